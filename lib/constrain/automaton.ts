@@ -72,6 +72,7 @@ export class Automaton {
   private callersMade = 0;
   private readonly callers = new Map<string, Callers>();
   private readonly states = new Map<string, State>();
+  /** States by the nodes, counters and callers that a byte leads to. */
   private readonly followers = new Map<string, State>();
   private bytes = 0;
   private looks = 0;
@@ -177,7 +178,8 @@ export class Automaton {
       looks++;
       if (seen.add(node, count, callers.id)) stack.push({ node, count, callers });
     };
-    // Rules called during this closure. Their lists of callers grow until it is finished.
+    // Rules called during this closure. Their lists of callers grow until the closure is finished. Until then, their id
+    // is −1 − rule.
     const open = new Map<number, { callers: Callers; entries: Entry[]; places: Places }>();
     const call = (rule: number, entry: Entry) => {
       let called = open.get(rule);
@@ -211,6 +213,7 @@ export class Automaton {
           if (guard === Guard.enough) {
             if (count >= least) visit(to, count, callers);
           } else if (count < most)
+            // Without a maximum, all counts from the minimum on allow the same continuations, so they share a state.
             visit(to, most === Number.POSITIVE_INFINITY ? Math.min(count + 1, least) : count + 1, callers);
         }
       }
@@ -219,6 +222,7 @@ export class Automaton {
     return this.settled(out, whole, open);
   }
 
+  /** Returns the state of some alternatives. Reuses equal states and equal lists of callers that were made earlier. */
   private settled(
     ways: readonly Way[],
     whole: boolean,
@@ -269,8 +273,8 @@ export class Automaton {
 }
 
 /**
- * Returns the error for a schema that is too ambiguous. Each byte would take so long that other sequences would be held
- * up.
+ * Returns the error for a schema that is too ambiguous. Matching its documents would take so long that other sequences
+ * of the run would wait.
  */
 export function tooAmbiguous(): HeddleError {
   return new HeddleError(

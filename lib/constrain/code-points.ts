@@ -81,6 +81,7 @@ function split(low: number[], high: number[], before: ByteSequence, out: ByteSeq
   if (!openHigh) split(least, highs, [...before, [b!, b!]], out);
 }
 
+/** Code points that JSON.stringify escapes. */
 const ESCAPED: CodePoints = [
   [0, 0x1f],
   [0x22, 0x22],

@@ -92,6 +92,7 @@ async function run(): Promise<void> {
     for (let i = 0; short.length + long.length > 0; i++) {
       const now = performance.now();
       if (now >= end) break;
+      // Every third slice goes to the long job.
       const queue = short.length === 0 || (i % 3 === 2 && long.length > 0) ? long : short;
       const job = queue.shift()!;
       const share = short.length + long.length > 0 ? SHARE_MS : TURN_MS;

@@ -25,7 +25,7 @@ import { Automata, PART, SCHEMA } from "./value-automata.ts";
  * Compiles a schema to a grammar of the documents that satisfy it. Properties come in the schema's order. White space
  * is nothing, one space, or a line break with an indentation. A missing `type` is inferred from the keywords. If there
  * are `properties`, other properties are allowed only with `additionalProperties`. `oneOf` is treated as `anyOf`.
- * @param schema a JSON schema (drafts 4 to 2020-12), as plain data
+ * @param schema a JSON schema (drafts 4 to 2020-12, but exclusive bounds must be numbers), as plain data
  * @throws HeddleError INVALID_ARGUMENT for a schema that is invalid, unsatisfiable or beyond a limit; UNSUPPORTED for
  * an unsupported keyword, with its JSON pointer
  */
@@ -47,21 +47,30 @@ export function* compileDocument(document: SchemaDocument, work: Work): Slices<G
 
 type Keywords = ReadonlyMap<Keyword, JsonValue>;
 
-/** Compiles the schemas of one document to rules of a grammar. */
+/**
+ * Compiles the schemas of one document to rules of a grammar. Schemas are identified by their object in the document.
+ */
 export class SchemaCompiler {
   private readonly document: SchemaDocument;
   private readonly builder: GrammarBuilder;
   private readonly work: Work;
   private readonly rules: JsonRules;
   private readonly combiner: Combiner;
+  /** The constraining keywords of each schema. */
   private readonly keywords = new Map<JsonValue, Keywords>();
+  /** The schema that each reference leads to, through further references. */
   private readonly targets = new Map<JsonValue, JsonValue>();
+  /** Numbers of schemas, which make up the keys of `known`. */
   private readonly numbers = new Map<JsonValue, number>();
+  /** Rules of conjunctions of schemas. */
   private readonly known = new Map<string, number>();
+  /** Rules of strings, numbers, booleans and null, by their constraints. */
   private readonly shared = new Map<string, number>();
   private readonly automata: Automata;
+  /** Rules that have no nodes yet. */
   private readonly waiting: { rule: number; all: All }[] = [];
-  private readonly looked = new Map<JsonValue, readonly Facts[]>();
+  /** The alternatives of each schema. */
+  private readonly expanded = new Map<JsonValue, readonly Facts[]>();
 
   /** @param builder the builder of the grammar, which all schemas of a grammar share, with its budget of work */
   constructor(document: SchemaDocument, builder: GrammarBuilder) {
@@ -88,7 +97,7 @@ export class SchemaCompiler {
     return yield* this.alternatives([...others, this.document.root], []);
   }
 
-  /** Returns the alternatives of values that satisfy all of some parts of the schema. */
+  /** Expands a conjunction of parts of the schema into alternatives. */
   *alternativesOfAll(all: All): Slices<readonly Facts[]> {
     return yield* this.alternatives(all, []);
   }
@@ -218,7 +227,7 @@ export class SchemaCompiler {
   private *alternativesOf(schema: JsonValue, within: readonly JsonValue[]): Slices<readonly Facts[]> {
     if (schema === true) return [noFacts];
     if (schema === false) return [];
-    const before = this.looked.get(schema);
+    const before = this.expanded.get(schema);
     if (before) return before;
     if (within.includes(schema)) throw recursion(this.where(schema));
     if (within.length > limits.depth) throw tooLarge(this.where(schema), limits.depth, "schemas within each other");
@@ -236,7 +245,7 @@ export class SchemaCompiler {
       const any = schemasOf(keywords.get(keyword), `${where}/${keyword}`);
       facts = yield* this.combined(facts, yield* this.anyOf(any, inner));
     }
-    this.looked.set(schema, facts);
+    this.expanded.set(schema, facts);
     return facts;
   }
 

@@ -7,12 +7,15 @@ import { checkTokens, makeTries, type TokenSource, type TokenTries } from "./tok
 
 const tries = new WeakMap<TokenSource, Promise<TokenTries>>();
 const masks = new WeakMap<Automaton, WeakMap<TokenTries, Map<string, Masks>>>();
-/** Maximum number of sets of end tokens, per format and vocabulary, whose masks are kept. */
+/**
+ * Maximum number of `Masks` that are kept per format and vocabulary. They differ in their end tokens and visible
+ * tokens.
+ */
 const MAX_SETS = 8;
 
 /**
- * Limits on the alternatives of the automaton that one document may process: an initial amount, and more for each token. They bound how
- * long other sequences of a run wait. A usual mask takes some hundreds, and a cached mask none.
+ * The work that the masks of one document may cost, in units of `Automaton.work`: an initial budget, and an increment for each token. The
+ * budget bounds how long other sequences of a run wait. A typical mask costs some hundreds, and a cached mask nothing.
  */
 const FIRST_LOOKS = 2_000_000;
 const LOOKS_PER_TOKEN = 20_000;
@@ -68,7 +71,8 @@ export class Constraint {
   private allowance: Allowance = { looks: FIRST_LOOKS };
 
   /**
-   * @param of.vocabSize the model's vocabulary size @param of.ends end tokens, which are not part of the text
+   * @param of.vocabSize the model's vocabulary size
+   * @param of.ends end tokens, which are not part of the text
    * @param of.visible special tokens that are part of the text, with their texts. Default: none
    * @throws HeddleError UNSUPPORTED for a tokenizer whose text is not the concatenation of its tokens' bytes
    */
@@ -106,9 +110,9 @@ export class Constraint {
   }
 
   /**
-   * Returns which tokens may come after the document and the tokens `following`. Undefined if these are not allowed or end the document.
-   * @throws HeddleError ABORTED; UNSUPPORTED if no token of the vocabulary can continue the document, or if there are too many
-   * alternatives
+   * Returns which tokens may come after the document and the tokens `following`. Undefined if `following` is not allowed or ends the
+   * document.
+   * @throws HeddleError ABORTED; UNSUPPORTED if no token of the vocabulary can continue the document, or if there are too many alternatives
    */
   async mask(following: readonly number[] = [], signal?: AbortSignal | undefined): Promise<Mask | undefined> {
     const made = await this.prepared();
@@ -145,9 +149,7 @@ export class Constraint {
     this.allowance.looks = Math.min(FIRST_LOOKS, this.allowance.looks + LOOKS_PER_TOKEN);
   }
 
-  /**
-   * Returns a copy of the document with one more token, which a mask allowed. The copy continues independently, as beam search needs it.
-   */
+  /** Returns a copy of the document with one more token, which a mask allowed. The copy continues independently. */
   after(token: number): Constraint {
     const { automaton, tokens, vocabulary } = this;
     const made = new Constraint(automaton, { tokens, ...vocabulary });

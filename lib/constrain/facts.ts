@@ -15,6 +15,7 @@ export interface Facts {
   types: ReadonlySet<TypeName> | undefined;
   /** Types to which the other keywords apply. */
   implied: ReadonlySet<TypeName>;
+  /** Values that `enum` and `const` allow; undefined for any. */
   values: readonly JsonValue[] | undefined;
   minLength: number;
   maxLength: number;
@@ -25,8 +26,8 @@ export interface Facts {
   multiples: readonly number[];
   properties: ReadonlyMap<string, All>;
   /**
-   * Schemas of additional properties. Undefined without the keyword: they are then allowed only in a schema without
-   * `properties` and with `closed` unset.
+   * Schemas of additional properties. Undefined without `additionalProperties`. Other properties are then allowed only
+   * if `properties` is empty and `closed` is false.
    */
   additional: All | undefined;
   /** Whether `unevaluatedProperties` is false. */
@@ -70,7 +71,8 @@ export const noFacts: Facts = {
 
 const TYPES: readonly TypeName[] = ["null", "boolean", "integer", "number", "string", "array", "object"];
 
-const SPEAKS_OF: Partial<Record<Keyword, TypeName>> = {
+/** The type of values that a keyword constrains. */
+const TYPE_OF_KEYWORD: Partial<Record<Keyword, TypeName>> = {
   properties: "object",
   required: "object",
   additionalProperties: "object",
@@ -102,7 +104,7 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
   const types = of("type", typesOf, undefined);
   const implied = new Set<TypeName>();
   for (const keyword of keywords.keys()) {
-    const type = SPEAKS_OF[keyword];
+    const type = TYPE_OF_KEYWORD[keyword];
     if (type) implied.add(type);
   }
   const values = of("enum", enumOf, undefined);
@@ -119,7 +121,7 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
     minLength: of("minLength", count, 0),
     maxLength: of("maxLength", count, INFINITE),
     patterns: of("pattern", (value, at) => [{ source: text(value, at), where: at }], []),
-    // Unless strings are allowed, `format` is only an annotation (such as int32 or double).
+    // If strings are not allowed, `format` is only an annotation (such as int32 or double).
     formats:
       types && !types.has("string") ? [] : of("format", (value, at) => [{ name: text(value, at), where: at }], []),
     low: numeric
@@ -254,6 +256,7 @@ function commonTypes(a: ReadonlySet<TypeName>, b: ReadonlySet<TypeName>): Readon
   return new Set(TYPES.filter((type) => has(a, type) && has(b, type)));
 }
 
+/** Returns the stricter of two bounds. `inwards` is 1 for lower bounds, and −1 for upper bounds. */
 function tighter(a: Bound | undefined, b: Bound | undefined, inwards: 1 | -1): Bound | undefined {
   if (!a || !b) return a ?? b;
   if (a.value === b.value) return a.exclusive ? a : b;

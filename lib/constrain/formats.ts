@@ -27,10 +27,11 @@ const time = `(?:${clockTime}:[0-5]\\d(?:\\.\\d+)?(?:[Zz]|[+-]${clockTime})|${le
 const periods = "(?:\\d+Y(?:\\d+M(?:\\d+D)?)?|\\d+M(?:\\d+D)?|\\d+D)";
 const clock = "T(?:\\d+H(?:\\d+M(?:\\d+S)?)?|\\d+M(?:\\d+S)?|\\d+S)";
 
-/** Returns a pattern of labels: letters and digits with hyphens in between. `xn--…` is such a label. */
+/** Returns a pattern of labels: letters and digits with hyphens in between, such as `xn--…`. */
 const label = (most: number) => `[A-Za-z0-9](?:[A-Za-z0-9-]{0,${most - 2}}[A-Za-z0-9])?`;
-// A host name has at most 253 characters. Any three labels fit, and so do four of at most 62 characters after the first, and ten of which
-// only one is long.
+// A host name has at most 253 characters. To keep the automaton small, the pattern accepts only three forms that fit. The first has up to
+// three labels. The second has four labels, and the last three have at most 62 characters. The third has up to ten labels, and all but one
+// have at most 20 characters.
 const short = label(20);
 const oneLong = Array.from({ length: 10 }, (_, i) => `(?:${short}\\.){${i}}${label(63)}(?:\\.${short}){0,${9 - i}}`);
 const hostname = `(?:${label(63)}(?:\\.${label(63)}){0,2}|${label(63)}(?:\\.${label(62)}){3}|${oneLong.join("|")})`;
@@ -53,7 +54,7 @@ const ipv6 = ipv6Address();
 
 const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
 // A quoted local part may contain any printable character, but `"` and `\` need a backslash. It has at most 64 characters, including the
-// quotes.
+// quotes. With backslashes, the pattern accepts up to 31 characters.
 const plain = "[ !#-\\[\\]-~]";
 const quoted = `"(?:${plain}{0,62}|(?:${plain}|\\\\[ -~]){0,31})"`;
 const unreserved = "A-Za-z0-9._~-";
@@ -88,11 +89,11 @@ const parts: ReadonlyMap<string, readonly Part[]> = new Map([
       { all: [`${hostname}|\\[(?:${ipv4}|IPv6:${ipv6})\\]`] },
     ],
   ],
-  // RFC 1123, 2673, 4291, 3986, 9562.
-  ["hostname", [{ all: [hostname] }]],
-  ["ipv4", [{ all: [ipv4] }]],
-  ["ipv6", [{ all: [ipv6] }]],
-  ["uri", [{ all: [uri] }]],
+  ["hostname", [{ all: [hostname] }]], // RFC 1123
+  ["ipv4", [{ all: [ipv4] }]], // RFC 2673
+  ["ipv6", [{ all: [ipv6] }]], // RFC 4291
+  ["uri", [{ all: [uri] }]], // RFC 3986
+  // RFC 9562.
   ["uuid", [{ all: [[8, 4, 4, 4, 12].map(hexadecimal).join("-")] }]],
 ]);
 

@@ -17,10 +17,13 @@ export interface FreeEdge {
 }
 
 export type GrammarNode =
-  /** Reads a byte. At most one edge matches it. */
+  /** Reads a byte. At most one edge matches it. `character`: the node begins any character of a JSON string. */
   | { kind: "bytes"; edges: readonly Edge[]; rule: number; character: boolean }
+  /** Chooses among edges that read nothing. Guards refer to the counter of `rule`. */
   | { kind: "free"; edges: readonly FreeEdge[]; rule: number }
+  /** Reads a text of `rule`, and continues at `after`. */
   | { kind: "call"; rule: number; after: number }
+  /** Ends its rule. */
   | { kind: "end" };
 
 /** A rule, and the bounds of its counter, which starts at 0 in each call. */
@@ -44,7 +47,7 @@ const CHUNK = 512;
 /** The node that ends every rule. */
 export const END = 0;
 
-/** A finished grammar. All its nodes and rules can be completed to a document. */
+/** A finished grammar. A document can be completed from every node that can be reached. */
 export interface Grammar {
   readonly nodes: readonly GrammarNode[];
   readonly rules: readonly Rule[];
@@ -158,7 +161,8 @@ export class GrammarBuilder {
   }
 
   /**
-   * Finishes the grammar. It removes everything that cannot be completed, so that any text read so far is the beginning of a document.
+   * Finishes the grammar. Removes edges to nodes from which no document can be completed. Every text that the grammar can read is then the
+   * beginning of a document.
    * @throws HeddleError INVALID_ARGUMENT if nothing is left, or if a rule can begin with itself
    */
   *finish(root: number): Slices<Grammar> {
@@ -229,7 +233,8 @@ export class GrammarBuilder {
     const { rules } = this;
     const called: number[][] = [];
     for (const { start } of rules) called.push(yield* this.firstCalls(start));
-    const state = new Uint8Array(rules.length); // 1: in progress, 2: done
+    const state = new Uint8Array(rules.length); // of a depth-first search: 1 in progress, 2 done
+    // Maximum number of rules that call each other before a byte is read, starting at each rule.
     const height = new Uint32Array(rules.length);
     for (let root = 0; root < rules.length; root++) {
       const stack = [{ rule: root, next: 0 }];

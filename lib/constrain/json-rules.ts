@@ -72,7 +72,7 @@ export class JsonRules {
     return builder.bytes(rule, [[0x3a, 0x3a, after]]);
   }
 
-  private byte(rule: number, text: string, then: number): number {
+  private literal(rule: number, text: string, then: number): number {
     return this.builder.literal(rule, text, then);
   }
 
@@ -85,16 +85,16 @@ export class JsonRules {
     const character = this.character(rule, body.node);
     body.set([
       { to: character, guard: Guard.count },
-      { to: this.byte(rule, '"', END), guard: Guard.enough },
+      { to: this.literal(rule, '"', END), guard: Guard.enough },
     ]);
-    return this.begin(rule, this.byte(rule, '"', body.node));
+    return this.begin(rule, this.literal(rule, '"', body.node));
   }
 
   /** Returns the rule of a string whose content, without the quotes, is accepted by an automaton. */
   *stringOf(dfa: Dfa): Slices<number> {
     const rule = this.builder.rule();
-    const text = yield* this.builder.automaton(rule, dfa, this.byte(rule, '"', END));
-    return this.begin(rule, this.byte(rule, '"', text));
+    const text = yield* this.builder.automaton(rule, dfa, this.literal(rule, '"', END));
+    return this.begin(rule, this.literal(rule, '"', text));
   }
 
   /** Returns the rule of a value without quotes that an automaton accepts, such as a number. */
@@ -114,6 +114,7 @@ export class JsonRules {
     return this.either([]);
   }
 
+  /** Sets the start of a rule, and returns the rule. */
   private begin(rule: number, start: number): number {
     this.builder.rules[rule]!.start = start;
     return rule;
@@ -129,7 +130,7 @@ export class JsonRules {
     const hex = (to: number) => bytes([0x30, 0x39, to], [0x41, 0x46, to], [0x61, 0x66, to]);
     const [hex1, hex2] = [hex(then), hex(hex(then))];
     const low = bytes([0x43, 0x46, hex2], [0x63, 0x66, hex2]); // U+DC00 to DFFF
-    const second = this.byte(rule, "\\u", bytes([0x44, 0x44, low], [0x64, 0x64, low]));
+    const second = this.literal(rule, "\\u", bytes([0x44, 0x44, low], [0x64, 0x64, low]));
     const high = hex(hex(second));
     const afterD = bytes([0x30, 0x37, hex2], [0x38, 0x39, high], [0x41, 0x42, high], [0x61, 0x62, high]);
     const hex3 = hex(hex(hex1));
@@ -244,16 +245,16 @@ export class JsonRules {
     const isArray = Array.isArray(value);
     const parts = isArray ? value.map((item) => ["", item] as const) : Object.entries(value);
     const [open, close] = isArray ? ["[", "]"] : ["{", "}"];
-    if (parts.length === 0) return this.byte(rule, open + close, then);
-    let node = this.space(this.byte(rule, close, then));
+    if (parts.length === 0) return this.literal(rule, open + close, then);
+    let node = this.space(this.literal(rule, close, then));
     for (let i = parts.length - 1; i >= 0; i--) {
       const [key, member] = parts[i]!;
       node = yield* this.value(rule, member, node);
       if (!isArray) node = yield* builder.text(rule, JSON.stringify(key), this.colon(rule, node));
       node = this.space(node);
-      if (i > 0) node = this.byte(rule, ",", node);
+      if (i > 0) node = this.literal(rule, ",", node);
     }
-    return this.byte(rule, open, node);
+    return this.literal(rule, open, node);
   }
 
   *array({ prefix, rest, least, most }: ArrayRule): Slices<number> {
@@ -261,7 +262,7 @@ export class JsonRules {
     if (least > most) return this.never();
     const fixed = prefix.length;
     const rule = builder.rule(Math.max(0, least - fixed), most - fixed);
-    const close = this.byte(rule, "]", END);
+    const close = this.literal(rule, "]", END);
     const closeAfter = this.space(close);
     const open = (targets: readonly (number | FreeEdge)[]) =>
       builder.guarded(
@@ -271,7 +272,7 @@ export class JsonRules {
     // The counter counts the items after the prefix.
     const again = rest !== undefined && most > fixed ? builder.loop(rule) : undefined;
     const item = again && builder.call(rest!, again.node);
-    const next = item === undefined ? undefined : this.byte(rule, ",", this.space(item));
+    const next = item === undefined ? undefined : this.literal(rule, ",", this.space(item));
     again?.set([
       { to: closeAfter, guard: Guard.enough },
       { to: next!, guard: Guard.count },
@@ -284,29 +285,30 @@ export class JsonRules {
       if (done + 1 < fixed && done + 1 === most) after = open([closeAfter]);
       const call = builder.call(prefix[done]!, after);
       first = this.space(call);
-      after = open([...(done >= least ? [closeAfter] : []), this.byte(rule, ",", this.space(call))]);
+      after = open([...(done >= least ? [closeAfter] : []), this.literal(rule, ",", this.space(call))]);
       if (builder.work.isDue) yield;
     }
     if (most === 0) first = undefined;
     return this.begin(
       rule,
-      this.byte(rule, "[", open([...(least === 0 ? [close] : []), ...(first === undefined ? [] : [first])])),
+      this.literal(rule, "[", open([...(least === 0 ? [close] : []), ...(first === undefined ? [] : [first])])),
     );
   }
 
   *object({ properties, additional, least, most }: ObjectRule): Slices<number> {
     const { builder } = this;
     const rule = builder.rule();
-    const close = this.byte(rule, "}", END);
+    const close = this.literal(rule, "}", END);
     const closeAfter = this.space(close);
-    // States count the properties so far, up to `top`. Larger counts allow the same continuations as `top`.
+    // There is a set of nodes for each number of properties so far, up to `top`. Larger numbers allow the same
+    // continuations as `top`.
     const isBounded = most < Number.POSITIVE_INFINITY && (additional !== undefined || most < properties.length);
     const top = isBounded ? most : Math.max(1, least);
     if ((top + 1) * (properties.length + 1) > limits.nodes)
       throw tooLarge(this.builder.where, limits.nodes, "properties times minProperties or maxProperties");
     const counts = Array.from({ length: top + 1 }, (_, count) => count);
     const separated = (count: number, node: number) =>
-      count === 0 ? this.space(node) : this.byte(rule, ",", this.space(node));
+      count === 0 ? this.space(node) : this.literal(rule, ",", this.space(node));
     const end = (count: number) => (count < least ? [] : [count === 0 ? close : closeAfter]);
     const others =
       additional === undefined
@@ -357,7 +359,7 @@ export class JsonRules {
         if (builder.work.isDue) yield;
       }
     }
-    return this.begin(rule, this.byte(rule, "{", nodes[0]!));
+    return this.begin(rule, this.literal(rule, "{", nodes[0]!));
   }
 }
 

@@ -15,12 +15,15 @@ export const limits = {
   nameLength: 1024,
   /** Maximum number of alternatives of one schema after expanding allOf, $ref, and anyOf with other keywords. */
   alternatives: 256,
+  /** Maximum number of rules of a grammar. */
   rules: 20_000,
   /** Maximum length of a chain of rules that call each other before they read a byte. */
   chain: 500,
   /** Maximum number of states of a schema's automaton, including those of its patterns. */
   nodes: 200_000,
+  /** Maximum length of a pattern in UTF-16 units. */
   patternLength: 10_000,
+  /** Maximum depth of nested groups of a pattern. */
   patternDepth: 100,
   /** Maximum number of states of one pattern before determinization. */
   patternNodes: 50_000,

@@ -8,7 +8,9 @@ export type Mask = { readonly allowed: Int32Array } | { readonly forbidden: Int3
 
 /** Maximum number of ids in all cached masks together: 16 MB. */
 const MAX_IDS = 4 << 20;
+/** Maximum number of cached masks. */
 const MAX_MASKS = 4096;
+/** Number of trie nodes visited between two yields. */
 const STEPS = 512;
 /** Units of `Automaton.work` between two yields. They take about as much time as STEPS steps to cached states. */
 const LOOKS = 256;
@@ -26,7 +28,9 @@ export class Masks {
   private readonly ends: readonly number[];
   /** Cached masks, least recently used first. */
   private readonly known = new Map<State, Mask>();
+  /** Number of ids in the cached masks. */
   private held = 0;
+  /** 1 for each plain token, else 0. */
   private readonly plain: Uint8Array;
   /** Added tokens that the grammar matches by their text, with the bytes of the text. */
   private readonly markup = new Map<number, Uint8Array>();
@@ -127,8 +131,8 @@ export class Masks {
       const byte = bytes[i]!;
       let state = from.next[byte];
       if (state === undefined) {
-        // Computing a new state costs as much time as many steps to cached states. Other documents advance `automaton.work` only during
-        // yields, so the difference is this document's.
+        // Computing a new state takes as much time as many steps to cached states. Other documents advance `automaton.work` only during
+        // yields, so the difference is the work of this document.
         const before = automaton.work;
         state = automaton.step(from, byte);
         looked += automaton.work - before;

@@ -5,8 +5,8 @@ import type { Dfa, Edge, Machine } from "./regular.ts";
 const MAX_LISTED = 4096;
 
 /**
- * Returns a machine that accepts multiples of an integer. It has a state per remainder. For a large integer these are too many to create
- * in advance.
+ * Returns a machine that accepts the multiples of an integer. It has a state per remainder. The states are computed on demand, because a
+ * large integer has too many.
  */
 export function multiplesOf(modulus: number): Machine {
   // States: -2 at the beginning, -1 after the sign, else the remainder so far.
@@ -31,7 +31,7 @@ export function listedMultiples(moduli: readonly number[], least: bigint, most: 
   for (const modulus of moduli) {
     const other = BigInt(modulus);
     step = (step / greatestCommonDivisor(step, other)) * other;
-    // Zero is then the only common multiple between the bounds.
+    // Zero is now the only common multiple between the bounds.
     if (step > farthest) break;
   }
   const first = least > 0n ? (least + step - 1n) / step : -(-least / step);

@@ -43,6 +43,7 @@ const nothing: Pattern = { kind: "set", set: [] };
 
 const anyInteger = either(char("0"), concat(between(1, 9), digits(0, INTEGER_DIGITS - 1)));
 
+/** Exponents of three digits, from −324 to −100 and from 100 to 307. `largest` covers 308. */
 const exponents = "-(?:[12]\\d\\d|3[01]\\d|32[0-4])|\\+?(?:[12]\\d\\d|30[0-7])";
 /** Any finite number. With a large exponent it has one digit before the point, as JSON.stringify writes it. */
 const anyNumber = parsePattern(
@@ -77,7 +78,7 @@ export function* numberDfa({ integer, low, high, multiples }: NumberRule, where:
     else
       throw unsupported(
         where,
-        `multipleOf ${describe(multiple)} (whole numbers up to ${LARGEST_MULTIPLE} and powers of ten are)`,
+        `multipleOf ${describe(multiple)} (supported: whole numbers up to ${LARGEST_MULTIPLE}, and powers of ten)`,
       );
   }
   if (moduli.length > 0) {
@@ -89,6 +90,7 @@ export function* numberDfa({ integer, low, high, multiples }: NumberRule, where:
     }
   }
   let dfa = yield* whole ? integerDfa(low, high, where, work) : boundedDfa(low, high, places, where, work);
+  // Longer multiples are left out, unless the bounds allow no shorter ones.
   if (moduli.length > 0 && (low?.value ?? 0) < 10 ** EXACT_DIGITS && (high?.value ?? 0) > -(10 ** EXACT_DIGITS)) {
     const exact = yield* dfaInSlices(concat(optional(char("-")), digits(1, EXACT_DIGITS)), "plain", where, work);
     dfa = yield* intersectInSlices(dfa, exact, where, work);
@@ -264,6 +266,7 @@ function decimalOf(value: number, where: string): { whole: string; decimals: str
   return { whole: whole.replace(/^0+(?=\d)/, ""), decimals };
 }
 
+/** Returns a pattern of the numbers without sign from a bound on, with up to `places` decimals. */
 function atLeast({ whole, decimals, exclusive }: Magnitude, places: number): Pattern {
   const more = naturals(BigInt(whole) + 1n, undefined);
   const fraction = optional(concat(char("."), digits(1, places)));
@@ -287,6 +290,7 @@ function atLeast({ whole, decimals, exclusive }: Magnitude, places: number): Pat
   return either(...parts);
 }
 
+/** Returns a pattern of the numbers without sign up to a bound, with up to `places` decimals. */
 function atMost({ whole, decimals, exclusive }: Magnitude, places: number): Pattern {
   const parts: Pattern[] = [];
   if (whole !== "0")

@@ -1,5 +1,4 @@
-// Parses regular expressions to trees. It supports the regular subset of JavaScript's syntax, over code points (flag
-// u).
+// Parses regular expressions to trees. The syntax is the regular subset of JavaScript's, over code points (flag u).
 import { HeddleError } from "../core/errors.ts";
 import { type CodePoints, complement, LAST_CODE_POINT, union } from "./code-points.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
@@ -55,8 +54,8 @@ const CLASSES: Readonly<Record<string, CodePoints>> = {
 const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, 0: 0 };
 
 /**
- * Parses a pattern as with flag `u` alone. `.` excludes line breaks. Greedy and lazy quantifiers are equivalent here, and
- * so are named and unnamed groups.
+ * Parses a pattern as with flag `u` alone. Two things differ from that flag: a lone `]`, `{` or `}` matches itself, and any punctuation may
+ * be escaped. `.` excludes line breaks. Greedy and lazy quantifiers are equivalent here, and so are named and unnamed groups.
  * @param where the pattern's name in messages
  * @throws HeddleError INVALID_ARGUMENT for an invalid or long pattern, UNSUPPORTED for look-around, back references and \b
  */

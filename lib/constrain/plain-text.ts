@@ -15,7 +15,10 @@ export function* textWithout(
   return yield* intersectInSlices(yield* dfaInSlices(any, "plain", where, work), without(mark), where, work);
 }
 
-/** Returns the machine of byte sequences that do not contain `mark`. A state is the number of the mark's bytes that were read (Knuth, Morris and Pratt 1977). */
+/**
+ * Returns the machine of byte sequences that do not contain `mark`. A state is the length of the longest prefix of the mark that ends the
+ * bytes read so far (Knuth, Morris and Pratt 1977).
+ */
 export function without(mark: string): Machine {
   const bytes = Buffer.from(mark);
   const edges = Array.from(bytes, (_, state): Edge[] => {

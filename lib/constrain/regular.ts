@@ -8,7 +8,7 @@ import { ANYTHING, type Pattern } from "./pattern.ts";
 /** An edge: the bytes from `low` to `high` lead to the state `to`. */
 export type Edge = readonly [low: number, high: number, to: number];
 
-/** A deterministic automaton. An accepting state is reachable from every state, unless the automaton accepts nothing. */
+/** A deterministic automaton. Every state that can be reached leads to an accepting state, unless the automaton accepts nothing. */
 export interface Dfa {
   start: number;
   accepting: readonly boolean[];
@@ -48,6 +48,7 @@ export function dfaOf(pattern: Pattern, writing: Writing, where: string, work = 
   return atOnce(dfaInSlices(pattern, writing, where, work));
 }
 
+/** A nondeterministic automaton over bytes, built by Thompson's construction (1968). */
 class Nfa {
   /** Transitions that read no byte, per node. */
   readonly free: number[][] = [];
@@ -107,7 +108,7 @@ class Nfa {
 
   private *addRepeat(part: Pattern, least: number, most: number, from: number): Slices<number> {
     let node = this.after(from);
-    // A part that adds no states is empty, however often it is repeated.
+    // A part that adds no states matches only the empty text, so repeating it changes nothing.
     const once = this.free.length;
     for (let i = 0; i < least; i++) {
       if (this.work.isDue) yield;
@@ -323,10 +324,10 @@ export function* intersectInSlices(a: Dfa, b: Dfa | Machine, where: string, work
   for (let i = 0; i < pairs.length; i++) {
     const [x, y] = pairs[i]!;
     const out: Edge[] = [];
-    const its = other.edgesOf(y);
-    work.spend(DFA_EDGE + a.edges[x]!.length * its.length, where);
+    const otherEdges = other.edgesOf(y);
+    work.spend(DFA_EDGE + a.edges[x]!.length * otherEdges.length, where);
     for (const [low, high, to] of a.edges[x]!)
-      for (const edge of its) {
+      for (const edge of otherEdges) {
         const [from, until] = [Math.max(low, edge[0]), Math.min(high, edge[1])];
         if (from <= until) out.push([from, until, stateOf(to, edge[2])]);
       }

@@ -54,7 +54,7 @@ export type AnswerFormat = ResponseFormat | StandardSchema;
 
 type OutputOf<S extends StandardSchema> = NonNullable<S["~standard"]["types"]>["output"];
 
-/** The schema that checks answers in a format; `never` for none. */
+/** The library's schema that checks answers in a format; `never` without one. */
 type CheckOf<Format> = [Format] extends [StandardSchema]
   ? Format
   : [Format] extends [{ validate: infer S extends StandardSchema }]
@@ -103,6 +103,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
 
 /** Automata of recently used formats. Later calls reuse their states and masks. */
 const kept = new Map<string, Automaton>();
+/** Maximum number of kept automata. */
 const MAX_KEPT = 16;
 /** Maximum number of bytes of the states of all kept automata. */
 const MAX_KEPT_BYTES = 128 << 20;
@@ -117,7 +118,7 @@ export function compileFormat(format: AnswerFormat): Automaton | undefined {
   return atOnce(compiling(format));
 }
 
-/** A compiled format, which replaces its source in options. */
+/** A compiled format. It replaces the format in a call's options. */
 class CompiledFormat {
   readonly automaton: Automaton | undefined;
   /** The schema that checks complete answers. */
@@ -148,8 +149,8 @@ export async function withParsed<T extends Parameters<typeof parsedBy>[1]>(
 }
 
 /**
- * Compiles `responseFormat` of the options in slices. `compileFormat` returns the result for the returned options at once. Concurrent
- * compilations take turns, and together block the event loop no longer than a single one.
+ * Compiles `responseFormat` of the options in slices. The returned options hold the result, which `compileFormat` then returns at once.
+ * Concurrent compilations take turns, and together block the event loop no longer than a single one.
  * @param signal aborts the work. Default: the options' signal
  * @throws HeddleError as compileFormat; ABORTED
  */
@@ -268,7 +269,7 @@ function schemaOf(format: Extract<ResponseFormat, { type: "json_schema" }>): unk
     throw invalidArgument("responseFormat.validate", "a schema with ~standard.validate", validate);
   const nested = json_schema ?? jsonSchema;
   if (nested === undefined) {
-    checkNote(format as NamedSchema, "responseFormat");
+    checkNameAndStrict(format as NamedSchema, "responseFormat");
     return given(schema, "responseFormat");
   }
   const where = `responseFormat.${json_schema === undefined ? "jsonSchema" : "json_schema"}`;
@@ -277,7 +278,7 @@ function schemaOf(format: Extract<ResponseFormat, { type: "json_schema" }>): unk
   if (typeof nested !== "object" || nested === null || Array.isArray(nested))
     throw invalidArgument(where, "{ schema }", nested);
   checkNames(nested, SCHEMA_NAMES, where);
-  checkNote(nested as NamedSchema, where);
+  checkNameAndStrict(nested as NamedSchema, where);
   return given((nested as NamedSchema).schema, where);
 }
 
@@ -294,7 +295,7 @@ function given(schema: unknown, where: string): unknown {
   return schema;
 }
 
-function checkNote({ strict, name, description }: NamedSchema, where: string): void {
+function checkNameAndStrict({ strict, name, description }: NamedSchema, where: string): void {
   if (strict != null && typeof strict !== "boolean") throw invalidArgument(`${where}.strict`, "true or false", strict);
   for (const [key, value] of Object.entries({ name, description }))
     if (value !== undefined && typeof value !== "string") throw invalidArgument(`${where}.${key}`, "a string", value);

@@ -27,7 +27,10 @@ const ANNOTATIONS = new Set([
   ...["contentEncoding", "contentMediaType", "contentSchema", "discriminator", "externalDocs", "xml"],
 ]);
 
-/** Unsupported keywords that would constrain documents, with a test for values that have no effect. */
+/**
+ * Unsupported keywords that would constrain documents, with a test for values that have no effect. Some have no effect
+ * without another keyword that is refused, such as `then` without `if`.
+ */
 const HARMLESS = new Map<string, (value: JsonValue) => boolean>([
   ["uniqueItems", (value) => value === false],
   ["unevaluatedItems", (value) => value === true],
@@ -95,7 +98,7 @@ export class SchemaDocument {
   resolve(reference: JsonValue, where: () => string): JsonValue {
     if (typeof reference !== "string") throw invalidArgument(where(), "a reference such as #/$defs/name", reference);
     if (reference !== "#" && !reference.startsWith("#/"))
-      throw unsupported(where(), `a reference to another document, ${describe(reference)},`);
+      throw unsupported(where(), `a reference that is not a JSON pointer (#/…), ${describe(reference)},`);
     let value: JsonValue | undefined = this.root;
     // A pointer of more parts than the schema can have levels is invalid, so do not split it further.
     for (const part of reference.split("/", limits.depth + 2).slice(1)) {

@@ -74,7 +74,7 @@ function nameOf(vendor: unknown): string {
   return typeof vendor === "string" && vendor !== "" ? excerpt(vendor, 40) : "an unknown library";
 }
 
-/** Returns a hint for messages: the function that converts a schema of a library whose schemas have no converter. */
+/** Returns a hint for messages: how to convert a schema of a library whose schemas have no converter. */
 function converterOf(schema: StandardSchema): string {
   const { vendor } = schema["~standard"];
   if (vendor === "valibot") return ", or toStandardJsonSchema(SCHEMA) of @valibot/to-json-schema";
@@ -82,7 +82,7 @@ function converterOf(schema: StandardSchema): string {
   return vendor === "zod" ? " with zodToJsonSchema(SCHEMA) of zod-to-json-schema, or a schema of zod 4" : "";
 }
 
-/** A complete or a cut answer. */
+/** An answer, which may be cut. */
 interface Answer {
   text: string;
   finishReason: string;

@@ -17,14 +17,15 @@ export interface TokenSource {
 }
 
 /**
- * A trie in depth-first order. Node i reads `bytes[i]`, and its descendants are the nodes before `ends[i]`. `tokens[i]` is a token that
- * ends there, or −1; `next` links further tokens of the same bytes.
+ * A trie in depth-first order. Node i reads `bytes[i]` at depth `depths[i]`, and its descendants are the nodes from i + 1 to before
+ * `ends[i]`. `tokens[i]` is a token that ends at node i, or −1. `TokenTries.next` links further tokens with the same bytes.
  */
 export interface TokenTree {
   readonly bytes: Uint8Array;
   readonly depths: Uint16Array;
   readonly ends: Int32Array;
   readonly tokens: Int32Array;
+  /** Length of the longest token in bytes. */
   readonly longest: number;
 }
 
@@ -33,7 +34,7 @@ export interface TokenTries {
   /** Tokens that consist of complete characters, none of which must be escaped. */
   readonly plain: TokenTree;
   readonly other: TokenTree;
-  /** The next token with the same bytes, per token; −1 if there is none. */
+  /** The next token with the same bytes, per token; −1 for the last one. */
   readonly next: Int32Array;
   /** Plain tokens sorted by their number of characters. The first `plainUpTo[n]` have at most n characters. */
   readonly plainIds: Int32Array;
@@ -45,6 +46,7 @@ export interface TokenTries {
 
 /** Maximum length of a token in bytes. Longer tokens are never allowed, because no text needs them. */
 const LONGEST_TOKEN = 1024;
+/** Number of tokens read between two yields. */
 const STEPS = 1024;
 
 /** Checks that the bytes of a tokenizer's tokens can be concatenated. @throws HeddleError UNSUPPORTED for other decoders */
@@ -123,6 +125,7 @@ function plainCharacters(bytes: Uint8Array): number {
   for (let i = 0; i < bytes.length; count++) {
     const byte = bytes[i]!;
     if (byte < 0x20 || byte === 0x22 || byte === 0x5c) return -1;
+    // Overlong encodings, surrogates and code points above 10FFFF are not valid UTF-8 (RFC 3629).
     const length = byte < 0x80 ? 1 : byte < 0xc2 ? 0 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : byte < 0xf5 ? 4 : 0;
     if (length === 0 || i + length > bytes.length) return -1;
     for (let k = 1; k < length; k++) if ((bytes[i + k]! & 0xc0) !== 0x80) return -1;
@@ -136,7 +139,10 @@ function plainCharacters(bytes: Uint8Array): number {
   return count;
 }
 
-/** Builds a trie from tokens in the order of their bytes. Each token shares a prefix with the previous token. */
+/**
+ * Builds a trie from tokens that are added in the order of their bytes. A token reuses the nodes of the prefix that it
+ * shares with the previous token.
+ */
 class TreeBuilder {
   private readonly next: Int32Array;
   private bytes = new Uint8Array(1024);

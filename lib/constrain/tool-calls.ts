@@ -58,8 +58,10 @@ export function* callableTools(tools: unknown, work: Work, name?: string | undef
 }
 
 /**
- * Compiles the grammar of one call, or of consecutive calls with `several`. With `otherwise` it also accepts JSON by that schema.
- * @throws HeddleError INVALID_ARGUMENT for an invalid or too large schema, UNSUPPORTED for a schema keyword. The message has its JSON pointer
+ * Compiles the grammar of one call, or with `several`, of consecutive calls. With `otherwise`, the grammar also accepts JSON that satisfies
+ * that schema.
+ * @throws HeddleError INVALID_ARGUMENT for an invalid or too large schema, UNSUPPORTED for a schema keyword. The message has its JSON
+ * pointer
  */
 export function* compileToolCalls(
   tools: readonly CallableTool[],

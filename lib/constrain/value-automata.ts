@@ -77,7 +77,7 @@ export class Automata {
 
   private *format(name: string, where: string): Slices<Dfa> {
     const dfa = yield* formatDfa(name);
-    if (!dfa) throw unsupported(where, `the format ${describe(name)} (${formatNames.join(", ")} are)`);
+    if (!dfa) throw unsupported(where, `the format ${describe(name)} (supported: ${formatNames.join(", ")})`);
     return dfa;
   }
 

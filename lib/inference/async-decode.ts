@@ -9,9 +9,11 @@ import { choiceOf, type SampleResults } from "./sampling/sample-results.ts";
 import { seriesInputs } from "./sampling/sampling-inputs.ts";
 import type { Piece, Sequence } from "./sequence.ts";
 
+/** The inputs that a queued run takes from the outputs of the run before it. */
 const LATE_IDS = ["ids"];
 /** Target duration of a series: several short steps that run without a return to JavaScript. */
 const SERIES_MS = 8;
+/** Maximum number of steps in a series. */
 const MAX_STEPS = 16;
 /**
  * A series gets one more step per this many drawn tokens. Short answers get short series, because the steps after a
@@ -53,7 +55,8 @@ function roomAfter(cache: KvCache, all: readonly Decoding[], pending: number): n
 }
 
 /**
- * A queued series of steps. When `done` resolves, the results are complete, as `token[step · rows + row]` and so on.
+ * A queued series of steps. The results are complete when `done` resolves. The result of a step's row is at index
+ * step · rows + row, as in `token`.
  */
 interface Steps {
   count: number;
@@ -89,7 +92,7 @@ export async function* decodeAhead(
     rowwise: options.deterministic,
   };
   const logitRows = Int32Array.from(all, (_, i) => i);
-  const drawing = seriesInputs(
+  const inputsAfter = seriesInputs(
     all.map(({ sequence }) => sequence),
     cache.capacity,
   );
@@ -99,7 +102,7 @@ export async function* decodeAhead(
     const segments = all.map(({ slot }, i) => ({ slot, ids: ids.subarray(i, i + 1) }));
     const { outputs, done } = cache.start(sampleProgram, segments, {
       shape,
-      inputs: { ...drawing(pending, count), logitRows, ids },
+      inputs: { ...inputsAfter(pending, count), logitRows, ids },
       ...{ signal, flag: unwanted },
       late: pending > 0 ? LATE_IDS : [],
       series: count > 1 ? { runs: count, each: ["rng"] } : undefined,
@@ -122,7 +125,7 @@ export async function* decodeAhead(
       const count = ended ? 0 : Math.min(steps, roomAfter(cache, all, current.count));
       const last = (current.count - 1) * rows;
       next = count > 0 ? start(current.results.token.subarray(last, last + rows), current.count, count) : undefined;
-      if (!(await wentWell(current))) {
+      if (!(await hasSucceeded(current))) {
         await next?.done.catch(() => {});
         for (const { sequence, slot } of all) cache.truncate(slot, sequence.context.length - 1);
         return;
@@ -151,7 +154,7 @@ export async function* decodeAhead(
  * Whether a run has succeeded. Returns false if a series of steps has failed.
  * @throws the error of a single step, or an abort
  */
-async function wentWell({ count, done }: Steps): Promise<boolean> {
+async function hasSucceeded({ count, done }: Steps): Promise<boolean> {
   try {
     await done;
     return true;

@@ -3,6 +3,7 @@ import type { CacheShape } from "../models/cache-shape.ts";
 import type { HeldModel, ModelView } from "../models/model-view.ts";
 import type { ProgramShape } from "./programs.ts";
 
+/** Makes a program for a model, or returns the cached one. */
 export type ProgramMaker = (model: ModelView, shape: ProgramShape) => Program;
 /** The shape of a run without the cache's shape. */
 export type RunShape = Omit<ProgramShape, "cache">;
@@ -59,8 +60,8 @@ export class BoundModel {
   }
 
   /**
-   * Returns a program bound to a cache. If program and shape object are those of the last call, as in decoding, reuses
-   * its result.
+   * Returns a program bound to a cache. Decoding passes the same program and the same shape object in each step, and
+   * gets the same executable.
    */
   executable(program: ProgramMaker, shape: RunShape, cache: BoundCache): Executable {
     if (this.last?.program !== program || this.last.shape !== shape)

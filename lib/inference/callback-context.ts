@@ -15,7 +15,7 @@ export function ownContext<T extends LogitContext>(context: T): T {
   };
 }
 
-/** Returns the same context with another sequence's index, without copying its ids. */
+/** Returns a context with another `index`, without copying the ids. */
 export function placed<T extends LogitContext>(context: T, index: number): T {
   const own = { index: { value: index, enumerable: true } };
   return Object.create(Object.prototype, { ...Object.getOwnPropertyDescriptors(context), ...own });

@@ -86,8 +86,10 @@ interface Pending {
   ids: number[];
   /** Position of the first of these ids. */
   next: number;
+  /** Number of the prompt's tokens. */
   prompt: number;
   all: readonly number[];
+  /** Receives the log-probabilities of the continuation's tokens. */
   into: Float32Array;
 }
 

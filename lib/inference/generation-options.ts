@@ -18,15 +18,15 @@ export interface LogitContext {
 
 /**
  * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token. The function must be
- * synchronous, and its return value is ignored.
+ * synchronous. It may not return a promise or another array, because the changes in these would be lost.
  */
 export interface LogitProcessor {
   /** @param logits (vocabulary), the model's logits at this position; with `numBeams`, their log-probabilities */
   (logits: Float32Array, context: LogitContext): void;
   /**
-   * Returns for how many steps, counted from the next step, the processor changes no logits, whichever tokens are
-   * drawn. The logits of such steps stay in native code, which is faster. `Infinity` means that it never acts again.
-   * Default: 0 for every context.
+   * Returns the number of steps, from the next one on, in which the processor changes no logits, whichever tokens are
+   * drawn. The logits of these steps stay in native code, which is faster. `Infinity`: the processor changes no logits
+   * any more. Default: 0 for every context.
    */
   idleSteps?: ((context: LogitContext) => number) | undefined;
 }
@@ -34,20 +34,23 @@ export interface LogitProcessor {
 /** The argument of a stop condition. Its `ids` end with the newest token. */
 export interface StopContext extends LogitContext {
   /**
-   * The answer's text so far, as in its pieces. It excludes incomplete characters and text that may be the start of a
-   * stop text. Empty without a tokenizer.
+   * The answer's text so far: the joined text of its pieces. It excludes incomplete characters and text that may be
+   * the start of a stop text. Empty without a tokenizer.
    */
   readonly text: string;
 }
 
 /**
- * Returns whether an answer ends with its newest token, which is part of it. It must be synchronous. It is called once
- * per token, in order. With `numBeams` it is called for every hypothesis that the search considers, and must depend on
- * the context only.
+ * Returns whether an answer ends after its newest token, which stays part of the answer. The function must be
+ * synchronous. It is called once per token, in order. With `numBeams` it is called for every hypothesis that the search
+ * considers, and must depend only on its context.
  */
 export type StopCondition = (context: StopContext) => boolean;
 
-/** Names follow generation_config.json and OpenAI. `Format` is the type of `responseFormat`, which determines the type of `parsed`. */
+/**
+ * Options of generation. Their names follow generation_config.json and OpenAI's API. `Format` is the type of `responseFormat`, which
+ * determines the type of `parsed`.
+ */
 export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
   /**
    * Maximum number of new tokens. Default: the model's `max_new_tokens`, else 256, but at most what the context has
@@ -69,8 +72,8 @@ export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
    */
   minP?: number | undefined;
   /**
-   * Divides positive and multiplies negative logits of tokens that occurred before, including the prompt (Keskar et al.
-   * 2019). 1 means off.
+   * Divides positive and multiplies negative logits of tokens that occurred before, including the prompt (Keskar et
+   * al. 2019). 1 means off. Default: the model's, else 1.
    */
   repetitionPenalty?: number | undefined;
   /** Subtracted from the logits of tokens that were already generated. */
@@ -105,8 +108,8 @@ export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
    */
   deterministic?: boolean | undefined;
   /**
-   * Speculative decoding by prompt lookup: guesses up to this number of tokens (at most 15) from an earlier occurrence of the last tokens,
-   * and verifies them in one run. The output does not change. Text that repeats its prompt is faster.
+   * Speculative decoding by prompt lookup: guesses up to this number of tokens (at most 15) from an earlier occurrence of the last
+   * tokens, and verifies them in one run. The output does not change. Answers that repeat parts of the prompt become faster.
    */
   promptLookupNumTokens?: number | undefined;
   /**
@@ -126,10 +129,10 @@ export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
   /** Number of likeliest tokens that each piece reports in `top`. */
   topLogprobs?: number | undefined;
   /**
-   * Scores the prompt's tokens while it is processed, without a second pass. The value (0 or more) is the number of
-   * likeliest tokens to report per position. Results are `promptLogprobs` and `promptTop` of a completion, and of a
-   * sequence's first piece. The whole prompt is then computed, even if a session or another prompt holds a part. Cannot
-   * be combined with `numBeams`, nor with contextOverflow `truncateLeft`, which may drop tokens.
+   * Scores the prompt's tokens while the prompt is processed, without a second pass. The value (0 or more) is the
+   * number of likeliest tokens to report per position. Results are `promptLogprobs` and `promptTop` of a completion,
+   * and of a sequence's first piece. The whole prompt is then computed, even if a session or another prompt holds a
+   * part. Cannot be combined with `numBeams`, nor with contextOverflow `truncateLeft`, which may drop tokens.
    */
   promptLogprobs?: number | undefined;
   /**
@@ -141,10 +144,10 @@ export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
    * Number of beams, up to 128. Beam search continues this many hypotheses and keeps those with the largest sums of
    * log-probabilities. 1 turns beam search off. Default: the model's `num_beams`, unless the model or the call samples
    * or speculates. Follows transformers' beam search without sampling. Penalties, `logitBias` and `logitProcessors`
-   * change log-probabilities, and `responseFormat` removes tokens, without normalizing again. A finished text's score
-   * is the sum over all its new tokens, including the end token, divided by their count to the power `lengthPenalty`.
-   * `generate` returns the pieces of the best text at the end of the search. Cannot be combined with options that
-   * sample (temperature above 0, topK, topP, minP, seed) or speculate, nor used in a session or chat.
+   * change log-probabilities, and `responseFormat` removes tokens. The log-probabilities are not normalized again. A
+   * finished text's score is the sum over all its new tokens, including the end token, divided by their count to the
+   * power `lengthPenalty`. `generate` returns the pieces of the best text at the end of the search. Cannot be combined
+   * with options that sample (temperature above 0, topK, topP, minP, seed) or speculate, nor used in a session or chat.
    */
   numBeams?: number | undefined;
   /**
@@ -153,14 +156,14 @@ export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
    */
   lengthPenalty?: number | undefined;
   /**
-   * With `numBeams`, when the search ends. `true`: as soon as `numBeams` texts are finished. `false` (default): when
-   * the best beam, if it ended at its present length, would not be among the best. `"never"`: when it could not be at
-   * any length.
+   * With `numBeams`, when the search ends. `true`: as soon as `numBeams` texts are finished. `false`: when the best
+   * beam, at its present length, scores no better than the worst of `numBeams` finished texts. `"never"`: when it
+   * cannot score better at any length. Default: the model's, else `false`.
    */
   earlyStopping?: boolean | "never" | undefined;
   /**
-   * Handling of a sequence that exceeds the context: `error` (default) throws CONTEXT_OVERFLOW before it starts, `stop` ends it with
-   * finishReason "length", and `truncateLeft` drops the oldest tokens, half a context at a time.
+   * Handling of a sequence that exceeds the context. `error` (default) throws CONTEXT_OVERFLOW before it starts. `stop` ends it with
+   * finishReason "length". `truncateLeft` drops all tokens but the first and the newest half of the context, as often as needed.
    */
   contextOverflow?: "error" | "stop" | "truncateLeft" | undefined;
   /** Whether to add the tokenizer's BOS to a text prompt. Default: true. */
@@ -228,7 +231,7 @@ export interface ResolvedOptions {
   signal: AbortSignal | undefined;
 }
 
-/** The context for checking options. */
+/** The properties of a model that decide which options are valid, and their defaults. */
 export interface OptionContext {
   vocabSize: number;
   tokenizer?: Tokenizer | undefined;
@@ -276,7 +279,9 @@ const NAMES: Record<keyof GenerateOptions, true> = {
 export const MAX_DRAFT_TOKENS = 15;
 /** Temperature if neither the caller nor the model sets one. */
 export const DEFAULT_TEMPERATURE = 0.8;
+/** Maximum number of new tokens if neither the caller nor the model sets one. */
 export const DEFAULT_MAX_TOKENS = 256;
+/** Maximum number of samples per prompt. */
 const MAX_SAMPLES = 1024;
 
 /** Checks the names of options. @throws HeddleError INVALID_ARGUMENT unless `options` is an object with known names */
@@ -378,10 +383,13 @@ function speculationOf(
   if (assistant === undefined)
     return lookUpTokens > 0 ? { assistant: undefined, draftTokens: lookUpTokens } : undefined;
   if (lookUpTokens > 0) throw invalidArgument("promptLookupNumTokens", "0 together with assistantModel", lookUpTokens);
-  const { model, tokenizer: its } = (assistant ?? {}) as Partial<AssistantModel>;
+  const { model, tokenizer: assistantTokenizer } = (assistant ?? {}) as Partial<AssistantModel>;
   const size = model?.config?.vocabSize;
   // If all tokens are the same, padding rows that only one model has do not matter, because the model verifies every draft.
-  if (size === undefined || (size !== vocabSize && !(tokenizer && its && sameVocabulary(tokenizer, its))))
+  if (
+    size === undefined ||
+    (size !== vocabSize && !(tokenizer && assistantTokenizer && sameVocabulary(tokenizer, assistantTokenizer)))
+  )
     throw invalidArgument("assistantModel", `a model with the same ${vocabSize} tokens`, size ?? assistant);
   return { assistant, draftTokens: assistantTokens };
 }
@@ -411,7 +419,10 @@ function stopsOf(stop: GenerateOptions["stop"], vocabSize: number) {
   return { stopTexts, stopTokens, stopConditions };
 }
 
-/** Returns the ids of the special tokens among some texts. Other texts need no id, because they are visible anyway. */
+/**
+ * Maps the ids of the special tokens among some texts to these texts. Other texts are left out, because they are
+ * visible anyway.
+ */
 function visibleTokensOf(texts: GenerateOptions["visibleTokens"], tokenizer: Tokenizer | undefined) {
   if (texts === undefined) return new Map<number, string>();
   if (!Array.isArray(texts) || texts.some((text) => typeof text !== "string"))

@@ -4,7 +4,7 @@ import type { PoolingMode } from "../formats/config/config.ts";
 /** One or several pooling modes, or `all` for every token's hidden states. */
 export type Pooling = PoolingMode | readonly PoolingMode[] | "all";
 
-/** The rows that a run returns: one per text, weighted sums, or all. */
+/** The rows that a run returns: each text's first or last row, weighted sums of its rows, or all rows. */
 export type PooledRows = "first" | "last" | "sums" | "all";
 
 /** Returns pooling modes as a list, which is empty for `all`. */
@@ -50,8 +50,8 @@ export function poolingMatrix(texts: readonly TextStretch[], pooling: Pooling): 
 }
 
 /**
- * Stores a run's results for sequences at the sequences' indices in `out`. If the modes include `max`, it pools the rows
- * first. Yields to the event loop between sequences.
+ * Stores the results of a run in `out`, at the indices of the run's sequences. If the modes include `max`, pools the rows first. Yields to
+ * the event loop between sequences.
  * @throws HeddleError ABORTED
  */
 export async function placeInto(
@@ -123,6 +123,7 @@ export function poolWeights(mode: LinearMode, tokens: number, from = 0): Float64
   if (mode === "first" || mode === "last") weights[mode === "first" ? 0 : tokens - 1] = 1;
   else if (mode !== "weighted_mean") weights.fill(1 / (mode === "mean" ? count : Math.sqrt(count)), from);
   else {
+    // Weights grow linearly with the position (SGPT, Muennighoff 2022). `sum` adds the positions from + 1 to tokens.
     const sum = ((from + 1 + tokens) * count) / 2;
     for (let t = from; t < tokens; t++) weights[t] = (t + 1) / sum;
   }

@@ -12,8 +12,8 @@ export function scoredRows(vocabSize: number): number {
 }
 
 /**
- * Log-probabilities of a prompt's tokens, collected while the prompt is processed. Row i scores token i + 1. All samples of one prompt share
- * them.
+ * Log-probabilities of a prompt's tokens, collected while the prompt is processed. Row i scores token i + 1. All samples of a prompt
+ * share one object.
  */
 export class PromptScores {
   /** Log-probabilities of the prompt's tokens; null for the first one. */

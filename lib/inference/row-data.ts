@@ -26,6 +26,7 @@ export function rowData(
   const ids = new Int32Array(count);
   const positions = new Int32Array(runs * count);
   const lengths = turns ? new Int32Array(runs * count) : undefined;
+  // One entry per segment: its first row, its number of rows, its slot, and the number of tokens before it.
   const table = new Int32Array(runs * segments.length * 4);
   let first = 0;
   for (const [g, segment] of segments.entries()) {

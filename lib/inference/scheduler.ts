@@ -93,7 +93,7 @@ export class Scheduler {
     return this.free.length > 0 ? this.waiting[0] : undefined;
   }
 
-  /** Gives the next waiting sequence a slot. If it throws, the sequence keeps the slot until it is released. */
+  /** Gives the next waiting sequence a slot. After an error the sequence keeps the slot until `release`. */
   async admit(): Promise<void> {
     const { cache, free, running } = this;
     const sequence = this.waiting.shift()!;
@@ -142,8 +142,8 @@ export class Scheduler {
   }
 
   /**
-   * Runs prepared sequences once. If the next run needs no result of the current one except the drawn ids, it is queued
-   * at once, and several runs follow. Sequences that end free their slots.
+   * Runs prepared sequences once. If the following runs need only the ids that the runs before them draw, they are
+   * queued ahead, and one call makes several runs. Sequences that end free their slots.
    * @returns the pieces of each run
    */
   run(group: Slotted, control: RunControl): AsyncGenerator<readonly Piece[], void, undefined> {
@@ -304,8 +304,8 @@ function takeBack(cache: KvCache, slot: number, context: readonly number[]): voi
 }
 
 /**
- * Prepares a slot for a run that continues the context. Do not call it for an ended sequence: its last id is never run.
- * If RoPE's frequencies change at that id's position, `fit` would clear the slot for nothing. Use `takeBack`.
+ * Prepares a slot for a run that continues the context. For an ended sequence, use `takeBack`: its last id is never
+ * run, but `fit` would clear the slot if RoPE's frequencies change at that id's position.
  */
 function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
   takeBack(cache, slot, context);

@@ -35,7 +35,7 @@ export interface Piece {
   /** The likeliest tokens, best first, if `topLogprobs` asks for them. */
   top?: TopCandidate[];
   /**
-   * Entropy in nats of the distribution that `logprob` is taken from: the model's at temperature 1, before bias and penalties. Set with
+   * Entropy in nats of the model's distribution, before temperature, bias and penalties. `logprob` is from the same distribution. Set with
    * `top`.
    */
   entropy?: number;
@@ -69,7 +69,7 @@ export interface Choice {
 
 /**
  * Returns the error for a prompt that exceeds the context.
- * @param tokens number of the prompt's tokens, or Infinity if only known to exceed the context
+ * @param tokens number of the prompt's tokens, or Infinity if it was not counted to its end
  * @param hint whether the message mentions `contextOverflow`
  */
 export function overflow(contextLength: number, tokens: number, { name = "prompt", hint = true } = {}): HeddleError {
@@ -145,6 +145,7 @@ export class Sequence {
     options: ResolvedOptions,
     of: {
       index: number;
+      /** Index among the samples of its prompt. */
       sample: number;
       contextLength: number;
       tokenizer: Tokenizer | undefined;
@@ -187,7 +188,7 @@ export class Sequence {
     if (contextOverflow === "error" && maxTokens !== undefined && maxTokens > room)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",
-        `maxTokens: expected at most ${room} after a ${name} of ${this.promptLength} tokens in a context of ${this.contextLength}, got ${maxTokens} (contextOverflow: "stop" or "truncateLeft" go on)`,
+        `maxTokens: expected at most ${room} after a ${name} of ${this.promptLength} tokens in a context of ${this.contextLength}, got ${maxTokens} (contextOverflow: "stop" ends the answer early, "truncateLeft" drops the oldest tokens)`,
       );
     return Math.min(maxTokens ?? defaultMaxTokens, room);
   }
@@ -237,7 +238,10 @@ export class Sequence {
     this.context = withoutOldest(this.context, this.contextLength);
   }
 
-  /** Whether a stop condition of the caller ends the sequence after these generated tokens and their final text. */
+  /**
+   * Whether a stop condition of the caller ends the sequence after these generated tokens.
+   * @param text the part of the tokens' text that can no longer change
+   */
   isToStopAfter(tokens: readonly number[], text: string): boolean {
     if (this.options.stopConditions.length === 0) return false;
     return this.isToStop([...this.ids.slice(0, this.promptLength), ...tokens], text);
@@ -275,6 +279,7 @@ export class Sequence {
     }
     const conditional = options.stopConditions.length > 0;
     if (conditional || (constraint && options.stopTexts.length > 0)) this.text += text;
+    // A document that a stop text or a stop condition cuts has finishReason "length".
     if (constraint && (answer.stopped || stopped) && !constraint.isWhole(this.text)) this.finishReason = "length";
     const piece: Piece = { text, token, logprob, index: this.index };
     if (topIds && topLogprobs) piece.top = candidatesOf({ topIds, topLogprobs }, this.tokenizer);

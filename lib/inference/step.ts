@@ -37,7 +37,7 @@ export function accept({ sequence, draft }: Turn, choices: readonly Choice[]): P
   return pieces;
 }
 
-/** Returns the number of rows of a run without drafts. If all sequences decode, that is one per sequence. */
+/** Counts the rows of a run, except the rows of drafts. If all sequences decode, each has one row. */
 export function promptRows({ segments, ready }: Run): number {
   const rows = segments.reduce((n, s) => n + s.ids.length, 0);
   return rows - ready.reduce((n, turn) => n + turn.draft.length, 0);
@@ -122,7 +122,7 @@ export async function step(
     draftTokens,
     scored: scoring.length > 0 ? scoredRows(vocabSize) : 0,
     top,
-    // Drafts must be verified with the same bits as single steps, so such runs are deterministic.
+    // A draft must be verified with the same bits as single steps, so a run with drafts is deterministic.
     deterministic: deterministic || (draftTokens > 0 && promptRows(run) === segments.length),
   });
   if (ready.length === 0 && scoring.length === 0) {
@@ -145,6 +145,7 @@ export async function step(
   );
   const allowed = [...(await masked(draws, signal)), ...forced];
   const inputs = { ...samplingInputs(allowed, cache.contextLength), logitRows: Int32Array.from(logitRows) };
+  // The draws in which a processor acts. The draw after k ids of a draft is k steps ahead of the sequence.
   const changed = [...draws.keys()].filter((i) => {
     const { sequence, ids } = draws[i]!;
     return ids.length - sequence.ids.length >= sequence.idleSteps;
@@ -165,7 +166,8 @@ export async function step(
 }
 
 /**
- * Lets processors change the logits of some draws, and chooses again for these. Reported log-probabilities stay the model's.
+ * Lets processors change the logits of some draws, and chooses their tokens again. The reported log-probabilities come from the model's
+ * own logits.
  * @param rows indices of the draws
  * @param of.choices of all draws; those of the rows are replaced
  */
@@ -201,6 +203,7 @@ async function applyProcessors(
   for (const [place, i] of rows.entries()) {
     const choice = choices[i]!;
     const raw = rowOf(i);
+    // A logit minus its log-probability is the same for all tokens: the logarithm of the softmax's denominator.
     const logSum = raw[choice.token]! - choice.logprob;
     choice.token = token[place]!;
     choice.logprob = raw[choice.token]! - logSum;

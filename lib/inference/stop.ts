@@ -15,8 +15,8 @@ export function asked(condition: StopCondition, context: StopContext): boolean {
 }
 
 /**
- * Finds stop texts in a stream of text pieces. Text that may start a stop text is held back until the following text
- * decides this.
+ * Finds stop texts in a stream of text pieces. Text that may begin a stop text is held back until later text shows
+ * whether it does.
  */
 export class StopMatcher {
   private readonly stops: readonly string[];
@@ -27,7 +27,7 @@ export class StopMatcher {
     this.stops = stops;
   }
 
-  /** Whether a stop text was found. The text is dropped from its start on. */
+  /** Whether a stop text was found. The stop text and all text after it are dropped. */
   get stopped(): boolean {
     return this.found !== undefined;
   }

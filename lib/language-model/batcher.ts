@@ -77,7 +77,7 @@ export class Batcher {
 
   /**
    * Like model.completeAll: returns `n` continuations of each prompt, in order. If one generation fails, the others are
-   * cancelled. Schemas check the answers after all of them have ended.
+   * cancelled. A schema checks the answers after all of them have ended.
    */
   async completeAll<F>(prompts: readonly Prompt[], options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>[]> {
     const started = performance.now();

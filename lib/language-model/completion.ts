@@ -39,7 +39,8 @@ export interface Completion {
   /** The likeliest tokens for each new token, if `topLogprobs` is set. */
   top?: TopCandidate[][];
   /**
-   * Entropy in nats of the distribution of each new token: the model's at temperature 1, which `logprobs` are taken from. Set with `top`.
+   * Entropy in nats of the model's distribution at each new token, before temperature, bias and penalties. `logprobs` are from the same
+   * distribution. Set with `top`.
    */
   entropies?: number[];
   /** Natural log-probabilities of the prompt's tokens, null for the first, if `promptLogprobs` is set. */

@@ -33,15 +33,15 @@ const MERGED = ".heddle-merged";
 /**
  * Converts a model: a Hugging Face folder, a checkpoint, a GGUF file (floating or quantised) or `default`, to a GGUF file or a folder with
  * safetensors. It converts tensor by tensor, so memory is bounded by the largest matrix. The tokenizer, the configuration and the model
- * card are converted too. So are differences in layout: RoPE order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices.
- * Converting gemma's norms there and back may change their last bit.
+ * card are converted too. The layout of weights is adapted: the RoPE order of llama's q and k, gemma's 1 + w norms, gpt2's transposed
+ * matrices. Converting gemma's norms there and back may change their last bit.
  *
- * For a LoRA adapter's folder (adapter_config.json and adapter_model.safetensors) it writes the base with the adapter merged. This loads
- * the base, and uses a temporary folder next to the output, which the next conversion removes if the process was killed. Quantized matrices
- * that the adapter changes become f32.
+ * For a LoRA adapter's folder (adapter_config.json and adapter_model.safetensors) it writes the base with the adapter merged. The
+ * conversion loads the base, and uses a temporary folder next to the output. If the process is killed, the next conversion removes that
+ * folder. Quantized matrices that the adapter changes become f32.
  *
  * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or
- *   infinite), ABORTED. An output file appears complete or not at all.
+ * infinite), ABORTED. An output file appears complete or not at all.
  */
 export async function convertModel(
   input: string,

@@ -23,8 +23,8 @@ export interface CreateModelAsyncOptions extends CreateModelOptions, DrawOptions
 /**
  * Creates a model with random f32 weights for training. Drawing them blocks the event loop, about 3 s for 100 million weights.
  * `createModelAsync` does not block it.
- * @param config config.json's names in camelCase, or a config.json. Missing sizes follow from the others, and vocabSize and the special
- *   ids from the tokenizer.
+ * @param config the fields of config.json in camelCase, or the content of a config.json. Missing sizes follow from the others. A missing
+ * vocabSize and missing ids of special tokens come from the tokenizer.
  * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY if the weights do not fit
  * @example
  * const base = createModel({ modelType: "llama", hiddenSize: 320, numHiddenLayers: 8 }, { tokenizer, seed: 1 });

@@ -91,6 +91,7 @@ async function* run(
   if (sequences.length === 0) return;
   const { adapters, beams, n } = options;
   const wanted = beams ? (sequences.length / n) * beams.numBeams : sequences.length;
+  // With beam search, the number of slots is a multiple of numBeams, because a prompt's beams run together.
   const together = beams ? Math.max(1, Math.floor(MAX_SLOTS / beams.numBeams)) * beams.numBeams : MAX_SLOTS;
   const slots = Math.min(wanted, together);
   const pageSize = cachePageSize ?? (beams && BEAM_PAGE_SIZE);

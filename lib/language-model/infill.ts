@@ -36,8 +36,9 @@ interface FimNames {
   pad?: string;
 }
 
-/** Names of the tokens: Qwen and CodeGemma, StarCoder and Granite, StarCoder 2, DeepSeek, Code Llama, Codestral. */
+/** Names of the tokens, by model. */
 const KNOWN: readonly FimNames[] = [
+  // Qwen and CodeGemma.
   {
     prefix: "<|fim_prefix|>",
     suffix: "<|fim_suffix|>",
@@ -46,6 +47,7 @@ const KNOWN: readonly FimNames[] = [
     repository: "<|repo_name|>",
     pad: "<|fim_pad|>",
   },
+  // StarCoder, StarCoder 2 and Granite.
   {
     prefix: "<fim_prefix>",
     suffix: "<fim_suffix>",
@@ -54,6 +56,7 @@ const KNOWN: readonly FimNames[] = [
     repository: "<repo_name>",
     pad: "<fim_pad>",
   },
+  // SantaCoder, DeepSeek, Code Llama, Codestral.
   { prefix: "<fim-prefix>", suffix: "<fim-suffix>", middle: "<fim-middle>", pad: "<fim-pad>" },
   { prefix: "<｜fim▁begin｜>", suffix: "<｜fim▁hole｜>", middle: "<｜fim▁end｜>" },
   { prefix: "▁<PRE>", suffix: "▁<SUF>", middle: "▁<MID>", pad: "▁<EOT>" },

@@ -59,8 +59,9 @@ export interface Parts extends Partial<Pick<LoadedModel, "tokenizer" | "card" | 
  * Merging, removing or activating adapters meanwhile does not affect the call. Training writes weights in place: a call
  * that runs meanwhile sees each step, but attends to keys from earlier steps.
  *
- * @example const model = await LanguageModel.load("default"); for await (const piece of model.generate("The capital of France is", {
- *   maxTokens: 8, temperature: 0 })) process.stdout.write(piece.text);
+ * @example
+ * const model = await LanguageModel.load("default");
+ * for await (const piece of model.generate("The capital of France is", { maxTokens: 8 })) process.stdout.write(piece.text);
  */
 export class LanguageModel {
   /** The network: weights, configuration, device. */
@@ -140,8 +141,8 @@ export class LanguageModel {
   }
 
   /**
-   * Streams new tokens for one prompt, or for several at once (`piece.index` is the prompt). Awaiting the reply, before or after iterating,
-   * gives the result of `complete`. With `numBeams`, the pieces come together at the end of the search.
+   * Streams new tokens for one prompt, or for several at once (`piece.index` is the prompt). Awaiting the reply, after the loop or instead
+   * of it, gives the result of `complete`. With `numBeams`, the pieces come together at the end of the search.
    * @param prompt text, token ids, or an array of those. An empty array is an empty prompt, which is rejected.
    * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL, on reading
    */
@@ -182,8 +183,8 @@ export class LanguageModel {
   }
 
   /**
-   * Completes several prompts, `n` times each, in order. With `numBeams` the best come first. Each answer equals that of a separate call.
-   * Common prefixes are computed once.
+   * Completes several prompts, `n` times each, in order. With `numBeams` the best come first. Answers agree within rounding with those of
+   * separate calls, and to the bit with `deterministic`. Common prefixes are computed once.
    * @throws HeddleError INVALID_ANSWER if the schema of `responseFormat` rejects an answer. `cause.completions` holds all answers in order.
    */
   async completeAll<F>(prompts: readonly Prompt[], options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>[]> {
@@ -200,9 +201,8 @@ export class LanguageModel {
   }
 
   /**
-   * Answers a conversation, without keeping any state: give all of its messages with each call. Text, reasoning and
-   * tool calls are separate fields, also in the pieces. Calls, and the results that you send back, have the form of the
-   * model's chat template.
+   * Answers a conversation, without keeping any state: give all of its messages with each call. Text, reasoning and tool calls are separate
+   * fields, also in the pieces. The chat template determines the form in which tool calls and their results are written.
    *
    * @example
    * const { text, reasoning, toolCalls = [] } = await model.respond([{ role: "user", content: "Is it raining in Kyoto?" }], { tools });
@@ -291,7 +291,7 @@ export class LanguageModel {
   /**
    * Sorts documents by how well they answer a query, the best first. A cross-encoder (a sequence classification head) reads each document
    * with the query. With an embedding model, the vectors are compared.
-   * @throws HeddleError UNSUPPORTED for a model that is neither, CONTEXT_OVERFLOW, INVALID_ARGUMENT
+   * @throws HeddleError UNSUPPORTED for other models, CONTEXT_OVERFLOW, INVALID_ARGUMENT
    */
   async rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<RankedDocument[]> {
     rejectUnknownNames(options, RERANK_NAMES);
@@ -312,9 +312,9 @@ export class LanguageModel {
   }
 
   /**
-   * Embeds a text, or each of several texts, as a vector of the hidden size or the width of the model's layers. Vectors have length 1
-   * unless the model's configuration says otherwise. An empty array gives an empty result. A model without an embedding configuration
-   * returns the mean of its hidden states.
+   * Embeds a text, or each of several texts, as a vector. Its width is that of the model's embedding layers, or else the hidden size for
+   * each pooling mode. Vectors have length 1 unless the model's configuration says otherwise. An empty array gives an empty result. A model
+   * without an embedding configuration returns the mean of its hidden states.
    * @param options.pooling overrides the model's pooling, like `normalize` and `truncateDim`
    * @param options.promptName one of the model's prompts, prepended to each text
    * @throws HeddleError INVALID_ARGUMENT for a prompt that the model lacks, CONTEXT_OVERFLOW, NUMERICAL
@@ -414,7 +414,7 @@ export class LanguageModel {
     await this.dispose();
   }
 
-  /** @internal The context for checking options. */
+  /** @internal See OptionContext. */
   get optionContext(): OptionContext {
     const { config, generation, tokenizer } = this;
     const eosTokenIds = generation.eosTokenIds ?? (config.eosTokenIds.length > 0 ? config.eosTokenIds : undefined);
@@ -426,7 +426,7 @@ export class LanguageModel {
     };
   }
 
-  /** @internal Refuses options that need a tokenizer on a model without one. */
+  /** @internal Refuses options that need a tokenizer if the model has none. */
   checkTexts({ stopTexts, automaton }: ResolvedOptions): void {
     if (this.tokenizer) return;
     if (stopTexts.length > 0)

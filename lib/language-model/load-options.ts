@@ -31,7 +31,7 @@ export interface LoadOptions {
   signal?: AbortSignal | undefined;
   /**
    * Whether to fetch a model that is neither a path nor in the cache of Hugging Face's tools, as `pullModel` does: true, or options of
-   * `pullModel`. Default: false, nothing is fetched.
+   * `pullModel`. Default: false, which fetches nothing.
    */
   download?: boolean | PullOptions | undefined;
   /** Maximum number of tokens of a sequence. Default: the model's limit. */

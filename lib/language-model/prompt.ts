@@ -62,7 +62,7 @@ const LONG_TEXT = 1 << 14;
 const LONG_IDS = 1 << 17;
 /** Number of ids copied before yielding to the event loop. */
 const SLICE_IDS = 1 << 14;
-/** Room for further ids before a prompt's array must grow, which would copy it. */
+/** Number of ids that can be appended to a prompt's array before it must grow, which would copy the array. */
 const ROOM_IDS = 1 << 10;
 
 /** Whether tokenizing the prompts synchronously would block the event loop noticeably. */
@@ -145,7 +145,7 @@ function* copied(
 ): Slices<number[]> {
   const count = wanted(lengthOf(prompt, given, reading));
   const ids: number[] = new Array(count + ROOM_IDS);
-  ids.length = count; // V8 keeps the array's capacity when `length` is reduced
+  ids.length = count; // V8 keeps the array's capacity if most of it stays in use
   for (let from = 0; from < count; from += SLICE_IDS) {
     fill(ids, given, { from, to: Math.min(count, from + SLICE_IDS) }, reading);
     yield;
@@ -164,7 +164,11 @@ function checkPrompt(prompt: unknown, { tokenizer, name = "prompt" }: PromptRead
     throw invalidArgument(name, "token ids, because this model has no tokenizer", prompt);
 }
 
-/** Returns the number of ids of a prompt, at least one. @param given the prompt's ids, or those of its text */
+/**
+ * Returns the number of ids of a prompt, without trailing special tokens if the model continues the text.
+ * @param given the prompt's ids, or those of its text
+ * @throws HeddleError INVALID_ARGUMENT for zero ids
+ */
 function lengthOf(
   prompt: Prompt,
   given: ArrayLike<number>,
@@ -198,7 +202,7 @@ function hintFor(prompt: unknown): string {
   const first: unknown = Array.isArray(prompt) ? prompt[0] : prompt;
   if (typeof first !== "object" || first === null) return "";
   if ("role" in first) return " (for messages: model.chat(), or the ids of tokenizer.applyChatTemplate())";
-  return "ids" in first ? " (its ids)" : "";
+  return "ids" in first ? " (pass its ids)" : "";
 }
 
 /** Returns one prompt or several as a list. */

@@ -6,7 +6,7 @@ import type { Piece } from "../inference/sequence.ts";
  * A streaming answer. Iterate over its pieces, await the complete result, or do both: first the loop, then the result
  * with its usage, timings and finishReason. It starts on the first read, and its pieces can be read once. Leaving the
  * loop early ends the answer, and awaiting it then rejects with ABORTED. It is also a generator with `next()`. An async
- * function that returns a reply awaits it; return `{ reply }` to pass on the stream.
+ * function that returns a reply awaits it. Return `{ reply }` instead to pass on the stream.
  *
  * @example
  * const reply = model.generate("Once upon a time", { maxTokens: 40 });
@@ -75,7 +75,7 @@ export class Reply<Whole, Part extends Piece = Piece>
     return Promise.reject<Whole>(this.unawaitable()).then(fulfilled, rejected);
   }
 
-  /** @internal Reads to the end, unless a loop does. */
+  /** @internal Reads to the end, unless a loop or an await already reads. */
   protected override drain(): void {
     if (this.read) return;
     readAll(this);

@@ -42,7 +42,7 @@ export async function saveLanguageModel(
   });
 }
 
-/** Returns the type of the largest weight, for config.json. */
+/** Returns the type for config.json: that of the largest weight, or f32 if that weight is quantized. */
 function storedDtype(model: Model): FloatDType {
   const largest = model.weightNames
     .map((name) => model.asStored(name))

@@ -32,12 +32,11 @@ export interface SessionOptions {
 }
 
 /**
- * Explicit generation state: a KV cache and its ids. Each call passes a whole prompt. The prefix that the prompt shares
- * with the session's content is not computed again. A session serves one call at a time, and a model serves many
- * sessions at once.
+ * Explicit generation state: a KV cache and its ids. Each call passes a whole prompt. The prefix that the prompt shares with the session's
+ * content is not computed again. A session serves one call at a time, and a model serves many sessions at once.
  *
- * Each call uses the model's state at its beginning, unless a training step writes to the weights. Cached content from before a change of
- * the model (training, or adapters merged, unmerged, replaced or activated) is computed again.
+ * Each call uses the model's state from when the call begins, unless a training step writes to the weights. Cached content from before a
+ * change of the model (training, or adapters merged, unmerged, replaced or activated) is computed again.
  */
 export class Session {
   readonly languageModel: LanguageModel;
@@ -168,7 +167,7 @@ export class Session {
     for await (const _ of this.exclusively(() => run(this)));
   }
 
-  /** Returns an independent copy of the session. Other calls than forks are rejected until the copy is made. */
+  /** Returns an independent copy of the session. Calls other than `fork` are rejected until the copy is made. */
   async fork(): Promise<Session> {
     if (this.busy) throw secondCall();
     this.forking++;
@@ -180,8 +179,8 @@ export class Session {
   }
 
   /**
-   * Drops everything after the first `length` tokens. If RoPE scaling is dynamic, drops all tokens, because the keys of the first ones depend
-   * on the length of the dropped sequence. The next call computes them again.
+   * Drops everything after the first `length` tokens. If RoPE scaling is dynamic, drops all tokens, because the keys of the first tokens
+   * were rotated for the longer sequence. The next call computes them again.
    */
   truncate(length = 0): void {
     this.assertIdle();

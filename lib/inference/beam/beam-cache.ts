@@ -8,18 +8,22 @@ import type { Progress } from "../progress.ts";
 import type { Segment } from "../row-data.ts";
 import { DETERMINISTIC_ROWS } from "../step.ts";
 
-/** A slot and the ids that it must hold. The last id is left to the next run. */
+/**
+ * A slot, and the context that the next run continues. The slot must hold all ids but the last, which the next run
+ * processes.
+ */
 export interface Place {
   slot: number;
   context: readonly number[];
 }
 
 /**
- * Moves beams to their slots for the next step. The first beam that continues a previous one keeps its slot. Further
- * ones take the slots of beams that are not continued, and share the pages.
+ * Moves beams to their slots for the next step. If several beams continue the same previous beam, the first of them
+ * keeps its slot. The others take free slots, and share its pages.
  * @param slots the slot of each previous beam
  * @param parents for each new beam, the index of the beam that it continues
- * @param free further slots; unused ones are left in it
+ * @param free the group's free slots. Slots that are taken are removed, and slots of beams that are not continued are
+ * added
  * @returns each new beam's slot
  */
 export async function moveBeams(

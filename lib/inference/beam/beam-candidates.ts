@@ -39,7 +39,7 @@ function choice(token: number, logprob: number, { results, row, stride, top }: T
  * Returns the likeliest tokens of rows after processors, bias, masks and penalties, which change log-probabilities in
  * this order.
  * @param results results of the rows, with logits
- * @param contexts of each row
+ * @param contexts the context of each row
  * @param of.width number of tokens wanted per row
  * @param of.masks the tokens allowed in each row; undefined allows all
  * @throws HeddleError NUMERICAL, ABORTED
@@ -62,6 +62,7 @@ export async function changedContinuations(
     throwIfAborted(options.signal);
     const row = firstRow + i;
     const raw = results.logits!.subarray(row * vocabSize, (row + 1) * vocabSize);
+    // A logit minus its log-probability is the same for all tokens: the logarithm of the softmax's denominator.
     const logSum = raw[results.token[row]!]! - results.logprob[row]!;
     const changed = new Float32Array(vocabSize);
     for (let id = 0; id < vocabSize; id++) changed[id] = raw[id]! - logSum;

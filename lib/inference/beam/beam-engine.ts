@@ -28,7 +28,7 @@ class Group {
   slots: number[];
   /** Context of each beam. */
   contexts: readonly (readonly number[])[];
-  /** Remaining constraint of each beam's text; undefined: unconstrained. */
+  /** Constraint on the rest of each beam's text. Undefined without a constraint. */
   forms: readonly (Constraint | undefined)[];
   /** Slots of this group that hold no beam. */
   readonly free: number[];

@@ -37,8 +37,8 @@ export function beamsOf(options: GenerateOptions, generation: GenerationConfig):
     throw invalidArgument("numBeams", `an integer of 1 to ${MAX_BEAMS}`, own);
   const other =
     given(options, SAMPLING) ?? given(options, SPECULATION) ?? given(options, { promptLogprobs: undefined });
-  const models = other === undefined && generation.doSample !== true ? generation.numBeams : undefined;
-  const numBeams = own ?? Math.min(models ?? 1, MAX_BEAMS);
+  const modelBeams = other === undefined && generation.doSample !== true ? generation.numBeams : undefined;
+  const numBeams = own ?? Math.min(modelBeams ?? 1, MAX_BEAMS);
   const { lengthPenalty = generation.lengthPenalty ?? 1, earlyStopping = generation.earlyStopping ?? false } = options;
   if (typeof lengthPenalty !== "number" || !Number.isFinite(lengthPenalty))
     throw invalidArgument("lengthPenalty", "a finite number", lengthPenalty);

@@ -47,13 +47,13 @@ export function searchWidth({ numBeams }: BeamOptions, endTokens: number): numbe
 }
 
 /**
- * Beam search over the continuations of one prompt, following transformers' `_beam_search` without sampling (release 4.57). A step takes the
- * best max(2, 1 + number of end tokens) · `numBeams` candidates of all beams. Candidates that end and are among the best `numBeams` become
- * hypotheses, of which the best `numBeams` are kept. The best candidates that do not end are the next beams. Ties go to the better beam,
- * then to the lower token id.
+ * Beam search over the continuations of one prompt, following transformers' `_beam_search` without sampling (release 4.57). A step takes
+ * the best max(2, 1 + number of end tokens) · `numBeams` candidates of all beams. Candidates that end and are among the best `numBeams`
+ * become hypotheses, of which the best `numBeams` are kept. The best candidates that do not end are the next beams. Ties go to the better
+ * beam, then to the lower token id.
  *
  * transformers starts with `numBeams` copies of the prompt, all but one with sums of −1e9. This search starts with one copy. The results
- * differ only if there are fewer continuations than beams, which are then not filled up with copies.
+ * differ only if there are fewer continuations than beams: transformers then continues some of the copies.
  */
 export class BeamSearch {
   /** Best first. Empty when the search has ended because no beam can continue. */

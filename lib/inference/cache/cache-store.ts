@@ -29,7 +29,10 @@ export class CacheStore {
     );
   }
 
-  /** Whether the store is large enough for a layout and has the tensors that `allocate` would make at this capacity. */
+  /**
+   * Whether the store is large enough for a layout, and has the tensors that `allocate` would make for the layout at
+   * the store's capacity.
+   */
   fits(model: ModelView, layout: CacheLayout): boolean {
     const tensors = cacheTensors(model, { ...layout, capacity: this.capacity });
     return (
@@ -140,6 +143,7 @@ export class SpareStore {
   private store: CacheStore | undefined;
   private closed = false;
 
+  /** Returns the kept store if it fits a layout, and frees it otherwise. */
   take(model: ModelView, layout: CacheLayout): CacheStore | undefined {
     const { store } = this;
     this.store = undefined;

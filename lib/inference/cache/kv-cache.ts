@@ -20,6 +20,7 @@ import { Slots } from "./slots.ts";
 
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
 export const PREFILL_ROWS = MAX_SEGMENT_ROWS;
+/** Minimum capacity of a cache, in positions. */
 const SMALLEST_CAPACITY = 256;
 /** Number of positions that a slot of a paged cache starts with. */
 const SMALLEST_PART = 64;
@@ -45,9 +46,9 @@ export interface CacheState {
 }
 
 /**
- * Keys and values of several sequences (slots) on the device, and their ids. Memory is committed as it is written, and doubles as sequences
- * grow, up to the context length. Sliding layers hold only their window. With a page size, slots take pages from a shared store. Short
- * sequences then take no more than they need, and common prefixes are stored once.
+ * Keys and values of several sequences (slots) on the device, and their ids. Memory is committed as it is written. The capacity doubles as
+ * sequences grow, up to the context length. Sliding layers hold only their window. With a page size, slots take pages from a shared store.
+ * Short sequences then take no more than they need, and common prefixes are stored once.
  */
 export class KvCache {
   private readonly bound: BoundModel;
@@ -102,7 +103,7 @@ export class KvCache {
     return this.bound.adapters;
   }
 
-  /** Whether the content equals what `model` would now compute with these adapters. Default: the active ones. */
+  /** Whether `model` would now compute the same content with these adapters. Default: the active adapters. */
   isOf(model: ModelView, adapters?: readonly string[]): boolean {
     return this.bound.isOf(model, adapters);
   }
@@ -152,8 +153,8 @@ export class KvCache {
   }
 
   /**
-   * Drops a slot's content if it is only the beginning of a longer sequence and RoPE scaling is dynamic. The keys were rotated for the length
-   * of that sequence, and fit no other one.
+   * Drops a slot's content if it is only the beginning of a longer sequence and RoPE scaling is dynamic. The keys were rotated for the
+   * longer sequence's length, so no other sequence can use them.
    */
   dropBeginning(slot: number): void {
     const { ids, length } = this.sequences.at(slot);
@@ -171,6 +172,7 @@ export class KvCache {
     const { written } = this.sequences.at(slot);
     return config.layerTypes.every((_, layer) => {
       const { rows, ring } = layerCache(config, layer, this.layout(this.store.capacity));
+      // The last `rows` positions written still exist. A query at position `length` sees the keys from length - ring + 1 on.
       return ring === 0 || Math.max(0, length - ring + 1) >= written - rows;
     });
   }
@@ -213,9 +215,9 @@ export class KvCache {
   }
 
   /**
-   * Whether a part of a prompt may be queued while another part runs. Paged caches do not allow it, because pages may
-   * have to be allocated. Sliding layers do not allow it, because they keep the rows of only one run, and an abort
-   * could lose too many rows.
+   * Whether a part of a prompt may be queued while another part runs. Paged caches do not allow it, because pages may have to be
+   * allocated. Sliding layers do not allow it: they store a window and the rows of one run, so aborting two runs could lose rows of the
+   * window.
    */
   get takesRunsAhead(): boolean {
     const { config } = this.model;
@@ -243,7 +245,7 @@ export class KvCache {
     return this.pool ? this.pool.count - this.pool.available : 0;
   }
 
-  /** Number of tokens that every slot can take before new pages must be allocated. */
+  /** A lower bound of the number of tokens that every slot can take before new pages must be allocated. */
   get pagesAhead(): number {
     if (!this.pool) return Number.POSITIVE_INFINITY;
     return this.pool.available >= this.slots ? this.pool.size : 0;
@@ -330,12 +332,11 @@ export class KvCache {
   }
 
   /**
-   * Like `run`, but does not wait. The next run may be started before this one ends. Its inputs may then be outputs of
-   * this run, if `late` names them.
+   * Like `run`, but does not wait. The next run may be started before this one ends, and may take this run's outputs as inputs.
    * @param options.flag aborts the run, so that `done` rejects with ABORTED
-   * @param options.series `runs` is the number of runs, whose segments have one id each. Each run takes the previous
-   * run's output `token` as its ids. The inputs named in `each` hold the data of all runs, end to end, and so do the
-   * outputs.
+   * @param options.late names of the inputs that are outputs of an earlier run, which may be pending
+   * @param options.series makes `runs` consecutive runs, in which each segment has one id. Every run but the first takes the previous run's
+   * output `token` as its ids. The inputs named in `each`, and the outputs, hold the data of all runs, end to end.
    */
   start(
     program: ProgramMaker,
@@ -427,7 +428,7 @@ export class KvCache {
   }
 
   /**
-   * @param whole whether the caller ended without an error. If no run has failed either, the content is valid numbers, and the next cache
+   * @param whole whether the caller ended without an error. If, in addition, no run has failed, the rows hold no NaN, and the next cache
    * may reuse the memory.
    */
   dispose(whole = false): void {

@@ -1,4 +1,4 @@
-/** A page to copy before a slot may write to it. */
+/** A page to copy into another page, which the slot may then write. */
 export interface PageCopy {
   from: number;
   to: number;
@@ -6,11 +6,12 @@ export interface PageCopy {
 
 /**
  * Maps positions of slots to pages of a cache (Kwon et al. 2023, "PagedAttention"). Pages are reference-counted by slots and freed when
- * unused. A shared page is never written: shared prefixes end at a page boundary.
+ * unused. Only whole pages of a prefix are shared, so a shared page is never written.
  */
 export class PagePool {
   /** Number of positions per page. */
   readonly size: number;
+  /** Number of slots that hold each page. */
   private readonly readers: number[] = [];
   private readonly free: number[] = [];
   /** Pages of each slot, in order of positions. */

@@ -40,7 +40,7 @@ export interface SavedSession {
 
 /**
  * Writes the content of a cache with one slot. The file appears complete or not at all.
- * @param fingerprint of the model with the cache's adapters, which computed the content
+ * @param fingerprint fingerprint of the model and adapters that computed the content
  * @throws HeddleError IO, INVALID_ARGUMENT
  */
 export async function writeSession(

@@ -20,7 +20,10 @@ interface Follower {
  */
 export class SharedPrefixes {
   private readonly cache: KvCache;
-  /** Number of tokens in a prefill chunk. Every prompt's first chunk begins at its first token. With 1, any length may be shared. */
+  /**
+   * Shared prefixes are multiples of this number of tokens: the size of a prefill chunk in deterministic mode, else 1. Chunks begin at a
+   * prompt's first token.
+   */
   private readonly chunk: number;
   private readonly followers = new Map<Sequence, Follower>();
 
@@ -35,9 +38,10 @@ export class SharedPrefixes {
     if (turnsByLength(cache.model.config)) return; // keys depend on the sequence's length
     let best: Follower | undefined;
     for (const [leader, from] of slots) {
+      // If a sequence dropped its oldest tokens, its slot no longer holds its first ids.
       if (leader === sequence || leader.context.length !== leader.ids.length) continue;
-      // A copied prefix is not scored. So a sequence that scores its prompt can only follow another sample of that prompt,
-      // which shares its scores.
+      // A copied prefix is not scored. A scoring sequence can therefore only follow another sample of its prompt, because both share their
+      // scores.
       if (sequence.isScoring && leader.scores !== sequence.scores) continue;
       const common = Math.min(commonPrefix(leader.ids, sequence.context), sequence.context.length - 1);
       // Tokens that a leader generated were computed one by one, not in chunks.

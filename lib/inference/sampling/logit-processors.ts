@@ -27,7 +27,8 @@ export function processLogits(
 }
 
 /**
- * Returns for how many steps from here no processor changes logits. Infinite without processors.
+ * Returns the number of steps, from the next one on, in which no processor changes logits. Infinity without
+ * processors.
  * @throws HeddleError INVALID_ARGUMENT unless every `idleSteps` returns a number of at least 0
  */
 export function idleSteps(processors: readonly LogitProcessor[], context: LogitContext): number {

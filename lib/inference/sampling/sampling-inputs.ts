@@ -2,7 +2,7 @@ import type { Mask } from "../../constrain/index.ts";
 import { SAMPLE_PARAMS } from "../../graph/index.ts";
 import type { Sequence } from "../sequence.ts";
 
-/** A draw of the next token after these ids, with the options of its sequence. */
+/** A draw of the token after `ids`, with the options of the sequence. */
 export interface Draw {
   sequence: Sequence;
   ids: readonly number[];
@@ -55,6 +55,7 @@ export function samplingInputs(draws: readonly Draw[], historyLimit: number, voc
     history.set(histories[row]!.ids, row * columns);
     biasIds.set(biased[row]!.ids, row * biases);
     biasValues.set(biased[row]!.values, row * biases);
+    // The lower and upper 32 bits of the seed, and the position of the drawn token.
     rng.set([seed | 0, Math.floor(seed / 2 ** 32) | 0, draw.ids.length], row * 3);
   }
   return { params, history, biasIds, biasValues, rng };
@@ -114,7 +115,7 @@ export function seriesInputs(sequences: readonly Sequence[], historyLimit: numbe
   };
 }
 
-/** Returns the ids that penalties count, or none if there is no penalty. */
+/** Returns the ids that penalties count, and how many of these belong to the prompt. Empty without penalties. */
 function penalised({ sequence: { options, promptLength }, ids, scored }: Draw, limit: number) {
   if (scored !== undefined) return { ids: [], promptLength: 0 };
   const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
@@ -156,6 +157,7 @@ function biasesOf({ sequence: { options, scores }, mask, scored }: Draw): Biases
   return { ids, values };
 }
 
+/** The ids from 0 up. All calls share the array, which grows with the largest vocabulary. */
 let everyId = new Int32Array(0);
 
 function forbiddenIds(mask: Mask, vocabSize: number): Int32Array {

@@ -9,9 +9,9 @@ import type { Sequence } from "../sequence.ts";
 import type { Turn } from "../step.ts";
 
 /**
- * Guesses how a sequence continues. The model then checks the whole guess in one run. It draws every token as it would
- * without the guess, so the text is the same but takes less time (Leviathan et al. 2023). Here a guess is only accepted
- * if it is the token that was drawn, so greedy and seeded outputs are identical.
+ * Guesses how a sequence continues. The model then checks the whole guess in one run. It draws every token as it
+ * would without the guess, so the text is the same but takes less time (Leviathan et al. 2023). Unlike in that paper, a
+ * guessed token is accepted only if it is the token drawn. Greedy and seeded outputs are therefore identical.
  */
 export interface Drafter {
   /** Proposes at most `most` ids that may follow, or none without a good guess. */
@@ -23,9 +23,9 @@ export interface Drafter {
 const LONGEST_MATCH = 4;
 
 /**
- * Finds the longest and latest earlier match of the sequence's last ids, and returns the ids that followed it. If the
- * match is closer than `most` ids, the continuation repeats, like overlapping copies in LZ77: a repeated id gives a
- * draft of `most` copies.
+ * Finds the longest and latest earlier match of the sequence's last ids, and returns the ids that followed it. If fewer
+ * than `most` ids follow the match, they are repeated, like overlapping copies in LZ77. After equal ids, the draft is
+ * `most` copies of that id.
  */
 export function lookUp(ids: readonly number[], most: number): number[] {
   const end = ids.length;
@@ -86,9 +86,8 @@ export class Assistant implements Drafter {
     let last = context.at(-1)!;
     while (draft.length < most) {
       const draws = await masked([{ sequence, ids: [...sequence.ids, ...draft] }], signal);
-      // The draft ends here, because its last token completes the document.
       const [{ mask }] = draws as [Draw];
-      if (sequence.constraint && !mask) break;
+      if (sequence.constraint && !mask) break; // the draft's last token completes the document
       if (mask && vocabSize < own && !leavesSome(mask, vocabSize)) break;
       const inputs = { ...samplingInputs(draws, cache.shape.capacity, vocabSize), logitRows: Int32Array.of(0) };
       const shape = { rows: 1, logitRows: 1, top: 0 };
@@ -128,8 +127,8 @@ function leavesSome(mask: Mask, vocabSize: number): boolean {
 }
 
 /**
- * The length of a sequence's next draft. It grows while drafts are accepted and shrinks when they are not, so that text
- * without repetitions costs little.
+ * The length of a sequence's next draft. It grows by 3 after a draft that was accepted completely. Otherwise it
+ * shrinks by up to 2, but stays above the number of accepted tokens. So text without repetitions costs little.
  */
 export class DraftLength {
   private length: number;

@@ -52,7 +52,7 @@ const PREAMBLE = "<seed:cot_budget_reflect>";
  */
 export class AnswerForm {
   private readonly tokenizer: Tokenizer | undefined;
-  /** The text of the template, if there is one. */
+  /** The text of the chat template. Undefined without a template. */
   private readonly template: string | undefined;
   private readonly tools: readonly unknown[];
   private readonly variables: Readonly<Record<string, unknown>> | undefined;
@@ -81,6 +81,7 @@ export class AnswerForm {
     return this.callsIn && callFormatOf(this.callsIn);
   }
 
+  /** The format, if it structures the whole answer. */
   private get whole(): WholeFormat | undefined {
     const { calls } = this;
     return calls && "marks" in calls ? calls : undefined;
@@ -130,10 +131,10 @@ export class AnswerForm {
   }
 
   /**
-   * Returns the response format of an answer that must be a call, or undefined if the choice is the model's.
+   * Returns the response format of an answer that must be a call. Undefined if no call is required: for "none", and for "auto" without
+   * `otherwise` or without a tool that the model can call.
    * @param of.prompt as for `parser`
-   * @param of.otherwise the format of an answer without a call. With it the model chooses between a call and this format. Undefined is
-   * returned if the template shows no form of tool calls
+   * @param of.otherwise with "auto", the format of an answer without a call. The model then chooses between a call and this format
    * @throws HeddleError INVALID_ARGUMENT without tools, UNSUPPORTED if the template shows no form of tool calls
    */
   callFormat(
@@ -193,7 +194,7 @@ export class AnswerForm {
   }
 
   /**
-   * Returns the template's variables that set how much the model reasons, for `variables` of the template.
+   * Returns the template variables that set how much the model reasons. Pass them as the conversation's `variables`.
    * @throws HeddleError INVALID_ARGUMENT for another effort, UNSUPPORTED if the template cannot set it
    */
   effortVariables(effort: ReasoningEffort): Record<string, unknown> {
@@ -209,7 +210,7 @@ export class AnswerForm {
 
   /**
    * Returns the variables that turn reasoning on or off.
-   * @param amount how much to reason. Templates without a variable for it ignore it
+   * @param amount how much to reason. It is ignored if the template has no variable for it
    * @throws HeddleError UNSUPPORTED if the template cannot turn reasoning on or off
    */
   switchVariables(on: boolean, amount?: ReasoningAmount): Record<string, unknown> {

@@ -22,6 +22,7 @@ import {
   type SendOptions,
 } from "./respond.ts";
 
+/** Options of `model.chat`. */
 export interface ChatOptions extends ChatTemplate {
   /** System prompt, which precedes all messages. */
   system?: string | undefined;

@@ -11,7 +11,7 @@ import { templateMessages, templateTools } from "./template-messages.ts";
 /** Inputs of a chat template besides the messages. */
 export type ChatTemplate = Omit<ChatTemplateOptions, "addGenerationPrompt">;
 
-/** A message that consists of text only, which needs no template. */
+/** A message with only a role and text. It can be rendered without a template. */
 export type TextMessage = { role: "system" | "user" | "assistant"; content: string };
 
 const isArray = (value: unknown) => Array.isArray(value);
@@ -66,8 +66,8 @@ export function* rendererInSlices({ tokenizer, config }: RenderingModel, given: 
   }
   const renderer: Renderer = { tokenizer, template, callsOfFamily: familyOf(config.modelType).calls ?? [] };
   // Empty variables need no template.
-  const isAsked = (name: string) => name !== "variables" || Object.keys(template.variables as object).length > 0;
-  const first = Object.keys(template).find(isAsked);
+  const isUsed = (name: string) => name !== "variables" || Object.keys(template.variables as object).length > 0;
+  const first = Object.keys(template).find(isUsed);
   if (first !== undefined && !usesTemplate(renderer))
     throw new HeddleError("INVALID_ARGUMENT", `${first}: expected a model with a chat template, got one without`);
   return renderer;
@@ -178,10 +178,7 @@ function checkParts(parts: ChatMessage["content"], name: string): void {
   }
 }
 
-/**
- * Converts content parts to strings, which every template supports. Parts are joined by line breaks, as in other
- * servers.
- */
+/** Converts content parts to strings, which every template supports. Parts are joined by line breaks, as in vLLM. */
 function withTexts(messages: readonly ChatMessage[]): ChatMessage[] {
   return messages.map((message) =>
     isArray(message.content)

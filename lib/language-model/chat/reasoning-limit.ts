@@ -4,7 +4,7 @@ import type { Opening } from "../../answers/reader.ts";
 import type { LogitContext, LogitProcessor } from "../../inference/generation-options.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 
-/** Maximum number of tokens that an incomplete character may still take. */
+/** Maximum number of tokens after the limit that may complete a character. The mark is forced after them. */
 export const MAX_WAIT = 3;
 /** The text to which a tokenizer decodes an incomplete character. */
 export const INCOMPLETE = "\ufffd";
@@ -23,7 +23,7 @@ export function reasoningLimit(
 ): LogitProcessor | undefined {
   if (opening === "after") return undefined;
   const forced = marksIds(tokenizer, closing);
-  // An opening mark that the model generates does not count.
+  // An opening mark that the model generates does not count as reasoning.
   const first = most + (opening === "before" ? marksIds(tokenizer, open).length : 0);
   const isReasoning = (text: string) =>
     (opening === "within" || text.trimStart().startsWith(open)) && !text.includes(close);

@@ -54,7 +54,7 @@ export interface ChatPiece extends Piece {
   reasoning: string;
   /** The next parts of tool calls. Parts of a call that an earlier piece began precede `reasoning` and `text`. Others follow them. */
   calls: CallPart[];
-  /** The next text of the model, with all marks. */
+  /** The model's next text before it is split, with the marks around reasoning and tool calls. */
   rawText: string;
 }
 
@@ -66,11 +66,11 @@ export interface ChatCompletion extends Completion {
   reasoning?: string;
   /** The tool calls. Set if there are any. Send their results as messages `{ role: "tool", tool_call_id, content }`. */
   toolCalls?: ToolCall[];
-  /** The text of the model, with all marks. */
+  /** The model's text before it is split, with the marks around reasoning and tool calls. */
   rawText: string;
 }
 
-/** A streaming answer. Iterate over its pieces, `await` the complete answer, or do both in this order. */
+/** A streaming answer. Iterate over its pieces, `await` the complete answer, or first iterate and then await. */
 export type ChatReply = Reply<ChatCompletion, ChatPiece>;
 
 /** A streaming answer in a format. With a schema the complete answer has `parsed`. */

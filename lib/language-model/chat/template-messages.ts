@@ -6,11 +6,17 @@ import type { Slices } from "../../core/slices.ts";
 import { JSON_LIMITS, parseInSlices } from "../../io/json-slices.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
 
-/** Fields of a message that may hold reasoning, in this order: most templates, gpt-oss, newer APIs, Command R7B. */
+/**
+ * Fields of a message that may hold reasoning: in most templates, in gpt-oss, in newer APIs, in Command R7B. If several
+ * are set, the first counts.
+ */
 const REASONING = ["reasoning_content", "thinking", "reasoning", "tool_plan"] as const;
 
+/** A test in a template for null content. */
 const CONTENT_IS_NONE = /['.]content(?:['"]\])? is none/;
+/** An expression in a template that measures the content. */
 const CONTENT_LENGTH = /['.]content(?:['"]\])?\s*\|\s*length/;
+/** A test in a template for content blocks with reasoning. */
 const THINKING_BLOCK = /(?:\.type|\[['"]type['"]\])\s*==\s*['"]thinking['"]/;
 /** A field for reasoning in a message, not in a block. */
 const THINKING_FIELD = /\b(?:message|msg|m)(?:\.|\[['"])(?:reasoning_content|reasoning|thinking)\b/;
@@ -31,6 +37,7 @@ interface Expected {
 }
 
 function expectedBy(template: string): Expected {
+  // Matches arguments that a template concatenates with other text by `+`.
   const joins = /\+\s*\w+(?:\[['"]function['"]\]|\.function)?(?:\[['"]arguments['"]\]|\.arguments)\s*(?:\+|[-%}])/;
   return {
     reasoning: REASONING.filter((name) => new RegExp(`\\.${name}\\b|['"]${name}['"]`).test(template)),

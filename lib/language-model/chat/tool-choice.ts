@@ -3,7 +3,7 @@ import { invalidArgument } from "../../core/errors.ts";
 
 /**
  * Tool choice as in OpenAI's API. `"auto"` (default) leaves it to the model. `"none"` hides the tools. `"required"` forces a call of any
- * tool, and the last form a call of the named tool.
+ * tool. An object forces a call of the tool that it names.
  */
 export type ToolChoice = "none" | "auto" | "required" | { type: "function"; function: { name: string } };
 

@@ -11,6 +11,7 @@ import { isTextPair, pairIds, type TextPair, type TypedSequences } from "./text-
 /** A text, its token ids, or two texts that the model reads together. */
 export type ClassifierInput = Prompt | TextPair;
 
+/** Options of `logitsOfTexts`. */
 export interface ClassifyOptions extends ReadTextOptions {
   /** Names of the adapters that apply. Default: the active ones. */
   adapters?: readonly string[] | undefined;

@@ -80,7 +80,7 @@ const SLICE_WORDS = 2048;
 
 /**
  * Returns the ids of words joined by spaces, and for each word the index of the token that gets its label. This is the
- * token with the word's last character, the first token that sees the whole word.
+ * token with the word's last character. In a causal model, it is the first token that sees the whole word.
  */
 export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, words: readonly string[]) {
   const text = words.join(" ");

@@ -42,9 +42,9 @@ export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: 
 }
 
 /**
- * Returns a function that counts a text's leading tokens that belong to the prompt, including special tokens before it. Pooling leaves them
- * out. The count may be less than the prompt's length in tokens, because a trailing space of the prompt may merge with the text's first
- * word.
+ * Returns a function that counts how many leading tokens of a text belong to the prompt, including special tokens before the prompt.
+ * Pooling leaves these tokens out. The count may be less than the prompt's length in tokens, because a trailing space of the prompt may
+ * merge with the text's first word.
  */
 export function promptCounter(
   prompt: string,

@@ -19,6 +19,7 @@ import { isEmptyList, isPrompt, promptList, type ReadTextOptions, type TextLimit
 import { type EmbedPromptOptions, promptCounterAsync, promptOf } from "./embed-prompts.ts";
 import { pooledOutputs } from "./pooled.ts";
 
+/** Options of `model.embed`. */
 export interface EmbedTextOptions
   extends Optional<Pick<EmbeddingConfig, "pooling" | "normalize" | "truncateDim">>,
     EmbedPromptOptions,
@@ -149,6 +150,7 @@ function checked(
   return { modes, normalize, truncateDim };
 }
 
+/** Maximum number of vectors of one run of the layers after pooling. */
 const MAX_ROWS = 256;
 
 /** Applies the model's layers after pooling, in batches of MAX_ROWS vectors. */

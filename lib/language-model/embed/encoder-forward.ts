@@ -26,10 +26,11 @@ import type { PooledOptions } from "./pooled.ts";
 
 /** Maximum rows of a run, unless a single sequence is longer. */
 const MAX_ROWS = 1024;
+/** Maximum number of sequences of a run. */
 const MAX_SEQUENCES = 64;
 /**
- * Maximum number of rows for which bound memory is kept for the next run. Larger runs would hold too much memory, and
- * their binding takes little time in comparison.
+ * Maximum number of rows of a run whose bound program is kept for the next run. Programs of larger runs hold too much
+ * memory, and binding them takes little of their run time.
  */
 const KEPT_ROWS = 128;
 
