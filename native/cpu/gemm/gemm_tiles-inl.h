@@ -19,8 +19,8 @@ constexpr int64_t layer_rows = 16;   // maximum row panels of a task that keeps 
 constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows = 10;
 
 // Data to prefetch into L2 while tiles are multiplied: `rows` rows of 64 bytes per step. The strides of rows and steps,
-// `row` and `step`, are in bytes. The struct is passed by reference. A copy would read fields that were just written
-// one by one with one wide load. Such a load cannot be forwarded from the store buffer, and would wait for earlier tile
+// `row` and `step`, are in bytes. The struct is passed by reference. A copy would be one wide load of fields that were
+// just written one by one. Such a load cannot be forwarded from the store buffer, and would wait for earlier tile
 // stores.
 struct Prefetch {
   const char* at = nullptr;

@@ -55,7 +55,7 @@ HEDDLE_SIMD void group_products(const int8_t* x, const int8_t* w, int32x4_t (&do
   }
   const auto two = [](int32x4_t v) [[gnu::always_inline]] { return vreinterpretq_s64_s32(v); };
 #pragma GCC unroll 2
-  for (int r = 0; r < arm_rows / 2; ++r)  // a sum has two outputs of one row, then the same of the other
+  for (int r = 0; r < arm_rows / 2; ++r)  // a sum holds two outputs of one row, then the same two of the next row
 #pragma GCC unroll 2
     for (int v = 0; v < 2; ++v) {
       dot[2 * r][v] = vreinterpretq_s32_s64(vzip1q_s64(two(sum[r][2 * v]), two(sum[r][2 * v + 1])));
