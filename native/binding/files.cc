@@ -15,8 +15,7 @@
 namespace heddle {
 namespace {
 
-// Methods check the tag. A method throws if its `this` is an object of another class
-// (`MappedFile.prototype.bytes.call({})`).
+// Methods check this tag, so a call on an object of another class (`MappedFile.prototype.bytes.call({})`) throws.
 constexpr napi_type_tag mapped_file_tag = {0x6f1d6b0b5c2f4e8aULL, 0x9a7c31e5d0b84f26ULL};
 constexpr double max_exact = 9007199254740991.0;  // 2^53 - 1
 
@@ -92,7 +91,7 @@ DType number_type(const Napi::Value& value, const char* name) {
   const DType type = known ? static_cast<DType>(static_cast<int>(number)) : DType::u8;
   if (type == DType::i32 || type == DType::u8)
     throw invalid_argument(
-        std::string(name) + ": expected the number of a floating or quantised type, got something else");
+        std::string(name) + ": expected the number of a floating-point or quantized type, got something else");
   return type;
 }
 

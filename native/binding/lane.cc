@@ -191,7 +191,7 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
     if (offset > to->bytes() || from.bytes > to->bytes() - offset)
       throw invalid_argument("write: expected at most " + std::to_string(to->bytes()) + " bytes, got " +
                              std::to_string(offset) + " + " + std::to_string(from.bytes));
-    // A caller could transfer or shrink the buffer before the lane reads it, so it is copied.
+    // A buffer that is not lent is copied, because the caller could transfer or shrink it before the lane reads it.
     std::shared_ptr<unsigned char[]> copy;
     if (!(info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value()) && from.bytes) {
       copy.reset(new unsigned char[from.bytes]);
@@ -220,7 +220,7 @@ Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
       throw shape_mismatch(
           "copy: expected at most " + std::to_string(to->bytes()) + " bytes, got " + std::to_string(from->bytes()));
     if (!from->accelerator() != !to->accelerator())
-      throw invalid_argument("copy: expected two tensors of devices of one kind, got one of the CPU");
+      throw invalid_argument("copy: expected two tensors of the CPU or two of GPUs, got one of each");
     Napi::ArrayBuffer result = Napi::ArrayBuffer::New(info.Env(), sizeof(double));
     double* seconds = static_cast<double*>(result.Data());
     return post(info.Env(), [=](Lane& lane) {

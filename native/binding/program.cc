@@ -193,7 +193,7 @@ Napi::Value ExecutableHandle::recordings(const Napi::CallbackInfo& info) {
 }
 
 std::shared_ptr<Executable> ExecutableHandle::executable() const {
-  if (!executable_) throw Error("DISPOSED", "executable: expected a live one, got a disposed one");
+  if (!executable_) throw Error("DISPOSED", "executable: used after dispose()");
   return executable_;
 }
 

@@ -131,7 +131,8 @@ RankThread::Job RanksHandle::job(Pending* pending, Work work) {
 }
 
 Napi::Value RanksHandle::post(Napi::Env env, Work work, Napi::Value keep) {
-  if (shut_ || !thread_) throw Error("DISPOSED", "world: expected one that has joined, got another");
+  if (shut_ || !thread_)
+    throw Error("DISPOSED", "world: expected a call after join() and before the environment closes");
   Pending* made = pending(env, keep);
   const Napi::Promise promise = made->deferred.Promise();
   thread_->post(job(made, std::move(work)));
@@ -153,7 +154,8 @@ void RanksHandle::settled(Napi::Env env, Pending* pending) {
 Napi::Value RanksHandle::join(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     if (shut_ || thread_ || is_taken.exchange(true))
-      throw Error("UNSUPPORTED", "world: expected the first one of this process, because MPI starts once, got another");
+      throw Error(
+          "UNSUPPORTED", "world: expected one world per process, because MPI can start only once, got a second");
     Pending* made = pending(info.Env(), info.Env().Undefined());
     const Napi::Promise promise = made->deferred.Promise();
     Work connected = [](RankGroup& group) -> Result {
@@ -250,7 +252,7 @@ Napi::Value RanksHandle::broadcast(const Napi::CallbackInfo& info) {
           group.broadcast(t->data(), t->bytes(), root);
         }
       } catch (...) {
-        new std::vector(tensors);  // MPI may still write there, so the memory stays until all ranks end
+        new std::vector(tensors);  // a deliberate leak: MPI may write to the tensors until all ranks end
         throw;
       }
       return nullptr;

@@ -1,4 +1,4 @@
-// Lists of tensors as operations over several ranks take them.
+// Reads the lists of tensors that operations over several ranks take.
 #pragma once
 
 #include <string>
@@ -11,8 +11,8 @@ namespace heddle {
 
 using Storages = std::vector<std::shared_ptr<Storage>>;
 
-// Returns the storages of an array of tensors. All of them must be writable, in the memory of the CPU or of a device as
-// `on_device` says.
+// Returns the storages of an array of tensors. All of them must be writable, and in a device's memory if `on_device` is
+// true, otherwise in the CPU's.
 inline Storages storages(const Napi::Value& list, bool on_device, const char* what) {
   if (!list.IsArray()) throw invalid_argument(std::string(what) + ": expected an array of tensors, got another value");
   const Napi::Array tensors = list.As<Napi::Array>();

@@ -1,5 +1,5 @@
-// Converts JavaScript values to native handles, integers and bytes. A handle is recognized by its type tag. A method
-// therefore throws if its `this` is an object of another class.
+// Converts JavaScript values to native handles, integers and bytes. A handle that is passed as an argument is
+// recognized by its type tag, so a value of another class throws.
 #pragma once
 #include <napi.h>
 

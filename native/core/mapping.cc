@@ -7,7 +7,8 @@ namespace heddle {
 
 std::shared_ptr<Mapping> Mapping::open(const std::string& path) {
   // With an embedded NUL the system would open another file than the one named.
-  if (path.empty() || path.find('\0') != std::string::npos) throw invalid_argument("path: expected a file name");
+  if (path.empty() || path.find('\0') != std::string::npos)
+    throw invalid_argument("path: expected a file name that is not empty and has no NUL");
   return std::shared_ptr<Mapping>(new Mapping(path));
 }
 

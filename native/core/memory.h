@@ -24,7 +24,7 @@ class Storage {
   // Asks the system to map these pages at once, because they are about to be written. Page faults would cost more.
   void populate(size_t offset, size_t bytes) const;
   static std::shared_ptr<Storage> borrow(void* data, size_t bytes, std::shared_ptr<void> owner);  // read-only
-  // Returns a part of a storage, which stays allocated meanwhile. The part is writable if the whole is.
+  // Returns a part of `whole`, which stays allocated as long as the part. The part is writable if the whole is.
   static std::shared_ptr<Storage> part(std::shared_ptr<Storage> whole, size_t offset, size_t bytes);
   ~Storage();
   Storage(const Storage&) = delete;
@@ -43,7 +43,7 @@ class Storage {
   struct PartlyPacked {
     std::shared_ptr<Storage> form;  // null until the first part is packed
     int64_t parts = 0;              // number of packed parts, from the first on
-    uint64_t version = 0;           // changes when the tensor is written
+    uint64_t version = 0;           // changes when forget_packed() is called
   };
   // Begins or continues packing. `from` receives the parts packed so far. Returns false if the form is complete, or if
   // another run is packing it.

@@ -20,14 +20,18 @@ struct X86Features {
     sse42 = bit(basic.ecx, 20);
     if (!bit(basic.ecx, 27)) return;  // OSXSAVE
     const unsigned saved = saved_registers();
+    // Bits of XCR0: SSE and AVX state, and for zmm also masks, upper halves and registers 16 to 31.
     constexpr unsigned ymm = 0x6, zmm = 0xe6;
     if ((saved & ymm) != ymm) return;
+    // AVX, AVX2, FMA and F16C.
     avx2 = bit(basic.ecx, 28) && bit(extended.ebx, 5) && bit(basic.ecx, 12) && bit(basic.ecx, 29);
     avxvnni = avx2 && bit(more.eax, 4);
     if ((saved & zmm) != zmm) return;
+    // F, BW, VL, DQ and VNNI.
     avx512 = avx2 && bit(extended.ebx, 16) && bit(extended.ebx, 30) && bit(extended.ebx, 31) && bit(extended.ebx, 17) &&
              bit(extended.ecx, 11);
     avx512bf16 = avx512 && bit(more.eax, 5);
+    // AMX-BF16, AMX-TILE and AVX512-VBMI.
     amx = avx512bf16 && bit(extended.edx, 22) && bit(extended.edx, 24) && bit(extended.ecx, 1);
   }
 

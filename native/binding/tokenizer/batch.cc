@@ -19,7 +19,8 @@ namespace heddle {
 namespace {
 
 // Runs work items 0 to count - 1 on up to `threads` threads, including the calling one. Thread t calls make_worker(t)
-// once, and its result for each item that it takes. Rethrows the exception of the lowest-numbered thread that failed.
+// once, and then the returned worker for each item that it takes. Rethrows the exception of the lowest-numbered thread
+// that failed.
 template <class MakeWorker>
 void run_parallel(
     size_t count, size_t threads, const std::atomic<bool>& cancelled, const char* what, const MakeWorker& make_worker) {
@@ -299,7 +300,8 @@ Napi::Value start_decode_batch(const Napi::CallbackInfo& info, std::shared_ptr<c
                            std::to_string(batch->begins.back()));
   batch->texts.resize(batch->begins.size() - 1);
   batch->skip_special = info[2].ToBoolean().Value();
-  const size_t threads = threads_for(batch->texts.size(), batch->ids.size(), 1 << 18);
+  constexpr size_t work_a_thread = 1 << 18;  // ids; for fewer, starting a thread takes longer than the work
+  const size_t threads = threads_for(batch->texts.size(), batch->ids.size(), work_a_thread);
 
   return TokenizerJob::start(info.Env(), [batch, threads](TokenizerJob& job) { batch->run(threads, job.cancelled()); },
       [batch](Napi::Env env) -> Napi::Value {

@@ -1,5 +1,4 @@
-// The functions that run once per text or token. Each is bound to one tokenizer, so that calls need not unwrap their
-// receiver.
+// The functions that run once per text or token. Each is bound to one tokenizer, so that calls need not unwrap `this`.
 #pragma once
 #include <napi.h>
 

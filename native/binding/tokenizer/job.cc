@@ -66,7 +66,7 @@ class Running : public TokenizerJob {
       try {
         progress_.Call({Napi::Number::New(env, done), Napi::Number::New(env, total)});
       } catch (Napi::Error& error) {  // the callback threw: stop, and reject with that exception
-        // Moved, because a copy would reject with the wrong value if it is not an object.
+        // Moved, because a copy would reject with the wrong value if the callback threw a primitive.
         if (thrown_.IsEmpty()) thrown_ = std::move(error);
         *cancelled_ = true;
       }

@@ -1,4 +1,4 @@
-// Vocabularies of files (NativeJsonVocabulary in lib/binding/tokenizer.ts).
+// NativeJsonVocabulary (lib/binding/tokenizer.ts): vocabularies that are read from files.
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -57,7 +57,7 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
 
   static std::shared_ptr<const JsonVocabulary>& from(const Napi::Value& value) {
     if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&vocabulary_tag)) {
-      throw invalid_argument("vocabulary: expected what readJsonVocabulary returns, got something else");
+      throw invalid_argument("vocabulary: expected a NativeJsonVocabulary, got something else");
     }
     return Unwrap(value.As<Napi::Object>())->read_;
   }
@@ -99,7 +99,7 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     });
   }
 
-  // findAll(tokens) -> an array of their ids, with holes for the others.
+  // findAll(tokens) -> an array of their ids, with holes for unknown tokens.
   Napi::Value find_all(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       if (!info[0].IsArray()) throw invalid_argument("tokens: expected an array of strings, got another value");
@@ -147,7 +147,8 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     });
   }
 
-  // Returns three numbers per merge: left, right, merged token. Sorts merges of equal score like transformers.
+  // Returns three numbers per merge: left, right, merged token. Sorts merges of equal score by left and right, like
+  // transformers.
   static IdBuffer merges_by_score(const JsonVocabulary& read) {
     std::vector<ScoreMerge> merges;
     const auto text_of = [&](uint32_t number) { return read.token(number); };
@@ -237,6 +238,7 @@ void init(Napi::Env env, Napi::Object exports) {
       return Napi::Uint8Array::New(info.Env(), size, buffer, 0);
     });
   };
+  // releaseBytes(bytes): detaches the buffer of `bytes`, which frees its memory.
   const auto release_bytes = [](const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       to_view(info[0], "bytes");

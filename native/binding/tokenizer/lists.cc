@@ -44,14 +44,14 @@ class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
     });
   }
 
-  // Returns the list for a change. Throws while a vocabulary is built from it on another thread.
+  // Returns the list so that it can be changed. Throws while a vocabulary is built from it on another thread.
   StringList& changeable() {
     if (list_.use_count() > 1)
       throw invalid_argument("list: expected an unused list, got one that a vocabulary is being built from");
     return *list_;
   }
 
-  // read(bytes: Uint8Array, most) -> the number of bytes consumed.
+  // read(bytes: Uint8Array, most): adds at most `most` strings in GGUF's layout. Returns the number of bytes consumed.
   Napi::Value read(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
@@ -64,7 +64,8 @@ class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
     });
   }
 
-  // add(text, lengths: Uint32Array): adds the strings that are joined in `text`. `lengths` counts their UTF-16 units.
+  // add(text, lengths: Uint32Array): adds strings, which are concatenated in `text`. `lengths` has their lengths in
+  // UTF-16 units.
   Napi::Value add(const Napi::CallbackInfo& info) {
     return guard(info, [&] {
       StringList& list = from(info.This())->changeable();
@@ -100,7 +101,7 @@ BindingInit registered(init);
 
 template <class T> T typed_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
-    throw invalid_argument(std::string(name) + ": expected a typed array of another kind");
+    throw invalid_argument(std::string(name) + ": expected another type of typed array");
   }
   return value.As<T>();
 }

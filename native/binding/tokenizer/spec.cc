@@ -121,7 +121,8 @@ TokenizerSpec to_spec(const Napi::Value& value) {
   spec.decoder = to_steps(object.Get("decoder"));
   spec.uses_normalizer = bool_field(object, "usesNormalizer");
   const uint32_t kind = uint_field(object, "kind", 0);
-  if (kind > static_cast<uint32_t>(ModelKind::word_level)) throw invalid_argument("kind: out of range");
+  if (kind > static_cast<uint32_t>(ModelKind::word_level))
+    throw invalid_argument("kind: expected a model kind, got " + std::to_string(kind));
   spec.kind = static_cast<ModelKind>(kind);
   spec.subword_prefix = to_utf8(object.Get("subwordPrefix"), "subwordPrefix");
   spec.word_suffix = to_utf8(object.Get("wordSuffix"), "wordSuffix");
@@ -141,10 +142,12 @@ TokenizerSpec to_spec(const Napi::Value& value) {
   spec.unknown = uint_field(object, "unknown", no_token);
   spec.prefix = to_utf16(object.Get("prefix"), "prefix");
   const uint32_t rule = uint_field(object, "prefixRule", 0);
-  if (rule > static_cast<uint32_t>(PrefixRule::first_unless_there)) throw invalid_argument("prefixRule: out of range");
+  if (rule > static_cast<uint32_t>(PrefixRule::first_unless_there))
+    throw invalid_argument("prefixRule: expected a prefix rule, got " + std::to_string(rule));
   spec.prefix_rule = static_cast<PrefixRule>(rule);
   const uint32_t decode_kind = uint_field(object, "decodeKind", 0);
-  if (decode_kind > static_cast<uint32_t>(DecodeKind::steps)) throw invalid_argument("decodeKind: out of range");
+  if (decode_kind > static_cast<uint32_t>(DecodeKind::steps))
+    throw invalid_argument("decodeKind: expected a decoder kind, got " + std::to_string(decode_kind));
   spec.decode_kind = static_cast<DecodeKind>(decode_kind);
   return spec;
 }

@@ -25,8 +25,8 @@ namespace {
 constexpr napi_type_tag trainer_tag = {0x7e2b90d45f1c4a6bULL, 0xa04d83c6e1f72b59ULL};
 
 // In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); forget();
-// feed(threads); trainBytes(…); trainCharacters(…); trainPieces(…) }. feed and the train methods return a job. Only one
-// job may run at a time.
+// feed(threads); trainBytes(…); trainCharacters(…); trainPieces(…) }. feed and the train methods return a job. A job of
+// T is { promise: Promise<T>, cancel() }. Only one job may run at a time.
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -62,11 +62,11 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     std::atomic<bool> busy{false};
   };
 
-  // Marks the state as in use for as long as a job holds it.
+  // Marks the state as in use. A job holds one Use, and a second one cannot be made.
   class Use {
    public:
     explicit Use(std::shared_ptr<State> state) : state_(std::move(state)) {
-      if (state_->busy.exchange(true)) throw invalid_argument("NativeTrainer: one job at a time");
+      if (state_->busy.exchange(true)) throw invalid_argument("trainer: expected no other job in progress");
     }
     ~Use() { state_->busy = false; }
     Use(const Use&) = delete;

@@ -12,7 +12,8 @@ namespace heddle {
 
 uint32_t to_uint32(const Napi::Value& value) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
-  if (!(number >= 0 && number <= 4294967295.0)) throw invalid_argument("expected a number from 0 to 2^32-1");
+  if (!(number >= 0 && number <= 4294967295.0))
+    throw invalid_argument("expected a number from 0 to 2^32-1, got another value");
   return static_cast<uint32_t>(number);
 }
 
@@ -36,7 +37,7 @@ EncodeExtras to_extras(const Napi::Value& value) {
   const Napi::Value dropout = object.Get("dropout");
   if (dropout.IsNumber()) extras.dropout = dropout.As<Napi::Number>().DoubleValue();
   if (!(extras.dropout >= 0 && extras.dropout < 1))
-    throw invalid_argument("dropout: expected a number from 0, below 1");
+    throw invalid_argument("dropout: expected a number of at least 0 and below 1");
   const Napi::Value seed = object.Get("seed");
   if (seed.IsNumber()) extras.seed = static_cast<uint64_t>(seed.As<Napi::Number>().Int64Value());
   const Napi::Value most = object.Get("most");
@@ -109,7 +110,8 @@ Napi::Value to_strings(Napi::Env env, std::string_view text, const IdBuffer& len
 
 Error string_too_long(Napi::Env env, size_t bytes) {
   if (env.IsExceptionPending()) env.GetAndClearPendingException();
-  return {"OUT_OF_MEMORY", "text: expected one that a string can hold, got " + std::to_string(bytes) + " bytes"};
+  return {
+      "OUT_OF_MEMORY", "text: expected a text that fits a JavaScript string, got " + std::to_string(bytes) + " bytes"};
 }
 
 Napi::Value to_string(Napi::Env env, std::string_view utf8) {

@@ -1,4 +1,5 @@
-// Memory and encoders of a tokenizer's batches, kept between batches: touched pages and warm word caches.
+// Memory and encoders of a tokenizer's batches. Keeping them between batches saves page faults and keeps word caches
+// warm.
 #pragma once
 #include <memory>
 #include <mutex>

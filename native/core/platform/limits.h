@@ -5,8 +5,8 @@
 
 namespace heddle {
 
-// Returns the bytes that the system and the process's limits can still provide without reclaiming memory in use. The
-// largest number if unknown. `root` is the parent of /proc and /sys on Linux, and unused elsewhere.
+// Returns the bytes that the system and the process's limits can still provide without reclaiming memory in use.
+// SIZE_MAX if unknown. `root` is the parent of /proc and /sys on Linux, and unused elsewhere.
 size_t available_memory(const std::string& root = "");
 
 // Returns the smallest limit on the process's CPU time, in CPUs. 0: no limit. `root` is as for available_memory.

@@ -7,7 +7,7 @@ namespace heddle {
 constexpr size_t large_page_bytes = size_t{2} << 20;
 
 // Maps zeroed pages. Returns null if memory is short. Linux and macOS give a page its memory when it is first touched.
-// `alignment` is 0 or a power of two; Windows ignores it, so it may only be an optimization.
+// `alignment` is 0 or a power of two. Windows ignores it, so callers must not rely on it.
 void* map_pages(size_t bytes, size_t alignment = 0) noexcept;
 // `bytes`: the size that was given to map_pages or resize_pages.
 void unmap_pages(void* pages, size_t bytes) noexcept;

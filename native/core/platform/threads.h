@@ -13,7 +13,7 @@ int fast_cpus();
 void pin_thread(const std::vector<int>& cpus);
 // Gives this thread the scheduling class for work that a user waits for, where the system has such classes.
 void mark_compute_thread();
-// Identifies the process, so that a forked child sees that it has no workers. 0 where processes do not fork.
+// Returns the process's id, by which a forked child notices that it has no workers. 0 where processes do not fork.
 long process_id();
 
 }  // namespace heddle

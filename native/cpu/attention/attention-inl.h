@@ -1,6 +1,6 @@
 // Attention over whole sequences. A task takes one (sequence, key/value head) and some of the blocks of queries that
-// read it. It first copies the keys and values into contiguous f32 rows. Rows with a stride of heads * width would map
-// to few cache sets and defeat the prefetchers.
+// read it. It first copies the keys and values into contiguous rows, as f32 or as bf16 pairs. Rows with a stride of
+// heads * width would map to few cache sets and defeat the prefetchers.
 #pragma once
 #include "cpu/attention/flash_pairs-inl.h"
 
@@ -9,8 +9,8 @@ namespace HEDDLE_ISA {
 
 using cpu::Attention;
 
-// Returns the number of floats in a thread's f32 copy of keys and values. 0 if the copy would outgrow the caches. Tiles
-// are then loaded from the operands.
+// Returns the number of floats in a thread's f32 copy of keys and values. Returns 0 if the copy would outgrow the
+// caches. Each block of keys is then loaded from the operands when it is used.
 inline int64_t side_floats(const Attention& a) {
   int64_t floats = 2 * a.length * a.width;
   return floats <= int64_t{1} << 20 ? round_up(floats, 32) : 0;
@@ -66,8 +66,8 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
   int64_t items = group * ceil_div(a.length, query_block), side = plan.side;
   const bool pairs = on_pairs(a);
   int64_t q_stride = a.heads * a.width, kv_stride = a.kv_heads * a.width;
-  // Every block is computed independently, so the number of shares changes no result. There are enough shares to
-  // balance the threads.
+  // Every block is computed independently, so the number of shares changes no result. About four tasks per thread
+  // balance the load.
   int64_t shares = owners ? min_of(items, ceil_div(4 * pool.threads(), owners)) : 0;
   if (!side) shares = items;
   int32_t* starts = static_cast<int32_t*>(scratch);

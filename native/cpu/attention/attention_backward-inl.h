@@ -1,5 +1,5 @@
 // The gradient of attention. A task owns the keys and values of one (sequence, key/value head) and walks all queries
-// that read them, so no sum is shared by threads. If there are too few such tasks, the queries are split into parts.
+// that read them. Threads therefore share no sums. If there are too few such tasks, the queries are split into parts.
 // Their number depends only on the shape, and their sums are added in order.
 #pragma once
 #include "cpu/attention/attention_nan_fixup-inl.h"
@@ -28,6 +28,7 @@ inline BackwardPlan plan_backward(const Attention& a, int threads) {
   p.padded = round_up(a.width, NR);
   p.sums = 2 * a.length * p.padded;
   int64_t items = a.heads / a.kv_heads * ceil_div(a.length, query_block);
+  // At least 16 tasks if the queries suffice. The number of threads must not matter, because parts determine the bits.
   p.parts = p.owners == 0 || p.owners >= 16 ? 1 : min_of(ceil_div(16, p.owners), max_of<int64_t>(1, items / 4));
   while (p.parts > 1 && p.owners * p.parts * p.sums > int64_t{8} << 20) --p.parts;  // at most 32 MiB of partial sums
   p.buffers = p.parts > 1 ? p.owners * p.parts : threads;

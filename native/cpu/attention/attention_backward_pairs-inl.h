@@ -64,8 +64,8 @@ inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p) {
   return p;
 }
 
-// Converts panels s and dp (keys, NR) of dot products to softmax weights and to dL/dscore / scale. Stores both as bf16
-// rows with stride query_block, and the gradients also as pairs of keys.
+// Converts panels s and dp (keys, NR) of dot products to softmax weights and to the gradients of the scaled products.
+// Stores both as bf16 rows with stride query_block, and the gradients also as pairs of keys.
 inline void backward_panel_pairs(const float* s, const float* dp, int64_t keys, const Edges& edges, float scale,
     float softcap, const float* lse, const float* delta, bf16* p_rows, bf16* d_rows, float* d_pairs) {
 #if defined(HEDDLE_SIMD_BF16)

@@ -160,7 +160,7 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
   }
   clear(w.dq, panels * padded * NR);
   // Vector loads wait for AMX stores, and AMX loads for vector stores. The next scores are therefore computed between
-  // the softmax and the products that use it.
+  // the softmax and the products that use its weights.
   const int64_t last = mask.high(end - 1, a.length);
   BackwardStep step{mask.low(position) / tile_keys * tile_keys};
   const auto advance = [&] {

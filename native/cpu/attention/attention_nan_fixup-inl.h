@@ -1,5 +1,6 @@
-// Like flash_nan_fixup-inl.h, for gradients. Recomputes gradients of queries if a masked key or value is not finite.
-// Recomputes those of keys and values if a masked query is not finite. Uses plain dot products, because this is rare.
+// Like flash_nan_fixup-inl.h, for gradients. A masked key or value that is not finite can reach gradients of queries. A
+// masked query that is not finite can reach gradients of keys and values. Both are recomputed over visible positions
+// only. Uses plain dot products, because this is rare.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 #include "cpu/attention/flash_nan_fixup-inl.h"

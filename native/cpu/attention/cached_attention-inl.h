@@ -1,7 +1,7 @@
 // Attention of new rows over the KV cache. With few rows per segment (decoding), the rows and grouped heads that share
 // a key/value head read it together, directly from the cache. Long contexts are split into parts of a fixed length
 // ("Flash-Decoding", Dao et al. 2023). A result therefore depends neither on the rest of the batch nor on the number of
-// threads. Segments of many rows (prompts) use blocks of queries, as in training.
+// threads. Segments of many rows (prompts) use blocks of queries, as in attention-inl.h.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 

@@ -164,7 +164,7 @@ HEDDLE_SIMD F capped(F s, float cap) { return mul(set1(cap), tanh(mul(s, set1(1.
 template <bool PAIRS = false>
 inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scale, float softcap, float* m, float* l,
     float* acc, int64_t width) {
-  // `score`: products in s are replaced by scores before they are masked. Otherwise exp() applies the scale.
+  // With `score`, the products in s are replaced by scores before masking. Otherwise the scale is applied within exp().
   bool cut = edges.low || edges.high, score = softcap > 0 || !(scale > 0);
   F factor = set1(score ? 1 : scale);
   F old0 = load(m), old1 = load(m + W), max0 = set1(minus_infinity), max1 = max0;

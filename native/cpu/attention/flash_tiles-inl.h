@@ -1,7 +1,7 @@
-// Forward attention on AMX tiles, with panels of 32 queries by blocks of 64 keys. Scores are stored in L1, become
-// softmax weights row by row, are rounded to bf16, and are loaded as tiles to multiply the values. Heads that share
-// keys use a block one after the other. Blocks begin at multiples of 64 keys, and invisible keys add zero. A query's
-// bits therefore depend neither on other queries nor on how queries are split.
+// Forward attention on AMX tiles, with panels of 32 queries by blocks of 64 keys. Scores are stored in L1. Row by row
+// they become softmax weights, rounded to bf16, which multiply the values as tiles. Heads that share keys use a block
+// one after the other. Blocks begin at multiples of 64 keys, and invisible keys add zero. A query's bits therefore
+// depend neither on other queries nor on how queries are split.
 #pragma once
 #include "cpu/attention/attention-inl.h"
 
@@ -271,7 +271,7 @@ template <class Keys> void flash_tiles(const TileQueries& b, float* work, const 
     for (int64_t r = 0; r < panel_rows; ++r) sums[i].max[r] = sink, sums[i].sum[r * W] = sink > minus_infinity ? 1 : 0;
   }
   // Vector loads wait for AMX stores, and AMX loads for vector stores. The next scores are therefore computed between
-  // the softmax and the products that use it.
+  // the softmax and the products that use its weights.
   TileSteps step(b, stage, rooms);
   const auto score = [&] { score_tiles(q + step.i * panel / 2, step.keys.k, step.from, step.to, padded, s); };
   bool more = step.next(keys_of);

@@ -1,7 +1,7 @@
-// c = a b, blocked and packed, with k in steps of at most KC. With few threads, each thread packs all of the shorter
-// operand for itself. It then packs and multiplies bands of the longer operand one after the other, in one buffer. Many
-// threads pack chunks of both operands together and then multiply tiles. One thread computes a register tile in a fixed
-// order, so the result does not depend on the number of threads.
+// c = a b, blocked and packed, with sums over parts of k of at most KC. With few threads, each thread packs all of the
+// shorter operand for itself. It then packs and multiplies bands of the longer operand one after the other, in one
+// buffer. Many threads pack chunks of both operands together and then multiply tiles. One thread computes a register
+// tile in a fixed order, so the result does not depend on the number of threads.
 #pragma once
 #include "cpu/gemm/gemm_tiles-inl.h"
 #include "cpu/gemm/gemv-inl.h"
@@ -13,7 +13,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Whether a product uses dot products of bf16 pairs, with twice the rate and f32 sums.
+// Whether a product uses dot products of bf16 pairs. They have f32 sums and twice the throughput of f32 products.
 inline bool on_pairs(const Gemm& g) {
 #if defined(HEDDLE_SIMD_BF16)
   return g.a_type == DType::bf16 && g.b_type == DType::bf16;
@@ -75,8 +75,8 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   }
 }
 
-// Whether a product uses AMX tiles. It does from the number of rows at which other kernels are bound by arithmetic.
-// That number is higher if b must be packed first.
+// Whether a product uses AMX tiles. The minimum number of rows is where other kernels become compute-bound. It is
+// higher if b must be packed first.
 #if defined(HEDDLE_SIMD_AMX)
 inline bool on_tiles(const Gemm& g) {
   return on_pairs(g) && g.m >= (g.b_packed || g.b_unpacked ? 6 : 16) && !g.rowwise;
@@ -135,8 +135,8 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
   }
 }
 
-// Returns the number of rows, at most 256, above which a product can fuse an activation, because it is then blocked.
-// Returns INT64_MAX for shapes that cannot.
+// Only the kernels of gemm_packed can fuse an activation. Returns a number of rows, at most 256, above which a product
+// always uses them. Returns INT64_MAX for products that never do.
 inline int64_t gemm_ends_above(const Gemm& g) {
   constexpr int64_t never = INT64_MAX;
   if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= small_n_max_rows ||
@@ -177,8 +177,8 @@ inline bool gemm_adds(const Gemm& g) {
   return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !is_small_n(g);
 }
 
-// Multiplies one a by several b. Runs them in a single loop of the pool if all use the same kernel and it reads the
-// weights once.
+// Computes several products of one a. Runs them in a single loop of the pool if all of them use the same kernel, and
+// that kernel reads the weights once.
 inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
 #if defined(HEDDLE_SIMD_BF16)
   const auto all = [&](const auto& goes) {

@@ -36,7 +36,7 @@ struct GemmStep {
   int64_t i0, j0, rows, columns;  // the current chunk
   // depth: floats of a packed line in this step (k, or pairs of k). part: how many of them a tile adds up at a time.
   int64_t depth, part;
-  bool pairs, first, last;
+  bool pairs, first, last;  // first, last: whether this is the first or the last step along k
   const float *a, *b, *bias;
   // b of this step in its stored layout; full panels are read from there. Null: all of b is packed.
   const float* in_place;
@@ -55,7 +55,8 @@ HEDDLE_SIMD MicroTile tile_for(bool pairs, int64_t rows) {
   return micro_tile_for<true>(rows);
 }
 
-// Computes a full tile of a bf16 output in its last step along k. If that is also the first, k is split into parts.
+// Computes a full tile of a bf16 output in its last step along k. Joined steps (part < depth) are added up part by
+// part.
 template <bool PAIRS>
 HEDDLE_SIMD void round_tile(
     const GemmStep& s, const float* a, const float* b, bf16* c, const float* bias, const float* sums) {
@@ -147,7 +148,7 @@ struct GemmChunk {
   float *a, *b;
   int64_t a_stride, b_stride;  // distance to the next thread's buffer
 
-  // Packs the panels of rows [i, end), or columns [j, end). The first panel is stored at `to`.
+  // Packs the panels of rows [i, end), or columns [j, end). `to` receives the first of them.
   void pack_a(int64_t i, int64_t end, float* to) const {
     const Gemm& g = step.g;
     pack_panels<MR>(step.pairs, g.a, g.a_type, g.lda, g.a_transposed, step.i0 + i, p0, min_of(end, step.rows) - i, k,
@@ -162,6 +163,7 @@ struct GemmChunk {
           to + (from - j) * step.depth);
   }
 
+  // The calling thread packs and multiplies the whole chunk. `b_there`: b is packed already.
   void alone(bool b_there) const {
     if (!b_there) pack_b(0, step.columns, b);
     pack_a(0, step.rows, a);

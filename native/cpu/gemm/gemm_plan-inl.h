@@ -24,9 +24,10 @@ inline int64_t tile_lines(int64_t most, int64_t unit, int64_t depth) {
 // Up to this many threads, each packs the shorter operand for itself. A shared copy would be slower to overwrite for
 // the next product, because its cache lines have been read by other cores.
 constexpr int own_threads = 4;
-// For few threads: lines of the shorter operand that are packed at a time, and partial sums of a bf16 output.
+// For few threads: maximum lines of the shorter operand that are packed at a time, and maximum partial sums of a bf16
+// output.
 constexpr int64_t short_lines = 2048, max_sums = 8 * tile_rows * 8 * tile_columns;
-// For many threads: lines that all of them pack together.
+// For many threads: maximum rows of a and columns of b that all of them pack together.
 constexpr int64_t chunk_rows = 8 * tile_rows, chunk_columns = 8 * tile_columns;
 static_assert(
     MR <= NR, "enough bands of rows imply enough bands of columns, so that threads never copy the longer operand");
@@ -35,7 +36,8 @@ static_assert(
 struct Bands {
   int64_t unit, units, count;
   Bands(int64_t extent, int64_t unit, int64_t most, int threads) : unit(unit), units(ceil_div(extent, unit)) {
-    // Two bands per thread, so that threads can help each other. Bands are not made tiny for this.
+    // Two bands per thread let a thread that finishes early take one from another. Bands are not split for this if they
+    // would have fewer than four units.
     const int64_t each = ceil_div(units, threads), help = threads > 1 ? min_of<int64_t>(2, each / 4) : 1;
     count = min_of(units, threads * max_of(ceil_div(each, most / unit), max_of<int64_t>(1, help)));
   }
@@ -44,7 +46,7 @@ struct Bands {
 inline bool enough_for_bands(int64_t extent, int64_t unit, int threads) {
   return threads <= own_threads && ceil_div(extent, unit) >= 3 * threads;
 }
-inline bool small_product(int64_t m, int64_t n, int64_t k) {  // too small to wake other threads
+inline bool small_product(int64_t m, int64_t n, int64_t k) {  // whether a product is too small to wake other threads
   return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) < 64e3;
 }
 
@@ -61,7 +63,7 @@ struct GemmPlan {
   int64_t a_floats, b_floats, bias_floats;   // per thread if it packs for itself
 };
 // `sums`: the output cannot hold partial sums. a_along, b_along: the operand is contiguous along k, or already packed.
-// Otherwise narrower bands would read it in shorter pieces.
+// Steps are joined only then: joining makes bands narrower, and a strided operand would be read in shorter pieces.
 inline GemmPlan plan_gemm(
     int64_t m, int64_t n, int64_t k, int threads, bool b_there, bool sums, bool a_along, bool b_along) {
   GemmPlan p;
@@ -101,7 +103,7 @@ inline int64_t blocked_floats(int64_t m, int64_t n, int64_t k, int threads) {
                        : threads > own_threads ? chunk_lines * chunk_width
                                                : min_of(rows * columns, max_sums);
   if (threads > own_threads) return (chunk_lines + chunk_width) * kc + 2 * align_floats + bias + sums;
-  // Joined steps, each rounded up. They store no sums.
+  // The maximum depth of joined steps, whose parts are rounded up to even lengths. Joined steps store no sums.
   const int64_t all = k <= KC ? kc : min_of(k + 2 * joined_steps, joined_steps * KC);
   const auto bands = [&](int64_t depth) {
     const int64_t band = min_of(max_of(tile_rows, tile_columns) * KC, max_of(rows, columns) * depth),
@@ -109,7 +111,7 @@ inline int64_t blocked_floats(int64_t m, int64_t n, int64_t k, int threads) {
     return threads * (band + copy + 2 * align_floats);
   };
   // Without bands, either both operands have few lines, or the product is small. An operand of a small product may be
-  // one long line, or many short ones.
+  // one long line, or many short ones. A product is small if m n k < 64000, and a depth of 1 is rounded up to 2.
   const int64_t few = 3 * own_threads * NR * KC, line = 2 * 64000 + NR * KC;
   const int64_t small = min_of(rows * kc, max_of(few, line)) + min_of(columns * kc, max_of(few, line));
   return max_of(bands(all), max_of(bands(kc), small + 2 * align_floats) + sums) + bias;

@@ -18,15 +18,17 @@ constexpr int64_t layer_rows = 16;   // maximum row panels of a task that keeps 
 // narrow. Threads then finish together, and some multiply while others wait for memory. a is packed once for all bands.
 constexpr int64_t band_floats = 1 << 18, narrow_floats = 1 << 16, narrow_columns = 8, narrow_rows = 10;
 
-// Data to prefetch into L2 while tiles are multiplied: `rows` rows of 64 bytes per step. Strides are in bytes. It is
-// passed by reference, because a copy would read, with one wide load, fields that were just written one by one. Such a
-// load stalls until earlier tile stores are done.
+// Data to prefetch into L2 while tiles are multiplied: `rows` rows of 64 bytes per step. The strides of rows and steps,
+// `row` and `step`, are in bytes. The struct is passed by reference. A copy would be one wide load of fields that were
+// just written one by one. Such a load cannot be forwarded from the store buffer, and would wait for earlier tile
+// stores.
 struct Prefetch {
   const char* at = nullptr;
   int64_t rows = 0, row = 0, step = 0;
 };
 
-// Stores the sums of a tile row as bf16. AMX never leaves subnormal sums, which the instruction would treat as zero.
+// Stores the sums of a tile row as bf16. two_to_bf16 would flush subnormals, but AMX has already flushed them in its
+// sums.
 HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 #if defined(HEDDLE_EMULATE_AVX512)
   store(p, v), store(p + W, next);
@@ -35,9 +37,9 @@ HEDDLE_SIMD void store_tile_row(bf16* p, F v, F next) {
 #endif
 }
 
-// to (R * TILE, 32) = from + a b. R: number of row tiles. Steps of a are a_step apart. from_stride 0: all rows begin
-// with the same row, the bias. from null: zero. `tail`: b of the last step, if it is padded. Strides are in floats.
-// `later`: the sums that are needed next, prefetched into L1.
+// to (R * TILE, 32) = from + a b. R: number of row tiles. Steps of a are a_step apart. from_stride 0: every row starts
+// with the same bias. from null: rows start with zero. `tail`: b of the last step, if it is padded. Strides are in
+// floats. `later`: the sums that are needed next, prefetched into L1.
 template <int R>
 [[gnu::noinline]] void four_tiles(const Prefetch& prefetch, const float* later, int64_t steps, const float* a,
     int64_t a_step, const float* b, const float* tail, const float* from, int64_t from_stride, float* to,
@@ -86,6 +88,7 @@ struct TilePlan {
   int64_t steps, layers, row_panels, column_panels;  // counts for the whole product
   int64_t row_blocks = 1, bands = 1;
   bool a_ahead;  // whether all of a is packed first, because many bands use its panels
+  // Scratch sizes. Each of `slots` running tasks has a_floats + b_floats + sum_floats. The rest is shared.
   int64_t a_floats, b_floats, sum_floats, bias_floats, ahead_floats, slots;
   TilePlan(const Gemm& g, int threads)
       : steps(ceil_div(g.k, tile_depth)), layers(max_of<int64_t>(1, ceil_div(steps, layer_steps))),
@@ -212,6 +215,7 @@ struct TileBlock {
         for (int64_t j = j0; j < j1; ++j, kept += tile_side * tile_side) {
           const int64_t column = j * tile_side;
           const float* from_b = panels + (j - j0) * panel_floats + begin * tile_step_floats;
+          // A packed panel ends with its last pair. The rest of its last step is filled with zeros.
           if (cut) {
             const int64_t pairs = ceil_div(g.k % tile_depth, 2);
             for (int64_t q = 0; q < TILE * NR; q += W)
@@ -223,7 +227,7 @@ struct TileBlock {
                               height % TILE == 0 && column + tile_side <= g.n;
           if (direct) to = static_cast<float*>(g.c) + row * g.ldc + column, stride = g.ldc;
           const auto products = height > TILE ? four_tiles<2> : four_tiles<1>;
-          // The first row panel reads b's packed panels from memory, so it prefetches the next of them. Later ones
+          // The first row panel reads b's packed panels from memory, so it prefetches b's next panel. Later row panels
           // prefetch rows of a.
           Prefetch next = prefetch(i, j, p + begin * tile_depth);
           if (g.b_packed && i == i0)

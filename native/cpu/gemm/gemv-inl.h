@@ -1,5 +1,6 @@
 // Products with few rows of a (decoding). All threads together read the weight b once, directly from memory. The rows
-// of a stay in cache. One row is bound by memory bandwidth, about four or more by arithmetic.
+// of a stay in cache. One row is bound by memory bandwidth, about four or more by arithmetic. The files gemv_*.h call a
+// `x`, usually converted to f32, and b `w`.
 #pragma once
 #include "cpu/gemm/gemv_pairs-inl.h"
 #include "cpu/gemm/gemv_rows-inl.h"
@@ -12,7 +13,7 @@ constexpr int gemv_group = 4;       // rows of a in registers at once
 constexpr int gemv_axpy_rows = 8;   // maximum rows of x for weights stored (k, n)
 constexpr int gemv_pair_rows = 32;  // maximum rows of x if both operands are bf16; with more rows, packing pays off
 
-// Returns the scratch for rows of x as f32. With many rows it has room for their interleaved copy as well.
+// Returns the scratch for rows of x as f32. With AVX-512 it has room for their interleaved copy as well (gemv_many).
 inline size_t gemv_scratch(int64_t m, int64_t k) {
   return sizeof(float) * static_cast<size_t>((wide_rows ? 2 : 1) * m * round_up(k, 16));
 }
@@ -102,8 +103,9 @@ template <int RM, int RN, class T>
     int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
   ahead ? dots<RM, RN>(k, x, xs, w, ws, ahead, sums) : dots<RM, RN>(k, x, xs, w, ws, 0, sums);
 }
-// The kernels for a group of RM rows of x. `alone` is for an x of one group, and reads `streams` rows of w in parallel.
-// `beside` is for one of several groups, and reads gemv_streams_beside. `one` reads a single row of w.
+// The kernels for a group of RM rows of x. `alone` is used if x has one group, and reads `streams` rows of w in
+// parallel. `beside` is used if x has several groups, and reads gemv_streams_beside rows. `one` reads a single row of
+// w.
 template <class T> struct DotForm {
   using Run = void (*)(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums);
   int streams;

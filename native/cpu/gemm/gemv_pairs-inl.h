@@ -1,6 +1,6 @@
 // Products with few rows of a (decoding), with both operands bf16 and w stored (n, k). The dot product of pairs has
-// twice the rate of f32. The lanes of a vector hold consecutive elements along k. Several parallel streams use memory
-// bandwidth best, so each thread reads distant rows of w, and each stream reads consecutive ones.
+// twice the throughput of f32. The lanes of a vector hold consecutive elements along k. Several parallel streams use
+// memory bandwidth best, so each thread reads distant rows of w, and each stream reads consecutive ones.
 #pragma once
 #include "cpu/rows/loops-inl.h"
 #include "cpu/gemm/write_tile-inl.h"
@@ -21,9 +21,9 @@ static_assert(pair_block % W == 0, "sums are reduced a whole vector of rows at a
 constexpr int pair_parts_ahead = 4;  // prefetch distance in parts
 
 // Multiplies one row of w per stream, or with PART a part of it, by RM rows of x. sums[n * RM + m] are vectors whose
-// lanes add up to the product. Parts after the first add to them. Rows of x are padded with zeros to whole vectors. A
-// lane's order of additions does not depend on RM, RN or the parts, so the bits do not either. Prefetches each row
-// `ahead` elements further, or with PART the parts at `next`.
+// lanes add up to the product. Parts after the first add to the stored sums. Rows of x are padded with zeros to whole
+// vectors. A lane's order of additions does not depend on RM, RN or the parts, so the bits do not either. Prefetches
+// each row `ahead` elements further, or with PART the parts at `next`.
 template <int RM, int RN, bool PART>
 [[gnu::noinline]] void pair_tile(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows,
     [[maybe_unused]] const bf16* const* next, [[maybe_unused]] int64_t ahead, [[maybe_unused]] bool first,
@@ -112,7 +112,7 @@ inline void pair_stripe(
         for (int s = 0; s < form.streams; ++s) at[s] = w + (s * each + r0 + r) * g.ldb + part * length;
         if (!whole && later)
           for (int s = 0; s < form.streams; ++s) next[s] = at[s] + ahead;
-        else if (!whole) {  // the parts that follow in this block, or in the first rows of the next
+        else if (!whole) {  // pair_parts_ahead parts further in this block, or in the first rows of the next block
           const int64_t soon = part * count + r + pair_parts_ahead, beyond = soon - parts * count;
           const int64_t row = beyond < 0 ? r0 + soon % count : r0 + count + beyond,
                         column = beyond < 0 ? soon / count * length : 0;
@@ -127,8 +127,8 @@ inline void pair_stripe(
           F lines[W];
 #pragma GCC unroll 16
           for (int l = 0; l < W; ++l) lines[l] = load(sums[r + l] + (s * form.rows + m) * W);
-          const int those = static_cast<int>(min_of<int64_t>(W, count - r));
-          write_sums(g, i + m, j + s * each + r0 + r, those, sum_lanes(lines));
+          const int columns = static_cast<int>(min_of<int64_t>(W, count - r));
+          write_sums(g, i + m, j + s * each + r0 + r, columns, sum_lanes(lines));
         }
   }
 }
@@ -167,8 +167,7 @@ inline void gemv_pairs(const Gemm* products, int count, Pool& pool, void* scratc
     const int64_t j0 = p.n * task / tasks, j1 = p.n * (task + 1) / tasks;
     for (int64_t i = 0; i < p.m; i += pair_rows) {
       const int64_t rows = min_of<int64_t>(pair_rows, p.m - i);
-      // When the last rows are computed, the task's weights are in cache. The next task's weights are prefetched from
-      // memory then.
+      // The last rows of x find the task's weights in cache, so they prefetch the next task's weights from memory.
       const bool last = i > 0 && i + rows == p.m;
       pair_columns(p, x, xs, i, rows, j0, j1, last && goes_on(task, tasks, pool.threads()) ? j1 - j0 : 0);
     }

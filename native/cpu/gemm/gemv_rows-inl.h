@@ -118,9 +118,9 @@ template <class T> void rows_columns(const Gemm& g, const RowsPlan& plan, const 
         const RowsForm<T>& form = rows_forms<T>[rows];
         for (int64_t tile = 0; tile < tiles; ++tile) {
           const T* b = w + (j + 2 * tile) * g.ldb + p;
-          // Prefetches rows_ahead tiles ahead. If there are several groups, a part takes longer. The first two groups
-          // then prefetch the next part, each one row of a tile. After the last part comes the first part of the next
-          // block.
+          // Prefetches rows_ahead tiles ahead. With several groups a part takes longer. The first two groups then
+          // prefetch the next part: each prefetches one of a tile's two rows of w. After the last part comes the first
+          // part of the next block.
           const int64_t soon = tile + (plan.groups == 1 ? rows_ahead : tiles), at = part + soon / tiles;
           const int64_t block = at < plan.parts ? j : j + rows_block,
                         column = (at < plan.parts ? at : at - plan.parts) * plan.part;

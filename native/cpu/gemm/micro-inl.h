@@ -37,7 +37,8 @@ template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 
 #if defined(HEDDLE_SIMD_BF16) && defined(__aarch64__)
 // Like tile_products of packed pairs, and with the same bits, but takes two pairs at a time in 2 x 2 blocks. Lines of a
-// panel are adjacent. Zipping two steps therefore gives two lines with two pairs each. Loads four lines of a at a time.
+// panel are adjacent. Zipping two steps therefore gives two lines with two pairs each. Loads four lines of a at a time,
+// so R is a multiple of four or a's panel has MR lines.
 template <int R>
 HEDDLE_SIMD void block_products(
     int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
@@ -128,7 +129,7 @@ template <int R> HEDDLE_SIMD void init_tile(F (&acc)[R][2], const float* bias) {
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) acc[i][0] = bias0, acc[i][1] = bias1;
 }
-// Prefetches the sums that are added to. They are not in L1, and arrive while the products run.
+// Prefetches the sums that add_tile will read. They are not in L1, and arrive while the products run.
 template <int R> HEDDLE_SIMD void prefetch_tile(const float* sums, int64_t stride) {
   for (int i = 0; i < R; ++i) __builtin_prefetch(sums + i * stride, 1), __builtin_prefetch(sums + i * stride + W, 1);
 }

@@ -1,5 +1,5 @@
 // Packs an operand of a matrix product, in any dtype and either storage order, as f32 panels of P lines by k: panel[p *
-// P + i] = source(line i, p). Lines beyond the matrix become zero.
+// P + i] = source(line i, p). A line is a row of a or a column of b. Lines beyond the matrix become zero.
 #pragma once
 #include "cpu/simd/simd.h"
 
@@ -51,8 +51,8 @@ template <int P> struct PanelParts {
 };
 
 // Packs lines that are contiguous for a fixed k: source(i, p) = src[p * ld + i]. Each row of the source is copied to
-// all panels before the next row. Panel by panel, the source would be read in pieces shorter than a prefetched unit,
-// and rows with a power-of-two stride would evict each other between panels.
+// all panels before the next row. Packing panel by panel would read the source in pieces shorter than a prefetched
+// unit. Rows with a power-of-two stride would also evict each other between panels.
 template <int P, class T>
 void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
   constexpr int whole = P / W * W, rest = P - whole;
@@ -81,8 +81,8 @@ void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst
   }
 }
 
-// `strided`: lines are contiguous for a fixed k. Otherwise packs one panel only. `line` and `p` are the origin in the
-// operand.
+// `strided`: source(i, p) = src[p * ld + i], as in pack_columns. Otherwise source(i, p) = src[i * ld + p], and only one
+// panel is packed. `line` and `p` are the origin in the operand.
 template <int P, class T>
 void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst,
     Panels panels) {

@@ -1,7 +1,7 @@
-// bf16 weights that are packed once, as the panels that the register tile reads (micro-inl.h). A panel has NR outputs;
-// each lane holds a pair of neighbouring elements of one output. Products of many rows then need no packing. With few
-// rows (decoding), sums stay in lanes and need no horizontal reduction. A row's pairs are added up in one fixed order,
-// so its bits do not depend on the other rows.
+// bf16 weights that are packed once, as the panels that the register tile reads (micro-inl.h). A panel has NR outputs.
+// Each 32-bit lane holds a pair of neighbouring elements of one output. Products of many rows then need no packing.
+// With few rows (decoding), sums stay in lanes and need no horizontal reduction. A row's pairs are added up in one
+// fixed order, so its bits do not depend on the other rows.
 #pragma once
 #include "cpu/gemm/gemv_pairs-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -69,9 +69,9 @@ template <int RM, int PN>
 }
 
 struct PackedPairForm {
-  int rows;
+  int rows;  // of x
   struct {
-    int panels;  // the first kernel has the most panels
+    int panels;  // forms[0] takes the most panels that fit the registers, forms[1] takes one
     void (*run)(int64_t pairs, const float* x, int64_t xs, const float* const* panels, bool first, float* sums);
   } forms[2];
 };
@@ -126,7 +126,7 @@ inline void packed_pair_panels(const Gemm& g, const float* x, int64_t xs, const 
 
 // Multiplies one row by a panel that is not packed. Pairs are transposed and multiplied in registers, while the next
 // panel is prefetched.
-inline void passing_pair_row(const Gemm& g, const float* x, int64_t panel) {
+inline void unpacked_pair_row(const Gemm& g, const float* x, int64_t panel) {
   const int64_t pairs = ceil_div(g.k, 2), lines = min_of<int64_t>(NR, g.n - panel * NR);
   const bf16* from = static_cast<const bf16*>(g.b) + panel * NR * g.ldb;
   F sum[2] = {zero(), zero()};
@@ -153,9 +153,9 @@ inline void passing_pair_row(const Gemm& g, const float* x, int64_t panel) {
   for (int half = 0; half < 2; ++half) write_packed_pairs(g, 0, panel * NR + half * W, sum[half]);
 }
 // Multiplies rows by panels that are not packed beforehand. Packs some pairs of each panel at a time into L1.
-inline void passing_pair_panels(const Gemm& g, const float* x, int64_t xs, int64_t p0, int64_t p1) {
+inline void unpacked_pair_panels(const Gemm& g, const float* x, int64_t xs, int64_t p0, int64_t p1) {
   if (g.m == 1) {
-    for (int64_t panel = p0; panel < p1; ++panel) passing_pair_row(g, x, panel);
+    for (int64_t panel = p0; panel < p1; ++panel) unpacked_pair_row(g, x, panel);
     return;
   }
   constexpr int64_t step = 64;
@@ -209,7 +209,7 @@ inline void packed_pair_products(const Gemm* products, int count, Pool& pool, vo
     const int64_t panels = ceil_div(p.n, NR), p0 = panels * task / tasks, p1 = panels * (task + 1) / tasks;
     if (p.b_packed)
       packed_pair_panels(p, x, xs, static_cast<const float*>(p.b_packed) + p0 * pair_panel_floats(p.k), p0, p1);
-    else passing_pair_panels(p, x, xs, p0, p1);
+    else unpacked_pair_panels(p, x, xs, p0, p1);
   });
 }
 #else

@@ -1,5 +1,6 @@
 // c (m, n) = a^T b with few rows of c and a long k, where both operands are stored (k, .): the gradients of LoRA's
-// matrices. Nothing is packed. A few rows of b at a time are read in place and added to sums that stay in cache.
+// matrices. Nothing is packed. Reads a few rows of b at a time in place, and adds their products to sums that stay in
+// cache.
 #pragma once
 #include "cpu/gemm/gemv-inl.h"
 #include "cpu/gemm/write_tile-inl.h"
@@ -101,8 +102,8 @@ inline void gemm_small_n(const Gemm& g, Pool& pool, void* scratch) {
     }
     a = copy, as = g.m;
   }
-  // A column is summed in the same order whatever the number of tasks. Uses the smallest number that keeps all threads
-  // busy.
+  // The order in which a column is summed does not depend on the number of tasks. Two tasks per thread balance the
+  // load.
   const int64_t blocks = ceil_div(g.n, small_n_columns), os = blocks * small_n_columns;
   const bool alone = g.m * g.n * g.k < 64000;  // too small to wake other threads
   const int64_t tasks = alone ? 1 : min_of<int64_t>(blocks, 2 * pool.threads());

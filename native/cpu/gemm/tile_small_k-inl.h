@@ -51,8 +51,8 @@ inline void small_k_rows_of(const Gemm& g, int64_t i0, int64_t i1, int64_t j0, i
   }
 }
 
-// With few threads, each packs b for itself, because moving lines between cores takes longer. Many threads pack b
-// together.
+// With few threads, each packs all of b for itself, because moving cache lines between cores takes longer. Many threads
+// pack b together.
 inline void gemm_tiles_small_k(const Gemm& g, Pool& pool, void* scratch) {
   const int64_t threads = pool.threads(), row_panels = ceil_div(g.m, tile_side),
                 tasks = small_product(g.m, g.n, g.k) ? 1 : min_of(row_panels, 4 * threads);

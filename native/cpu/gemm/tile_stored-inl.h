@@ -1,8 +1,8 @@
 // Multiplies up to 256 rows of x by bf16 weights in their stored layout, on AMX tiles. The tiles hold the transposed
 // product: 16 outputs are the rows of one operand, read in place, and rows of x are the columns of the other. The
-// weights need no packing, and each of their lines is read from memory once: 32 outputs are multiplied by all rows of x
-// while the next 32 are prefetched into L2. The bits equal those of gemm_tiles-inl.h, because steps of k have the same
-// order and multiplication is commutative.
+// weights need no packing, and each of their cache lines is read from memory once: 32 outputs are multiplied by all
+// rows of x while the next 32 are prefetched into L2. The bits equal those of gemm_tiles-inl.h, because steps of k have
+// the same order and multiplication is commutative.
 #pragma once
 #include <vector>
 
@@ -15,7 +15,7 @@ namespace HEDDLE_ISA {
 // Limits of the rows of x, and the number of rows that are processed at a time.
 constexpr int64_t stored_min_rows = 4, stored_max_rows = 256, stored_chunk = 2 * TILE;
 constexpr int64_t stored_steps_ahead = 6;  // prefetch distance into L2 for a single chunk
-// Maximum size of x with several chunks: the part of L2 that current and next outputs leave free.
+// Maximum size of x with several chunks: the part of L2 that the weights of the current and next outputs leave free.
 constexpr int64_t stored_x_bytes = 1 << 20;
 
 inline bool can_use_stored_tiles(const Gemm& g) {

@@ -1,7 +1,7 @@
 // Multiplies few rows of x by packed bf16 weights on AMX tiles. Panels are read once, in storage order, in one loop
-// over all products of one x. Each thread packs x once for all of its tasks, because moving lines of x between cores
-// would take as long as reading some panels. Tiles are as high as there are rows, so that sums go directly to y. The
-// bits equal those of gemm_tiles-inl.h, which adds in the same order.
+// over all products of one x. Each thread packs x once for all of its tasks, because moving its cache lines between
+// cores would take as long as reading some panels. Tiles are as high as there are rows, so that sums go directly to y.
+// The bits equal those of gemm_tiles-inl.h, which adds in the same order.
 #pragma once
 #include <vector>
 
@@ -13,7 +13,7 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_AMX)
 constexpr int64_t stream_rows = TILE, stream_depth = 2048;  // limits of rows and depth: a thread keeps all of x packed
 constexpr int64_t stream_task_bytes = 1 << 19;              // bytes of panels per task; AMX is configured once per task
-constexpr int64_t stream_steps_ahead = 5;                   // number of steps that are prefetched into L2
+constexpr int64_t stream_steps_ahead = 5;                   // prefetch distance into L2
 
 inline bool can_stream_tiles(const Gemm& g) {
   return g.b_packed && !g.a_transposed && g.m <= stream_rows && g.k <= stream_depth;

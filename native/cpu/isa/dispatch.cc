@@ -13,7 +13,8 @@
 namespace heddle {
 namespace cpu {
 
-// A build may omit an instruction set (other architecture, older compiler). Its table is then null.
+// A build may omit an instruction set (other architecture, older compiler). The address of its weak symbol is then
+// null.
 #if defined(__x86_64__) || defined(__i386__)
 extern const Kernels kernels_baseline __attribute__((weak));
 extern const Kernels kernels_avx2 __attribute__((weak));
@@ -41,8 +42,9 @@ constexpr bool emulated = true;
 constexpr bool emulated = false;
 #endif
 
-// Returns a copy of `base` in which `exchange` has replaced some kernels, or null if `base` is null or `runs` is
-// false. `runs`: whether the build has these kernels and the machine can run them.
+// Returns a copy of `base` in which `exchange` has replaced some kernels, or null if `base` is null or `runs` is false.
+// The copy is static: each call site has its own, because each lambda has its own type. `runs`: whether the build has
+// these kernels and the machine can run them.
 template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* base, Exchange exchange) {
   if (!runs || !base) return nullptr;
   static const Kernels table = [&] {
@@ -76,8 +78,8 @@ std::vector<Isa> known_isas() {  // lowest first
 #endif
 }
 
-// Whether the process may use the instruction set. The permission for AMX concerns the whole process, so it is
-// requested only for the instruction set that will be used.
+// Whether the process may use the instruction set. The permission to use AMX applies to the whole process, so it is
+// requested only if AMX will be used.
 bool permitted(const Isa& isa) {
   if (isa.native && std::strcmp(isa.name, "amx") == 0) return allow_tiles();
   return isa.selectable;
@@ -108,6 +110,7 @@ const Isa& current() {
   return isa;
 }
 
+// Returns the registry's priority of an instruction set's kernels. A higher set has a higher priority.
 int priority(const char* isa) {
   int value = 10;
   for (const char* name :

@@ -9,14 +9,15 @@ namespace heddle {
 namespace emulated {
 
 // Rounds to the nearest float, ties to even. Results that would be subnormal become zero.
+// The bound is the smallest number that rounds up to the smallest normal float, with 24 bits of precision.
 static inline float nearest(double v) {
   return std::fabs(v) < 0x1.ffffffp-127 ? std::copysign(0.0f, static_cast<float>(v)) : static_cast<float>(v);
 }
 
-// TDPBF16PS of whole tiles. Along k, the products of even elements and those of odd elements are added up separately
-// from zero; then their sum is added to c. A product and its addition round once. Subnormal inputs and results count as
-// zero (Intel SDM). Computes in double, which holds a product exactly. Rounding a sum to double first never changes the
-// float result.
+// Computes TDPBF16PS of whole tiles: a has 16 rows of 32 bf16, b has 16 rows of 16 pairs. For each element of c, the
+// products of even k and those of odd k have separate sums, which start at zero. Then their total is added to c. Each
+// product is added with one rounding, like an FMA. Subnormal inputs and results count as zero (Intel SDM). A double
+// holds a product exactly, and rounding a sum to double first never changes the float result.
 static inline void tdpbf16ps(float* c, const uint16_t* a, const uint16_t* b) {
   double left[512], right[512];
   const auto numbers = [](const uint16_t* from, double* to) {

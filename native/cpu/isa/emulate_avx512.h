@@ -92,8 +92,8 @@ static inline void mask_storeu_epi16(void* p, __mmask16 mask, __m256i v) {
     if (mask >> i & 1) std::memcpy(static_cast<int16_t*>(p) + i, lane + i, 2);
 }
 
-// VDPBF16PS adds, per lane, the odd products and then the even ones. Subnormal inputs and results are zero. Rounding is
-// to nearest even regardless of MXCSR (Intel SDM).
+// VDPBF16PS adds to each lane the product of the odd elements, then that of the even ones. Subnormal inputs and results
+// count as zero. Rounding is to nearest even regardless of MXCSR (Intel SDM).
 static inline float flush(float v) { return v < 1.17549435e-38f && v > -1.17549435e-38f ? 0.0f : v; }
 static inline __m512 dpbf16_ps(__m512 sum, __m512i a, __m512i b) {
   float s[16];

@@ -1,6 +1,6 @@
 // AVX-512 with AMX tiles of bf16 (Sapphire Rapids and later). AMX computes products of bf16, products of many rows by
 // quantized weights, and attention. All other kernels are those of AVX-512 with bf16. Compile as isa_avx512bf16.cc plus
-// -mamx-tile -mamx-bf16 -mavx512vbmi. Empty elsewhere.
+// -mamx-tile -mamx-bf16 -mavx512vbmi. Without these instructions the file is empty.
 #if defined(__AMX_BF16__) || defined(HEDDLE_EMULATE_AVX512)
 #define HEDDLE_ISA isa_amx
 #define HEDDLE_SIMD_AVX512 1
@@ -18,8 +18,8 @@ namespace cpu {
 void with_amx(Kernels& k) {
   HEDDLE_ISA::without_tiles = k;
   k.name = "amx";
-  // Blocks of chained rows are larger than without AMX. Reading all weights again for each small block costs more than
-  // activations that leave the caches.
+  // Blocks of chained rows are larger than without AMX. Smaller blocks would keep activations in the caches, but
+  // reading all weights again for each block costs more.
   k.row_tile = 32, k.row_block = 288;
   k.quant_min_rows = HEDDLE_ISA::quant_tile_rows;
   k.attention_scratch = HEDDLE_ISA::attention_tiles_scratch, k.attention = HEDDLE_ISA::attention_tiles;

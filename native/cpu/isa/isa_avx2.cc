@@ -1,4 +1,4 @@
-// AVX2 + FMA + F16C; compile with -mavx2 -mfma -mf16c. Empty elsewhere.
+// AVX2 + FMA + F16C; compile with -mavx2 -mfma -mf16c. Without these instructions the file is empty.
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define HEDDLE_ISA isa_avx2
 #define HEDDLE_SIMD_AVX2 1

@@ -1,5 +1,5 @@
-// AVX-512 with dot products of bfloat16 pairs and of 8-bit integers; every processor with the former has the latter.
-// Compile as isa_avx512.cc plus -mavx512bf16. Empty elsewhere.
+// AVX-512 with dot products of bfloat16 pairs (BF16) and of 8-bit integers (VNNI). Every processor with BF16 has VNNI.
+// Compile as isa_avx512.cc plus -mavx512bf16. Without these instructions the file is empty.
 #if (defined(__AVX512BF16__) && defined(__AVX512VNNI__)) || defined(HEDDLE_EMULATE_AVX512)
 #define HEDDLE_ISA isa_avx512bf16
 #define HEDDLE_SIMD_AVX512 1

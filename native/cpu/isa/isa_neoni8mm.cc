@@ -1,5 +1,5 @@
 // NEON with matrix products of bytes and of bfloat16 (i8mm and bf16: Armv8.6 and later, such as Apple M2, Graviton 3
-// and AmpereOne). Processors have both or neither. Empty elsewhere.
+// and AmpereOne). Processors have both or neither. Without these instructions the file is empty.
 #if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD) && defined(__ARM_FEATURE_MATMUL_INT8) && \
     defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
 #define HEDDLE_ISA isa_neoni8mm

@@ -31,8 +31,8 @@ struct Gemm {
   bool c_transposed = false;  // c(i, j) is at c[j * ldc + i]
   bool accumulate = false;
   bool rowwise = false;            // a row's bits depend on that row alone, not on the number of rows
-  const void* b_packed = nullptr;  // packed form of b (pairs_pack) if it exists; b is then b_transposed bf16
-  bool b_unpacked = false;         // b will be packed later; until then panels are packed one by one, to the same bits
+  const void* b_packed = nullptr;  // packed form of b (pairs_pack), or null; requires bf16 and b_transposed
+  bool b_unpacked = false;  // b_packed will exist later; until then the product packs each panel, with the same bits
   const void* bias = nullptr;
   DType bias_type = DType::f32;
   int end = 0;  // activation applied to the sums, if gemm_ends_above allows it: 1 gelu tanh, 2 gelu erf
@@ -58,10 +58,10 @@ struct Attention {
 };
 
 struct CachedAttention {
-  // The cache is (slots, kv_heads, capacity, width), or in pages. u8: q8 rows of width + 4 bytes.
+  // The cache is (slots, kv_heads, capacity, width), or in pages. cache_type u8: rows are quantized to width + 4 bytes.
   int64_t heads, kv_heads, width, capacity;
   CachePlaces places;
-  int64_t context;  // maximum capacity; the split of long contexts depends on this alone
+  int64_t context;  // maximum capacity; the split of a long context depends on it, not on `capacity`
   bool causal;
   int64_t window;
   float scale, softcap;
@@ -97,10 +97,10 @@ struct QuantLinear {
   const void* bias = nullptr;
   DType bias_type = DType::f32;
   bool int8 = false;             // rounds x to 8 bits and multiplies integers
-  bool rowwise = false;          // as in Gemm
+  bool rowwise = false;          // like Gemm::rowwise
   const void* packed = nullptr;  // packed form of w (quant_pack), or null
-  bool unpacked = false;  // w will be packed later; until then panels are packed one by one, with the same results
-  void* dx = nullptr;     // backward only: dx (m, k) = y w; x is unset, dx has x_type, and y is only read
+  bool unpacked = false;         // like Gemm::b_unpacked
+  void* dx = nullptr;            // backward only: dx (m, k) = y w, of x_type; y is an input and x is unset
 };
 
 struct TokenLogprob {
@@ -187,7 +187,7 @@ struct AdamW {
 
 struct Kernels {
   const char* name;
-  int row_tile = 14, row_block = 136;  // values of Packing for bf16 weights
+  int row_tile = 14, row_block = 136;  // Packing's fields for bf16 weights
   int quant_min_rows = 1;              // Packing::min_rows for quantized weights
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
   void (*gemm)(const Gemm&, Pool&, void* scratch);
@@ -244,13 +244,13 @@ struct Kernels {
   void (*embedding)(const Embedding&, Pool&);
   void (*embedding_backward)(const Embedding&, Pool&);
   void (*adamw)(const AdamW&, Pool&);
-  // Finds the largest and the smallest of n logits. Returns false if not all are finite.
+  // Finds the largest and the smallest of n logits. Returns false unless all are finite.
   bool (*logits_range)(const float* x, int64_t n, float* largest, float* smallest);
   // With d = largest - x: the sums of exp(-d) and of d * exp(-d).
   void (*logits_sums)(const float* x, int64_t n, float largest, double* mass, double* distance);
   int64_t (*logits_index)(const float* x, int64_t n, float largest);                       // first index of the largest
   void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // runs on the calling thread
-  // Runs on the calling thread. Bit-equal to quantise() (ops/quant.h), for numbers that it accepts.
+  // Runs on the calling thread. Gives the same bits as quantise() (ops/quant.h) for every x that quantise() accepts.
   void (*quantise)(DType, const float* x, int64_t n, void* to);
 };
 

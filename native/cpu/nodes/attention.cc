@@ -18,7 +18,8 @@ Attention describe(const Node& n, const Tensor& q, const Tensor& k, const Tensor
   a.q = q.data, a.k = k.data, a.v = v.data;
   return a;
 }
-// Returns non-null if the node has documents, even before they have data, because scratch sizes depend on it.
+// Returns null only if the node has no documents. The pointer is not null before they have data, because scratch sizes
+// depend on whether documents exist.
 const int32_t* documents(const Node& n, size_t i) {
   static const int32_t unset = 0;
   if (!n.has_input(i)) return nullptr;
@@ -92,7 +93,7 @@ CachedAttention cached(const Node& n) {
 }
 bool cached_supports(const Node& n) {
   if (ring_of(n) > 0 && n.in[1].shape[2] % 64 != 0) return false;
-  const int64_t page = n.in[1].shape[2];  // a page must begin at a block of 64 keys
+  const int64_t page = n.in[1].shape[2];  // must divide, or be a multiple of, the 64 keys of a block
   if (n.has_input(5) && (page == 0 || (page % 64 != 0 && 64 % page != 0))) return false;
   return is_activation(n.in[0]) && is_activation(n.out[0]) && (is_float(n.in[1]) || n.in[1].dtype == DType::u8) &&
          n.in[2].dtype == n.in[1].dtype && places_of(n, n.in[1], 5).capacity < longest;

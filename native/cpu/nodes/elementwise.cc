@@ -91,7 +91,7 @@ void global_norm(const Node& n, Context& c) {
   *n.out[0].as<float>() = static_cast<float>(std::sqrt(total));
 }
 
-// Each piece is added up by one thread, in the order of global_norm.
+// One thread adds up each piece, in the order of additions of global_norm.
 void square_sums(const Node& n, Context& c) {
   const int64_t piece = n.attr_int("piece"), size = n.in[0].shape.size(), pieces = n.out[0].shape[0];
   const float* g = n.in[0].as<float>();
@@ -120,8 +120,9 @@ void assign(const Node& n, Context& c) {
   active().cast(e, c.pool);
 }
 
-// Rewrites one byte of each page, so that the system allocates each page once. Otherwise the first read would map a
-// shared page of zeros, and the first write would replace it, which interrupts the other CPUs.
+// Writes one byte of each page without changing it, so that the system allocates each page once. Otherwise the first
+// read would map a shared page of zeros. The first write would replace it, with a TLB shootdown that interrupts the
+// other CPUs.
 void own_pages(float* data, int64_t count, Pool& pool) {
   constexpr int64_t step = 4096 / sizeof(float);  // the smallest page size
   pool.range((count + step - 1) / step, 64, [&](int64_t begin, int64_t end, int) {

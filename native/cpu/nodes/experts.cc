@@ -18,7 +18,7 @@ ExpertShape shape_of(const Tensor& x, const Tensor& w, const Tensor& experts) {
   return {experts.shape[0], experts.shape[1], w.shape[0], w.shape[2], w.shape[1], x.shape.rank == 3};
 }
 
-// Pairs of (row, slot), sorted by expert and then by row.
+// Pairs of (row, slot), sorted by expert and then by row with a counting sort. start[e] is the first pair of expert e.
 struct Groups {
   int32_t* start;  // (E + 1)
   int32_t* pair;   // (pairs)

@@ -134,18 +134,18 @@ void linear_run(const Node& n, Context& c) {
 
 // A product with fused gelu. Few rows, and shapes with special kernels, take two steps instead: f32 sums, in y or at
 // the end of the scratch, and then gelu.
-constexpr int64_t max_unfused_rows = 256;
-struct Ended {
+constexpr int64_t max_unfused_rows = 256;  // the largest finite limit of gemm_ends_above
+struct ActivatedLinear {
   const Node& n;
   Gemm g;
   const bool rounded, in_y;
-  bool ends;
+  bool is_fused;
   size_t product, x, sums;  // bytes of the scratch
-  Ended(const Node& node, int threads)
+  ActivatedLinear(const Node& node, int threads)
       : n(node), g(linear(node)), rounded(rounds(node)), in_y(node.out[0].dtype == DType::f32) {
     if (rounded) g.a_type = DType::bf16;
     const int64_t above = active().gemm_ends_above(g);
-    ends = g.m > above;
+    is_fused = g.m > above;
     product = padded(active().gemm_scratch(g.m, g.n, g.k, threads));
     x = rounded ? padded(static_cast<size_t>(n.in[0].shape.size()) * 2) : 0;
     // Assumes the larger limit. Packed panels lower `above`, but it is unknown here whether the run will have them.
@@ -160,16 +160,16 @@ bool linear_activation_supports(const Node& n) {
   return supports(n) && (activation == 1 || activation == 2) && n.out.size() == 1;
 }
 size_t linear_activation_scratch(const Node& n, int threads) {
-  const Ended e(n, threads);
+  const ActivatedLinear e(n, threads);
   return e.product + e.x + e.sums;
 }
 void linear_activation_run(const Node& n, Context& c) {
-  Ended e(n, c.pool.threads());
+  ActivatedLinear e(n, c.pool.threads());
   Gemm& g = e.g;
   char* const x = static_cast<char*>(c.scratch) + e.product;
   if (e.rounded) round_x(n, g, x, c.pool);
   const int activation = static_cast<int>(n.attr_int("activation"));
-  if (e.ends) {
+  if (e.is_fused) {
     g.end = activation;
     return active().gemm(g, c.pool, c.scratch);
   }

@@ -1,4 +1,4 @@
-// Dropout and uniform noise: Philox over many blocks in parallel, so that compilers vectorize it.
+// Dropout and uniform noise. Computes many blocks of Philox4x32-10 in parallel, so that compilers vectorize it.
 #include "cpu/nodes/nodes.h"
 #include "ops/noise.h"
 

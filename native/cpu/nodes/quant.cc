@@ -35,6 +35,7 @@ Packing linear_packing(const Node& n) {
                panel = active().quant_packed_bytes(w.dtype, 1, w.shape[1]);
   if (!bytes) return {};
   Packing p{"products of bytes", 1, bytes, static_cast<int64_t>(bytes / panel)};
+  // Packed kernels of AVX-512 take at most six rows of a larger x at once (packed_columns).
   p.row_tile = 6, p.row_block = active().row_block, p.min_rows = active().quant_min_rows;
   return p;
 }

@@ -3,7 +3,7 @@
 // For an output j of a row i, with groups g of the weights' row that share a scale (16 or 32 elements):
 //   y(i, j) = sum over g of  weight_scale(j, g) * scale(i, g) * integer dot(i, j, g)
 //                     [+ weight_minimum(j, g) * scale(i, g) * integer sum(i, g)]
-// The integers are exact. int8_dot-inl.h is for few rows. It reads weights in place, and the lanes of a vector hold
+// The integer sums are exact. int8_dot-inl.h is for few rows. It reads weights in place, and the lanes of a vector hold
 // parts of one group's dot product. In int8_gemm-inl.h each lane holds a different output. Each kernel adds up in its
 // own fixed order, so a row's bits depend only on which kernel computes it. Rowwise products always use int8_dot-inl.h.
 #pragma once
@@ -14,8 +14,8 @@
 #if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_INT8_PACKED 1
 #endif
-// Set if one instruction adds four products of an unsigned and a signed byte to 32 bits (VNNI). Signed weights are
-// stored with an offset of 128 for it.
+// Set if one instruction adds four products of an unsigned and a signed byte to 32 bits (VNNI). Its first operand is
+// unsigned, so signed weights are stored with 128 added.
 #if defined(HEDDLE_SIMD_VNNI) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_DOT_OF_FOUR 1
 #endif
@@ -88,7 +88,8 @@ HEDDLE_SIMD F left_squared(F a, F b, F inverse) {
   const F low = fnma(a, inverse, round_even(mul(a, inverse))), high = fnma(b, inverse, round_even(mul(b, inverse)));
   return fma(high, high, mul(low, low));
 }
-// Rounds one unit of 32 floats with the arithmetic of round_activations (ops/quant.cc).
+// Rounds one unit of 32 floats with the arithmetic of round_activations (ops/quant.cc). Tries both scales of
+// activation_steps and keeps the one with the smaller squared error.
 HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
   const F a = load(x), b = load(x + W);
   // Bit patterns order magnitudes, with infinity and NaN above all others.

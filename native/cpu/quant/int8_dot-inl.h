@@ -56,8 +56,8 @@ constexpr int signed_offset = 128;
 constexpr int signed_offset = 0;
 #endif
 
-// Sources read a type's integers and scales. scales() writes the scales of `units` units from a row's block on, up to a
-// multiple of eight. get() returns the integers of unit u, plus `offset`.
+// Sources read a type's integers and scales. scales() writes the scales of `units` units, rounded up to a multiple of
+// eight, from the block at `at` on. get() returns the integers of unit u, plus `offset`.
 
 // Reads any type through its unpack function.
 template <int GROUP, bool MINIMUM> struct AnySource {
@@ -252,8 +252,8 @@ using DotTile = void (*)(
     const QuantType&, const Int8Rows&, int64_t i, int64_t units, const uint8_t* const* rows, float* out);
 constexpr int dot_streams = 8;  // rows of weights of the widest tile
 struct DotTiles {
-  DotTile eight[4];  // 1, 2, 4 and 8 rows of x by 8, 4, 4 and 2 rows of weights
-  DotTile one[4];    // 1, 2, 4 and 8 rows of x by one row of weights
+  DotTile several[4];  // 1, 2, 4 and 8 rows of x by 8, 4, 4 and 2 rows of weights
+  DotTile one[4];      // 1, 2, 4 and 8 rows of x by one row of weights
   int offset, groups;
 };
 constexpr int tile_streams[] = {8, 4, 4, 2};
@@ -294,7 +294,7 @@ inline void dot_columns(const QuantLinear& p, const QuantType& t, const DotTiles
   for (int64_t j = 0; j < each; ++j) {
     const uint8_t* at[dot_streams];
     for (int s = 0; s < streams; ++s) at[s] = w + (j0 + s * each + j) * row_bytes;
-    tiles.eight[size](t, x, i, units, at, out);
+    tiles.several[size](t, x, i, units, at, out);
     for (int m = 0; m < rows; ++m)
       for (int s = 0; s < streams; ++s) write_one(p, i + m, j0 + s * each + j, out[m * streams + s]);
   }
@@ -310,7 +310,7 @@ inline void round_rows(const QuantLinear& p, const Int8Rows& x, const DotTiles& 
   pool.range(p.m * (p.k / unit), 512, [&](int64_t begin, int64_t end, int) {
     const int64_t units = p.k / unit;
     for (int64_t index = begin; index < end; ++index) {
-      if (index % units == units - 1)  // clears what is read beyond the last unit
+      if (index % units == units - 1)  // totals are read in eights: clears those beyond the last unit
         for (int64_t g = (index / units * x.stride + units) * tiles.groups;
             g < (index / units + 1) * x.stride * tiles.groups; ++g)
           x.totals[g] = 0;
@@ -385,6 +385,7 @@ HEDDLE_SIMD F group_dots(const int8_t (&q)[W][span], int at, int group, const in
 }
 #endif
 
+// Computes W outputs from output j on, for `rows` rows of x from row i on.
 [[gnu::noinline]] static void dot_tile(
     const QuantLinear& p, const QuantType& t, const Int8Rows& x, int64_t i, int64_t rows, int64_t j) {
   const int64_t units = p.k / unit, row_bytes = quant_row_bytes(t, p.k);

@@ -308,7 +308,8 @@ inline PanelPlan panel_plan(DType type) {
   if (whole) return t.minimum ? panel_plan<1, true, -1>(128) : panel_plan<1, false, -1>(128);
   return t.minimum ? panel_plan<2, true, -1>(128) : panel_plan<2, false, -1>(128);
 #else
-  const int steps = 32767 / (2 * 127 * (t.high - t.low));  // maximum steps that cannot overflow 16 bits
+  // Maximum steps whose sum fits 16 bits. A step adds two products of at most 127 * (high - low).
+  const int steps = 32767 / (2 * 127 * (t.high - t.low));
   if (steps >= 8 && whole) return t.minimum ? panel_plan<1, true, 8>(-t.low) : panel_plan<1, false, 8>(-t.low);
   if (steps >= 4 && whole) return t.minimum ? panel_plan<1, true, 4>(-t.low) : panel_plan<1, false, 4>(-t.low);
   if (steps >= 4) return t.minimum ? panel_plan<2, true, 4>(-t.low) : panel_plan<2, false, 4>(-t.low);

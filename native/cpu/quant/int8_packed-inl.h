@@ -58,8 +58,9 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
 }
 // Minimum number of rows of x for which nibbles and signed integers are widened before use.
 constexpr int64_t packed_widen_rows = 2 * packed_max_rows;
-// Multiplies all rows of x by panels [p0, p1). Kernels for more than six rows avoid a second pass over the weights in
-// memory. Such kernels gain little if the panels are in cache.
+// Multiplies all rows of x by panels [p0, p1). Kernels for more than six rows are used only if they take all rows of x
+// at once. They save a second pass over the weights in memory. Kernels for more than eight rows gain little if the
+// panels are in cache.
 template <class P>
 void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels,
     int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {

@@ -90,7 +90,7 @@ template <DType T> struct PackedPlain {
   static constexpr int64_t scales_at = 0, units_at = units * W * 2, each = (fifth + vectors) * fours_bytes,
                            bytes = units_at + units * each;
   static constexpr int64_t vector_at(int u, int v) { return units_at + u * each + (fifth + v) * fours_bytes; }
-  // Returns the j-th four in reading order. Both fours of a vector are read together.
+  // Returns the index of the four that is read j-th. Both fours of a vector are read one after the other.
   static constexpr int place(int j) { return nibbles ? j / 2 + j % 2 * 4 : j; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
     if (!nibbles) return load_lanes(at + vector_at(u, j));
@@ -276,9 +276,9 @@ template <class P> struct Widened : Packed8 {
   static constexpr int run = P::run, offset = P::offset;
   static constexpr bool is_signed = false, is_near = true;
 };
-// Stores vectors of the magnitudes of signed integers, each followed by a mask of their signs. w x equals |w| (x ^
-// mask), plus |w| if w is negative; these |w| are summed in advance. Applying the sign to x with an instruction would
-// occupy a port that multiplications need. 16 bits hold at most two products of 128 by -128.
+// Stores vectors of the magnitudes of signed integers, each followed by a mask that is -1 where the integer is
+// negative. There, w x = |w| (x ^ mask) + |w|, and the |w| are summed in advance (`negatives`). Applying the sign to x
+// with VPSIGNB would occupy a port that multiplications need. 16 bits hold at most two products of 128 by -128.
 #if !defined(HEDDLE_DOT_OF_FOUR)
 template <> struct Widened<Packed8> : Packed8 {
   static constexpr bool is_signed = false, is_parted = true, is_near = true;

@@ -20,6 +20,7 @@ constexpr int packed_max_rows = 12;
 // Rows of x are stored in tiles. Units are padded to whole blocks of every form, and thus to multiples of four.
 inline int64_t packed_row_tiles(int64_t m) { return ceil_div(m, packed_max_rows); }
 inline int64_t packed_units(int64_t k) { return round_up(k / unit, span / unit); }
+// A unit of a row has its integers, a scale, a total and up to two starts.
 inline int64_t packed_tile_bytes(int64_t k) { return packed_units(k) * packed_max_rows * (unit + 4 + 4 + 2 * 4); }
 inline PackedRows packed_rows(void* scratch, int64_t tile, int64_t k, int64_t m) {
   const int64_t floats = packed_units(k) * packed_max_rows;
@@ -43,8 +44,9 @@ template <class Op> HEDDLE_SIMD __m128i fold_each(const __m512i (&v)[4], Op op) 
   return _mm512_castsi512_si128(op(half, _mm512_shuffle_i64x2(half, half, 0xb1)));
 }
 
-// Rounds like round_unit, but four units at a time, so that one reduction serves four units. Each step runs over all
-// units before the next step, because the steps of one unit depend on each other.
+// Rounds like round_unit, but four units at a time, so that one reduction serves four units. In the rest of this file
+// "a four" means four neighbouring units of a row. Each step runs over all units before the next step, because the
+// steps of one unit depend on each other and would wait.
 constexpr int fours_at_once = 16, units_at_once = 4 * fours_at_once;
 template <int GROUPS> struct RoundedUnits {
   alignas(64) float scales[units_at_once];
@@ -111,7 +113,8 @@ HEDDLE_SIMD void round_units(
     __m512i sums[GROUPS][4];
 #pragma GCC unroll 4
     for (int u = 0; u < 4; ++u) {
-      // A number that is not finite, times zero, converts to an integer whose lowest byte is zero.
+      // `by` is zero if the unit has a number that is not finite. Its product is NaN and converts to 0x80000000, whose
+      // lowest byte is zero.
       const F by = set1(inverse[0][4 * f + u]);
       const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit), by)));
       const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit + W), by)));

@@ -26,7 +26,8 @@ template <class P, int PN> struct PanelsAhead {
         soon[late][n] = to < blocks ? at[n] + (to - b) * P::bytes : after[n] + (to - blocks) * P::bytes;
     }
   }
-  // Prefetches the lines that begin in unit u. Prefetching more at a time would exceed the number of outstanding loads.
+  // Prefetches the cache lines that begin in the unit that is `units` after unit u. Prefetching more at a time would
+  // exceed the number of outstanding misses.
   [[gnu::always_inline]] void fetch(int u) const {
     const int to = u + units % P::units, late = to >= P::units, unit_of = late ? to - P::units : to;
     const int64_t first = (unit_of * each + 63) / 64 * 64;

@@ -1,7 +1,7 @@
 // Products with many rows of activations on arm64, with the dot product of four bytes or with 2 x 2 matrix products of
 // eight. Weights are unpacked into panels of eight outputs. All rows are multiplied by a panel while it is in cache.
-// Integers are exact, and each output is added up in the order of dot_tile (int8_dot-inl.h), so its bits equal those of
-// NEON.
+// Integer sums are exact, and each output is added up in the order of dot_tile (int8_dot-inl.h). Its bits therefore
+// equal those of the `neon` kernels.
 #pragma once
 #include "cpu/quant/int8_dot-inl.h"
 
@@ -10,7 +10,8 @@ namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_DOT)
 constexpr int arm_rows = 4, arm_outputs = 2 * W;
-// Bytes of one output or row that an instruction takes side by side. Rows and outputs are interleaved by them.
+// Number of consecutive bytes of one output that an instruction multiplies. A panel interleaves its outputs in chunks
+// of this size. With chunks of eight, rows are interleaved in pairs as well.
 #if defined(HEDDLE_SIMD_I8MM)
 constexpr int arm_chunk = 8;
 #else
@@ -30,7 +31,8 @@ template <int HALVES, bool MINIMUM> struct ArmPanel {
 };
 
 #if defined(HEDDLE_SIMD_I8MM)
-// Multiplies half H of a unit, or the whole unit. x: pairs of rows, in turn eight bytes of each. w: pairs of outputs.
+// Multiplies half H of a unit, or the whole unit. x: pairs of rows, with eight bytes of each row in turn. w: all
+// outputs, with eight bytes of each in turn.
 template <int HALVES, int H>
 HEDDLE_SIMD void group_products(const int8_t* x, const int8_t* w, int32x4_t (&dot)[arm_rows][2]) {
   int32x4_t sum[arm_rows / 2][arm_outputs / 2];
@@ -53,7 +55,7 @@ HEDDLE_SIMD void group_products(const int8_t* x, const int8_t* w, int32x4_t (&do
   }
   const auto two = [](int32x4_t v) [[gnu::always_inline]] { return vreinterpretq_s64_s32(v); };
 #pragma GCC unroll 2
-  for (int r = 0; r < arm_rows / 2; ++r)  // a sum has two outputs of one row, then the same of the other
+  for (int r = 0; r < arm_rows / 2; ++r)  // a sum holds two outputs of one row, then the same two of the next row
 #pragma GCC unroll 2
     for (int v = 0; v < 2; ++v) {
       dot[2 * r][v] = vreinterpretq_s32_s64(vzip1q_s64(two(sum[r][2 * v]), two(sum[r][2 * v + 1])));

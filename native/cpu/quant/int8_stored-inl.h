@@ -10,7 +10,7 @@ namespace HEDDLE_ISA {
 
 constexpr int stored_outputs = 8;  // outputs of a tile, one per lane
 
-// The integers of a unit of two outputs, plus their offset: both first halves, and both second halves.
+// The integers of a unit of two outputs, plus their offset. `low` has the first half of each output, `high` the second.
 struct HalfUnits {
   Bytes low, high;
 };

@@ -22,7 +22,7 @@ constexpr int64_t int8_gemm_rows = 12;
 #endif
 
 struct Int8Plan {
-  bool packs;
+  bool packs;                                           // whether weights are unpacked into panels
   size_t values, scales, sums, totals, starts, panels;  // bytes, each a multiple of 64
   size_t bytes() const { return values + scales + sums + totals + starts + panels; }
 };

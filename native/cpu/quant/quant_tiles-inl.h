@@ -1,6 +1,6 @@
 // Linear layers with quantized weights on AMX tiles of bf16. Weights are converted to bf16 a band at a time while they
-// are packed; activations are converted as well. The error is half that of 8-bit activations with a scale per group.
-// Integer tiles would multiply twice as fast, but lose that by scaling and adding the sums of every group of 32.
+// are packed. Activations are converted as well. The error is half that of 8-bit activations with a scale per group.
+// Integer tiles would multiply twice as fast, but lose this gain by scaling and adding the sums of every group of 32.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "cpu/quant/int8_packed-inl.h"
@@ -12,8 +12,8 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_AMX)
 static_assert(unit == tile_depth && W == TILE);
 
-// Converts bytes of `fours` (four neighbours of a column per lane) to floats: the first or last two of each four, of
-// columns 0 to 7 or 8 to 15.
+// Converts 16 bytes of `fours` (four neighbours of a column per lane) to floats. FIRST = 0 takes the first two of each
+// four, 2 the last two. HALF = 0 takes columns 0 to 7, 1 columns 8 to 15.
 template <int FIRST, int HALF> HEDDLE_SIMD F two_of_fours(Lanes fours) {
 #if defined(HEDDLE_EMULATE_AVX512)
   uint8_t bytes[64];

@@ -10,9 +10,9 @@ namespace HEDDLE_ISA {
 
 constexpr int fit_groups = 16;  // groups per call: whole blocks of every type for any W
 
-// The values that the search scales a group's largest number (with a minimum, its range) to: `middle` and STEPS values
-// on each side, 0.1 apart. AT_ONCE are tried at a time. The list is padded with its last value. A repeated value
-// changes nothing, because a candidate must be better than the best so far.
+// Candidates of the search for a scale: the codes to which a group's largest number (with a minimum, its range) is
+// scaled. They are `middle` and STEPS values on each side, 0.1 apart. AT_ONCE are tried at a time. The list is padded
+// with its last value. A repeated value changes nothing, because a candidate must be better than the best so far.
 template <int STEPS, int AT_ONCE> struct FitTargets {
   static constexpr int count = (2 * STEPS + AT_ONCE) / AT_ONCE * AT_ONCE;
   float value[count];
@@ -22,10 +22,12 @@ template <int STEPS, int AT_ONCE> struct FitTargets {
   }
 };
 
+// Returns 1 / v, or 0 if that is not finite.
 HEDDLE_SIMD F inverse_of(F v) {
   const F i = div(set1(1.0f), v);
   return select_lt(abs(i), set1(-minus_infinity), i, zero());
 }
+// Rounds v to an integer in [low, high].
 HEDDLE_SIMD F code_of(F v, F low, F high) { return min(high, max(low, round_even(v))); }
 
 // Transposes W groups of N numbers: lane g of t[i] is number i of group g.

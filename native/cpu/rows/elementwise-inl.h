@@ -127,12 +127,13 @@ inline void cast(const Elementwise& e, Pool& pool) {
 inline void accumulate(const Elementwise& e, Pool& pool) {
   each_vector(e.size, pool, [&](int64_t i, int n) {
     F g = e.type == DType::f32 ? at<float>(e.a, i, n) : at<bf16>(e.a, i, n);
-    // Factor 0 discards the state even if it is NaN.
+    // A factor of 0 discards the old value even if it is NaN.
     put<float>(e.y, i, n, e.factor == 0 ? g : fma(set1(e.factor), at<float>(e.y, i, n), g));
   });
 }
 
-// Sums pieces of fixed size in f32, and adds the results in double, in order.
+// Sums at most elementwise_grain numbers in f32, and adds these sums in double, in order. The pieces depend on `size`
+// alone, so the result does not depend on the number of threads.
 template <class T, bool SQUARES> double sum_typed(const void* p, int64_t size, Pool& pool) {
   constexpr int64_t most = 1024;
   int64_t piece = max_of<int64_t>(elementwise_grain, round_up(ceil_div(size, most), W)), pieces = ceil_div(size, piece);

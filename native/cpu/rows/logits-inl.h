@@ -29,8 +29,8 @@ inline bool logits_range(const float* x, int64_t n, float* largest, float* small
   return nothing == 0;
 }
 
-// Computes the sums of exp(-d) and of d * exp(-d), with d = largest - x >= 0. Lanes sum a thousand numbers in float;
-// these sums are added in double.
+// Computes the sums of exp(-d) and of d * exp(-d), with d = largest - x >= 0. Sums 64 vectors at a time in float, and
+// adds these sums in double.
 inline void logits_sums(const float* x, int64_t n, float largest, double* mass, double* distance) {
   const F base = set1(largest);
   *mass = *distance = 0;

@@ -32,7 +32,8 @@ inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int thread
   p.state = round_up(3 * p.rows, 16);
   p.dh = backward && t.h_type != DType::f32 ? round_up(p.rows * t.width, 16) : 0;
   p.numbers = t.w_type > DType::u8 ? round_up(p.columns * t.width, 16) : 0;
-  // The gradient of h is bf16, so its operands may be rounded to bf16. The gradient of w is f32 and needs f32 operands.
+  // If the gradient of h is bf16, the operands of its product may be rounded to bf16. The gradient of w is f32 and
+  // needs f32 operands.
   bool round = bf16_products && backward && t.h_type == DType::bf16 && t.w_type == DType::bf16;
   p.rounded = round ? round_up(ceil_div(p.rows * p.columns, 2), 16) : 0;
   p.gemm = gemm_scratch(p.rows, p.columns, t.width, threads);
@@ -138,7 +139,8 @@ inline void finish_rows(
     const TokenLogprob& t, int64_t i, int64_t rows, const float* m, const float* s, const float* hit) {
   for (int64_t r = 0; r < rows; ++r) {
     const bool counted = t.targets[i + r] >= 0;
-    const float log_sum = __builtin_logf(s[r]), odds = m[r] - hit[r] + log_sum;  // log odds of the other tokens
+    const float log_sum = __builtin_logf(s[r]),
+                odds = m[r] - hit[r] + log_sum;  // log odds of all other tokens against the target
     const float more = __builtin_log1pf(__builtin_expf(odds > 0 ? -odds : odds));
     t.lse[i + r] = !counted ? 0 : odds > 0 ? m[r] + log_sum + more : hit[r] + more;
     t.logprob[i + r] = !counted ? 0 : odds > 0 ? -odds - more : -more;
@@ -190,7 +192,7 @@ inline float on_target(float upstream, float of_lse, float logprob) {
 
 // Turns one row of products into gradients in place. If `rounded` is not null, also writes them to `rounded` as bf16.
 // `upstream` is the gradient of the target's log-probability, and `of_lse` that of the logsumexp. `known` is the
-// log-probability, if given.
+// target's log-probability, or null.
 inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogprob& t, float upstream, float of_lse,
     float lse, int64_t target, const float* known = nullptr) {
   auto slope = [&](F product) {  // d logit / d product

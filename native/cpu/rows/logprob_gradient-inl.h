@@ -7,15 +7,15 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Size of the kept logits. Rows are split into as few and as equal chunks as fit. Each chunk reads w twice and dw once,
-// which takes a large share of the time with AMX.
+// Size of the kept logits. Rows are split into as few and as equal chunks as fit. Each chunk reads w twice and dw once.
+// With AMX this takes a large share of the time.
 constexpr int64_t kept_bytes = int64_t{64} << 20, min_kept_rows = 64;
 
 struct FusedLogprobPlan {
   int64_t rows, columns, chunks;  // rows and vocabulary entries at a time; number of chunks of the vocabulary
-  // Whether both operands are bf16. Gradients of logits then enter their products in bf16. Logits are kept in f16, as
-  // differences to the row's maximum so far, which are most precise where the probability is largest. Off with a soft
-  // cap, whose slope needs more precise logits.
+  // Whether both operands are bf16, without a soft cap. Gradients of logits then enter their products in bf16. The
+  // slope of a soft cap would need more precise logits. Logits are kept in f16, relative to the row's maximum so far.
+  // These differences are most precise where the probability is largest.
   bool narrow;
   int64_t kept, products, state, peaks, rounded, dh, numbers;  // floats
   size_t gemm;

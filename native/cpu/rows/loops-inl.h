@@ -10,7 +10,7 @@ using cpu::Gemm;
 
 // Runs the tasks of several loops as one loop, without a wait between them. If the task count of each loop is a
 // multiple of the thread count, each thread gets a part of every loop. Tasks of different loops may differ in length.
-// fn(loop, task, tasks of the loop, thread)
+// Calls fn(loop, task, tasks of the loop, thread).
 template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tasks& tasks_of, const F& fn) {
   constexpr int most = 8;  // maximum loops at once
   for (int first = 0; first < count; first += most) {

@@ -1,5 +1,6 @@
 // RMS and layer normalization with an optional preceding residual addition, and their gradients. Gradients of the
-// weights are summed within parts of the rows, which the shape determines, and then over the parts in order.
+// weights are summed over the rows of each part, and then over the parts in order. The number of parts depends on the
+// shape alone.
 #pragma once
 #include "cpu/isa/kernels.h"
 #include "cpu/simd/simd.h"
@@ -63,7 +64,7 @@ template <class T> inline Moments layer_moments(const T* h, int64_t n, float eps
   return {mean, 1 / __builtin_sqrtf(reduce_add(squares) / static_cast<float>(n) + eps)};
 }
 
-// Stores h + residual and returns the sum of its squares, added up like sum_of_squares.
+// Stores h + residual and returns the sum of its squares, in the same order of additions as sum_of_squares.
 template <class T> HEDDLE_SIMD float add_residual(const T* h, const T* residual, int64_t n, T* to) {
   F a = zero(), b = zero();
   int64_t i = 0;

@@ -191,10 +191,10 @@ inline void embedding_backward(const Embedding& e, Pool& pool) {
 HEDDLE_SIMD void sine_cosine(F a, F& sine, F& cosine) {
   F n = round_even(mul(a, set1(0.63661977f)));
 #if defined(HEDDLE_SIMD_AVX512) || defined(HEDDLE_SIMD_AVX2) || defined(__aarch64__)
-  F r = fnma(n, set1(1.5707964f), a);  // exact: fused, and the difference needs few enough bits
+  F r = fnma(n, set1(1.5707964f), a);  // exact: an FMA rounds once, and the difference fits 24 bits
   r = fnma(n, set1(-4.3711388e-8f), r);
 #else
-  // Without fused multiply-add: parts of pi/2 so short that every product with n < 2^17 is exact.
+  // Without FMA (Cody and Waite): parts of pi/2 so short that every product with n < 2^17 is exact.
   F r = fnma(n, set1(1.5625f), a);
   r = fnma(n, set1(0.0081787109375f), r);
   r = fnma(n, set1(0.00011730194091796875f), r);
@@ -208,7 +208,7 @@ HEDDLE_SIMD void sine_cosine(F a, F& sine, F& cosine) {
   F q = fma(set1(2.4632827e-5f), s, set1(-0.0013888959f));
   q = fma(q, s, set1(0.041666675f));
   F cos_r = fma(mul(s, s), q, fnma(set1(0.5f), s, set1(1)));
-  // The quadrant: n mod 4 in {0, 1, 2, 3}.
+  // The quadrant: n mod 4 in {0, 1, 2, 3}. An odd quadrant (n mod 2 = 1) swaps sine and cosine.
   F quarter = fnma(set1(4), round_even(sub(mul(n, set1(0.25f)), set1(0.375f))), n);
   F odd = sub(quarter, mul(set1(2), round_even(sub(mul(quarter, set1(0.5f)), set1(0.25f)))));
   F a1 = select_lt(odd, set1(0.5f), sin_r, cos_r), b1 = select_lt(odd, set1(0.5f), cos_r, sin_r);
@@ -237,7 +237,7 @@ template <class T> void rope_row(const Rope& a, int64_t n, const float* cosine, 
     if (!a.interleaved && !a.interleaved_out) {
       turn(half, cosine, sine, x, x + half, y, y + half);
     } else {
-      // Uses a buffer, because y may be x, which stores pairs at other places.
+      // Uses a buffer: y may be x, and the elements of a pair may have other positions in it.
       alignas(64) float first[rope_half + W], second[rope_half + W];
       for (int64_t j = 0; j < half; ++j) {
         first[j] = load1(a.interleaved ? x + 2 * j : x + j);

@@ -2,7 +2,8 @@
 // the *-inl.h algorithms, which compile once per instruction set.
 //
 // F is a vector of W floats. load/store take float, bf16 or f16 memory (stores round to the nearest even);
-// the _n forms touch only the first n < W elements (missing lanes read as 0).
+// the _n forms touch only the first n < W elements (missing lanes read as 0). select_lt(a, b, x, y) is a < b ? x : y.
+// fma is a b + c, and fnma is c - a b.
 //
 // One-definition rule: a function emitted here is compiled with wider instructions than the rest of the library.
 // Everything therefore lives in the namespace of its instruction set, and no std:: template or inline function of
@@ -86,7 +87,7 @@ HEDDLE_SIMD F sum_lanes(F (&r)[W]) {
 }
 #endif
 
-// Loads up to n 16-bit elements through a small buffer, for AVX2, which has no 16-bit masked load.
+// Loads the first n elements of 16 bits through a small buffer. Only AVX-512 has masked loads of 16 bits.
 template <class T> HEDDLE_SIMD F load_n16(const T* p, int n) {
   T t[W] = {};
   for (int i = 0; i < n; ++i) t[i] = p[i];
@@ -105,7 +106,8 @@ HEDDLE_SIMD void store_n(bf16* p, F v, int n) { store_n16(p, v, n); }
 HEDDLE_SIMD void store_n(f16* p, F v, int n) { store_n16(p, v, n); }
 
 #if defined(HEDDLE_SIMD_BF16)
-// Pairs of neighbouring elements, or of two lines, of floats and f16.
+// Overloads for floats and f16, which are rounded to bf16. load_pairs pairs neighbouring elements, and join_pairs pairs
+// the elements of two lines. load_some loads min(n, W) elements, or none.
 template <class T> HEDDLE_SIMD F load_pairs(const T* p) { return rounded_pairs(load(p), load(p + W)); }
 template <class T> HEDDLE_SIMD F load_some(const T* p, int64_t n) {
   return n >= W ? load(p) : n > 0 ? load_n(p, static_cast<int>(n)) : zero();
@@ -148,9 +150,9 @@ HEDDLE_SIMD F exp(F x) {
   F r = fnma(n, set1(ln2_low), fnma(n, set1(ln2_high), x));
   return scale2(exp_reduced(r), n);
 }
-// Returns e^x for x <= 0, as in softmax, where it dominates the time outside products. Exactly 0 below -87.7. Adding
-// 1.5 * 2^23 + 127 rounds to an integer and leaves the result's exponent field in the low bits. At -127 that field is
-// 0, and so is the power of two.
+// Returns e^x for x <= 0, and exactly 0 below -87.7. Softmax spends most of its time here. Adding 1.5 * 2^23 + 127
+// rounds to an integer n and leaves n + 127, the exponent field of 2^n, in the low bits. For n = -127 the field is 0,
+// which means 0.0.
 HEDDLE_SIMD F exp_nonpositive(F x) {
   constexpr float shift = 12582912.0f + 127;
   x = max(set1(-88.0f), x);
@@ -161,7 +163,7 @@ HEDDLE_SIMD F exp_nonpositive(F x) {
 #if !defined(HEDDLE_SIMD_AVX512)
 HEDDLE_SIMD F reciprocal(F x) { return div(set1(1.0f), x); }
 #endif
-// Avoids cancellation: e / (1 + e) below 0, with e = exp(-|x|).
+// Returns 1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, with e = exp(-|x|). Neither form overflows or cancels.
 HEDDLE_SIMD F sigmoid(F x) {
   F e = exp_nonpositive(neg(abs(x))), r = reciprocal(add(set1(1.0f), e));
   return select_lt(x, zero(), mul(e, r), r);

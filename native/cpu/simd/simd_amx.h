@@ -6,8 +6,8 @@ constexpr int TILE = 16;  // rows of a register, and floats of a row
 constexpr int tile_row_bytes = 4 * TILE;
 
 // Tile configuration in the processor's format. Registers 0 to 3 hold tiles of c, 4 and 5 of a, 6 and 7 of b. Tiles of
-// c and a have `height` rows. Columns have 4 bytes: registers 0, 1 and 6 have `columns` of them, 2, 3 and 7 have
-// `others`.
+// c and a have `height` rows. Registers 0, 1 and 6 are `columns` columns of 4 bytes wide. Registers 2, 3 and 7 are
+// `others` columns wide.
 struct alignas(64) TileShape {
   uint8_t palette = 1, start = 0, reserved[14] = {};
   uint16_t bytes[16] = {};

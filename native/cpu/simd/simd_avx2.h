@@ -13,7 +13,7 @@ HEDDLE_SIMD F sub(F a, F b) { return _mm256_sub_ps(a, b); }
 HEDDLE_SIMD F mul(F a, F b) { return _mm256_mul_ps(a, b); }
 HEDDLE_SIMD F div(F a, F b) { return _mm256_div_ps(a, b); }
 HEDDLE_SIMD F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
-// Like fma, but accumulates in c's register. Compilers would use another register, and run out of the 16.
+// Like fma, but accumulates in c's register. Compilers choose another register for the result, and then spill.
 HEDDLE_SIMD F fma_in_place(F a, F b, F c) {
   asm("vfmadd231ps %1, %2, %0" : "+x"(c) : "x"(a), "x"(b));
   return c;
@@ -34,6 +34,7 @@ HEDDLE_SIMD F scale2(F p, F n) {
   __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
   return _mm256_mul_ps(_mm256_mul_ps(p, power2(half)), power2(_mm256_sub_epi32(whole, half)));
 }
+// Moves the low 8 bits of t into the exponent field (see exp_nonpositive).
 HEDDLE_SIMD F shift_exponent(F t) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23)); }
 
 HEDDLE_SIMD float reduce_add(F v) {
@@ -52,6 +53,7 @@ HEDDLE_SIMD F load(const bf16* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
 HEDDLE_SIMD void store(bf16* p, F v) {
+  // Adding 0x7fff plus the lowest kept bit rounds to the nearest even. NaNs keep their high half and become quiet.
   __m256i u = _mm256_castps_si256(v), high = _mm256_srli_epi32(u, 16);
   __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
   __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7fff)), odd), 16);

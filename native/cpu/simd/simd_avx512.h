@@ -37,6 +37,7 @@ HEDDLE_SIMD F select_lt(F a, F b, F x, F y) { return _mm512_mask_blend_ps(_mm512
 HEDDLE_SIMD F power2(__m512i n) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
 }
+// Moves the low 8 bits of t into the exponent field (see exp_nonpositive).
 HEDDLE_SIMD F shift_exponent(F t) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23)); }
 // Returns p * 2^n for integers n in [-150, 129], in two steps so that results may be subnormal.
 HEDDLE_SIMD F scale2(F p, F n) {
@@ -65,8 +66,8 @@ HEDDLE_SIMD F load(const bf16* p) {
 }
 #if defined(HEDDLE_SIMD_BF16) && !defined(HEDDLE_EMULATE_AVX512)
 #define HEDDLE_ROUNDS_BF16  // an instruction rounds to bf16, but treats subnormals as zero
-// The instructions of AVX512-BF16 as inline assembly on integer vectors. Clang 16 crashes on __m512bh, the vector type
-// of their intrinsics.
+// Clang 16 crashes on __m512bh, the vector type of the AVX512-BF16 intrinsics. It gets inline assembly on integer
+// vectors instead.
 #if defined(__clang__) && __clang_major__ < 17
 HEDDLE_SIMD __m256i to_bf16(F v) {
   __m256i rounded;
@@ -89,10 +90,13 @@ HEDDLE_SIMD F add_pair_products(F acc, F a, F b) {
   return _mm512_dpbf16_ps(acc, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
 }
 #endif
+// The following body rounds with integer instructions. With AVX512-BF16 it is used only for vectors that have
+// subnormals.
 [[gnu::noinline, gnu::cold]] inline __m256i round_bf16_subnormal(F v) {
 #else
 HEDDLE_SIMD __m256i round_bf16(F v) {
 #endif
+  // Adding 0x7fff plus the lowest kept bit rounds to the nearest even. NaNs keep their high half and become quiet.
   __m512i u = _mm512_castps_si512(v), high = _mm512_srli_epi32(u, 16);
   __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
   __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd), 16);
@@ -171,7 +175,8 @@ HEDDLE_SIMD void transpose(F (&r)[16]) {
   }
 }
 
-HEDDLE_SIMD F sum_pairs(F a, F b) {  // for each four lanes: lanes 0 + 2 and 1 + 3 of a, then of b
+// Returns (a0 + a2, a1 + a3, b0 + b2, b1 + b3) in each group of four lanes.
+HEDDLE_SIMD F sum_pairs(F a, F b) {
   const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
   return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
 }
@@ -179,13 +184,13 @@ HEDDLE_SIMD F sum_pairs(F a, F b) {  // for each four lanes: lanes 0 + 2 and 1 +
 // Overwrites r.
 HEDDLE_SIMD F sum_lanes(F (&r)[16]) {
 #pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i)  // r[i]: eight partial sums of i, then of i + 8
+  for (int i = 0; i < 8; ++i)  // eight partial sums of r[i], then eight of r[i + 8]
     r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 8], 0x44), _mm512_shuffle_f32x4(r[i], r[i + 8], 0xee));
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i)  // four partial sums of i, i + 8, i + 4 and i + 12
+  for (int i = 0; i < 4; ++i)  // four partial sums of each of r[i], r[i + 8], r[i + 4] and r[i + 12]
     r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd));
   const F a = sum_pairs(r[0], r[1]), b = sum_pairs(r[2], r[3]);
-  // Order of lanes: 0 1 2 3, 8 9 .., 4 5 .., 12 ..
+  // The lanes have the sums of r[0..3], r[8..11], r[4..7] and r[12..15]. The last shuffle swaps the middle two groups.
   const F in_fours = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
   return _mm512_shuffle_f32x4(in_fours, in_fours, 0xd8);
 }
@@ -208,7 +213,7 @@ HEDDLE_SIMD F dot_pairs(F a, F b, F acc) {
   return add_pair_products(acc, a, b);
 #endif
 }
-// Load W pairs of neighbouring elements as bits, or the first n elements of them.
+// Loads W pairs of neighbouring elements as bits. load_pairs_n loads only the first n elements; the rest are zeros.
 HEDDLE_SIMD F load_pairs(const bf16* p) { return _mm512_loadu_ps(reinterpret_cast<const float*>(p)); }
 HEDDLE_SIMD F load_pairs_n(const bf16* p, int64_t n) {
   __mmask32 mask = n >= 2 * W ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
@@ -234,7 +239,7 @@ HEDDLE_SIMD F join_rounded(F low, F high) {
   return _mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(order), two_to_bf16(low, high)));
 #endif
 }
-// Rounds and pairs neighbouring floats: the W of low, then those of high.
+// Rounds 2 W consecutive floats (low, then high) to bf16 and pairs neighbours.
 HEDDLE_SIMD F rounded_pairs(F low, F high) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return _mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(round_bf16(low)), round_bf16(high), 1));

@@ -1,8 +1,8 @@
 // Dot products of bfloat16 pairs on arm64 (BFDOT). Included by simd.h inside the namespace of the instruction set.
 //
-// The instructions round sums to odd and treat subnormals as zero. Products are exact, and a bf16 operand has 16 fewer
-// bits than a sum. The error of rounding to odd is thus far below that of rounding the operands, which op cases allow
-// for.
+// BFDOT and BFMMLA round sums to odd and treat subnormals as zero. Products are exact, and a sum has 16 more bits than
+// a bf16 operand. Rounding sums to odd therefore errs far less than rounding the operands to bf16, which the tolerance
+// of op cases covers.
 
 HEDDLE_SIMD bfloat16x8_t pairs_of(F v) { return reinterpret_cast<bfloat16x8_t>(v); }
 
@@ -11,19 +11,19 @@ HEDDLE_SIMD F dot_pairs(F a, F b, F acc) {
   return reinterpret_cast<F>(vbfdotq_f32(reinterpret_cast<float32x4_t>(acc), pairs_of(a), pairs_of(b)));
 }
 // Like dot_pairs, for 2 x 2 blocks (BFMMLA). Each operand has two lines of two pairs: acc(i, j) += line i of a times
-// line j of b. The products of the first pairs are added before those of the second, with the bits of two calls of
-// dot_pairs.
+// line j of b. Adds the products of first pairs before those of second pairs, so the bits equal those of two dot_pairs
+// calls.
 HEDDLE_SIMD F multiply_blocks(F a, F b, F acc) {
   return reinterpret_cast<F>(vbfmmlaq_f32(reinterpret_cast<float32x4_t>(acc), pairs_of(a), pairs_of(b)));
 }
-// Joins the first or the last two lanes of two vectors.
+// Returns the first two lanes of a, then those of b. last_halves takes the last two lanes.
 HEDDLE_SIMD F first_halves(F a, F b) { return __builtin_shufflevector(a, b, 0, 1, 4, 5); }
 HEDDLE_SIMD F last_halves(F a, F b) { return __builtin_shufflevector(a, b, 2, 3, 6, 7); }
-// Takes the first or the last two lanes of two vectors in turn.
+// Interleaves the first two lanes of a and b. zip_last interleaves the last two.
 HEDDLE_SIMD F zip_first(F a, F b) { return __builtin_shufflevector(a, b, 0, 4, 1, 5); }
 HEDDLE_SIMD F zip_last(F a, F b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7); }
 
-// Load W pairs of neighbouring elements as bits, or the first n elements of them.
+// Loads W pairs of neighbouring elements as bits. load_pairs_n loads only the first n elements; the rest are zeros.
 HEDDLE_SIMD F load_pairs(const bf16* p) { return load(reinterpret_cast<const float*>(p)); }
 HEDDLE_SIMD F load_pairs_n(const bf16* p, int64_t n) {
   if (n >= 2 * W) return load_pairs(p);
@@ -49,7 +49,7 @@ HEDDLE_SIMD F join_pairs_n(const bf16* low, const bf16* high, int n) {  // high 
 HEDDLE_SIMD F join_rounded(F low, F high) {
   return join_halves(vreinterpret_u16_bf16(round_bf16(low)), vreinterpret_u16_bf16(round_bf16(high)));
 }
-// Rounds neighbouring floats and pairs them: the W of low, then those of high.
+// Rounds 2 W consecutive floats (low, then high) to bf16 and pairs neighbours.
 HEDDLE_SIMD F rounded_pairs(F low, F high) {
   const bfloat16x8_t first = vcvtq_low_bf16_f32(reinterpret_cast<float32x4_t>(low));
   return reinterpret_cast<F>(vcvtq_high_bf16_f32(first, reinterpret_cast<float32x4_t>(high)));

@@ -64,6 +64,7 @@ HEDDLE_SIMD F scale2(F p, F n) {
   I whole = __builtin_convertvector(n, I), half = whole >> 1, rest = whole - half;
   return p * reinterpret_cast<F>((half + 127) << 23) * reinterpret_cast<F>((rest + 127) << 23);
 }
+// Moves the low 8 bits of t into the exponent field (see exp_nonpositive).
 HEDDLE_SIMD F shift_exponent(F t) { return reinterpret_cast<F>(reinterpret_cast<I>(t) << 23); }
 HEDDLE_SIMD float reduce_add(F v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 HEDDLE_SIMD float reduce_max(F v) {
@@ -96,6 +97,7 @@ HEDDLE_SIMD bfloat16x4_t round_bf16(F v) { return vcvt_bf16_f32(reinterpret_cast
 HEDDLE_SIMD void store(bf16* p, F v) { vst1_bf16(reinterpret_cast<bfloat16_t*>(p), round_bf16(v)); }
 #else
 HEDDLE_SIMD void store(bf16* p, F v) {
+  // Adding 0x7fff plus the lowest kept bit rounds to the nearest even. NaNs keep their high half and become quiet.
   U u = reinterpret_cast<U>(v);
   U rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
   U nan = (u >> 16) | 0x40;

@@ -11,18 +11,20 @@ namespace heddle {
 namespace {
 
 // Size of a tile: `band` rows of `across` elements, which is a multiple of every type's block. Tiles serve views whose
-// rows are strided and close together in the source, such as transposed matrices. Rows of a tile are padded to `pitch`,
-// because otherwise they would share few cache sets.
+// rows are strided and close together in the source, such as transposed matrices. Rows of a tile are padded to `pitch`.
+// Rows a power of two apart would compete for few cache sets.
 constexpr int64_t band = 64, across = 256, pitch = across + 16;
 
-struct Room {
+// A thread's buffer, kept between tiles and runs.
+struct Buffers {
   alignas(64) uint8_t raw[std::max(weight_run, band* pitch) * sizeof(float)];
 };
-Room& room() {
-  static thread_local const std::unique_ptr<Room> mine(new Room);
-  return *mine;
+Buffers& thread_buffers() {
+  static thread_local const std::unique_ptr<Buffers> buffers(new Buffers);
+  return *buffers;
 }
 
+// Adds up the findings of several threads.
 class Tally {
  public:
   void add(const CastFindings& found) {
@@ -56,7 +58,7 @@ CastFindings cast_stretch(const WeightCast& c, int64_t begin, int64_t n) {
   const WeightView& v = c.view;
   const DType type = c.source.type;
   if (const uint8_t* raw = in_place(c, begin, n)) return cast_run(raw, type, out, c.to, c.addend, n);
-  uint8_t* raw = room().raw;
+  uint8_t* raw = thread_buffers().raw;
   const int64_t length = v.sizes[v.rank - 1];
   CastFindings found;
   for (int64_t done = 0; done < n;) {
@@ -72,8 +74,8 @@ CastFindings cast_stretch(const WeightCast& c, int64_t begin, int64_t n) {
   return found;
 }
 
-// Copies (rows, count) elements from `lying` to `to`, with rows `apart` elements apart. T is any type of the element
-// size.
+// Copies (rows, count) elements from `lying` to `to`. Rows are `apart` elements apart in the source, and `pitch` in
+// `to`. Element t of a row is at offsets[t]. T is any type of the element size.
 template <class T>
 void gather(const uint8_t* lying, const int64_t* offsets, int64_t count, int64_t rows, int64_t apart, uint8_t* to) {
   T* out = reinterpret_cast<T*>(to);
@@ -116,7 +118,7 @@ class Tiles {
     const DType type = c_.source.type;
     const int64_t from = v_.start + offset_of(v_, 0, along_, block) + row * v_.strides[along_];
     const uint8_t* lying = c_.source.stored.lying() + c_.source.stored_bytes(from);
-    uint8_t* raw = room().raw;
+    uint8_t* raw = thread_buffers().raw;
     if (dtype_bytes(type) == 4) gather<uint32_t>(lying, offsets, n, rows, v_.strides[along_], raw);
     else gather<uint16_t>(lying, offsets, n, rows, v_.strides[along_], raw);
     CastFindings found;

@@ -34,8 +34,8 @@ struct WeightCast {
   uint8_t* out = nullptr;
 };
 
-// Converts like cast_run. Throws IO if a file has become shorter. Threads convert 16,384 elements at a time in separate
-// buffers, so only `out` grows with the weights.
+// Converts like cast_run. Throws IO if a file has become shorter. Each thread converts 16,384 elements at a time in a
+// buffer of fixed size.
 CastFindings cast_weights(const WeightCast& cast, Pool& pool);
 
 }  // namespace heddle

@@ -14,13 +14,13 @@ namespace heddle {
 namespace {
 
 // A thread's buffers, kept between runs.
-struct Room {
+struct Buffers {
   alignas(64) uint8_t raw[weight_run * sizeof(float)];
   alignas(64) float wide[weight_run];
 };
-Room& room() {
-  static thread_local const std::unique_ptr<Room> mine(new Room);
-  return *mine;
+Buffers& thread_buffers() {
+  static thread_local const std::unique_ptr<Buffers> buffers(new Buffers);
+  return *buffers;
 }
 
 struct Run {
@@ -36,7 +36,7 @@ struct Run {
 
 bool is_floating(DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16; }
 
-// Returns the largest magnitude that the kernels may convert: larger ones would become infinite or are rejected.
+// Returns the largest magnitude that the kernels convert. Larger numbers would become infinite, or are rejected.
 float largest_of(DType to) {
   switch (to) {
     case DType::f32: return FLT_MAX;
@@ -48,7 +48,7 @@ float largest_of(DType to) {
 
 bool misaligned(const void* p, size_t to) { return reinterpret_cast<uintptr_t>(p) % to != 0; }
 
-// Returns the elements as f32: in `to`, or in place.
+// Returns the elements plus `addend` as f32. The result is in `to`, or in place if nothing has to change.
 const float* widened(const Run& r, float* to) {
   const float* numbers = to;
   if (r.from == DType::f32) {
@@ -90,15 +90,15 @@ CastFindings cast_run(const uint8_t* raw, DType from, uint8_t* out, DType to, fl
     std::memcpy(out, raw, bytes);
     return {};
   }
-  Room& mine = room();
+  Buffers& buffers = thread_buffers();
   if (is_floating(from) && misaligned(raw, dtype_bytes(from))) {
-    std::memcpy(mine.raw, raw, bytes);
-    r.raw = mine.raw;
+    std::memcpy(buffers.raw, raw, bytes);
+    r.raw = buffers.raw;
   }
   // Writes f32 results directly to the output.
   const bool direct = to == DType::f32 && from != DType::f32 && !misaligned(out, sizeof(float));
-  const float* numbers = widened(r, direct ? reinterpret_cast<float*>(out) : mine.wide);
-  if (!are_within(numbers, n, r.copied() ? FLT_MAX : largest_of(to))) return cast_plainly(r, mine.wide);
+  const float* numbers = widened(r, direct ? reinterpret_cast<float*>(out) : buffers.wide);
+  if (!are_within(numbers, n, r.copied() ? FLT_MAX : largest_of(to))) return cast_plainly(r, buffers.wide);
   if (r.copied()) std::memcpy(out, r.raw, bytes);
   else if (is_quantised(to)) cpu::active().quantise(to, numbers, n, out);
   else if (to != DType::f32) cpu::active().convert(numbers, DType::f32, out, to, n);

@@ -16,8 +16,8 @@ struct CastFindings {
 constexpr int64_t weight_run = 16384;  // elements: source and result fit into a core's L2
 
 // Converts n elements (whole blocks of both types, at most weight_run) at `raw` to `out`, after adding `addend`.
-// Bit-equal to cast_elements (element_cast.h), with the same errors, except that unchanged elements keep their bits.
-// Any alignment.
+// Gives the same bits and errors as cast_elements (element_cast.h). If the type does not change and `addend` is 0,
+// elements keep their bits. `raw` and `out` may have any alignment.
 CastFindings cast_run(const uint8_t* raw, DType from, uint8_t* out, DType to, float addend, int64_t n);
 
 }  // namespace heddle

@@ -17,13 +17,13 @@ namespace {
 constexpr int mxfp4_block = 32;
 
 // A thread's buffers, kept between runs.
-struct Room {
+struct Buffers {
   alignas(64) uint8_t stored[weight_run];
   alignas(64) float wide[weight_run];
 };
-Room& room() {
-  static thread_local const std::unique_ptr<Room> mine(new Room);
-  return *mine;
+Buffers& thread_buffers() {
+  static thread_local const std::unique_ptr<Buffers> buffers(new Buffers);
+  return *buffers;
 }
 
 const std::array<float, 256>& e4m3_numbers() {
@@ -37,7 +37,7 @@ const std::array<float, 256>& e4m3_numbers() {
 
 // Widens 8-bit floats and applies their scales. Returns how many products of finite factors became infinite.
 int64_t widen_fp8(const WeightSource& s, int64_t begin, int64_t n, float* to) {
-  uint8_t* bytes = room().stored;
+  uint8_t* bytes = thread_buffers().stored;
   s.stored.read(static_cast<size_t>(begin), static_cast<size_t>(n), bytes);
   const std::array<float, 256>& table = e4m3_numbers();
   const int64_t across = fp8_blocks(s.columns);
@@ -57,7 +57,7 @@ int64_t widen_fp8(const WeightSource& s, int64_t begin, int64_t n, float* to) {
 // Interleaves MXFP4 as ggml does: 17 bytes per block, the scale first, and elements j and j + 16 in one byte.
 void gather_mxfp4(const WeightSource& s, int64_t begin, int64_t n, uint8_t* to) {
   const int64_t first = begin / mxfp4_block, blocks = n / mxfp4_block;
-  uint8_t *halves = room().stored, *exponents = reinterpret_cast<uint8_t*>(room().wide);
+  uint8_t *halves = thread_buffers().stored, *exponents = reinterpret_cast<uint8_t*>(thread_buffers().wide);
   s.stored.read(static_cast<size_t>(first) * 16, static_cast<size_t>(blocks) * 16, halves);
   s.scales.read(static_cast<size_t>(first), static_cast<size_t>(blocks), exponents);
   for (int64_t b = 0; b < blocks; ++b, halves += 16, to += 17) {
@@ -98,7 +98,7 @@ CastFindings WeightSource::read(int64_t begin, int64_t n, uint8_t* raw) const {
     return {};
   }
   if (storage == Storage::fp8) {
-    float* wide = room().wide;
+    float* wide = thread_buffers().wide;
     const int64_t overflows = widen_fp8(*this, begin, n, wide);
     CastFindings found = cast_run(reinterpret_cast<const uint8_t*>(wide), DType::f32, raw, type, 0, n);
     found.overflows += overflows;

@@ -28,8 +28,8 @@ struct WeightSource {
   enum class Storage { plain, fp8, mxfp4 };
 
   Storage storage = Storage::plain;
-  // Type of the elements that read() returns. For 8-bit floats: f32, the exact products with scales, or bf16, rounded
-  // from them.
+  // Type of the elements that read() returns. For 8-bit floats: f32, the products with scales, or bf16, rounded from
+  // these products.
   DType type = DType::f32;
   StoredBytes stored;               // fp8: e4m3 bytes; mxfp4: 16 bytes per block, two neighbouring elements per byte
   StoredBytes scales;               // mxfp4: one byte per block

@@ -12,7 +12,7 @@ namespace heddle {
 
 namespace {
 
-// Returns the number after `key` at the start of a line in a small system file, or the largest number if it is missing.
+// Returns the number after `key` at the start of a line in a small system file, or SIZE_MAX if it is missing.
 size_t number_in(const std::string& path, const std::string& key = "") {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {

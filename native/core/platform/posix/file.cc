@@ -20,7 +20,7 @@ Error io_error(const std::string& path, const char* what, int code) {
 }
 
 int opened(const std::string& path) {
-  // O_NONBLOCK: opening a pipe without a writer would block for ever; it has no effect on regular files.
+  // Without O_NONBLOCK, opening a pipe that has no writer would block forever. The flag has no effect on regular files.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) throw io_error(path, "cannot be opened", errno);
   return descriptor;

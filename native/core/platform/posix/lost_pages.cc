@@ -11,7 +11,7 @@
 namespace heddle {
 namespace {
 
-// A signal handler reads this, so all fields are lock-free atomics. `end` is written last and cleared first.
+// The signal handler reads the ranges, so all fields are lock-free atomics. `end` is written last and cleared first.
 struct Range {
   std::atomic<uintptr_t> begin{0}, end{0};
   std::atomic<bool> lost{false};
@@ -36,7 +36,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
   const bool may_be_lost = info->si_code == BUS_ADRERR || info->si_code == BUS_ADRALN;
   Range* range = may_be_lost ? range_of(address) : nullptr;
   if (range) {
-    // A truncation removes the end of the file, so this replaces all pages from here on.
+    // A truncation removes the end of the file, so zeros replace all pages from this one on.
     const uintptr_t page = address / page_bytes * page_bytes,
                     end = (range->end.load() + page_bytes - 1) / page_bytes * page_bytes;
     void* zeros =
