@@ -80,7 +80,7 @@ export function* callObject(source: Source, keys: CallKeys, close?: string): Rea
       if (first === "{" && name !== undefined) {
         begin(name);
         if (!(yield* jsonArguments(source, close))) return false;
-        source.drop(true);
+        source.drop(true); // hold back the rest of the object: it becomes text if it is malformed
       } else early = argumentsOf(yield* jsonValue(source)) ?? source.fail();
     } else yield* jsonValue(source);
     if (early !== undefined && name !== undefined && !hasBegun) {

@@ -23,6 +23,7 @@ export class Parameters {
   /** Reads a value and `close` after it. Passes on a string as it arrives, and any other value as a whole. @throws Malformed */
   *value(key: string, close: string): Reading {
     const { source } = this;
+    // A value is passed on as it is read. Marks between values are held back, because they become text if they are malformed.
     source.drop();
     source.callArguments(`${this.count++ === 0 ? "" : ","}${JSON.stringify(key)}:`);
     const types = typesOfParameter(this.tool, key);
