@@ -101,8 +101,7 @@ export async function chatPrompt(
     prompt: () => (isShort ? encoded() : service.encoding.run(encoded, signal)),
     options: { ...request.options, ...toolOptions },
     formatFor: callFormat,
-    // The ids include `beginning`. After a beginning it is unknown whether the model reasons, so the reasoning has
-    // no limit.
+    // The ids include `beginning`, after which it is unknown whether the prompt opened the reasoning. The reasoning then has no limit.
     processorFor: reasoningLimit,
     reading,
     begun: begunWith(model, beginning, toolOptions.visibleTokens),

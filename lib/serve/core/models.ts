@@ -255,6 +255,7 @@ export class Models {
     const needed = base.takesMemory ? 0 : await base.neededBytes();
     while (!base.takesMemory && this.memory + needed > this.maxMemory) {
       signal.throwIfAborted();
+      // The weights of the caller's models cannot be unloaded.
       const kept = this.bases.reduce((sum, other) => sum + (other.isOwned ? 0 : other.bytes), 0);
       if (kept + needed > this.maxMemory)
         throw new Refusal(503, `model: ${base.name} takes more memory than is left for models (maxModelMemory)`, {
