@@ -15,7 +15,7 @@ import { respondOptions } from "./call-options.ts";
 import { PartWriter } from "./part-writer.ts";
 import { messagesOf } from "./prompt.ts";
 
-/** Wraps a loaded model as an AI SDK language model. Calls run one at a time. */
+/** Wraps a loaded model as an AI SDK language model. The forward passes of concurrent calls take turns. */
 export function languageModelOf(model: LanguageModel, modelId: string): LanguageModelV4 {
   const start = (options: LanguageModelV4CallOptions) => {
     const { options: given, warnings } = respondOptions(model, options);
@@ -49,7 +49,7 @@ export function languageModelOf(model: LanguageModel, modelId: string): Language
   };
 }
 
-/** Reads the reply as fast as the stream is read. Cancelling the stream ends the answer. */
+/** Streams the reply with backpressure: each read pulls the next piece. Cancelling the stream ends the answer. */
 function streamOf(reply: ChatReply, first: LanguageModelV4StreamPart[]): ReadableStream<LanguageModelV4StreamPart> {
   const writer = new PartWriter();
   return new ReadableStream({

@@ -10,9 +10,10 @@ type Block =
 /** Writes the parts of one stream. At most one block is open at a time. */
 export class PartWriter {
   private open: Block | undefined;
+  /** Number of text and reasoning blocks so far, for their ids. */
   private count = 0;
 
-  /** Returns the parts of the next piece. */
+  /** Converts the next piece of the answer to stream parts. */
   add({ reasoning, text, calls }: Pick<ChatPiece, "reasoning" | "text" | "calls">): LanguageModelV4StreamPart[] {
     const { before, after } = callsAround(calls);
     return [

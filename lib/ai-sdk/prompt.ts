@@ -82,10 +82,10 @@ type TextOrFile =
 function textOf(part: TextOrFile): string {
   if (part.type === "text") return part.text;
   const { data, mediaType } = part;
-  const held = data as { type?: unknown; text?: unknown; data?: unknown };
-  const isTagged = typeof data === "object" && data !== null && typeof held.type === "string";
-  if (isTagged && held.type === "text" && typeof held.text === "string") return held.text;
-  const bytes = isTagged && held.type === "data" ? held.data : data;
+  const tagged = data as { type?: unknown; text?: unknown; data?: unknown };
+  const isTagged = typeof data === "object" && data !== null && typeof tagged.type === "string";
+  if (isTagged && tagged.type === "text" && typeof tagged.text === "string") return tagged.text;
+  const bytes = isTagged && tagged.type === "data" ? tagged.data : data;
   if (/^text(\/|$)|^application\/json$/.test(mediaType)) {
     if (bytes instanceof Uint8Array) return new TextDecoder().decode(bytes);
     if (typeof bytes === "string") return Buffer.from(bytes, "base64").toString();

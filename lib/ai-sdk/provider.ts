@@ -22,7 +22,7 @@ export type SpecificationVersion = "v3" | "v4";
 
 /** Settings of a single model. */
 export interface ModelSettings<V extends SpecificationVersion = SpecificationVersion> {
-  /** Id of the model, for logs. Default: its name. */
+  /** Id of the model, for logs. Default: the name in its model card, or else the name or the file that it was loaded from. */
   modelId?: string | undefined;
   /** Default `v4`. */
   specificationVersion?: V | undefined;
@@ -48,7 +48,8 @@ export type HeddleProvider<V extends SpecificationVersion = "v4"> = ((modelId: s
   };
 
 /**
- * Returns a language model for `generateText`, `streamText` and the like. Concurrent calls take turns.
+ * Returns a language model for `generateText`, `streamText` and the like. Concurrent calls are not batched: their forward passes
+ * take turns.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function heddle<V extends SpecificationVersion = "v4">(

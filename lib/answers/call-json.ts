@@ -8,8 +8,9 @@ export const MAX_NAME = 256;
 /** The keys of a call's object. */
 export interface CallKeys {
   name: string;
+  /** Keys that may hold the arguments. */
   arguments: readonly string[];
-  /** Whether a call must have arguments and the name of a known tool. If so, an object that lacks them is text. */
+  /** Whether an object is a call only if it has arguments and the name of a known tool. Any other object is text. */
   isStrict?: boolean;
 }
 
@@ -56,6 +57,7 @@ export function* jsonString(source: Source): Reading<string> {
  */
 export function* callObject(source: Source, keys: CallKeys, close?: string): Reading<boolean> {
   let name: string | undefined;
+  /** Arguments that came before the name. They are passed on once the name is known. */
   let early: string | undefined;
   let hasBegun = false;
   const begin = (called: string) => {
@@ -78,7 +80,7 @@ export function* callObject(source: Source, keys: CallKeys, close?: string): Rea
       if (first === "{" && name !== undefined) {
         begin(name);
         if (!(yield* jsonArguments(source, close))) return false;
-        source.drop(true);
+        source.drop(true); // hold back the rest of the object: it becomes text if it is malformed
       } else early = argumentsOf(yield* jsonValue(source)) ?? source.fail();
     } else yield* jsonValue(source);
     if (early !== undefined && name !== undefined && !hasBegun) {

@@ -9,7 +9,7 @@ import { type JsonType, type ReadTool, typeOfValue, typesOfParameter } from "./t
 export class Parameters {
   private readonly source: Source;
   private readonly tool: ReadTool | undefined;
-  /** Whether each value has its own line. */
+  /** Whether a line break surrounds each value. These two line breaks are not part of the value. */
   private readonly isFramed: boolean;
   private count = 0;
 
@@ -23,6 +23,7 @@ export class Parameters {
   /** Reads a value and `close` after it. Passes on a string as it arrives, and any other value as a whole. @throws Malformed */
   *value(key: string, close: string): Reading {
     const { source } = this;
+    // A value is passed on as it is read. Marks between values are held back, because they become text if they are malformed.
     source.drop();
     source.callArguments(`${this.count++ === 0 ? "" : ","}${JSON.stringify(key)}:`);
     const types = typesOfParameter(this.tool, key);
@@ -70,10 +71,11 @@ export class Parameters {
     }
   }
 
+  /** Reads a string and `close` after it, and passes the string on as JSON while it arrives. */
   private *text(close: string): Reading {
     const { source, isFramed } = this;
     let isFirst = true;
-    /** The last character, if it is a high surrogate or may be the line break before `close`. Otherwise empty. */
+    /** The last character, held back while it is a high surrogate or may be the line break before `close`. */
     let last = "";
     source.callArguments('"');
     const pass = (piece: string) => {
@@ -90,6 +92,7 @@ export class Parameters {
   }
 }
 
+/** Removes one line break at each end. */
 function unframed(value: string): string {
   return value.slice(value.startsWith("\n") ? 1 : 0, value.endsWith("\n") && value !== "\n" ? -1 : undefined);
 }
@@ -108,7 +111,7 @@ function jsonOf(value: string, types: ReadonlySet<JsonType>): string {
     // If the value may be a string, the quotes may belong to it.
     if (type === "string" && !types.has("string")) return json.taken();
   }
-  // Qwen3-Coder's template writes earlier lists and objects as Python does.
+  // Qwen3-Coder's template prints the lists and objects of earlier calls in Python syntax, and the model may copy it.
   const python = types.has("string") ? undefined : pythonLiteral(trimmed);
   if (python !== undefined && types.has(typeOfValue(JSON.parse(python)))) return python;
   return JSON.stringify(value);

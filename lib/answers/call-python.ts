@@ -2,11 +2,13 @@
 import { MAX_NAME } from "./call-json.ts";
 import { Malformed, type Reading, Source } from "./source.ts";
 
+/** Maximum nesting depth of a value. */
 const MAX_DEPTH = 64;
+/** Maximum length of a keyword, a number or a literal. */
 const MAX_WORD = 1024;
 const LITERALS: Readonly<Record<string, string>> = { True: "true", False: "false", None: "null" };
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
-/** Characters by the letter after a backslash. Escapes with a number are read apart. */
+/** Characters by the letter after a backslash. `escaped` reads the escapes with digits. */
 const ESCAPES: Readonly<Record<string, string>> = {
   n: "\n",
   t: "\t",
@@ -93,7 +95,7 @@ function* argumentsObject(source: Source, names: readonly string[]): Reading {
 function* keyword(source: Source): Reading<{ text: string; isKey: boolean }> {
   const text = yield* letters(source);
   yield* source.space();
-  // If the answer ends here, the text may be a key or a value.
+  // The answer ended, so it is unknown whether the text is a key or a value.
   if (!(yield* source.more())) source.fail();
   if (!/^[A-Za-z_]\w*$/.test(text) || !(yield* source.skip("="))) return { text, isKey: false };
   yield* source.space();
@@ -106,7 +108,7 @@ function* letters(source: Source): Reading<string> {
   return text;
 }
 
-/** Passes on a number, True, False or None. @throws Malformed */
+/** Passes on a number, True, False or None. Passes on any other text too, as part of the malformed arguments. @throws Malformed */
 function literal(source: Source, text: string): void {
   const json = Object.hasOwn(LITERALS, text) ? LITERALS[text]! : text;
   source.callArguments(json);
@@ -177,6 +179,7 @@ function* text(source: Source, quote: string): Reading {
   source.callArguments('"');
 }
 
+/** Reads an escape sequence after its backslash. As in Python, an unknown sequence keeps the backslash. */
 function* escaped(source: Source): Reading<string> {
   const next = yield* source.peek();
   if (next === "") source.fail();

@@ -14,7 +14,7 @@ import { mistral, mistralArguments } from "./formats/mistral.ts";
 import { phi, phiFunctools } from "./formats/phi.ts";
 import { REASONING_FORMATS } from "./reasoning.ts";
 
-/** The formats of tool calls. A format comes after those whose templates also contain its marks. */
+/** The formats of tool calls. The first one that recognizes a template is chosen, so specific formats come before general ones. */
 export const CALL_FORMATS = {
   harmony,
   mistral_args: mistralArguments,
@@ -47,7 +47,7 @@ export function callFormatOf(name: CallFormatName): CallFormat | WholeFormat {
 
 /**
  * Chooses the format of tool calls from the chat template, because a fine-tune may have the template of another family.
- * @param own the formats of the model's family. The first is used if the template mentions tools but has no format's marks
+ * @param own the formats of the model's family. The first is used if no format recognizes the template but the template mentions tools
  */
 export function chooseCallFormat(template: string, own: readonly CallFormatName[] = []): CallFormatName | undefined {
   const found = callFormatNames.find((name) => CALL_FORMATS[name].isIn(template));

@@ -11,7 +11,7 @@ const SWITCHES = ["enable_thinking", "thinking", "reasoning"] as const;
 const LEVEL = "reasoning_effort";
 const BUDGET = "thinking_budget";
 
-/** Levels that every template with `reasoning_effort` accepts. Other levels count only if the template's code contains them. */
+/** Levels that every template with `reasoning_effort` accepts. A template accepts another level only if its code has it as a string. */
 const COMMON: readonly ReasoningEffort[] = ["low", "medium", "high"];
 /** The nearest common level for each level that a template may not know. */
 const NEAREST: Partial<Record<ReasoningEffort, ReasoningEffort>> = { minimal: "low", xhigh: "high" };
@@ -38,7 +38,7 @@ export interface ReasoningControls {
 /** How much to reason. */
 export interface ReasoningAmount {
   effort?: ReasoningEffort | undefined;
-  /** Number of tokens. */
+  /** Maximum number of reasoning tokens, for templates with a budget. */
   budget?: number | undefined;
 }
 

@@ -20,7 +20,7 @@ export type CallTemplatePart =
   | { arguments: "json" }
   | { arguments: ParameterShape };
 
-/** How one answer writes calls. The grammar made from this shape accepts only calls that the format can read. */
+/** How the calls of an answer are written. The grammar of constrained decoding comes from this shape, so it accepts only readable calls. */
 export interface CallShape {
   begin: string;
   call: readonly CallTemplatePart[];
@@ -50,7 +50,7 @@ export interface ReasoningFormat {
   isIn(template: string): boolean;
   open: string;
   close: string;
-  /** Text that ends reasoning early, with the white space that models write around the mark. Default: `close`. */
+  /** Text that is forced when the reasoning reaches its token limit, with the white space that models write. Default: `close`. */
   closing?: string;
   /** Texts around the answer, which follows the reasoning. */
   answer?: { opens: readonly string[]; closes: readonly string[] };
@@ -64,9 +64,9 @@ export interface MessageReasoning {
   ends: readonly string[];
   /** Whether a message with this header is reasoning. */
   isIn(header: string): boolean;
-  /** Text that ends a message of reasoning early, and begins the next message. */
+  /** Text that is forced when the reasoning reaches its token limit. It ends the message and begins the next one. */
   closing: string;
-  /** Text that ends a message of reasoning early, and begins the message with the answer's text. */
+  /** Text that is forced if that next message is reasoning again. It ends the message and begins the answer's text. */
   closingToText: string;
 }
 
@@ -93,7 +93,7 @@ export function textsOf({ shape: { begin, call, between = "", end } }: { shape: 
   return [begin, between, end, ...parts];
 }
 
-/** Matches text that may be an added token of a vocabulary. */
+/** Matches text that may be an added token of a vocabulary, such as `<tool_call>` and `[ARGS]`. */
 const MARK = /<[^<>\s]+>|\[\/?[A-Z_]+\]/g;
 
 /** Returns the texts of a format that may be single tokens. */

@@ -7,6 +7,7 @@ const MAX_WORD = 1024;
 const WORD = /^(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)$/;
 const IN_WORD = /[-+.\w]/;
 
+/** The tokens that are valid next, outside a string. `after`: a comma or a closing bracket. */
 type Next = "value" | "valueOrEnd" | "key" | "keyOrEnd" | "colon" | "after";
 
 /**
@@ -26,7 +27,10 @@ export class JsonText {
   isDone = false;
   isBroken = false;
 
-  /** Reads `text` from the offset `at`. @returns the offset after the value, of the first malformed character, or of the end of `text` */
+  /**
+   * Reads `text` from the offset `at`.
+   * @returns the offset at which reading stopped: after the value, at a malformed character, or at the end of `text`
+   */
   read(text: string, at: number): number {
     let i = at;
     while (i < text.length && !this.isDone && !this.isBroken) {
@@ -49,6 +53,7 @@ export class JsonText {
     return this.isDone && !this.isBroken;
   }
 
+  /** Reads the rest of a string, up to the end of `text`. @returns the offset at which reading stopped */
   private string(text: string, from: number): number {
     let i = from;
     for (; i < text.length; i++) {

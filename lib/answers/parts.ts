@@ -21,8 +21,8 @@ export interface AnswerPart {
 }
 
 /**
- * Splits the pieces of a part's calls. Pieces of a call that an earlier part began are in `before`: the part's reasoning and text follow them.
- * Calls that begin in the part are in `after`, and follow the text.
+ * Splits a part's call pieces by their position in the answer. `before` continues a call of an earlier part, so it precedes the part's
+ * reasoning and text. `after` has the calls that begin in this part, which follow the text.
  */
 export function callsAround(calls: readonly CallPart[]): { before: CallPart[]; after: CallPart[] } {
   const first = calls.findIndex(({ name }) => name !== undefined);

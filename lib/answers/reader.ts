@@ -5,7 +5,7 @@ import type { AnswerParser, AnswerPart } from "./parts.ts";
 import { Malformed, type Reading, type Sink, Source } from "./source.ts";
 import type { ReadTool } from "./tools.ts";
 
-/** Whether the prompt ends within reasoning, after it, or before any. */
+/** Where the prompt ends: within reasoning, after reasoning, or before any reasoning. */
 export type Opening = "within" | "after" | "before";
 
 /** How an answer is read. */
@@ -39,8 +39,9 @@ export class AnswerReader implements AnswerParser, Sink {
   private id = "";
   private callsBegun = 0;
   private callsEnded = 0;
-  /** White space that is dropped if a call or the end of the reasoning follows. */
+  /** White space at the end of the text. It is dropped before a call, before a tag that closes the answer, and after the last call. */
   private space = "";
+  /** White space at the end of the reasoning. It is dropped unless more reasoning follows. */
   private reasoningSpace = "";
   private hasReasoning = false;
 
@@ -189,7 +190,7 @@ function* attempt(source: Source, reading: Reading, format: CallFormat): Reading
   }
 }
 
-/** Reads the reasoning at the beginning of an answer, if there is any. @returns the tags that close the answer, if it is wrapped in tags */
+/** Reads the reasoning at the beginning of an answer, if any. @returns the tags that close the answer; empty if no tag opened it */
 function* readReasoning(
   source: Source,
   { open, close, answer }: ReasoningFormat,
@@ -213,7 +214,7 @@ function* readReasoning(
   return answer.closes;
 }
 
-/** Runs `reading`. @returns undefined if it would hold back too much text. The text then belongs to the answer */
+/** Runs `reading`. @returns its result, or undefined if it would hold back too much text. That text then belongs to the answer */
 function* unlessTooLong<T>(reading: Reading<T>): Reading<T | undefined> {
   try {
     return yield* reading;

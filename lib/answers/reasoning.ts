@@ -3,6 +3,7 @@ import type { ReasoningFormat } from "./format.ts";
 
 const THINK = ["<think>", "</think>"] as const;
 const hasThink = (template: string) => template.includes(THINK[0]) || template.includes(THINK[1]);
+/** Returns the format with an opening and a closing mark. @param answer the tags around the answer */
 const marked = ([open, close]: readonly [string, string], answer?: ReasoningFormat["answer"]): ReasoningFormat => ({
   isIn: (template) => template.includes(open),
   open,
@@ -10,6 +11,7 @@ const marked = ([open, close]: readonly [string, string], answer?: ReasoningForm
   ...(open === THINK[0] && { closing: `\n${close}\n\n` }),
   ...(answer && { answer }),
 });
+/** Returns the `<think>` format for templates that also put the answer into `<tag>` and `</tag>`. */
 const wrapped = (tag: string): ReasoningFormat => {
   const answer = { opens: [`<${tag}>`], closes: [`</${tag}>`] };
   return { ...marked(THINK, answer), isIn: (template) => hasThink(template) && template.includes(`<${tag}>`) };
@@ -26,7 +28,7 @@ export const REASONING_FORMATS = {
   mistral: marked(["[THINK]", "[/THINK]"]),
   /** Seed-OSS. */
   seed: marked(["<seed:think>", "</seed:think>"]),
-  /** Granite 3.2, which has no marks. */
+  /** Granite 3.2, which writes sentences instead of marks. */
   granite: marked(["Here is my thought process:", "Here is my response:"]),
   /** ERNIE 4.5 and Granite 3.3. */
   thinkResponse: wrapped("response"),

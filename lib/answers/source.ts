@@ -1,10 +1,10 @@
-// The text of an answer as a format reads it. Formats are generators, which pause when the text so far is used up.
+// The text of an answer, as formats read it while it arrives. Readers are generators: they pause when they need more text.
 import type { ReadTool } from "./tools.ts";
 
 /** A step of reading. It yields when it needs more text. */
 export type Reading<T = void> = Generator<void, T, undefined>;
 
-/** Thrown if a call is not in its format. The text of the call so far becomes text of the answer. */
+/** Thrown for text that is not in the expected format. The text that is held back then becomes text of the answer. */
 export class Malformed extends Error {}
 
 /** The only instance. Creating a stack trace for every broken call would be slow. */
@@ -17,8 +17,9 @@ export const MAX_HELD = 1 << 17;
 export interface Sink {
   text(text: string): void;
   reasoning(text: string): void;
+  /** Drops the white space at the end of the text so far. */
   trim(): void;
-  /** Begins a call. The text held back for it is dropped. */
+  /** Begins a call. White space before it is dropped. */
   beginCall(name: string): void;
   /** Adds to the arguments of the newest call. */
   callArguments(text: string): void;
@@ -27,8 +28,8 @@ export interface Sink {
 }
 
 /**
- * The unread text, and the text that is held back. Every character is read once, so reading takes linear time. Text that was read since `hold`
- * is held back until `drop` or `release`.
+ * A buffer of unread text. Text that is read after `hold` is held back until `drop` or `release`, because it may still turn out to be text
+ * of the answer. Every character is read once, so reading takes linear time.
  */
 export class Source {
   readonly tools: ReadonlyMap<string, ReadTool>;
@@ -38,6 +39,7 @@ export class Source {
   private held = "";
   private isHolding = false;
   private isEnded = false;
+  /** Whether a call has begun since `attempt`. */
   private hasBegun = false;
 
   /** @param tools the tools that may be called, by name. Empty if they are unknown */
@@ -103,7 +105,7 @@ export class Source {
     return found;
   }
 
-  /** Reads one of several texts if it comes next, and returns it. No text may begin with another. */
+  /** Reads one of several texts if it comes next, and returns it. None of the texts may be a prefix of another. */
   *skipAny(texts: readonly string[]): Reading<string | undefined> {
     for (const text of texts) if (yield* this.skip(text)) return text;
     return undefined;
@@ -130,17 +132,17 @@ export class Source {
 
   /**
    * Reads text up to and including the first of several marks. Passes on the text before the mark as it arrives.
-   * @param isCut whether the beginning of a mark at the end of the answer stays unread
+   * @param keepsPartial whether an incomplete mark at the end of the answer stays unread, instead of being passed on
    * @returns the mark; undefined at the end of the answer
    */
-  *until(marks: readonly string[], pass: (text: string) => void, isCut = false): Reading<string | undefined> {
+  *until(marks: readonly string[], pass: (text: string) => void, keepsPartial = false): Reading<string | undefined> {
     const search = searchFor(marks);
     for (;;) {
       search.lastIndex = this.at;
       const found = search.exec(this.buffer);
       const end = found
         ? found.index
-        : this.buffer.length - (this.isEnded && !isCut ? 0 : openLength(this.buffer, this.at, marks));
+        : this.buffer.length - (this.isEnded && !keepsPartial ? 0 : openLength(this.buffer, this.at, marks));
       if (end > this.at) pass(this.take(end - this.at));
       if (found) return this.take(found[0].length);
       if (this.isEnded) return undefined;
@@ -181,7 +183,7 @@ export class Source {
     if (held !== "") this.sink.text(held);
   }
 
-  /** Starts to read calls. If they are malformed, `giveUp` needs to know whether any of them has begun. */
+  /** Marks the place where calls are expected, so that `giveUp` knows whether one of them has begun. */
   attempt(): void {
     this.hasBegun = false;
   }
@@ -217,7 +219,7 @@ export class Source {
     this.sink.trim();
   }
 
-  /** Begins a call. From here on it stays a call, also if its arguments are malformed. */
+  /** Begins a call. From here on it stays a call, even if its arguments are malformed. */
   beginCall(name: string): void {
     this.drop();
     this.hasBegun = true;

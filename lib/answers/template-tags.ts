@@ -2,9 +2,9 @@
 
 /** A tag of a template. */
 export interface TemplateTag {
-  /** Its code. Text literals are empty. */
+  /** The code of the tag. Each string literal is replaced by `''`. */
   code: string;
-  /** The content of its text literals. */
+  /** The contents of its string literals. */
   literals: readonly string[];
 }
 
@@ -26,6 +26,7 @@ export function tagsOf(template: string): TemplateTag[] {
 
 /** Whether the code of the tags reads a variable before setting it. Members, keys and named arguments of the same name do not count. */
 export function variableReads(tags: readonly TemplateTag[], name: string): boolean {
+  // `name=` is a named argument. `name.x`, `name[x]` and `name(x)` use an object or a function, but switches and levels are plain values.
   const read = new RegExp(String.raw`(?<![.\w])${name}\b(?!\s*(?:=(?!=)|[.(\[]))`);
   const bound = new RegExp(String.raw`(?<![.\w])${name}\b`);
   for (const { code } of tags) {
@@ -54,7 +55,7 @@ function commentEnd(template: string, start: number): Found | undefined {
   return end < 0 ? undefined : { end: end + 2 };
 }
 
-/** Reads a tag. A closing mark within a text literal does not end it. Returns undefined for an unclosed tag. */
+/** Reads a tag. A closing mark within a string literal does not end it. Returns undefined for an unclosed tag. */
 function readTag(template: string, start: number, open: string): Found | undefined {
   const close = open === "{%" ? "%}" : "}}";
   const next = /["']|%\}|\}\}/g;

@@ -46,6 +46,7 @@ function typesOf(schema: unknown, root: unknown, depth: number): ReadonlySet<Jso
     types = new Set([...types].filter((one) => to.has(one)));
   };
   if (type !== undefined) narrow(new Set((Array.isArray(type) ? type : [type]) as JsonType[]));
+  // In JSON Schema a number may be an integer.
   if (types.has("number")) types = new Set([...types, "integer"]);
   if (Array.isArray(values)) narrow(new Set(values.map(typeOfValue)));
   if (constant !== undefined) narrow(new Set([typeOfValue(constant)]));

@@ -1,4 +1,4 @@
-// Writes tool calls as a model of a family does.
+// Writes tool calls in the format of a model family.
 import type { CallShape, ParameterShape } from "./format.ts";
 
 /** A call with its arguments: an object, or a text that is not JSON. */
@@ -7,7 +7,7 @@ export interface WrittenCall {
   arguments: unknown;
 }
 
-/** Writes calls in the shape of a format. Calls of a format with a single call have a line each. */
+/** Writes calls in the shape of a format. If the format allows a single call, several are separated by line breaks. */
 export function writeCalls({ begin, call, between = "\n", end }: CallShape, calls: readonly WrittenCall[]): string {
   const one = ({ name, arguments: given }: WrittenCall) =>
     call

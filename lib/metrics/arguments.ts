@@ -25,7 +25,7 @@ export function checkNumbers(name: string, value: unknown, length?: number): ass
     if (typeof value[i] !== "number") throw invalidArgument(`${name}[${i}]`, "a number", value[i]);
 }
 
-/** Requires an array of integers from 0 to below `below`. */
+/** Requires an array of integers in [0, below). @throws HeddleError INVALID_ARGUMENT */
 export function checkIndices(name: string, value: unknown, below: number, length?: number): void {
   checkList(name, value, length);
   for (let i = 0; i < value.length; i++) {
@@ -35,6 +35,7 @@ export function checkIndices(name: string, value: unknown, below: number, length
   }
 }
 
+/** Requires an integer in [least, most]. @throws HeddleError INVALID_ARGUMENT */
 export function checkWhole(name: string, value: unknown, least: number, most: number): asserts value is number {
   if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most)
     throw invalidArgument(name, `a whole number from ${least} to ${most}`, value);

@@ -3,7 +3,7 @@ import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
 
 /** One bin of a reliability diagram: answers whose confidence is in the same interval. */
 export interface ReliabilityBin {
-  /** The interval of confidences: above `from` (in the first bin, 0 included), up to and including `to`. */
+  /** The bin's interval of confidences, (from, to]. The first bin also includes 0. */
   from: number;
   to: number;
   count: number;
@@ -46,7 +46,7 @@ const NAMES: Readonly<Record<keyof CalibrationOptions, true>> = {
   seed: true,
 };
 
-/** Checks the options. Callers use it before the answers to be measured exist. @throws HeddleError INVALID_ARGUMENT */
+/** Checks the options, so that callers can reject bad ones before they compute answers. @throws HeddleError INVALID_ARGUMENT */
 export function checkCalibrationOptions(options: CalibrationOptions): void {
   if (typeof options !== "object" || options === null || Array.isArray(options))
     throw invalidArgument("calibration", "an object of options", options);
@@ -76,6 +76,7 @@ export function calibration(
   checkCalibrationOptions(options);
   const { bins = 15, bootstrap = 1000, level = 0.95, seed = 0 } = options;
   const count = confidences.length;
+  /** The bin of each answer. NaN confidences go to bin 0 and make the figures NaN. */
   const binOf = Int32Array.from(confidences, (c) => {
     const b = Math.min(bins - 1, Math.max(0, Math.ceil(c * bins) - 1));
     // The product may round up across the border: 0.07 * 100 is 7.000000000000001.
@@ -126,6 +127,7 @@ export function calibration(
   };
 }
 
+/** Returns the percentile interval of the resampled values. Both ends are `otherwise` for an empty list, or if `otherwise` is NaN. */
 function interval(values: number[], level: number, otherwise: number): { low: number; high: number } {
   if (values.length === 0 || Number.isNaN(otherwise)) return { low: otherwise, high: otherwise };
   values.sort((a, b) => a - b);

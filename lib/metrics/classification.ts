@@ -19,7 +19,7 @@ export interface ClassificationReport {
  * Computes accuracy and F1 (van Rijsbergen 1979). A label that is never predicted correctly has an F1 of 0.
  * @param truth the true labels: names, as `classify` returns them, or indices in [0, labels)
  * @param predicted the predicted labels, in the form of `truth`
- * @param labels the label names in the report's order (default: those that occur, sorted), or for indices the number of labels
+ * @param labels for names: all labels in the report's order (default: the names that occur, sorted); for indices: the number of labels
  * @throws HeddleError INVALID_ARGUMENT
  * @example
  * const answers = await Promise.all(rows.map(({ text }) => model.classify(text)));
@@ -48,17 +48,17 @@ export function classificationReport(
   checkNames("predicted", predicted);
   const names = labels ?? [...new Set([...truth, ...predicted])].sort();
   checkNames("labels", names);
-  const places = new Map<string, number>();
+  const indexOf = new Map<string, number>();
   for (const [i, name] of names.entries()) {
-    if (places.has(name)) throw invalidArgument(`labels[${i}]`, "a label that is not in the list yet", name);
-    places.set(name, i);
+    if (indexOf.has(name)) throw invalidArgument(`labels[${i}]`, "a label that occurs once in the list", name);
+    indexOf.set(name, i);
   }
   const indices = (option: string, given: readonly string[]) =>
     given.map((name, i) => {
-      const place = places.get(name);
-      if (place === undefined)
+      const index = indexOf.get(name);
+      if (index === undefined)
         throw invalidArgument(`${option}[${i}]`, `one of ${names.slice(0, 20).join(", ")} (labels)`, name);
-      return place;
+      return index;
     });
   const report = reportOf(indices("truth", truth), indices("predicted", predicted), names.length);
   return { ...report, perLabel: report.perLabel.map((figures, i) => ({ label: names[i]!, ...figures })) };

@@ -91,6 +91,7 @@ export function spearman(a: readonly number[], b: readonly number[]): number {
   return both / Math.sqrt(ofX * ofY);
 }
 
+/** Returns ranks that begin at 1. Equal values get the mean of their ranks. */
 function ranksOf(values: readonly number[]): number[] {
   const order = Array.from(values, (_, i) => i).sort((i, j) => values[i]! - values[j]!);
   const ranks = new Array<number>(order.length);

@@ -14,8 +14,8 @@ export function sigmoid(x: number): number {
   return x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x));
 }
 
-const LEAST = 0.01;
-const MOST = 100;
+/** The range in which `fitTemperature` searches. */
+const [MIN_TEMPERATURE, MAX_TEMPERATURE] = [0.01, 100];
 
 /**
  * Temperature scaling (Guo et al. 2017): finds the temperature that maximizes the likelihood of held-out labels. It changes the
@@ -46,9 +46,10 @@ export function fitTemperature(logits: readonly ArrayLike<number>[], truth: read
       }
       return sum + own;
     }, 0);
-  let [low, high] = [Math.log(1 / MOST), Math.log(1 / LEAST)];
-  if (slope(Math.exp(low)) <= 0) return MOST;
-  if (slope(Math.exp(high)) >= 0) return LEAST;
+  let [low, high] = [Math.log(1 / MAX_TEMPERATURE), Math.log(1 / MIN_TEMPERATURE)];
+  if (slope(Math.exp(low)) <= 0) return MAX_TEMPERATURE;
+  if (slope(Math.exp(high)) >= 0) return MIN_TEMPERATURE;
+  // 60 halvings of log(1/T), whose range is ln 10^4, exceed the precision of a double.
   for (let i = 0; i < 60; i++) {
     const middle = (low + high) / 2;
     if (slope(Math.exp(middle)) > 0) low = middle;

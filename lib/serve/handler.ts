@@ -29,13 +29,13 @@ import { vllm } from "./vllm/dialect.ts";
 
 /** Current load of the server. */
 export interface ServerStats {
-  /** Number of running sequences. Sequences of one model share its runs. */
+  /** Number of running sequences. Sequences of one model share its forward passes. */
   running: number;
   /** Number of sequences that wait for a slot. */
   waiting: number;
   /** Number of tokens generated since the start. */
   tokens: number;
-  /** Number of answers that hold a place in the queue, embeddings included. */
+  /** Number of running and waiting answers, including embeddings. */
   answers: number;
 }
 
@@ -45,7 +45,7 @@ export interface RequestHandler {
   readonly stats: ServerStats;
   /**
    * Loads a model now instead of at its first request. @param name default: the first model
-   * @throws an error with the cause if it cannot be loaded
+   * @throws an Error whose `cause` says why the model could not be loaded
    */
   load(name?: string): Promise<void>;
   /**
@@ -57,7 +57,7 @@ export interface RequestHandler {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Maximum number of concurrent embedding runs. Each has its own cache. */
+/** Maximum number of concurrent embedding runs. Each run of a decoder has its own KV cache. */
 const EMBEDDINGS_AT_ONCE = 2;
 /** Maximum number of long prompts that are tokenized concurrently. Each takes a thread, and memory of several times its size. */
 const ENCODINGS_AT_ONCE = 2;
@@ -75,9 +75,9 @@ const DIALECTS: readonly Dialect[] = [
 ];
 
 /**
- * Creates a `(request, response)` function that serves a model, or several, with the APIs of OpenAI, Anthropic and Ollama. The caller still owns loaded models. The
- * handler reads request bodies itself, or uses `request.body` after a parser such as `express.json()`, with the parser's limits (100 kB by
- * default). If it is mounted with `app.use("/llm", handler)`, its endpoints are at `/llm/v1/…`.
+ * Creates a `(request, response)` function that serves a model, or several, with the APIs of OpenAI, Anthropic and Ollama. The caller
+ * still owns loaded models. The handler reads request bodies itself. After a parser such as `express.json()` it uses `request.body`, and the
+ * parser's limit applies (100 kB by default). If it is mounted with `app.use("/llm", handler)`, its endpoints are at `/llm/v1/…`.
  * @param models a model, or a list of models and paths. Paths are loaded at the first request that names them
  * @throws HeddleError INVALID_ARGUMENT, DISPOSED
  * @example
@@ -145,13 +145,12 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
         span?.end(record);
         tell(settings, record);
       };
-      // An endpoint counts the tokens of an abandoned answer after the client has left.
+      // An endpoint reports the tokens of an abandoned answer only after the client has left, so wait for the endpoint.
       if (hasBegun) void done?.then(finish);
       else finish();
     };
     response.once("close", ended);
-    // A response that waits behind another one of its connection gets no event when the connection closes, so listen to the socket. There
-    // may be many such responses.
+    // A pipelined response that waits for an earlier one gets no "close" event, so listen to the socket. A socket may have many of them.
     socket.setMaxListeners(0).on("close", ended);
     open.add(controller);
     const work = async () => {
@@ -170,7 +169,7 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
       const { headers } = request;
       const { parameter } = matching;
       const api = await openTelemetry();
-      controller.signal.throwIfAborted(); // nobody would end the span of a client that has left
+      controller.signal.throwIfAborted(); // `ended` has run if the client has left, so nothing would end the span
       if (api) span = new RequestSpan(api, route.path, { method: matching.route.method, headers, requestId });
       const takesBody = route.method === "POST";
       if (takesBody && route.computes !== false) service.places.check();

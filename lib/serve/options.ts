@@ -5,7 +5,7 @@ import type { RequestRecord } from "./core/record.ts";
 
 /** Options of a request handler. All are optional. */
 export interface HandlerOptions {
-  /** Name of a single model in requests. Default: the name in its model card, else the last part of its path. */
+  /** Name of a single model in requests. Default: the name in its model card, else the name it was loaded by, else the last part of its path. */
   modelName?: string | undefined;
   /** Further names of a single model in requests, such as `gpt-4o` for programs that always send that name. */
   aliases?: readonly string[] | undefined;
@@ -23,7 +23,7 @@ export interface HandlerOptions {
   allowedHosts?: readonly string[] | undefined;
   /** Origins of web pages that may send requests, such as `https://app.example`; `*` allows any. Default: only the server's own. */
   allowedOrigins?: readonly string[] | undefined;
-  /** Maximum number of running sequences, which share the model's runs. Default 8. */
+  /** Maximum number of running sequences of a model or an adapter. They share its forward passes. Default 8. */
   maxConcurrent?: number | undefined;
   /** Maximum number of waiting sequences. More are refused with 429. Default: 64. */
   maxQueue?: number | undefined;
@@ -42,7 +42,7 @@ export interface HandlerOptions {
    * without a prefix cache.
    */
   deterministic?: boolean | undefined;
-  /** Whether `/metrics` needs no API key, as `/health`, `/live` and `/ready` do not. Default false. */
+  /** Whether `/metrics` is open without an API key. `/health`, `/live` and `/ready` always are. Default false. */
   metricsWithoutKey?: boolean | undefined;
   /** Called for every finished request. */
   onRequest?: ((record: RequestRecord) => void) | undefined;
@@ -84,6 +84,8 @@ export interface HandlerSettings {
   metricsWithoutKey: boolean;
   onRequest: ((record: RequestRecord) => void) | undefined;
 }
+
+/** Checked options of the listening socket. */
 export interface ListenSettings {
   host: string;
   port: number;
@@ -121,9 +123,10 @@ const LISTEN_NAMES: Record<Exclude<keyof ServeOptions, keyof HandlerOptions>, tr
 
 export const DEFAULT_PORT = 8080;
 const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
-/** Maximum number of sequences of one cache, as in a call of the library. */
+/** Maximum number of sequences of a KV cache. Calls of the library have the same limit. */
 const MAX_CONCURRENT = 32;
 const MODEL_NAME = /^[\x21-\x7e]{1,200}$/;
+/** The longest delay of `setTimeout`. */
 const MAX_MS = 2 ** 31 - 1;
 
 function whole(name: string, value: unknown, fallback: number, least: number, most: number): number {
@@ -141,7 +144,7 @@ function flag(name: string, value: unknown): boolean {
 function texts(name: string, value: unknown, fallback: readonly string[], pattern: RegExp, expected: string): string[] {
   if (value === undefined) return [...fallback];
   if (!Array.isArray(value)) throw invalidArgument(name, "an array of texts", value);
-  // The message must not contain the key.
+  // The message leaves out the entry, because it may be an API key.
   for (const text of value)
     if (typeof text !== "string" || !pattern.test(text))
       throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got another entry`);
@@ -221,12 +224,12 @@ export function serveSettings(
   const { host = "127.0.0.1", port, allowWithoutKey, headersTimeout, maxConnections, closeTimeout, ...rest } = options;
   if (typeof host !== "string" || !/^[\w.:-]{1,255}$/.test(host))
     throw invalidArgument("host", "an address or a host name", host);
-  const open = !isLoopback(host);
+  const isPublic = !isLoopback(host);
   const named = host.includes(":") ? `[${host.toLowerCase()}]` : host;
   const allowedHosts = rest.allowedHosts ?? [...LOOPBACK_NAMES, named];
-  const anyAddress = open && rest.allowedHosts === undefined;
+  const anyAddress = isPublic && rest.allowedHosts === undefined;
   const handler = handlerSettings(models, { ...rest, allowedHosts }, anyAddress);
-  if (open && handler.apiKeys.length === 0 && !flag("allowWithoutKey", allowWithoutKey))
+  if (isPublic && handler.apiKeys.length === 0 && !flag("allowWithoutKey", allowWithoutKey))
     throw new HeddleError(
       "INVALID_ARGUMENT",
       `host: expected the loopback interface (127.0.0.1, ::1, localhost) or an API key, got ${host} without one (allowWithoutKey, or --allow-without-key, answers everybody)`,

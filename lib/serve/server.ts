@@ -43,7 +43,8 @@ const KEEP_ALIVE = 65_000;
 const LAST_BYTES = 500;
 
 /**
- * Serves a model, or several, over HTTP with the APIs of OpenAI, Anthropic and Ollama. Requests share their model's runs.
+ * Serves a model, or several, over HTTP with the APIs of OpenAI, Anthropic and Ollama. Concurrent requests for a model share
+ * its forward passes.
  * @param models a model, or a list of models and paths. Paths are loaded at the first request that names them
  * @throws HeddleError INVALID_ARGUMENT, IO if the server cannot listen
  * @example

@@ -1,4 +1,4 @@
-// A handler of web standards, for Hono, Bun, Deno, Next.js route handlers and other hosts of `(request: Request) => Response`.
+// A handler with the types of the Fetch API, `(request: Request) => Promise<Response>`, for Hono, Bun, Deno, Next.js and similar hosts.
 import { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable, Writable } from "node:stream";
@@ -16,7 +16,7 @@ export interface FetchHandlerOptions extends HandlerOptions {
   basePath?: string | undefined;
 }
 
-/** A request handler of web standards. */
+/** A request handler with the types of the Fetch API. */
 export interface FetchHandler {
   (request: Request): Promise<Response>;
   readonly stats: ServerStats;
@@ -102,7 +102,7 @@ class WebResponse extends Writable {
   private resolve!: (response: Response) => void;
   private reject!: (reason: unknown) => void;
   private controller!: ReadableStreamDefaultController<Uint8Array>;
-  /** Continues a write when the reader asks for more. */
+  /** Completes the pending write. It is called when the reader asks for more, so that writes have backpressure. */
   private go: (() => void) | undefined;
 
   constructor(isHead: boolean) {

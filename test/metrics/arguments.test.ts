@@ -48,7 +48,7 @@ describe("invalid arguments", () => {
     expect(wrong(classificationReport, ["a"], ["b"], ["a"])).toBe('predicted[0]: expected one of a (labels), got "b"');
     expect(wrong(classificationReport, ["a"], [1])).toBe("predicted[0]: expected a label, got 1");
     expect(wrong(classificationReport, ["a"], ["a"], ["a", "b", "a"])).toBe(
-      'labels[2]: expected a label that is not in the list yet, got "a"',
+      'labels[2]: expected a label that occurs once in the list, got "a"',
     );
     expect(wrong(classificationReport, [], ["a"])).toBe("predicted: expected 0 values, got 1");
     expect(wrong(classificationReport, ["a", "a"], ["a"])).toBe("predicted: expected 2 values, got 1");

@@ -20,7 +20,7 @@ export const commandR: CallFormat = {
 };
 
 const ACTION = "Action: ```json";
-/** The template writes earlier calls with a line break, where models write a space. */
+/** How the template prints the calls of earlier turns: with a line break, while models write a space. */
 const EARLIER_ACTION = "Action:\n```json";
 
 /** Command R and R+ of 2024: the list of calls is in a code block after `Action:`. */

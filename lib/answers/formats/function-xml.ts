@@ -4,7 +4,10 @@ import type { CallFormat } from "../format.ts";
 
 const [FUNCTION, FUNCTION_END, PARAMETER, PARAMETER_END] = ["<function=", "</function>", "<parameter=", "</parameter>"];
 
-/** Makes a format with `<function=name>` and a `<parameter=key>` for each argument. @param isFramed whether each value has its own line */
+/**
+ * Makes a format with `<function=name>` and a `<parameter=key>` for each argument.
+ * @param isFramed whether a line break surrounds each value
+ */
 function functionXml(open: string, close: string, isFramed: boolean): CallFormat {
   const line = isFramed ? "\n" : "";
   return {

@@ -32,7 +32,7 @@ export const glmPlain: CallFormat = {
   shape: {
     begin: "",
     call: [{ name: "plain" }, "\n", { arguments: "json" }],
-    // A mark that ends the answer follows a call.
+    // An answer has a single call: the model ends its turn with `<|observation|>` after it.
     between: undefined,
     end: "",
   },

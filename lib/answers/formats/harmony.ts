@@ -22,7 +22,7 @@ function* header(source: Source): Reading<string> {
   }
 }
 
-/** Reads the messages of an answer. The prompt ends with the beginning of the first message. */
+/** Reads the messages of an answer. The prompt has already begun the first one with `<|start|>assistant`. */
 function* messages(source: Source, withCalls: boolean): Reading {
   do {
     source.hold();
@@ -77,7 +77,7 @@ export const harmony: WholeFormat = {
       ` ${CONSTRAIN}json${MESSAGE}`,
       { arguments: "json" },
     ],
-    // The mark after a call ends the answer.
+    // An answer has a single call: `<|call|>` after it ends the answer.
     between: undefined,
     end: "",
   },

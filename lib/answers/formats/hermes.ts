@@ -25,7 +25,10 @@ export const hermes: CallFormat = {
 
 const [CODE, CODE_END] = ["<code>", "</code>"];
 
-/** SmolLM 3: as Hermes. Tools described as Python functions are called by `<code>name(key=value, …)</code>`, one call a line. */
+/**
+ * SmolLM 3: the format of Hermes. If the template describes the tools as Python functions, calls are `<code>name(key=value, …)</code>`,
+ * with one call per line.
+ */
 export const smollm: CallFormat = {
   isIn: (template) => template.includes(OPEN) && template.includes(CODE),
   opens: [OPEN, CODE],
@@ -36,9 +39,9 @@ export const smollm: CallFormat = {
     }
     yield* source.space();
     do {
-      const isWell = yield* pythonCall(source, { close: CODE_END });
+      const isWellFormed = yield* pythonCall(source, { close: CODE_END });
       yield* source.endCall();
-      if (!isWell) return;
+      if (!isWellFormed) return;
       yield* source.space();
     } while (!(yield* source.skip(CODE_END)) && (yield* source.more()));
   },

@@ -9,6 +9,7 @@ const TAG = "<|python_tag|>";
  * unknown tools. Built-in tools are called as `<|python_tag|>name.call(key="value")`. Other code after the mark is text.
  */
 export const llama: CallFormat = {
+  // Meta's template tells the model to answer {"name": function name, "parameters": dictionary of argument name and its value}.
   isIn: (template) =>
     template.includes('"parameters": dictionary') || (template.includes(TAG) && template.includes('"parameters"')),
   opens: [TAG],

@@ -52,7 +52,7 @@ class ConversationBuilder {
     if (calls.length > 0) last.tool_calls = calls;
   }
 
-  /** Adds a user's blocks. Results of tools come before text, because they answer the message before. */
+  /** Adds a user's blocks. Tool results come before text, because they answer the calls of the previous message. */
   *addUser(blocks: readonly unknown[], path: string): Slices<void> {
     const texts: string[] = [];
     for (const [i, block] of blocks.entries()) {

@@ -56,6 +56,6 @@ export const anthropic: Dialect = {
     { method: "GET", path: "/v1/models/:model", endpoint: showModel },
   ],
   requestIdHeader: "request-id",
-  // OpenAI's API has some of the paths too.
+  // OpenAI's API has some of the same paths, so this header decides.
   claims: ({ headers }) => headers["anthropic-version"] !== undefined,
 };

@@ -34,7 +34,7 @@ export function createMessage(exchange: Exchange): Promise<void> {
   });
 }
 
-/** Counts the tokens of a conversation. It holds a place in the queue meanwhile, because tokenization takes time. */
+/** Counts the tokens of a conversation. Tokenization takes time, so it counts towards the limit on running and waiting answers. */
 export function countTokens(exchange: Exchange): Promise<void> {
   const { service, body, signal, response } = exchange;
   const given = parsed(countSchema, body);
@@ -78,7 +78,7 @@ async function sendStream(exchange: Exchange, answers: Answers, model: string): 
       let isFirst = true;
       for await (const part of parts) {
         addPart(answer, part);
-        // The tokens from the prefix cache are known once the first part is there.
+        // The number of tokens from the prefix cache is known once the first part has arrived.
         await events.send([...(isFirst ? opening() : []), ...blocks.more(part)]);
         isFirst = false;
       }

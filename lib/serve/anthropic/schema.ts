@@ -68,7 +68,7 @@ export const messageSchema = z.looseObject({
 
 export const countSchema = z.looseObject(conversation);
 
-/** The parameters that both endpoints have: the conversation, its tools and its settings. */
+/** The parameters of messages and of token counts: the conversation, its tools and its settings. */
 export type Conversation = z.infer<typeof countSchema>;
 
 const OTHERS: OtherParameters = {

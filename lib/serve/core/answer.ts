@@ -13,9 +13,9 @@ export interface Delta extends AnswerPart {
   scores?: PromptScores;
   /** Why the answer ended. Only the last part has it. */
   finishReason?: "stop" | "length" | "tool_calls";
-  /** The stop text of the request that ended the answer. Only the last part has it. */
+  /** The one of the request's stop texts that ended the answer. Only the last part has it. */
   stopText?: string;
-  /** Number of the answer's tokens, if the last allowed call ended it. The model may have generated more. Only the last part has it. */
+  /** Number of tokens up to the last allowed call, if that call ended the answer. The model may have generated more. Last part only. */
   length?: number;
 }
 
@@ -27,8 +27,9 @@ export interface Reading {
   named: boolean;
 }
 
-/** The beginning of an answer that the request gives. It is the end of the prompt, and the first part of the answer. */
+/** The first tokens of an answer, if the request gives them. They are the end of the prompt, and are sent as the first part of the answer. */
 export interface Begun {
+  /** Number of these tokens. */
   tokens: number;
   text: string;
 }
@@ -70,8 +71,8 @@ export async function* deltas(
     scores = undefined;
     if (finishReason) return;
   }
-  // The stream ended without a last piece. If the sequence has ended without a token, the request asked for none. Otherwise the reader was
-  // cancelled, and nothing is yielded: the sequence may have ended, but its last text is lost.
+  // The stream ended without a last piece. If the sequence finished without a token, max_tokens or the context allowed
+  // none. Otherwise the stream was cancelled. Its last text is lost then, so a last part would be wrong.
   if (sequence.finishReason && sequence.generated === 0)
     yield {
       ...(parser?.flush() ?? { text: "", reasoning: "", calls: [] }), // the parser may still hold text of `begun`
@@ -91,8 +92,8 @@ function plainPart(tokens: readonly Piece[]): TokenPart {
 }
 
 /**
- * Reads the pieces that are ready. Each part is of one kind, so that its tokens are those of its text, its reasoning or its calls. Tokens
- * without a final text belong to the part that follows. Returns at least one part.
+ * Parses the pieces that are ready. Neighbours of the same kind become one part, so that the tokens of a part belong to its text, reasoning
+ * or calls. Tokens whose text is held back belong to the next part. Returns at least one part.
  */
 function partsOf(pieces: readonly Piece[], parser: AnswerParser): TokenPart[] {
   const parts: TokenPart[] = [];

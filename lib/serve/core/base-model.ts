@@ -1,4 +1,4 @@
-// A model of a server with its adapters, which is loaded and unloaded.
+// A base model of a server, with its adapters. The server loads and unloads it, unless the caller has loaded it.
 import { aborted, HeddleError } from "../../core/errors.ts";
 import { SharedScheduler } from "../../inference/shared-scheduler.ts";
 import type { LanguageModel, LoadOptions } from "../../language-model/index.ts";
@@ -16,7 +16,10 @@ export interface BaseOptions {
   load: Loader;
 }
 
-/** The weights of a model, and everything that runs on them. Each adapter has separate runs, because a run has one set of weights. */
+/**
+ * A model's weights and the schedulers that run on them. Each adapter has its own scheduler, because a forward pass uses one set of
+ * weights.
+ */
 export class BaseModel {
   readonly name: string;
   readonly adapterNames: readonly string[];
@@ -25,8 +28,7 @@ export class BaseModel {
   /** Order of the last use: a counter's value when the last request ended. */
   lastUse = 0;
   /**
-   * Size of the weights in bytes: the size of the files, and from the first load on that of the tensors. Undefined if
-   * unknown.
+   * Size of the weights in bytes. Before the first load it is the size of the files, afterwards that of the tensors. Undefined if unknown.
    */
   private size: number | undefined;
   private readonly source: CheckedSource;
@@ -35,8 +37,9 @@ export class BaseModel {
   private model: LanguageModel | undefined;
   /** The adapters that apply to requests for the base. Undefined: those that are active when a call runs. */
   private active: readonly string[] | undefined;
-  /** Running models by name: the base's own, and those of adapters. */
+  /** The base and its adapters by name, if they are open. */
   private readonly served = new Map<string, Served>();
+  /** The base and its adapters by name, while they are being opened. */
   private readonly opening = new Map<string, Promise<Served>>();
   /** Names of the loaded adapters in the model, by their names in requests. */
   private readonly ownNames = new Map<string, string>();
@@ -60,7 +63,7 @@ export class BaseModel {
     return "path" in this.source.from;
   }
 
-  /** The files that the server loads. Undefined if the caller has loaded it. */
+  /** The path that the server loads, and the options for it. Undefined if the caller has loaded the model. */
   get files(): { path: string; load: LoadOptions } | undefined {
     const { from } = this.source;
     return "path" in from ? from : undefined;
@@ -97,7 +100,7 @@ export class BaseModel {
     return this.bytes;
   }
 
-  /** Current load of the base and its adapters, by name. Only those that have run are listed. */
+  /** Current load of the base and its adapters, by name. Only open ones are listed. */
   get loads(): ReadonlyMap<string, Load> {
     return new Map(
       [...this.served].map(([name, { scheduler }]) => [
@@ -107,12 +110,12 @@ export class BaseModel {
     );
   }
 
-  /** Number of tokens of models that have been unloaded. */
+  /** Number of tokens that were generated before the last unloading. */
   get pastTokens(): number {
     return this.tokens;
   }
 
-  /** Starts loading unless it has begun, so that its memory counts from now on. Requests learn of a failure through `open`. */
+  /** Starts to load the model, unless it is loaded or loading. Its memory counts from now on. `open` reports a failure to the requests. */
   begin(signal: AbortSignal): void {
     const { from } = this.source;
     if (this.model || this.loading || !("path" in from)) return;
@@ -153,7 +156,7 @@ export class BaseModel {
     const own = unusedName(model);
     await model.loadAdapter(folder, { name: own });
     this.ownNames.set(name, own);
-    // The caller or another request may have changed the active adapters meanwhile.
+    // Loading has activated the adapter, so deactivate it, and keep what the caller or another request has changed meanwhile.
     model.setActiveAdapters(model.model.activeAdapters.filter((active) => active !== own));
     this.measure(model);
     return this.serve(name, model, [...this.active!, own]);
@@ -207,7 +210,7 @@ export class BaseModel {
 /** Number of adapters that all servers of this process have loaded. */
 let adaptersLoaded = 0;
 
-/** Returns a name for an adapter in the model. Other servers may load adapters of the same model. */
+/** Returns an unused name for an adapter in the model. Other servers of the process may load adapters into the same model. */
 function unusedName({ model }: LanguageModel): string {
   let name: string;
   do name = `served-${++adaptersLoaded}`;
@@ -215,7 +218,10 @@ function unusedName({ model }: LanguageModel): string {
   return name;
 }
 
-/** Removes an adapter from a model of the caller, who may have disposed the model, removed or merged the adapter, or may be training it. */
+/**
+ * Removes an adapter from a model of the caller. Failures are ignored: the caller may have disposed the model, or removed or merged the
+ * adapter, or may be training it.
+ */
 function removeAdapter(model: LanguageModel, name: string): void {
   try {
     model.removeAdapter(name);

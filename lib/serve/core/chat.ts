@@ -29,7 +29,7 @@ export interface ChatRequest {
   tools?: unknown[] | undefined;
   /** `"none"`, `"auto"`, `"required"` or `{ type: "function", function: { name } }`. */
   toolChoice?: unknown;
-  /** Whether an answer may have several calls. Default: an answer that the model chooses may, and a required one may not. */
+  /** Whether an answer may have several calls. Default: true if the model chooses whether to call, false if a call is required. */
   parallelToolCalls?: boolean | undefined;
   /** Variables of the chat template. */
   variables?: Readonly<Record<string, unknown>> | undefined;
@@ -66,7 +66,10 @@ export async function promptIdsOf(exchange: Exchange, served: Served, request: C
   return prompt();
 }
 
-/** Checks a conversation. @returns a function that renders and encodes it, and what `generate` needs. @throws Refusal, HeddleError */
+/**
+ * Checks a conversation.
+ * @returns a function that renders and encodes the conversation, and the other inputs of `generate` @throws Refusal, HeddleError
+ */
 export async function chatPrompt(
   { service, signal }: Exchange,
   { model }: Served,
@@ -83,7 +86,7 @@ export async function chatPrompt(
   if (beginning.length > 0 && (callFormat || formatType(request.options.responseFormat) !== "text"))
     throw unsupported(
       "continue_token_ids",
-      "expected no response_format and no required call, whose text begins after them",
+      "expected no response_format and no required call, because they constrain the answer from its first token",
     );
   if (beginning.length > model.contextLength)
     throw invalid("continue_token_ids", `at most ${model.contextLength} token ids, the context length`, beginning);
@@ -98,8 +101,7 @@ export async function chatPrompt(
     prompt: () => (isShort ? encoded() : service.encoding.run(encoded, signal)),
     options: { ...request.options, ...toolOptions },
     formatFor: callFormat,
-    // The ids include `beginning`. After a beginning it is unknown whether the model reasons, so the reasoning has
-    // no limit.
+    // The ids include `beginning`, after which it is unknown whether the prompt opened the reasoning. The reasoning then has no limit.
     processorFor: reasoningLimit,
     reading,
     begun: begunWith(model, beginning, toolOptions.visibleTokens),

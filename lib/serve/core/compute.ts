@@ -4,14 +4,14 @@ import type { Exchange } from "./context.ts";
 /** Maximum number of texts of a request. */
 export const MAX_TEXTS = 2048;
 
-/** Runs a computation in its turn. @throws as `holdingPlace` */
+/** Runs a computation within the limit on concurrent embedding runs. @throws as `holdingPlace` */
 export function computing<T>(exchange: Exchange, work: () => Promise<T>): Promise<T> {
   const { service, signal } = exchange;
   return holdingPlace(exchange, () => service.embedding.run(work, signal));
 }
 
 /**
- * Runs work that takes one place in the queue until it ends or the client leaves.
+ * Runs work that counts towards the limit on running and waiting answers, until it ends or the client disconnects.
  * @throws Refusal 429; the signal's reason; as `work`
  */
 export async function holdingPlace<T>({ service, signal }: Exchange, work: () => Promise<T>): Promise<T> {

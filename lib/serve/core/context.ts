@@ -15,9 +15,11 @@ export interface Service {
   models: Models;
   metrics: Metrics;
   isClosing(): boolean;
+  /** Limits running and waiting answers. */
   places: Places;
+  /** Limits concurrent embedding and scoring runs. */
   embedding: Turns;
-  /** Schedules the tokenization of long prompts. */
+  /** Limits concurrent tokenization of long prompts. */
   encoding: Turns;
   /** Schedules parsing and checks of large bodies on the event loop: one at a time, in slices. */
   preparing: Turns;

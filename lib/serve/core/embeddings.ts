@@ -29,7 +29,7 @@ export interface Embedded {
 }
 
 /**
- * Embeds the inputs of a request. It holds a place in the queue until the vectors are sent.
+ * Embeds the inputs of a request. It counts towards the limit on running and waiting answers until the vectors are sent.
  * @throws Refusal, HeddleError before anything is sent; ClientLost; as `send`
  */
 export async function answerEmbeddings(
@@ -43,7 +43,7 @@ export async function answerEmbeddings(
   const { input, param, truncation } = request;
   const width = embeddingWidth(model.config);
   const { dimensions = width } = request;
-  if (dimensions > width) throw invalid("dimensions", `at most ${width}, the model's`, dimensions);
+  if (dimensions > width) throw invalid("dimensions", `at most ${width}, the width of the model's vectors`, dimensions);
   if (input === undefined) throw invalid(param, "a text, token ids, or an array of those", undefined);
   const release = places.take(1);
   signal.addEventListener("abort", release, { once: true });
@@ -59,6 +59,7 @@ export async function answerEmbeddings(
     // If the input is a single list of ids, `list` contains the ids, which are not texts.
     const lengthOf = await promptLength();
     const promptLengths = ids.map((one, i) => (isText(list[i]) ? lengthOf(one) : 0));
+    // Pooling leaves out the tokens of the prompt, so a text needs at least one more.
     const bare = promptLengths.findIndex((length, i) => length > 0 && ids[i]!.length <= length);
     if (bare >= 0)
       throw invalid(

@@ -106,7 +106,7 @@ export class Answers {
   private async *timed(parts: AsyncIterable<Delta>, { sequence }: Scheduled): AsyncGenerator<Delta, void, undefined> {
     for await (const part of parts) {
       if (part.length !== undefined) this.lengths.set(sequence, part.length);
-      // A beginning that the request gives has no tokens. Neither has a last part whose token ends the answer.
+      // A beginning that the request gives has no tokens, and does not count. A last part counts even if its only token was the stop token.
       if (part.tokens.length > 0 || (part.finishReason && sequence.generated > 0)) {
         this.last = performance.now();
         this.first ??= this.last;

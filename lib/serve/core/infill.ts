@@ -1,4 +1,4 @@
-// Prompts for the text between a prefix and a suffix.
+// Prompts for fill-in-the-middle: the model writes the text between a prefix and a suffix.
 import { fimTokens, type Infill, infillIds } from "../../language-model/infill.ts";
 import { unsupported } from "../http/http-error.ts";
 import type { Exchange } from "./context.ts";
@@ -6,9 +6,9 @@ import { generating, type Served } from "./models.ts";
 import type { Prompts } from "./prompts.ts";
 
 /**
- * Returns the prompt, and the tokens that end the text in the middle in addition to the model's stop tokens.
- * @param param name of the request's parameter that asks for a text in the middle @throws Refusal 400 for a model
- * without such tokens
+ * Returns the prompt, and the tokens that end the middle in addition to the model's stop tokens.
+ * @param param name of the request's parameter that asks for fill-in-the-middle
+ * @throws Refusal 400 for a model without fill-in-the-middle tokens
  */
 export function infillPrompts(
   { service, signal }: Exchange,

@@ -101,7 +101,7 @@ function* textOf(parts: readonly unknown[], path: string): Slices<string> {
   return texts.join("\n");
 }
 
-/** Checks a tool call. Its arguments stay as they are, because the template's form decides how they are converted. */
+/** Checks a tool call. Its arguments stay as given: the code that renders the chat template converts them as the template expects. */
 function callOf(value: unknown, path: string): object {
   const parsed = toolCall.safeParse(value);
   if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, value, path);

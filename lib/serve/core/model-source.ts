@@ -98,12 +98,13 @@ export function nameOf(model: LanguageModel): string {
   return asName(card?.name ?? name ?? (path === undefined ? config.modelType : nameIn(path)));
 }
 
-/** Returns the last part of a path. The name of a model in a cache stays whole. */
+/** Returns the name of a model by its path: the last part, or the whole name of a cached model. */
 function nameIn(path: string): string {
   if (isCachedName(path) && !existsSync(path)) return asName(path);
   return asName(path.split(/[\\/]/).filter(Boolean).at(-1) ?? "").replace(/\.gguf$/i, "");
 }
 
+/** Replaces characters that a name in requests must not have. */
 function asName(text: string): string {
   return text.replace(/[^\x21-\x7e]+/g, "-").slice(0, 200) || "model";
 }
@@ -123,6 +124,6 @@ export async function fileBytes(given: string): Promise<number> {
     const sizes = await Promise.all(files.map((name) => sizeOf(join(folder, name))));
     return sizes.reduce((sum, size) => sum + size, 0);
   } catch {
-    return 0; // loading will name the problem
+    return 0; // loading reports the problem
   }
 }

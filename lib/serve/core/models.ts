@@ -20,7 +20,7 @@ export interface Served {
 
 /** Current load of a model, or of all. */
 export interface Load {
-  /** Number of running sequences. Sequences of one model share its runs. */
+  /** Number of running sequences. Sequences of one model share its forward passes. */
   running: number;
   /** Number of sequences that wait for a slot. */
   waiting: number;
@@ -44,7 +44,7 @@ export interface ModelStatus {
 
 /** Settings of a server's models. */
 export interface ModelsOptions {
-  /** Maximum number of sequences of a model that share its runs. */
+  /** Maximum number of sequences that share a model's forward passes. */
   slots: number;
   deterministic: boolean;
   /** Maximum size of all weights together in bytes. */
@@ -70,10 +70,14 @@ export class Models {
   private readonly maxWaiting: number;
   /** Requests wait for memory one after another, so that no request starves. */
   private readonly line = new Turns(1);
+  /** Number of requests that wait for memory. */
   private inLine = 0;
+  /** Number of requests that wait for memory or for a model to be loaded. */
   private waiting = 0;
+  /** Number of uses that have ended. It orders `lastUse` of the bases. */
   private uses = 0;
   private preloading = 0;
+  /** Wakes the request that waits for memory. */
   private freed: (() => void) | undefined;
   private readonly closing = new AbortController();
 
@@ -190,6 +194,7 @@ export class Models {
   /** Returns a model that `release` must be called for. */
   private async take(name: string, base: BaseModel, signal: AbortSignal): Promise<Served> {
     this.closing.signal.throwIfAborted();
+    // Requests for loaded models wait behind those that need memory. Otherwise a busy model would never become idle.
     if (this.inLine > 0 || !base.isLoaded) return this.waitFor(name, base, signal);
     base.users++;
     return this.opened(name, base, signal);
@@ -250,6 +255,7 @@ export class Models {
     const needed = base.takesMemory ? 0 : await base.neededBytes();
     while (!base.takesMemory && this.memory + needed > this.maxMemory) {
       signal.throwIfAborted();
+      // The weights of the caller's models cannot be unloaded.
       const kept = this.bases.reduce((sum, other) => sum + (other.isOwned ? 0 : other.bytes), 0);
       if (kept + needed > this.maxMemory)
         throw new Refusal(503, `model: ${base.name} takes more memory than is left for models (maxModelMemory)`, {

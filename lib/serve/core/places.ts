@@ -19,7 +19,7 @@ export class Places {
   }
 
   /**
-   * Takes `count` places at once. If no place is taken, any number is granted.
+   * Takes `count` places at once. If none is taken, any number is granted, so that a request with more answers than the limit can run.
    * @returns a function that returns the places; further calls of it do nothing
    * @throws Refusal 429
    */

@@ -65,6 +65,7 @@ async function idsOf(
   const { tokenizer } = model;
   if (!tokenizer) throw invalid(name, "token ids, because this model has no tokenizer", text);
   const options = { addSpecialTokens: true, allowSpecial: true };
+  // Encoding a long text stops beyond the limit. Closing tokens such as EOS may be removed again, so they do not count.
   const most = text.length < LONG_PROMPT ? Number.POSITIVE_INFINITY : limit.contextLength + tokenizer.closingCount;
   const [encoded] = Number.isFinite(most)
     ? await tokenizer.encodeUpTo([text], most, { ...options, signal })

@@ -4,7 +4,10 @@ import type { Refusal } from "../http/http-error.ts";
 import type { HandlerSettings } from "../options.ts";
 import type { Exchange } from "./context.ts";
 
-/** An endpoint. It answers a request, or throws before it has sent anything. */
+/**
+ * An endpoint. It answers a request or throws. After it has begun to send, it ends the response with the error before it throws. Otherwise
+ * the handler closes the connection.
+ */
 export interface Route {
   method: "GET" | "POST" | "DELETE";
   /**

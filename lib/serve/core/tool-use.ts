@@ -70,7 +70,7 @@ export function toolUse(
   const isFormatted = formatted !== "text";
   if (isRequired && isFormatted)
     throw invalid("response_format", "no format together with a required tool call", formatted);
-  // The model chooses between a call and the format. Otherwise an answer in a given format has neither reasoning nor calls.
+  // With "auto" the model chooses between a call and the response format. Any other formatted answer has neither reasoning nor calls.
   const otherwise = choice === "auto" && form.hasCalls ? jsonFormat(responseFormat) : undefined;
   const isPlain = isFormatted ? !otherwise : !(form.hasCalls || form.hasReasoning);
   const visible = isPlain ? [] : form.visibleTokens;

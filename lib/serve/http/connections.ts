@@ -1,4 +1,4 @@
-// The connections of a server: which have an answer in progress, and their end when the server closes.
+// Tracks the answers that a server is sending, and closes its connections when the server closes.
 import type { Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
@@ -34,7 +34,7 @@ export class Connections {
     if (this.closing) response.shouldKeepAlive = false;
     response.once("close", () => {
       this.answers.delete(response);
-      // The connection is still open if its headers were sent before `close`, with keep-alive.
+      // The connection stays open if the answer's headers were sent before `close`, with keep-alive.
       if (this.closing) this.server.closeIdleConnections();
     });
   }

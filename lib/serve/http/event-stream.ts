@@ -11,7 +11,7 @@ export interface EventFormat {
   after: string;
 }
 
-/** Returns the data of an event: an object, or a text that is sent as it is. */
+/** Returns the data of an event. A string is sent unchanged, and an object as JSON. */
 const dataOf = (event: unknown) => (typeof event === "string" ? event : JSON.stringify(event));
 
 /** Server-sent events without names, as in OpenAI's chat completions. */
@@ -80,8 +80,8 @@ export class EventStream {
   }
 
   /**
-   * Ends a failed answer that has begun: it sends `events` as the last ones. The caller has to send the error of an
-   * answer that has not begun.
+   * Ends a failed answer whose headers are sent: sends `events` as the last ones, or closes the connection within a large event. If the
+   * headers are not sent, it does nothing, and the caller sends an error response.
    */
   fail(...events: readonly unknown[]): void {
     if (this.response.destroyed || !this.response.headersSent) return;

@@ -64,7 +64,7 @@ export function refusalOf(error: unknown, names: Readonly<Record<string, string>
     case "DISPOSED":
       return unavailable("server: the answer was ended");
     case "OUT_OF_MEMORY":
-      return unavailable("server: no memory for the answer now");
+      return unavailable("server: out of memory: try again later");
     case "NUMERICAL":
       return new Refusal(500, error.message, { code: "numerical" });
     default:

@@ -48,6 +48,7 @@ export class Intake {
     };
   }
 
+  /** Whether a body is one of the NEVER_HELD oldest. A Set iterates in the order of insertion. */
   private isOld(request: IncomingMessage): boolean {
     let place = 0;
     for (const body of this.bodies) {

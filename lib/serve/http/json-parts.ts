@@ -3,10 +3,13 @@ import { pause } from "../../core/slices.ts";
 
 /** Nesting depth down to which values may be large: response.output[].content[].logprobs. */
 const DEPTH = 6;
-const NUMBERS = 1024;
-const OBJECTS = 16;
+/** Number of numbers, or of objects at the maximum depth, that are serialized at once. */
+const [NUMBERS, OBJECTS] = [1024, 16];
 
-/** Yields the JSON of plain data in parts, none of which takes long to make. */
+/**
+ * Yields the JSON of plain data in parts, none of which takes long to make.
+ * The type of an array's first entry decides how many entries are serialized at once.
+ */
 export function* jsonParts(value: unknown, depth = 0): Generator<string, void, undefined> {
   if (typeof value !== "object" || value === null || (depth === DEPTH && !Array.isArray(value))) {
     yield JSON.stringify(value);

@@ -18,6 +18,7 @@ export class Turns {
     try {
       return await work();
     } finally {
+      // A waiting job gets this one's slot directly, so `free` stays as it is.
       const next = this.waiting.shift();
       if (next) next();
       else this.free++;

@@ -1,4 +1,4 @@
-// Endpoints of Hugging Face's servers that OpenAI's API lacks: vectors as its inference client and text-embeddings-inference have them.
+// Embedding endpoints of Hugging Face: those that text-embeddings-inference and the inference client use.
 import type { Dialect } from "../core/routes.ts";
 import { embed, featureExtraction } from "./embed.ts";
 

@@ -1,4 +1,4 @@
-// POST /embed, and the path of a model's task
+// POST /embed and /models/{model}/pipeline/feature-extraction
 import { z } from "zod";
 import { flag, whole } from "../../core/schema-parts.ts";
 import { embeddingOf } from "../../language-model/embed/embed.ts";
@@ -21,16 +21,16 @@ const OTHERS = {
   unsupported: {
     prompt_name: "is not supported: the model's default prompt applies",
     truncation_direction: "is not supported: texts are cut at their end",
-    parameters: "is not supported: pass its fields beside inputs",
+    parameters: "is not supported: pass its fields next to inputs",
   },
 };
 
 /**
- * Answers with a vector for each text, and with a list of one for a single text. Vectors have length 1 unless `normalize` is false, as in
+ * Answers with a list of vectors, even for a single text. Vectors have length 1 unless `normalize` is false, as in
  * text-embeddings-inference.
  */
 export function embed(exchange: Exchange): Promise<void> {
-  return answer(exchange, { usual: true, form: (vectors) => vectors });
+  return answer(exchange, { defaultNormalize: true, form: (vectors) => vectors });
 }
 
 /**
@@ -44,12 +44,17 @@ export function featureExtraction(exchange: Exchange): Promise<void> {
 interface Answering {
   model?: string | undefined;
   /** Default of the parameter `normalize`. Undefined: vectors keep the length that the model gives them. */
-  usual?: boolean | undefined;
+  defaultNormalize?: boolean | undefined;
   form: (vectors: number[][]) => unknown;
 }
 
-function answer(exchange: Exchange, { model, usual, form }: Answering): Promise<void> {
-  const { inputs: input, truncate, normalize = usual, dimensions } = parameters(schema, exchange.body, OTHERS);
+function answer(exchange: Exchange, { model, defaultNormalize, form }: Answering): Promise<void> {
+  const {
+    inputs: input,
+    truncate,
+    normalize = defaultNormalize,
+    dimensions,
+  } = parameters(schema, exchange.body, OTHERS);
   return exchange.service.models.use(model, exchange.signal, async (served) => {
     const isNormalized = embeddingOf(served.model.model).normalize;
     if (normalize === false && isNormalized)

@@ -82,7 +82,7 @@ function answerPrompt(exchange: Exchange, served: Served, given: Prompted, form:
   return answerChat(exchange, served, request, (answers) => sendOllama(exchange, answers, form));
 }
 
-/** Continues a prompt as it is, without the chat template. */
+/** Continues a prompt without the chat template. */
 function continueText(exchange: Exchange, served: Served, given: Prompted, form: Form): Promise<void> {
   generating(served);
   if (given.system) throw invalid("system", "none with raw, which has no chat template", given.system);
@@ -101,7 +101,8 @@ function fillIn(exchange: Exchange, served: Served, given: Prompted & { suffix: 
   const { prompt: prefix, suffix, system, think, raw } = given;
   if (system) throw invalid("system", "none with a suffix, which has no chat template", system);
   if (think) throw unsupported("think", "expected none with a suffix, which has no chat template");
-  if (raw === true) throw unsupported("raw", "expected none with a suffix, whose prompt has marks");
+  if (raw === true)
+    throw unsupported("raw", "expected none with a suffix, because fill-in-the-middle writes its own prompt");
   const { prompts, ends } = infillPrompts(exchange, served, { param: "suffix", prefix, suffix });
   const options = generateOptions(exchange, served.model, given);
   const stop = [options.stop ?? [], ends].flat(2);

@@ -8,7 +8,7 @@ import { listLoaded, listTags, showModel, showVersion } from "./models.ts";
 
 const BASE = "/api/";
 
-/** Returns the route of an endpoint that changes the models on a disk. It refuses all requests. */
+/** Returns a route that refuses all requests. In Ollama this endpoint changes the models on disk. */
 function refused(method: Route["method"], name: string): Route {
   const path = BASE + name;
   const endpoint = (_: Exchange) => {

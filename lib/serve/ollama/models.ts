@@ -11,7 +11,7 @@ import { type Description, describeFiles, describeLoaded } from "./description.t
 import { modelName, taggedName } from "./request.ts";
 import { parsed, showSchema } from "./schema.ts";
 
-/** The time at which a model is unloaded. The server decides when to unload, so this is the latest possible time. */
+/** The time at which a model will be unloaded. It is unknown, because the server unloads on demand, so it is as late as possible. */
 const NEVER = "9999-12-31T23:59:59Z";
 
 /** Lists all models. Only those that are loaded have sizes and details. */
@@ -73,7 +73,7 @@ async function sendShown(exchange: Exchange, name: string, shown: Description): 
   });
 }
 
-/** Returns the fields of lists. The digest is empty, because weights are not hashed. */
+/** Returns a model's entry in a list. The digest is empty, because weights are not hashed. */
 function entryOf(name: string, model: LanguageModel | undefined) {
   return {
     name: taggedName(name),

@@ -8,7 +8,7 @@ import { type Generating, parsedOptions } from "./schema.ts";
 
 const LATEST = ":latest";
 
-/** Returns the name of the model that a request names. Ollama's clients may add a tag to it. */
+/** Returns the model's name in a request. Removes the tag `:latest` that Ollama's clients may add, unless a model has this very name. */
 export function modelName(models: Models, given: string | undefined): string | undefined {
   if (!given?.endsWith(LATEST)) return given;
   try {
@@ -23,7 +23,7 @@ export function taggedName(name: string): string {
   return name.includes(":") ? name : name + LATEST;
 }
 
-/** Converts sampling options and the form of the answer. @throws Refusal 400 */
+/** Converts sampling options and the response format. @throws Refusal 400 */
 export function generateOptions(
   { service: { settings } }: Exchange,
   model: LanguageModel,

@@ -75,11 +75,11 @@ export type Generating = z.infer<z.ZodObject<typeof generating>>;
 
 const UNSUPPORTED: Readonly<Record<string, string>> = {
   truncate: "is not supported: send a conversation that fits the context",
-  shift: "is not supported: the answer ends with the context",
+  shift: "is not supported: the answer ends when the context is full",
   width: "is not supported: the model writes text",
   height: "is not supported: the model writes text",
   steps: "is not supported: the model writes text",
-  system: "is not supported here",
+  system: "is not supported by this endpoint",
   template: "is not supported: the model's own chat template applies",
 };
 

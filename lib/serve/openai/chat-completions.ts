@@ -51,7 +51,7 @@ export function chatCompletions(exchange: Exchange): Promise<void> {
   });
 }
 
-/** @param extensions those of the log-probabilities; undefined without log-probabilities */
+/** @param extensions extra fields of the log-probabilities. Undefined if the request asks for no log-probabilities */
 function chatForm({ tokenizer }: LanguageModel, extensions: LogprobExtensions | undefined): Form {
   const logprobsOf = (tokens: Delta["tokens"]): ChatLogprobs | null =>
     extensions ? chatLogprobs(tokens, tokenizer!, extensions) : null;

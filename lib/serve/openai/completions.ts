@@ -79,7 +79,8 @@ function textForm(
   { logprobs, echo, prompt }: { logprobs: number | undefined; echo: Of<string>; prompt: Of<readonly number[]> },
 ): Form {
   const offsets = new Map<number, TextOffsets>(); // by choice
-  const echoed = new Map<PromptScores, Promise<TextLogprobs>>(); // by prompt
+  // Log-probabilities of the echoed prompts. Choices of one prompt share its scores, so they are formatted once.
+  const echoed = new Map<PromptScores, Promise<TextLogprobs>>();
   const known = new Map<PromptScores, TextLogprobs>();
   const offsetsOf = (index: number): TextOffsets => {
     let own = offsets.get(index);

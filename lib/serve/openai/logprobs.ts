@@ -47,6 +47,7 @@ function finite(logprob: number): number {
   return Number.isFinite(logprob) ? logprob : -9999;
 }
 
+/** Formats log-probabilities for chat completions. */
 export function chatLogprobs(
   pieces: readonly Piece[],
   tokenizer: Tokenizer,
@@ -62,8 +63,9 @@ export function chatLogprobs(
 }
 
 /**
- * Formats log-probabilities for completions. @param top whether to include the most likely tokens @param offsets computes offsets of the
- * choice's tokens
+ * Formats log-probabilities for completions.
+ * @param top whether to include the most likely tokens
+ * @param offsets computes the offsets of the choice's tokens
  */
 export function textLogprobs(
   pieces: readonly Piece[],

@@ -17,7 +17,8 @@ function seedOf(given: number | undefined): number | undefined {
 
 /**
  * Converts sampling parameters.
- * @param tokens.maxTokens the requested maximum number of tokens, or the endpoint's default @param tokens.limit the server's maximum
+ * @param tokens.maxTokens the requested maximum number of tokens, or the endpoint's default
+ * @param tokens.limit the server's maximum
  */
 export function generateOptions(
   given: Sampling,

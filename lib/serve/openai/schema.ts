@@ -107,7 +107,7 @@ const IGNORED = new Set([
   "prediction",
 ]);
 
-/** Parameters of other servers, with the message that names the alternative. */
+/** Parameters that are refused, with messages that name the alternative, if any. */
 const UNSUPPORTED: Readonly<Record<string, string>> = {
   functions: "is not supported: pass tools",
   function_call: "is not supported: pass tool_choice",

@@ -1,6 +1,6 @@
 import type { Tokenizer } from "../../tokenizer/index.ts";
 
-/** Counts the UTF-16 units of tokens' texts. If the tokenizer adds a leading space, the first text loses it. */
+/** Computes the offset of each token in a text, in UTF-16 units. A leading space that the tokenizer adds does not count. */
 export class TextOffsets {
   private readonly tokenizer: Tokenizer;
   private readonly special: ReadonlySet<number>;

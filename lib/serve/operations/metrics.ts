@@ -6,6 +6,7 @@ import type { RequestRecord } from "../core/record.ts";
 
 type PromClient = typeof import("prom-client");
 
+/** Buckets of the histograms, in seconds. */
 const FIRST_TOKEN = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60];
 const PER_TOKEN = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
 const DURATION = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300];
@@ -24,7 +25,7 @@ export class Metrics {
     this.ready.catch(() => {});
   }
 
-  /** Counts a finished request. @param route the path of its endpoint, or undefined if there is none */
+  /** Counts a finished request. @param route the path of its endpoint; undefined for an unknown path */
   observe(record: RequestRecord, route: string | undefined): void {
     this.collectors?.observe(record, route);
   }
@@ -131,7 +132,7 @@ class Collectors {
     if (tokenMs !== undefined) this.perToken.observe(labels, tokenMs / 1000);
   }
 
-  /** Adds a gauge for each base. @param measure gets the base, followed by its adapters */
+  /** Adds a gauge with one value for each base. @param measure gets the status of the base, then those of its adapters */
   private gauge(name: string, help: string, models: Models, measure: (all: readonly ModelStatus[]) => number): void {
     new this.client.Gauge({
       ...{ name, help, labelNames: ["model_name"], registers: [this.registry] },

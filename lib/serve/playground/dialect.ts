@@ -11,7 +11,7 @@ import { TOKENS } from "./script/tokens.ts";
 import { VIEW } from "./script/view.ts";
 import { STYLE } from "./style.ts";
 
-/** A route for a fixed text. It needs no API key, because the page asks the user for the key. */
+/** Returns the route of a static file. It needs no API key, because the page asks the user for the key. */
 function file(path: string, type: string, text: string): Route {
   const bytes = Buffer.from(text);
   return {

@@ -1,4 +1,4 @@
-/** The HTML page. script/ fills it; without JavaScript it shows a message. */
+/** The HTML page. The modules of script/ fill it. Without JavaScript it shows a message. */
 export const PAGE = `<!doctype html>
 <html lang="en">
 <head>

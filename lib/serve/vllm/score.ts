@@ -8,7 +8,7 @@ import { parsed, scoreSchema } from "./schema.ts";
 
 const listOf = (given: string | readonly string[]) => (typeof given === "string" ? [given] : given);
 
-/** Scores one text with each of several, or pairs of two lists of equal length. */
+/** Scores one text against each of several, or the pairs of two lists of equal length. */
 export function score(exchange: Exchange): Promise<void> {
   const given = parsed(scoreSchema, exchange.body);
   const [first, second] = [listOf(given.text_1), listOf(given.text_2)];

@@ -50,7 +50,7 @@ export function tokenize(exchange: Exchange): Promise<void> {
   });
 }
 
-/** Maximum number of ids, which are decoded synchronously. */
+/** Maximum number of ids in a request. They are decoded synchronously. */
 const MAX_IDS = 1 << 17;
 
 /** Returns the text of tokens, special ones included. */

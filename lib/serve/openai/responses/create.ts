@@ -66,7 +66,7 @@ export function requestOf(
   };
 }
 
-/** Returns the conversation of a request, from its beginning. @throws Refusal 400, 404 */
+/** Returns the conversation of a request, including that of the previous response. @throws Refusal 400, 404 */
 export function* reading(
   exchange: Exchange,
   { input = [], instructions, previous_response_id: previousId }: ResponseParameters,

@@ -1,4 +1,4 @@
-// The items of a conversation in OpenAI's Responses API: checks those of a request.
+// Checks the items of a conversation in OpenAI's Responses API.
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { isObject } from "../../../core/is-object.ts";
@@ -98,7 +98,7 @@ function referenced(id: unknown, path: string, stored: (id: string) => Item | un
   });
 }
 
-/** Types of parts that consist of text, and the field that has it. */
+/** Types of parts that consist of text, and the field that has the text. */
 const TEXT_PARTS: Readonly<Record<string, "text" | "refusal">> = {
   input_text: "text",
   output_text: "text",
@@ -108,7 +108,7 @@ const TEXT_PARTS: Readonly<Record<string, "text" | "refusal">> = {
   refusal: "refusal",
 };
 
-/** Returns the text of a content: a text, or parts, which are joined by line breaks. @throws Refusal 400 for other parts */
+/** Returns the text of `content`. The texts of its parts are joined by line breaks. @throws Refusal 400 for parts that are not text */
 export function textOf(content: unknown, path: string): string {
   if (typeof content === "string") return content;
   const parts = (content ?? []) as readonly unknown[];
@@ -128,6 +128,7 @@ interface Part {
   annotations?: [];
 }
 
+/** Checks a part, and drops its unknown fields. */
 function partOf(part: unknown, path: string): Part {
   if (!isObject(part)) throw invalid(path, "a part: an object with a type", part);
   const { type } = part;

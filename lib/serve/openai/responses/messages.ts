@@ -26,14 +26,14 @@ export function* messagesOf({ items, instructions }: Conversation): Slices<Messa
   const called = new Set<unknown>();
   let turn: Message | undefined; // the assistant's message that calls are added to
   let reasoning = "";
-  const speak = (content: string): Message => {
+  const addAssistant = (content: string): Message => {
     const message = { role: "assistant", content, ...(reasoning !== "" && { reasoning_content: reasoning }) };
     reasoning = "";
     messages.push(message);
     return message;
   };
-  const hear = (message: Message) => {
-    [turn, reasoning] = [undefined, ""];
+  const addOther = (message: Message) => {
+    [turn, reasoning] = [undefined, ""]; // reasoning that no text or call follows is dropped
     messages.push(message);
   };
   for (const item of items) {
@@ -46,7 +46,7 @@ export function* messagesOf({ items, instructions }: Conversation): Slices<Messa
       }
       case "function_call": {
         called.add(item.call_id);
-        turn ??= speak("");
+        turn ??= addAssistant("");
         turn.tool_calls ??= [];
         const { call_id: id, name, arguments: args } = item;
         turn.tool_calls.push({ id, type: "function", function: { name, arguments: args } });
@@ -57,21 +57,21 @@ export function* messagesOf({ items, instructions }: Conversation): Slices<Messa
         if (!called.has(id))
           throw new Refusal(
             400,
-            `input: expected a function_call before its output, got none of call_id ${shown(id)}`,
+            `input: expected a function_call before its output, got none with call_id ${shown(id)}`,
             {
               param: "input",
               code: "invalid_value",
             },
           );
-        hear({ role: "tool", tool_call_id: id, content: textOf(item.output, "output") });
+        addOther({ role: "tool", tool_call_id: id, content: textOf(item.output, "output") });
         break;
       }
       default: {
         const [role, content] = [item.role as string, textOf(item.content, "content")];
-        if (role !== "assistant") hear({ role, content });
+        if (role !== "assistant") addOther({ role, content });
         else if (turn?.content === "")
           turn.content = content; // the calls came first
-        else turn = speak(content);
+        else turn = addAssistant(content);
       }
     }
     yield;

@@ -84,7 +84,7 @@ export class Output {
     return events;
   }
 
-  /** Ends the output and returns its last events. An empty answer is an empty message. */
+  /** Ends the output and returns its last events. An empty answer becomes an empty message. */
   end(status: "completed" | "incomplete"): ResponseEvent[] {
     const opened =
       this.finished.length === 0 && !this.writer ? this.begin((at) => messageWriter(at, this.options.logprobs)) : [];

@@ -7,6 +7,7 @@ import { parameters } from "../../core/parameters.ts";
 import { invalid, unsupported } from "../../http/http-error.ts";
 import { samplingShape } from "../schema.ts";
 
+// The Responses API renames `max_tokens`, has a single answer, and ignores `stream_options`.
 const { max_tokens: _, n: __, stream_options: ___, ...sampling } = samplingShape;
 
 const effort = z.enum(EFFORTS);

@@ -30,18 +30,19 @@ interface Share {
   bytes: number;
 }
 
-/** Number of bytes that any value counts for, even a reference to a shared item. */
+/** Number of bytes that each value counts as, in addition to its characters. A reference to a shared item counts as much. */
 const OBJECT_BYTES = 64;
 
 /**
- * Responses by owner and id. An owner cannot see those of others, nor displace them: beyond the limits, the owner with the most loses its
- * least recently used response.
+ * Responses by owner and id. An owner can neither see nor displace the responses of others: beyond the limits, the owner with the most
+ * responses or bytes loses its least recently used one.
  */
 export class ResponseStore {
   private readonly limits: StoreLimits;
   private readonly shares = new Map<string, Share>();
   /** Items by owner and id. Several may have the same id, because clients send earlier items again. */
   private readonly items = new Map<string, Set<Item>>();
+  /** Number of stored responses that contain an item, and the size of the item. */
   private readonly uses = new Map<Item, { count: number; bytes: number }>();
 
   constructor(limits: StoreLimits = { responses: 1000, bytes: 64 << 20 }) {

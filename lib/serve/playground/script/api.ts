@@ -6,7 +6,7 @@ function headers() {
   return { "content-type": "application/json", ...(key && { authorization: "Bearer " + key }) };
 }
 
-/** An error that the page explains. Its kind is gone (no server), model (no such model), or another. */
+/** An error that the page explains. Its kind is gone (no server), model (unknown model), key, busy, unavailable or other. */
 function trouble(kind, message) {
   return Object.assign(new Error(message), { kind });
 }

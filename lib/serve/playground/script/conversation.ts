@@ -8,12 +8,12 @@ export const running = new Set();
 let changed = () => {};
 let troubled = () => {};
 
-/** Registers a listener for changes of a column. While an answer streams, the listener also gets its turn, so that only that is redrawn. */
+/** Registers a listener for changes of a column. While an answer streams, the listener also gets its turn, so that it redraws only this turn. */
 export function watch(listener) {
   changed = listener;
 }
 
-/** Registers what is called with the error of an answer. */
+/** Registers a listener for the errors of answers. */
 export function watchTrouble(listener) {
   troubled = listener;
 }

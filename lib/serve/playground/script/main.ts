@@ -8,7 +8,7 @@ import { drawHead, drawTurns, drawWritten, setView } from "./view.js";
 let models = [];
 const columns = [];
 
-/** Lists the models. @param message what is said when that worked; null: nothing */
+/** Loads the list of models. @param message the status on success; null leaves the status as it is */
 async function loadModels(message = "") {
   try {
     const { data } = await (await ask("v1/models")).json();
@@ -25,7 +25,7 @@ async function loadModels(message = "") {
 }
 
 let waiting = 0;
-/** After an error: looks for the models again if one is gone, and for the server until it answers. */
+/** Recovers from an error: loads the list again if a model is gone, and polls the server if it does not answer. */
 function waitFor({ kind }) {
   if (kind === "model") loadModels(null);
   if (kind !== "gone" || waiting) return;

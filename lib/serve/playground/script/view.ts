@@ -99,7 +99,7 @@ export function drawWritten(column, turn) {
 export function drawTurns(column) {
   column.nodes = new Map(column.turns.map((turn) => [turn, element("div", "turn")]));
   for (const [turn, node] of column.nodes) drawTurn(column, turn, node);
-  // What the user sends is shown, also if the column was scrolled up.
+  // Scroll to a message that the user sends, even if the column was scrolled up.
   const follows = column.follows || column.box.scrollHeight - column.box.scrollTop - column.box.clientHeight < 60;
   column.follows = false;
   if (column.turns.length > 0) column.box.replaceChildren(...column.nodes.values());
