@@ -28,7 +28,7 @@ export const OWN_VALUES = [
   "own",
 ];
 
-/** Values of registered families that `heddle.config` omits, because other GGUF keys hold them. */
+/** Values that `heddle.config` of a registered family omits, because other GGUF keys hold them. */
 export const SAID_ELSEWHERE = ["modelType", "vocabSize", "bosTokenId", "padTokenId", "dtype", "architectures"];
 
 /** Returns the metadata of a model's GGUF file: `general.architecture` and the `<arch>.*` keys. */
@@ -97,8 +97,8 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   }
   if (ropeScaling === null) return meta;
 
-  // GGUF has a key for the factor of linear and yarn. It stores llama3's scaling as the tensor rope_freqs.weight and
-  // longrope's as two tensors.
+  // GGUF has a key for the factor of linear and yarn scaling. It stores the divisors of llama3 in the tensor
+  // rope_freqs.weight, and those of longrope in two tensors.
   if (ropeScaling.ropeType === "linear" || ropeScaling.ropeType === "yarn") {
     text(`${arch}.rope.scaling.type`, ropeScaling.ropeType);
     f32("rope.scaling.factor", ropeScaling.factor);
@@ -108,13 +108,14 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     u32("rope.scaling.original_context_length", original);
   }
   if (ropeScaling.ropeType === "longrope") {
-    // llama.cpp reads the tables of llama and Granite files only with this type.
+    // For the architectures llama and granite, llama.cpp reads the tables only if the type is longrope.
     text(`${arch}.rope.scaling.type`, "longrope");
     f32("rope.scaling.attn_factor", ropeAttentionFactor(config));
   }
   if (ropeScaling.ropeType === "yarn") {
     const { factor, betaFast, betaSlow } = ropeScaling;
     // llama.cpp derives an attention factor from the scaling factor and multiplies it by `attn_factor`.
+    // Write the quotient of the model's factor and the derived one.
     const times = yarnAttentionFactor(ropeScaling) / yarnAttentionFactor({ ropeType: "yarn", factor });
     if (times !== 1) f32("rope.scaling.attn_factor", times);
     if (betaFast !== undefined) f32("rope.scaling.yarn_beta_fast", betaFast);
@@ -131,6 +132,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
 function saysMore(config: ModelConfig): boolean {
   const { modelType, slidingWindow, hiddenAct, eosTokenIds } = config;
   const { keys, own, windows, defaults } = formatOf(modelType);
+  // GGUF has three keys for end tokens: eos, eot and eom.
   const usual = windows.kind !== "pattern" && slidingWindow === null && hiddenAct === defaults.hiddenAct;
   return keys !== undefined || own !== undefined || !usual || eosTokenIds.length > 3 || embedsOtherwise(config);
 }
