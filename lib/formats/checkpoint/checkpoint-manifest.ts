@@ -9,7 +9,7 @@ import { digestOfFile, digestOfText } from "../digest.ts";
 
 export const MANIFEST = "checkpoint.json";
 
-/** Matches the name of a checkpoint's file, which is never a path. */
+/** Matches the name of a checkpoint's file. Paths do not match, so a manifest cannot name files outside the folder. */
 export const CHECKPOINT_FILE = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
 
 export interface Manifest {
@@ -105,6 +105,7 @@ function unreadable(error: unknown, file: string, path: string): Damage {
   return new Damage(file, `cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
 }
 
+/** How the files of a checkpoint are read. */
 export interface Reading {
   /** The device whose threads compute the digests. */
   device: Device;

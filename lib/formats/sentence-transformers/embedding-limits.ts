@@ -1,4 +1,4 @@
-// Settings for texts in the Transformer's folder of sentence-transformers: maximum length and lower-casing.
+// Reads a sentence-transformers model's maximum text length and lower-casing, which are in the Transformer's folder.
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
