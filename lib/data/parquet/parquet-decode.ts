@@ -116,16 +116,17 @@ async function slicesOf(header: PageHeader, { decoder }: LeafColumn): Promise<Sl
       if (count > 0) deltaBinaryUnpack(reader, count, all);
       return all;
     };
-    const shared = encoding === "DELTA_BYTE_ARRAY" ? lengths() : undefined;
-    const own = lengths();
+    // DELTA_BYTE_ARRAY stores how many bytes each value shares with the previous value, and then the lengths of the rest.
+    const prefixLengths = encoding === "DELTA_BYTE_ARRAY" ? lengths() : undefined;
+    const suffixLengths = lengths();
     let before = new Uint8Array();
     let [slice, bytes]: [Uint8Array[], number] = [[], 0];
     for (let i = 0; i < count; i++) {
       const { buffer, byteOffset } = reader.view;
-      let text = new Uint8Array(buffer as ArrayBuffer, byteOffset + reader.offset, own[i]);
+      let text = new Uint8Array(buffer as ArrayBuffer, byteOffset + reader.offset, suffixLengths[i]);
       reader.offset += text.length;
       checkEnd(reader);
-      const prefix = shared?.[i] ?? 0;
+      const prefix = prefixLengths?.[i] ?? 0;
       if (prefix > before.length) throw new Error(`a prefix of ${prefix} bytes, after a text of ${before.length}`);
       if (prefix > 0) {
         const whole = new Uint8Array(prefix + text.length);
@@ -186,7 +187,7 @@ function* blocksOf({ view, offset }: DataReader, count: number): Generator<Block
   next(); // the number of values
   const first = at;
   next(); // the first value
-  const own = bytes.subarray(first, at);
+  const firstValue = bytes.subarray(first, at);
   let done = 1;
   do {
     const begin = at;
@@ -204,7 +205,7 @@ function* blocksOf({ view, offset }: DataReader, count: number): Generator<Block
       count: done - before + 1,
       from(value) {
         // The zero replaces the number of values, which hyparquet reads but does not use.
-        const all = Buffer.concat([head, Buffer.of(0), value === undefined ? own : zigzag(BigInt(value)), body]);
+        const all = Buffer.concat([head, Buffer.of(0), value === undefined ? firstValue : zigzag(BigInt(value)), body]);
         return { view: new DataView(all.buffer, all.byteOffset, all.length), offset: 0 };
       },
     };

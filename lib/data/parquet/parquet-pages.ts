@@ -82,14 +82,14 @@ export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path
     checkUnpacked(unpacked);
     const size = number(header.field_3, left, "a page's bytes");
     const kind = number(header.field_1, KINDS.length - 1, "a page's kind");
-    const own = KINDS[kind] && (header[KINDS[kind]] as Thrift | undefined);
-    if (own === undefined) throw fail("a page's kind", kind);
-    const count = number(own.field_1, MAX_VALUES, "a page's values");
+    const details = KINDS[kind] && (header[KINDS[kind]] as Thrift | undefined);
+    if (details === undefined) throw fail("a page's kind", kind);
+    const count = number(details.field_1, MAX_VALUES, "a page's values");
     if (kind === DATA_PAGE_V2) {
-      number(own.field_2, count, "a page's empty values");
-      number(own.field_3, count, "a page's rows");
-      number(own.field_5, size, "a page's bytes of levels");
-      number(own.field_6, size, "a page's bytes of levels");
+      number(details.field_2, count, "a page's empty values");
+      number(details.field_3, count, "a page's rows");
+      number(details.field_5, size, "a page's bytes of levels");
+      number(details.field_6, size, "a page's bytes of levels");
     }
     if (kind !== DICTIONARY_PAGE) found += count;
     if (found > values) throw fail(`more values than ${values}`, found);

@@ -116,16 +116,16 @@ function checkRuns(page: Uint8Array, start: number, bits: number, count: number,
     const isPacked = (header & 1) === 1;
     const length = isPacked ? (header >>> 1) * 8 : header >>> 1;
     if (length > left + SLACK) throw new Error(`a run of ${length} values where ${left} are left`);
-    const own = Math.min(left, length);
+    const used = Math.min(left, length); // without padding
     if (isPacked) {
-      if (wanted >= 0) found += countPacked(page, at, bits, own, wanted);
+      if (wanted >= 0) found += countPacked(page, at, bits, used, wanted);
       at += Math.max(1, (length / 8) * bits); // the parser reads at least one byte
     } else {
       const bytes = (bits + 7) >> 3;
-      if (wanted >= 0 && unpackedAt(page, at, bytes) === wanted) found += own;
+      if (wanted >= 0 && unpackedAt(page, at, bytes) === wanted) found += used;
       at += bytes;
     }
-    left -= own;
+    left -= used;
   }
   return found;
 }

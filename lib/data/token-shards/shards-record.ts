@@ -54,8 +54,8 @@ export class ShardsRecord {
     // Compare real paths: a symbolic link must not lead a run to overwrite its input.
     const real = (path: string) => realpath(path).catch(() => path);
     const [outputDir, ...paths] = await Promise.all([resolve(folder), ...sources.map(({ path }) => path)].map(real));
-    const own = paths.find((path) => dirname(path) === outputDir && SHARD.test(basename(path)));
-    if (own) throw invalidArgument("outputDir", "a folder other than that of the input shards", own);
+    const overwritten = paths.find((path) => dirname(path) === outputDir && SHARD.test(basename(path)));
+    if (overwritten) throw invalidArgument("outputDir", "a folder other than that of the input shards", overwritten);
     return new ShardsRecord(folder, { sources, tokenizer, options });
   }
 

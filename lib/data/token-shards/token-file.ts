@@ -106,11 +106,11 @@ export class TokenFile implements DocumentFile {
     const map = mapFile(path);
     try {
       const file = new TokenFile(path, map);
-      const own = tokenizer && tokenizerFingerprint(tokenizer);
-      if (own !== undefined && own !== file.fingerprint)
+      const expected = tokenizer && tokenizerFingerprint(tokenizer);
+      if (expected !== undefined && expected !== file.fingerprint)
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `${path}: expected tokens of the model's tokenizer (${own.slice(0, 12)}), got tokens of another tokenizer (${file.fingerprint.slice(0, 12)})`,
+          `${path}: expected tokens of the model's tokenizer (${expected.slice(0, 12)}), got tokens of another tokenizer (${file.fingerprint.slice(0, 12)})`,
         );
       return file;
     } catch (error) {
