@@ -32,7 +32,7 @@ export async function downloadBlob(
   { requests, signal, onBytes }: DownloadOptions,
 ): Promise<number> {
   const path = blob + PARTIAL;
-  const partial = await Partial.open(path, file, onBytes, signal);
+  const partial = await PartialFile.open(path, file, onBytes, signal);
   try {
     let hasParts = partial.position > 0; // whether the bytes are from more than one connection
     for (let isFirst = true; ; isFirst = false) {
@@ -76,7 +76,7 @@ export async function downloadBlob(
 }
 
 /** Receives the missing bytes over one connection. @throws Interruption if the connection is lost */
-async function receive(url: string, file: RepositoryFile, partial: Partial, requests: HubRequests): Promise<void> {
+async function receive(url: string, file: RepositoryFile, partial: PartialFile, requests: HubRequests): Promise<void> {
   const from = partial.position;
   const answer = await requests.open(url, from > 0 ? { range: `bytes=${from}-` } : {});
   if (answer.status === 206) checkRange(answer, from, file);
@@ -107,7 +107,7 @@ function wrongSize(file: RepositoryFile, got: string): HeddleError {
 }
 
 /** An incomplete file, with the running digest of its bytes. */
-class Partial {
+class PartialFile {
   /** Number of bytes in the file. */
   position = 0;
   /** Number of bytes received over the network. */
@@ -129,10 +129,10 @@ class Partial {
     file: RepositoryFile,
     onBytes: (bytes: number) => void,
     signal: AbortSignal | undefined,
-  ): Promise<Partial> {
-    let partial: Partial;
+  ): Promise<PartialFile> {
+    let partial: PartialFile;
     try {
-      partial = new Partial(await openFileToWrite(path), path, file, onBytes);
+      partial = new PartialFile(await openFileToWrite(path), path, file, onBytes);
     } catch (error) {
       throw ioError(error, path, "written");
     }
