@@ -25,8 +25,8 @@ export interface OrderedElements {
 }
 
 /**
- * Returns a tensor's elements in the other format's layout.
- * @param to the format to convert to
+ * Returns a tensor's elements in the layout of the format `to`.
+ * @param change the difference between the layouts of the two formats
  * @throws HeddleError INVALID_FILE if the rows cannot be split into the heads of `change`; for a transposition, the errors of `transposed`
  */
 export async function inOrderOf(

@@ -86,8 +86,8 @@ function checked(found: unknown): Manifest | Damage {
   // Old manifests have no digest, and no keys except `step`, `order` and `files`.
   const { step: _, order: __, files, ...rest } = manifest;
   if (digest === undefined && Object.keys(rest).length === 0) return manifest as unknown as Manifest;
-  const own = digestOfText(JSON.stringify(manifest));
-  if (own !== digest) return new Damage(MANIFEST, `expected digest ${describe(digest)}, got ${own}`);
+  const computed = digestOfText(JSON.stringify(manifest));
+  if (computed !== digest) return new Damage(MANIFEST, `expected digest ${describe(digest)}, got ${computed}`);
   const names = Object.keys(files as object);
   if (!isObject(manifest.digests) || names.some((name) => !Object.hasOwn(manifest.digests as object, name)))
     return new Damage(MANIFEST, "expected a digest of each file, got some files without a digest");

@@ -61,9 +61,9 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   for (const [key, value] of layersToGguf(config)) meta.set(key, value);
   const pooling = poolingToGguf(config);
   if (pooling) meta.set(`${arch}.pooling_type`, pooling);
-  const own: Record<string, unknown> = { ...config };
+  const fields: Record<string, unknown> = { ...config };
   const keys = registered ? Object.keys(config).filter((key) => !SAID_ELSEWHERE.includes(key)) : OWN_VALUES;
-  const kept = Object.fromEntries(keys.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
+  const kept = Object.fromEntries(keys.filter((key) => fields[key] !== undefined).map((key) => [key, fields[key]]));
   if (registered || saysMore(config)) text("heddle.config", JSON.stringify(kept));
   if (encoder) {
     encoderToGguf(config, meta);
@@ -91,7 +91,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     u32("expert_shared_feed_forward_length", config.sharedExpertIntermediateSize);
   if (config.ropeLocalTheta !== undefined) f32("rope.freq_base_swa", config.ropeLocalTheta);
   for (const [key, name] of Object.entries(gguf?.keys ?? {})) {
-    const value = own[name] ?? config.own?.[name.replace(/^own\./, "")];
+    const value = fields[name] ?? config.own?.[name.replace(/^own\./, "")];
     if (typeof value === "number") f32(key, value);
     if (typeof value === "boolean") meta.set(`${arch}.${key}`, { type: "bool", value });
   }

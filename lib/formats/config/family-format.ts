@@ -105,11 +105,11 @@ export interface GgufFormat {
 export interface LlamaCppLimits {
   /** Whether llama.cpp computes sliding windows. It may depend on the number of layers. Default: false. */
   windows?: boolean | ((layers: number) => boolean) | undefined;
-  /** Whether attention must have biases (true) or must not (false). Default: both work. */
+  /** Whether attention must have biases (true) or must not have them (false). Default: llama.cpp supports both. */
   attentionBias?: boolean | undefined;
-  /** Whether feed-forward blocks must have biases (true) or must not (false). Default: both work. */
+  /** Whether feed-forward blocks must have biases (true) or must not have them (false). Default: llama.cpp supports both. */
   mlpBias?: boolean | undefined;
-  /** Whether the head must be tied to the embedding (true) or must not (false). Default: both work. */
+  /** Whether the head must be tied to the embedding (true) or must be separate (false). Default: llama.cpp supports both. */
   tiedHead?: boolean | undefined;
   /** Whether the total width of all heads must be hidden_size. Default: false. */
   headsOfWidth?: boolean | undefined;

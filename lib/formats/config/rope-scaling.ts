@@ -146,9 +146,9 @@ export function llama3Factors(scaling: Llama3RopeScaling, headDim: number, theta
 }
 
 /**
- * Returns the llama3 scaling that yields these divisors, or else the divisors themselves. GGUF stores only the
- * divisors. Published models have lowFreqFactor 1, highFreqFactor 4 and a power of two as original context length, so
- * the search tries only these values.
+ * Returns the llama3 scaling that yields the given divisors. GGUF stores only the divisors. Published models have
+ * lowFreqFactor 1, highFreqFactor 4 and a power of two as original context length, so the search tries only these values.
+ * If none fits, returns the divisors as a scaling. Returns null if all divisors are 1.
  */
 export function ropeScalingFromFactors(factors: Float32Array, headDim: number, theta: number): RopeScaling | null {
   if (factors.every((value) => value === 1)) return null;
