@@ -38,8 +38,8 @@ export function checkValues(page: Uint8Array, header: PageHeader, type: ParquetT
       // hyparquet treats these pages as booleans of one bit. Other pages begin with a byte that holds the bit width.
       const isBits = isSecond ? encoding === "RLE" : type === "BOOLEAN";
       const bits = isBits ? 1 : (page[at] ?? 0);
-      if (isBits)
-        checkRuns(page, at + 4, bits, count); // after the runs' size in bytes
+      // The runs of booleans follow their size, a u32.
+      if (isBits) checkRuns(page, at + 4, bits, count);
       else if (bits > 0 || isSecond) checkRuns(page, at + 1, bits, count);
       break;
     }
