@@ -28,7 +28,7 @@ registerFamily({
 
   weights(config) {
     const { hiddenSize: width, intermediateSize: inner, vocabSize, headDim } = config;
-    if (config.own.qkLayernorm) throw new HeddleError("UNSUPPORTED", "qk_layernorm: true is not provided");
+    if (config.own.qkLayernorm) throw new HeddleError("UNSUPPORTED", "qk_layernorm: true is not supported");
     const [q, kv] = [config.numAttentionHeads * headDim, config.numKeyValueHeads * headDim];
     const out = new Map<string, WeightSpec>();
     const matrix = (name: string, rows: number, columns: number, init: WeightSpec["init"] = "normal") =>

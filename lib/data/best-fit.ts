@@ -36,7 +36,7 @@ interface Round {
 
 /**
  * Packs several whole documents into each row, best fit first (Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Only
- * documents longer than a row are cut. Some hundred rows are packed together in a round, which depends only on its start position.
+ * documents longer than a row are cut. At least 256 rows are packed together in a round. A round depends only on its start position.
  */
 export class BestFitRows implements BatchMaker<PackedPosition> {
   readonly start: PackedPosition = { ...START, row: 0 };
@@ -70,6 +70,7 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
     const { row: _, ...start } = at;
     const key = JSON.stringify(start);
     if (this.#last?.key !== key) {
+      // A document needs an input and a target. With a shared end token, that token is the target.
       const least = this.#end === undefined ? 2 : 1;
       const cursor = new DocumentCursor(reader, this.#options.tokenizer, start, check, { least });
       const round = this.#pack(cursor, start);
@@ -105,7 +106,7 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
       seed,
       Stream.rows,
       start.epoch,
-      (start.group * 65_537 + start.document) >>> 0,
+      (start.group * 65_537 + start.document) >>> 0, // identifies the round's start within the epoch
     );
     return { pieces, rows: Array.from(order, (bin) => bins[bin]!), after: cursor.position };
   }

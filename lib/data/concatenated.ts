@@ -11,7 +11,10 @@ export interface RowsOptions {
   maxSeqLength: number;
 }
 
-/** Joins documents and cuts them into rows of one length. Every position has a target, and rows begin and end anywhere. */
+/**
+ * Joins documents and cuts them into rows of one length. Rows may begin and end inside a document. Every position has a target, except at
+ * the end of a pass.
+ */
 export class ConcatenatedRows implements BatchMaker<StreamPosition> {
   readonly start = START;
   readonly #options: RowsOptions;
@@ -30,7 +33,7 @@ export class ConcatenatedRows implements BatchMaker<StreamPosition> {
       tokens: stream.slice(0, -1),
       targets: stream.slice(1),
       tokenCount,
-      // The next batch begins at the last target. If a document begins there, it belongs to the next batch only.
+      // The next batch begins at the last target. The bytes of a document that begins there count only in the next batch.
       byteCount: filler.takeByteCount() - (after.token === 0 ? filler.lastBytes : 0),
     };
     return { batch, after };
@@ -58,7 +61,7 @@ export class ConcatenatedRows implements BatchMaker<StreamPosition> {
 
 /** Copies from the endless stream of tokens, starting at a position. */
 class Filler {
-  /** Size of the document that was read last. */
+  /** Size of the last document that `fill` read, in bytes of text. */
   lastBytes = 0;
   #byteCount = 0;
   readonly #cursor: DocumentCursor;
@@ -94,6 +97,7 @@ class Filler {
     return { ...at, token: at.token - 1 };
   }
 
+  /** Returns the bytes of the documents that began since the last call, and resets the count. */
   takeByteCount(): number {
     const count = this.#byteCount;
     this.#byteCount = 0;

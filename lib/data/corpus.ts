@@ -55,12 +55,12 @@ export interface CorpusOptions {
   evalFraction?: number | undefined;
   /** Seed of the choice of held-out documents. Default 0: the same documents for every seed of the order. */
   splitSeed?: number | undefined;
-  /** Amount of text in bytes that is held in memory and shuffled together. Default 64 MiB. A smaller corpus is also encoded only once. */
+  /** Amount of text in bytes that is held in memory and shuffled together. Default 64 MiB. A corpus within this limit is encoded only once. */
   shuffleBytes?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** The position of the next batch's first token in the data, for JSON. */
+/** A position in the data as a JSON value: the first token of the next batch. */
 export interface CorpusState {
   version: 1;
   epoch: number;
@@ -157,7 +157,7 @@ class StreamedCorpus implements Corpus {
     this.#contents = contents;
     this.#reader = new GroupReader(files, options);
     const { packing = "concatenate", seed = 0 } = options;
-    // The cast is safe, because a maker only receives positions that it has made.
+    // The cast is safe: a maker only receives positions that it made, or whose keys `restore` checked.
     const makers = { concatenate: () => new ConcatenatedRows(options), bestFit: () => new BestFitRows(options, seed) };
     this.#maker = makers[packing]() as unknown as BatchMaker<Position>;
     this.#position = this.#maker.start;
@@ -238,13 +238,14 @@ class StreamedCorpus implements Corpus {
       if (!Number.isSafeInteger(given[key]) || (given[key] as number) < 0)
         throw invalidArgument(`state.${key}`, "an integer ≥ 0", given[key]);
     if (state.fingerprint !== this.#fingerprint) {
-      const began = String(state.fingerprint).split("; ");
+      const expected = String(state.fingerprint).split("; ");
       const facts = this.#facts();
-      const differs = facts.findIndex(([, fact], i) => fact !== began[i]);
-      const [option, own] = facts[differs] ?? ["packing", "concatenate"];
+      // The packing is the last fact, and is absent for concatenated rows. It differs if all other facts are equal.
+      const differs = facts.findIndex(([, fact], i) => fact !== expected[i]);
+      const [option, got] = facts[differs] ?? ["packing", "concatenate"];
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `${option}: the position belongs to other data: expected ${began[differs < 0 ? facts.length : differs] ?? "concatenate"}, got ${own}`,
+        `${option}: the position belongs to other data: expected ${expected[differs < 0 ? facts.length : differs] ?? "concatenate"}, got ${got}`,
       );
     }
     if (state.contents !== undefined && state.contents !== this.#contents) {

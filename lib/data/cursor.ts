@@ -4,7 +4,7 @@ import type { EncodedDocument } from "./documents/document-file.ts";
 import { type CorpusTokenizer, encodeDocument } from "./encode.ts";
 import type { GroupReader } from "./groups.ts";
 
-/** Number of files that a message lists. */
+/** Maximum number of files that a message lists. */
 const NAMED = 3;
 
 /** The position of a token in the endless stream of documents. */
@@ -26,6 +26,7 @@ export class DocumentCursor {
   readonly #epochs: number;
   readonly #least: number;
   readonly #at: StreamPosition;
+  /** Whether the current epoch has had no usable document yet. False if the cursor began within the epoch. */
   #wasEmpty: boolean;
 
   /**
@@ -85,7 +86,7 @@ export class DocumentCursor {
     }
   }
 
-  /** Skips tokens of the current document. */
+  /** Skips `tokens` tokens of the current document. */
   skip(tokens: number): void {
     this.#at.token += tokens;
   }

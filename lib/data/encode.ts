@@ -53,8 +53,8 @@ export interface DocumentSlice {
 /**
  * Cuts a document into slices that are encoded in one call each. A tokenizer with threads takes up to 2^24 characters
  * at once, so most documents stay whole. For other tokenizers, slices are short, so that they do not block the event
- * loop. Slices end after a line break, else before a space. There, the ids of ordinary text do not depend on the text
- * that follows.
+ * loop. Slices end after a line break, or else before a space. At these places, the ids of ordinary text do not depend
+ * on the text that follows.
  */
 export function documentSlices(
   text: string,
@@ -129,7 +129,7 @@ export function sharedEnd(tokenizer: CorpusTokenizer): number | undefined {
   return eosTokenId != null && eosTokenId === bosTokenId ? eosTokenId : undefined;
 }
 
-/** Returns the end of the slice that begins at `from`. */
+/** Returns the end of the slice that begins at `from`. It has at most `most` UTF-16 units. Only the last slice may have fewer than half. */
 export function sliceEnd(text: string, from: number, most = SLICE_CHARACTERS): number {
   const limit = from + most;
   if (limit >= text.length) return text.length;

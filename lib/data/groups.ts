@@ -3,12 +3,12 @@ import { Pacer } from "../core/slices.ts";
 import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./documents/document-file.ts";
 import { permutation, Stream, uniformAt } from "./random.ts";
 
-/** Maximum size in bytes of a part of a file, which is read at once. */
+/** Size in bytes of a shard, which is read at once. Larger shards are used above 4 TiB, because of MAX_SHARDS. */
 const SHARD_BYTES = 4 * 2 ** 20;
 const SHUFFLE_BYTES = 64 * 2 ** 20;
-/** Approximate maximum number of parts of all files, because each part takes memory. */
+/** Approximate maximum number of shards of all files, because each shard takes memory. */
 const MAX_SHARDS = 2 ** 20;
-/** Maximum total size of all files, 64 TiB. Parts of larger files would not fit in memory, and a sparse file can claim any size. */
+/** Maximum total size of all files, 64 TiB. Shards of larger files would not fit in memory, and a sparse file can claim any size. */
 const MAX_BYTES = 2 ** 46;
 
 /** Options of `GroupReader`; see `CorpusOptions`. */
@@ -118,6 +118,7 @@ export class GroupReader {
  * document across the split.
  */
 function heldOutDraw(file: number, position: number, splitSeed: number): number {
+  // The high bits of the position select a stream. All numbers of `Stream` are below 16, so the streams are distinct.
   const high = Math.floor(position / 2 ** 32);
   return uniformAt(splitSeed, Stream.split + 16 * high, file, position % 2 ** 32);
 }
@@ -143,8 +144,8 @@ export class Group {
 }
 
 /**
- * The documents of a group: the locations of their bytes and, for a corpus that stays in memory, their tokens once encoded. It avoids an
- * object per document, because there may be a million documents.
+ * The documents of a group: the locations of their bytes and, for a corpus that stays in memory, their tokens once encoded. Documents
+ * are not separate objects, because a group may have a million of them.
  */
 class Documents {
   count = 0;
@@ -174,6 +175,7 @@ class Documents {
     return encoded;
   }
 
+  /** Finds the shard of a document by binary search. */
   #shardOf(document: number) {
     let low = 0;
     let high = this.#shards.length - 1;

@@ -5,17 +5,17 @@ import { ioError } from "../io/atomic-files.ts";
 import { openFile } from "../io/open-file.ts";
 import { needText } from "./documents/text-head.ts";
 
-/** Maximum length of a line. */
+/** Maximum number of characters of a line. */
 const MAX_LINE = 256 << 20;
 
 /**
  * Iterates over the lines of a UTF-8 file. Only "\n" ends a line; other Unicode line separators stay in the text.
- * Invalid bytes become U+FFFD, or are an error with `strict`. A "\n" at the end of the file begins no further line. The
- * time is linear in the size of the file. Pipes are read only if they are standard input or another open descriptor.
+ * Invalid bytes become U+FFFD, or are an error with `strict`. A "\n" at the end of the file does not begin another line.
+ * The time is linear in the size of the file. A pipe is read only if it is standard input or another open descriptor.
  * @param options.strict whether to throw INVALID_FILE `path:line: …` for bytes that are not UTF-8
  * @param options.keepMark whether a byte-order mark at the beginning is part of the text. Default false: the mark is
  * dropped
- * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, also for a compressed file
+ * @throws HeddleError NOT_FOUND, IO; INVALID_FILE for a folder, a compressed file, too long a line, or (`strict`) invalid UTF-8
  */
 export async function* linesOf(
   path: string,
@@ -81,8 +81,8 @@ export async function* linesOf(
 const NEWLINE = 0x0a;
 
 /**
- * Returns a function that returns the bytes of a chunk's line. Its calls must ask for ascending lines, because each call
- * goes on where the call before it stopped: a search from the chunk's beginning for each line would take quadratic time.
+ * Returns a function from the index of a line to the line's bytes in `chunk`. It must be called with ascending indices,
+ * because each search begins where the previous one ended. Searching from the beginning would take quadratic time.
  */
 function lineReader(chunk: Buffer): (index: number) => Buffer {
   let line = 0;

@@ -25,8 +25,8 @@ export interface MixtureState {
 
 /**
  * Combines several corpora. Each row of a batch comes from a corpus drawn at random by weight. The draw is a function of the seed and the
- * row's number. Each corpus advances independently, through as many epochs as its weight requires. `pass` iterates over all corpora once,
- * with rows of each corpus in turn by weight, so that its first batches represent the mixture.
+ * row's number. Each corpus advances independently, through as many epochs as its weight requires. `pass` iterates over all corpora once.
+ * It interleaves their rows by weight, so that its first batches represent the mixture.
  *
  * @throws HeddleError as openCorpus; INVALID_ARGUMENT for a weight that is not a number above 0
  *
@@ -127,7 +127,7 @@ class MixedCorpus implements Corpus<MixtureState> {
     if (rows.length > 0) yield joined(rows, this.batchSize, this.maxSeqLength);
   }
 
-  /** Iterates once over the rows of all corpora. The next row is of the corpus that is furthest behind its share. */
+  /** Iterates once over the rows of all corpora. The next row always comes from the corpus that is furthest behind its share. */
   async *#rowsInTurn(signal: AbortSignal | undefined): AsyncGenerator<Batch> {
     const open = this.#corpora.map((corpus, i) => ({
       rows: corpus.pass(signal ? { signal } : {}),

@@ -1,7 +1,7 @@
 /**
  * Packs items into bins of the same capacity, longest first. Each item goes into the fullest bin with enough room (best-fit decreasing;
- * Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Items of equal length keep their order. So if the items are shuffled,
- * chance decides which of them share a bin.
+ * Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Items of equal length keep their order. If the items are shuffled,
+ * chance therefore decides which of them share a bin.
  *
  * @param lengths length of each item, 1 to `capacity`
  * @returns item indices of each bin, with bins in the order in which they were opened
@@ -9,7 +9,7 @@
 export function packBestFit(lengths: ArrayLike<number>, capacity: number): number[][] {
   const byLength = sortedByLength(lengths, capacity);
   const bins: number[][] = [];
-  // Bins by their free room. The tree finds the smallest sufficient room.
+  // withRoom[r] lists the bins with free room r. The tree finds the smallest sufficient r that has a bin.
   const withRoom: number[][] = Array.from({ length: capacity + 1 }, () => []);
   const rooms = new NextTree(capacity + 1);
   for (const item of byLength) {

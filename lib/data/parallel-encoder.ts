@@ -20,8 +20,8 @@ interface Waiting {
 }
 
 /**
- * Encodes documents that are requested at about the same time as one batch, on several threads off the event loop, if the tokenizer has
- * `encodeBatch`. The ids equal those of encodeDocument.
+ * Encodes documents on several threads off the event loop, if the tokenizer has `encodeBatch`. Documents that are requested in the same
+ * turn of the event loop form one batch. The ids equal those of encodeDocument.
  */
 export class ParallelEncoder {
   readonly #tokenizer: CorpusTokenizer;

@@ -2,7 +2,7 @@ import { Pacer } from "../core/slices.ts";
 
 /**
  * Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011). A draw is a pure
- * function of (seed, stream, index). So a position in the data is a few integers, not the state of a generator.
+ * function of (seed, stream, index). A position in the data is therefore a few integers, not the state of a generator.
  */
 
 const PHILOX_M0 = 0xd2511f53;
@@ -80,7 +80,7 @@ export async function permutation(
   const pacer = new Pacer();
   const words = new Uint32Array(4);
   for (let i = n - 1; i > 0; i--) {
-    // A block gives four draws of 32 bits.
+    // A block gives the 32-bit draws of four i with the same i >> 2. The loop goes down, so i & 3 = 3 comes first.
     if ((i & 3) === 3 || i === n - 1) words.set(philox([i >>> 2, major >>> 0, stream >>> 0, part >>> 0], key));
     const j = Math.floor((words[i & 3]! / 2 ** 32) * (i + 1));
     const moved = order[i]!;

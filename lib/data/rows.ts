@@ -10,7 +10,7 @@ import { readWhole } from "../io/open-file.ts";
 import { linesOf } from "./lines.ts";
 import { ParquetTable } from "./parquet/parquet.ts";
 
-/** Rows of a task: .jsonl, .parquet and .json files (an array) by path, an array of objects, or an iterable of objects. */
+/** Rows of training or evaluation data: paths of .jsonl, .parquet and .json files (an array), or an iterable of objects. */
 export type RowSource<Row = object> = string | readonly string[] | Iterable<Row> | AsyncIterable<Row>;
 
 /** A row with its location for messages: `pairs.jsonl:12`, `pairs.parquet: row 12`, or `data: row 3` for rows in memory. */
@@ -74,7 +74,7 @@ async function* rowsOf(
   }
 }
 
-/** A custom "got" part of a message, such as `605 tokens`, for a problem that no value of the row shows. */
+/** A text for the "got" part of an error message, such as `605 tokens`. It is used where the field's value does not show the problem. */
 class Said {
   constructor(readonly text: string) {}
 }
@@ -170,7 +170,7 @@ async function* rowsOfFile(
   }
 }
 
-/** Whether a .json file is an array. Many have one row per line instead. Errors are reported when the rows are read. */
+/** Whether a .json file contains an array. Many .json files have one row per line instead. */
 async function isArray(path: string): Promise<boolean> {
   for await (const line of linesOf(path)) if (line.trim() !== "") return line.trimStart().startsWith("[");
   return false;

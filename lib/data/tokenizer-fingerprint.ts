@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { CorpusTokenizer } from "./encode.ts";
 
-/** A text that tokenizers with the same vocabulary but different splitting encode differently. */
+/** A probe text. Tokenizers with the same vocabulary but different pre-tokenization encode it differently. */
 const PROBE = "The 2nd Über-test:\n\tif (x != 1024) { return “naïve” + 'ca fé'; }  \r\n日本語 🙂 DON'T   stop";
 const fingerprints = new WeakMap<CorpusTokenizer, string>();
 

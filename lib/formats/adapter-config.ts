@@ -8,8 +8,8 @@ export const ADAPTER_CONFIG_FILE = "adapter_config.json";
 export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
 
 /**
- * Maximum rank of an adapter. Training has the same limit, so all saved adapters load. It bounds the memory that a file
- * can ask for.
+ * Maximum rank of an adapter. It bounds the memory that a file can request. Training has the same limit, so all saved
+ * adapters load.
  */
 export const MAX_ADAPTER_RANK = 4096;
 
@@ -23,14 +23,15 @@ export interface AdapterFileConfig {
   modulesToSave: string[];
   /** Whether modules that are tied in the model stay tied in the adapter. */
   ensureWeightTying?: boolean | undefined;
-  /** Ranks and alphas that differ from `r` and `alpha`, by the end of the module's name, or after "^" by its whole name. */
+  /** Ranks that differ from `r`. A key is the end of a module's name, or "^" followed by its whole name. */
   rankPattern: Record<string, number>;
+  /** Alphas that differ from `alpha`, with keys as in rankPattern. */
   alphaPattern: Record<string, number>;
   /** Whether the adapted weights are stored (in, out), as GPT-2's are. */
   fanInFanOut: boolean;
   /** Name of the model that the adapter was trained on. */
   baseModel: string | undefined;
-  /** Names of adapters that were active during training. This adapter gives its trained results only together with them. */
+  /** Names of other adapters that were active during training. This adapter reproduces its training results only together with them. */
   beside?: string[] | undefined;
   /** Default: CAUSAL_LM. */
   taskType?: (typeof TASKS)[number] | undefined;
@@ -44,7 +45,7 @@ const REFUSED: Record<string, (value: unknown) => boolean> = {
   use_qalora: (v) => v === true,
   use_bdlora: (v) => v !== undefined && v !== null && v !== false,
   lora_bias: (v) => v === true,
-  // These initializations subtract the first update from the base weights, and PEFT repeats that when it loads the adapter.
+  // These initializations subtract the initial update from the base weights. PEFT repeats the subtraction when it loads the adapter.
   init_lora_weights: (v) => typeof v === "string" && /^(pissa|corda|olora$|loftq$)/i.test(v),
   bias: (v) => v !== undefined && v !== "none",
   layer_replication: (v) => v !== undefined && v !== null,
@@ -59,6 +60,7 @@ export async function readAdapterConfig(folder: string): Promise<AdapterFileConf
   return parseAdapterConfig(await readJson(path), path);
 }
 
+/** Parses the content of adapter_config.json. @throws HeddleError INVALID_FILE; UNSUPPORTED for another method or a REFUSED feature */
 export function parseAdapterConfig(value: unknown, path: string): AdapterFileConfig {
   const invalid = (name: string, expected: string, got: unknown) =>
     new HeddleError("INVALID_FILE", `${path}: ${name}: expected ${expected}, got ${describe(got)}`);

@@ -1,5 +1,5 @@
-// CRC-32C digests, which tell whether stored bytes are unchanged. They are computed faster than any disk writes. They
-// detect damage, not tampering.
+// CRC-32C digests, which detect damage of stored bytes, but not tampering. CRC-32C is used because it is faster than
+// disks.
 import { binding } from "../binding/index.ts";
 import { throwIfAborted } from "../core/errors.ts";
 import type { Device } from "../graph/index.ts";
@@ -25,7 +25,7 @@ export class Digest {
     await this.take(bytes, bytes.length);
   }
 
-  /** The digest so far: `crc32c:` and eight hexadecimal digits. */
+  /** The digest of all bytes so far: `crc32c:` and eight hexadecimal digits. */
   get text(): string {
     return shown(this.sum);
   }

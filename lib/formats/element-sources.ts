@@ -1,4 +1,4 @@
-// Locates a stored tensor's elements, in the order of its format or of the other format (safetensors or GGUF).
+// Locates a stored tensor's elements, in the order of its file format or of the format to convert to (safetensors or GGUF).
 import { HeddleError } from "../core/errors.ts";
 import { elementCount, isQuantized, type NumberDType } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
@@ -8,7 +8,7 @@ import { castTogether } from "./native-cast.ts";
 import { pieceOf } from "./weight-dtype.ts";
 import type { StoredTensor } from "./weights.ts";
 
-/** Returns the sources of a tensor's elements, in order. */
+/** Returns the parts of files that hold a tensor's elements, in order. */
 export function sourcesOf({ sources, file, offset, bytes }: StoredTensor): StoredElements[] {
   return sources?.() ?? [{ data: file, offset, bytes }];
 }
@@ -25,9 +25,9 @@ export interface OrderedElements {
 }
 
 /**
- * Returns a tensor's elements in the other format's layout.
- * @param to the format to convert to
- * @throws HeddleError INVALID_FILE if the rows cannot be split into the heads of `change`; as `transposed`
+ * Returns a tensor's elements in the layout of the format `to`.
+ * @param change the difference between the layouts of the two formats
+ * @throws HeddleError INVALID_FILE if the rows cannot be split into the heads of `change`; for a transposition, the errors of `transposed`
  */
 export async function inOrderOf(
   device: Device,
@@ -47,8 +47,8 @@ export async function inOrderOf(
 }
 
 /**
- * Transposes a matrix (rows, columns). Quantized blocks and 8-bit floats cannot be transposed by a view, so the whole
- * matrix is converted to f32 in memory.
+ * Transposes a matrix (rows, columns) by a view. A matrix of quantized blocks, of 8-bit floats or of several parts has no
+ * such view, so it is converted to f32 in memory.
  * @throws HeddleError NUMERICAL, IO, OUT_OF_MEMORY
  */
 export async function transposed(device: Device, tensor: StoredTensor): Promise<OrderedElements> {

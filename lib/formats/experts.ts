@@ -1,5 +1,5 @@
-// Routed experts in Hugging Face folders: separate matrices (most families), gate and up concatenated (Granite), or interleaved,
-// transposed and in MXFP4 (gpt_oss). A model stores one stack per projection, as GGUF does: `…experts.gate_proj.weight`
+// Routed experts in Hugging Face folders. Most families store separate matrices. Granite concatenates gate and up. gpt_oss interleaves gate
+// and up, transposes them, and may store MXFP4. A model of heddle stores one stack per projection, as GGUF does: `…experts.gate_proj.weight`
 // (experts, outputs, inputs), likewise up and down. Biases are (experts, outputs).
 import { HeddleError } from "../core/errors.ts";
 import { type FloatDType, isFloat } from "../graph/dtype.ts";
@@ -14,7 +14,7 @@ import { collect, type TensorData } from "./tensor-data.ts";
 import { weightBytes } from "./weight-dtype.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 
-/** Presents a folder's experts as stacks, whatever their layout. Existing stacks stay. */
+/** Presents a folder's experts as one stack for each projection. Tensors that are stacks already stay. */
 export function stackExperts(weights: WeightSource, config: ModelConfig): WeightSource {
   const { experts } = formatOf(config.modelType);
   if (config.numExperts === undefined) return weights;
@@ -59,7 +59,7 @@ function singleStacks(weights: WeightSource, count: number, experts?: ExpertsFor
 
 const FUSED_NAME = /^(.*\.mlp\.experts)\.(gate_up|down)_proj(_bias|_blocks)?$/;
 
-/** gpt_oss: gate and up are interleaved along the outputs. Matrices are (experts, inputs, outputs), or MXFP4 in blocks along the inputs. */
+/** Reads gpt_oss's layout: gate and up alternate along the outputs. Matrices are (experts, inputs, outputs), or MXFP4 in blocks along inputs. */
 function gptOssStacks(weights: WeightSource): Map<string, Stack> {
   const stacks = new Map<string, Stack>();
   for (const name of weights.names()) {
@@ -86,7 +86,7 @@ function gptOssStacks(weights: WeightSource): Map<string, Stack> {
 
 const HALVES_NAME = /^(.*\.block_sparse_moe)\.(input|output)_linear\.weight$/;
 
-/** Granite: `input_linear` has each expert's gate followed by up, `output_linear` its down. */
+/** Reads Granite's layout: `input_linear` has each expert's gate matrix followed by its up matrix. `output_linear` has the down matrices. */
 function graniteStacks(weights: WeightSource): Map<string, Stack> {
   const stacks = new Map<string, Stack>();
   for (const name of weights.names()) {
@@ -103,7 +103,7 @@ function graniteStacks(weights: WeightSource): Map<string, Stack> {
   return stacks;
 }
 
-/** (experts, 2 · outputs, inputs) → one half of the outputs. */
+/** Returns the first (`part` 0) or second half of the outputs of a tensor (experts, 2 · width, inputs). */
 function halfOf(name: string, both: StoredTensor, part: number): StoredTensor {
   const [experts, outputs, inputs] = both.shape as [number, number, number];
   if (both.sources || both.shape.length !== 3 || !isFloat(both.dtype) || outputs % 2 !== 0)
@@ -143,7 +143,7 @@ function wrongShape({ name, dtype, storedDtype, shape, fp8 }: StoredTensor, expe
 function fromFused(name: string, fused: StoredTensor, rank: number, { step, part }: Interleave): StoredTensor {
   const [experts, ...rest] = fused.shape;
   const [inputs, outputs] = rank === 3 ? (rest as [number, number]) : [1, rest[0]!];
-  // Tensors with several sources (8-bit floats) cannot be deinterleaved in place.
+  // Tensors with several sources (8-bit floats) cannot be deinterleaved by a view.
   if (fused.sources || fused.shape.length !== rank || !isFloat(fused.dtype) || outputs % step !== 0)
     throw wrongShape(fused, `floats of ${rank} dimensions`);
   const rows = outputs / step;
@@ -216,8 +216,8 @@ export function stackGgufExperts(weights: WeightSource, config: ModelConfig): We
 }
 
 /**
- * Converts stacks of floats to transformers' layout for a folder. @param device the device whose threads reorder the
- * elements
+ * Converts stacks of floats to the family's layout in folders.
+ * @param device the device whose threads reorder the elements
  */
 export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig, device: Device): TensorData[] {
   const { experts } = formatOf(config.modelType);
@@ -233,7 +233,10 @@ export function unstackExperts(tensors: readonly TensorData[], config: ModelConf
 
 const STACK_NAME = /^(.*\.(?:mlp|block_sparse_moe)\.experts)\.(gate|up|down)_proj\.(weight|bias)$/;
 
-/** gpt_oss: gate and up interleaved, matrices (experts, inputs, outputs). Granite: gate followed by up, (experts, outputs, inputs). */
+/**
+ * Fuses gate and up. "turns" is gpt_oss's layout: gate and up alternate, in matrices (experts, inputs, outputs). "halves" is Granite's:
+ * gate is followed by up, in matrices (experts, outputs, inputs).
+ */
 function fuseStacks(tensors: readonly TensorData[], device: Device, how: "turns" | "halves"): TensorData[] {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   return tensors.flatMap((tensor): TensorData[] => {

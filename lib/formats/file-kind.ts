@@ -20,7 +20,7 @@ export async function isGguf(path: string): Promise<boolean> {
 }
 
 /**
- * Returns the kind of a weight file. It does not detect broken files; their reader does.
+ * Returns the kind of a weight file. It does not detect broken files. The reader of the format reports them.
  * @throws HeddleError NOT_FOUND, IO; INVALID_FILE for a file of neither kind
  */
 export async function kindOfWeights(path: string): Promise<"gguf" | "safetensors"> {
@@ -28,7 +28,7 @@ export async function kindOfWeights(path: string): Promise<"gguf" | "safetensors
   if (isGgufHead(bytes)) return "gguf";
   if (startsLikeSafetensors(bytes)) return "safetensors";
   if (path.endsWith(".gguf")) throw notOfKind(path, "a GGUF file", bytes);
-  // A truncated head: the reader of safetensors reports what is missing.
+  // Accept a truncated head, because the reader of safetensors reports what is missing.
   if (path.endsWith(".safetensors") && bytes.length > 0 && bytes.length <= 8) return "safetensors";
   throw notOfKind(path, path.endsWith(".safetensors") ? "a safetensors file" : "a GGUF or safetensors file", bytes);
 }

@@ -7,12 +7,9 @@ import { MODEL_CARD_FILE } from "./model-card.ts";
 import { LAYER_MODULES, TEXT_LIMIT_FILES } from "./sentence-transformers/names.ts";
 import { namesIn, removeStale, replaceTokenizer, VOCABULARY_FILES } from "./tokenizer-files.ts";
 
-/**
- * The leading files: those that readers of a model open first. Without them, readers do not recognize a model in the
- * folder.
- */
+/** The leading files, which readers of a model open first. Readers do not recognize a model in a folder without one. */
 const LEADING = ["modules.json", ADAPTER_CONFIG_FILE, "config.json"];
-/** Other files that readers treat as part of the model. */
+/** Other files that readers treat as part of the model, besides weights and tokenizer. */
 const SETTINGS = [
   "generation_config.json",
   MODEL_CARD_FILE,
@@ -35,7 +32,7 @@ export async function replaceModel(files: StagedFiles, folder: string): Promise<
   const leading = LEADING.filter((name) => there.has(name));
   for (const name of leading) files.removeBefore(join(folder, name));
   for (const name of SETTINGS) if (there.has(name)) removeStale(files, join(folder, name));
-  // If the folder has a tokenizer but no model, a new model without a tokenizer keeps it.
+  // A folder may have a tokenizer but no model. Saving a model without a tokenizer then keeps the folder's tokenizer.
   if (leading.length > 0 || hasVocabulary(files, folder)) await replaceTokenizer(files, folder);
   if (!there.has("modules.json")) return;
   for (const module of [...there].filter((name) => MODULE_FOLDER.test(name))) {

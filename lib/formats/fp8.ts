@@ -1,5 +1,5 @@
-// Weights of 8-bit floats in the layout of DeepSeek-V3's and Qwen3's folders: a matrix of F8_E4M3 and a tensor `…_scale_inv` with the factor
-// of each block of 128 × 128 (quant_method "fp8", weight_block_size [128, 128]).
+// Weights of 8-bit floats in the layout of DeepSeek-V3's and Qwen3's folders: a matrix of F8_E4M3, and a tensor `…_scale_inv` by which each
+// block of 128 × 128 is multiplied (quant_method "fp8", weight_block_size [128, 128]).
 import { HeddleError } from "../core/errors.ts";
 import { isFloat } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
@@ -13,14 +13,14 @@ import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
 const SUFFIX = "_scale_inv";
 const STORED = "F8_E4M3";
 
-/** A stored matrix: one byte per number, and the scales of its blocks. */
+/** The scales of the blocks of a stored matrix, in row-major order. */
 export interface StoredFp8 {
   scales(): Float32Array;
 }
 
 /**
- * Presents matrices of 8-bit floats as bf16, the type they were rounded from. Their field `fp8` holds the scales. The
- * tensors of scales are not listed.
+ * Presents matrices of 8-bit floats as bf16, the type that they were rounded from. Their field `fp8` holds the scales, and
+ * `names` omits the tensors of scales.
  * @throws HeddleError INVALID_FILE for a matrix without scales, or with the wrong number of scales
  */
 export function readFp8(weights: WeightSource): WeightSource {
@@ -69,19 +69,19 @@ function checkedScales(weights: WeightSource, name: string, { shape }: TensorInf
   return scales;
 }
 
+/** Reads a tensor of f32, f16 or bf16 as f32. */
 function numbersOf({ file, offset, bytes, dtype, name }: StoredTensor): Float32Array {
   const stored = new Uint8Array(file.bytes(offset, bytes));
   return new Float32Array(castBytes(stored, dtype as "f32", "f32", name).buffer);
 }
 
-/** Scales are converted from bf16 to f32. */
 function elementsOf({ file, offset, bytes, shape }: StoredTensor, { scales }: StoredFp8): StoredElements {
   return { data: file, offset, bytes, fp8: { scales: scales(), columns: shape[1]! } };
 }
 
 /**
- * Matches the matrices that are stored as 8-bit floats: those of the trunk's linear layers. Embeddings, heads and
- * routers are excluded, and so is GPT-2's c_proj, which is transposed.
+ * Matches the names of matrices that are stored as 8-bit floats: those of the trunk's linear layers. Embeddings, heads and
+ * routers are excluded. GPT-2's c_proj is excluded too, because it is transposed.
  */
 export const EIGHT_BITS = /\.((?!c_proj)[a-z_]+_proj|experts\.[0-9]+\.w[123])\.weight$/;
 
@@ -110,7 +110,7 @@ export async function quantiseFp8(
 
 /**
  * Converts the matrices that match `EIGHT_BITS`, given in f32, to 8-bit floats. Memory holds one matrix at a time, and
- * the scales of matrices already written. Scales that are requested before their matrix are computed separately.
+ * the scales of matrices already written. If scales are requested before their matrix, the matrix is converted twice.
  * @throws NUMERICAL if a number is not finite
  */
 export function writeFp8(tensors: readonly TensorData[], device: Device): TensorData[] {
@@ -120,6 +120,7 @@ export function writeFp8(tensors: readonly TensorData[], device: Device): Tensor
     const [rows, columns] = shape as [number, number];
     const made = async () => {
       const bytes = await collect(tensor);
+      // A Float32Array needs an offset that is a multiple of 4.
       const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
       return quantiseFp8(device, new Float32Array(buffer, byteOffset, byteLength / 4), rows, columns);
     };

@@ -1,5 +1,5 @@
-// Some families concatenate the gate and up matrices, gate first, while their GGUF files store two matrices. The
-// functions convert between both forms by views, without a copy.
+// Some families concatenate the gate and up matrices, gate first. Their GGUF files store two matrices. These functions
+// convert between the two forms by views, without a copy.
 import type { ModelConfig } from "./config/config-types.ts";
 import { formatOf } from "./config/families.ts";
 import { sourcesOf } from "./element-sources.ts";
@@ -10,7 +10,10 @@ interface Names {
   parts: readonly [gate: string, up: string];
 }
 
-/** Given a weight's name that contains `from`, returns the names of the fused matrix and of its halves. */
+/**
+ * Returns the names of the fused matrix and of its halves, given the name of the fused matrix (`from` "whole") or of the
+ * gate. Returns undefined for other names.
+ */
 function namesOf(name: string, { modelType }: ModelConfig, from: "whole" | "gate"): Names | undefined {
   const { gateUp } = formatOf(modelType);
   if (gateUp === undefined) return undefined;

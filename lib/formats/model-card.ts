@@ -33,7 +33,7 @@ export interface ModelCardData {
   licence?: string | undefined;
   /** Its origin, usually a URL. Default: unknown. */
   source?: string | undefined;
-  /** Number of its tokens that were seen, counting repetitions. Default: unknown. */
+  /** Tokens of the data set that training saw, counting repetitions. Default: unknown. */
   tokens?: number | undefined;
 }
 
@@ -124,7 +124,7 @@ export const modelCardSchema = z.object({
     .default([]),
 });
 
-/** Whether a text is a year, a month such as 2024-06, or a day that exists in its month. */
+/** Whether a text is a year, a month such as 2024-06, or a day of the calendar such as 2024-06-30. */
 function isDate(text: string): boolean {
   if (!/^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$/.test(text)) return false;
   const [year, month = 1, day = 1] = text.split("-").map(Number) as [number, number?, number?];

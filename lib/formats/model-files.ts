@@ -1,4 +1,4 @@
-// Everything a model is loaded from, in any format: configuration, weights under transformers' names, generation
+// Reads everything that a model is loaded from, in any format: configuration, weights under transformers' names, generation
 // defaults, model card, and the tokenizer's path.
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -86,7 +86,7 @@ async function explained(error: unknown, folder: string): Promise<never> {
   throw error;
 }
 
-/** Reads and normalises `config.json` of a folder. Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED. */
+/** Reads and normalizes `config.json` of a folder. Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED. */
 export async function readModelConfig(folder: string): Promise<ModelConfig> {
   const path = join(folder, "config.json");
   return parseModelConfig(await readJson(path), path);
@@ -100,7 +100,8 @@ async function fromFolder(weights: WeightSource, folder: string, outer: string):
   const files = modules && (await readEmbeddingConfig(outer, modules, config));
   if (files) {
     config.embedding = files.embedding;
-    // The model was saved without a head, whatever class config.json names, so a missing head is fine.
+    // The model was saved without a head, although config.json may name a class with one. Name the class without a head,
+    // so that the loader accepts the missing weight.
     const { architecture, encoder, trunk = LLAMA_TRUNK } = formatOf(config.modelType);
     if (
       files.embedding &&
@@ -125,7 +126,7 @@ async function fromFolder(weights: WeightSource, folder: string, outer: string):
   };
 }
 
-/** Whether Tokenizer.load finds a vocabulary in a folder. vocab.json counts only with merges.txt. */
+/** Whether a folder has a vocabulary for Tokenizer.load. It ignores vocab.json, which is useful only together with merges.txt. */
 async function hasTokenizer(folder: string): Promise<boolean> {
   for (const name of VOCABULARY_FILES) {
     if (name === "vocab.json") continue;
@@ -161,7 +162,7 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
  * would change the result.
  */
 function nameFromGguf(name: string, config: ModelConfig, path: string): string | undefined {
-  // Skip these tables, because they follow from the configuration.
+  // Skip RoPE's tables. modelConfigFromGguf has read them into the configuration.
   if (/^rope_(freqs|factors_long|factors_short)\.weight$/.test(name) || name.endsWith(".attn_rot_embd.weight"))
     return undefined;
   const known = huggingFaceName(name, config.modelType);
@@ -176,8 +177,9 @@ function nameFromGguf(name: string, config: ModelConfig, path: string): string |
 const HEADS = /^(embedding_layers|lm_head|embed_out|score|classifier|v_head|cls|head|decoder)\./;
 
 /**
- * Adds the prefix to names in checkpoints that were saved without a head ("h.0.…", "layers.0.…"). Returns undefined for
- * tables that older versions of transformers stored, and for weights that the family does not read.
+ * Returns transformers' name of a folder's weight. Checkpoints that were saved without a head ("h.0.…", "layers.0.…") get
+ * the trunk's prefix. Returns undefined for buffers that older versions of transformers saved, and for weights that the
+ * family does not read.
  */
 function canonicalName(stored: string, config: ModelConfig, weights: WeightSource): string | undefined {
   const name = languageModelName(stored, config.modelType);
@@ -188,7 +190,7 @@ function canonicalName(stored: string, config: ModelConfig, weights: WeightSourc
     weights.has(trunk.bare) && !name.startsWith(trunk.prefix) && !HEADS.test(name) ? trunk.prefix + name : name;
   if (unread?.(config.classifier?.task).test(whole)) return undefined;
   if (!encoder) return whole;
-  // The first BERT checkpoints have other names for a norm's weight and bias.
+  // The first BERT checkpoints name a norm's weight and bias gamma and beta.
   return whole.replace(/LayerNorm\.gamma$/, "LayerNorm.weight").replace(/LayerNorm\.beta$/, "LayerNorm.bias");
 }
 

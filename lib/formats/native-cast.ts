@@ -16,10 +16,11 @@ import { arrayOf } from "../graph/tensor.ts";
 import { nativeNumber } from "./weight-dtype.ts";
 
 /**
- * Converts little-endian elements (or whole blocks of a quantised type) to another type, rounded to nearest, after
- * adding `addend`. It runs on this thread in plain loops, and so suits small arrays.
- * @throws HeddleError NUMERICAL for a value that does not fit the narrower type (`name` is the tensor's), UNSUPPORTED
- * for a quantised type that can only be read
+ * Converts little-endian elements, or whole blocks of a quantized type, to another type. It adds `addend` and rounds to
+ * nearest. It runs synchronously in plain loops, so it is for small arrays.
+ * @param name name of the tensor, for messages
+ * @throws HeddleError NUMERICAL for a value that does not fit the narrower type; UNSUPPORTED for a quantized type that
+ * can only be read
  */
 export function castBytes(
   bytes: Uint8Array,
@@ -39,7 +40,7 @@ export interface Cast {
   from: NumberDType;
   to: NumberDType;
   addend?: number;
-  /** Refuse numbers that are not finite. */
+  /** Whether to refuse numbers that are not finite. Default: false. */
   finite?: boolean;
   /** Range of elements. Default: all. */
   range?: ElementRange;
@@ -47,7 +48,7 @@ export interface Cast {
 }
 
 /**
- * Like castBytes, with the same bits, but on a device's threads without blocking the event loop.
+ * Converts elements like castBytes, with bit-identical results, on a device's threads and without blocking the event loop.
  * @param roomFor returns memory for at least this many bytes
  * @throws HeddleError as castBytes; IO, OUT_OF_MEMORY, ABORTED
  */
@@ -97,9 +98,10 @@ export async function castTensor(
   const host = hostOf(device);
   const tensor = Tensor.zeros(device, cast.to, shape);
   try {
-    const far = host !== device ? newRoom(tensor.bytes) : undefined;
-    await castInto(host.lane, sources, cast, far ?? tensor.native);
-    if (far) await tensor.writeOwn(arrayOf(cast.to, far));
+    // For another device, the CPU converts into a staging buffer, which is then copied.
+    const staging = host !== device ? newRoom(tensor.bytes) : undefined;
+    await castInto(host.lane, sources, cast, staging ?? tensor.native);
+    if (staging) await tensor.writeOwn(arrayOf(cast.to, staging));
     return tensor;
   } catch (error) {
     tensor.dispose();

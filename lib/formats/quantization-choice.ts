@@ -5,16 +5,14 @@ import { elementCount, type NumberDType } from "../graph/dtype.ts";
 import type { TensorData } from "./tensor-data.ts";
 import { pieceOf } from "./weight-dtype.ts";
 
-/** The quantised types that weights may be converted to. */
+/** The quantized types that weights may be converted to. */
 export type QuantizedTarget = "q8_0" | "q4_0" | "q4_k" | "q6_k";
 
 const TARGETS: readonly QuantizedTarget[] = ["q8_0", "q4_0", "q4_k", "q6_k"];
 
 export const dtypeNames = `f32, f16, bf16, fp8, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
 
-/**
- * Matches names of llama.cpp's mixes, which use one type for most matrices and others for some, by name and position.
- */
+/** Matches the names of llama.cpp's mixes, which use one type for most matrices, and other types for some matrices. */
 const MIXES = /^(ud-)?(q[2-8]_k_(xs|s|m|l|xl)|iq[23]_m|iq3_xs)$/;
 
 /** Whether a name is that of a mix of types, such as q4_k_m. */
@@ -26,7 +24,7 @@ export function isQuantizedTarget(dtype: unknown): dtype is QuantizedTarget {
   return TARGETS.includes(dtype as QuantizedTarget);
 }
 
-/** Replacements for types whose blocks do not fit the rows: slightly wider, in blocks of 32. */
+/** Replacements for types whose blocks of 256 do not fit the rows: types with blocks of 32 and slightly more bits per weight. */
 const SMALLER_BLOCKS: Partial<Record<QuantizedTarget, NumberDType>> = { q4_k: "q5_0", q6_k: "q8_0" };
 
 /**
@@ -46,7 +44,7 @@ export function quantizedType(
   return smaller && fits(smaller) ? smaller : "f16";
 }
 
-/** Returns a note that names the matrices whose rows do not fit the requested type's blocks, if there are any. */
+/** Returns a note about the matrices whose rows do not fit the requested type's blocks, or an empty list. */
 export function widerMatrices(tensors: readonly TensorData[], wanted: unknown): string[] {
   if (!isQuantizedTarget(wanted)) return [];
   const { elements } = pieceOf(wanted);

@@ -1,4 +1,4 @@
-// Stacks of weights. Hugging Face folders store the parts as separate tensors, and a model has one tensor (parts, …).
+// Stacks of weights: one tensor (parts, …) of a model, whose parts are separate tensors in Hugging Face folders.
 import { HeddleError } from "../core/errors.ts";
 import { sourcesOf } from "./element-sources.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
@@ -45,7 +45,7 @@ export function stackOf(weights: WeightSource, name: string, parts: readonly str
   };
 }
 
-/** Splits a stack into its parts. The stack is read for the first part that is written, and freed after the last. */
+/** Splits a stack into its parts. The stack is read when the first part is written, and freed after the last, so parts must be in order. */
 export function splitStack(tensor: TensorData, nameOf: (part: number) => string): TensorData[] {
   const [count, ...shape] = tensor.shape as number[];
   let whole: Promise<Uint8Array> | undefined;

@@ -106,7 +106,7 @@ export async function collect(...tensors: readonly TensorData[]): Promise<Uint8A
   const out = new Uint8Array(tensors.reduce((sum, { dtype, shape }) => sum + weightBytes(dtype, shape), 0));
   let at = 0;
   while (given.length > 0) {
-    const chunks = given.shift()!; // shift releases chunks that have been copied
+    const chunks = given.shift()!; // removes the reference, so that copied bytes can be freed
     for await (const chunk of chunks instanceof Uint8Array ? inTurns(chunks) : chunks) {
       out.set(chunk, at);
       at += chunk.length;
@@ -115,7 +115,7 @@ export async function collect(...tensors: readonly TensorData[]): Promise<Uint8A
   return out;
 }
 
-/** Number of bytes whose copy takes a millisecond or two. */
+/** Number of bytes to copy per turn of the event loop, which takes a millisecond or two. */
 const TURN = 1 << 22;
 
 /** Yields the bytes in parts, one per turn of the event loop. */

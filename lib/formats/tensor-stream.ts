@@ -1,4 +1,4 @@
-// Streams a stored tensor in chunks of a few MB, converted to another element type and to the other format's layout.
+// Streams a stored tensor in chunks of a few MB, converted to an element type and to the layout of a file format.
 import { HeddleError } from "../core/errors.ts";
 import { isNumber, type NumberDType } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";
@@ -14,11 +14,11 @@ import type { StoredTensor } from "./weights.ts";
  */
 const CHUNK = 1 << 19;
 
-/** Memory for chunks that is reused between streams, because allocating it costs more than writing into it. */
+/** Buffers for chunks. Streams reuse them, because allocating memory costs more than writing into it. */
 export class ChunkRooms {
   private readonly free: ArrayBuffer[] = [];
 
-  /** Takes a buffer of at least `bytes` bytes, exclusively until `give`. */
+  /** Returns a buffer of at least `bytes` bytes. It is the caller's until the caller returns it by `give`. */
   take(bytes: number): ArrayBuffer {
     const found = this.free.findIndex((room) => room.byteLength >= bytes);
     if (found >= 0) return this.free.splice(found, 1)[0]!;
@@ -45,16 +45,16 @@ export interface StreamOptions {
 }
 
 /**
- * Yields the tensor's bytes. Memory holds the current chunk and the next one, which is converted meanwhile. Only a
- * transposed quantized matrix is held whole. A chunk is valid until the next one is requested.
- * @throws HeddleError UNSUPPORTED for other types; NUMERICAL for a value that does not fit the type, or with `finite`
- * is not finite; IO
+ * Yields the tensor's bytes. Memory holds the current chunk and the next one, which is converted while the caller reads
+ * the current one. Only a transposed quantized matrix is held whole. A chunk is valid until the next one is requested.
+ * @throws HeddleError UNSUPPORTED for a tensor of integers; NUMERICAL for a value that does not fit the type, or, with
+ * `finite`, for NaN and infinity; IO
  */
 export async function* streamTensor(tensor: StoredTensor, options: StreamOptions): AsyncGenerator<Uint8Array> {
   const { device, dtype, change, to, finite = false, rooms = new ChunkRooms() } = options;
   const { name } = tensor;
   if (!isNumber(tensor.dtype))
-    throw new HeddleError("UNSUPPORTED", `tensor ${name}: expected a floating or quantised type, got ${tensor.dtype}`);
+    throw new HeddleError("UNSUPPORTED", `tensor ${name}: expected a floating or quantized type, got ${tensor.dtype}`);
   const { sources, from } = await inOrderOf(device, tensor, change, to);
   const addend = change.kind === "norm" ? (to === "gguf" ? 1 : -1) : 0;
   const mine: ArrayBuffer[] = [];

@@ -39,7 +39,7 @@ export async function stageTokenizer(
 ): Promise<void> {
   const { "tokenizer.json": vocabulary, ...settings } = texts;
   for (const [name, text] of Object.entries(settings)) await files.writeText(join(folder, name), text);
-  // The vocabulary comes last, because without it no reader sees a tokenizer.
+  // Write the vocabulary last, because readers recognize a tokenizer by it.
   if (vocabulary !== undefined) await files.writeText(join(folder, "tokenizer.json"), vocabulary);
   await replaceTokenizer(files, folder);
 }
@@ -47,7 +47,8 @@ export async function stageTokenizer(
 /** Removes the old files of a folder's tokenizer that `files` do not overwrite. Call it when all `files` are staged. */
 export async function replaceTokenizer(files: StagedFiles, folder: string): Promise<void> {
   const there = await namesIn(folder);
-  // The vocabulary file that readers prefer is removed after the other vocabulary files, but before the settings.
+  // Remove the preferred vocabulary file last, so that readers do not fall back to another one. Remove settings after all
+  // vocabularies.
   for (const name of VOCABULARY_FILES.filter((name) => there.has(name)).reverse())
     files.removeBefore(join(folder, name));
   for (const name of TOKENIZER_FILES) if (there.has(name)) removeStale(files, join(folder, name));
@@ -58,7 +59,7 @@ export async function replaceTokenizer(files: StagedFiles, folder: string): Prom
   files.removeEmptyBehind(templates);
 }
 
-/** Removes a file before the staged files are renamed, unless one of them replaces it. */
+/** Removes a file before the staged files appear, unless a staged file replaces it. */
 export function removeStale(files: StagedFiles, path: string): void {
   if (!files.has(path)) files.removeBefore(path);
 }

@@ -19,7 +19,7 @@ export const WEIGHT_DTYPES: readonly WeightDType[] = [
   ...(Object.keys(BLOCK_TYPES) as QuantizedDType[]),
 ];
 
-/** Returns the size of a type's smallest unit: one element, or a block of a quantised type. */
+/** Returns the size of a type's smallest unit: one element, or a block of a quantized type. */
 export function pieceOf(dtype: WeightDType): { elements: number; bytes: number } {
   return isQuantized(dtype) ? BLOCK_TYPES[dtype] : { elements: 1, bytes: ELEMENT_BYTES[dtype] };
 }

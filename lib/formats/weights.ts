@@ -40,7 +40,7 @@ export interface StoredTensor extends TensorInfo {
    * its elements, in order. `file` and `offset` then point to one part.
    */
   sources?: () => StoredElements[];
-  /** For a matrix of 8-bit floats stored at `offset`, one byte per number. `dtype` and `bytes` then describe the decoded matrix. */
+  /** Set for a matrix of 8-bit floats, which is stored at `offset` with one byte per number. `dtype` and `bytes` then describe the decoded matrix. */
   fp8?: StoredFp8;
 }
 
@@ -51,7 +51,7 @@ export interface WeightSource {
   path: string;
   names(): string[];
   has(name: string): boolean;
-  /** Returns a tensor's header. Errors: NOT_FOUND (names the nearest). */
+  /** Returns a tensor's header. Errors: NOT_FOUND, with the nearest name. */
   info(name: string): TensorInfo;
   /** Returns a tensor's location. Errors: NOT_FOUND, UNSUPPORTED for a type that heddle does not compute with. */
   tensor(name: string): StoredTensor;
@@ -201,8 +201,8 @@ async function openShards(folder: string, index: string): Promise<WeightSource> 
 }
 
 /**
- * Presents the tensors under other names, without those that `rename` maps to undefined. Errors: INVALID_FILE if two
- * tensors get the same name.
+ * Presents the tensors under the names that `rename` returns. It omits tensors for which `rename` returns undefined.
+ * Errors: INVALID_FILE if two tensors get the same name.
  */
 export function renameTensors(weights: WeightSource, rename: (name: string) => string | undefined): WeightSource {
   const originals = new Map<string, string>();

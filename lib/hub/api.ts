@@ -1,5 +1,5 @@
-// Asks the Hub for the commit and the files of a repository, through its own client. Every field is checked, because the server is not
-// trusted.
+// Asks the Hub for the commit and the files of a repository, by its client @huggingface/hub. Every field is checked, because the server
+// is not trusted.
 import { listFiles, modelInfo } from "@huggingface/hub";
 import { HeddleError } from "../core/errors.ts";
 import { isCommit, type ModelName } from "./model-name.ts";
@@ -62,7 +62,7 @@ export async function filesOf(repository: string, commit: string, requests: HubR
   });
 }
 
-/** Runs a request of the Hub's client. An error of the client itself means that the server's answer has an unexpected form. */
+/** Runs a request of @huggingface/hub. An error that it throws itself means that the server's answer has an unexpected form. */
 async function answered<T>(requests: HubRequests, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
@@ -93,7 +93,7 @@ function hasDigits(value: unknown, count: number): value is string {
   return typeof value === "string" && value.length === count && /^[0-9a-f]+$/.test(value);
 }
 
-/** Whether a path stays in its folder on every system. It must not contain a colon, which may name a drive on Windows. */
+/** Whether a path stays in its folder on every operating system. A colon is not allowed, because it may name a drive on Windows. */
 function isSafePath(path: unknown): path is string {
   if (typeof path !== "string" || path.length > 1000 || /[\\:\p{Cc}]/u.test(path)) return false;
   return path

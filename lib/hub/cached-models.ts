@@ -99,7 +99,7 @@ export async function removeModel(given: string): Promise<RemovedModel> {
   }
 }
 
-/** Returns the bytes of a repository's blobs, including partial ones, and of snapshot files that are not links to blobs. */
+/** Returns the size in bytes of a repository: its blobs, including partial ones, and the snapshot files that are not links to blobs. */
 async function usedBy(folder: string): Promise<number> {
   let bytes = await sizeBelow(join(folder, "blobs"));
   for (const { folder: snapshot } of await allSnapshots(folder))
@@ -108,7 +108,7 @@ async function usedBy(folder: string): Promise<number> {
   return bytes;
 }
 
-/** Returns the name of the blob that a file of a snapshot links to. */
+/** Returns the name of the blob that a snapshot's file links to, or undefined for a regular file. */
 async function blobOf(path: string): Promise<string | undefined> {
   return readlink(path).then(
     (target) => basename(target),
@@ -129,13 +129,13 @@ async function removeRevision(folder: string, { commit, folder: snapshot }: Snap
       await remove(join(folder, "blobs", blob));
 }
 
-/** Returns all files of a snapshot. Blobs of a file that is not in the list would be removed. @throws HeddleError IO if the list is incomplete */
+/** Returns all files of a snapshot. Blobs of files that are not listed will be removed. @throws HeddleError IO if the list is incomplete */
 async function allFiles(snapshot: string): Promise<string[]> {
   const { files, isWhole } = await walk(snapshot);
   if (isWhole) return files;
   throw new HeddleError(
     "IO",
-    `${snapshot}: cannot list all files, so no revision is removed (without @REVISION, all are)`,
+    `${snapshot}: cannot list all files, so no revision is removed (a name without @REVISION removes all revisions)`,
   );
 }
 

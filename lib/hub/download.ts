@@ -9,7 +9,7 @@ import { openFileToWrite } from "../io/open-file.ts";
 import type { RepositoryFile } from "./api.ts";
 import { type HubRequests, Interruption, retried } from "./requests.ts";
 
-/** Suffix of an incomplete file. It differs from the suffix of Python's tools, so that they and heddle do not write to the same file. */
+/** Suffix of an incomplete file. Python's tools use another suffix, so they and heddle do not write to the same file. */
 export const PARTIAL = ".heddle-incomplete";
 const PIECE_BYTES = 1 << 20;
 
@@ -32,9 +32,9 @@ export async function downloadBlob(
   { requests, signal, onBytes }: DownloadOptions,
 ): Promise<number> {
   const path = blob + PARTIAL;
-  const partial = await Partial.open(path, file, onBytes, signal);
+  const partial = await PartialFile.open(path, file, onBytes, signal);
   try {
-    let hasParts = partial.position > 0;
+    let hasParts = partial.position > 0; // whether the bytes are from more than one connection
     for (let isFirst = true; ; isFirst = false) {
       const attempt = async () => {
         if (partial.position > 0) hasParts = true;
@@ -49,8 +49,8 @@ export async function downloadBlob(
       if (partial.digest() === file.digest.hex) break;
       const got = partial.digest();
       await partial.restart();
-      // The wrong bytes may be from an earlier connection, or from before a crash. The file is then fetched again. If it has no such part, or
-      // is wrong again, the server sent the wrong bytes.
+      // Bytes of an earlier connection, or from before a crash, may be wrong. A file with such bytes is fetched again from the start. If
+      // all bytes came over one connection, or the digest is wrong again, the server sent wrong bytes.
       if (!isFirst || !hasParts) {
         await rm(path, { force: true });
         throw new HeddleError(
@@ -60,7 +60,7 @@ export async function downloadBlob(
       }
     }
     await partial.sync();
-    await partial.needOwnPath();
+    await partial.needSameFile();
   } catch (error) {
     throw error instanceof HeddleError ? error : ioError(error, path, "written");
   } finally {
@@ -76,7 +76,7 @@ export async function downloadBlob(
 }
 
 /** Receives the missing bytes over one connection. @throws Interruption if the connection is lost */
-async function receive(url: string, file: RepositoryFile, partial: Partial, requests: HubRequests): Promise<void> {
+async function receive(url: string, file: RepositoryFile, partial: PartialFile, requests: HubRequests): Promise<void> {
   const from = partial.position;
   const answer = await requests.open(url, from > 0 ? { range: `bytes=${from}-` } : {});
   if (answer.status === 206) checkRange(answer, from, file);
@@ -107,7 +107,7 @@ function wrongSize(file: RepositoryFile, got: string): HeddleError {
 }
 
 /** An incomplete file, with the running digest of its bytes. */
-class Partial {
+class PartialFile {
   /** Number of bytes in the file. */
   position = 0;
   /** Number of bytes received over the network. */
@@ -129,10 +129,10 @@ class Partial {
     file: RepositoryFile,
     onBytes: (bytes: number) => void,
     signal: AbortSignal | undefined,
-  ): Promise<Partial> {
-    let partial: Partial;
+  ): Promise<PartialFile> {
+    let partial: PartialFile;
     try {
-      partial = new Partial(await openFileToWrite(path), path, file, onBytes);
+      partial = new PartialFile(await openFileToWrite(path), path, file, onBytes);
     } catch (error) {
       throw ioError(error, path, "written");
     }
@@ -178,8 +178,9 @@ class Partial {
   }
 
   /**
-   * Replaces the file by a new, empty one. The old file is not truncated, because a pull in another container, which the
-   * lock does not exclude, may still write to it. The old file is closed first, because Windows removes only closed files.
+   * Replaces the file by a new, empty one. It does not truncate the old file, because a pull in another container may still
+   * write to it: the lock does not work across containers. It closes the old file first, because Windows removes only closed
+   * files.
    */
   async restart(): Promise<void> {
     await this.close();
@@ -194,8 +195,8 @@ class Partial {
     return this.hash.copy().digest("hex");
   }
 
-  /** Checks that the path still leads to this file. @throws HeddleError IO */
-  async needOwnPath(): Promise<void> {
+  /** Checks that the path still leads to the open file, so that `rename` moves the right file. @throws HeddleError IO */
+  async needSameFile(): Promise<void> {
     const [own, found] = await Promise.all([
       this.handle.stat({ bigint: true }),
       stat(this.path, { bigint: true }).catch(() => undefined),
@@ -213,7 +214,7 @@ class Partial {
   }
 }
 
-/** Git's SHA-1 covers a header with the size, and then the bytes. */
+/** Returns a hash to which the file's bytes are added. Git's SHA-1 also covers a header with the size. */
 function hashOf({ digest, size }: RepositoryFile): Hash {
   return digest.algorithm === "sha256" ? createHash("sha256") : createHash("sha1").update(`blob ${size}\0`);
 }

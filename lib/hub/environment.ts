@@ -13,6 +13,7 @@ function variable(name: string): string | undefined {
   return process.env[name] || undefined;
 }
 
+/** Whether a variable is true, by the rules of huggingface_hub. */
 function flag(name: string): boolean {
   return /^(1|on|yes|true)$/i.test(process.env[name] ?? "");
 }
@@ -22,12 +23,12 @@ function folder(path: string): string {
   return resolve(/^~(?=$|[/\\])/.test(path) ? join(homedir(), path.slice(1)) : path);
 }
 
-/** The folder of Hugging Face's tools: the cache and the token are below it. */
+/** Returns the folder of Hugging Face's tools, which contains the cache and the token. */
 function homeFolder(): string {
   return folder(variable("HF_HOME") ?? join(variable("XDG_CACHE_HOME") ?? join(homedir(), ".cache"), "huggingface"));
 }
 
-/** Returns the folder of the cache that Python's tools share: HF_HUB_CACHE, or `hub` in HF_HOME. */
+/** Returns the folder of the cache, which heddle shares with Python's tools: HF_HUB_CACHE, or `hub` in HF_HOME. */
 export function cacheFolder(): string {
   return folder(variable("HF_HUB_CACHE") ?? variable("HUGGINGFACE_HUB_CACHE") ?? join(homeFolder(), "hub"));
 }
@@ -54,7 +55,7 @@ export function endpoint(): string {
   return url.href.replace(/\/+$/, "");
 }
 
-/** Returns the milliseconds to wait for an answer, and for its next bytes: HF_HUB_DOWNLOAD_TIMEOUT in seconds. */
+/** Returns how many milliseconds to wait for an answer, and for its next bytes. HF_HUB_DOWNLOAD_TIMEOUT sets it in seconds. */
 export function requestTimeout(): number {
   const seconds = Number(variable("HF_HUB_DOWNLOAD_TIMEOUT") ?? DEFAULT_TIMEOUT);
   return 1000 * (seconds > 0 && seconds <= 3600 ? seconds : DEFAULT_TIMEOUT);

@@ -12,7 +12,10 @@ export function matchesAny(path: string, patterns: readonly string[]): boolean {
   return patterns.some((pattern) => matches(characters, partsOf(pattern.endsWith("/") ? `${pattern}*` : pattern)));
 }
 
-/** Matches in linear space, and in time of at most the product of both lengths. */
+/**
+ * Matches greedily, and backtracks only to the last `*`: `star` is its index, and `mark` the character after those it takes. The time
+ * is at most the product of both lengths.
+ */
 function matches(path: readonly string[], parts: readonly Part[]): boolean {
   let [at, next, star, mark] = [0, 0, -1, 0];
   while (at < path.length) {
@@ -32,7 +35,7 @@ function matches(path: readonly string[], parts: readonly Part[]): boolean {
   return next === parts.length;
 }
 
-/** Parses `*`, `?`, `[abc]`, `[a-z]` and `[!abc]`. A bracket that is not closed is a literal character. */
+/** Parses `*`, `?`, `[abc]`, `[a-z]` and `[!abc]`. A `[` without a closing `]` is a literal character. */
 function partsOf(pattern: string): Part[] {
   const characters = [...pattern];
   const parts: Part[] = [];
@@ -41,7 +44,7 @@ function partsOf(pattern: string): Part[] {
     if (character === "*") parts.push("*");
     else if (character === "?") parts.push(() => true);
     else {
-      // A bracket directly after the opening one is a member of the set.
+      // A `]` directly after `[` or `[!` is a member of the set.
       const first = i + (characters[i + 1] === "!" ? 2 : 1);
       const end = character === "[" ? characters.indexOf("]", first + 1) : -1;
       if (end < 0) parts.push((other) => other === character);

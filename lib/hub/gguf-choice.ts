@@ -4,14 +4,14 @@ import { partName } from "../formats/gguf/gguf-parts.ts";
 
 /** Quantizations to choose if no tag is given, in order of preference. Other tools also prefer Q4_K_M. */
 const PREFERRED = ["Q4_K_M", "Q4_K_S", "Q5_K_M", "Q8_0", "Q6_K", "Q4_0", "BF16", "F16", "F32"];
-/** Matches the quantization at the end of a name. It may be followed by `imat`, for a file that was quantized with an importance matrix. */
+/** Matches the quantization at the end of a name. `imat` may follow it, if the file was quantized with an importance matrix. */
 const TAG = /(?:^|[-._])((?:UD-)?(?:I?Q\d\w*?|BF16|F16|F32|FP16|MXFP4\w*?|TQ\d_\d))(?:[-._]imat)?$/i;
 /** Maximum number of models that a message lists. */
 const MAX_LISTED = 12;
 
 /** A GGUF model: one file, or all parts of a split file. */
 export interface GgufGroup {
-  /** The folder in the repository, with a slash at the end, or an empty text. */
+  /** The folder in the repository with a slash at the end, or "" for the root. */
   folder: string;
   /** The name without its ending and part number. */
   stem: string;
@@ -66,14 +66,14 @@ export function onlyGguf(
   throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${got}`);
 }
 
-/** Returns the models with this tag. If exactly one of them is outside of folders, returns only that model. */
+/** Returns the models with this tag. If exactly one of them is in the repository's root, returns only that model. */
 function taggedWith(tag: string, groups: readonly GgufGroup[]): readonly GgufGroup[] {
   const fitting = fittingTo(tag, groups);
   const outside = fitting.filter(({ folder }) => folder === "");
   return outside.length === 1 ? outside : fitting;
 }
 
-/** Returns the models with this quantization, name or folder. */
+/** Returns the models whose quantization, name or folder is `wanted`. Case does not matter. */
 function fittingTo(wanted: string, groups: readonly GgufGroup[]): readonly GgufGroup[] {
   const lower = wanted.toLowerCase();
   return groups.filter(({ folder, stem, tag }) =>

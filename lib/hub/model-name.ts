@@ -34,12 +34,12 @@ export function needModelName(given: unknown): ModelName {
   throw new HeddleError("INVALID_ARGUMENT", `name: expected ${NAME_FORM}, got ${got}`);
 }
 
-/** Checks the Hub's rules for names. They keep every path inside the cache, and make the folders' names unambiguous. */
+/** Whether an owner or name follows the Hub's rules. These keep every path inside the cache, and make the folders' names unambiguous. */
 function isPart(part: string): boolean {
   return /^\w(?:.*\w)?$/.test(part) && !/--|\.\.|\.git$/.test(part);
 }
 
-/** Whether a revision stays below the folder `refs`. */
+/** Whether a revision, as a path below the folder `refs`, stays in that folder. */
 function isRevision(revision: string): boolean {
   return revision.split("/").every((part) => /^\w/.test(part) && !/\.\.|\.$|\.lock$/.test(part));
 }

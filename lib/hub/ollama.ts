@@ -55,7 +55,7 @@ export async function findOllamaModel(given: string): Promise<OllamaModel> {
   return modelOf(given, manifest, folder);
 }
 
-/** Lists Ollama's models. A manifest that cannot be used has a problem instead of a path. */
+/** Lists Ollama's models. For a model that cannot be used, the result has a `problem` instead of a path. */
 export async function ollamaModels(): Promise<(OllamaModel | { name: string; problem: string })[]> {
   const folder = await ollamaFolder();
   const models = [];
@@ -88,6 +88,6 @@ async function modelOf(name: string, manifest: string, folder: string): Promise<
   if (typeof digest !== "string" || !/^sha256:[0-9a-f]{64}$/.test(digest))
     throw new HeddleError("INVALID_FILE", `${manifest}: digest: expected sha256: and 64 hexadecimal digits`);
   const path = join(folder, "blobs", digest.replace(":", "-"));
-  if (!(await exists(path))) throw new HeddleError("NOT_FOUND", `${name}: the file of its model is missing, ${path}`);
+  if (!(await exists(path))) throw new HeddleError("NOT_FOUND", `${name}: the model's GGUF file is missing: ${path}`);
   return { name, path, digest, bytes: typeof size === "number" ? size : 0 };
 }

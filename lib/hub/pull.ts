@@ -63,8 +63,8 @@ const AT_ONCE = 4;
 const LOCK_POLL_MS = 200;
 
 /**
- * Fetches a model from the Hugging Face Hub into the cache that Python's tools share, unless it is there. `LanguageModel.load` then finds it
- * by the same name. The server is HF_ENDPOINT, or the public Hub. A pull that broke off continues where it was.
+ * Fetches a model from the Hugging Face Hub into the cache that Python's tools share, unless the cache has it. `LanguageModel.load` then
+ * finds it by the same name. The server is HF_ENDPOINT, or the public Hub. An interrupted pull resumes where it stopped.
  * @param name `OWNER/NAME`, with `@REVISION` for another branch, tag or commit than main, and `:TAG` for one of several GGUF files
  * @throws HeddleError INVALID_ARGUMENT for an option or the token; NOT_FOUND; UNSUPPORTED names the kind of files that heddle cannot load;
  *   INVALID_FILE for wrong bytes; IO for the network or a full disk; ABORTED
@@ -195,7 +195,7 @@ async function fetchFiles(files: readonly RepositoryFile[], fetch: Fetch): Promi
   return fetched;
 }
 
-/** Runs the work for all files, a few at once. The first failure stops the others, which keep what they have. */
+/** Runs `work` for all files, a few at once. The first failure stops the others. The bytes that they received are kept. */
 async function inParallel(
   files: readonly RepositoryFile[],
   { requests, signal }: Pick<Fetch, "requests" | "signal">,
@@ -232,7 +232,7 @@ async function sizeOf(path: string): Promise<number> {
   );
 }
 
-/** Refuses a pull that the disk has no room for, before it fills the disk. */
+/** Checks that the disk has room for `bytes` bytes. It allows the pull if the free space is unknown. */
 async function needSpace(folder: string, bytes: number): Promise<void> {
   const disk = await statfs(folder).catch(() => undefined);
   if (!disk) return;
@@ -246,7 +246,7 @@ async function needSpace(folder: string, bytes: number): Promise<void> {
   );
 }
 
-/** Takes the lock of a repository's folder, which is made if it is missing. Waits while a pull or a removal has it. */
+/** Takes the lock of a repository's folder, and creates the folder if it is missing. Waits while a pull or a removal has the lock. */
 async function lock(
   folder: string,
   { signal, onWait }: { signal: AbortSignal | undefined; onWait: () => void },
@@ -257,7 +257,7 @@ async function lock(
       return await claim(folder, "pull");
     } catch (error) {
       if (!(error instanceof HeddleError)) throw error;
-      if (error.code === "NOT_FOUND") continue; // removed since it was made
+      if (error.code === "NOT_FOUND") continue; // another process has removed the folder
       if (error.code !== "INVALID_ARGUMENT") throw error;
     }
     onWait();
@@ -270,12 +270,12 @@ async function writeRef(path: string, commit: string): Promise<void> {
   await writeFileAtomically(path, (sink) => sink.write(Buffer.from(commit)));
 }
 
-/** Returns the path of a model whose files the caller has chosen: a GGUF file, or the folder. */
+/** Returns the path of a model whose files `include` chose: a GGUF file, or the folder. */
 async function chosenPath(snapshot: string, { given, tag }: ModelName): Promise<string> {
   try {
     return pathOf(snapshot, selectFiles(await filesBelow(snapshot), { name: given, tag }));
   } catch (error) {
-    if (error instanceof HeddleError) return snapshot; // other files, or several models
+    if (error instanceof HeddleError) return snapshot; // the files are not a model, or are several models
     throw error;
   }
 }

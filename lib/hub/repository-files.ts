@@ -73,6 +73,7 @@ export function selectFiles(
   return { kind: "tokenizer", files: paths.filter(isSetting) };
 }
 
+/** Whether a file is read in addition to the weights: a configuration, a tokenizer's file, or a chat template. */
 function isSetting(path: string): boolean {
   if (SETTINGS.has(path) || path.endsWith(".tiktoken")) return true;
   if (path.startsWith(`${NAMED_TEMPLATES}/`)) return path.endsWith(".jinja");
@@ -81,8 +82,8 @@ function isSetting(path: string): boolean {
 }
 
 /**
- * Returns the safetensors files of the model and of its modules. A repository may have several copies of the weights, in one file or in shards.
- * Only one copy is returned.
+ * Returns the safetensors files of the model and of its sentence-transformers modules. A repository may have several copies of the weights,
+ * in one file or in shards. Only one copy is returned.
  */
 function safetensorsOf(paths: readonly string[], there: ReadonlySet<string>): string[] {
   const modules = paths.filter((path) => MODULE_FILE.exec(path)?.[1] === "model.safetensors");
@@ -125,7 +126,7 @@ function unsupported(name: string, kind: string): HeddleError {
   return new HeddleError("UNSUPPORTED", `${name}: expected safetensors with config.json, or GGUF files, got ${kind}`);
 }
 
-/** Returns a part that a list of files lacks, by the parts' numbers: `model-00002-of-00003.safetensors`. */
+/** Returns the first missing part of a list of files, such as `model-00002-of-00003.safetensors`. Each part's name has the count of parts. */
 export function missingPart(files: readonly string[]): string | undefined {
   const there = new Set(files);
   for (const file of files) {
@@ -136,7 +137,7 @@ export function missingPart(files: readonly string[]): string | undefined {
       if (!there.has(part)) return part;
     }
   }
-  // An index without a safetensors file means that all shards are missing.
+  // If there is an index but no safetensors file, all shards are missing.
   const onlyIndex = there.has(INDEX) && !files.some((file) => file.endsWith(".safetensors"));
   return onlyIndex ? "the shards of model.safetensors.index.json" : undefined;
 }

@@ -1,4 +1,4 @@
-// Requests to the Hub, with time limits, few redirects and bounded answers. The token is sent only to the Hub itself.
+// Requests to the Hub, with limits for time, redirects and the size of answers. The token is sent only to the Hub itself.
 import { onAbort } from "../core/abort-listeners.ts";
 import { aborted, describe, HeddleError, throwIfAborted } from "../core/errors.ts";
 import { DEFAULT_REVISION, type ModelName } from "./model-name.ts";
@@ -7,7 +7,7 @@ const MAX_REDIRECTS = 8;
 const MAX_JSON_BYTES = 64 * 1024 * 1024;
 /** Time limit of a complete JSON answer, as a multiple of `timeout`. */
 const JSON_TIMEOUTS = 4;
-/** HTTP statuses after which the same request may succeed. */
+/** HTTP statuses after which a retry of the same request may succeed. */
 const TEMPORARY = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** A failure after which a retry may succeed: a lost connection, a timeout, or a busy server. */
@@ -50,7 +50,7 @@ export class HubRequests {
     this.options = options;
   }
 
-  /** Returns the same requests with another signal. */
+  /** Returns an object for the same server, model and token with another signal. */
   until(signal: AbortSignal): HubRequests {
     return new HubRequests({ ...this.options, signal });
   }
@@ -83,7 +83,7 @@ export class HubRequests {
   }
 
   /**
-   * Opens a URL and follows redirects. @returns the answer, with a status of success
+   * Opens a URL and follows redirects. @returns the answer, whose status is below 300, or 304
    * @throws HeddleError, or Interruption if another try may succeed
    */
   async open(first: string, headers: Readonly<Record<string, string>>): Promise<Response> {
@@ -210,9 +210,9 @@ const MAX_TRIES = 5;
 const LONGEST_WAIT = 20_000;
 
 /**
- * Runs work, and runs it again after an Interruption, with growing pauses.
- * @param progress returns how far the work is. A failed try that made progress resets the number of tries
- * @throws HeddleError IO if it does not succeed; other errors of the work
+ * Runs `work`, and retries it after an Interruption, with growing pauses.
+ * @param progress returns a number that grows while the work advances. If it grew, the count of failed tries starts again
+ * @throws HeddleError IO after too many tries without progress; other errors of `work`
  */
 export async function retried<T>(
   signal: AbortSignal | undefined,
@@ -234,7 +234,7 @@ export async function retried<T>(
   }
 }
 
-/** Returns the cause of the final error. It has a code, by which the command line recognizes a network failure and exits with 1. */
+/** Returns the cause of the final error, which always has a code. By the code, the command line recognizes a network failure and exits with 1. */
 function final(error: Interruption): Error {
   const { cause } = error;
   return cause instanceof Error && "code" in cause

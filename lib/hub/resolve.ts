@@ -24,7 +24,7 @@ export interface ResolveOptions {
  * Returns the path of a model by a name. The name is an existing path, a model in the cache that Python's tools share, or
  * `ollama:NAME[:TAG]`. An existing path takes precedence. Any other text is returned unchanged, and opening it then fails.
  * @throws HeddleError NOT_FOUND for a model that is neither on the disk nor in the cache; UNSUPPORTED names the kind of
- * files that heddle cannot load; with `download` as pullModel
+ * files that heddle cannot load; with `download`, also the errors of pullModel
  */
 export async function resolveModel(given: string, options: ResolveOptions = {}): Promise<string> {
   const isOllama = given.startsWith(OLLAMA_PREFIX);
@@ -56,7 +56,7 @@ export function foundBy(given: string, path: string): FoundModel {
   return { path, name: given === path ? undefined : given };
 }
 
-/** Whether a name ends like the name of a file. Few repositories have such a name. */
+/** Whether a name ends like a file's name. Such a name is a path unless the cache has the model, because few repositories have such names. */
 function isFileName(given: string): boolean {
   return /\.(gguf|safetensors|json|jsonl|model|tiktoken|txt|bin)$/i.test(given);
 }
@@ -91,7 +91,7 @@ async function cachedModel(
     problem: new HeddleError("NOT_FOUND", `${name.given}: ${snapshot.folder} lacks ${what} (${pullHint(name)})`),
   });
   if (files.length === 0) return lacks("all files");
-  // If only the tokenizer is needed, weights that heddle cannot load do not matter.
+  // If only the tokenizer is needed, ignore weights that heddle cannot load.
   if (needs === "tokenizer" && name.tag === undefined && files.some((file) => file.startsWith("tokenizer")))
     return { path: snapshot.folder, lacksTokenizer: false };
   let selection: ModelSelection;

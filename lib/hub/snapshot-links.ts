@@ -5,7 +5,7 @@ import { TEMPORARY_FILE, temporaryName } from "../core/temp-files.ts";
 import { ioError, makeFolder } from "../io/atomic-files.ts";
 import type { RepositoryFile } from "./api.ts";
 
-/** Codes of errors if symbolic links are not available. On Windows, only administrators and developers may create symbolic links. */
+/** Error codes of systems without symbolic links. On Windows, only administrators and the developer mode may create symbolic links. */
 const NO_LINKS: ReadonlySet<string | undefined> = new Set([
   "EPERM",
   "EACCES",

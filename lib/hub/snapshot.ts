@@ -17,7 +17,10 @@ export interface Snapshot {
   folder: string;
 }
 
-/** Returns the snapshot of a revision, which is a fetched branch or tag, a commit hash, or the beginning of a commit hash. */
+/**
+ * Returns the snapshot of a revision, or undefined if the cache does not have it. The revision is a fetched branch or tag, a commit hash, or an
+ * unambiguous beginning of one.
+ */
 export async function findSnapshot(
   repositoryFolder: string,
   { revision }: Pick<ModelName, "revision">,
@@ -49,7 +52,7 @@ export async function refsOf(repositoryFolder: string): Promise<Map<string, stri
   return refs;
 }
 
-/** Returns the paths of files below a folder, as `walk`. */
+/** Returns the paths of the files below a folder, within the limits of `walk`. */
 export async function filesBelow(folder: string): Promise<string[]> {
   return (await walk(folder)).files;
 }
@@ -58,7 +61,7 @@ export async function filesBelow(folder: string): Promise<string[]> {
 interface Walk {
   /** Paths with slashes. Links without a target are left out. */
   files: string[];
-  /** Whether the list is complete. It is not if there are too many files, or if a folder is too deep or unreadable. */
+  /** Whether the list is complete. It is incomplete if there are too many files, or if a folder is too deep or unreadable. */
   isWhole: boolean;
 }
 

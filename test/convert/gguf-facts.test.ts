@@ -255,7 +255,7 @@ test("rejects an unknown architecture and names its missing feature", async () =
   await expectError(
     () => LanguageModel.load(file),
     "UNSUPPORTED",
-    /architecture "jamba" is not provided \(nearest: mixtral; not supported: state-space layers \(ssm.state_size\)\)$/,
+    /architecture "jamba" is not supported \(nearest: mixtral; not supported: state-space layers \(ssm.state_size\)\)$/,
   );
 });
 
@@ -270,7 +270,7 @@ test("rejects an unknown encoder and names the features that distinguish it from
   await expectError(
     () => LanguageModel.load(file),
     "UNSUPPORTED",
-    /architecture "jina-bert-v3" is not provided \(nearest: nomic_bert; not supported: BERT with rotary positions\)$/,
+    /architecture "jina-bert-v3" is not supported \(nearest: nomic_bert; not supported: BERT with rotary positions\)$/,
   );
 });
 

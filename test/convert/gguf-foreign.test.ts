@@ -161,8 +161,12 @@ describe("RoPE scaling", () => {
 
   test("is rejected if it is YaRN with a factor tensor, or of an unknown type", async () => {
     const of = (type: string) => configOf({ headDim: 8 }, keys(type, 4), [ropeFreqs(factors)]);
-    await expectError(() => of("yarn"), "UNSUPPORTED", /type "yarn" together with a table of factors is not provided$/);
-    await expectError(() => of("ntk"), "UNSUPPORTED", /type "ntk" is not provided$/);
+    await expectError(
+      () => of("yarn"),
+      "UNSUPPORTED",
+      /type "yarn" together with a table of factors is not supported$/,
+    );
+    await expectError(() => of("ntk"), "UNSUPPORTED", /type "ntk" is not supported$/);
   });
 });
 

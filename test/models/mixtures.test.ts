@@ -158,7 +158,7 @@ test("uses transformers' defaults for missing keys of config.json", () => {
   expect(of("mixtral")).toMatchObject({ numExperts: 8, numExpertsPerTok: 2, ropeTheta: 1e6, slidingWindow: null });
   expect(of("olmoe")).toMatchObject({ numExperts: 64, numExpertsPerTok: 8, normTopkProb: false, rmsNormEps: 1e-5 });
   expect(of("olmoe", { clip_qkv: null }).modelType).toBe("olmoe");
-  expect(() => of("olmoe", { clip_qkv: 8 })).toThrow(/clip_qkv: 8 is not provided/);
+  expect(() => of("olmoe", { clip_qkv: 8 })).toThrow(/clip_qkv: 8 is not supported/);
   expect(of("qwen2_moe", { mlp_only_layers: null })).toMatchObject({
     numKeyValueHeads: 16,
     numExperts: 60,
@@ -168,7 +168,7 @@ test("uses transformers' defaults for missing keys of config.json", () => {
     normTopkProb: false,
     mlpOnlyLayers: [],
   });
-  expect(() => of("qwen2_moe", { qkv_bias: false })).toThrow(/qkv_bias: false is not provided/);
-  expect(() => of("qwen2_moe", { use_sliding_window: true })).toThrow(/use_sliding_window: true is not provided/);
+  expect(() => of("qwen2_moe", { qkv_bias: false })).toThrow(/qkv_bias: false is not supported/);
+  expect(() => of("qwen2_moe", { use_sliding_window: true })).toThrow(/use_sliding_window: true is not supported/);
   expect(of("mixtral", { num_experts: 5 }).numExperts).toBe(5);
 });

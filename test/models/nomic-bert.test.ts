@@ -144,5 +144,9 @@ test("reads the published config.json and rejects unsupported options", async ()
     moe_every_n_layers: 2,
     causal: true,
   }))
-    await expectError(() => of({ [key]: value }), "UNSUPPORTED", new RegExp(`config.json: ${key}: .* is not provided`));
+    await expectError(
+      () => of({ [key]: value }),
+      "UNSUPPORTED",
+      new RegExp(`config.json: ${key}: .* is not supported`),
+    );
 });

@@ -67,7 +67,7 @@ test("rejects too few positions and an excessive padding id", async () => {
   await expectError(
     of({ position_embedding_type: "relative_key" }),
     "UNSUPPORTED",
-    /position_embedding_type: .* is not provided/,
+    /position_embedding_type: .* is not supported/,
   );
   await expectError(of({ is_decoder: true }), "UNSUPPORTED", /is_decoder/);
   await expectError(of({ hidden_act: "relu" }), "UNSUPPORTED", /hidden_act "relu" is not known/);

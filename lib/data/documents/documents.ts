@@ -11,7 +11,7 @@ export function documentCount(shard: ShardDocuments): number {
   return shard.ranges.length / 2;
 }
 
-/** Returns the position of a document in its file, in bytes. With the file, it is the document's permanent identifier. */
+/** Returns the byte offset of a document in its file. The file and this offset identify the document permanently. */
 export function documentPosition(shard: ShardDocuments, index: number): number {
   return shard.origin + shard.ranges[2 * index]!;
 }

@@ -3,8 +3,9 @@ import { HeddleError } from "../../core/errors.ts";
 import { Pacer } from "../../core/slices.ts";
 
 /**
- * Cuts files into shards, and shards into documents. A shard is a byte range of one file that can be read alone, in any order. Its
- * documents depend on nothing outside it. Memory is therefore bounded by the shard, and a position in the data is a few integers.
+ * Cuts files into shards, and shards into documents. A shard is a byte range of one file. Shards can be read alone, in any order:
+ * reading one takes its bytes and a bounded number of bytes before and after it. Memory is therefore bounded by the shard, and a
+ * position in the data is a few integers.
  */
 
 /** How the documents of a text file are separated. See `CorpusOptions.documentSeparator`. */
@@ -51,7 +52,7 @@ export interface ShardDocuments {
   continues: { first: boolean; last: boolean };
 }
 
-/** Maximum length of a line that is a document. */
+/** Maximum length in bytes of a line that is a document. */
 export const MAX_LINE_BYTES = 16 * 2 ** 20;
 const NEWLINE = 0x0a;
 
@@ -76,7 +77,7 @@ function shardBytesOf(file: CorpusFile, shardBytes: number): number {
 
 /**
  * Reads the documents of a shard: those after a separator that begins in the shard, or at the start of the file. A document is read to its
- * end, which may be beyond the shard. A document is cut if it extends beyond the end by more than a quarter of a shard. `cutAfter` chooses
+ * end, which may be beyond the shard. A document is cut if it extends beyond the shard by more than `reach`. `cutAfter` chooses
  * the place of the cut, and the rest belongs to the next shard. Both shards see the same bytes, and so agree on the place.
  *
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE
@@ -171,7 +172,7 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
 /**
  * Returns where to cut the document that crosses `boundary`, or undefined if a separator or the end of the file follows within `reach`.
  * It prefers places where every tokenizer ends a token: before the first line that does not begin with a blank, else before a single
- * space. Without either it cuts at the first start of a line, or of a character.
+ * space. Without such a place it cuts before the first line that begins in the range, or else before the first character.
  */
 async function cutAfter(window: Window, boundary: number, reach: number): Promise<number | undefined> {
   const limit = boundary + reach;
@@ -197,7 +198,7 @@ function isBlankByte(byte: number): boolean {
   return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 }
 
-/** Maximum length of a separator line, so that a long line need not be read to its end. */
+/** Maximum length in bytes of a separator line. Longer lines are text, so they need not be read to their end. */
 const SEPARATOR_BYTES = 4096;
 /**
  * Number of bytes that are read before a shard: the longest separator line with its line break, and the line break
@@ -281,8 +282,8 @@ class Window {
   }
 
   /**
-   * Returns the start of the line after `line`, or the end of the file. For a line longer than `limit` it returns a position above
-   * `limit`.
+   * Returns the start of the line after `line`, or the end of the file. For a line that extends beyond the position `limit` it
+   * returns some position above `limit`.
    */
   async nextLine(line: number, limit: number): Promise<number> {
     let from = line - this.origin;
@@ -297,7 +298,7 @@ class Window {
     }
   }
 
-  /** Returns the start of the line whose line break ends at `position`, or undefined if there is none in the window. */
+  /** Returns the start of the line whose line break ends at `position`, or undefined if the window does not contain such a line. */
   lineBefore(position: number): number | undefined {
     if (this.at(position - 1) !== NEWLINE) return undefined;
     const end = position - 1 - this.origin;
@@ -316,7 +317,7 @@ class Window {
     return stop;
   }
 
-  /** Whether [line, next) is a whole line, not a part of a line that was cut. */
+  /** Whether [line, next) is a whole line. It is a part of a line if `cutAfter` cut the line. */
   isWholeLine(line: number, next: number): boolean {
     const begins = line === 0 || this.at(line - 1) === NEWLINE;
     return begins && (next === this.file.size || this.at(next - 1) === NEWLINE);
@@ -339,7 +340,7 @@ class Window {
   }
 }
 
-/** Returns the number, from 1, of the line that starts at `position`. It reads the file again, so it is for messages only. */
+/** Returns the number, from 1, of the line that starts at `position`. It reads the file again, and is called only for error messages. */
 export async function lineNumber(path: string, position: number): Promise<number> {
   const handle = await open(path, "r");
   try {

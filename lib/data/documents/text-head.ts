@@ -26,7 +26,7 @@ export function needText(head: Uint8Array, path: string): void {
   if (found) throw new HeddleError("INVALID_FILE", `${path}: expected a text in UTF-8, got ${found[0]}`);
 }
 
-/** Rejects a file like `needText`, of which it reads only the first bytes. @throws HeddleError INVALID_FILE, errors of the system */
+/** Applies `needText` to a file. It reads only the first bytes. @throws HeddleError INVALID_FILE; errors of the file system */
 export async function needTextFile(path: string): Promise<void> {
   const handle = await open(path);
   try {

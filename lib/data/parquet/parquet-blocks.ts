@@ -1,4 +1,4 @@
-// Decompresses Snappy and LZ4 blocks in slices. The packages of these codecs decompress a whole page, of up to 128 MB, at once.
+// Decompresses Snappy and LZ4 blocks in slices. The npm packages for these codecs decompress a whole page, of up to 128 MB, at once.
 // Formats: https://github.com/google/snappy/blob/main/format_description.txt, https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md
 import type { Slices } from "../../core/slices.ts";
 import { afterNumber, unsignedNumber } from "./thrift.ts";
@@ -13,9 +13,10 @@ export function* unpackSnappy(input: Uint8Array, output: Uint8Array): Slices<voi
   const sink = new Sink(input, output);
   let at = afterNumber(input, 0);
   if (unsignedNumber(input, 0, at) !== output.length)
-    throw new Error(`Snappy data of more or less than ${output.length} bytes`);
+    throw new Error(`Snappy data whose length is not ${output.length} bytes`);
   while (at < input.length) {
     const tag = input[at++]!;
+    // Kinds: 0 is a literal, 1 a copy with an 11-bit offset, 2 and 3 copies with an offset of 2 and 4 bytes.
     const kind = tag & 3;
     if (kind === 0) {
       const bytes = (tag >> 2) - 59; // number of bytes of a length that does not fit in the tag
@@ -40,6 +41,7 @@ export function* unpackSnappy(input: Uint8Array, output: Uint8Array): Slices<voi
 export function* unpackLz4(input: Uint8Array, output: Uint8Array): Slices<void> {
   const sink = new Sink(input, output);
   let at = 0;
+  // A length of 15 continues in the following bytes, which are added to it. A byte of 255 means that another byte follows.
   const more = (length: number): number => {
     if (length !== 15) return length;
     let [all, byte] = [length, 255];
@@ -55,7 +57,7 @@ export function* unpackLz4(input: Uint8Array, output: Uint8Array): Slices<void> 
     if (at === input.length) break; // the last sequence has no copy
     const offset = sink.number(at, 2);
     at += 2;
-    const length = 4 + more(token & 15);
+    const length = 4 + more(token & 15); // the shortest copy has four bytes
     if (length > SLICE_BYTES) yield* sink.longRepeat(offset, length);
     else sink.repeat(offset, length);
     if (sink.isDue()) yield;
@@ -82,7 +84,7 @@ class Sink {
     return value;
   }
 
-  /** Whether a slice has been decompressed since the last call that returned true. */
+  /** Whether at least SLICE_BYTES have been decompressed since the last call that returned true. */
   isDue(): boolean {
     if (this.size - this.paused < SLICE_BYTES) return false;
     this.paused = this.size;
@@ -110,7 +112,8 @@ class Sink {
    * bytes repeat.
    */
   repeat(offset: number, length: number): void {
-    if (offset === 0 || offset > this.size) throw new Error(`a copy from ${offset} bytes before, of ${this.size}`);
+    if (offset === 0 || offset > this.size)
+      throw new Error(`a copy with offset ${offset} after ${this.size} unpacked bytes`);
     this.need(length);
     const { output, size } = this;
     if (length >= LONG_COPY && offset >= length) output.copyWithin(size, size - offset, size - offset + length);

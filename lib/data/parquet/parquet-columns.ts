@@ -19,8 +19,8 @@ interface Leaf {
 }
 
 /**
- * Reads the top-level columns of a row group by name, each with one value per row. Unlike hyparquet's own reader, which decodes a whole
- * column chunk of often many megabytes at once, it yields to the event loop between pages.
+ * Reads the top-level columns of a row group by name, each with one value per row. It yields to the event loop between pages. hyparquet's
+ * reader would decode a whole column chunk at once, which often has many megabytes.
  */
 export async function readColumns(
   file: AsyncBuffer,
@@ -71,6 +71,7 @@ async function readLeaf(
   const reader = { view: new DataView(bytes.buffer), offset: 0 };
   const values: unknown[] = [];
   let dictionary: DecodedArray | undefined;
+  // Like hyparquet, ignore a single byte after the last page.
   while (reader.offset < reader.view.byteLength - 1) {
     if (pacer.isDue()) await pacer.rest();
     checkHeader(bytes.subarray(reader.offset));

@@ -40,7 +40,7 @@ export async function decodeDictionary(page: Page, column: LeafColumn, pacer: Pa
 
 type SlicesOfPage = (page: Page, dictionary?: DecodedArray) => Generator<DecodedArray, void, undefined>;
 
-/** Returns a function that decodes the values of a page with this header, without its nulls. */
+/** Returns a function that decodes the non-null values of a page with this header. */
 async function slicesOf(header: PageHeader, { decoder }: LeafColumn): Promise<SlicesOfPage> {
   const [{ readPlain }, { convert }, { byteStreamSplit, readRleBitPackedHybrid }, { deltaBinaryUnpack }] =
     await Promise.all([
@@ -77,7 +77,7 @@ async function slicesOf(header: PageHeader, { decoder }: LeafColumn): Promise<Sl
       });
   }
 
-  function* truths({ reader, values }: Page): Generator<DecodedArray, void, undefined> {
+  function* booleans({ reader, values }: Page): Generator<DecodedArray, void, undefined> {
     reader.offset = values.at;
     const bits = new Uint8Array(values.count);
     if (bits.length > 0) readRleBitPackedHybrid(reader, 1, bits);
@@ -101,7 +101,7 @@ async function slicesOf(header: PageHeader, { decoder }: LeafColumn): Promise<Sl
     const make = (count: number) => (type === "INT32" ? new Int32Array(count) : new BigInt64Array(count));
     let last: number | bigint | undefined;
     for (const blocks of blocksOf(reader, values.count)) {
-      // Each slice begins with the last value of the slice before it.
+      // The decoder adds differences to a first value. For a later slice that is the last value of the slice before.
       const numbers = make(blocks.count);
       deltaBinaryUnpack(blocks.from(last), blocks.count, numbers);
       yield convert(last === undefined ? numbers : numbers.subarray(1), decoder);
@@ -109,24 +109,25 @@ async function slicesOf(header: PageHeader, { decoder }: LeafColumn): Promise<Sl
     }
   }
 
-  function* texts({ reader, values: { at, count } }: Page): Generator<DecodedArray, void, undefined> {
+  function* byteArrays({ reader, values: { at, count } }: Page): Generator<DecodedArray, void, undefined> {
     reader.offset = at;
     const lengths = () => {
       const all = new Int32Array(count);
       if (count > 0) deltaBinaryUnpack(reader, count, all);
       return all;
     };
-    const shared = encoding === "DELTA_BYTE_ARRAY" ? lengths() : undefined;
-    const own = lengths();
+    // DELTA_BYTE_ARRAY stores how many bytes each value shares with the previous value, and then the lengths of the rest.
+    const prefixLengths = encoding === "DELTA_BYTE_ARRAY" ? lengths() : undefined;
+    const suffixLengths = lengths();
     let before = new Uint8Array();
     let [slice, bytes]: [Uint8Array[], number] = [[], 0];
     for (let i = 0; i < count; i++) {
       const { buffer, byteOffset } = reader.view;
-      let text = new Uint8Array(buffer as ArrayBuffer, byteOffset + reader.offset, own[i]);
+      let text = new Uint8Array(buffer as ArrayBuffer, byteOffset + reader.offset, suffixLengths[i]);
       reader.offset += text.length;
       checkEnd(reader);
-      const prefix = shared?.[i] ?? 0;
-      if (prefix > before.length) throw new Error(`a prefix of ${prefix} bytes of a text of ${before.length}`);
+      const prefix = prefixLengths?.[i] ?? 0;
+      if (prefix > before.length) throw new Error(`a prefix of ${prefix} bytes, after a text of ${before.length}`);
       if (prefix > 0) {
         const whole = new Uint8Array(prefix + text.length);
         whole.set(before.subarray(0, prefix));
@@ -150,26 +151,29 @@ async function slicesOf(header: PageHeader, { decoder }: LeafColumn): Promise<Sl
       return header.type === "DICTIONARY_PAGE" ? plain : indexed;
     case "RLE":
       if (type !== "BOOLEAN") throw new Error("numbers in the encoding RLE");
-      return truths;
+      return booleans;
     case "BYTE_STREAM_SPLIT":
       return split;
     case "DELTA_BINARY_PACKED":
       return deltas;
     case "DELTA_LENGTH_BYTE_ARRAY":
     case "DELTA_BYTE_ARRAY":
-      return texts;
+      return byteArrays;
     default:
       throw new Error(`values in the encoding ${encoding}`);
   }
 }
 
-/** A group of blocks of differences. `from` returns a reader of data that consist of `first` and only these blocks. */
+/**
+ * A group of consecutive blocks of differences. `from` returns a reader of a delta-encoded array of only these blocks.
+ * `first` is the array's first value, or undefined for the first value in the page.
+ */
 interface Blocks {
   count: number;
   from(first: number | bigint | undefined): DataReader;
 }
 
-/** Cuts delta-encoded numbers into groups of blocks. The page has been checked. */
+/** Cuts delta-encoded numbers into groups of about SLICE_VALUES. checkValues has checked the lengths. */
 function* blocksOf({ view, offset }: DataReader, count: number): Generator<Blocks, void, undefined> {
   const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
   let at = offset;
@@ -183,7 +187,7 @@ function* blocksOf({ view, offset }: DataReader, count: number): Generator<Block
   next(); // the number of values
   const first = at;
   next(); // the first value
-  const own = bytes.subarray(first, at);
+  const firstValue = bytes.subarray(first, at);
   let done = 1;
   do {
     const begin = at;
@@ -200,7 +204,8 @@ function* blocksOf({ view, offset }: DataReader, count: number): Generator<Block
     yield {
       count: done - before + 1,
       from(value) {
-        const all = Buffer.concat([head, Buffer.of(0), value === undefined ? own : zigzag(BigInt(value)), body]);
+        // The zero replaces the number of values, which hyparquet reads but does not use.
+        const all = Buffer.concat([head, Buffer.of(0), value === undefined ? firstValue : zigzag(BigInt(value)), body]);
         return { view: new DataView(all.buffer, all.byteOffset, all.length), offset: 0 };
       },
     };
@@ -215,12 +220,12 @@ function zigzag(value: bigint): Buffer {
   return Buffer.from([...bytes, Number(left)]);
 }
 
-/** Checks that the values read so far are within the page. The parser reads from the buffer, which has other data after the page. */
+/** Checks that the values read so far are within the page. The parser does not check it, and other data may follow in the same buffer. */
 function checkEnd({ view, offset }: DataReader): void {
   if (offset > view.byteLength) throw cut();
 }
 
-/** Returns how many of the next `most` values make a slice: at least one. */
+/** Returns how many of the next `most` values form a slice of about SLICE_BYTES. The number is at least one. */
 function countOf({ view, offset }: DataReader, type: ParquetType | undefined, most: number): number {
   if (type !== "BYTE_ARRAY") return most;
   let [at, count] = [offset, 0];

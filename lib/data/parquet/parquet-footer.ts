@@ -11,6 +11,7 @@ const MAX_SCHEMA_DEPTH = 64;
 /** Size of the footer's length and the magic number after it. */
 const TAIL_BYTES = 8;
 
+/** A parsed struct. `field_N` is the field with the number N in parquet.thrift (https://github.com/apache/parquet-format). */
 type Thrift = Record<string, unknown>;
 
 /**
@@ -37,15 +38,15 @@ export async function readFooter(file: AsyncBuffer): Promise<FileMetaData> {
     num_rows: group.field_3,
     columns: listOf(group.field_1, "columns").map((column) => columnOf(column, constants)),
   }));
-  const notes = raw.field_5 === undefined ? [] : listOf(raw.field_5, "notes");
+  const keyValues = raw.field_5 === undefined ? [] : listOf(raw.field_5, "key-value metadata");
   markGeoColumns(
     schema,
-    notes.map(({ field_1, field_2 }) => ({ key: text(field_1) ?? "", value: text(field_2) ?? "" })),
+    keyValues.map(({ field_1, field_2 }) => ({ key: text(field_1) ?? "", value: text(field_2) ?? "" })),
   );
   return { schema, row_groups: groups } as unknown as FileMetaData;
 }
 
-/** Parses the schema, which precedes the row groups. Uses hyparquet, which converts each kind of column to its name. */
+/** Parses the schema, which precedes the row groups. hyparquet parses it, and converts type numbers to names. */
 async function schemaOf(before: Uint8Array): Promise<SchemaElement[]> {
   const { parquetMetadata } = await import("hyparquet");
   // Append field 4 as an empty list of structs, then the end, the length and the magic number.

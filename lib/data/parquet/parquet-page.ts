@@ -15,7 +15,7 @@ export interface LeafColumn {
   isFlat: boolean;
 }
 
-/** Maximum size in bytes of a decimal that is stored as text, because parsing it takes quadratic time. Databases write 16 bytes. */
+/** Maximum size in bytes of a decimal that is stored as a byte array, because parsing takes quadratic time. Databases write 16 bytes. */
 const MAX_DECIMAL_BYTES = 64;
 
 export async function leafColumn(meta: ColumnMetaData, schemaPath: SchemaTree[]): Promise<LeafColumn> {
@@ -106,10 +106,11 @@ function count(
   encoding: string,
   memory: Memory,
 ) {
+  // The constants approximate the bytes that V8 takes for each value, string, BigInt, date and list.
   const { type, element } = decoder;
   const { converted_type: kind, logical_type: logical } = element;
   const isText = type === "BYTE_ARRAY" || type === "FIXED_LEN_BYTE_ARRAY";
-  // The parser makes one list per level that may be null or repeated.
+  // The parser makes a list for each level of the path that may be null or repeated.
   const lists = isFlat ? 0 : 184 * levels.definition;
   // Dictionary values already exist, and are shared.
   if (encoding.endsWith("_DICTIONARY")) return memory.take(bytes + values * (24 + lists));
@@ -123,8 +124,8 @@ function count(
 function checkDecimals(page: Uint8Array, values: Values, { decoder }: LeafColumn, encoding: string): void {
   const { type, element } = decoder;
   if (type === "FIXED_LEN_BYTE_ARRAY" && (element.type_length ?? 0) > MAX_DECIMAL_BYTES)
-    throw new Error(`a number of ${element.type_length} bytes`);
+    throw new Error(`a decimal of ${element.type_length} bytes`);
   if (type !== "BYTE_ARRAY" || encoding.endsWith("_DICTIONARY")) return;
-  if (encoding !== "PLAIN") throw new Error(`numbers as texts in the encoding ${encoding}`);
+  if (encoding !== "PLAIN") throw new Error(`decimals as byte arrays in the encoding ${encoding}`);
   checkTextLengths(page, values, MAX_DECIMAL_BYTES);
 }

@@ -3,8 +3,8 @@ import { invalidArgument } from "../../core/errors.ts";
 import { checkStruct } from "./thrift.ts";
 
 /**
- * Maximum number of values in a column of a row group. Without it, a few bytes could unpack to values that exhaust
- * memory.
+ * Maximum number of values in a column of a row group. Without this limit, a few bytes could decode to enough values to
+ * exhaust memory.
  */
 const MAX_VALUES = 2 ** 24;
 /** Maximum number of decompressed bytes of a column of a row group, unless the environment variable allows more. */
@@ -16,10 +16,10 @@ const HEADER_BYTES = 2 ** 16;
 /** Maximum size of a parsed header in memory. */
 const MAX_HEADER_MEMORY = 2 ** 24;
 
-/** Names of the header fields with the details of a page, by page type: data page, (unused), dictionary page, data page v2. */
+/** Names of the header field with a page's details, by page type: data page, index page (not supported), dictionary page, data page v2. */
 const KINDS = ["field_5", undefined, "field_7", "field_8"] as const;
-const DICTIONARY = 2;
-const SECOND = 3;
+const DICTIONARY_PAGE = 2;
+const DATA_PAGE_V2 = 3;
 
 type Thrift = Record<string, unknown>;
 
@@ -72,6 +72,7 @@ export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path
   const { deserializeTCompactProtocol } = await import("hyparquet/src/thrift.js");
   let [found, unpacked] = [0, 0];
   for (let at = first; at < end - 1; ) {
+    // Like readLeaf, ignore a single byte after the last page.
     const bytes = new Uint8Array(await file.slice(at, Math.min(end, at + HEADER_BYTES)));
     checkHeader(bytes);
     const reader = { view: new DataView(bytes.buffer), offset: 0 };
@@ -81,16 +82,16 @@ export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path
     checkUnpacked(unpacked);
     const size = number(header.field_3, left, "a page's bytes");
     const kind = number(header.field_1, KINDS.length - 1, "a page's kind");
-    const own = KINDS[kind] && (header[KINDS[kind]] as Thrift | undefined);
-    if (own === undefined) throw fail("a page's kind", kind);
-    const count = number(own.field_1, MAX_VALUES, "a page's values");
-    if (kind === SECOND) {
-      number(own.field_2, count, "a page's empty values");
-      number(own.field_3, count, "a page's rows");
-      number(own.field_5, size, "a page's bytes of levels");
-      number(own.field_6, size, "a page's bytes of levels");
+    const details = KINDS[kind] && (header[KINDS[kind]] as Thrift | undefined);
+    if (details === undefined) throw fail("a page's kind", kind);
+    const count = number(details.field_1, MAX_VALUES, "a page's values");
+    if (kind === DATA_PAGE_V2) {
+      number(details.field_2, count, "a page's empty values");
+      number(details.field_3, count, "a page's rows");
+      number(details.field_5, size, "a page's bytes of levels");
+      number(details.field_6, size, "a page's bytes of levels");
     }
-    if (kind !== DICTIONARY) found += count;
+    if (kind !== DICTIONARY_PAGE) found += count;
     if (found > values) throw fail(`more values than ${values}`, found);
     at += reader.offset + size;
   }

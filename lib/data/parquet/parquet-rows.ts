@@ -3,9 +3,9 @@ import type { DataReader, DecodedArray, PageHeader } from "hyparquet";
 import type { LeafColumn } from "./parquet-page.ts";
 import type { Values } from "./parquet-values.ts";
 
-/** Number of entries of lists that are assembled at a time. */
+/** Number of list entries that are assembled at a time. */
 const SLICE_ENTRIES = 1024;
-/** A row of this many entries is assembled in several slices. */
+/** Maximum number of entries of a slice that is extended to the end of a row. Longer rows are assembled in several slices. */
 const LONG_ROW = 1 << 14;
 
 /** A page after decompression. */
@@ -98,7 +98,7 @@ class NestedRows implements Rows {
     }
   }
 
-  /** Returns the end of a slice, which is the end of a row if possible. */
+  /** Returns the end of the slice that begins at `at`: the end of a row, unless the row is longer than LONG_ROW. */
   private endOf(at: number, count: number): number {
     const { repetition } = this.levels;
     let end = Math.min(count, at + SLICE_ENTRIES);
@@ -109,8 +109,8 @@ class NestedRows implements Rows {
 }
 
 /**
- * Returns the path of a column's values. Lists of old writers have a repeated leaf. The path then gets another level for the values,
- * because a row could not continue in the next slice without it.
+ * Returns the schema path of a column's values. Old writers store a list as a repeated leaf. Such a path gets another, required level
+ * below the leaf, because otherwise `assembleLists` could not continue a row in the next slice.
  */
 function pathOf({ decoder: { schemaPath } }: LeafColumn): typeof schemaPath {
   const leaf = schemaPath.at(-1)!;
@@ -119,8 +119,8 @@ function pathOf({ decoder: { schemaPath } }: LeafColumn): typeof schemaPath {
 }
 
 /**
- * The levels of each value and null of a page. Undefined if all levels are the highest level, or if the column has
- * none.
+ * The definition and repetition level of each value and null of a page. A field is undefined if the column has no such
+ * levels. `definition` is also undefined if the page has no nulls.
  */
 interface PageLevels {
   definition: Uint8Array | undefined;

@@ -2,7 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import type { ParquetParsers, SchemaElement } from "hyparquet";
 
-/** A placeholder for invalid UTF-8 in a column, until its row is known. */
+/** A placeholder for a string with invalid UTF-8. The error is thrown later, when the row's number is known. */
 export class BrokenText {
   /** Throws when the placeholder is used as a map's key. In this case the error cannot name the row. */
   toString(): string {

@@ -8,7 +8,7 @@ import { unpackLz4, unpackSnappy } from "./parquet-blocks.ts";
 
 type Unpack = (bytes: Uint8Array, length: number) => Uint8Array;
 
-/** Number of decompressed bytes from which a page is decompressed in slices. Functions for whole pages are faster. */
+/** Pages of at least this many decompressed bytes are decompressed in slices. For smaller pages, decompressing at once is faster. */
 const LARGE_BYTES = 1 << 20;
 
 /** Codecs that are decompressed in slices, into a page that has the length of the result. */
@@ -19,7 +19,7 @@ const sliced: Partial<Record<CompressionCodec, (bytes: Uint8Array, page: Uint8Ar
 
 type Threaded = (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>;
 
-/** Codecs that zlib decompresses on its thread pool. Node 22.15 and later know Zstandard. */
+/** Codecs that node:zlib decompresses on libuv's thread pool. Node 22.15 and later know Zstandard. */
 const threaded: Partial<Record<CompressionCodec, Threaded>> = {
   GZIP: promisify(zlib.gunzip),
   BROTLI: promisify(zlib.brotliDecompress),
@@ -38,8 +38,8 @@ type UnpackPage = (
 ) => Promise<Uint8Array>;
 
 /**
- * Returns a function that decompresses a page of any codec. Gzip and Brotli run off the event loop. Large pages of most other codecs are
- * decompressed in slices.
+ * Returns a function that decompresses a page of any codec. Gzip, Brotli and, if Node knows it, Zstandard run off the event loop. Large
+ * pages of Snappy and LZ4_RAW are decompressed in slices.
  */
 export async function unpackers(): Promise<UnpackPage> {
   const [{ compressors, decompressZstd }, { decompressPage }] = await Promise.all([
@@ -62,10 +62,10 @@ export async function unpackers(): Promise<UnpackPage> {
       return page;
     }
     const unpack = threaded[codec];
-    // Node may stop at the end of the first frame.
-    const isWhole = codec === "ZSTD" && !checkZstd(bytes, length).isOneFrame;
+    // Node's Zstandard may stop at the end of the first frame, so data of several frames goes to the JavaScript decoder.
+    const hasSeveralFrames = codec === "ZSTD" && !checkZstd(bytes, length).isOneFrame;
     const page =
-      !unpack || isWhole || length === 0
+      !unpack || hasSeveralFrames || length === 0
         ? decompressPage(bytes, length, codec, all)
         : await unpack(bytes, { maxOutputLength: length });
     if (page.length !== length) throw new Error(`a page of ${page.length} unpacked bytes instead of ${length}`);
@@ -82,8 +82,8 @@ const MIN_BLOCK_BYTES = 256;
 const FEW_BLOCKS = 64;
 
 /**
- * Walks the frames and blocks of Zstandard data (RFC 8878). Checks that they decompress to at most `length` bytes, which the decoder does
- * not check. A few bytes can expand to hundreds of thousands of bytes.
+ * Walks the frames and blocks of Zstandard data (RFC 8878). Checks their declared sizes, the sizes of raw and repeated-byte blocks, and
+ * the number of blocks against `length`. The decoder does not check them, and a few bytes can expand to hundreds of thousands of bytes.
  */
 function checkZstd(bytes: Uint8Array, length: number): { frames: number; isOneFrame: boolean } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -99,12 +99,12 @@ function checkZstd(bytes: Uint8Array, length: number): { frames: number; isOneFr
     if (magic !== ZSTD_MAGIC) throw new Error("Zstandard data without its magic number");
     frames++;
     const flags = view.getUint8(at + 4);
-    const isSingle = (flags & 0x20) !== 0;
+    const isSingle = (flags & 0x20) !== 0; // single segment: no window descriptor
     const sizeBytes = [isSingle ? 1 : 0, 2, 4, 8][flags >> 6]!;
     at += 5 + (isSingle ? 0 : 1) + [0, 1, 2, 4][flags & 3]!;
     allDeclared &&= sizeBytes > 0;
     for (let i = 0; i < sizeBytes; i++) declared += view.getUint8(at + i) * 256 ** i;
-    if (sizeBytes === 2) declared += 256;
+    if (sizeBytes === 2) declared += 256; // the 2-byte form stores the size minus 256
     at += sizeBytes;
     for (let isLast = false; !isLast; blocks++) {
       const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
@@ -114,7 +114,7 @@ function checkZstd(bytes: Uint8Array, length: number): { frames: number; isOneFr
       if (kind < 2) stored += size; // raw bytes, or one repeated byte
       at += 3 + (kind === 1 ? 1 : size);
     }
-    if (flags & 4) at += 4;
+    if (flags & 4) at += 4; // checksum
   }
   if (declared > length || stored > length || (frames > 1 && !allDeclared))
     throw new Error(`Zstandard data of more than ${length} bytes`);

@@ -1,5 +1,5 @@
 // Checks run lengths and sizes in a decompressed page, because the parser trusts them. Invalid lengths could make the
-// parser write past the end of the values without end, or read the same bytes forever. Format:
+// parser write past the end of its arrays, or loop forever. Format:
 // https://parquet.apache.org/docs/file-format/data-pages/encodings/
 import type { PageHeader, ParquetType } from "hyparquet";
 import { afterNumber, unsignedNumber } from "./thrift.ts";
@@ -35,8 +35,10 @@ export function checkValues(page: Uint8Array, header: PageHeader, type: ParquetT
     case "PLAIN_DICTIONARY":
     case "RLE_DICTIONARY":
     case "RLE": {
+      // hyparquet treats these pages as booleans of one bit. Other pages begin with a byte that holds the bit width.
       const isBits = isSecond ? encoding === "RLE" : type === "BOOLEAN";
       const bits = isBits ? 1 : (page[at] ?? 0);
+      // The runs of booleans follow their size, a u32.
       if (isBits) checkRuns(page, at + 4, bits, count);
       else if (bits > 0 || isSecond) checkRuns(page, at + 1, bits, count);
       break;
@@ -52,17 +54,17 @@ export function checkValues(page: Uint8Array, header: PageHeader, type: ParquetT
   return values;
 }
 
-/** Checks the lengths of the texts in a plain page. @throws Error for a text longer than `most` bytes */
+/** Checks the lengths of decimals that a plain page stores as byte arrays. @throws Error for more than `most` bytes */
 export function checkTextLengths(page: Uint8Array, { at, count }: Values, most: number): void {
   let begin = at;
   for (let i = 0; i < count; i++) {
     const length = lengthAt(page, begin);
-    if (length > most) throw new Error(`a number of ${length} bytes`);
+    if (length > most) throw new Error(`a decimal of ${length} bytes`);
     begin += 4 + length;
   }
 }
 
-/** Finds the values of a data page (v1), whose levels come before the values. Each kind of level begins with its size in bytes. */
+/** Finds the values of a data page (v1). The levels come before them. Repetition and definition levels each begin with their size in bytes. */
 function valuesOfFirst(page: Uint8Array, header: PageHeader, levels: Levels): Values {
   const { num_values: count } = header.data_page_header!;
   let at = 0;
@@ -113,17 +115,17 @@ function checkRuns(page: Uint8Array, start: number, bits: number, count: number,
     const header = unsignedNumber(page, begin, at);
     const isPacked = (header & 1) === 1;
     const length = isPacked ? (header >>> 1) * 8 : header >>> 1;
-    if (length > left + SLACK) throw new Error(`a run of ${length} values, of ${left}`);
-    const own = Math.min(left, length);
+    if (length > left + SLACK) throw new Error(`a run of ${length} values where ${left} are left`);
+    const used = Math.min(left, length); // without padding
     if (isPacked) {
-      if (wanted >= 0) found += countPacked(page, at, bits, own, wanted);
+      if (wanted >= 0) found += countPacked(page, at, bits, used, wanted);
       at += Math.max(1, (length / 8) * bits); // the parser reads at least one byte
     } else {
       const bytes = (bits + 7) >> 3;
-      if (wanted >= 0 && unpackedAt(page, at, bytes) === wanted) found += own;
+      if (wanted >= 0 && unpackedAt(page, at, bytes) === wanted) found += used;
       at += bytes;
     }
-    left -= own;
+    left -= used;
   }
   return found;
 }
@@ -134,7 +136,7 @@ function unpackedAt(page: Uint8Array, at: number, bytes: number): number {
   return value;
 }
 
-/** Counts the bit-packed values that equal `wanted`. The values must have at most 8 bits, as levels do. */
+/** Counts the bit-packed values that equal `wanted`. Values may have at most 8 bits, which is enough for levels. */
 function countPacked(page: Uint8Array, at: number, bits: number, count: number, wanted: number): number {
   const mask = (1 << bits) - 1;
   let found = 0;

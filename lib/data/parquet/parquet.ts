@@ -87,8 +87,8 @@ export class ParquetTable {
   }
 
   /**
-   * Iterates over the rows of a group as objects, which are made one by one. Safe integers become numbers, and larger
-   * integers strings.
+   * Iterates over the rows of a group as objects. Each object is created when it is requested. Safe integers become
+   * numbers, and larger integers strings.
    * @throws HeddleError IO, INVALID_FILE (also for invalid UTF-8)
    */
   async *rows(group: RowGroup): AsyncGenerator<Record<string, unknown>, void, undefined> {
@@ -180,7 +180,7 @@ class BrokenIn extends Error {
   }
 }
 
-/** Converts a value as it would be in JSON: safe integers are numbers. @throws BrokenIn for invalid UTF-8 */
+/** Converts a value to plain JSON types, except dates. Safe integers become numbers, larger ones strings. @throws BrokenIn for invalid UTF-8 */
 function plain(value: unknown, column: string): unknown {
   if (value instanceof BrokenText) throw new BrokenIn(column);
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);

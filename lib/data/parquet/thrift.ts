@@ -1,5 +1,5 @@
-// Checks Thrift's compact protocol, which Parquet uses for its footer and page headers. The parser would allocate the memory that a length
-// claims before reading the data.
+// Checks data in Thrift's compact protocol, which Parquet uses for its footer and page headers. hyparquet's parser allocates as much memory
+// as a length claims, before it reads the data.
 // Format: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 
 /** Maximum nesting depth of structs and lists. Valid footers need about ten. */
@@ -60,7 +60,7 @@ export function checkStruct(bytes: Uint8Array, start: number, most: number): Che
       const byte = bytes[at++]!;
       type = byte & 0x0f;
       if (type === STOP && depth === 0) return { end: at, fields };
-      // If the field's number is not in the byte, it follows.
+      // The high four bits are the difference from the previous field's number. If they are 0, the number itself follows.
       if (type !== STOP && byte >> 4 === 0) at = afterNumber(bytes, at);
       if (depth === 0) {
         field = byte >> 4 === 0 ? smallNumber(bytes, begin + 1, at) : field + (byte >> 4);
@@ -128,14 +128,14 @@ export function afterNumber(bytes: Uint8Array, at: number): number {
   return at + 1;
 }
 
-/** Returns the unsigned number in the bytes from `at` to `end`, decoded like the parser's 32-bit numbers. */
+/** Decodes the varint in the bytes from `at` to `end`. Like hyparquet's, it wraps to 32 bits, so it may be negative. */
 export function unsignedNumber(bytes: Uint8Array, at: number, end: number): number {
   let value = 0;
   for (let i = at; i < end; i++) value |= (bytes[i]! & 0x7f) << (7 * (i - at));
   return value;
 }
 
-/** Returns the zigzag-decoded number, whose sign is in the last bit. */
+/** Decodes the zigzag varint in the bytes from `at` to `end`. Its lowest bit is the sign. */
 function smallNumber(bytes: Uint8Array, at: number, end: number): number {
   const value = unsignedNumber(bytes, at, end);
   return (value >>> 1) ^ -(value & 1);
@@ -149,7 +149,7 @@ function lengthOf(bytes: Uint8Array, at: number, end: number, what: string): num
   if (end - at > MAX_LENGTH_VARINT) throw new Error(`metadata with a length of ${end - at} bytes`);
   const length = unsignedNumber(bytes, at, end);
   const left = bytes.length - end;
-  if (length < 0 || length > left) throw new Error(`metadata with ${what} of ${length >>> 0}, of ${left} bytes`);
+  if (length < 0 || length > left) throw new Error(`metadata with ${what} of length ${length >>> 0} in ${left} bytes`);
   return length;
 }
 

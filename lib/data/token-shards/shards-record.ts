@@ -29,8 +29,8 @@ export interface ShardsWork {
 }
 
 /**
- * The record of one run. It counts the finished shards, and is updated after each, so that shards of an earlier run are not mistaken for
- * this run's.
+ * The record of one run: its inputs and the number of finished shards. It is updated after each shard, so that a resumed run does not
+ * mistake shards of another run for its own.
  */
 export class ShardsRecord {
   readonly #folder: string;
@@ -54,8 +54,8 @@ export class ShardsRecord {
     // Compare real paths: a symbolic link must not lead a run to overwrite its input.
     const real = (path: string) => realpath(path).catch(() => path);
     const [outputDir, ...paths] = await Promise.all([resolve(folder), ...sources.map(({ path }) => path)].map(real));
-    const own = paths.find((path) => dirname(path) === outputDir && SHARD.test(basename(path)));
-    if (own) throw invalidArgument("outputDir", "a folder other than that of the input shards", own);
+    const overwritten = paths.find((path) => dirname(path) === outputDir && SHARD.test(basename(path)));
+    if (overwritten) throw invalidArgument("outputDir", "a folder other than that of the input shards", overwritten);
     return new ShardsRecord(folder, { sources, tokenizer, options });
   }
 
@@ -64,7 +64,7 @@ export class ShardsRecord {
     return this.#write(0);
   }
 
-  /** Records that the first `count` shards are on disk, and removes all others, which are of earlier runs. */
+  /** Records that the first `count` shards are on disk, and removes all other shards, which earlier runs wrote. */
   async finished(count: number): Promise<void> {
     await this.#write(count);
     await this.clean(count);
@@ -124,7 +124,10 @@ export class ShardsRecord {
     const file = TokenFile.open(path);
     try {
       if (file.fingerprint !== this.#work.tokenizer)
-        throw new HeddleError("INVALID_ARGUMENT", `${path}: expected tokens of the same tokenizer, got another's`);
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `${path}: expected tokens of the same tokenizer, got those of another tokenizer`,
+        );
       const { tokenCount: tokens, documentCount: records, textBytes: bytes } = file;
       return { path, tokens, documents: file.countWholeDocuments(), bytes, records };
     } finally {

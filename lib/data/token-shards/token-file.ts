@@ -17,8 +17,8 @@ import { tokenizerFingerprint } from "../tokenizer-fingerprint.ts";
  * | 8 | 0 |
  * | n · 2 or 4 | the tokens of all documents, end to end, BOS and EOS included |
  * | 0 to 7 | zeros, to a multiple of 8 |
- * | d · 16 | a record for each document: u64 index of the token after its last one; u64 bytes of its text. The highest bit of the second
- * number says that the document continues in the next record. |
+ * | d · 16 | a record for each document: u64 index of the token after its last one; u64 bytes of its text. If the highest bit of the
+ * second number is set, the document continues in the next record. |
  * | 32 | footer: u64 tokens n, u64 documents d, u64 bytes of text, magic `HDLTOEND` |
  *
  * A document has 2^27 tokens at most.
@@ -106,11 +106,11 @@ export class TokenFile implements DocumentFile {
     const map = mapFile(path);
     try {
       const file = new TokenFile(path, map);
-      const own = tokenizer && tokenizerFingerprint(tokenizer);
-      if (own !== undefined && own !== file.fingerprint)
+      const expected = tokenizer && tokenizerFingerprint(tokenizer);
+      if (expected !== undefined && expected !== file.fingerprint)
         throw new HeddleError(
           "INVALID_ARGUMENT",
-          `${path}: expected tokens of the model's tokenizer (${own.slice(0, 12)}), got tokens of another tokenizer (${file.fingerprint.slice(0, 12)})`,
+          `${path}: expected tokens of the model's tokenizer (${expected.slice(0, 12)}), got tokens of another tokenizer (${file.fingerprint.slice(0, 12)})`,
         );
       return file;
     } catch (error) {
@@ -146,6 +146,7 @@ export class TokenFile implements DocumentFile {
 
   #shard(from: number, to: number): DocumentShard {
     const ends = this.#ends(from, to);
+    // Record i begins where record i - 1 ends, at ends[3 (i - 1) + 1]. The first one begins at ends[0].
     return {
       count: to - from,
       isEncoded: true,

@@ -61,8 +61,8 @@ export interface TokenShard {
 
 /**
  * Encodes a corpus once, on several threads if the tokenizer supports them, and writes it as token files. These are
- * memory-mapped, so a corpus may be larger than memory, and runs need no tokenization. Documents are read no faster
- * than they are written. Tokens have 16 bits if the vocabulary fits. Each shard is written atomically.
+ * memory-mapped, so a corpus may be larger than memory, and training runs need no tokenization. Backpressure limits how
+ * far reading runs ahead of writing. Tokens have 16 bits if the vocabulary fits. Each shard is written atomically.
  *
  * @returns the shards, including those that existed before a resumed run
  * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED; INVALID_ARGUMENT for a tokenizer without vocabSize, and for a
@@ -183,7 +183,7 @@ const MAX_DOCUMENTS = 4096;
 /** Number of documents to request between two checks of the encoder's room. */
 const ASKED_AT_ONCE = 64;
 
-/** Encodes the documents of all groups in order, except the first `done`. It encodes ahead as far as the encoder has room. */
+/** Encodes the documents of all groups in order, except the first `done` ones. It encodes ahead while `encoder.hasRoom`. */
 async function* encodeInOrder(
   reader: GroupReader,
   encoder: ParallelEncoder,

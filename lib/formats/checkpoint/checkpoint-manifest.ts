@@ -9,7 +9,7 @@ import { digestOfFile, digestOfText } from "../digest.ts";
 
 export const MANIFEST = "checkpoint.json";
 
-/** Matches the name of a checkpoint's file, which is never a path. */
+/** Matches the name of a checkpoint's file. Paths do not match, so a manifest cannot name files outside the folder. */
 export const CHECKPOINT_FILE = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
 
 export interface Manifest {
@@ -86,8 +86,8 @@ function checked(found: unknown): Manifest | Damage {
   // Old manifests have no digest, and no keys except `step`, `order` and `files`.
   const { step: _, order: __, files, ...rest } = manifest;
   if (digest === undefined && Object.keys(rest).length === 0) return manifest as unknown as Manifest;
-  const own = digestOfText(JSON.stringify(manifest));
-  if (own !== digest) return new Damage(MANIFEST, `expected digest ${describe(digest)}, got ${own}`);
+  const computed = digestOfText(JSON.stringify(manifest));
+  if (computed !== digest) return new Damage(MANIFEST, `expected digest ${describe(digest)}, got ${computed}`);
   const names = Object.keys(files as object);
   if (!isObject(manifest.digests) || names.some((name) => !Object.hasOwn(manifest.digests as object, name)))
     return new Damage(MANIFEST, "expected a digest of each file, got some files without a digest");
@@ -105,6 +105,7 @@ function unreadable(error: unknown, file: string, path: string): Damage {
   return new Damage(file, `cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
 }
 
+/** How the files of a checkpoint are read. */
 export interface Reading {
   /** The device whose threads compute the digests. */
   device: Device;

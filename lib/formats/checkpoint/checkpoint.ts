@@ -1,8 +1,8 @@
 // Training checkpoints: folders that are complete or absent, whenever the process or the machine stops.
 //
 // A checkpoint is written into a hidden folder, every file is fsynced, the folder is renamed to `checkpoint-<step>` and
-// the parent fsynced. A manifest lists the files, their sizes and their digests. A folder whose files do not match it,
-// such as a broken copy, is skipped. Hidden folders of dead processes are removed.
+// the parent fsynced. A manifest lists the files, their sizes and their digests. A folder that does not match its
+// manifest, such as a broken copy, is skipped. Hidden folders of dead processes are removed.
 import { cp, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument } from "../../core/errors.ts";
@@ -25,7 +25,7 @@ import {
 
 const STATE = "trainer_state.json";
 const MAX_STATE_BYTES = 1 << 28;
-/** Preference training stores two numbers per row. */
+/** Maximum number of JSON values in the state. Preference training stores two numbers per row. */
 const MAX_STATE_VALUES = 1 << 22;
 
 export interface CheckpointContent {
@@ -52,8 +52,8 @@ export interface CheckpointInfo {
 
 /**
  * Writes `folder/checkpoint-<step>` and then removes the oldest checkpoints beyond `saveTotalLimit`. Replaces a
- * checkpoint of the same step. The checkpoint of step `keep` stays in addition to the limit. With `among`, only
- * checkpoints of these steps count towards the limit and are removed. Errors: IO (disk full, permission; existing files
+ * checkpoint of the same step. The checkpoint of step `keep` is never removed, and does not count towards the limit. With
+ * `among`, the same is true of all checkpoints of other steps. Errors: IO (disk full, permission; existing files
  * stay), ABORTED, INVALID_ARGUMENT.
  */
 export async function saveCheckpoint(
@@ -112,6 +112,7 @@ export async function copyCheckpoint(from: string, folder: string, step: number)
     await cp(from, temporary, { recursive: true });
     for (const entry of await readdir(temporary, { withFileTypes: true })) {
       if (!entry.isFile()) continue;
+      // Windows syncs only files that are open for writing.
       const file = await open(join(temporary, entry.name), process.platform === "win32" ? "r+" : "r");
       await file.sync().finally(() => file.close());
     }
@@ -201,8 +202,8 @@ export async function listFolder(folder: string): Promise<string[]> {
 }
 
 /**
- * Removes what dead processes left behind, and restores a checkpoint whose replacement was interrupted. Folders of
- * living processes of this host, and young ones of other hosts, are kept.
+ * Removes hidden folders of dead processes, and restores a checkpoint whose replacement was interrupted. It keeps folders
+ * of running processes on this host, and recent folders of other hosts.
  */
 async function sweep(folder: string): Promise<void> {
   const hidden = /^\.(tmp|old)-checkpoint-([0-9]+)$/;
@@ -227,8 +228,8 @@ export interface BrokenCheckpoint {
 }
 
 /**
- * Lists complete checkpoints in `folder`, oldest first. An absent folder has none. In a complete checkpoint all files
- * exist with the listed sizes. Their content is not checked.
+ * Lists the complete checkpoints in `folder`, oldest first. The list is empty if the folder does not exist. In a complete
+ * checkpoint, all files exist with the sizes of its manifest. Their content is not checked.
  */
 export async function listCheckpoints(folder: string): Promise<CheckpointInfo[]> {
   return (await surveyCheckpoints(folder)).complete;
@@ -260,7 +261,7 @@ export async function surveyCheckpoints(
   return { complete, broken: broken.sort((a, b) => a.step - b.step) };
 }
 
-/** The newest complete checkpoint in `folder`, or undefined. */
+/** Returns the newest complete checkpoint in `folder`, or undefined. */
 export async function latestCheckpoint(folder: string): Promise<CheckpointInfo | undefined> {
   return (await listCheckpoints(folder)).at(-1);
 }
@@ -268,7 +269,7 @@ export async function latestCheckpoint(folder: string): Promise<CheckpointInfo |
 /**
  * Returns the newest checkpoint whose content matches its digests. It reads whole checkpoints, from the newest to the
  * oldest, until one is intact.
- * @returns the checkpoint, and the skipped checkpoints: newer damaged ones, and incomplete ones of later steps
+ * @returns the checkpoint, and the skipped ones (`passed`): damaged newer checkpoints, and incomplete ones of later steps
  */
 export async function latestIntact(
   folder: string,

@@ -7,7 +7,7 @@ export function rotaryDim({ headDim, partialRotaryFactor = 1 }: ModelConfig): nu
   return Math.floor(headDim * partialRotaryFactor);
 }
 
-/** Checks constraints between fields. */
+/** Checks constraints between fields. @throws the error that `fail` returns, with config.json's keys in the message */
 export function check(config: ModelConfig, fail: (message: string, code?: HeddleErrorCode) => HeddleError): void {
   const { numAttentionHeads: heads, numKeyValueHeads: groups, headDim, hiddenSize, layerTypes } = config;
   if (heads % groups !== 0) {
@@ -17,6 +17,7 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
   const { modelType } = config;
   const { bidirectional, encoder, keys = {}, positions, toJson, ungated, wholeHeads } = formatOf(modelType);
   if (positions || encoder || wholeHeads) {
+    // The config.json key of a field, for messages.
     const keyOf = (field: string) => (toJson ? Object.keys(keys).find((key) => keys[key] === field) : undefined);
     const [width = "hidden_size", count = "num_attention_heads"] = [keyOf("hiddenSize"), keyOf("numAttentionHeads")];
     if (hiddenSize % heads !== 0) throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
@@ -25,7 +26,8 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
       throw fail(`head_dim: expected ${width} / ${count} ${hiddenSize / heads} for ${modelType}, got ${headDim}`);
   }
   if (config.useBidirectionalAttention) {
-    if (!bidirectional) throw fail(`use_bidirectional_attention: true is not provided for ${modelType}`, "UNSUPPORTED");
+    if (!bidirectional)
+      throw fail(`use_bidirectional_attention: true is not supported for ${modelType}`, "UNSUPPORTED");
     if (!bidirectional.windows && config.slidingWindow !== null && layerTypes.includes("sliding_attention"))
       throw fail(
         `sliding_window: ${config.slidingWindow} with bidirectional attention is not supported for ${modelType}`,
@@ -35,10 +37,10 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
   const wrong = formatOf(modelType).check?.(config);
   if (wrong !== undefined) throw fail(wrong);
   if (encoder && config.ropeScaling !== null)
-    throw fail(`rope_scaling: ${config.ropeScaling.ropeType} is not provided for ${modelType}`, "UNSUPPORTED");
+    throw fail(`rope_scaling: ${config.ropeScaling.ropeType} is not supported for ${modelType}`, "UNSUPPORTED");
   if (encoder && (config.partialRotaryFactor ?? 1) !== 1)
     throw fail(
-      `partial_rotary_factor: ${config.partialRotaryFactor} is not provided for ${modelType}, expected 1`,
+      `partial_rotary_factor: ${config.partialRotaryFactor} is not supported for ${modelType}, expected 1`,
       "UNSUPPORTED",
     );
   // Feed-forward blocks without a gate have one of the two forms of GELU.

@@ -1,4 +1,4 @@
-// config.json of transformers ↔ the camelCase names of ModelConfig.
+// Converts between config.json of transformers and the camelCase names of ModelConfig.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
@@ -51,10 +51,10 @@ const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false }
 
 type Json = Record<string, unknown>;
 
-/** Converts config.json to camelCase, with transformers' rules for the family. The schema checks the types. */
+/** Converts config.json to camelCase, with transformers' rules for the family. modelConfigSchema checks the types later. */
 export function snakeToCamel(raw: Json, modelType: string, where: string): Json {
   const unsupported = (message: string) => new HeddleError("UNSUPPORTED", `${where}: ${message}`);
-  checkQuantisation(raw.quantization_config, modelType, unsupported);
+  checkQuantization(raw.quantization_config, modelType, unsupported);
   const config: Json = {};
   for (const [from, to] of Object.entries(keysOf(modelType))) {
     // null means "not set" in config.json.
@@ -78,8 +78,9 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
       config.useBidirectionalAttention = true;
       continue;
     }
+    // Families with a layerKind must state `fixed` keys, because transformers' defaults have other values (Granite 4).
     const isSet = (got ?? null) !== null || (layerKind !== undefined && Object.hasOwn(fixed ?? {}, key));
-    if (isSet && got !== value) throw unsupported(`${key}: ${describe(got)} is not provided`);
+    if (isSet && got !== value) throw unsupported(`${key}: ${describe(got)} is not supported`);
   }
   const own = Object.keys(formatOf(modelType).own ?? {}).filter((name) => (raw[snakeCase(name)] ?? null) !== null);
   if (own.length > 0) config.own = Object.fromEntries(own.map((name) => [name, raw[snakeCase(name)]]));
@@ -94,7 +95,7 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
   Object.assign(config, headsFromJson(raw, where));
   if (encoder) {
     if (isObject(config.classifier)) config.classifier.pooling ??= "first";
-    // Pretraining heads are not read, so replace a class that has such a head.
+    // heddle reads no pretraining heads, so name the family's class without one.
     else if (config.architectures !== undefined) config.architectures = [architecture];
   }
   const dtype = raw.dtype ?? raw.torch_dtype;
@@ -102,14 +103,14 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
   return config;
 }
 
-/** Allows supported quantizations: gpt_oss's MXFP4, and 8-bit floats with a scale per block of 128 × 128. */
-function checkQuantisation(given: unknown, type: string, unsupported: (m: string) => HeddleError): void {
+/** Checks that a quantization is supported: gpt_oss's MXFP4, or 8-bit floats with a scale per block of 128 × 128. */
+function checkQuantization(given: unknown, type: string, unsupported: (m: string) => HeddleError): void {
   if (given === undefined || given === null) return;
   const { quant_method: method, weight_block_size: block } = isObject(given) ? given : ({} as Json);
   // Interleaved experts identify gpt_oss, the only family with MXFP4.
   if (method === "mxfp4" && formatOf(type).experts?.fused === "turns") return;
   if (method !== "fp8")
-    throw unsupported(`quantization_config: checkpoints quantised by ${describe(method)} cannot be read`);
+    throw unsupported(`quantization_config: checkpoints quantized by ${describe(method)} cannot be read`);
   if (!Array.isArray(block) || block.length !== 2 || block.some((n) => n !== 128))
     throw unsupported(
       `quantization_config: weight_block_size: expected [128, 128], got ${JSON.stringify(block)?.slice(0, 100)}`,
@@ -144,7 +145,7 @@ function readTokens(raw: Json, config: Json): void {
 function readPositions(modelType: string, config: Json, where: string): void {
   const { positions, defaults } = formatOf(modelType);
   if (positions !== "behind padding" && positions !== "from 2") return;
-  // If config.json has no padding id, the tokenizer may define one. transformers' classes default to 1.
+  // Replace null by undefined, so that a default applies: the tokenizer's padding id, or transformers' value 1.
   config.padTokenId ??= undefined;
   const padTokenId = config.padTokenId ?? defaults.padTokenId;
   const rows = config.maxPositionEmbeddings ?? defaults.maxPositionEmbeddings;
@@ -159,22 +160,26 @@ function readPositions(modelType: string, config: Json, where: string): void {
   config.maxPositionEmbeddings = (rows as number) - first;
 }
 
-/** Refuses layer types other than full and sliding attention, even if the family's windows are off. */
+/**
+ * Refuses layer types other than full and sliding attention, even if the family's windows are off. In a family with a
+ * layerKind (`only`), all layers must have this type.
+ */
 function checkLayerTypes(given: unknown, only: string | undefined, unsupported: (m: string) => HeddleError): void {
   if (only !== undefined) {
-    const other = Array.isArray(given) && given.length > 0 ? given.find((kind) => kind !== only) : "mamba";
-    if (other !== undefined) throw unsupported(`layer_types: ${describe(other)} is not provided (known: ${only})`);
+    const other = Array.isArray(given) && given.length > 0 ? given.find((kind) => kind !== only) : "mamba"; // transformers' default
+    if (other !== undefined) throw unsupported(`layer_types: ${describe(other)} is not supported (known: ${only})`);
     return;
   }
   if (!Array.isArray(given)) return;
   const other = given.find((kind) => typeof kind === "string" && !/^(full|sliding)_attention$/.test(kind));
   if (other !== undefined)
-    throw unsupported(`layer_types: ${describe(other)} is not provided (known: full_attention, sliding_attention)`);
+    throw unsupported(`layer_types: ${describe(other)} is not supported (known: full_attention, sliding_attention)`);
 }
 
 function readWindow(raw: Json, type: string, config: Json, unsupported: (m: string) => HeddleError): void {
   const rule = formatOf(type).windows;
   const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
+  // The schema refuses other numbers of layers, which must not cause an allocation here.
   const countable = Number.isSafeInteger(layers) && layers >= 1 && layers <= 1024;
   const { noRopeEvery } = formatOf(type);
   if (noRopeEvery !== undefined && config.noRopeLayers === undefined && countable) {
@@ -188,11 +193,11 @@ function readWindow(raw: Json, type: string, config: Json, unsupported: (m: stri
     delete config.layerTypes;
     return;
   }
-  const usual = flagged ? 4096 : rule.otherwise;
+  const usual = flagged ? 4096 : rule.otherwise; // transformers' default of `sliding_window`
   const window = rule.kind === "global" ? raw.local_attention : raw.sliding_window;
   config.slidingWindow = window === undefined ? usual : window;
   if (config.slidingWindow === null || config.layerTypes !== undefined || !countable) return;
-  const { max_window_layers: most } = raw;
+  const { max_window_layers: most } = raw; // transformers' default is 28
   const period =
     rule.kind === "global"
       ? raw.global_attn_every_n_layers
@@ -206,7 +211,7 @@ function readWindow(raw: Json, type: string, config: Json, unsupported: (m: stri
 }
 
 /**
- * Returns the config.json for transformers, with `rope_theta` and `rope_scaling`, which every version reads.
+ * Returns the config.json, with the keys `rope_theta` and `rope_scaling`, which every version of transformers reads.
  * @throws UNSUPPORTED for GGUF frequency factors, which config.json cannot express
  */
 export function modelConfigToJson(config: ModelConfig): Json {
@@ -273,7 +278,7 @@ function ownKeys(config: ModelConfig): Json {
   return own;
 }
 
-/** Returns the family-specific key of the activation, which is written in addition to the usual one. */
+/** Returns the family's key for the activation, which is written in addition to `hidden_act`. */
 function activationToJson({ modelType, hiddenAct }: ModelConfig): Json {
   const { activationKey } = formatOf(modelType);
   return activationKey === undefined ? {} : { [activationKey]: hiddenAct };

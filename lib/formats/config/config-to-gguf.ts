@@ -28,7 +28,7 @@ export const OWN_VALUES = [
   "own",
 ];
 
-/** Values of registered families that `heddle.config` omits, because other GGUF keys hold them. */
+/** Values that `heddle.config` of a registered family omits, because other GGUF keys hold them. */
 export const SAID_ELSEWHERE = ["modelType", "vocabSize", "bosTokenId", "padTokenId", "dtype", "architectures"];
 
 /** Returns the metadata of a model's GGUF file: `general.architecture` and the `<arch>.*` keys. */
@@ -61,9 +61,9 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   for (const [key, value] of layersToGguf(config)) meta.set(key, value);
   const pooling = poolingToGguf(config);
   if (pooling) meta.set(`${arch}.pooling_type`, pooling);
-  const own: Record<string, unknown> = { ...config };
+  const fields: Record<string, unknown> = { ...config };
   const keys = registered ? Object.keys(config).filter((key) => !SAID_ELSEWHERE.includes(key)) : OWN_VALUES;
-  const kept = Object.fromEntries(keys.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
+  const kept = Object.fromEntries(keys.filter((key) => fields[key] !== undefined).map((key) => [key, fields[key]]));
   if (registered || saysMore(config)) text("heddle.config", JSON.stringify(kept));
   if (encoder) {
     encoderToGguf(config, meta);
@@ -91,14 +91,14 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     u32("expert_shared_feed_forward_length", config.sharedExpertIntermediateSize);
   if (config.ropeLocalTheta !== undefined) f32("rope.freq_base_swa", config.ropeLocalTheta);
   for (const [key, name] of Object.entries(gguf?.keys ?? {})) {
-    const value = own[name] ?? config.own?.[name.replace(/^own\./, "")];
+    const value = fields[name] ?? config.own?.[name.replace(/^own\./, "")];
     if (typeof value === "number") f32(key, value);
     if (typeof value === "boolean") meta.set(`${arch}.${key}`, { type: "bool", value });
   }
   if (ropeScaling === null) return meta;
 
-  // GGUF has a key for the factor of linear and yarn. It stores llama3's scaling as the tensor rope_freqs.weight and
-  // longrope's as two tensors.
+  // GGUF has a key for the factor of linear and yarn scaling. It stores the divisors of llama3 in the tensor
+  // rope_freqs.weight, and those of longrope in two tensors.
   if (ropeScaling.ropeType === "linear" || ropeScaling.ropeType === "yarn") {
     text(`${arch}.rope.scaling.type`, ropeScaling.ropeType);
     f32("rope.scaling.factor", ropeScaling.factor);
@@ -108,13 +108,14 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     u32("rope.scaling.original_context_length", original);
   }
   if (ropeScaling.ropeType === "longrope") {
-    // llama.cpp reads the tables of llama and Granite files only with this type.
+    // For the architectures llama and granite, llama.cpp reads the tables only if the type is longrope.
     text(`${arch}.rope.scaling.type`, "longrope");
     f32("rope.scaling.attn_factor", ropeAttentionFactor(config));
   }
   if (ropeScaling.ropeType === "yarn") {
     const { factor, betaFast, betaSlow } = ropeScaling;
     // llama.cpp derives an attention factor from the scaling factor and multiplies it by `attn_factor`.
+    // Write the quotient of the model's factor and the derived one.
     const times = yarnAttentionFactor(ropeScaling) / yarnAttentionFactor({ ropeType: "yarn", factor });
     if (times !== 1) f32("rope.scaling.attn_factor", times);
     if (betaFast !== undefined) f32("rope.scaling.yarn_beta_fast", betaFast);
@@ -131,6 +132,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
 function saysMore(config: ModelConfig): boolean {
   const { modelType, slidingWindow, hiddenAct, eosTokenIds } = config;
   const { keys, own, windows, defaults } = formatOf(modelType);
+  // GGUF has three keys for end tokens: eos, eot and eom.
   const usual = windows.kind !== "pattern" && slidingWindow === null && hiddenAct === defaults.hiddenAct;
   return keys !== undefined || own !== undefined || !usual || eosTokenIds.length > 3 || embedsOtherwise(config);
 }

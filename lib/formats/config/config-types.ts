@@ -1,6 +1,6 @@
 // The types of a model's configuration, written out because types inferred from schemas lose their comments.
-// `config.ts` and `rope-scaling.ts` have the schemas; test/formats/config/config-types.test.ts checks that both agree,
-// including defaults.
+// `config.ts` and `rope-scaling.ts` have the schemas. test/formats/config/config-types.test.ts checks that types, schemas
+// and documented defaults agree.
 import type { OwnValue } from "./family-format.ts";
 
 /** How texts become vectors. */
@@ -197,7 +197,7 @@ export interface ModelConfig {
   headDim: number;
   /** Context length: the maximum number of tokens of a sequence, or of a text for encoders. Default 2048. */
   maxPositionEmbeddings: number;
-  /** Added to the mean square under RMSNorm's root. Default 1e-6. */
+  /** The epsilon of RMSNorm, which is added to the mean square before the square root. Default 1e-6. */
   rmsNormEps: number;
   /**
    * The epsilon of LayerNorm, for gpt2, gpt_neox, stablelm, starcoder2, phi, cohere, cohere2 and encoders. Default
@@ -209,8 +209,8 @@ export interface ModelConfig {
   /** How RoPE frequencies are scaled for longer contexts, or null for no scaling. Default null. */
   ropeScaling: RopeScaling | null;
   /**
-   * Number of positions that a query of a "sliding_attention" layer sees, including itself. null means that no layer
-   * slides. Default null.
+   * Number of positions that a query of a "sliding_attention" layer sees, including its own. null means that all layers
+   * have full attention. Default null.
    */
   slidingWindow: number | null;
   /**
@@ -225,7 +225,7 @@ export interface ModelConfig {
    * gpt_neox, gpt_oss and phi, else false.
    */
   attentionBias: boolean;
-  /** Biases on the feed-forward blocks' matrices. Default false. */
+  /** Whether the feed-forward blocks' matrices have biases. Default false. */
   mlpBias: boolean;
   /** The feed-forward blocks' activation. Default "silu". */
   hiddenAct: "silu" | "gelu" | "gelu_pytorch_tanh";
@@ -293,7 +293,7 @@ export interface ModelConfig {
   decoderSparseStep?: number | undefined;
   /** Indices of layers without experts, from 0 (qwen2_moe, qwen3_moe). Default: none. */
   mlpOnlyLayers?: number[] | undefined;
-  /** Limit at which the gated unit's inputs are clamped (gpt_oss). Default: 7. */
+  /** Limit to which SwiGLU's inputs, gate and up, are clamped (gpt_oss). Default: 7. */
   swigluLimit?: number | undefined;
   /** Whether attention and the feed-forward block are parallel (gpt_neox, stablelm). Default: true, for stablelm false. */
   useParallelResidual?: boolean | undefined;

@@ -1,4 +1,4 @@
-// A model's configuration, normalised from config.json (with `rope_theta` or with `rope_parameters`) or from camelCase options.
+// A model's configuration, normalized from config.json (with `rope_theta` or with `rope_parameters`) or from camelCase options.
 import { z } from "zod";
 import { describe, HeddleError, type HeddleErrorCode } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
@@ -34,7 +34,7 @@ const tokenId = whole(0, 2 ** 31 - 1);
 const OWN_KINDS = "true, false, null, a finite number, a text, or an array of finite numbers";
 const MAX_OWN = 4096;
 
-/** Whether files can store the value as a custom configuration value of a family. */
+/** Whether a value can be a custom configuration value of a family, which config.json and GGUF store. */
 export function isOwnValue(value: unknown): value is OwnValue {
   if (Array.isArray(value)) return value.length <= MAX_OWN && value.every((n) => Number.isFinite(n));
   return typeof value === "string"
@@ -58,7 +58,7 @@ const classifierSchema = z.strictObject({
     .optional(),
 });
 
-/** `config-types.ts` documents the fields. Limits are far above every published model, and keep hostile files from causing large allocations. */
+/** `config-types.ts` documents the fields. The limits are far above every published model. They keep hostile files from large allocations. */
 export const modelConfigSchema = z.strictObject({
   modelType: z.custom<string>(isModelType, "a known family"),
   vocabSize: whole(1, 2 ** 22),
@@ -118,12 +118,12 @@ export const modelConfigSchema = z.strictObject({
 });
 
 /**
- * Normalises and validates a configuration. `value` is the content of a config.json (it has `model_type`), or camelCase options
- * (`modelType`), such as a ModelConfig. Unknown keys are refused in options, and ignored in config.json, as in transformers. Sizes that
+ * Normalizes and validates a configuration. `value` is the content of a config.json, with `model_type`, or camelCase options with
+ * `modelType`, such as a ModelConfig. Unknown keys are refused in options. In config.json they are ignored, as in transformers. Sizes that
  * are missing in options are derived from hiddenSize.
  *
  * @param path names the file in messages and makes errors INVALID_FILE instead of INVALID_ARGUMENT
- * @throws HeddleError UNSUPPORTED for a model type or a feature that is not provided
+ * @throws HeddleError UNSUPPORTED for an unsupported model type or feature
  */
 export function parseModelConfig(value: unknown, path?: string): ModelConfig {
   return read(value, path);
@@ -161,7 +161,7 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
     });
     throw new HeddleError(
       "UNSUPPORTED",
-      `${where}: model_type ${describe(modelType)} is not provided (${what}; registerFamily adds types)`,
+      `${where}: model_type ${describe(modelType)} is not supported (${what}; registerFamily adds types)`,
     );
   }
   const given = fromJson ? snakeToCamel(raw, modelType, where) : { ...raw };
@@ -188,7 +188,11 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
   return parsed.data;
 }
 
-/** Fills in missing values. Values of a wrong type stay as they are, and the schema reports them. */
+/**
+ * Fills in missing values. Values of a wrong type stay as they are, and the schema reports them.
+ * @param fromJson whether the values are from a config.json, so that `fileDefaults` apply
+ * @param derives whether missing sizes are derived from hiddenSize
+ */
 function withDefaults(
   given: Record<string, unknown>,
   modelType: string,
@@ -200,6 +204,7 @@ function withDefaults(
   const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
   const heads = given.numAttentionHeads ?? (derives ? defaultHeads(hidden) : undefined);
   const headDim = typeof heads === "number" && heads > 0 ? hidden / heads : undefined;
+  // Clamp to one more than the schema's limit, so that the schema reports the number before lists of this length are made.
   const layers = Number.isSafeInteger(given.numHiddenLayers)
     ? Math.min(Math.max(given.numHiddenLayers as number, 0), 1025)
     : 0;
@@ -207,7 +212,7 @@ function withDefaults(
   const usual = windows.kind === "pattern" || windows.kind === "global" ? windows.otherwise : null;
   const window = given.slidingWindow === undefined ? usual : given.slidingWindow;
   const config: Record<string, unknown> = {
-    // GPT-2's config.json may omit this size, as its key `n_inner` may be null.
+    // GPT-2's config.json may omit this size: its key is `n_inner`, which may be null.
     intermediateSize: derives || (positions && !encoder) ? defaultIntermediate(hidden, modelType) : undefined,
     numKeyValueHeads: heads,
     headDim,
@@ -235,7 +240,7 @@ function withDefaults(
     modelType,
     numAttentionHeads: heads,
   };
-  // A position table that starts after the padding id needs a padding id.
+  // The position table of RoBERTa's families begins after the padding id, so there must be one.
   if (config.padTokenId === null && positions === "behind padding") config.padTokenId = defaults.padTokenId;
   if (windowsUnscaled) config.ropeLocalTheta ??= config.ropeTheta;
   return config;
@@ -312,7 +317,10 @@ function toCamelCase(message: string): string {
   );
 }
 
-/** Returns the message for an unknown key, or for a size from which headDim or numAttentionHeads cannot be derived. */
+/**
+ * Returns the message for an unknown key, or for a hiddenSize from which the missing headDim or numAttentionHeads cannot
+ * be derived. Returns undefined if the first issue is another one.
+ */
 function underivableSize(given: Record<string, unknown>, issues: readonly z.core.$ZodIssue[], fromJson: boolean) {
   // Report unknown keys first, because an unknown key may be a misspelling of the missing key.
   const unknown = issues.find((issue) => issue.code === "unrecognized_keys");
@@ -336,9 +344,7 @@ function firstIssue(error: Pick<z.ZodError, "issues">, given: Record<string, unk
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0]!;
     const near = nearest(key, Object.keys(modelConfigSchema.shape));
-    const hint = key.includes("_")
-      ? "a key in camelCase, or model_type and all others as in config.json"
-      : "a known key";
+    const hint = key.includes("_") ? "a camelCase key, or a config.json with model_type" : "a known key";
     return `${key}: expected ${near === undefined ? hint : `${hint} (nearest: ${near})`}, got an unknown one`;
   }
   const name = issue.path.map(String).join(".");

@@ -21,13 +21,13 @@ export function formatOf(modelType: string): FamilyFormat {
     const near = nearest(String(modelType), knownModelTypes());
     throw new HeddleError(
       "UNSUPPORTED",
-      `model_type: expected a type that is provided${near ? ` (nearest: ${near})` : ""}, got ${describe(modelType)}`,
+      `model_type: expected a supported type${near ? ` (nearest: ${near})` : ""}, got ${describe(modelType)}`,
     );
   }
   return found;
 }
 
-/** Whether a family has a default rotary fraction. A configuration must then state its fraction even if it is 1. */
+/** Whether a family has a default partialRotaryFactor. If so, a configuration must state the factor even if it is 1. */
 export function saysRotated(modelType: string): boolean {
   const { defaults, fileDefaults } = formatOf(modelType);
   return (defaults.partialRotaryFactor ?? fileDefaults?.partialRotaryFactor) !== undefined;

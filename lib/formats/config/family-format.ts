@@ -8,12 +8,12 @@ export type ConfigField = Exclude<keyof ModelConfig, "modelType" | "own">;
 export type ConfigValues = { [Name in ConfigField]?: ModelConfig[Name] | undefined };
 type Keys = Readonly<Record<string, ConfigField>>;
 
-/** A custom configuration value of a family. null stands for a number that is not set. */
+/** A custom configuration value of a family. null is a number that is not set. */
 export type OwnValue = boolean | number | string | readonly number[] | null;
 /** A family's custom configuration values, by name. */
 export type OwnValues = Readonly<Record<string, OwnValue>>;
 
-/** How files of a decoder declare bidirectional attention, as embedding models have. */
+/** How a decoder's files declare bidirectional attention, which some embedding models have. */
 export interface BidirectionalFormat {
   /** The config.json key. */
   key: "is_causal" | "use_bidirectional_attention";
@@ -76,16 +76,17 @@ export interface GgufFormat {
   layout?: "rope" | "qkv" | "norm" | "transpose" | undefined;
   /**
    * Maps architecture-specific keys of numbers and flags to fields, such as `{ residual_scale: "residualMultiplier" }`.
-   * `own.` and a name stand for a custom value.
+   * `own.NAME` is the custom value NAME.
    */
   keys?: Readonly<Record<string, ConfigField | `own.${string}`>> | undefined;
   /** Values that llama.cpp assumes for missing keys. A file must have every key in `keys` without a value here. */
   defaults?: ((sizes: GgufSizes) => ConfigValues) | undefined;
-  /** Values that follow from the file's tensors, by their GGUF names, whatever its keys say. Default: none. */
+  /** Returns values that follow from the presence of tensors, by their GGUF names. They override keys. Default: none. */
   byTensors?: ((has: (name: string) => boolean) => ConfigValues) | undefined;
   /**
-   * YaRN in the family's files. `truncate`: a setting that they do not state. `wholeAttnFactor`: `attn_factor` is the
-   * whole factor of cosine and sine, not a multiple of YaRN's usual one. Default: neither.
+   * How the family's files describe YaRN. `truncate` is the value of YaRN's `truncate`, which has no GGUF key. With
+   * `wholeAttnFactor`, `attn_factor` is the factor of cosine and sine. Otherwise YaRN's default factor is multiplied by
+   * it. Default: neither.
    */
   yarn?: { truncate?: boolean | undefined; wholeAttnFactor?: boolean | undefined } | undefined;
   /**
@@ -94,7 +95,7 @@ export interface GgufFormat {
    */
   classifier?: { pooling: "first" | "mean"; biases: readonly string[] } | undefined;
   /**
-   * Limits of llama.cpp for such files. `convertModel` warns about models beyond them. Default: no sliding windows, no
+   * Limits of llama.cpp for the family's files. `convertModel` warns about models beyond them. Default: no sliding windows, no
    * RoPE tables.
    */
   llamaCpp?: LlamaCppLimits | undefined;
@@ -102,23 +103,23 @@ export interface GgufFormat {
 
 /** Restrictions of the models that llama.cpp can run. */
 export interface LlamaCppLimits {
-  /** Whether it computes sliding windows, given the number of layers. Default: it does not. */
+  /** Whether llama.cpp computes sliding windows. It may depend on the number of layers. Default: false. */
   windows?: boolean | ((layers: number) => boolean) | undefined;
-  /** Whether attention must have biases (true) or must not (false). Default: both work. */
+  /** Whether attention must have biases (true) or must not have them (false). Default: llama.cpp supports both. */
   attentionBias?: boolean | undefined;
-  /** Whether feed-forward blocks must have biases (true) or must not (false). Default: both work. */
+  /** Whether feed-forward blocks must have biases (true) or must not have them (false). Default: llama.cpp supports both. */
   mlpBias?: boolean | undefined;
-  /** Whether the head must be tied to the embedding (true) or must not (false). Default: both work. */
+  /** Whether the head must be tied to the embedding (true) or must be separate (false). Default: llama.cpp supports both. */
   tiedHead?: boolean | undefined;
   /** Whether the total width of all heads must be hidden_size. Default: false. */
   headsOfWidth?: boolean | undefined;
-  /** RoPE scalings that it can read as tables of divisors. Default: none. */
+  /** RoPE scalings that llama.cpp reads as tables of divisors. Default: none. */
   ropeTables?: readonly ("llama3" | "longrope" | "factors")[] | undefined;
-  /** The activation that it always computes. Default: the family's. */
+  /** The activation that llama.cpp always computes. Default: the family's. */
   hiddenAct?: ModelConfig["hiddenAct"] | undefined;
-  /** Names another property that keeps it from opening a model's file. */
+  /** Returns another reason why llama.cpp cannot open a model's file, or undefined if it can. */
   unopened?: ((config: ModelConfig) => string | undefined) | undefined;
-  /** Describes other differences between its computation and the model's. */
+  /** Describes other differences between llama.cpp's computation and the model's. */
   differences?: ((config: ModelConfig) => string[]) | undefined;
 }
 
@@ -129,11 +130,11 @@ export interface FamilyFacts {
   /** Defaults for values that neither config.json nor the caller sets. Values without a field in ModelConfig are in `own`. */
   defaults?: ConfigValues | undefined;
   /**
-   * Defaults for config.json only. `partialRotaryFactor` also applies to a caller's model. There it is doubled until the
-   * number of rotated dimensions is even.
+   * Defaults for config.json only. `partialRotaryFactor` also applies to createModel, where it is doubled until the number
+   * of rotated dimensions is even.
    */
   fileDefaults?: ConfigValues | undefined;
-  /** Defaults for callers only: values that are derived from sizes. */
+  /** Defaults of createModel only: values that are derived from sizes. */
   derive?: ((sizes: { hiddenSize: number; headDim: number }) => ConfigValues) | undefined;
   /** Maps the family's config.json keys to other field names, such as `{ layer_norm_eps: "layerNormEpsilon" }`. */
   keys?: Keys | undefined;
@@ -154,8 +155,8 @@ export interface FamilyFacts {
    */
   own?: OwnValues | undefined;
   /**
-   * Rule for which layers slide. The forward pass then gives `attend` each layer's window. Default: none, and
-   * `sliding_window` is not read.
+   * Rule for which layers have a sliding window. The forward pass must pass each layer's window to `attend`. Default: no
+   * layers, and `sliding_window` is not read.
    */
   windows?: WindowRule | undefined;
   /** Whether the RoPE of sliding layers is unscaled even if that of other layers is scaled (OLMo 3). Default: false. */
@@ -181,7 +182,7 @@ export interface FamilyFacts {
    * name, the list is always written (Granite 4).
    */
   layerKind?: string | undefined;
-  /** Name of a layer's matrix with gate and up concatenated, which the family's GGUF files store as two matrices. */
+  /** Name of a layer's matrix with gate and up concatenated, if the family's GGUF files store two matrices instead. */
   gateUp?: string | undefined;
   /** The key of config.json that names the activation. Default: `hidden_act`. */
   activationKey?: string | undefined;
@@ -194,9 +195,9 @@ export interface FamilyFacts {
   /** Whether every query head has a separate key head, and the heads' total width is hidden_size. Default: false. */
   wholeHeads?: boolean | undefined;
   /**
-   * Names of the norms of q and k in folders that store a weight per head: `q_layernorm.norms` if head 7 has
-   * `…self_attn.q_layernorm.norms.7.weight`. A model has one stack, `q_norm.weight` (heads, headDim). Default: folders
-   * have that stack too.
+   * Names of the norms of q and k in folders that store a weight per head. For example, `q_layernorm.norms` means that
+   * head 7 has `…self_attn.q_layernorm.norms.7.weight`. heddle's models have one stack, `q_norm.weight` (heads,
+   * headDim). Default: folders have that stack too.
    */
   headNorms?: Readonly<Record<"q_norm" | "k_norm", string>> | undefined;
   /** The config.json key with the maximum text length, if that exceeds `max_position_embeddings`. */

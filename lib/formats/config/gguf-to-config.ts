@@ -28,13 +28,13 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       value: (key) => meta.values.get(`${arch}.${key}`)?.value,
       keys: keys.map((key) => key.slice(arch.length + 1)),
     });
-    throw unsupported(`general.architecture ${describe(arch)} is not provided (${what})`);
+    throw unsupported(`general.architecture ${describe(arch)} is not supported (${what})`);
   }
   const experts = meta.number(`${arch}.expert_count`) || undefined;
   const sparse = [family, familySharing(arch, "experts")].some(
     (type) => type !== undefined && (formatOf(type).experts ?? formatOf(type).defaults.numExperts) !== undefined,
   );
-  if (experts !== undefined && !sparse) throw unsupported(`mixture of experts is not provided for ${arch}`);
+  if (experts !== undefined && !sparse) throw unsupported(`mixture of experts is not supported for ${arch}`);
 
   if (formatOf(family).encoder) {
     const encoder = encoderFromGguf(source, meta, family, arch);
@@ -49,7 +49,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
 
   const pooling = poolingFromGguf(meta, arch);
   if (pooling === "rank")
-    throw unsupported(`${arch}.pooling_type: rank (a reranker's head) is not provided for ${arch}`);
+    throw unsupported(`${arch}.pooling_type: rank (a reranker's head) is not supported for ${arch}`);
 
   const hidden = meta.requireNumber(`${arch}.embedding_length`);
   const layers = meta.requireNumber(`${arch}.block_count`);
@@ -65,10 +65,10 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
     throw unsupported(`value heads of size ${valueDim} with key heads of size ${headDim} are not supported`);
   const rotary = positions ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
   if (rotary > headDim || (rotary < headDim && gguf?.layout === "rope"))
-    throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);
-  // Files with this key are of a vision-language model (GLM-4V), whose rows of q and k also have another order.
+    throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not supported`);
+  // Only files of a vision-language model (GLM-4V) have this key. Their rows of q and k also have another order.
   if (meta.numbers(`${arch}.rope.dimension_sections`)?.some((count) => Number(count) > 0))
-    throw unsupported(`${arch}.rope.dimension_sections: positions in images (M-RoPE) are not provided`);
+    throw unsupported(`${arch}.rope.dimension_sections: positions in images (M-RoPE) are not supported`);
   const theta = meta.real(`${arch}.rope.freq_base`) ?? 10000;
 
   const tokens = meta.count("tokenizer.ggml.tokens");
@@ -115,7 +115,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
 
 /**
  * Whether a decoder's file declares bidirectional attention. llama.cpp assumes it for architectures that only
- * bidirectional models have.
+ * bidirectional models have. Returns "unknown" if the file declares it but the family does not support it.
  */
 function readsBidirectional(meta: GgufMetadata, family: string, arch: string): boolean | "unknown" {
   if (isBidirectional(arch)) return true;
@@ -166,8 +166,8 @@ function expertValues(meta: GgufMetadata, modelType: string, arch: string): Part
   const { experts, keys = {} } = formatOf(modelType);
   if (!experts) return {};
   const numExpertsPerTok = meta.requireNumber(`${arch}.expert_used_count`);
-  // Older files only have feed_forward_length. It is the width of one expert, or for Qwen the total width of all
-  // experts that a token uses.
+  // Older files have no expert_feed_forward_length. Their feed_forward_length is the width of one expert, or in Qwen's
+  // files the total width of the experts that a token uses.
   const block = meta.number(`${arch}.feed_forward_length`);
   const shared = block !== undefined && block % numExpertsPerTok === 0 ? block / numExpertsPerTok : undefined;
   const declared = experts.width === "intermediateSize" ? block : shared;
@@ -187,6 +187,7 @@ function expertValues(meta: GgufMetadata, modelType: string, arch: string): Part
   };
 }
 
+/** Returns the values that heddle stored as JSON under `heddle.config`, because no GGUF key holds them. */
 function ownValues(meta: GgufMetadata, modelType: string, path: string): Record<string, unknown> {
   const own = meta.string("heddle.config");
   if (own === undefined) return {};
@@ -197,7 +198,7 @@ function ownValues(meta: GgufMetadata, modelType: string, path: string): Record<
   return Object.fromEntries(Object.entries(parsed).filter(([key]) => taken(key)));
 }
 
-/** Returns the family of a file whose architecture several families share. */
+/** Returns the family of a file. Several families may share its architecture. */
 function sharingArchitecture(
   meta: GgufMetadata,
   family: string,
@@ -216,8 +217,8 @@ function vocabSize(source: WeightSource): number | undefined {
 }
 
 /**
- * Returns the element type of the matrices: that of the first layer's q or qkv matrix, or else of the embedding.
- * Returns null if these are quantized. Norms are not inspected, because they are F32 in any file.
+ * Returns the element type of the matrices. It is that of the first layer's q or qkv matrix, or else of the embedding,
+ * whichever is not quantized. Returns null if all are quantized. Norms do not count, because they are F32 in any file.
  */
 function matrixDtype(source: WeightSource): ModelConfig["dtype"] {
   for (const name of ["blk.0.attn_q.weight", "blk.0.attn_qkv.weight", "token_embd.weight"]) {

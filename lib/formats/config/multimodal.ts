@@ -3,13 +3,13 @@ import { formatOf, knownModelTypes } from "./families.ts";
 
 type Json = Record<string, unknown>;
 
-/** Keys for which the outer configuration takes precedence over `text_config`. */
+/** Keys whose value in the outer configuration takes precedence over that in `text_config`. */
 const OF_THE_WHOLE = [
   ...["bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype", "quantization_config"],
   ...["id2label", "label2id", "num_labels", "problem_type"],
 ];
 
-/** Returns the config.json of a model's language model, or the given value if the model has no other part. */
+/** Returns the config.json of a multimodal model's language model. Returns other configurations unchanged. */
 export function languageModelConfig(raw: Json): Json {
   const { model_type: type, text_config: text, vision_config: _, architectures, ...whole } = raw;
   const modelType =

@@ -6,9 +6,9 @@ import { isModelType, knownModelTypes } from "./families.ts";
 interface OtherType {
   /** Matches `model_type` of config.json, or `general.architecture` of GGUF. */
   name: RegExp;
-  /** Undefined for types that share no blocks with a supported type. */
+  /** The nearest supported type. Undefined if no supported type has the same blocks. */
   like?: string;
-  /** Required features that may not be visible in the keys. */
+  /** Features that the type needs and heddle lacks, if the keys may not show them. */
   lacks?: readonly string[];
 }
 

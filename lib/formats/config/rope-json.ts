@@ -38,13 +38,14 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
 }
 
 /**
- * Returns the settings of all layers, or separate ones of full-attention and sliding layers. If a file has both keys,
- * transformers uses `rope_scaling`, but takes θ, the rotary fraction and the sliding layers' settings from
- * `rope_parameters`.
+ * Returns the settings of all layers (`full`), or separate settings for full-attention and sliding layers. If a file has
+ * both keys, transformers uses `rope_scaling`. It then takes θ, the rotary fraction and the sliding layers' settings
+ * from `rope_parameters`.
  */
 function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
   const parameters = objectAt(raw, "rope_parameters", where);
   const scaling = objectAt(raw, "rope_scaling", where);
+  // Either key may hold one set of settings (`flat`), or one set for each layer type (`nested`).
   const nested = [scaling, parameters].find(
     (sets) => isObject(sets.full_attention) || isObject(sets.sliding_attention),
   );
@@ -79,7 +80,7 @@ function localTheta(full: Json, local: Json, type: string, where: string): unkno
   if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
   const { rope_theta, rope_type = "default", ...others } = local;
   if (rope_type !== "default" || Object.values(others).some((value) => value !== null)) {
-    const message = `rope_parameters: separate scaling of sliding_attention (${describe(rope_type)}) is not provided`;
+    const message = `rope_parameters: separate scaling of sliding_attention (${describe(rope_type)}) is not supported`;
     throw new HeddleError("UNSUPPORTED", `${where}: ${message}`);
   }
   return rope_theta;
@@ -104,7 +105,7 @@ function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
   return original === undefined ? {} : { original_max_position_embeddings: original };
 }
 
-/** Returns `rope_parameters` by layer type, if sliding layers have a θ that no key of the family expresses. */
+/** Returns `rope_parameters` by layer type, if the sliding layers' θ differs and the family has no key for it. */
 function ropeByLayerType({ modelType, ropeTheta, ropeScaling, ropeLocalTheta: local }: ModelConfig): Json {
   const { keys = {}, windowsUnscaled } = formatOf(modelType);
   const isExpressed = Object.values(keys).includes("ropeLocalTheta") || (windowsUnscaled && local === ropeTheta);

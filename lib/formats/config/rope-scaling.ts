@@ -14,7 +14,7 @@ const factors = z
 
 const KINDS: readonly RopeScaling["ropeType"][] = ["linear", "dynamic", "llama3", "yarn", "longrope", "factors"];
 
-/** The normalised form of `rope_scaling` or `rope_parameters`. `config-types.ts` documents the fields. */
+/** The normalized form of `rope_scaling` or `rope_parameters`. `config-types.ts` documents the fields. */
 export const ropeScalingSchema = z.discriminatedUnion(
   "ropeType",
   [
@@ -66,7 +66,7 @@ const CAMEL = new Map(
   }),
 );
 
-/** Keys for which transformers, and DeepSeek's code, treat 0 as unset. */
+/** Keys whose value 0 means unset in transformers and in DeepSeek's code. */
 const NOT_USED_AT_0 = new Set(["mscale", "mscale_all_dim"]);
 
 /**
@@ -96,7 +96,7 @@ export function ropeScalingFromJson(value: Record<string, unknown>, where: strin
   }
   for (const name of ["short_mscale", "long_mscale"])
     if (type === "longrope" && result[name] !== undefined)
-      throw new HeddleError("UNSUPPORTED", `${where}: rope_scaling: ${name} is not provided`);
+      throw new HeddleError("UNSUPPORTED", `${where}: rope_scaling: ${name} is not supported`);
   return { ...result, ropeType: type };
 }
 
@@ -146,9 +146,9 @@ export function llama3Factors(scaling: Llama3RopeScaling, headDim: number, theta
 }
 
 /**
- * Returns the llama3 scaling that yields these divisors, or else the divisors themselves. GGUF stores only the
- * divisors. Published models have lowFreqFactor 1, highFreqFactor 4 and a power of two as original context length, so
- * the search tries only these values.
+ * Returns the llama3 scaling that yields the given divisors. GGUF stores only the divisors. Published models have
+ * lowFreqFactor 1, highFreqFactor 4 and a power of two as original context length, so the search tries only these values.
+ * If none fits, returns the divisors as a scaling. Returns null if all divisors are 1.
  */
 export function ropeScalingFromFactors(factors: Float32Array, headDim: number, theta: number): RopeScaling | null {
   if (factors.every((value) => value === 1)) return null;
@@ -162,6 +162,7 @@ export function ropeScalingFromFactors(factors: Float32Array, headDim: number, t
       originalMaxPositionEmbeddings: original,
     };
     const candidate = llama3Factors(scaling, headDim, theta);
+    // The tolerance is above the rounding errors of f32.
     if (candidate.length === factors.length && candidate.every((v, i) => Math.abs(v - factors[i]!) <= 1e-5 * v)) {
       return scaling;
     }
@@ -184,7 +185,7 @@ export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbedding
   return 1;
 }
 
-/** Returns YaRN's factor of cosine and sine. */
+/** Returns YaRN's factor of cosine and sine, by the formula of DeepSeek if both `mscale` values are set. */
 export function yarnAttentionFactor({ factor, attentionFactor, mscale, mscaleAllDim }: YarnRopeScaling): number {
   const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
   if (attentionFactor !== undefined) return attentionFactor;

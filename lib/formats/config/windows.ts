@@ -2,7 +2,7 @@
 import { describe, type HeddleError } from "../../core/errors.ts";
 import type { ModelConfig } from "./config-types.ts";
 
-/** Which layers slide if `layer_types` is missing. */
+/** Which layers have a sliding window if `layer_types` is missing. */
 export type WindowRule =
   /** No layers: `sliding_window` is not read. */
   | { kind: "none" }
@@ -16,7 +16,7 @@ export type WindowRule =
   | { kind: "unrotated" }
   /** All layers but every n-th. */
   | { kind: "pattern"; period: number; otherwise: number }
-  /** All layers but the first of every n (ModernBERT, which has separate config.json keys). */
+  /** All layers but the first of every n (ModernBERT, which uses other config.json keys). */
   | { kind: "global"; period: number; otherwise: number };
 
 /** Returns the attention kind of each layer by a family's rule, for a configuration with a window. */
@@ -35,8 +35,8 @@ export function layerTypesOf(
 }
 
 /**
- * Parses `sliding_window_pattern` into n, where all layers but every n-th slide. The key's value is n itself, or a
- * string such as "LLLG" in EXAONE 4.
+ * Parses `sliding_window_pattern`. Returns n if all layers but every n-th have a sliding window. The key's value is n, or
+ * a string such as "LLLG" (EXAONE 4). Values of other types are returned unchanged.
  */
 export function periodOf(pattern: unknown, unsupported: (message: string) => HeddleError): unknown {
   if (typeof pattern !== "string") return pattern;

@@ -13,7 +13,7 @@ import { layerTypesFromGguf, slidingPatternToGguf, slidingWindowFromGguf } from 
 
 type Part = Record<string, unknown>;
 
-/** Reads an encoder's configuration values, which parseModelConfig checks. @throws HeddleError INVALID_FILE, UNSUPPORTED for a feature */
+/** Returns an encoder's configuration values. parseModelConfig checks them. @throws HeddleError INVALID_FILE; UNSUPPORTED for a feature */
 export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelType: string, arch: string): Part {
   // llama.cpp treats a file without the key as causal.
   const causal = meta.boolean(`${arch}.attention.causal`);
@@ -55,12 +55,12 @@ function rowsOf(source: WeightSource, name: string): number | undefined {
   return source.has(name) ? source.info(name).shape[0] : undefined;
 }
 
-/** Reads the number of token types, which llama.cpp stores among the tokenizer's keys. */
+/** Reads the number of token types (BERT's segments), which llama.cpp stores among the tokenizer's keys. */
 function segments(source: WeightSource, meta: GgufMetadata, arch: string): Part {
   const rows = rowsOf(source, "token_types.weight");
   const count = meta.number("tokenizer.ggml.token_type_count");
   if (rows !== undefined) return { typeVocabSize: count ?? rows };
-  // DistilBERT's files have BERT's architecture name. They declare one token type and have no table for it.
+  // DistilBERT's files have BERT's architecture name. They declare one token type, without a table of embeddings.
   const without = familySharing(arch, "no segments");
   if (without !== undefined && (count ?? 1) === 1) return { modelType: without };
   throw new HeddleError(
@@ -72,11 +72,11 @@ function segments(source: WeightSource, meta: GgufMetadata, arch: string): Part 
 function rotation(source: WeightSource, meta: GgufMetadata, arch: string, headDim: number): Part {
   const scaling = meta.string(`${arch}.rope.scaling.type`);
   if (scaling !== undefined && scaling !== "none")
-    throw unsupported(source, `${arch}.rope.scaling.type: ${describe(scaling)} is not provided for ${arch}`);
+    throw unsupported(source, `${arch}.rope.scaling.type: ${describe(scaling)} is not supported for ${arch}`);
   // As in llama.cpp, a factor without a type means linear scaling, and a factor of 0 means no scaling.
   const key = ["rope.scaling.factor", "rope.scale_linear"].find((name) => meta.has(`${arch}.${name}`));
   const factor = (scaling !== "none" && key !== undefined && meta.real(`${arch}.${key}`)) || 1;
-  if (factor !== 1) throw unsupported(source, `${arch}.${key}: ${factor} is not provided for ${arch}`);
+  if (factor !== 1) throw unsupported(source, `${arch}.${key}: ${factor} is not supported for ${arch}`);
   const rotary = meta.number(`${arch}.rope.dimension_count`) ?? headDim;
   if (rotary !== headDim)
     throw unsupported(
@@ -84,7 +84,7 @@ function rotation(source: WeightSource, meta: GgufMetadata, arch: string, headDi
       `${arch}.rope.dimension_count: partial rotation (${rotary} of ${headDim} dimensions) is not supported for ${arch}`,
     );
   const table = ["rope_freqs", "rope_factors_long", "rope_factors_short"].find((name) => source.has(`${name}.weight`));
-  if (table !== undefined) throw unsupported(source, `tensor "${table}.weight" is not provided for ${arch}`);
+  if (table !== undefined) throw unsupported(source, `tensor "${table}.weight" is not supported for ${arch}`);
   return { ropeTheta: thetaOf(meta, arch) };
 }
 
@@ -101,7 +101,7 @@ function windowsAndActivation(
 ): Part {
   const activation = meta.string(`${arch}.hidden_activation`) ?? formatOf(modelType).defaults.hiddenAct;
   if (!isActivation(activation))
-    throw unsupported(source, `${arch}.hidden_activation: ${describe(activation)} is not provided`);
+    throw unsupported(source, `${arch}.hidden_activation: ${describe(activation)} is not supported`);
   const window = slidingWindowFromGguf(meta, arch);
   return {
     ropeLocalTheta: meta.real(`${arch}.rope.freq_base_swa`) ?? thetaOf(meta, arch),
@@ -111,7 +111,7 @@ function windowsAndActivation(
   };
 }
 
-/** Reads the classification head of a reranker's file, or the pooling of another file. */
+/** Returns the classification head of a reranker's file. For other files, returns the pooling. */
 function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: string, arch: string): Part {
   const rows = rowsOf(source, "cls.output.weight");
   const declared = poolingFromGguf(meta, arch);
@@ -120,21 +120,22 @@ function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: strin
   if (pooling !== "rank") return embeddingOf(pooling);
   const classifier = formatOf(modelType).gguf?.classifier;
   if (!classifier)
-    throw unsupported(source, `${arch}.pooling_type: rank (a reranker's head) is not provided for ${arch}`);
+    throw unsupported(source, `${arch}.pooling_type: rank (a reranker's head) is not supported for ${arch}`);
   if (formatOf(modelType).positions && !source.has("token_types.weight"))
     throw unsupported(
       source,
-      `${arch}.pooling_type: rank is not provided for DistilBERT, because llama.cpp computes its head with another activation`,
+      `${arch}.pooling_type: rank is not supported for DistilBERT, because llama.cpp computes its head with another activation`,
     );
   if (rows === undefined || !source.has("cls.weight")) {
-    // llama.cpp's converter leaves out BERT's pooler (`cls.weight`). Without it the classifier's input would be wrong.
+    // llama.cpp's converter omits BERT's pooler (`cls.weight`). Without the pooler, the classifier's input would be wrong.
     const missing = rows === undefined ? "cls.output.weight" : "cls.weight";
-    throw unsupported(source, `${arch}.pooling_type: rank without ${missing} is not provided`);
+    throw unsupported(source, `${arch}.pooling_type: rank without ${missing} is not supported`);
   }
   const named = meta.strings(`${arch}.classifier.output_labels`);
   return {
     classifier: {
       task: "sequence",
+      // One label more than the schema's limit, so that the schema refuses a larger head.
       labels: named ?? Array.from({ length: Math.min(rows, 65537) }, (_, i) => `LABEL_${i}`),
       pooling: classifier.pooling,
     },

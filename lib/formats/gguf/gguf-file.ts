@@ -10,6 +10,8 @@ import { GgufMetadata } from "./gguf-metadata.ts";
 import { GgufReader } from "./gguf-reader.ts";
 import { GGML_TYPES, type GgufValue } from "./gguf-types.ts";
 
+/** "GGUF" as a little-endian number. */
+const MAGIC = 0x46554747;
 const MAX_KEYS = 65_536;
 const MAX_TENSORS = 131_072;
 const MAX_KEY_BYTES = 65_535;
@@ -42,7 +44,7 @@ export interface GgufFile {
   entries: ReadonlyMap<string, GgufEntry>;
 }
 
-/** Maps a GGUF file and validates it in full. Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED (version, type), ABORTED. */
+/** Maps a GGUF file, and validates all its metadata and its tensor table. Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED (version, type), ABORTED. */
 export async function openGguf(path: string, signal?: AbortSignal): Promise<GgufFile> {
   const file = mapFile(path);
   try {
@@ -79,14 +81,14 @@ function* readGguf(file: MappedFile, path: string): Slices<Omit<GgufFile, "path"
 }
 
 function readVersion(reader: GgufReader): 2 | 3 {
-  if (reader.size < 4 || reader.u32("the first bytes") !== 0x46554747)
+  if (reader.size < 4 || reader.u32("the first bytes") !== MAGIC)
     throw reader.invalid('not a GGUF file: expected it to begin with "GGUF"');
   const version = reader.u32("version");
   if (version === 2 || version === 3) return version;
   if (version === 1) {
     throw new HeddleError("UNSUPPORTED", `${reader.path}: GGUF version: expected 2 or 3, got 1`);
   }
-  // In a big-endian file the version's bytes are reversed.
+  // A big-endian file stores the version's bytes in reverse, so its lower 16 bits are 0.
   if (version !== 0 && (version & 0xffff) === 0) {
     throw new HeddleError("UNSUPPORTED", `${reader.path}: expected a little-endian GGUF file, got a big-endian file`);
   }

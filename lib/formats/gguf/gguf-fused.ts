@@ -1,5 +1,5 @@
-// Splits fused q, k and v matrices (`attn_qkv`) for families that have three matrices. The parts are views, without a
-// copy.
+// Splits fused q, k and v matrices (`attn_qkv`) for families whose models have three separate matrices. The parts are
+// ranges of the file, without a copy.
 import { HeddleError } from "../../core/errors.ts";
 import type { ModelConfig } from "../config/config.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "../weights.ts";

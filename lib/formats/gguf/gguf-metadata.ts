@@ -3,8 +3,8 @@ import { HeddleError } from "../../core/errors.ts";
 import type { GgufNumberArray, GgufValue } from "./gguf-types.ts";
 
 /**
- * GGUF metadata with typed look-ups. They return undefined for a missing key. Methods named `require…` throw
- * INVALID_FILE instead. A value of another type is an INVALID_FILE error that names the key.
+ * GGUF metadata with typed look-ups. A look-up returns undefined for a missing key, or throws INVALID_FILE if its name
+ * begins with `require`. A value of another type is an INVALID_FILE error that names the key.
  */
 export class GgufMetadata {
   constructor(
@@ -77,7 +77,7 @@ export class GgufMetadata {
     const first = Number(values[0]);
     for (const value of values) {
       if (Number(value) === first) continue;
-      const message = `expected the same number for all layers, got ${first} and ${value}: layers that differ are not provided`;
+      const message = `expected the same number for all layers, got ${first} and ${value}: layers that differ are not supported`;
       throw new HeddleError("UNSUPPORTED", `${this.path}: ${key}: ${message}`);
     }
     return first;

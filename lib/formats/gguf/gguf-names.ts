@@ -4,7 +4,7 @@ import { formatOf, knownModelTypes } from "../config/families.ts";
 
 /**
  * Returns the family of a `general.architecture`, or undefined if the architecture is unknown. If several families
- * share it, returns the family without `sharedWhen`.
+ * share the architecture, returns the one without `sharedWhen`.
  */
 export function familyOfArchitecture(architecture: string): string | undefined {
   return knownModelTypes().find((type) => {
@@ -14,9 +14,7 @@ export function familyOfArchitecture(architecture: string): string | undefined {
   });
 }
 
-/**
- * Returns the family whose files share an architecture and are recognized by `what`; undefined without such a family.
- */
+/** Returns the family with this architecture and with `what` as its `sharedWhen`, or undefined. */
 export function familySharing(architecture: string, what: "windows" | "experts" | "no segments"): string | undefined {
   return knownModelTypes().find((type) => {
     const { gguf } = formatOf(type);
@@ -24,13 +22,13 @@ export function familySharing(architecture: string, what: "windows" | "experts" 
   });
 }
 
-/** Returns `general.architecture` of a model's file, or undefined if GGUF has none. */
+/** Returns `general.architecture` of a model's file, or undefined if GGUF has no architecture for the family. */
 export function ggufArchitecture({ modelType, useBidirectionalAttention }: ModelConfig): string | undefined {
   const { gguf, bidirectional } = formatOf(modelType);
   return (useBidirectionalAttention && bidirectional?.gguf) || gguf?.architecture;
 }
 
-/** Whether only bidirectional models have an architecture. Its files need no `attention.causal`. */
+/** Whether all models of an architecture are bidirectional. Its files do not need the key `attention.causal`. */
 export function isBidirectional(architecture: string): boolean {
   return knownModelTypes().some((type) => formatOf(type).bidirectional?.gguf === architecture);
 }
@@ -86,9 +84,7 @@ function translate(name: string, modelType: string, from: 0 | 1): string | undef
   const to = from === 0 ? 1 : 0;
   const { names = {}, complete } = formatOf(modelType).gguf ?? {};
   const own = Object.entries(names);
-  /**
-   * Renames by the first pair that matches, either exactly or with the first number in the name as the layer's number.
-   */
+  /** Renames by the first pair that matches the name, or the name with its first number replaced by `{layer}`. */
   const renamed = (stem: string, pairs: readonly Pair[]) => {
     const layer = /(?:^|\.)([0-9]{1,4})(?=\.|$)/.exec(stem)?.[1];
     const pattern = stem.replace(/(^|\.)[0-9]{1,4}(?=\.|$)/, "$1{layer}");
@@ -98,7 +94,7 @@ function translate(name: string, modelType: string, from: 0 | 1): string | undef
   const [, stem, suffix] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
   const whole = renamed(name, own);
   if (whole !== undefined || stem === undefined) return whole;
-  // Skip Llama's names that the family uses for other tensors.
+  // Skip pairs of LLAMA whose target name the family uses for another tensor.
   const free = complete ? [] : LLAMA.filter((pair) => !own.some((other) => other[to] === pair[to]));
   const found = renamed(stem, [...own, ...free]);
   return found && `${found}.${suffix}`;
@@ -131,8 +127,8 @@ export function layoutChange(huggingFace: string, config: ModelConfig): LayoutCh
 }
 
 /**
- * Returns the GGUF row of a head with `width` rows that holds transformers' row `row`. GGUF's row 2j + p is
- * transformers' row p · width / 2 + j.
+ * Returns the index in GGUF of transformers' row `row`, within a head of `width` rows. GGUF's row 2j + p is transformers'
+ * row p · width / 2 + j, where p is 0 or 1.
  */
 export function neighbourRow(row: number, width: number): number {
   const half = width / 2;

@@ -23,7 +23,7 @@ export function partName(path: string): PartName | undefined {
   return prefix === undefined ? undefined : { prefix, number: Number(number), count: Number(count) };
 }
 
-/** Returns the first part, if the files of a folder are the parts of exactly one model. */
+/** Returns the name of the first part, if all names are parts of one model. */
 export function firstPart(names: readonly string[]): string | undefined {
   const parts = names.map(partName);
   const [one] = parts;
@@ -36,14 +36,14 @@ function fileOf({ prefix, count }: Pick<PartName, "prefix" | "count">, number: n
   return `${prefix}-${digits(number)}-of-${digits(count)}.gguf`;
 }
 
-/** An open model: its parts in order, each with its tensors, and the first part's metadata without the split keys. */
+/** An open model: its parts in order, and the first part's metadata without the keys `split.*`. */
 export interface GgufParts {
   parts: GgufFile[];
   metadata: GgufMetadata;
 }
 
 /**
- * Opens a GGUF file. For a split file, opens all parts, whichever part `path` names. They must be in the same folder.
+ * Opens a GGUF file. For a split file, opens all parts, which must be in one folder. `path` may name any of them.
  * Errors: as openGguf; NOT_FOUND for a missing part, INVALID_FILE for parts that do not belong together.
  */
 export async function openGgufParts(path: string, signal?: AbortSignal): Promise<GgufParts> {
@@ -113,7 +113,7 @@ async function openPart(named: string, name: PartName, number: number, signal?: 
   }
 }
 
-/** Checks that the parts have distinct tensors, and that each part states their total number. */
+/** Checks that no tensor is in two parts, and that each part's `split.tensors.count` is the total number of tensors, if it is set. */
 function checkTogether(parts: readonly GgufFile[]): void {
   if (parts.length === 1) return;
   const total = parts.reduce((sum, { entries }) => sum + entries.size, 0);
@@ -134,7 +134,7 @@ function checkTogether(parts: readonly GgufFile[]): void {
   }
 }
 
-/** Removes the metadata of splitting, because a conversion writes one file. */
+/** Removes the keys `split.*`, because a conversion writes a single file. */
 function withoutSplit({ values }: GgufMetadata, path: string): GgufMetadata {
   return new GgufMetadata(new Map([...values].filter(([key]) => !key.startsWith("split."))), path);
 }

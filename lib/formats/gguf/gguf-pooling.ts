@@ -9,12 +9,13 @@ import { ggufArchitecture } from "./gguf-names.ts";
 import type { GgufValue } from "./gguf-types.ts";
 
 /**
- * Pooling types by number. "rank" is a classifier on the first token or on the mean. "none" means one vector per token.
+ * Pooling types by llama.cpp's number. "rank" is a classifier on the first token or on the mean. "none" means one vector
+ * per token.
  */
 const POOLINGS = ["none", "mean", "first", "last", "rank"] as const;
 type Pooling = (typeof POOLINGS)[number];
 
-/** Marks a `pooling_type` that was only added for llama.cpp, because the model does not name its pooling. */
+/** The key that marks a `pooling_type` from addDefaultPooling. Such a model does not name its pooling. */
 const BY_DEFAULT = "heddle.pooling_by_default";
 
 /** Returns the pooling of the file, or undefined. @throws HeddleError INVALID_FILE, UNSUPPORTED */
@@ -29,8 +30,8 @@ export function poolingFromGguf(meta: GgufMetadata, arch: string): Pooling | und
 }
 
 /**
- * Returns a pooling as a part of a configuration. `normalize` is true: GGUF has no key for it, and programs that use
- * llama.cpp normalize vectors.
+ * Returns the embedding configuration of a pooling. `normalize` is true, because GGUF has no key for it, and programs
+ * that use llama.cpp normalize vectors.
  */
 export function embeddingOf(pooling: Pooling | undefined): { embedding?: EmbeddingConfig } {
   if (pooling === undefined || pooling === "none" || pooling === "rank") return {};
@@ -45,7 +46,8 @@ const LAYERED = "gemma-embedding";
 const DENSE = ["dense_2", "dense_3"] as const;
 
 /**
- * Returns the embedding configuration with the dense layers of an EmbeddingGemma file, if it has them. Pooling then defaults to the mean.
+ * Adds the dense layers of an EmbeddingGemma file, if it has them, to the embedding configuration. With layers, the default pooling is
+ * the mean.
  * @throws HeddleError INVALID_FILE
  */
 export function layeredEmbedding(
@@ -69,7 +71,7 @@ export function layeredEmbedding(
 }
 
 /**
- * Returns llama.cpp's keys for layers after pooling.
+ * Returns llama.cpp's keys for dense layers after pooling.
  * @throws HeddleError UNSUPPORTED for layers that GGUF cannot hold
  */
 export function layersToGguf(config: ModelConfig): [key: string, value: GgufValue][] {
@@ -112,8 +114,8 @@ export function poolingToGguf({ embedding, classifier }: ModelConfig): GgufValue
  */
 export function addDefaultPooling(metadata: Map<string, GgufValue>, config: ModelConfig): boolean {
   const { modelType, embedding, classifier, useBidirectionalAttention } = config;
-  const readsWholeTexts = formatOf(modelType).encoder !== undefined || useBidirectionalAttention === true;
-  if (!readsWholeTexts || embedding || classifier) return false;
+  const isBidirectional = formatOf(modelType).encoder !== undefined || useBidirectionalAttention === true;
+  if (!isBidirectional || embedding || classifier) return false;
   const key = `${metadata.get("general.architecture")?.value}.pooling_type`;
   const declared = metadata.get(key)?.value;
   if (declared !== undefined && declared !== -1) return false;
@@ -123,7 +125,7 @@ export function addDefaultPooling(metadata: Map<string, GgufValue>, config: Mode
 }
 
 /**
- * Whether a configuration has embedding settings that `pooling_type` does not hold. heddle stores them in
+ * Whether a configuration has embedding settings that `pooling_type` cannot express. heddle stores such settings in
  * `heddle.config`.
  */
 export function embedsOtherwise({ embedding, classifier }: ModelConfig): boolean {

@@ -20,8 +20,8 @@ const WINDOW_BYTES = 1 << 20;
 const LENGTH_BYTES = 8;
 const MAX_STRING_BYTES = 64 * 1024 * 1024;
 /**
- * Limit for all keys, names and texts together. The largest known vocabulary with its merges and tokenizer.json takes a
- * tenth.
+ * Maximum number of bytes of all keys, names and texts together. The largest known vocabulary, with its merges and
+ * tokenizer.json, takes a tenth of it.
  */
 const MAX_TEXT_BYTES = 512 * 1024 * 1024;
 /** Limits for all arrays of a file together. */
@@ -124,7 +124,7 @@ export class GgufReader {
     return value;
   }
 
-  /** Decodes a string outside the window: a window of its size would be a second copy of it. */
+  /** Decodes a long string directly from the file, because reading it into the window would make another copy. */
   private longString(length: number, name: string): string {
     const { position } = this;
     if (length > this.size - position) throw this.cutOff(position + length, name);
@@ -224,7 +224,7 @@ export class GgufReader {
     }
   }
 
-  /** Adds an array's length to the total of its kind, and refuses more than the limit. */
+  /** Adds an array's length to the total of its kind. @throws HeddleError INVALID_FILE if the total exceeds the limit */
   private countElements(key: string, of: GgufValueType, length: number): void {
     const kind = of === "string" || of === "bool" || of === "array" ? of : "number";
     const amount =
@@ -235,11 +235,15 @@ export class GgufReader {
     this.inArrays[kind] = amount;
   }
 
-  /** Reads an array of strings into native memory. A vocabulary has hundreds of thousands, and most are never used. */
+  /**
+   * Reads an array of strings into native memory. A vocabulary has hundreds of thousands of strings, and JavaScript uses
+   * few of them.
+   */
   private *stringList(key: string, length: number): Slices<NativeStringList> {
     const list = new binding.NativeStringList();
     while (list.length < length) {
       const before = list.length;
+      // Reads all strings that are complete in the window.
       const taken = list.read(this.window.subarray(this.at), length - before);
       this.at += taken;
       this.countText(taken - LENGTH_BYTES * (list.length - before), key);

@@ -1,4 +1,4 @@
-// Converts RoPE in GGUF files, llama.cpp's keys and tables, to the scaling types of config.json.
+// Converts the RoPE scaling of GGUF files to the scaling types of config.json. GGUF has llama.cpp's keys and tables.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { parseJson } from "../../io/json.ts";
 import type { YarnRopeScaling } from "../config/config-types.ts";
@@ -10,7 +10,7 @@ import { type GgufMetadata, tidy } from "./gguf-metadata.ts";
 /**
  * Returns a file's RoPE scaling, or null for none. The configuration's schema checks it.
  * @param rotary number of rotated dimensions per head
- * @param yarn how the family's files state YaRN
+ * @param yarn how the family's files describe YaRN
  * @throws HeddleError INVALID_FILE, UNSUPPORTED
  */
 export function ropeScalingFromGguf(
@@ -29,7 +29,7 @@ export function ropeScalingFromGguf(
   const table = (name: string) => (source.has(name) ? factorsOf(source, name, rotary / 2) : undefined);
   const original = meta.number(`${key}.original_context_length`);
 
-  // In addition to the keys, tables may divide the frequency of each pair of dimensions.
+  // Besides the keys, a file may have tables of divisors, one for the frequency of each pair of dimensions.
   const [freqs, long, short] = ["rope_freqs", "rope_factors_long", "rope_factors_short"].map((name) =>
     table(`${name}.weight`),
   );
@@ -47,7 +47,7 @@ export function ropeScalingFromGguf(
       shortFactor: Array.from(short, (value) => tidy(value * factor)),
       longFactor: Array.from(long, (value) => tidy(value * factor)),
       ...(original !== undefined && { originalMaxPositionEmbeddings: original }),
-      // llama.cpp derives no factor from the context lengths.
+      // Unlike transformers, llama.cpp does not derive the attention factor from the context lengths.
       attentionFactor: meta.real(`${key}.attn_factor`) ?? 1,
     };
   }
@@ -68,12 +68,12 @@ export function ropeScalingFromGguf(
 }
 
 function unsupported(source: WeightSource, key: string, type: string, where = ""): HeddleError {
-  return new HeddleError("UNSUPPORTED", `${source.path}: ${key}.type ${describe(type)}${where} is not provided`);
+  return new HeddleError("UNSUPPORTED", `${source.path}: ${key}.type ${describe(type)}${where} is not supported`);
 }
 
 /**
- * Returns the bounds of YaRN's ramp and the factor of cosine and sine, unless they follow from `factor`.
- * @param isWhole whether `attn_factor` is the whole factor of cosine and sine
+ * Returns the bounds of YaRN's ramp and the factor of cosine and sine, if the file states them.
+ * @param isWhole whether `attn_factor` is this factor itself. Otherwise YaRN's default factor is multiplied by it
  */
 function yarnValues(
   meta: GgufMetadata,

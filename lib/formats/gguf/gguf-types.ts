@@ -7,7 +7,7 @@ import type { WeightDType } from "../weight-dtype.ts";
 
 export interface GgmlType {
   name: string;
-  /** Number of elements per block. A tensor's first (fastest) dimension is a multiple of it. */
+  /** Number of elements per block. The length of a row, a tensor's contiguous dimension, is a multiple of it. */
   blockElements: number;
   blockBytes: number;
   /** Absent for types that heddle does not compute with. */

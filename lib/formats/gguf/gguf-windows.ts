@@ -15,9 +15,9 @@ export function slidingWindowFromGguf(meta: GgufMetadata, arch: string, usual?: 
 }
 
 /**
- * Returns which layers slide, according to `sliding_window_pattern` or else the family's rule. The pattern is n (all
- * but every n-th; 0 for all), or one flag per layer. Returns undefined if no layer slides, or if the rule depends on
- * other values.
+ * Returns which layers have a sliding window, by `sliding_window_pattern` or else by the family's rule. The pattern is n
+ * (all layers but one of every n; 0 for all), or one flag per layer. Returns undefined if no layer has a window, or if
+ * the family's rule has no period.
  * @throws HeddleError INVALID_FILE
  */
 export function layerTypesFromGguf(
@@ -44,7 +44,7 @@ export function layerTypesFromGguf(
 
 /**
  * Returns `sliding_window_pattern` for layers that do not follow their family's rule: a period, or one flag per layer.
- * Undefined for layers that do.
+ * Returns undefined for layers that follow the rule.
  */
 export function slidingPatternToGguf({ modelType, slidingWindow, layerTypes }: ModelConfig): GgufValue | undefined {
   const { windows } = formatOf(modelType);

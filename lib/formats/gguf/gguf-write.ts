@@ -7,10 +7,11 @@ import { GGUF_VALUE_TYPES, type GgufArray, type GgufValue, type GgufValueType, g
 
 export interface GgufContent {
   metadata: ReadonlyMap<string, GgufValue>;
-  /** Types f32, f16, bf16 or quantised, with 1 to 4 dimensions. */
+  /** Tensors of the types f32, f16, bf16 or a quantized type, with 1 to 4 dimensions. */
   tensors: Iterable<TensorData>;
 }
 
+/** Alignment of tensors in bytes: GGUF's default. */
 const ALIGNMENT = 32;
 
 /** Writes a GGUF file, which appears complete or not at all. Returns its size in bytes. */
@@ -50,9 +51,10 @@ function buildHead(given: ReadonlyMap<string, GgufValue>, tensors: readonly Tens
     const { name, dtype, shape } = tensor;
     if (names.has(name)) throw invalidArgument("tensor name", "each name once", name);
     names.add(name);
+    // ggml stores names in 64 bytes, including the terminating zero (GGML_MAX_NAME).
     if (Buffer.byteLength(name) > 63) throw invalidArgument("tensor name", "at most 63 bytes for GGUF", name);
     if (!isNumber(dtype)) {
-      throw invalidArgument(`tensor ${name}: dtype`, "f32, f16, bf16 or a quantised type for GGUF", dtype);
+      throw invalidArgument(`tensor ${name}: dtype`, "f32, f16, bf16 or a quantized type for GGUF", dtype);
     }
     if (shape.length < 1 || shape.length > 4 || shape.includes(0)) {
       throw invalidArgument(`tensor ${name}: shape`, "1 to 4 dimensions above 0 for GGUF", shape);

@@ -1,9 +1,9 @@
 // Recognizes a safetensors file by its first bytes.
 
-/** Limit of the reference implementation. */
+/** Maximum size of the JSON header, as in the reference implementation. */
 export const MAX_SAFETENSORS_HEADER_BYTES = 100_000_000;
 
-/** The file begins with the header's length, followed by the opening brace of its JSON. */
+/** Size of the header's length, a u64 at the beginning of the file. The JSON header follows, and begins with a brace. */
 export const LENGTH_BYTES = 8;
 export const BRACE = 0x7b;
 
@@ -13,6 +13,7 @@ export function startsLikeSafetensors(bytes: Uint8Array): boolean {
   return lengthIn(bytes) <= BigInt(MAX_SAFETENSORS_HEADER_BYTES);
 }
 
+/** Returns the header's length from the first bytes of a file. */
 export function lengthIn({ buffer, byteOffset }: Uint8Array): bigint {
   return new DataView(buffer, byteOffset).getBigUint64(0, true);
 }

@@ -67,6 +67,7 @@ export async function writeSafetensorsTo(
   }
 }
 
+/** Sorts tensors by element size, widest first, with `late` ones at the end if they stay aligned. */
 function inOrder(tensors: readonly TensorData[]): TensorData[] {
   const wideFirst = (list: readonly TensorData[]) =>
     list.toSorted((a, b) => pieceOf(b.dtype).bytes - pieceOf(a.dtype).bytes);
@@ -107,8 +108,8 @@ const INDEX = "model.safetensors.index.json";
 
 /**
  * Writes `model.safetensors`, or shards and `model.safetensors.index.json` if the tensors exceed maxShardBytes, into an
- * existing folder. Removes the weights of an earlier save there. All files appear together. Until the last shard is on
- * the disk, the earlier save stays, so both need disk space. Returns the files' names and sizes.
+ * existing folder. Removes the weights of an earlier save there. All files appear together. The earlier save stays until
+ * the last shard is on the disk, so both need disk space. Returns the names of the files and their total size.
  */
 export async function saveWeights(
   folder: string,
@@ -176,8 +177,8 @@ function splitShards(tensors: readonly TensorData[], limit: number): TensorData[
 export const WEIGHT_FILES = /^model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?$/;
 
 /**
- * Removes an earlier save's weights. Files that readers would prefer to the new shards are removed first: a single
- * file, or an index.
+ * Stages the removal of an earlier save's weights. Readers would prefer an old single file or index to new shards. If the
+ * new weights are sharded, such a file is therefore removed before the new files appear.
  */
 async function replaceOld(files: StagedFiles, folder: string, names: readonly string[]): Promise<void> {
   const there = await readdir(folder).catch((error: unknown) => {

@@ -35,7 +35,7 @@ const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDType
 };
 
 const MAX_RANK = 16;
-/** Limits allow 131,072 tensors, and notes of training tools in __metadata__. */
+/** Limits of the header. They allow 131,072 tensors, and the texts that training tools write into __metadata__. */
 const HEADER_LIMITS = { depth: 8, values: 2_097_152, keys: 131_073, stringBytes: 8_388_608 };
 
 export interface SafetensorsEntry {
@@ -149,7 +149,7 @@ function readEntry(name: string, value: StrictJson, dataStart: number, invalid: 
 }
 
 /**
- * Checks that the tensors cover the data exactly, without gaps (where something could hide) and without overlaps.
+ * Checks that the tensors cover the data exactly. Gaps, in which foreign data could hide, and overlaps are errors.
  * @returns the end of the last tensor in the file
  */
 function checkLayout(entries: SafetensorsEntry[], dataStart: number, invalid: Invalid): number {

@@ -53,9 +53,10 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
   });
   if (read[0]?.kind !== "Transformer")
     throw invalid(path, `expected a Transformer first, got ${read[0]?.kind ?? "no modules"}`);
-  const places = read.map(({ kind }) => Math.min(2, MODULES.indexOf(kind)) + (kind === "Normalize" ? 1 : 0));
+  // The required order: Transformer (0), Pooling (1), Dense and LayerNorm in any order (2), Normalize (3).
+  const ranks = read.map(({ kind }) => Math.min(2, MODULES.indexOf(kind)) + (kind === "Normalize" ? 1 : 0));
   const once = read.filter(({ kind }) => kind !== "Dense" && kind !== "LayerNorm").map(({ kind }) => kind);
-  if (places.some((place, i) => i > 0 && place < places[i - 1]!) || new Set(once).size < once.length)
+  if (ranks.some((rank, i) => i > 0 && rank < ranks[i - 1]!) || new Set(once).size < once.length)
     throw unsupported(
       path,
       `expected a Transformer, Pooling, layers and Normalize, in this order, got ${read.map(({ kind }) => kind).join(", ")}`,
@@ -65,14 +66,14 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
 
 /** The embedding configuration of a sentence-transformers folder, and the weights of layers after pooling. */
 export interface EmbeddingFiles {
-  /** Undefined without Pooling. Such a model outputs token vectors, or scores (CrossEncoder). */
+  /** Undefined for a folder without a Pooling module. Such a model outputs token vectors, or scores (CrossEncoder). */
   embedding: EmbeddingConfig | undefined;
-  /** Joins the model's weights with those of the layers. Closing the result closes both. */
+  /** Joins the model's weights with those of the layers after pooling. Closing the result closes all files. */
   withLayers(weights: WeightSource): Promise<WeightSource>;
 }
 
 /**
- * Reads the modules of a folder, config_sentence_transformers.json and sentence_bert_config.json.
+ * Reads the configurations of a folder's modules, config_sentence_transformers.json, and the Transformer's text limits.
  * @param modules see `readModules` @param config the Transformer's configuration
  * @throws HeddleError IO, INVALID_FILE, UNSUPPORTED for an unsupported module or pooling mode
  */

@@ -1,4 +1,4 @@
-// Settings for texts in the Transformer's folder of sentence-transformers: maximum length and lower-casing.
+// Reads a sentence-transformers model's maximum text length and lower-casing, which are in the Transformer's folder.
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
@@ -21,11 +21,11 @@ export async function readTextLimits(
   { maxPositionEmbeddings }: ModelConfig,
 ): Promise<Pick<EmbeddingConfig, "maxSeqLength" | "lowercase">> {
   const { file, config } = await firstOf(folder, TEXT_LIMIT_FILES);
-  const { max_seq_length: own, do_lower_case: lowers, processing_kwargs: processing } = config;
+  const { max_seq_length: declared, do_lower_case: lowers, processing_kwargs: processing } = config;
   const text = isObject(processing) && isObject(processing.text) ? processing.text : {};
   // Since version 5.4 sentence-transformers uses the tokenizer's length, unless processing_kwargs sets another.
   const most =
-    lengthOf(own, "max_seq_length", file) ??
+    lengthOf(declared, "max_seq_length", file) ??
     lengthOf(text.max_length, "processing_kwargs.text.max_length", file) ??
     (await tokenizerLength(folder));
   return {

@@ -11,12 +11,12 @@ export const POOLING_MODES = ["first", "max", "mean", "mean_sqrt_len", "weighted
 export const DEFAULT_EMBEDDING = { pooling: "mean", normalize: true } as const satisfies EmbeddingConfig;
 export const SIMILARITIES = ["cosine", "dot", "euclidean", "manhattan"] as const;
 export const LAYER_ACTIVATIONS = ["identity", "tanh", "relu", "sigmoid", "gelu", "silu"] as const;
-/** Limits keep a hostile file from causing large allocations. */
+/** Maximum number of layers after pooling. The limits keep a hostile file from causing large allocations. */
 export const MAX_LAYERS = 16;
 const MAX_PROMPTS = 1000;
 /**
- * Names of prompts, for messages. An assignment to the key `__proto__` sets an object's prototype, so the prompt would
- * be lost.
+ * The allowed names of prompts, for messages. An assignment to the key `__proto__` would set the object's prototype, and
+ * the prompt would be lost.
  */
 export const NOT_A_PROMPT = 'names other than "__proto__"';
 
@@ -82,7 +82,7 @@ export function embeddingWidth(config: Pick<ModelConfig, "hiddenSize" | "embeddi
   return Math.min(config.embedding?.truncateDim ?? Number.POSITIVE_INFINITY, embeddingWidths(config).at(-1)!);
 }
 
-/** Checks constraints between fields. */
+/** Checks constraints between fields. @throws the error that `fail` returns */
 export function checkEmbedding(config: ModelConfig, fail: (message: string) => HeddleError): void {
   const { embedding } = config;
   if (!embedding) return;

@@ -34,7 +34,7 @@ function entriesOf(config: ModelConfig, embedding: EmbeddingConfig): Entry[] {
   const widths = embeddingWidths(config);
   const inOrder = String(modes) === String(POOLING_MODES.filter((mode) => modes.includes(mode)));
   const pooling = {
-    // Flags cannot express the order of the modes. Another order needs the list, which only newer versions read.
+    // Flags imply the order of POOLING_MODES. Another order needs the list `pooling_mode`, which only newer versions read.
     ...(inOrder
       ? {
           word_embedding_dimension: config.hiddenSize,
@@ -87,8 +87,9 @@ export function embeddingFiles(config: ModelConfig): Record<string, string> {
 }
 
 /**
- * Writes a model's weights and files. Layers after pooling get separate folders, as in sentence-transformers. Everything appears together
- * with `files`. @returns size of all weights in bytes
+ * Stages a model's weights and sentence-transformers' files. Layers after pooling get separate folders. All files appear together with the
+ * other files of `files`.
+ * @returns the total size of the weight files in bytes
  */
 export async function saveModelWeights(
   folder: string,

@@ -46,7 +46,7 @@ export const LAYER_PREFIXES = { dense: "linear.", layer_norm: "norm." } as const
   string
 >;
 
-/** Names of the file with the maximum text length, in the order in which sentence-transformers looks for them. */
+/** Possible names of the file with the maximum text length. sentence-transformers reads the first that exists. */
 export const TEXT_LIMIT_FILES = ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"].map(
   (name) => `sentence_${name}_config.json`,
 );
@@ -54,5 +54,5 @@ export const TEXT_LIMIT_FILES = ["bert", "roberta", "distilbert", "camembert", "
 /** Prefix of the weights of layers after pooling, by index: `embedding_layers.0.weight` and `.bias`. */
 export const EMBEDDING_LAYERS = "embedding_layers.";
 
-/** LayerNorm's epsilon, which no file states. */
+/** The epsilon of LayerNorm modules: PyTorch's default, because no file states it. */
 export const LAYER_NORM_EPS = 1e-5;

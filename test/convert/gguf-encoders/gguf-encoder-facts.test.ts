@@ -46,12 +46,12 @@ describe.each([
     [
       "a RoPE scaling factor without a scaling type",
       { "rope.scaling.factor": f32(4) },
-      /rope.scaling.factor: 4 is not provided/,
+      /rope.scaling.factor: 4 is not supported/,
     ],
     [
       "a RoPE scaling factor under the old key",
       { "rope.scale_linear": f32(2) },
-      /rope.scale_linear: 2 is not provided/,
+      /rope.scale_linear: 2 is not supported/,
     ],
     [
       "rotation of a part of each head (partial rotary)",
@@ -66,7 +66,7 @@ describe.each([
 
   test("rejects a tensor of RoPE factors", async () => {
     const file = await withoutHeddleKeys(await encoderFile({ ...tiny, modelType }), {}, [ropeFreqs([1, 2, 3, 4])]);
-    await expectError(() => LanguageModel.load(file), "UNSUPPORTED", /tensor "rope_freqs.weight" is not provided for/);
+    await expectError(() => LanguageModel.load(file), "UNSUPPORTED", /tensor "rope_freqs.weight" is not supported for/);
   });
 
   test("accepts RoPE keys whose values change nothing", async () => {

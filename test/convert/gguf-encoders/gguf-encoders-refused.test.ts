@@ -38,10 +38,15 @@ describe("unsupported properties", () => {
       "reranking without a classifier tensor",
       {},
       { "bert.pooling_type": u32(4) },
-      /rank without cls.output.weight is not provided/,
+      /rank without cls.output.weight is not supported/,
     ],
     ["grouped key heads", {}, { "bert.attention.head_count_kv": u32(2) }, /head_count_kv: grouped-query attention/],
-    ["scaling", modern, { "modern-bert.rope.scaling.type": text("yarn") }, /rope.scaling.type: "yarn" is not provided/],
+    [
+      "scaling",
+      modern,
+      { "modern-bert.rope.scaling.type": text("yarn") },
+      /rope.scaling.type: "yarn" is not supported/,
+    ],
     [
       "an unknown activation",
       modern,

@@ -150,7 +150,7 @@ describe("files of other programs", () => {
     await expectError(
       () => LanguageModel.load(ranks),
       "UNSUPPORTED",
-      /bert.pooling_type: rank is not provided for DistilBERT/,
+      /bert.pooling_type: rank is not supported for DistilBERT/,
     );
     const eps = await withoutHeddleKeys(file, { "bert.attention.layer_norm_epsilon": f32(1e-5) });
     await expectError(() => LanguageModel.load(eps), "INVALID_FILE", /expected 1e-12 and no value/);

@@ -65,10 +65,10 @@ describe("rejects a footer", () => {
   it("with strings and lists of negative length or beyond its end", async () => {
     await refuses(
       footer({ 6: { type: 8, bytes: [0xff, 0xff, 0xff, 0xff, 0x0f] } }),
-      /a text of 4294967295, of 1 bytes/,
+      /a text of length 4294967295 in 1 bytes/,
     );
-    await refuses(footer({ 6: { type: 8, bytes: varint(1000) } }), /a text of 1000, of 1 bytes/);
-    await refuses(footer({ 5: list(12, [], 1000) }), /a list of 1000, of 1 bytes/);
+    await refuses(footer({ 6: { type: 8, bytes: varint(1000) } }), /a text of length 1000 in 1 bytes/);
+    await refuses(footer({ 5: list(12, [], 1000) }), /a list of length 1000 in 1 bytes/);
     await refuses(footer({ 6: { type: 11, bytes: [0] } }), /a value of type 11/);
     await refuses(parquetFile([0x15]), /is cut off within a value/);
   });
@@ -117,11 +117,11 @@ describe("rejects a footer", () => {
 
 describe("rejects a page", () => {
   it("with a run of levels or values far longer than the page", async () => {
-    await refuses(one(dataPage(3, 0, levels(2 ** 30))), /a run of 1073741824 values, of 3/);
+    await refuses(one(dataPage(3, 0, levels(2 ** 30))), /a run of 1073741824 values where 3 are left/);
     const packed = Buffer.from([5, 0, 0, 0, ...varint(2 ** 28 + 1), 1]);
-    await refuses(one(dataPage(3, 0, packed)), /a run of 1073741824 values, of 3/);
+    await refuses(one(dataPage(3, 0, packed)), /a run of 1073741824 values where 3 are left/);
     const indices = Buffer.concat([levels(3), Buffer.from([1, ...varint(2 ** 30), 0])]);
-    await refuses(one(dataPage(3, 8, indices)), /a run of 536870912 values, of 3/);
+    await refuses(one(dataPage(3, 8, indices)), /a run of 536870912 values where 3 are left/);
     await refuses(one(dataPage(3, 8, Buffer.concat([levels(3), Buffer.from([200, 6, 0])]))), /values of 200 bits/);
   });
 
@@ -177,7 +177,7 @@ describe("rejects a page", () => {
     await refuses(two(0, [1, 0, 0, 0, a, 9, 0, 0, 0, b]), isCut);
     await refuses(two(6, [...deltas(1, 9), a, b]), isCut);
     await refuses(two(7, [...deltas(0, 0), ...deltas(1, 9), a, b]), isCut);
-    await refuses(two(7, [...deltas(0, 2), ...deltas(1, 1), a, b]), /a prefix of 2 bytes of a text of 1/);
+    await refuses(two(7, [...deltas(0, 2), ...deltas(1, 1), a, b]), /a prefix of 2 bytes, after a text of 1/);
     const pages = Buffer.concat([dataPage(2, 0, Buffer.from([1, 0, 0, 0])), dataPage(1, 0, Buffer.from([2, 0, 0, 0]))]);
     await refuses(one(pages, { schema: [numbers], path: ["number"], type: 1 }), isCut);
     // Other bytes of Node's buffer pool must not become text.
@@ -219,7 +219,7 @@ describe("rejects a page", () => {
     const long = Buffer.concat([Buffer.from([0xa0, 0x86, 1, 0]), Buffer.alloc(100_000, 1)]);
     const decimal: Element = { name: "text", type: 6, repetition: 0, converted: 5 };
     const body = dataPage(1, 0, long);
-    await refuses(one(body, { schema: [decimal], values: 1 }), /a number of 100000 bytes/);
+    await refuses(one(body, { schema: [decimal], values: 1 }), /a decimal of 100000 bytes/);
     const uuid: Element = { name: "text", type: 6, repetition: 0, logical: struct({ 14: struct({}) }) };
     await refuses(one(body, { schema: [uuid], values: 1 }), /a UUID of 100000 bytes/);
   });

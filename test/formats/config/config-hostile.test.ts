@@ -101,12 +101,12 @@ describe("invalid config.json", () => {
     [
       "an unknown family",
       { ...llama, model_type: "mamba" },
-      /model_type "mamba" is not provided \(no similar type is supported; not supported: state-space layers; registerFamily adds types\)$/,
+      /model_type "mamba" is not supported \(no similar type is supported; not supported: state-space layers; registerFamily adds types\)$/,
     ],
     [
       "an unknown family of text and images",
       { model_type: "mistral3", text_config: { ...llama, model_type: "mistral" }, vision_config: {} },
-      /model_type "mistral3" is not provided \(nearest: mistral; not supported: images \(vision_config\); /,
+      /model_type "mistral3" is not supported \(nearest: mistral; not supported: images \(vision_config\); /,
     ],
     [
       "an unknown family with state-space layers",
@@ -126,13 +126,13 @@ describe("invalid config.json", () => {
     [
       "clip_qkv of the first OLMo models",
       { ...llama, model_type: "olmo2", clip_qkv: 8 },
-      /clip_qkv: 8 is not provided/,
+      /clip_qkv: 8 is not supported/,
     ],
-    ["bidirectional olmo2", { ...llama, model_type: "olmo2", is_causal: false }, /is_causal: false is not provided/],
+    ["bidirectional olmo2", { ...llama, model_type: "olmo2", is_causal: false }, /is_causal: false is not supported/],
     [
       "bidirectional llama by Gemma's key",
       { ...llama, use_bidirectional_attention: true },
-      /use_bidirectional_attention: true is not provided/,
+      /use_bidirectional_attention: true is not supported/,
     ],
     [
       "sliding windows of a bidirectional mistral",
@@ -145,17 +145,17 @@ describe("invalid config.json", () => {
         ...llama,
         rope_scaling: { type: "longrope", short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1, 1], short_mscale: 1.2 },
       },
-      /rope_scaling: short_mscale is not provided/,
+      /rope_scaling: short_mscale is not supported/,
     ],
     [
       "RoPE scaling of an encoder",
       { ...encoder, rope_scaling: { rope_type: "linear", factor: 2 } },
-      /config.json: rope_scaling: linear is not provided for modernbert/,
+      /config.json: rope_scaling: linear is not supported for modernbert/,
     ],
     [
       "partial rotary factors of an encoder",
       { ...encoder, model_type: "nomic_bert", partial_rotary_factor: 0.5 },
-      /config.json: partial_rotary_factor: 0.5 is not provided for nomic_bert/,
+      /config.json: partial_rotary_factor: 0.5 is not supported for nomic_bert/,
     ],
     ["an unknown activation", { ...llama, hidden_act: "relu" }, /hidden_act "relu" is not known/],
     [
@@ -178,62 +178,62 @@ describe("invalid config.json", () => {
           sliding_attention: { rope_theta: 2, rope_type: "linear", factor: 2 },
         },
       },
-      /rope_parameters: separate scaling of sliding_attention \("linear"\) is not provided/,
+      /rope_parameters: separate scaling of sliding_attention \("linear"\) is not supported/,
     ],
     [
       "partly bidirectional gemma3",
       { ...llama, model_type: "gemma3_text", use_bidirectional_attention: "vision" },
-      /use_bidirectional_attention: "vision" is not provided/,
+      /use_bidirectional_attention: "vision" is not supported/,
     ],
     [
       "bidirectional gemma2",
       { ...llama, model_type: "gemma2", use_bidirectional_attention: true },
-      /use_bidirectional_attention: true is not provided/,
+      /use_bidirectional_attention: true is not supported/,
     ],
     ["gpt_neox with ReLU", { ...llama, model_type: "gpt_neox", hidden_act: "relu" }, /hidden_act "relu" is not known/],
     [
       "starcoder2 with RMSNorm",
       { ...llama, model_type: "starcoder2", norm_type: "rmsnorm" },
-      /norm_type: "rmsnorm" is not provided/,
+      /norm_type: "rmsnorm" is not supported/,
     ],
     [
       "starcoder2 with a gated MLP",
       { ...llama, model_type: "starcoder2", mlp_type: "gated" },
-      /mlp_type: "gated" is not provided/,
+      /mlp_type: "gated" is not supported/,
     ],
     [
       "Command R7B with q and k norms",
       { ...llama, model_type: "cohere2", use_qk_norm: true },
-      /use_qk_norm: true is not provided/,
+      /use_qk_norm: true is not supported/,
     ],
     [
       "Phi with q and k norms",
       { ...llama, model_type: "phi", qk_layernorm: true },
-      /qk_layernorm: true is not provided/,
+      /qk_layernorm: true is not supported/,
     ],
-    ["Granite 4 with experts", { ...granite, num_local_experts: 8 }, /num_local_experts: 8 is not provided/],
+    ["Granite 4 with experts", { ...granite, num_local_experts: 8 }, /num_local_experts: 8 is not supported/],
     [
       "Granite 4 without position embeddings",
       { ...granite, position_embedding_type: "nope" },
-      /position_embedding_type: "nope" is not provided/,
+      /position_embedding_type: "nope" is not supported/,
     ],
     [
       "Granite 4 with state-space layers",
       { ...granite, layer_types: ["attention", "mamba"] },
-      /layer_types: "mamba" is not provided \(known: attention\)/,
+      /layer_types: "mamba" is not supported \(known: attention\)/,
     ],
-    ["Granite 4 without layer_types", granite, /layer_types: "mamba" is not provided/],
+    ["Granite 4 without layer_types", granite, /layer_types: "mamba" is not supported/],
     [
       "Granite 4 without position_embedding_type",
       { ...granite, position_embedding_type: undefined, layer_types: ["attention", "attention"] },
-      /position_embedding_type: .* is not provided/,
+      /position_embedding_type: .* is not supported/,
     ],
     [
       "Seed-OSS with an attention output bias",
       { ...llama, model_type: "seed_oss", attention_out_bias: true },
-      /attention_out_bias: true is not provided/,
+      /attention_out_bias: true is not supported/,
     ],
-    ["ERNIE 4.5 with biases", { ...llama, model_type: "ernie4_5", use_bias: true }, /use_bias: true is not provided/],
+    ["ERNIE 4.5 with biases", { ...llama, model_type: "ernie4_5", use_bias: true }, /use_bias: true is not supported/],
     [
       "gpt2 with scores scaled by layer",
       { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true },
@@ -269,13 +269,13 @@ describe("invalid config.json", () => {
       message = (error as Error).message;
     }
     expect(/; not supported: (.*); registerFamily adds types\)$/.exec(message)?.[1] ?? "").toBe(wanted);
-    expect(message).toContain(`model_type "${model_type}" is not provided`);
+    expect(message).toContain(`model_type "${model_type}" is not supported`);
   });
 
   test("an unknown model type is reported before missing weights", async () => {
     const folder = temporaryFolder();
     writeFileSync(join(folder, "config.json"), JSON.stringify({ ...llama, model_type: "mamba", state_size: 16 }));
-    await expectError(() => openModelFiles(folder), "UNSUPPORTED", /"mamba" is not provided .*state-space layers/);
+    await expectError(() => openModelFiles(folder), "UNSUPPORTED", /"mamba" is not supported .*state-space layers/);
     writeFileSync(join(folder, "config.json"), JSON.stringify(llama));
     await expectError(() => openModelFiles(folder), "NOT_FOUND", /expected model.safetensors/);
   });
@@ -318,7 +318,7 @@ describe("invalid config.json", () => {
     await expectError(
       parse({ modelType: "t5" }),
       "UNSUPPORTED",
-      /"t5" is not provided \(no similar type is supported; not supported: an encoder beside the decoder; /,
+      /"t5" is not supported \(no similar type is supported; not supported: an encoder beside the decoder; /,
     );
     for (const modelType of ["bert", "gpt2", "roberta", "distilbert"])
       await expectError(

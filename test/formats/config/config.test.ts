@@ -30,7 +30,9 @@ describe("config.json", () => {
     expect(modelConfigToJson(read({ ...llama, model_type: "cohere2", rotary_pct: 1 }))).toMatchObject({
       rotary_pct: 1,
     });
-    expect(() => read({ ...llama, model_type: "cohere2", rotary_pct: 0.5 })).toThrow(/rotary_pct: 0.5 is not provided/);
+    expect(() => read({ ...llama, model_type: "cohere2", rotary_pct: 0.5 })).toThrow(
+      /rotary_pct: 0.5 is not supported/,
+    );
     for (const model_type of ["glm", "glm4"])
       expect(read({ ...llama, model_type })).toMatchObject({ attentionBias: true, partialRotaryFactor: 0.5 });
     expect(read({ ...llama, model_type: "mixtral", num_attention_heads: 32 }).numKeyValueHeads).toBe(8);
@@ -48,8 +50,8 @@ describe("config.json", () => {
     expect(modelConfigToJson(config)).toMatchObject({ rope_scaling: null, rope_theta: config.ropeTheta });
     const { alpha: _, ...dynamic } = scaling;
     expect(read({ ...hunyuan, rope_scaling: dynamic }).ropeScaling).toMatchObject({ ropeType: "dynamic" });
-    expect(() => read({ ...hunyuan, use_cla: true })).toThrow(/use_cla: true is not provided/);
-    expect(() => read({ ...hunyuan, use_qk_norm: false })).toThrow(/use_qk_norm: false is not provided/);
+    expect(() => read({ ...hunyuan, use_cla: true })).toThrow(/use_cla: true is not supported/);
+    expect(() => read({ ...hunyuan, use_qk_norm: false })).toThrow(/use_qk_norm: false is not supported/);
   });
 
   test("fills in Phi's defaults and uses its key for the norm epsilon", () => {
@@ -353,10 +355,10 @@ describe("camelCase options", () => {
       refused({ ropeScaling: { ropeType: "yarn", factor: 4 } }).toThrow(
         expect.objectContaining({
           code: "UNSUPPORTED",
-          message: expect.stringContaining(`ropeScaling: yarn is not provided for ${modelType}`),
+          message: expect.stringContaining(`ropeScaling: yarn is not supported for ${modelType}`),
         }),
       );
-      refused({ partialRotaryFactor: 0.5 }).toThrow(`partialRotaryFactor: 0.5 is not provided for ${modelType}`);
+      refused({ partialRotaryFactor: 0.5 }).toThrow(`partialRotaryFactor: 0.5 is not supported for ${modelType}`);
       expect(parseModelConfig({ ...sizes, ropeScaling: null, partialRotaryFactor: 1 }).partialRotaryFactor).toBe(1);
     },
   );

@@ -32,7 +32,7 @@ describe("errors about inconsistent configurations name the field that was given
     [{ hiddenSize: 2.5 }, "hiddenSize: expected a whole number from 1 to 131072, got 2.5"],
     [
       { hiddenSize: undefined, hidden_size: 64 },
-      "hidden_size: expected a key in camelCase, or model_type and all others as in config.json (nearest: hiddenSize), got an unknown one",
+      "hidden_size: expected a camelCase key, or a config.json with model_type (nearest: hiddenSize), got an unknown one",
     ],
     [{ modelType: undefined }, "modelType: expected a string, got nothing"],
   ])("%j", (config, message) => {

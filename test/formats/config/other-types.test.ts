@@ -75,7 +75,7 @@ describe("a model type that heddle does not provide", () => {
     (model_type, config, near, missing) => {
       const message = messageOf({ ...llama, ...config, model_type });
       const said =
-        /^config\.json: model_type "(.+?)" is not provided \((?:nearest: ([\w-]+)|no similar type is supported)(?:; (.*))?; registerFamily adds types\)$/.exec(
+        /^config\.json: model_type "(.+?)" is not supported \((?:nearest: ([\w-]+)|no similar type is supported)(?:; (.*))?; registerFamily adds types\)$/.exec(
           message,
         );
       expect(said, message).not.toBeNull();
@@ -89,7 +89,7 @@ describe("a model type that heddle does not provide", () => {
 
   test("in options is reported with the nearest spelling", () => {
     expect(messageOf({ modelType: "lama", vocabSize: 3, hiddenSize: 16, numHiddenLayers: 1 })).toBe(
-      'config.json: model_type "lama" is not provided (nearest: llama; registerFamily adds types)',
+      'config.json: model_type "lama" is not supported (nearest: llama; registerFamily adds types)',
     );
   });
 
