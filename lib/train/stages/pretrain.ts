@@ -21,8 +21,8 @@ import { textDataShape } from "../options/text-data.ts";
 
 const pretrainShape = {
   /**
-   * `concatenate` joins documents and cuts them into sequences. `bestFit` packs whole documents, which do not see each
-   * other, and cuts only documents that are longer than a sequence. Default "concatenate".
+   * `concatenate` joins documents and cuts them into sequences. `bestFit` packs whole documents without attention
+   * between them, and cuts only documents that are longer than a sequence. Default "concatenate".
    */
   packing: option(
     z.enum(["concatenate", "bestFit"]).default("concatenate"),
