@@ -2,6 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 
 /** Maximum number of examples to hash, evenly spread: enough to distinguish data sets, few enough to be fast. */
 const MAX_EXAMPLES = 4096;
+/** Maximum depth of nested values to hash. */
 const MAX_DEPTH = 8;
 
 /**

@@ -46,7 +46,10 @@ export async function readSplit<Item>(
   return { train: split.train.flat(), heldOut: split.heldOut.flat() };
 }
 
-/** Converts the weights to train to their form during training, so that results computed before training have the same bits. */
+/**
+ * Converts the model to its form during training: merged or active adapters, and f32 weights. Log-probabilities
+ * computed before the first step then have the same bits as in training.
+ */
 export async function settleWeights(
   model: Model,
   options: Parameters<typeof settleAdapters>[1],

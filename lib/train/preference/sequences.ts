@@ -15,7 +15,7 @@ export function answerLength({ ids, promptLength }: AnsweredPrompt): number {
   return ids.length - promptLength;
 }
 
-/** Number of rows of a sequence that predict its tokens. The last id is never an input. */
+/** Number of rows that predict tokens of a sequence. The last id predicts no token. */
 export function rowsOf({ ids }: AnsweredPrompt): number {
   return ids.length - 1;
 }
