@@ -19,6 +19,7 @@ export interface Logged {
 export class EventLines {
   readonly path: string;
   private waiting: string[] = [];
+  /** Time of the last write, by performance.now(). */
   private written = 0;
   /** Number of bytes of whole lines in the file. */
   private size = 0;
