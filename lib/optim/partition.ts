@@ -18,9 +18,10 @@ export interface Shared {
 }
 
 /**
- * Divides parameters among ranks, so that all hold about the same amount of optimiser state. Each parameter is cut only between pieces of
- * its sum of squares, so that the gradient's norm has the same bits as on one rank.
- * @returns the pieces of each rank, at most one of a parameter
+ * Divides parameters among ranks, so that all hold about the same amount of optimiser state. A parameter is cut only at
+ * multiples of `squarePiece`, where its sum of squares is cut too. So the gradient's norm has the same bits as on one
+ * rank.
+ * @returns the pieces of each rank, at most one per parameter
  */
 export function partition(parameters: readonly Shared[], ranks: number): readonly (readonly Piece[])[] {
   const parts: Piece[][] = Array.from({ length: ranks }, () => []);
@@ -43,6 +44,7 @@ export function partition(parameters: readonly Shared[], ranks: number): readonl
     const piece = squarePiece(one.elements);
     for (let start = 0; start < one.elements; start += piece) {
       const count = Math.min(piece, one.elements - start);
+      // Go on to the next rank if less than half of the piece fits into this rank's equal share of what is left.
       while (rank < ranks - 1 && loads[rank]! + (count * one.state) / 2 > left / (ranks - rank)) left -= loads[rank++]!;
       give(rank, one, start, count);
     }
