@@ -32,8 +32,8 @@ export interface OptimizerGroup {
   /** Factor of the learning rate of these parameters, or of Muon's rate for Muon's matrices. Default 1. */
   rateRatio?: number | undefined;
   /**
-   * Replaces the common decay, or Muon's decay for Muon's matrices. It applies to the whole group, vectors included, as in PyTorch's
-   * groups.
+   * Replaces the optimizer's weightDecay, or Muon's weightDecay for Muon's matrices. It applies to the whole group,
+   * vectors included, as in PyTorch's groups.
    */
   weightDecay?: number | undefined;
 }

@@ -7,13 +7,13 @@ export interface Piece {
   readonly count: number;
 }
 
-/** A parameter that ranks share out. */
+/** A parameter to divide among ranks. */
 export interface Shared {
   readonly name: string;
   readonly elements: number;
   /** Whether one rank must update all of it, as Muon requires. */
   readonly whole: boolean;
-  /** Numbers of optimiser state per element. */
+  /** Number of optimiser state values per element. */
   readonly state: number;
 }
 
@@ -37,7 +37,7 @@ export function partition(parameters: readonly Shared[], ranks: number): readonl
   const matrices = parameters.filter(({ whole }) => whole).toSorted((a, b) => b.elements - a.elements);
   for (const one of matrices) give(loads.indexOf(Math.min(...loads)), one, 0, one.elements);
   const rest = parameters.filter(({ whole }) => !whole);
-  // State of the current rank and those after it.
+  // State that the current rank and the later ranks hold in the end.
   let left = loads.reduce((sum, load) => sum + load, 0) + rest.reduce((sum, one) => sum + one.elements * one.state, 0);
   let rank = 0;
   for (const one of rest) {

@@ -94,7 +94,7 @@ function labelled(row: LocatedRow, problemType: ClassifierConfig["problemType"])
 function labelName(row: LocatedRow, field: string, label: unknown): string {
   if (typeof label === "string" && label !== "") return label;
   if (typeof label === "boolean" || Number.isSafeInteger(label)) return String(label);
-  throw rowError(row, field, "a label (a string, an integer or a truth value)", label);
+  throw rowError(row, field, "a label (a string, an integer or a boolean)", label);
 }
 
 /** Returns the distinct labels, sorted: numbers by size, names by code unit. */

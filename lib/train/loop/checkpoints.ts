@@ -283,7 +283,10 @@ async function checkpointOf(folder: string, step: number): Promise<string | unde
   return (await listCheckpoints(folder)).find((one) => one.step === step)?.path;
 }
 
-/** Checks that a resumed run trains the same kind as before: an adapter, or the weights. @throws HeddleError INVALID_ARGUMENT */
+/**
+ * Checks that a resumed run trains the same kind of weights as before: an adapter's, or the model's.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
 async function needKind(checkpoint: string, file: string): Promise<void> {
   if (await exists(join(checkpoint, file))) return;
   const isAdapter = await exists(join(checkpoint, ADAPTER_WEIGHTS_FILE));

@@ -99,7 +99,10 @@ export class EventLines {
   }
 }
 
-/** Parses a line of a log. Returns undefined if it is not an event, such as a truncated line or one of very many values. */
+/**
+ * Parses a line of a log. Returns undefined if it is not an event, such as a truncated line, or a line with more values
+ * than the parser accepts.
+ */
 export function eventOf(line: string): Logged | undefined {
   try {
     const event = parseJsonRow(line, "line") as Partial<Logged> | null;

@@ -21,7 +21,7 @@ export class FrozenMatrices {
 
   /**
    * Returns the weights of one trace by name. The first `get` of a frozen matrix adds its rounded copy to the trace and
-   * to `tensors`, so that only the matrices that a trace reads have copies.
+   * to `tensors`. So only the matrices that a trace reads have copies.
    */
   weights(): Map<string, Value> {
     const enter = (name: string) => this.enter(name);

@@ -56,7 +56,8 @@ export class LossSpikeGuard {
   }
 
   /**
-   * Decides before the update whether to skip a step. @param whole the loss including the replay's
+   * Decides before the update whether to skip a step.
+   * @param whole the loss including the replay's
    * @returns whether to skip the step, so that its gradient is not used
    * @throws HeddleError NUMERICAL for a loss that is not finite, unless such steps are skipped; or after too many consecutive skipped
    *   steps

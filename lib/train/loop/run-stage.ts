@@ -53,7 +53,7 @@ export interface Trainable {
   card?: ModelCard | undefined;
   /**
    * Path of the weights, which an adapter stores as its base. A stage that trains these weights sets the path to its
-   * outputDir, or clears it if there is none.
+   * outputDir, or clears it without an outputDir.
    */
   path?: string | undefined;
   /**

@@ -65,8 +65,8 @@ export const evaluationShape = {
     aliases: "patience",
     recorded: false,
   }),
-  /** Minimum improvement that counts as better for early stopping. Default 0. */
-  earlyStoppingThreshold: option(real(0).default(0), "smallest change that counts as an improvement", {
+  /** An evaluation counts as better for early stopping if it improves on the best one by more than this. Default 0. */
+  earlyStoppingThreshold: option(real(0).default(0), "an improvement must exceed this to count", {
     recorded: false,
   }),
 };

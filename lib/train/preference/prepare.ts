@@ -59,7 +59,7 @@ export async function settleWeights(
   if (!options.lora) await model.prepareForTraining(names);
 }
 
-/** Reads training and held-out pairs, and the number of rows that their longest sequence needs. */
+/** Reads training and held-out pairs, and computes the number of rows that their longest sequence needs. */
 export async function readPairs(
   base: PreferenceTrainable,
   stage: string,

@@ -13,7 +13,7 @@ export interface RatedAnswer {
   readonly other: AnsweredPrompt;
 }
 
-/** Reads training and held-out rows `{ prompt, completion, label }`, and the number of rows that their longest sequence needs. */
+/** Reads training and held-out rows `{ prompt, completion, label }`, and computes the length of their sequences. */
 export async function readRatedAnswers(
   base: PreferenceTrainable,
   options: SplitOptions & { maxSeqLength?: number | undefined; chatTemplate?: string | undefined },

@@ -3,7 +3,10 @@ import { LanguageModel } from "../../language-model/language-model.ts";
 import { Model } from "../../models/model.ts";
 
 export interface RolloutOptions {
-  /** Element type of the matrices for drawing answers; bf16 needs a policy with f32 masters (`Model.prepareForTraining`). */
+  /**
+   * Element type of the matrices for drawing answers; bf16 needs a policy with f32 master weights
+   * (`Model.prepareForTraining`).
+   */
   dtype: FloatDType;
   /**
    * Divisor of the twin's logits. Sample from the twin at temperature 1. The sampler reports log-probabilities at
@@ -58,7 +61,7 @@ export class RolloutModel {
         Tensor.zeros(model.device, this.isRounded(from) ? this.dtype : (from.dtype as FloatDType), from.shape),
       );
     }
-    // Compile before the model is created, so that a failure of either leaks nothing.
+    // Compile before the model is created, so that no model is left undisposed if either fails.
     const program = compile(() => {
       for (const [name, { dtype, shape }] of copies)
         assign(tensor(`copy.${name}`, dtype, shape), tensor(name, model.weight(name).dtype, shape));
