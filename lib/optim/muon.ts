@@ -59,8 +59,9 @@ export function orthogonalised(g: Value): Value {
 }
 
 /**
- * Adds one in-place Muon step to a trace. The momentum is m ← μ·m + (1 − μ)·g, Nesterov's update u = μ·m + (1 − μ)·g, and w ← (1 − η·λ)·w
- * − η·√max(1, outputs / inputs) · orthogonalised(u). The program gets an input `muon.momentum`, (1) f32.
+ * Adds one in-place Muon step to a trace. The momentum is m ← μ·m + (1 − μ)·g. Nesterov's update is u = μ·m + (1 −
+ * μ)·g. The weights are w ← (1 − η·λ)·w − η·√max(1, outputs / inputs) · orthogonalised(u). The program gets an input
+ * `muon.momentum`, (1) f32.
  * @param operands.factor (1) f32, factor of the gradient (for clipping)
  * @param operands.keep (1) f32, 1 − η·λ @param operands.rate (1) f32, −η
  */

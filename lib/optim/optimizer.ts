@@ -32,8 +32,8 @@ export interface OptimizerGroup {
   /** Factor of the learning rate of these parameters, or of Muon's rate for Muon's matrices. Default 1. */
   rateRatio?: number | undefined;
   /**
-   * Replaces the common decay, or Muon's decay for Muon's matrices. It applies to the whole group, vectors included, as in PyTorch's
-   * groups.
+   * Replaces the optimizer's weightDecay, or Muon's weightDecay for Muon's matrices. It applies to the whole group,
+   * vectors included, as in PyTorch's groups.
    */
   weightDecay?: number | undefined;
 }
@@ -67,8 +67,9 @@ export interface StateTensor {
 export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
 
 /**
- * Whether weight decay applies to a parameter: to matrices and stacks of matrices. Biases of experts and norms of heads have two dimensions
- * too, but are stacks of vectors. LoRA matrices of a module named `bias` are matrices, so they decay.
+ * Whether weight decay applies to a parameter. Matrices and stacks of matrices decay. Biases of experts and norms of
+ * heads have two dimensions too, but are stacks of vectors, and do not decay. LoRA matrices of a module named `bias`
+ * decay.
  */
 function decays(name: string, shape: readonly number[]): boolean {
   return shape.length >= 2 && !/(?<!\.lora_[AB])\.bias$|\.[qk]_norm\.weight$/.test(name);
@@ -98,7 +99,7 @@ export class Optimizer {
   /** The first group holds the parameters that are in none of the caller's groups. */
   private readonly groups: readonly Omit<OptimizerGroup, "names">[];
   private readonly norm: Executable<{ gradNorm: Value }> | SharedNorm;
-  /** Views of parameters and gradients that are cut. */
+  /** Views of the parameters and gradients of which this rank has only a piece. */
   private readonly views: Tensor[] = [];
   private readonly update: Executable<Record<string, never>>;
 
@@ -135,10 +136,11 @@ export class Optimizer {
     const value = (name: string, like: Tensor) => tensor(name, "f32", like.shape);
     const update = compile(() => {
       const rates = this.groups.map((_, i) => ({
+        // Learning rate, β₁, β₂, ε, weight decay, 1 − β₁ᵗ and 1 − β₂ᵗ, see ratesOf.
         hyper: input(`hyper.${i}`, "f32", [7]),
         ...(this.muon && { keep: input(`muon.keep.${i}`, "f32", [1]), rate: input(`muon.rate.${i}`, "f32", [1]) }),
       }));
-      if (this.muon) input("muon.momentum", "f32", [1]); // also if no matrix is in this rank's part
+      if (this.muon) input("muon.momentum", "f32", [1]); // step() passes it, even if this rank updates no matrix
       const factor = clipFactor(input("gradNorm", "f32", [1]), input("maxGradNorm", "f32", [1]));
       for (const [n, { parameter: p }] of own) {
         const shared = { parameter: value(n, p), gradient: value(`gradient.${n}`, p), factor };
@@ -172,7 +174,7 @@ export class Optimizer {
     }
   }
 
-  /** Returns a piece of a tensor, with its own shape if it is whole. */
+  /** Returns a piece of a tensor: the tensor itself if the piece is all of it, otherwise a view, as a vector. */
   private cut(tensor: Tensor, { start, count }: Piece): Tensor {
     if (count === tensor.elements) return tensor;
     const view = tensor.part(start, count);
@@ -181,8 +183,9 @@ export class Optimizer {
   }
 
   /**
-   * Adds nodes to the active trace that store a gradient in its tensor: by overwriting it, or by addition if `keep` is given. @param keep
-   * (1) f32, the constant 1
+   * Adds nodes to the active trace that store a gradient in its tensor: by overwriting it, or by addition if `keep` is
+   * given.
+   * @param keep (1) f32, the constant 1
    */
   static collect(name: string, gradient: Value, keep?: Value): void {
     const state = tensor(`gradient.${name}`, "f32", gradient.shape);
@@ -191,8 +194,8 @@ export class Optimizer {
   }
 
   /**
-   * Updates the parameters from the gradients. If these are not all finite, nothing changes: scaling by their norm would otherwise turn
-   * one NaN into a NaN of every weight.
+   * Updates the parameters from the gradients. If the gradients are not all finite, nothing changes. Clipping by a norm
+   * of NaN would make every weight NaN.
    * @param learningRate learning rate of AdamW. Muon's is `rateRatio` times as high
    * @returns the gradients' L2 norm before clipping
    */

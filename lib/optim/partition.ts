@@ -7,20 +7,21 @@ export interface Piece {
   readonly count: number;
 }
 
-/** A parameter that ranks share out. */
+/** A parameter to divide among ranks. */
 export interface Shared {
   readonly name: string;
   readonly elements: number;
   /** Whether one rank must update all of it, as Muon requires. */
   readonly whole: boolean;
-  /** Numbers of optimiser state per element. */
+  /** Number of optimiser state values per element. */
   readonly state: number;
 }
 
 /**
- * Divides parameters among ranks, so that all hold about the same amount of optimiser state. Each parameter is cut only between pieces of
- * its sum of squares, so that the gradient's norm has the same bits as on one rank.
- * @returns the pieces of each rank, at most one of a parameter
+ * Divides parameters among ranks, so that all hold about the same amount of optimiser state. A parameter is cut only at
+ * multiples of `squarePiece`, where its sum of squares is cut too. So the gradient's norm has the same bits as on one
+ * rank.
+ * @returns the pieces of each rank, at most one per parameter
  */
 export function partition(parameters: readonly Shared[], ranks: number): readonly (readonly Piece[])[] {
   const parts: Piece[][] = Array.from({ length: ranks }, () => []);
@@ -36,13 +37,14 @@ export function partition(parameters: readonly Shared[], ranks: number): readonl
   const matrices = parameters.filter(({ whole }) => whole).toSorted((a, b) => b.elements - a.elements);
   for (const one of matrices) give(loads.indexOf(Math.min(...loads)), one, 0, one.elements);
   const rest = parameters.filter(({ whole }) => !whole);
-  // State of the current rank and those after it.
+  // State that the current rank and the later ranks hold in the end.
   let left = loads.reduce((sum, load) => sum + load, 0) + rest.reduce((sum, one) => sum + one.elements * one.state, 0);
   let rank = 0;
   for (const one of rest) {
     const piece = squarePiece(one.elements);
     for (let start = 0; start < one.elements; start += piece) {
       const count = Math.min(piece, one.elements - start);
+      // Go on to the next rank if less than half of the piece fits into this rank's equal share of what is left.
       while (rank < ranks - 1 && loads[rank]! + (count * one.state) / 2 > left / (ranks - rank)) left -= loads[rank++]!;
       give(rank, one, start, count);
     }

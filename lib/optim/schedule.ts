@@ -7,8 +7,8 @@ export type LrScheduler = (typeof lrSchedulers)[number];
 export const decayTypes = ["cosine", "linear", "1-sqrt"] as const;
 export type DecayType = (typeof decayTypes)[number];
 /**
- * A custom schedule. It returns the factor of learningRate for a step after the warm-up, and must be a pure function, so that a resumed
- * run has the same rates.
+ * A custom schedule. It returns the factor of learningRate for a step after the warm-up. It must be a pure function, so
+ * that a resumed run has the same rates.
  * @param at.step step of the whole run, counted from 1 as in the log
  */
 export type OwnSchedule = (at: { step: number; maxSteps: number }) => number;
@@ -64,7 +64,7 @@ export function learningRateSchedule(options: ScheduleOptions): Schedule {
     throw invalidArgument("warmupSteps", "an integer ≥ 0", warmupSteps);
   }
   if (!(warmupRatio >= 0 && warmupRatio <= 1)) throw invalidArgument("warmupRatio", "a number in [0, 1]", warmupRatio);
-  const falls = decayOf(options);
+  const decay = decayOf(options);
   if (!(floor >= 0 && floor <= 1)) throw invalidArgument("minLearningRateRatio", "a number in [0, 1]", floor);
 
   // A run of one step would only have the final rate, which is 0 by default, and change nothing. Treat it as all warm-up.
@@ -74,10 +74,10 @@ export function learningRateSchedule(options: ScheduleOptions): Schedule {
     if (step <= warmup && warmup > 0) return (learningRate * Math.max(0, step)) / warmup;
     if (lrScheduler === "constant" || lrScheduler === "constant_with_warmup") return learningRate;
     if (typeof lrScheduler === "function") return learningRate * shareOf(lrScheduler, step, maxSteps);
-    const falling = falls ? Math.min(falls.steps, maxSteps - warmup) : maxSteps - warmup;
-    if (falls?.steps === 0) return learningRate; // decayRatio 0: constant until the end
-    const progress = falling > 0 ? Math.min(1, Math.max(0, (step - (maxSteps - falling)) / falling)) : 1;
-    const share = shareLeft(falls?.type ?? (lrScheduler === "linear" ? "linear" : "cosine"), progress);
+    const decaySteps = decay ? Math.min(decay.steps, maxSteps - warmup) : maxSteps - warmup;
+    if (decay?.steps === 0) return learningRate; // decayRatio 0: constant until the end
+    const progress = decaySteps > 0 ? Math.min(1, Math.max(0, (step - (maxSteps - decaySteps)) / decaySteps)) : 1;
+    const share = shareLeft(decay?.type ?? (lrScheduler === "linear" ? "linear" : "cosine"), progress);
     return learningRate * (floor + (1 - floor) * share);
   };
 }

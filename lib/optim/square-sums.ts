@@ -1,20 +1,21 @@
 import { compile, type Device, squareSums, type Tensor, tensor } from "../graph/index.ts";
 import type { Piece } from "./partition.ts";
 
-/** The number of elements that a kernel's task adds up (native/cpu/rows/elementwise-inl.h). */
+/** Minimum number of elements in a piece, elementwise_grain of native/cpu/rows/elementwise-inl.h. */
 const GRAIN = 16_384;
-/** The most pieces of a tensor. */
+/** Maximum number of pieces of a tensor. */
 const MOST = 1024;
 
 /**
- * Returns the number of elements of the pieces into which global_norm divides a tensor on the CPU. Tensors of more than 16 million elements,
- * whose number is not a multiple of 65,536, may have slightly smaller pieces there. Their sums may then differ in a double's last bits.
+ * Returns the number of elements of the pieces into which global_norm divides a tensor on the CPU. For a tensor of more
+ * than 16 million elements, the kernel rounds pieces up to its vector width instead of 64. Unless the number of
+ * elements is a multiple of 65,536, its sum may then differ in the last bits of a double.
  */
 export function squarePiece(elements: number): number {
   return Math.max(GRAIN, Math.ceil(Math.ceil(elements / MOST) / 64) * 64);
 }
 
-/** Parts of gradients, which the ranks of a training have. */
+/** The division of gradients among ranks. */
 export interface SharedGradients {
   /** Number of elements of each gradient, by parameter. */
   elements: ReadonlyMap<string, number>;
@@ -26,13 +27,16 @@ export interface SharedGradients {
 }
 
 /**
- * The L2 norm of gradients of which each rank has only a part. On the CPU it has the same bits as global_norm of the whole gradients,
- * because all ranks add up the same sums of pieces in the same order.
+ * The L2 norm of gradients of which each rank has only a part. On the CPU it has the same bits as global_norm of the
+ * whole gradients. Every rank adds the sums of the same pieces, in the same order.
  */
 export class SharedNorm {
   private readonly shared: SharedGradients;
   private readonly own: ReturnType<typeof bound>;
-  /** Index of the first sum of each parameter, and the number of its sums. A parameter of a single rank has only their total. */
+  /**
+   * For each parameter, the index of its first sum and the number of its sums. A parameter that one rank holds whole
+   * has one sum.
+   */
   private readonly places = new Map<string, { at: number; sums: number }>();
   private readonly length: number;
 
@@ -60,6 +64,7 @@ export class SharedNorm {
       const terms = found[name] as Float32Array;
       const first = sums > 1 ? start / squarePiece(shared.elements.get(name)!) : 0;
       for (let i = 0; i < terms.length / 3; i++) {
+        // squareSums returns each sum, a double, as three f32 terms.
         const sum = terms[3 * i]! + terms[3 * i + 1]! + terms[3 * i + 2]!;
         if (sums > 1) slots[at + first + i] = sum;
         else slots[at]! += sum;

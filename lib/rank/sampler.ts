@@ -12,13 +12,13 @@ export interface SamplerOptions {
   /** Number of answers to a prompt. */
   count: number;
   seed: number;
-  /** Number of prompts after the current one for which answers are generated in advance. */
+  /** Number of prompts after the current one for which answers are generated in advance. Default 3. */
   ahead?: number;
 }
 
 /** Maximum number of tries for a prompt whose answers are empty or equal. */
 const TRIES = 4;
-/** Upper bound of the prompt ids. Each round of tries reserves seeds for all ids below it. */
+/** Upper bound of the prompt ids. Each round of TRIES tries reserves the seeds of all ids below it. */
 const IDS_PER_ROUND = 2 ** 20;
 
 /** Generates answers in the background, a few prompts ahead. The same seed gives a prompt the same answers in every run. */
@@ -28,7 +28,7 @@ export class Sampler {
   private readonly problems = new Map<number, string>();
   /** The answers so far of prompts that need more, by prompt id. */
   private readonly found = new Map<number, Map<string, string>>();
-  /** Number of attempts for each of these prompts. */
+  /** Number of tries so far, by prompt id. */
   private readonly attempts = new Map<number, number>();
   private readonly stop = new AbortController();
   private wanted: readonly RankItem[] = [];
@@ -101,8 +101,8 @@ export class Sampler {
   }
 
   /**
-   * Returns the seed of a try. Each round of tries has a separate range of seeds, so that no two tries share a seed,
-   * whatever their prompts.
+   * Returns the first seed of a try, which uses `count` consecutive seeds. Seeds are numbered by round, prompt id and
+   * try within the round, so no two tries share a seed.
    */
   private seedOf(id: number, attempt: number): number {
     const { count, seed } = this.options;

@@ -84,7 +84,7 @@ export class VoteFile {
     this.end = offset;
   }
 
-  /** Throws if another process has written to the file, so that its data is not overwritten. */
+  /** Throws if another process has written to the file, so that this run does not overwrite that data. */
   private async needOwn(): Promise<void> {
     const { size } = await this.handle.stat();
     if (size !== this.end)

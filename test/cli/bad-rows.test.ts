@@ -107,7 +107,7 @@ const cases: [what: string, stage: string, row: object, message: string, options
     "a missing label",
     "classify",
     { text: "a", class: "x" },
-    "label: expected a label (a string, an integer or a truth value), got nothing beside the fields text, class",
+    "label: expected a label (a string, an integer or a boolean), got nothing beside the fields text, class",
   ],
   [
     "an unknown label",

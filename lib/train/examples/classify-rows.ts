@@ -29,11 +29,14 @@ export interface LabelledRow {
 /** The tokens and targets of a row. */
 export interface LabelledExample {
   ids: Uint32Array;
-  /** Index of the label. For words, one index per word, or −1 if truncation removed the word's token. */
+  /**
+   * Index of the label. For words, one index per word, or −1 if truncation removed the word's token. A single 0 if
+   * `values` holds the targets.
+   */
   targets: Int32Array;
-  /** Indices of the words' labelled tokens; empty for a text. */
+  /** Indices of the words' labelled tokens, −1 for truncated words. Empty for a text. */
   at: Int32Array;
-  /** Target of each output: 0 or 1 for each of multiple labels, or the number of a regression. */
+  /** Targets of a multi-label task, 0 or 1 for each label, or of a regression, its number. */
   values?: Float32Array;
 }
 
@@ -91,7 +94,7 @@ function labelled(row: LocatedRow, problemType: ClassifierConfig["problemType"])
 function labelName(row: LocatedRow, field: string, label: unknown): string {
   if (typeof label === "string" && label !== "") return label;
   if (typeof label === "boolean" || Number.isSafeInteger(label)) return String(label);
-  throw rowError(row, field, "a label (a string, an integer or a truth value)", label);
+  throw rowError(row, field, "a label (a string, an integer or a boolean)", label);
 }
 
 /** Returns the distinct labels, sorted: numbers by size, names by code unit. */
@@ -148,8 +151,9 @@ export function encodeLabelled(
       said(`${encoded.ids.length} tokens`),
     );
   const ids = cutIds(tokenizer, encoded.ids, maxLength);
-  const known = encoded.ids.length > maxLength ? maxLength - tokenizer.closingCount : maxLength;
-  const at = Int32Array.from(encoded.tokens, (t) => (t < known ? t : -1));
+  // cutIds keeps the closing special tokens, so it keeps fewer tokens of the text.
+  const kept = encoded.ids.length > maxLength ? maxLength - tokenizer.closingCount : maxLength;
+  const at = Int32Array.from(encoded.tokens, (t) => (t < kept ? t : -1));
   if (words) return { ids, at, targets: Int32Array.from(indices, (label, i) => (at[i]! < 0 ? -1 : label)) };
   if (problemType === "regression") return { ids, at, targets: Int32Array.of(0), values: Float32Array.of(value!) };
   if (problemType === "single_label_classification") return { ids, at, targets: Int32Array.from(indices) };

@@ -85,7 +85,7 @@ export async function corpusSource(
   };
 }
 
-/** Opens one corpus, or a mixture. Their states have different types. */
+/** Opens one corpus, or a mixture. The state's type is unknown, because the two have different states. */
 async function open(data: CorpusData, options: Omit<CorpusOptions, "files">): Promise<Corpus<unknown>> {
   if (typeof data === "string" || isNames(data)) return await openCorpus({ ...options, files: data });
   const parts = data.map(({ data: files, weight, documentSeparator, textField }): MixturePart => {

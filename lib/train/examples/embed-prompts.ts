@@ -71,7 +71,7 @@ export function columnPrompts(
     return promptOf(named, embedding, `prompts.${column}.`);
   };
   const texts = { anchor: of("anchor"), document: of("document"), sentence: of("sentence") };
-  // If a column has a prompt, compare texts without their prompt prefix.
+  // If anchors or documents have a prompt, texts are compared without their prompts.
   const some = texts.anchor !== "" || texts.document !== "";
   const column = (text: string): ColumnPrompt => ({
     text,

@@ -87,7 +87,7 @@ function ids(
   const { tokenizer, maxLength, truncation, lowercase } = reading;
   if (text.trim() === "") throw rowError(row, field, "a text", text);
   const whole = prompt.text + text;
-  // Special tokens in a prompt are parsed as such, as when texts are embedded with it.
+  // Parse the special tokens of a prompt, as `embed` does with the same prompt.
   const encoded = tokenizer.encode(lowercase ? whole.toLowerCase() : whole, { allowSpecial: prompt.text !== "" });
   if (encoded.length === 0) throw rowError(row, field, "at least one token", text);
   if (encoded.length > maxLength && !truncation)

@@ -2,11 +2,12 @@ import { createHash, type Hash } from "node:crypto";
 
 /** Maximum number of examples to hash, evenly spread: enough to distinguish data sets, few enough to be fast. */
 const MAX_EXAMPLES = 4096;
+/** Maximum depth of nested values to hash. */
 const MAX_DEPTH = 8;
 
 /**
- * Returns a short fingerprint of examples, their number and the seed of their order. Values that are not plain data contribute only their
- * type.
+ * Returns a short fingerprint of examples, their number and the seed of their order. A function or symbol contributes
+ * only its type. An instance of a class contributes the class name and its enumerable properties.
  */
 export function exampleFingerprint(examples: readonly unknown[], seed: number): string {
   const hash = createHash("sha256");

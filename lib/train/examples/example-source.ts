@@ -125,7 +125,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
   dispose(): void {}
 }
 
-/** Rows that were kept of a source. Others were skipped, for instance because they are too long. */
+/** The rows of a source that were kept. Other rows were skipped, for instance because they are too long. */
 export interface KeptRows<T> {
   rows: readonly T[];
   /** Index in the source of each kept row. */
@@ -134,15 +134,16 @@ export interface KeptRows<T> {
   count: number;
 }
 
-/** Returns rows of which none was skipped. */
+/** Returns all rows of a source as kept rows. */
 export function allKept<T>(rows: readonly T[]): KeptRows<T> {
   return { rows, indices: rows.map((_, i) => i), count: rows.length };
 }
 
 /**
- * Splits rows into training and evaluation. Each row of a source is held out with probability `fraction`, a function of its index alone.
- * So the same rows are held out for every seed, in every stage, and whatever other rows are skipped. Runs are then comparable, and a run
- * with other options does not train on rows that another run held out. A fraction above 0 holds out at least one row of the source.
+ * Splits rows into training and evaluation. Each row of a source is held out with probability `fraction`, by a draw
+ * that depends on its index alone. So the same rows are held out for every seed, in every stage, and whatever other
+ * rows are skipped. Runs are then comparable, and a run with other options does not train on rows that another run held
+ * out. A fraction above 0 holds out at least one row of the source.
  * @throws HeddleError INVALID_ARGUMENT if no row is left to train on, or if all rows to hold out were skipped
  */
 export function splitExamples<T>(

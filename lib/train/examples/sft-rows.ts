@@ -69,8 +69,8 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
       tokenizer.applyChatTemplateWithMask([...before, ...after], template),
     );
     if (!options.completionOnlyLoss) return example(ids, new Uint8Array(ids.length).fill(1));
-    // Answers in the prompt are not learned. The common prefix is needed, because a template may add text after the
-    // last turn of a conversation.
+    // Returns how many tokens belong to the prompt, which is not learned. That is the common prefix, because a template
+    // may add text after the last turn of the prompt.
     const shared = (addGenerationPrompt: boolean) => {
       const how = { ...template, addGenerationPrompt };
       const given = rendered(row, "prompt", options, () => tokenizer.applyChatTemplate(before, how));
@@ -99,12 +99,14 @@ function plainText(row: LocatedRow, tokenizer: SftTokenizer): SftExample {
   return example(Uint32Array.from(ids), new Uint8Array(ids.length).fill(1));
 }
 
+/** Returns an example whose first token is not learned, because no token precedes it. */
 function example(ids: Uint32Array, mask: Uint8Array): SftExample {
   const counted = mask.slice();
   if (counted.length > 0) counted[0] = 0;
   return { ids, mask: counted };
 }
 
+/** Appends the end token, if the tokenizer has one. */
 function closed({ eosTokenIds }: SftTokenizer, ids: Uint32Array): number[] {
   const [eos] = eosTokenIds;
   return eos === undefined ? [...ids] : [...ids, eos];

@@ -24,7 +24,7 @@ export interface SftBatch {
 export interface SftSourceOptions {
   batchSize: number;
   sequenceLength: number;
-  /** Whether a sequence holds several examples, which do not see each other. */
+  /** Whether a sequence holds several examples, without attention between them. */
   packing: boolean;
   seed: number;
   heldOut?: readonly SftExample[] | undefined;
@@ -184,8 +184,9 @@ function fingerprintOf(examples: readonly SftExample[], options: SftSourceOption
 }
 
 /**
- * Returns the part of a fingerprint for which a position is valid. The number of sequences in a batch does not matter, and without packing
- * their length does not either. So a resumed run may have longer held-out rows.
+ * Returns the part of a fingerprint that must be the same when a position is restored. It leaves out the number of
+ * sequences in a batch. Without packing it also leaves out the sequence length, so a resumed run may have longer
+ * held-out rows.
  */
 function dataOf(fingerprint: string): string {
   return fingerprint.replace(/\d+ x (?:(\d+ packed)|\d+)/, "$1");

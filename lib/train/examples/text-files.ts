@@ -1,5 +1,5 @@
-// Writes raw text from a program to a file. Documents are read from byte ranges of files, in random order and again after a resume, so
-// texts of any size need a file.
+// Writes raw text from a program to a file. Training reads documents from byte ranges of files, in random order, and
+// again after a resume.
 import { open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

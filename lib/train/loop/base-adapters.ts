@@ -82,7 +82,7 @@ export function needSameAdapter(
   for (const option of ["r", "alpha", "dropout", "useRslora"] as const)
     if (lora[option] !== undefined && lora[option] !== config[option])
       throw refuse(option, config[option], lora[option]);
-  // The same layers can be named in several ways: by suffix, or all at once.
+  // The same layers can be named by suffix, or all at once. So compare the layers, not their names.
   const needSame = (option: "targetModules" | "modulesToSave", wanted: readonly string[], own: readonly string[]) => {
     const differs = wanted.length !== own.length || wanted.some((module) => !own.includes(module));
     if (differs) throw refuse(option, config[option], lora[option]);

@@ -15,8 +15,8 @@ export interface BestOptions {
   /** Stop after this number of consecutive evaluations that are not better than the best one before them. */
   earlyStoppingPatience?: number | undefined;
   /**
-   * The improvement over the best evaluation that must be exceeded to restart the count of earlyStoppingPatience.
-   * Default 0: any improvement.
+   * An evaluation restarts the count of earlyStoppingPatience if it improves on the best one by more than this. Default
+   * 0: any improvement.
    */
   earlyStoppingThreshold?: number | undefined;
 }

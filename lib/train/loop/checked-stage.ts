@@ -10,6 +10,7 @@ const GIVEN = ["positions", "lengths", "tokenTypes", "noise"];
 /** Wraps a stage with checks of its functions' results, so that an author's mistake is reported where it is made. */
 export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
   const { name } = stage;
+  // Names of the inputs that the loss reads. The loss is traced before the first batch is collated, and adds its own.
   const read = new Set(GIVEN);
   const wrong = (what: string, expected: string, got: string) =>
     new HeddleError("INVALID_ARGUMENT", `${name}.${what}: expected ${expected}, got ${got}`);
@@ -86,7 +87,7 @@ const FORWARD: Record<keyof ForwardOptions, true> = {
   neftuneNoiseAlpha: true,
 };
 
-/** Checks option names. A misspelt `documents` would silently let the documents of a sequence see each other. */
+/** Checks option names. A misspelt `documents` would silently allow attention between the documents of a sequence. */
 function checkNames(options: ForwardOptions, wrong: Wrong): void {
   if (typeof options !== "object" || options === null) throw wrong("loss: forward", "an object", describe(options));
   for (const key of Object.keys(options)) {

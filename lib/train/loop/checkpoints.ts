@@ -56,8 +56,8 @@ export interface CheckpointStoreOptions {
 export class CheckpointStore {
   private readonly options: CheckpointStoreOptions;
   /**
-   * Steps of the checkpoints that the next checkpoint replaces: this run's, and the replaceable one that the run
-   * resumed from.
+   * Steps of the checkpoints that the next checkpoint replaces: those of this run, and the one that it resumed from if
+   * that was replaceable too.
    */
   private readonly replaceable: Set<number> | undefined;
   /** Log of the run, in the same folder as its checkpoints. */
@@ -155,8 +155,8 @@ export class CheckpointStore {
    * another folder. If it is missing or damaged, the best evaluation is dropped with a warning.
    * @param how.writes whether this process writes the folder
    * @param how.record facts about the run that must be the same as at its start
-   * @returns its state, a digest of its files, whether it is in this run's folder, and a function that loads it into
-   * the trained weights and the optimizer. Nothing is overwritten before this function is called.
+   * @returns its state, a digest of its files, and whether it is in this run's folder. `load` reads it into the trained
+   * weights and the optimizer. Nothing is overwritten before `load` is called.
    */
   async restore(
     optimizer: Optimizer,
@@ -283,11 +283,14 @@ async function checkpointOf(folder: string, step: number): Promise<string | unde
   return (await listCheckpoints(folder)).find((one) => one.step === step)?.path;
 }
 
-/** Checks that a resumed run trains the same kind as before: an adapter, or the weights. @throws HeddleError INVALID_ARGUMENT */
+/**
+ * Checks that a resumed run trains the same kind of weights as before: an adapter's, or the model's.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
 async function needKind(checkpoint: string, file: string): Promise<void> {
   if (await exists(join(checkpoint, file))) return;
   const isAdapter = await exists(join(checkpoint, ADAPTER_WEIGHTS_FILE));
-  if (!isAdapter && file !== ADAPTER_WEIGHTS_FILE) return; // reading reports that it is missing
+  if (!isAdapter && file !== ADAPTER_WEIGHTS_FILE) return; // eachStored reports the missing file
   const [expected, got] = isAdapter ? ["options", "none"] : ["none", "options"];
   throw new HeddleError(
     "INVALID_ARGUMENT",

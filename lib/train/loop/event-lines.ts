@@ -19,6 +19,7 @@ export interface Logged {
 export class EventLines {
   readonly path: string;
   private waiting: string[] = [];
+  /** Time of the last write, by performance.now(). */
   private written = 0;
   /** Number of bytes of whole lines in the file. */
   private size = 0;
@@ -98,7 +99,10 @@ export class EventLines {
   }
 }
 
-/** Parses a line of a log. Returns undefined if it is not an event, such as a truncated line or one of very many values. */
+/**
+ * Parses a line of a log. Returns undefined if it is not an event, such as a truncated line, or a line with more values
+ * than the parser accepts.
+ */
 export function eventOf(line: string): Logged | undefined {
   try {
     const event = parseJsonRow(line, "line") as Partial<Logged> | null;

@@ -9,7 +9,7 @@ export async function fromFirst(world: World, measure: () => Metrics | Promise<M
 
 /** Returns rank 0's numbers on every rank, exact to the last bit. */
 export async function numbersOfFirst(world: World, mine: Metrics): Promise<Metrics> {
-  // As strings, because JSON has no NaN and no infinity, and all ranks must compare the exact values.
+  // Send the values as strings, because JSON has no NaN and no infinity, and all ranks must compare the exact values.
   const ranks = await gather(
     world,
     Object.entries(mine).map(([name, value]) => [name, String(value)] as const),

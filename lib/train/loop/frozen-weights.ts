@@ -19,7 +19,10 @@ export class FrozenMatrices {
     this.dtype = dtype;
   }
 
-  /** Returns the weights of one trace by name. Frozen matrices enter the trace as rounded copies, which `tensors` then contains. */
+  /**
+   * Returns the weights of one trace by name. The first `get` of a frozen matrix adds its rounded copy to the trace and
+   * to `tensors`. So only the matrices that a trace reads have copies.
+   */
   weights(): Map<string, Value> {
     const enter = (name: string) => this.enter(name);
     return new (class extends Map<string, Value> {
@@ -37,7 +40,7 @@ export class FrozenMatrices {
     if (this.trained.has(name) || stored.shape.length < 2 || !isFloat(stored.dtype) || stored.dtype === dtype)
       return undefined;
     const key = `rounded.${name}`;
-    // A matrix that only a later trace reads has no rounded copy.
+    // After `fill`, no copies are added. A trace then rounds the matrix itself.
     if (this.filled && !this.copies.has(key)) return undefined;
     const copy = this.copies.get(key) ?? Tensor.zeros(model.device, dtype, stored.shape);
     this.copies.set(key, copy);

@@ -4,7 +4,10 @@ import { HeddleError } from "../../core/errors.ts";
 export interface LossSpikeGuardOptions {
   /** Skip a step if its loss or gradient is not finite. */
   skipNonFinite: boolean;
-  /** Number of standard deviations above the mean of recent losses from which a loss is a spike. Default: 0, no detection. */
+  /**
+   * A loss is a spike if it exceeds the mean of recent losses by more than this number of standard deviations. Default:
+   * 0, no detection.
+   */
   lossSpikeThreshold?: number | undefined;
   /** Skip steps with a loss spike. */
   skipLossSpikes?: boolean | undefined;
@@ -53,7 +56,8 @@ export class LossSpikeGuard {
   }
 
   /**
-   * Decides before the update whether to skip a step. @param whole the loss including the replay's
+   * Decides before the update whether to skip a step.
+   * @param whole the loss including the replay's
    * @returns whether to skip the step, so that its gradient is not used
    * @throws HeddleError NUMERICAL for a loss that is not finite, unless such steps are skipped; or after too many consecutive skipped
    *   steps
@@ -63,13 +67,13 @@ export class LossSpikeGuard {
       this.skipIfAllowed(step, "loss", String(whole));
       return true;
     }
-    const beside = this.spikeOf(loss);
-    if (beside === undefined) return false;
+    const recent = this.spikeOf(loss);
+    if (recent === undefined) return false;
     const { skipLossSpikes: skips } = this.options;
-    if (skips) this.skip(step, `a loss of ${loss}, compared with ${beside}`);
+    if (skips) this.skip(step, `a loss of ${loss}, compared with ${recent}`);
     this.lossSpikes += 1;
     const how = skips ? "skipped (skipLossSpikes)" : "skipLossSpikes would skip it";
-    this.warnOnce("lossSpikes", `step ${step}: a loss of ${loss} is a spike compared with ${beside}; ${how}`);
+    this.warnOnce("lossSpikes", `step ${step}: a loss of ${loss} is a spike compared with ${recent}; ${how}`);
     return skips ?? false;
   }
 
@@ -98,7 +102,7 @@ export class LossSpikeGuard {
     return this.options.lossSpikeThreshold ?? 0;
   }
 
-  /** Describes the losses that a spike is compared with; undefined if the loss is not a spike. */
+  /** Returns a description of the recent losses if the loss is a spike, otherwise undefined. */
   private spikeOf(loss: number): string | undefined {
     const { losses, threshold } = this;
     if (!(threshold > 0) || losses.length < LEAST) return undefined;

@@ -1,11 +1,11 @@
 import type { Metrics, Stage } from "./stage.ts";
 
-/** Sums for JSON. They are strings, because JSON has no NaN and no infinity. */
+/** Sums of metrics, as JSON. A sum is a string, because JSON has no NaN and no infinity. */
 export type MeanSums = readonly (readonly [name: string, sum: string, weight: number])[];
 
 /**
- * Means of metrics over batches, steps or ranks. Each mean covers only those that have the metric: a batch without a good answer has no
- * metric of good answers.
+ * Means of metrics over batches, steps or ranks. The mean of a metric covers only the batches, steps or ranks that have
+ * it. For example, a KTO batch without a good answer has no rewardChosen.
  */
 export class MetricMeans {
   private readonly known = new Map<string, { sum: number; weight: number }>();

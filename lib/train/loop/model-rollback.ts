@@ -1,6 +1,9 @@
 import type { Model, ModelMark } from "../../models/model.ts";
 
-/** The last pending change of each model. Changes of a model run one after another, so that each belongs to one call. */
+/**
+ * The last pending change of each model. Changes of a model run one after another, so that each recorded change belongs
+ * to one call.
+ */
 const pendingChanges = new WeakMap<Model, Promise<unknown>>();
 
 interface Change {

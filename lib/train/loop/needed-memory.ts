@@ -67,6 +67,7 @@ export function needRoom(
  */
 export function needRoomForRows(model: Pick<Model, "device" | "config">, shape: StepShape, of?: "replay"): void {
   const rows = shape.sequences * shape.sequenceLength;
+  // At least 2 bytes per element: hidden states are bf16 or f32.
   needRoom(model.device, shape, 2 * rows * model.config.hiddenSize, of);
 }
 
@@ -92,6 +93,7 @@ export function needRoomForBatches(
 export function watchBatches(collected: number, steps: number, left: MemoryLeft = machine): void {
   if (collected % CHECK_EVERY !== 0) return;
   const available = left.system();
+  // V8 ends the process when its heap is full, so stop before that.
   if (available < RESERVE || left.heapShare() > 7 / 8)
     throw tooManyBatches(steps, `of which ${collected.toLocaleString("en")} fill the memory`, available);
 }

@@ -56,10 +56,10 @@ export async function needUsable(use: OutputUse): Promise<void> {
   }
   const model = (await listFolder(outputDir)).find((name) => MODEL_FILE.test(name));
   if (model !== undefined) holds.push(`a model (${model})`);
-  const goesOn = resume !== "auto";
-  if (goesOn && isLogged) holds.push(`the log of a run (${LOG_FILE})`);
+  const isNewRun = resume !== "auto";
+  if (isNewRun && isLogged) holds.push(`the log of a run (${LOG_FILE})`);
   if (holds.length === 0) return;
-  const resuming = goesOn && checkpoints.length > 0 ? 'resume: "auto" (--resume) continues that run; ' : "";
+  const resuming = isNewRun && checkpoints.length > 0 ? 'resume: "auto" (--resume) continues that run; ' : "";
   throw new HeddleError(
     "INVALID_ARGUMENT",
     `outputDir: expected a folder without a run or a model, got ${outputDir}, which holds ${listed(holds)}; ${resuming}overwriteOutputDir: true (--overwrite-output-dir) replaces it`,

@@ -10,7 +10,7 @@ import type { TrainingOptions } from "../options/parse-options.ts";
 
 /** A group as a checkpoint stores it. A resumed run must have the same groups. */
 export interface GroupRecord extends Omit<ParameterGroup, "match"> {
-  /** The match as written. A function is only recorded as such. */
+  /** The match as written. Every function is recorded as the text "a function". */
   match: string;
   /** Number of parameters. */
   parameters: number;
@@ -82,6 +82,7 @@ export function optimizerGroups(
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function needSameGroups(began: readonly GroupRecord[] = [], now: readonly GroupRecord[] = []): void {
+  // Compare which parameters the groups have and how they train, not how `match` is written.
   const effects = (records: readonly GroupRecord[]) => JSON.stringify(records.map(({ match: _, ...rest }) => rest));
   if (effects(began) === effects(now)) return;
   throw new HeddleError(
@@ -155,7 +156,7 @@ function nothingMatched(
   return refused(`names of parameters that the run trains (${known})`, `${text}, which no parameter has`);
 }
 
-/** Returns the nearest to `text` among the parts of names that have as many components. */
+/** Returns the nearest match of `text` among the runs of dot-separated parts of names, of the same number of parts. */
 function nearTo(text: string, names: readonly string[]): string[] {
   const count = text.split(".").length;
   const runs = new Set<string>();

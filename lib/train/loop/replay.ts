@@ -16,7 +16,7 @@ export type OpenReplay = Replay & { source: BatchSource<unknown> };
 
 /**
  * Opens batches of an earlier stage for every step of a later stage: raw text of pre-training, or packed rows of
- * supervised fine-tuning, which learn the answers.
+ * supervised fine-tuning with a loss on the answers alone.
  * @param sequenceLength number of positions of a sequence
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row
  */

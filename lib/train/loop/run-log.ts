@@ -28,7 +28,7 @@ export class RunLog {
   }
 
   /**
-   * Whether the folder has a run's log. Both files must be a run's, because a run truncates them.
+   * Whether the folder has a run's log. Checks both files, because a run truncates both.
    * @throws HeddleError INVALID_FILE if a file has other contents, IO
    */
   async isThere(): Promise<boolean> {

@@ -52,11 +52,14 @@ export interface Trainable {
   /** The model card, replaced when a stage finishes. */
   card?: ModelCard | undefined;
   /**
-   * Path of the weights, which an adapter stores as its base. A stage that trains these weights sets it to its output
-   * folder, or clears it without an output folder.
+   * Path of the weights, which an adapter stores as its base. A stage that trains these weights sets the path to its
+   * outputDir, or clears it without an outputDir.
    */
   path?: string | undefined;
-  /** Name of the path in a cache that other machines may have too. An adapter stores it instead of the path. */
+  /**
+   * Name of the model in the shared cache, from which other machines can load it too. An adapter stores the name
+   * instead of the path.
+   */
   readonly name?: string | undefined;
 }
 
@@ -179,11 +182,11 @@ async function* prepared<Batch>(
     parseModelCard(card({ tokensSeen: 0 }, undefined));
     if (store && writes) claims.push(await store.open());
     const tracking = new Tracking(writes ? trackersOf(options, warn) : [], warn);
-    tellOfNoEvaluation(source, options, warn);
+    warnOfUnusedOptions(source, options, warn);
     await needHeldOut(stage, source, options, setup.signal);
     const heads = headNames(model.config);
-    const ofBase = names.some((name) => !heads.includes(name));
-    const changesBase = !adapter && (ofBase || model.activeAdapters.length > 0); // active adapters are merged into it
+    const trainsBase = names.some((name) => !heads.includes(name));
+    const changesBase = !adapter && (trainsBase || model.activeAdapters.length > 0); // active adapters are merged into it
     const muon = muonOf(model, options, names);
     await setup.preparation.change(async () => {
       await settleAdapters(model, options);
@@ -235,7 +238,7 @@ async function* prepared<Batch>(
 }
 
 /** Warns about options that have no effect without an evaluation or a comparison. */
-function tellOfNoEvaluation(
+function warnOfUnusedOptions(
   source: Pick<BatchSource<unknown>, "evaluation">,
   options: TrainingOptions,
   warn: (message: string) => void,

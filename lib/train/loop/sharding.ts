@@ -63,7 +63,7 @@ export class SharedState {
     return this.world.reduceScatter(this.gradients);
   }
 
-  /** Gives all ranks the weights that each has updated. */
+  /** Sends the weights that each rank has updated to all ranks. */
   gatherWeights(): Promise<void> {
     return this.world.allGather(this.weights);
   }

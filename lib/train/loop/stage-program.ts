@@ -108,6 +108,7 @@ export class StageProgram<Batch> {
    * Computes the gradients of a micro-batch, times `weight`. The first micro-batch overwrites the optimizer's gradient
    * tensors, later ones add to them.
    * @param options.totals sums over the batches of the whole step
+   * @param options.keep whether to add to the gradients of earlier micro-batches instead of overwriting them
    * @param options.noise (3) i32: seed, step, micro-batch, which seed dropout and noise
    */
   async accumulate(
@@ -118,6 +119,7 @@ export class StageProgram<Batch> {
     const micro = this.stage.collate(batch, totals.count, totals.weight);
     if (keep) this.later ??= this.bindLater();
     const program = keep ? this.later! : this.first;
+    // The gradient of the loss itself, from which the backward pass starts.
     const seed = weight === 1 ? ONE : Float32Array.of(weight);
     const { loss, ...outputs } = await program.run(this.inputs(program, micro, { noise, keep: ONE, seed }), { signal });
     return { loss: loss![0]!, tokens: micro.tokens, outputs };

@@ -7,8 +7,8 @@ export interface ForwardOptions {
   /** Ids and positions, (rows) i32 each, and lengths. Default: the inputs `ids`, `positions` and `lengths`. */
   rows?: Rows | undefined;
   /**
-   * (rows) i32. Within a sequence, runs of equal numbers are documents that do not see each other, and negative numbers are padding.
-   * Positions are then the micro-batch's input `positions`.
+   * (rows) i32. Within a sequence, runs of equal numbers are documents without attention between them, and negative
+   * numbers are padding. Positions are then the micro-batch's input `positions`.
    */
   documents?: Value | undefined;
   /** Names of the adapters to use, or false for none (the model before a LoRA stage). Default: the active ones. */

@@ -15,7 +15,7 @@ import { type Evaluated, StageProgram } from "./stage-program.ts";
 export interface StepShape {
   sequences: number;
   sequenceLength: number;
-  /** Element type of activations and of the matrices' copies. Masters, moments and gradients are f32. */
+  /** Element type of activations and of the matrices' copies. Master weights, moments and gradients are f32. */
   dtype: FloatDType;
   /** Recompute layers in the backward pass instead of keeping them. Default false. */
   gradientCheckpointing?: boolean | undefined;
@@ -206,7 +206,10 @@ export class TrainStep<Batch> {
     return Math.max(this.program.arenaBytes, this.replay?.program.arenaBytes ?? 0);
   }
 
-  /** The noise counters of this step's micro-batches. A resumed run draws the same noise. */
+  /**
+   * Returns the key of a micro-batch's noise: seed, step, and the number of the micro-batch over all ranks. A resumed
+   * run draws the same noise.
+   */
   private noise(micro: number): Int32Array {
     return Int32Array.of(seedBits(this.seed), this.optimizer.steps, micro * this.world.size + this.world.rank);
   }

@@ -116,6 +116,7 @@ export function adapterFiles(
     },
     data,
     tensors() {
+      // The order of adapterData: A and B of each layer, then the weights that are saved whole.
       const tensors = [...adapter.layers.values()].flatMap(({ a, b }) => [a, b]).concat([...whole.saved.values()]);
       return new Map(data("f32").map(({ name }, i) => [name, model.weight(tensors[i]!)]));
     },

@@ -88,7 +88,7 @@ export interface TrainResult {
 export interface BatchSource<Batch> {
   /**
    * Returns the next batch. A source never ends, but starts another pass.
-   * @param signal the training's signal: waiting rejects when it fires
+   * @param signal the training's signal. A pending call rejects when it fires
    */
   next(signal?: AbortSignal): Promise<Batch>;
   /** Skips the next batch, which another rank takes. Default: calls `next` and drops the result. */
@@ -101,7 +101,7 @@ export interface BatchSource<Batch> {
   evaluation?: ((signal?: AbortSignal) => AsyncIterable<Batch>) | undefined;
   /** false: a batch is requested only after the step before it, because it depends on the weights (generated answers). */
   readonly prefetch?: boolean | undefined;
-  /** Frees its resources. Called once when the training ends, also by an error. */
+  /** Frees the source's resources. Called once when the training ends, also after an error. */
   dispose(): void;
 }
 
@@ -173,13 +173,12 @@ export interface TrainerState extends RunRecord {
 }
 
 /**
- * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data. With a store, it first
- * resumes from the checkpoint that the store finds. An abort takes effect within the running micro-batch, after the current op (on CUDA
- * after the micro-batch).
- * Before it ends by an abort, or by an error of the data or the numbers, it saves the last completed step. After an
- * error, it does so only if the weights are finite and no other rank has a part of the state. After an error, no older
- * checkpoint is removed. If the run ends with the best evaluation's weights, their step is saved too, and that
- * checkpoint stays.
+ * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data. With a
+ * store, it first resumes from the checkpoint that the store finds. An abort takes effect within the running
+ * micro-batch, after the current op (on CUDA after the micro-batch). Before it ends by an abort or an error, it saves
+ * the last completed step. After an error, it saves only if the weights are finite and the optimiser state is not
+ * sharded, and it removes no older checkpoint. If the run ends with the best evaluation's weights, their step is saved
+ * too, and that checkpoint stays.
  */
 export async function* trainLoop<Batch>(
   model: Model,

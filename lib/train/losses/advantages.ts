@@ -47,10 +47,13 @@ export function generalisedAdvantages(
   return { advantages, returns: advantages.map((a, t) => a + values[t]!) };
 }
 
-/** Shifts and scales several arrays together to mean 0 (unless `shift` is false) and variance 1, in place. */
+/**
+ * Scales several arrays together to variance 1, in place. Their mean becomes 0, or stays the same if `shift` is false.
+ */
 export function whiten(arrays: readonly Float64Array[], { shift = true }: { shift?: boolean } = {}): void {
   const all = arrays.flatMap((a) => [...a]);
   const centre = mean(all);
+  // 1e-8 avoids a division by 0 if all values are equal, as in TRL's masked_whiten.
   const divisor = Math.sqrt(deviation(all) ** 2 + 1e-8);
   for (const array of arrays)
     for (let i = 0; i < array.length; i++) array[i] = (array[i]! - centre) / divisor + (shift ? 0 : centre);

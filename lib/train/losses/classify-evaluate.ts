@@ -16,7 +16,12 @@ export interface LabelledEvaluation {
   truth: number[];
 }
 
-/** Evaluates a classifier on labelled examples: accuracy, macro-F1, ECE and log-likelihood, using its temperature. */
+/**
+ * Evaluates a classifier on labelled examples. A single-label task gets accuracy, macro-F1, expected calibration error
+ * (ECE) and negative log-likelihood, with the classifier's temperature. A multi-label task gets accuracy and micro-F1,
+ * a regression the mean squared and absolute errors.
+ * @param options.logits logits of an earlier evaluation of these examples. Default: they are computed
+ */
 export async function evaluateLabelled(
   model: Model,
   examples: readonly LabelledExample[],
@@ -71,7 +76,10 @@ async function logitsOf(
   );
 }
 
-/** Returns the share of texts with all labels correct, and F1 over all (text, label) pairs. */
+/**
+ * Returns the share of texts with all labels correct, and F1 over all (text, label) pairs. A label is predicted if its
+ * logit is at least 0, a probability of at least ½.
+ */
 function multiLabel(examples: readonly LabelledExample[], logits: readonly Float32Array[]): Metrics {
   let [hits, predicted, actual, exact] = [0, 0, 0, 0];
   for (const [i, { values }] of examples.entries()) {

@@ -28,7 +28,7 @@ export interface PaddedShape {
 
 export interface ClassifierLossOptions extends PaddedShape {
   classifier: ClassifierConfig;
-  /** Maximum number of words of a sequence: a micro-batch has sequences · outputs outputs. 1 for whole texts. */
+  /** Number of outputs of a sequence: the maximum number of labelled words, or 1 for whole texts. */
   outputs: number;
   /** Weight of each label. */
   classWeights?: ArrayLike<number> | undefined;
@@ -169,7 +169,7 @@ function outputLogits(context: LossContext, options: ClassifierLossOptions, coun
   return classifierLogits(pass, context.model.config, pooled);
 }
 
-/** Returns the weighted sum of the rows' cross-entropies. Label smoothing may spread the targets over all labels. */
+/** Returns the weighted sum of the rows' cross-entropies, with label smoothing. */
 function crossEntropyOf(
   logits: Value,
   { classifier, labelSmoothingFactor }: ClassifierLossOptions,
@@ -178,14 +178,18 @@ function crossEntropyOf(
   const labels = classifier.labels.length;
   // Express the logits as a product with the identity matrix, to use the numerically stable op for vocabularies.
   const { logprob } = tokenLogprob(logits, input("unit", "f32", [labels, labels]), input("targets", "i32", [count]));
-  const own = mul(reshape(logprob, [count]), input("rowWeights", "f32", [count]));
-  const likelihood = sum(own);
+  const weighted = mul(reshape(logprob, [count]), input("rowWeights", "f32", [count]));
+  const likelihood = sum(weighted);
   if (labelSmoothingFactor === 0) return scale(likelihood, -1);
-  // log p differs between labels as the logits do, so smoothed targets need only the differences of logits.
+  // Label smoothing needs log p of all labels. log p and the logits differ between two labels by the same number, so
+  // `spread` weights logits: see targetInputs.
   return scale(add(likelihood, sum(mul(logits, input("spread", "f32", [count, labels])))), -1);
 }
 
-/** Rows of the words' tokens. Truncated words and padding refer to row 0, with weight 0. */
+/**
+ * Rows of the words' tokens. A truncated word refers to its sequence's first row, and an unused output to row 0. Both
+ * have weight 0.
+ */
 function wordRows(batch: LabelledExample[], { sequences, sequenceLength, outputs }: ClassifierLossOptions): Int32Array {
   const wanted = new Int32Array(sequences * outputs);
   for (const [s, { at }] of batch.entries())

@@ -23,8 +23,8 @@ export interface DpoOptions {
 /**
  * Direct preference optimisation: sigmoid (Rafailov et al. 2023), ipo (Azar et al. 2023), hinge (SLiC, Zhao et al.
  * 2023).
- * @returns losses (pairs), and the implicit reward of each completion: β times its log-probability under the policy
- * minus that under the reference
+ * @returns losses (pairs), and the implicit reward of each completion: β · (log-probability under the policy −
+ * log-probability under the reference)
  */
 export function dpoLoss(
   { chosen, rejected, referenceChosen, referenceRejected }: DpoLogprobs,

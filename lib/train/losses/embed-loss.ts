@@ -37,11 +37,14 @@ export interface ContrastiveOptions extends Omit<PaddedShape, "sequences"> {
   prompts?: Pick<ColumnPrompts, "anchor" | "document"> | undefined;
   /** Divisor of the cosines. */
   temperature: number;
-  /** Also adds the loss from each positive to its anchor, as CLIP does. */
+  /**
+   * Whether the loss is the mean of both directions, anchor to positive and positive to anchor, as in CLIP. Otherwise
+   * it has only the first direction.
+   */
   symmetric: boolean;
 }
 
-/** Penalty on a masked candidate's similarity. It exceeds any cosine, so that the probability is zero. */
+/** Added to a masked candidate's cosine. It is so far below any cosine that the candidate's probability is 0. */
 const MASKED = -1e4;
 const NO_PROMPTS = { anchor: NO_PROMPT, document: NO_PROMPT };
 
@@ -63,8 +66,8 @@ export function candidateMask(
     const pair = batch[pairOf(c)];
     return key(c < pairs ? pair?.positive : pair?.negatives[(c - pairs) % negatives]);
   });
-  const right = new Map(anchors.map((anchor) => [anchor, new Set<string | undefined>([anchor])]));
-  for (const [a, anchor] of anchors.entries()) right.get(anchor)!.add(texts[a]);
+  const correct = new Map(anchors.map((anchor) => [anchor, new Set<string | undefined>([anchor])]));
+  for (const [a, anchor] of anchors.entries()) correct.get(anchor)!.add(texts[a]);
   const places = new Map<string | undefined, number[]>();
   for (const [c, text] of texts.entries()) {
     const known = places.get(text);
@@ -74,7 +77,7 @@ export function candidateMask(
   const mask = new Float32Array(pairs * candidates);
   mask.fill(MASKED, batch.length * candidates);
   for (const [a, anchor] of anchors.entries())
-    for (const text of [undefined, ...right.get(anchor)!])
+    for (const text of [undefined, ...correct.get(anchor)!])
       for (const c of places.get(text) ?? []) {
         const isOwnNegative = c >= pairs && pairOf(c) === a;
         if (c !== a && !(isOwnNegative && text !== undefined && text !== texts[a])) mask[a * candidates + c] = MASKED;
@@ -135,7 +138,8 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
           candidateRows: Int32Array.from({ length: candidates }, (_, i) => pairs + i),
           ...(symmetric && {
             positiveRows: Int32Array.from({ length: pairs }, (_, i) => pairs + i),
-            // In the loss from positives to anchors, anchors are the candidates. So this mask has a row per anchor.
+            // In the loss from positives to anchors, the anchors are the candidates, so this mask has a row for each
+            // anchor.
             anchorMask: Float32Array.from({ length: pairs * pairs }, (_, i) => {
               const [anchor, positive] = [Math.floor(i / pairs), i % pairs];
               return mask[anchor * candidates + positive]!;
@@ -177,8 +181,8 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
         const mask = candidateMask(batch, options);
         for (let a = 0; a < batch.length; a++) {
           const own = dot(row(a), row(pairs + a));
-          const wrong = mask.subarray(a * candidates, (a + 1) * candidates);
-          const best = wrong.every((m, c) => m < 0 || c === a || dot(row(a), row(pairs + c)) < own);
+          const maskOfAnchor = mask.subarray(a * candidates, (a + 1) * candidates);
+          const best = maskOfAnchor.every((m, c) => m < 0 || c === a || dot(row(a), row(pairs + c)) < own);
           if (best) found += 1;
           count += 1;
         }

@@ -39,7 +39,10 @@ export function pooledTexts(hidden: Value, pooling: Pooling, { sequences, sequen
   return parts.length === 1 ? parts[0]! : concat(parts);
 }
 
-/** Maximum of each dimension. @param rows (texts · length, width) @returns (texts, width) */
+/**
+ * Returns the maximum of each dimension: it halves the tokens repeatedly, with max(a, b) = −min(−a, −b).
+ * @param rows (texts · length, width) @returns (texts, width)
+ */
 function largest(rows: Value, texts: number, length: number): Value {
   const width = rows.last;
   let left = reshape(scale(rows, -1), [texts, length * width]);
@@ -53,8 +56,8 @@ function largest(rows: Value, texts: number, length: number): Value {
 }
 
 /**
- * Builds the inputs of `pooledTexts`. The first `from` tokens of a text, the prompt's, are not pooled, except that "first" remains the
- * first token.
+ * Builds the inputs of `pooledTexts`. The first `from` tokens of a text belong to its prompt, and are not pooled. Mode
+ * "first" reads the first token even then.
  */
 export function textPoolingInputs(
   texts: readonly { ids: ArrayLike<number>; from: number }[],

@@ -22,8 +22,8 @@ export interface GrpoTokens {
   /** (rows) f32: current log-probability of each token; 0 at rows outside an answer. */
   logprobs: Value;
   /**
-   * (rows) f32: log-probability when the answers were drawn. Default: the current log-probabilities, as in a rollout's
-   * only step.
+   * (rows) f32: log-probability when the answers were drawn. Default: the current log-probabilities, which are the same
+   * if one step uses up the rollout.
    */
   oldLogprobs?: Value | undefined;
   /** (rows) f32: log-probability under the model that drew the answers, if it is not the policy itself. */

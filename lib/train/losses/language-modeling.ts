@@ -44,12 +44,15 @@ export const languageModelling: Stage<Batch> = {
   loss: (context) => tokenLoss(context, context.forward()),
 };
 
-/** Marks the rows of joined text (0) and the padding after its end (−1). Every token has a target, except the last one of a text. */
+/**
+ * Marks the rows of joined text (0) and the padding after its end (−1). Every token has a target, except the last token
+ * of the text, which follows one that has.
+ */
 function writtenRows({ targets }: Batch): Int32Array {
   return targets.map((target, i) => (target >= 0 || (i > 0 && targets[i - 1]! >= 0) ? 0 : -1));
 }
 
-/** Next-token prediction over packed documents, which have separate positions and do not see each other. */
+/** Next-token prediction over packed documents, which have separate positions and no attention between them. */
 export const packedLanguageModelling: Stage<Batch> = {
   ...languageModelling,
   collate(batch, total, weight) {

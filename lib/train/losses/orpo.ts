@@ -16,7 +16,7 @@ export function oddsRatioLoss({ chosen, rejected }: OrpoLogprobs): { losses: Val
   return { losses: scale(logSigmoid(logOdds), -1), logOdds };
 }
 
-/** Largest log-probability, one f32 step below 0, because the odds of probability 1 are infinite. */
+/** Upper bound of a log-probability: the log of the largest f32 below 1. The odds of probability 1 are infinite. */
 const CERTAIN = -(2 ** -24);
 
 function logOddsOf(logprob: Value): Value {

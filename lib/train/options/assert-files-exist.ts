@@ -2,7 +2,8 @@ import { stat } from "node:fs/promises";
 import { describe, HeddleError } from "../../core/errors.ts";
 
 /**
- * Throws for a path that does not exist, because the caller has most likely passed a text instead. Other errors are reported on opening.
+ * Throws for a path that does not exist. Most likely the caller passed text instead of a path. Other errors, such as a
+ * missing permission, are reported when the file is opened.
  * @param name of the option
  * @param kinds the file types and other values that the option takes
  * @throws HeddleError NOT_FOUND

@@ -11,7 +11,7 @@ import { DuplicateKey, parseStrictJson } from "../../io/strict-json.ts";
 import { option } from "./option.ts";
 import { WrittenNames } from "./written-names.ts";
 
-/** Keys of a configuration file other than options of the stage. */
+/** Keys that a configuration file may have in addition to the stage's options. */
 export const fileShape = {
   model: option(z.unknown(), "path of a checkpoint, or the configuration of a new model (required)", {
     aliases: "basemodel modelname modelnameorpath modelpath",
@@ -31,8 +31,9 @@ export interface TrainingConfig {
 }
 
 /**
- * Reads a training configuration: JSON (camelCase or TRL's snake_case keys), or the default export of a .js, .mjs or .ts module. Relative
- * paths in it are resolved from the current directory, or else from the file's folder.
+ * Reads a training configuration: JSON (camelCase or TRL's snake_case keys), or the default export of a .js, .mjs or
+ * .ts module. A relative path that does not exist in the current directory is resolved from the file's folder, if it
+ * exists there.
  * @throws HeddleError NOT_FOUND, INVALID_FILE, INVALID_ARGUMENT for a duplicate option
  */
 export async function readTrainingConfig(path: string): Promise<TrainingConfig> {
@@ -59,13 +60,14 @@ async function needKeysOnce(path: string): Promise<void> {
   } catch (error) {
     if (error instanceof DuplicateKey)
       throw new HeddleError("INVALID_ARGUMENT", `${error.key}: expected once, got twice`);
-    // JSON.parse accepts input that this reader does not, such as numbers with many digits.
+    // Ignore other errors: JSON.parse has accepted the file, and this reader is stricter, for instance about numbers
+    // with many digits.
   }
 }
 
 const BYTE_ORDER_MARK = Buffer.from("\ufeff");
 
-/** Resolves the paths among the options. */
+/** Resolves the options that are paths, in place. */
 function locateAll(config: Record<string, unknown>, path: string): void {
   for (const key of PATHS) {
     const given = config[key];
@@ -96,7 +98,10 @@ export async function importModule(path: string, { all = false }: { all?: boolea
 
 /** Options whose values are objects of options. */
 const NESTED = ["model", "lora", "replay"];
-/** Options that may be arrays of objects of options, such as corpora. Objects without the key given here are rows. */
+/**
+ * Options that may be arrays of nested options, such as corpora. An element with the key given here is one. Other
+ * elements, such as rows, keep their keys.
+ */
 const LISTS: Readonly<Record<string, string>> = { data: "data", evalData: "data", parameterGroups: "match" };
 
 /** Renames per_device_train_batch_size to perDeviceTrainBatchSize, also inside nested objects such as `model`. Drops undefined values. */

@@ -5,7 +5,7 @@ import { decayTypes, lrSchedulers, type OwnSchedule } from "../../optim/schedule
 import { above, flag, type Given, option, real, variant, whole } from "./option.ts";
 import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 
-/** The kinds of state that can be divided among the ranks of a training. */
+/** Kinds of training state that can be divided among the ranks. */
 export const shardings = ["none", "optimizer"] as const;
 export type Sharding = (typeof shardings)[number];
 
@@ -19,7 +19,7 @@ export const batchShape = {
   gradientAccumulationSteps: option(whole(1).default(1), "micro-batches per optimiser step", {
     aliases: "accumulation accumulationsteps accumulategradbatches gradaccum gradaccumsteps gradientaccumulation",
   }),
-  /** Number of positions of a sequence. Default: the model's context, at most 1024. */
+  /** Maximum number of tokens in a sequence. Default: the model's context length, at most 1024. */
   maxSeqLength: option(whole(1).optional(), "maximum tokens per sequence", {
     otherwise: "the model's context length, at most 1024",
     aliases:
@@ -32,31 +32,37 @@ export const batchShape = {
     { aliases: "checkpointing activationcheckpointing gradcheckpointing", recorded: false },
   ),
   /**
-   * With several processes: the state that is divided among them. `"optimizer"` is stage 1 of ZeRO: each process has
-   * the optimiser's state of its part of the trained weights, updates that part, and gets the others from the other
-   * processes. Losses and checkpoints do not depend on it, and a resumed run may change it. Default "none".
+   * The state that is divided among several processes. `"optimizer"` is stage 1 of ZeRO: each process keeps the
+   * optimiser state of its part of the trained weights, and updates that part. It then receives the other parts from
+   * the other processes. Sharding does not change losses and checkpoints, so a resumed run may change the option.
+   * Default "none".
    */
   sharding: option(
     z.enum(shardings, { error: `one of ${shardings.join(", ")}` }).default("none"),
-    "with several processes: what each holds only a part of. optimizer: the optimiser's state (ZeRO stage 1)",
+    "with several processes: the state that is divided among them. optimizer: the optimiser's state (ZeRO stage 1)",
     {
       aliases: "zero zerostage zeroredundancy zerooptimization fsdp fsdpstrategy shardingstrategy deepspeed",
       recorded: false,
     },
   ),
-  /** Element type of activations and matrix products. Masters, moments and sums are always f32. Default "f32". */
+  /**
+   * Element type of activations and matrix products. Master weights, optimiser moments and sums are always f32. Default
+   * "f32".
+   */
   dtype: option(
     z.enum(["bf16", "f32"]).default("f32"),
     "data type of activations and matrix products; master weights and optimiser state are always f32",
     { aliases: "bf16 fp16 fp32 precision mixedprecision torchdtype", recorded: false },
   ),
-  /** Seed of the data's order, new weights, dropout, noise and answers: an integer from 0 to 2⁵³ − 1. Default 0. */
+  /**
+   * Seed of the data order, new weights, dropout, noise and sampled answers: an integer from 0 to 2⁵³ − 1. Default 0.
+   */
   seed: option(
     z.custom<number>(isSeed, SEEDS).default(0),
     "seed of data order, weight initialisation, dropout and sampling",
     { aliases: "randomseed" },
   ),
-  /** Number of steps between reports. Default 1. */
+  /** Number of steps between step events, which also go to the log and the trackers. Default 1. */
   loggingSteps: option(whole(1).default(1), "steps between reports", {
     aliases: "log logsteps logevery loginterval",
     recorded: false,
@@ -82,14 +88,17 @@ const decay = option(real(0).default(0.1), "AdamW weight decay of matrices, scal
 });
 
 const MATCH =
-  'a part of a name between dots ("layers.1"), a RegExp (as a string: "/…/"), a function of a name, or an array of these';
+  'whole parts of a name between dots ("layers.1"), a RegExp (as a string: "/…/"), a function of a name, or an array of these';
 const match = z.custom<ParameterMatch>(isParameterMatch, MATCH);
 
 const groupShape = {
-  /** Selects parameters that match any of these. Names are those of the weights, or of an adapter's A and B (`….lora_B.default`). */
+  /**
+   * Selects the parameters whose names match; an array matches if any of its elements does. Names are those of weights,
+   * or of an adapter's A and B matrices (`….lora_B.default`).
+   */
   match: option(
     z.union([match, z.array(match).min(1, MATCH)], { error: MATCH }),
-    'parameters of the group: part of a name such as layers.0 or bias, a regular expression "/…/", or an array',
+    'parameters of the group: whole parts of a name such as layers.0 or bias, a regular expression "/…/", or an array',
     { aliases: "params parameters pattern" },
   ),
   /**
@@ -144,12 +153,12 @@ export const optimizerShape = {
   /** Peak of the schedule. Default 3e-4. */
   learningRate: rate,
   /**
-   * Shape of the learning rate schedule. cosine and linear reach minLearningRateRatio at the last step; if that is 0, the last step
-   * changes nothing.
-   * warmup_stable_decay stays at the peak and decays in its last steps (Hu et al. 2024, "MiniCPM"). A run can be resumed with a larger
-   * maxSteps from any checkpoint before the decay, with the same result as one run of that length.
-   * constant and constant_with_warmup are the same: both respect the warm-up options. A function of `{ step, maxSteps }`, with steps from
-   * 1, returns a multiple of learningRate; it is not called during warm-up. Default "cosine".
+   * Shape of the learning rate schedule. cosine and linear reach minLearningRateRatio at the last step. If the ratio is
+   * 0, the last step changes nothing. warmup_stable_decay stays at the peak and decays in its last steps (Hu et al.
+   * 2024, "MiniCPM"). A run can be resumed with a larger maxSteps from any checkpoint before the decay, with the same
+   * result as one run of that length. constant and constant_with_warmup are the same: both respect the warm-up options.
+   * A function of `{ step, maxSteps }`, with steps from 1, returns a multiple of learningRate; it is not called during
+   * warm-up. Default "cosine".
    */
   lrScheduler: option(
     z

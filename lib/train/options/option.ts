@@ -7,7 +7,7 @@ export type Shape = Readonly<Record<string, z.ZodType>>;
 export interface OptionInfo {
   /** One line of `heddle train STAGE --help`. */
   help: string;
-  /** The default as the help shows it, if the schema does not have it. */
+  /** The default as the help shows it. Needed if the schema has no default. */
   otherwise?: string | undefined;
   /**
    * Names of the option in other libraries, and likely misspellings, separated by spaces, in lower case without
@@ -16,13 +16,16 @@ export interface OptionInfo {
   aliases?: string | undefined;
   /** The options inside, if the option is an object or an array of objects. */
   inner?: Shape | undefined;
-  /** false: a resumed run may change the option, or another check compares it. Default true. */
+  /**
+   * Whether checkpoints record the option, so that a resumed run must have the same value. Default true. Set it to
+   * false if the option may change, or if another check compares it.
+   */
   recorded?: boolean | undefined;
 }
 
 const infos = new WeakMap<z.core.$ZodType, OptionInfo>();
 
-/** Defines an option. The schema must be new, because the other facts are looked up by it. */
+/** Defines an option. Each option needs its own schema object, because the facts are stored by that object. */
 export function option<S extends z.ZodType>(schema: S, help: string, more: Omit<OptionInfo, "help"> = {}): S {
   infos.set(schema, { help, ...more });
   return schema;
@@ -36,7 +39,7 @@ export function variant<S extends z.ZodType>(of: z.ZodType, schema: S, changed: 
   return schema;
 }
 
-/** Returns the facts about an option. Keys of objects inside an option may have no facts. */
+/** Returns the facts about an option. The help is empty for a schema that `option` and `variant` did not define. */
 export function infoOf(schema: z.core.$ZodType): OptionInfo {
   return infos.get(schema) ?? { help: "" };
 }

@@ -42,7 +42,9 @@ export function needKnownNames(shape: Shape, options: Readonly<Record<string, un
     if (!Object.hasOwn(shape, key)) throw unknownOption(where, key, namesIn(shape));
 }
 
-/** Narrows the issue of a union to the first issue inside one of its objects or arrays, if any. */
+/**
+ * Replaces the issue of a union with the first issue inside one of its object or array alternatives, if there is one.
+ */
 function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== "invalid_union") return issue;
   const firsts = issue.errors.map(([first]) => first);

@@ -15,8 +15,8 @@ export type RecordedOptions = Readonly<Record<string, unknown>>;
 export function recordedOptions(options: object, shape: Shape, processes: number): RecordedOptions {
   const { gradientAccumulationSteps: steps, replay, ...given } = options as Record<string, unknown>;
   const all: Shape = { ...sharedShape, ...shape };
-  // n ranks process as many micro-batches per step as one process with n times the accumulation steps, and draw as many
-  // answers per rollout.
+  // Record totals over all ranks. n ranks process and draw as much per step as one process with n times the
+  // accumulation steps.
   const recorded: Record<string, unknown> = { gradientAccumulationSteps: Number(steps) * processes };
   if (typeof given.stepsPerGeneration === "number") given.stepsPerGeneration *= processes;
   // Record shared options as null if they are not given. Giving such an option later is then a change.
@@ -29,7 +29,7 @@ export function recordedOptions(options: object, shape: Shape, processes: number
     const value = plain(given[name] ?? null);
     if (value !== undefined) recorded[name] = value;
   }
-  // The data itself is checked when its position is restored.
+  // Leave out the replayed data. It is checked when its position is restored.
   const { data: _, documentSeparator: _s, textField: _t, ...how } = (replay ?? {}) as Record<string, unknown>;
   // In each step every rank adds one batch of earlier data.
   how.perDeviceTrainBatchSize = Number(how.perDeviceTrainBatchSize ?? given.perDeviceTrainBatchSize) * processes;
@@ -54,8 +54,8 @@ function plain(value: unknown): unknown {
 }
 
 /**
- * Compares the options of a resumed run with those at its start. An option that is in only one of both records belongs
- * to another version, and is ignored.
+ * Compares the options of a resumed run with those at its start. An option in only one of the two records is ignored,
+ * because another version of heddle wrote the other record.
  * @param began undefined for a checkpoint that records no options
  * @returns a warning that names the changes, if they are allowed
  * @throws HeddleError INVALID_ARGUMENT

@@ -35,8 +35,8 @@ export const evaluationShape = {
     recorded: false,
   }),
   /**
-   * Maximum number of held-out batches in an evaluation. Stages that generate answers round it down to whole prompts with all their
-   * answers, but evaluate at least one prompt. Default: all.
+   * Maximum number of held-out batches in an evaluation. Stages that generate answers evaluate as many prompts as fit
+   * with all their answers, and at least one. Default: all.
    */
   evalBatches: option(whole(1).optional(), "maximum batches per evaluation", { otherwise: "all", recorded: false }),
   evaluate: option(
@@ -65,8 +65,8 @@ export const evaluationShape = {
     aliases: "patience",
     recorded: false,
   }),
-  /** Minimum improvement that counts as better for early stopping. Default 0. */
-  earlyStoppingThreshold: option(real(0).default(0), "smallest change that counts as an improvement", {
+  /** An evaluation counts as better for early stopping if it improves on the best one by more than this. Default 0. */
+  earlyStoppingThreshold: option(real(0).default(0), "an improvement must exceed this to count", {
     recorded: false,
   }),
 };
@@ -99,9 +99,10 @@ export const checkpointShape = {
     { aliases: "checkpoint resumefrom resumefromcheckpoint", recorded: false },
   ),
   /**
-   * Let a resuming run use other options than it began with, and report them in a warning. By default a change of an option that affects
-   * losses, such as learningRate or gradientAccumulationSteps, is refused. maxSteps, dtype and the options of evaluation, logging and
-   * saving may always change. With a reference model, dtype must stay, because the log-probabilities depend on it. Default false.
+   * Let a resuming run use other options than it began with, and report them in a warning. By default a change of an
+   * option that affects losses, such as learningRate or gradientAccumulationSteps, is refused. maxSteps, dtype and the
+   * options of evaluation, logging and saving may always change. With a reference model, dtype must stay the same,
+   * because the reference's log-probabilities depend on it. Default false.
    */
   allowChangedOptions: option(
     flag().default(false),
@@ -109,9 +110,10 @@ export const checkpointShape = {
     { recorded: false },
   ),
   /**
-   * Allows a run to start in an outputDir that contains another run or a model, instead of an error. The start removes the other run's
-   * checkpoints and log. It also removes a model of the other kind: an adapter for a whole model, and vice versa. A model of the same kind
-   * stays until the new one replaces it. Cannot be combined with `resume: true` or `resume: "auto"`. Default false.
+   * Allows a run to start in an outputDir that contains another run or a model, instead of an error. When the run
+   * starts, it removes the other run's checkpoints and log. A run that trains an adapter also removes a full model, and
+   * a run that trains the weights removes an adapter. A model of the same kind stays until the new one replaces it.
+   * Cannot be combined with `resume: true` or `resume: "auto"`. Default false.
    */
   overwriteOutputDir: option(
     flag().default(false),
@@ -165,8 +167,8 @@ export const sharedShape = {
 
 /** Options that every stage has; names follow Hugging Face TRL's trainer configurations. */
 export interface SharedOptions<Base = LanguageModel>
-  // These are also in sharedShape. They are listed because published declarations lose the comments of a shape that is spread into
-  // another.
+  // sharedShape includes the three shapes listed here. They are listed again, because published declarations lose the
+  // comments of a shape that is spread into another.
   extends Given<typeof batchShape>,
     Given<typeof optimizerShape>,
     Given<typeof trackingShape>,

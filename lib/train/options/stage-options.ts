@@ -17,11 +17,11 @@ export const stepShape = {
   maxSteps: option(whole(1), STEPS, { aliases: `${STEP_ALIASES} ${EPOCH_ALIASES}`, recorded: false }),
 };
 
-/** Length of the stages without epochs. */
+/** Length of a run, for stages without epochs. */
 export interface StepOptions extends Given<typeof stepShape> {}
 
 export const epochShape = {
-  /** Total number of optimiser steps, including those before a resume. Default: by numTrainEpochs. */
+  /** Total number of optimiser steps, including those before a resume. Default: the steps of numTrainEpochs. */
   maxSteps: option(whole(1).optional(), STEPS, {
     otherwise: "those of numTrainEpochs",
     aliases: STEP_ALIASES,
@@ -35,10 +35,10 @@ export const epochShape = {
   ),
 };
 
-/** Length of the stages over rows. */
+/** Length of a run, for stages over rows. */
 export interface EpochOptions extends Given<typeof epochShape> {}
 
-/** Returns the number of steps of a run: the given one, or that of the epochs. */
+/** Returns the number of steps of a run: maxSteps, or the steps of numTrainEpochs passes over `items` rows. */
 export function stepsOf(
   options: {
     maxSteps?: number | undefined;
@@ -53,7 +53,7 @@ export function stepsOf(
   return options.maxSteps ?? Math.max(1, Math.ceil((options.numTrainEpochs * items) / perStep));
 }
 
-/** Rows of a stage: paths in a configuration file, or in a program also the rows. */
+/** Schema of a stage's rows: paths, or in a program also an iterable of rows. */
 export const rows = <Row>() =>
   z.custom<RowSource<Row>>(
     (v) =>
@@ -103,9 +103,9 @@ const loraShape = {
 
 export const adapterShape = {
   /**
-   * Train a LoRA adapter with these options (`{}`: the defaults), and keep the weights frozen. An existing adapter of
-   * this name is trained further, and options that contradict it are rejected. Without `lora`, trains the weights,
-   * after merging active adapters into them. Merging into quantised weights is rejected.
+   * Train a LoRA adapter with these options (`{}`: the defaults), and keep the weights frozen. If the model has the
+   * adapter named `adapter`, it is trained further, and options that contradict it are rejected. Without `lora`, the
+   * stage merges active adapters into the weights, and trains the weights. It cannot merge into quantised weights.
    */
   lora: option(
     z
@@ -122,7 +122,7 @@ export const adapterShape = {
 /** Options of the stages that can train an adapter instead of the weights. */
 export interface AdapterOptions extends Given<typeof adapterShape> {}
 
-/** Like loraOptions, but for another library's name, the error says which option is meant. */
+/** Parses `lora` like loraOptions. The error for an unknown key also suggests the option that is most likely meant. */
 function stageLora(given: LoraOptions): Partial<LoraConfig> {
   if (typeof given === "object" && given !== null)
     for (const key of Object.keys(given))
@@ -134,16 +134,18 @@ export const crossEntropyShape = {
   /** Adds zLoss · logsumexp² of the logits at each counted position, in training only, to keep logits small. PaLM uses 1e-4. Default 0. */
   zLoss: option(real(0).default(0), "weight of the z-loss (logsumexp² of the logits), which keeps logits small"),
   /**
-   * Share of the target that is spread evenly over all tokens, in training only. In transformers, label_smoothing_factor also smooths the
-   * held-out loss. Not supported for models that cap their logits (Gemma 2), nor for quantised weights. Default 0.
+   * Share of the target that is spread evenly over all tokens, in training only. Unlike here, transformers'
+   * label_smoothing_factor also smooths the held-out loss. Not supported for models that cap their logits (Gemma 2),
+   * nor for quantised weights. Default 0.
    */
   labelSmoothingFactor: option(real(0, 0.99).default(0), "label smoothing, in training only", {
     aliases: "labelsmoothing",
   }),
   /**
-   * Number of standard deviations above the mean of the last hundred losses from which a loss is a spike. Detection starts after twenty
-   * steps. The standard deviation is taken as at least 0.02 nats and 5 % of the mean. The first spike gives a warning, and events and the
-   * result count them (`lossSpikes`). 0 turns detection off. Default 6.
+   * A loss is a spike if it exceeds the mean of the last hundred losses by more than this number of standard
+   * deviations. Detection starts after twenty steps. The standard deviation is taken as at least 0.02 nats and 5 % of
+   * the mean. The first spike gives a warning, and events and the result count them (`lossSpikes`). 0 turns detection
+   * off. Default 6.
    */
   lossSpikeThreshold: option(
     real(0).default(6),
@@ -157,10 +159,13 @@ export const crossEntropyShape = {
 /** Options of the stages whose loss is next-token cross-entropy. */
 export interface NextTokenLossOptions extends Given<typeof crossEntropyShape> {}
 
-/** Aliases of the weight of the divergence from a reference. */
+/** Aliases of an option that weights the KL divergence from a reference. */
 export const KL_ALIASES = "kl klcoef klcoefficient";
 
-/** Peak learning rates of a stage: for an adapter, which starts as a zero update, and for the weights themselves. */
+/**
+ * Default peak learning rates of a stage, for an adapter and for the weights. An adapter starts as a zero update, so
+ * its rate is higher.
+ */
 export interface PeakRates {
   lora: number;
   weights: number;
@@ -172,7 +177,7 @@ export const peakLearningRate = ({ lora, weights }: PeakRates) =>
     otherwise: `${lora.toExponential()} with lora, ${weights.toExponential()} without`,
   });
 
-/** Returns the peak of a run: the given one, or the stage's. */
+/** Returns the peak learning rate of a run: the given one, or the stage's default. */
 export function peakOf(
   peaks: PeakRates,
   { learningRate, lora }: { learningRate?: number | undefined; lora?: object | undefined },

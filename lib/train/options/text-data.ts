@@ -1,10 +1,10 @@
-// Options for raw text, and for batches of an earlier stage that are mixed in.
+// Options for raw text, and for replay: batches of an earlier stage that are mixed in.
 import { z } from "zod";
 import { isTexts } from "../examples/text-files.ts";
 import { batchShape } from "./optimizer-options.ts";
 import { above, type Given, option, real, text, variant, whole } from "./option.ts";
 
-/** Texts, or rows with a text, from a program. An array of strings is an array of paths. */
+/** Texts in memory: an iterable of strings, or of rows with a text field. An array of strings means paths instead. */
 export type TextSource =
   | Iterable<string | Readonly<Record<string, unknown>>>
   | AsyncIterable<string | Readonly<Record<string, unknown>>>;
@@ -85,7 +85,10 @@ export const textDataShape = {
 };
 
 const replayShape = {
-  /** `pretrain`: next tokens of raw text. `sft`: answers in packed rows of supervised fine-tuning. Default "pretrain". */
+  /**
+   * The earlier stage. `pretrain` learns the next tokens of raw text. `sft` learns the answers in packed rows of
+   * supervised fine-tuning. Default "pretrain".
+   */
   stage: option(
     z.enum(["pretrain", "sft"]).default("pretrain"),
     "pretrain: raw text; sft: rows of supervised fine-tuning",
@@ -99,7 +102,7 @@ const replayShape = {
     help: "sequences of the batch that each step adds",
     otherwise: "that of the stage",
   }),
-  /** Number of positions of a sequence. Default: the stage's. */
+  /** Maximum number of tokens in a sequence. Default: the stage's. */
   maxSeqLength: variant(batchShape.maxSeqLength, whole(1).optional(), { otherwise: "that of the stage" }),
   /** As in `pretrain`. Default: blank-line. */
   documentSeparator: variant(textDataShape.documentSeparator, text().optional(), { help: "as in pretrain" }),

@@ -22,8 +22,8 @@ export const trackingShape = {
     { otherwise: "none", recorded: false },
   ),
   /**
-   * Write TensorBoard event files into loggingDir, as transformers' report_to. Other programs need a tracker. Default
-   * "none".
+   * Write TensorBoard event files into loggingDir. It corresponds to transformers' report_to. For other programs, pass
+   * `trackers`. Default "none".
    */
   reportTo: option(
     z.union([z.enum(reports), z.array(z.enum(reports))], { error: '"tensorboard" or "none"' }).default("none"),

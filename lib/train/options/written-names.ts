@@ -12,7 +12,7 @@ export class WrittenNames {
     return this.names.get(path) ?? path.slice(path.lastIndexOf(".") + 1);
   }
 
-  /** Drops options that were overridden from elsewhere. */
+  /** Forgets the file's spelling of an option that the command line overrides. */
   forget(path: string): void {
     this.names.delete(path);
   }
@@ -22,16 +22,17 @@ export class WrittenNames {
     const unknown = /^([\w.]+)(: expected .*, got an unknown option )(\w+)$/s.exec(message);
     if (unknown) {
       const [, place = "", middle = "", name = ""] = unknown;
-      // The part before the colon is the stage, or the object inside it.
+      // The part before the colon is a stage with the path of an object in it (`sft.replay`), or only an object
+      // (`lora`).
       const inner = [...place.split(".").slice(1), name].join(".");
       return `${place}${middle}${this.of(this.names.has(inner) ? inner : `${place}.${name}`)}`;
     }
     return (
       message
-        // A new model's configuration is validated separately, without the outer `model`.
+        // A new model's configuration is validated separately, so its errors have names without the prefix `model.`.
         .replace(/(?<=^model configuration: )\w+(?=:)/, (name) => this.of(`model.${name}`))
         .replace(/^[A-Za-z]\w*(\.\w+)*(?=:)/, (path) => this.written(path))
-        // Elsewhere, only a dotted path is certain to be an option.
+        // Elsewhere in a message, only a dotted path is certain to name an option.
         .replace(/(?<=\s)[A-Za-z]\w*(\.\w+)+/g, (path) => (this.names.has(path) ? this.written(path) : path))
     );
   }

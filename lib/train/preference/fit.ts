@@ -18,7 +18,7 @@ export interface ReadOptions<Item> {
   read(row: LocatedRow): Item[];
   /** Returns the sequences of an item, whose prompts are cut by the same amount. */
   sequences(item: Item): readonly AnsweredPrompt[];
-  /** Returns the item with other sequences. */
+  /** Returns the item with its sequences replaced by truncated ones. */
   replaced(item: Item, sequences: readonly AnsweredPrompt[]): Item;
   signal?: AbortSignal | undefined;
   /** Receives warnings about rows that were left out or cut. */

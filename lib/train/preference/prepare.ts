@@ -46,7 +46,10 @@ export async function readSplit<Item>(
   return { train: split.train.flat(), heldOut: split.heldOut.flat() };
 }
 
-/** Converts the weights to train to their form during training, so that results computed before training have the same bits. */
+/**
+ * Converts the model to its form during training: merged or active adapters, and f32 weights. Log-probabilities
+ * computed before the first step then have the same bits as in training.
+ */
 export async function settleWeights(
   model: Model,
   options: Parameters<typeof settleAdapters>[1],
@@ -56,7 +59,7 @@ export async function settleWeights(
   if (!options.lora) await model.prepareForTraining(names);
 }
 
-/** Reads training and held-out pairs, and the number of rows that their longest sequence needs. */
+/** Reads training and held-out pairs, and computes the number of rows that their longest sequence needs. */
 export async function readPairs(
   base: PreferenceTrainable,
   stage: string,

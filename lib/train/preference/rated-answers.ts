@@ -13,7 +13,7 @@ export interface RatedAnswer {
   readonly other: AnsweredPrompt;
 }
 
-/** Reads training and held-out rows `{ prompt, completion, label }`, and the number of rows that their longest sequence needs. */
+/** Reads training and held-out rows `{ prompt, completion, label }`, and computes the length of their sequences. */
 export async function readRatedAnswers(
   base: PreferenceTrainable,
   options: SplitOptions & { maxSeqLength?: number | undefined; chatTemplate?: string | undefined },
@@ -64,10 +64,11 @@ export function mismatched<Item extends { readonly answer: AnsweredPrompt }>(ite
 }
 
 /**
- * Returns for each row the index of a row with another prompt. Answers to one prompt are mostly consecutive, so the previous row would
- * often have the same prompt. The distance is therefore the length of the longest run of equal prompts. If every prompt
- * has a good and a bad answer, this gives good answers to good answers. If that row has the same prompt, the next
- * earlier row with a different prompt is used. If all prompts are equal, the previous row is used.
+ * Returns for each row the index of a row with another prompt. Answers to one prompt are mostly consecutive, so the
+ * previous row would often have the same prompt. The search therefore goes back by the length of the longest run of
+ * equal prompts. If every prompt has a good and a bad answer, a good answer is then matched with a good answer. If the
+ * row found has the same prompt, the nearest earlier row with a different prompt is taken. If all prompts are equal,
+ * the previous row is taken.
  */
 function otherPrompts(prompts: readonly string[]): number[] {
   const count = prompts.length;
@@ -78,9 +79,9 @@ function otherPrompts(prompts: readonly string[]): number[] {
   let [longest, length] = [0, 0];
   for (let k = 0; k < count; k++) {
     const [i, last] = [(first + k) % count, (first + k + count - 1) % count];
-    const goesOn = k > 0 && prompts[i] === prompts[last];
-    before[i] = goesOn ? before[last]! : last;
-    length = goesOn ? length + 1 : 1;
+    const isSameRun = k > 0 && prompts[i] === prompts[last];
+    before[i] = isSameRun ? before[last]! : last;
+    length = isSameRun ? length + 1 : 1;
     longest = Math.max(longest, length);
   }
   return prompts.map((prompt, i) => {

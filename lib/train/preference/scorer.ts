@@ -85,7 +85,7 @@ export class AnswerScorer {
   /** Returns the log-probability of each whole answer. */
   async sums(answers: readonly AnsweredPrompt[], signal?: AbortSignal): Promise<number[]> {
     const tokens = await this.tokens(answers, signal);
-    // Add in the order of segment_sum, so that a policy equal to its reference has the same bits.
+    // Add in the order of segment_sum, so that a policy with the reference's weights gets the same sums, bit for bit.
     return tokens.map((logprobs) => logprobs.reduce((s, v) => Math.fround(s + v), 0));
   }
 

@@ -15,7 +15,7 @@ export function answerLength({ ids, promptLength }: AnsweredPrompt): number {
   return ids.length - promptLength;
 }
 
-/** Number of rows of a sequence that predict its tokens. The last id is never an input. */
+/** Number of rows that predict tokens of a sequence. The last id predicts no token. */
 export function rowsOf({ ids }: AnsweredPrompt): number {
   return ids.length - 1;
 }
@@ -28,8 +28,9 @@ export interface Placement {
 
 export interface AnswerRows {
   /**
-   * (rows) i32: `ids`, `targets` (−1 at rows that predict no answer token), `sequences` (the index of each row's sequence), `lengths` (the
-   * number of ids of that sequence; 0 in an empty slot). The last id counts, as when a model scores the sequence.
+   * (rows) i32: `ids`, `targets` (−1 at rows that predict no answer token), `sequences` (the index of each row's
+   * sequence), `lengths` (the number of ids of that sequence; 0 in an empty slot). `lengths` counts the last id,
+   * although that is not an input. RoPE scaling by length is then as when a model scores the whole sequence.
    */
   inputs: { ids: Int32Array; targets: Int32Array; sequences: Int32Array; lengths: Int32Array };
   /** Placement of each sequence; undefined for an empty slot. */

@@ -24,6 +24,7 @@ export class KlControl {
   /** Updates the coefficient after `answers` answers with this mean divergence. */
   follow(kl: number, answers: number): void {
     if (this.target === undefined) return;
+    // As in the paper, the relative error is clipped to ±0.2.
     const error = Math.min(0.2, Math.max(-0.2, kl / Math.max(this.target, 1e-9) - 1));
     this.coefficient *= 1 + (error * answers) / this.horizon;
   }

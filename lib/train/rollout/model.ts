@@ -3,19 +3,23 @@ import { LanguageModel } from "../../language-model/language-model.ts";
 import { Model } from "../../models/model.ts";
 
 export interface RolloutOptions {
-  /** Element type of the matrices for drawing answers; bf16 needs a policy with f32 masters (`Model.prepareForTraining`). */
+  /**
+   * Element type of the matrices for drawing answers; bf16 needs a policy with f32 master weights
+   * (`Model.prepareForTraining`).
+   */
   dtype: FloatDType;
   /**
-   * Divisor of the twin's logits. The sampler reports log-probabilities at temperature 1. With this divisor and temperature 1 they are
-   * those of the distribution that it draws from. Default 1.
+   * Divisor of the twin's logits. Sample from the twin at temperature 1. The sampler reports log-probabilities at
+   * temperature 1, so they are then those of the distribution that it draws from. Default 1.
    */
   temperature?: number | undefined;
 }
 
 /**
- * The policy's sampler. With dtype bf16, it is a twin of the f32 masters with matrices rounded to bf16. They need half the bytes per token
- * and multiply at twice the rate. The twin differs from the policy by rounding, so the loss has to weight its draws (see `grpoLoss`). With
- * dtype f32, it is the policy itself.
+ * The model that draws the policy's answers. With dtype f32, it is the policy itself. With dtype bf16, it is a twin: a
+ * copy whose matrices are the f32 master weights rounded to bf16. Its matrices take half the memory traffic per token,
+ * and multiply at up to twice the rate. Rounding changes the probabilities, so the loss has to weight the twin's
+ * answers (see `grpoLoss`).
  */
 export class RolloutModel {
   private readonly policy: LanguageModel;
@@ -42,7 +46,7 @@ export class RolloutModel {
     return this.twin.model;
   }
 
-  private rounded({ dtype, shape, writable }: Tensor): boolean {
+  private isRounded({ dtype, shape, writable }: Tensor): boolean {
     return writable && shape.length >= 2 && isFloat(dtype) && dtype !== this.dtype;
   }
 
@@ -54,10 +58,10 @@ export class RolloutModel {
       const from = model.weight(name);
       copies.set(
         name,
-        Tensor.zeros(model.device, this.rounded(from) ? this.dtype : (from.dtype as FloatDType), from.shape),
+        Tensor.zeros(model.device, this.isRounded(from) ? this.dtype : (from.dtype as FloatDType), from.shape),
       );
     }
-    // Compile before the model is created, so that a failure of either leaks nothing.
+    // Compile before the model is created, so that no model is left undisposed if either fails.
     const program = compile(() => {
       for (const [name, { dtype, shape }] of copies)
         assign(tensor(`copy.${name}`, dtype, shape), tensor(name, model.weight(name).dtype, shape));

@@ -48,7 +48,7 @@ const policyShape = {
   ),
   /** Rows that are never trained on. Default: evalData. */
   evalPrompts: option(rows<PromptRow>().optional(), "rows for evaluation, never trained on", { recorded: false }),
-  /** Alias of prompts. Default: prompts. */
+  /** Alias of prompts. Give only one of the two. */
   data: variant(textDataShape.data, rows<PromptRow>().optional(), { help: "alias of prompts" }),
   /** Alias of evalPrompts. Default: none. */
   evalData: heldOutRows<PromptRow>("alias of evalPrompts"),
@@ -86,10 +86,10 @@ const policyShape = {
   /** Number of answers that logCompletions logs: the first of a rollout. Default 8. */
   numCompletionsToPrint: option(whole(1).default(8), "number of answers that logCompletions logs", { recorded: false }),
   /**
-   * Element type of the matrices for drawing answers. bf16 uses a rounded twin of the f32 weights, at up to twice the
-   * speed. Tokens that the twin draws get importance weights of at most importanceSamplingCap. Default: bf16 if dtype
-   * is bf16, or if the device has bf16 instructions (AVX-512 BF16, Armv8.6, CUDA); else f32. With lora, the model
-   * itself draws, in its stored type.
+   * Element type of the matrices for drawing answers. bf16 draws from the twin, a rounded copy of the f32 weights, at
+   * up to twice the speed. Tokens that the twin draws get importance weights of at most importanceSamplingCap. Default:
+   * bf16 if dtype is bf16, or if the device has bf16 instructions (AVX-512 BF16, Armv8.6, CUDA); else f32. With lora,
+   * the model itself draws, in its stored type.
    */
   rolloutDtype: option(
     z.enum(["bf16", "f32"]).optional(),

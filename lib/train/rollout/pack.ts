@@ -3,8 +3,9 @@
 const KINDS = { Int32Array, Float32Array, Float64Array } as const;
 
 /**
- * Converts typed arrays in a value to `{ "$Float32Array": [...] }`, and numbers that JSON cannot represent (NaN, ±∞, −0) to strings: within
- * an array as they are, elsewhere as `{ "$number": "-Infinity" }`. JSON keeps every bit of all other numbers.
+ * Converts typed arrays in a value to `{ "$Float32Array": [...] }`. Numbers that JSON cannot represent (NaN, ±∞, −0)
+ * become strings in a typed array, and `{ "$number": "-Infinity" }` elsewhere. JSON keeps every bit of all other
+ * numbers.
  */
 export function pack(value: unknown): unknown {
   if (ArrayBuffer.isView(value)) {

@@ -34,14 +34,14 @@ const PROMPT_FILES = ".jsonl, .parquet, .json; texts are rows, { prompt: … }";
 export interface Policy {
   train: readonly PolicyPrompt[];
   heldOut: readonly PolicyPrompt[];
-  /** Number of rows of a prompt with an answer. */
+  /** Number of rows of a sequence, a prompt with its answer. */
   sequenceLength: number;
   dtype: FloatDType;
   /** Whether answers come from a rounded twin of the policy, whose log-probabilities are at the sampler's temperature. */
   readonly drawsFromTwin: boolean;
   /**
    * Whether the log-probabilities of drawn answers equal those of a training pass. They differ at a temperature other
-   * than 1, and if either of the two rounds to bf16.
+   * than 1, if sampling or training rounds to bf16, and if RoPE depends on the sequence length.
    */
   readonly drawsWithOwnLogprobs: boolean;
   /** Draws `count` answers to each prompt, with the current weights. */
@@ -58,8 +58,8 @@ export interface Policy {
 }
 
 /**
- * Reads the prompts, and takes a snapshot of the weights to train, as the reference. With a new LoRA adapter, the
- * reference is the model without the adapter, which takes no memory.
+ * Reads the prompts, and prepares the reference if the stage needs one. Without `refModel`, the reference is a snapshot
+ * of the weights to train. With a new LoRA adapter, it is the model without the adapter, which takes no extra memory.
  */
 export async function openPolicy(
   base: LanguageModel,
@@ -149,7 +149,8 @@ function trainedBefore({ model }: LanguageModel, { lora, adapter = "default" }: 
 }
 
 /**
- * Returns the held-out prompts of an evaluation: as many as have all of their answers within evalBatches micro-batches, and at least one.
+ * Returns the held-out prompts of an evaluation: as many as fit into evalBatches micro-batches with all their answers,
+ * and at least one.
  */
 export function evaluatedPrompts(
   heldOut: readonly PolicyPrompt[],

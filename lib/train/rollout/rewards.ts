@@ -55,7 +55,7 @@ export interface Judgement {
   report: Metrics;
 }
 
-/** Several rewards, weighted. */
+/** Scores answers by several weighted rewards. */
 export class Judge {
   private readonly rewards: readonly { name: string; weight: number; of: Reward }[];
   private readonly policy: LanguageModel;
@@ -84,11 +84,11 @@ export class Judge {
       scores.push(
         typeof of === "function" ? await this.ask(name, of, drawn, signal) : await this.score(of, drawn, signal),
       );
-    const nobody = drawn.findIndex((_, i) => scores.every((s) => s[i] === null));
-    if (nobody >= 0)
+    const unscored = drawn.findIndex((_, i) => scores.every((s) => s[i] === null));
+    if (unscored >= 0)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `rewards: expected at least one reward that applies to answer ${nobody} (to ${drawn[nobody]!.prompt.where}), got none`,
+        `rewards: expected at least one reward that applies to answer ${unscored} (to ${drawn[unscored]!.prompt.where}), got none`,
       );
     return drawn.map((_, i) => scores.map((of) => of[i]!));
   }
@@ -194,7 +194,7 @@ export function reread(
     if (end < 0 || tokenizer.decode(ids.slice(end + 1)).trim() !== "") return ids;
     return ids.slice(0, ended ? end + 1 : end);
   }
-  // Encode like the rows of a reward model.
+  // Encode the text as `trainReward` encodes its rows.
   const ids = promptIdsOf(tokenizer, prompt);
   const answer = continuationIds(tokenizer, { text: prompt, ids }, text);
   return [...ids, ...answer, ...(ended ? eosTokenIds.slice(0, 1) : [])];

@@ -48,13 +48,16 @@ export interface RolloutPlan {
 
 /** How a stage uses rollouts. */
 export interface Rollouts<Measured, Item> {
-  /** Measures the answers of a rank. @param score scores answers with the current weights */
+  /**
+   * Computes what the loss needs from this rank's answers, such as log-probabilities.
+   * @param score scores answers with the current weights
+   */
   measure(
     drawn: readonly DrawnAnswer[],
     score: (answers: readonly AnsweredPrompt[]) => Promise<ScoredAnswer[]>,
   ): Promise<readonly Measured[]>;
   /**
-   * Computes the items of all ranks' answers, and the report.
+   * Computes the training items from the answers of all ranks, and the rollout's report.
    * @param answersEach number of answers to a prompt, which are consecutive
    */
   estimate(
@@ -83,7 +86,7 @@ export interface PolicyStage<Options extends Settings, Measured, Item> {
   rollouts(options: Options, policy: Policy): Rollouts<Measured, Item>;
 }
 
-/** Rollouts with this number or a higher number belong to evaluations. */
+/** Rollout numbers from this one on belong to evaluations. */
 const EVALUATIONS = 2 ** 31;
 
 /** Returns the generator of a stage in which the model answers prompts, for `startStage`. */

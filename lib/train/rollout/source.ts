@@ -51,13 +51,14 @@ interface Position {
   /** See RolloutSourceOptions. */
   reference?: string | undefined;
   memory?: unknown;
-  /** The rest of the current rollout. */
+  /** The current rollout: all of its answers, the current pass, and the number of answers taken in that pass. */
   open?: { pass: number; taken: number; batch: unknown } | undefined;
 }
 
 /**
  * Micro-batches of answers drawn by the policy. A rollout is drawn only when the previous rollout is used up, because
- * it must use the current weights. A position contains the current rollout, which could not be drawn again.
+ * it must use the current weights. A position contains the current rollout, because the weights that drew it no longer
+ * exist.
  */
 export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item>> {
   readonly prefetch = false;
@@ -113,6 +114,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
     );
     if (size === 1) return estimate(mine, rollout);
     const ranks = (await gather(world, pack(mine))).map((part) => unpack(part) as Drawn[]);
+    // Prompt i was answered by rank i mod size, as its ⌊i / size⌋-th prompt. Rank 0 has ⌈prompts / size⌉ prompts.
     const each = ranks[0]!.length / Math.ceil(prompts.length / size);
     const answersTo = (place: number) => {
       const first = Math.floor(place / size) * each;

@@ -76,21 +76,24 @@ const classifyShape = {
     "kind of label",
   ),
   /**
-   * Hidden states that the head sees: the last token (as transformers' decoders do), the mean, or the first token. Default: last; first
-   * for encoders.
+   * The hidden state that the head reads: that of the last token (as in transformers' decoders), the mean, or that of
+   * the first token. Default: last; first for encoders.
    */
   pooling: option(z.enum(["last", "mean", "first"]).optional(), "hidden state that the head reads", {
     otherwise: "last; first for encoders",
   }),
-  /** The trained weights: all of them, or the head over a frozen trunk (with `lora`: adapters and the head). Default "full". */
+  /**
+   * The weights to train. `full`: all weights. `head`: only the head, over a frozen trunk. With `lora`: always the
+   * adapter and the head. Default "full".
+   */
   trainable: option(
     z.enum(["full", "head"]).default("full"),
     "full: every weight; head: the head over a frozen trunk (with lora: adapters and the head)",
   ),
   /**
-   * Weight of each label's rows, by label. `balanced` weights labels inversely to their frequency, with a mean of 1
-   * over the rows. Default: 1 each. As in PyTorch's `CrossEntropyLoss(weight)`, the loss is divided by the sum of the
-   * weights of a step's targets.
+   * Weight of each label in the loss, for single_label_classification. `balanced` weights labels inversely to their
+   * frequency, with a mean of 1 over the targets. Default: 1 each. As in PyTorch's `CrossEntropyLoss(weight)`, the loss
+   * is divided by the sum of the weights of a step's targets.
    */
   classWeights: option(
     // z.record would drop a label named `__proto__`.
@@ -103,7 +106,7 @@ const classifyShape = {
     "weight of each label by name; balanced: inversely proportional to its frequency",
     { otherwise: "1 each" },
   ),
-  /** Share of the target that is spread evenly over all labels. Default 0. */
+  /** Share of the target that is spread evenly over all labels, for single_label_classification. Default 0. */
   labelSmoothingFactor: variant(crossEntropyShape.labelSmoothingFactor, z.number().min(0).max(0.99).default(0), {
     help: "label smoothing",
   }),
@@ -141,7 +144,7 @@ export interface TrainableClassifier extends Trainable {
 /**
  * Trains a classification head on a pretrained trunk, together with the trunk or with the trunk frozen. A model without
  * a classification head gets a new head, initialized from `seed`. An existing head is trained further if it has the
- * same labels. Held-out rows give accuracy, macro-F1 and calibration, and a temperature that calibrates the
+ * same labels. Held-out rows measure accuracy, macro-F1 and calibration, and fit a temperature that calibrates the
  * probabilities. The metrics are saved in the model card, and the temperature in the configuration.
  *
  * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
@@ -258,11 +261,11 @@ async function readRowsOf(
 }
 
 /**
- * Returns the classifier that the rows need. It has the labels of the model's classifier if these include the rows'
- * labels.
+ * Returns the classifier that the rows need. It keeps the labels of the model's current classifier if they include all
+ * labels of the rows.
  */
 function classifierFor(
-  { config: { classifier: own }, family }: Model,
+  { config: { classifier: current }, family }: Model,
   { train, heldOut }: SplitRows,
   options: z.output<typeof classifySchema>,
 ): ClassifierConfig {
@@ -273,16 +276,21 @@ function classifierFor(
       "INVALID_ARGUMENT",
       `problemType: expected single_label_classification for words, got ${problemType}`,
     );
-  // All rows of a rare label may have been held out. A label that occurs only in evalData is a mistake.
+  // Without evalData, all rows of a rare label may have been held out, so read the labels of all rows. A label that
+  // only evalData has is a mistake.
   const named = options.evalData === undefined ? [...train, ...heldOut] : train;
   const found = problemType === "regression" ? ["value"] : labelsOf(named);
-  const pooling = options.pooling ?? (own?.task === task ? own.pooling : family.encoder ? "first" : "last");
-  const known = own && own.task === task && own.problemType === problemType ? own.labels : undefined;
+  const pooling = options.pooling ?? (current?.task === task ? current.pooling : family.encoder ? "first" : "last");
+  const known = current && current.task === task && current.problemType === problemType ? current.labels : undefined;
   const labels = options.labels ?? (known && found.every((l) => known.includes(l)) ? known : found);
   if (problemType === "single_label_classification") needTwoLabels(train, labels);
   return { task, labels: [...labels], problemType, pooling };
 }
 
+/**
+ * Returns the weight of each label. A balanced weight is all / (seen · n): n of `all` targets have the label, and `seen`
+ * labels occur, as in scikit-learn.
+ */
 function weightsOf(
   given: z.output<typeof classifySchema>["classWeights"],
   examples: readonly LabelledExample[],

@@ -51,7 +51,7 @@ const dpoShape = {
   }),
   /** The objective. Default "sigmoid". */
   lossType: option(z.enum(dpoLossTypes).default("sigmoid"), "loss function"),
-  /** Probability that a preference is inverted; for sigmoid. Default 0. */
+  /** Probability that a preference is inverted; only for sigmoid. Default 0. */
   labelSmoothing: option(real(0, 0.5).default(0), "sigmoid only: probability that a preference label is flipped", {
     aliases: "labelsmoothingfactor",
   }),
@@ -90,16 +90,17 @@ export interface DpoOptions<Base = LanguageModel>
     PairOptions<Base> {}
 
 /**
- * Direct preference optimisation (Rafailov et al. 2023): learns from pairs of a better and a worse answer, without a reward model. Rows
- * are `{ prompt, chosen, rejected }` (texts, or arrays of messages), or `{ prompt, ranked }` with answers from best to worst. The
- * reference's log-probabilities are computed once, before the first step, so that training needs no second model in
- * memory.
+ * Direct preference optimisation (Rafailov et al. 2023): learns from pairs of a better and a worse answer, without a
+ * reward model. Rows are `{ prompt, chosen, rejected }` (texts, or arrays of messages), or `{ prompt, ranked }` with
+ * answers from best to worst. The reference's log-probabilities are computed once, before the first step, so that
+ * training needs no second model in memory.
  *
  * Metrics: rewardChosen, rewardRejected, rewardMargin, rewardAccuracy, logprobChosen, logprobRejected, and with
- * rpoAlpha nllLoss. An answer's reward is β times its log-probability under the policy minus that under the reference.
+ * rpoAlpha nllLoss. An answer's reward is β · (log-probability under the policy − log-probability under the reference).
  * rewardAccuracy is the share of pairs with a higher reward for the chosen answer.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row,
+ * NUMERICAL, ABORTED
  * @example
  * await dpo(model, { data: "pairs.jsonl", beta: 0.1, evalFraction: 0.1, outputDir: "out" });
  */
@@ -152,7 +153,7 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
   return {
     name: "dpo",
     count: (batch) => batch.length,
-    // With a likelihood term, evaluations need the total token count of the chosen answers first.
+    // The cross-entropy of chosen answers is a mean over tokens, not over pairs. This is its divisor.
     ...(rpoAlpha > 0 && {
       weight: (batch: readonly ReferencedPair[]) =>
         batch.reduce((tokens, { chosen }) => tokens + answerLength(chosen), 0),

@@ -88,8 +88,14 @@ const embedShape = {
     z.number().positive().max(100).default(0.05),
     "temperature of the softmax over cosine similarities",
   ),
-  /** Add the loss from positives to anchors. Default false. */
-  symmetric: option(z.boolean().default(false), "add the loss from positives to anchors"),
+  /**
+   * Train both directions: the loss is the mean of anchors to positives and of positives to anchors, as in CLIP.
+   * Default false.
+   */
+  symmetric: option(
+    z.boolean().default(false),
+    "average the loss from anchors to positives with the loss from positives to anchors",
+  ),
   /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. Default false. */
   truncation: option(z.boolean().default(false), "cut long texts at the end instead of raising an error"),
 };
@@ -121,11 +127,12 @@ export interface TrainableEmbedder extends Trainable {
 }
 
 /**
- * Trains a model to give matching texts similar vectors, by InfoNCE over cosines. The other positives of a micro-batch and the hard
- * negatives are the wrong answers, so larger batches teach more. Other correct texts (equal to the positive, or the positive of an equal
- * anchor) are left out of the loss. Afterwards `model.embed` returns such vectors, and the saved folder has the
- * configuration, also for sentence-transformers. Dense layers after pooling are trained too. Texts get the prompts of
- * `prompts`, as with the same option of `embed`; without it, rows are read unchanged.
+ * Trains a model to give matching texts similar vectors, by InfoNCE over cosines. An anchor's negatives are the other
+ * positives of the micro-batch and all hard negatives, so larger batches teach more. A negative that is also correct is
+ * left out of the loss: one that equals the anchor or its positive, or the positive of an equal anchor. Dense layers
+ * after pooling are trained too. Afterwards `model.embed` uses the trained pooling, and the saved folder has its
+ * configuration, also for sentence-transformers. The prompts of `prompts` are put before the texts. Without `prompts`,
+ * texts are used unchanged.
  *
  * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
  * @example
@@ -238,7 +245,13 @@ async function embeddingMetrics(
       ),
       await embed(documents, prompts.document),
     ];
-    const report = retrieval(anchors, texts, relevant, undefined, rightAsWell(pairs, documents, relevant, prompts));
+    const report = retrieval(
+      anchors,
+      texts,
+      relevant,
+      undefined,
+      correctDocuments(pairs, documents, relevant, prompts),
+    );
     for (const [k, value] of Object.entries(report.recall)) metrics[`recallAt${k}`] = value;
     metrics.mrr = report.mrr;
   }
@@ -260,24 +273,27 @@ async function embeddingMetrics(
   return metrics;
 }
 
-/** Returns for each pair the documents that are also correct: those that match an equal anchor, or equal the anchor. */
-function rightAsWell(
+/**
+ * Returns the documents that are correct for each pair: its positive, the positives of equal anchors, and a document
+ * that equals the anchor.
+ */
+function correctDocuments(
   pairs: readonly PairExample[],
   documents: readonly Uint32Array[],
   relevant: readonly number[],
   prompts: ColumnPrompts,
 ): ReadonlySet<number>[] {
   const places = new Map(documents.map((ids, d) => [textKey(ids, prompts.document), d]));
-  const right = new Map<string, Set<number>>();
+  const correct = new Map<string, Set<number>>();
   for (const [i, { anchor }] of pairs.entries()) {
     const key = textKey(anchor, prompts.anchor);
-    if (!right.has(key)) right.set(key, new Set(places.has(key) ? [places.get(key)!] : []));
-    right.get(key)!.add(relevant[i]!);
+    if (!correct.has(key)) correct.set(key, new Set(places.has(key) ? [places.get(key)!] : []));
+    correct.get(key)!.add(relevant[i]!);
   }
-  return pairs.map(({ anchor }) => right.get(textKey(anchor, prompts.anchor))!);
+  return pairs.map(({ anchor }) => correct.get(textKey(anchor, prompts.anchor))!);
 }
 
-/** Deduplicates texts into documents. */
+/** Removes duplicate texts. @returns the distinct texts, and the index of each given text among them */
 function distinct(texts: readonly Uint32Array[]): { documents: Uint32Array[]; relevant: number[] } {
   const places = new Map<string, number>();
   const documents: Uint32Array[] = [];

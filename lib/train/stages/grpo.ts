@@ -49,7 +49,7 @@ const grpoShape = {
   }),
   /** Upper clipping bound, see epsilon. DAPO recommends 0.28. Default: epsilon. */
   epsilonHigh: option(real(0).optional(), "upper clip range; DAPO recommends 0.28", { otherwise: "epsilon" }),
-  /** Upper bound of the ratios of answers with a negative advantage, above 1 + epsilonHigh. Default: none. */
+  /** Upper bound of the ratios of answers with a negative advantage. It must exceed 1 + epsilonHigh. Default: none. */
   delta: option(
     real(1).optional(),
     "upper bound of ratios of answers with negative advantage; must exceed 1 + epsilonHigh",
@@ -97,18 +97,20 @@ export const grpoSchema = z
 export interface GrpoOptions<Base = LanguageModel> extends Given<typeof grpoShape>, PolicyOptions<Base> {}
 
 /**
- * Group-relative policy optimisation (Shao et al. 2024). The model answers each prompt several times, and rewards rate the answers.
- * Answers that are better than other answers to the same prompt become likelier. Rows are `{ prompt, … }`; further
- * fields are passed to the reward functions. Answers are drawn by the generation engine, with the current weights or a
- * twin of them in bf16 (rolloutDtype). Log-probabilities in the ratio are always the policy's own, and draws of the
- * twin are weighted (importanceSamplingCap). The same seed draws the same answers. Variants: DAPO is lossType "dapo"
- * with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with scaleRewards "none".
+ * Group-relative policy optimisation (Shao et al. 2024). The model answers each prompt several times, and rewards rate
+ * the answers. Answers that are better than other answers to the same prompt become likelier. Rows are `{ prompt, … }`;
+ * further fields are passed to the reward functions. The generation engine draws the answers, with the current weights
+ * or with their twin, a copy in bf16 (rolloutDtype). The ratio always uses the log-probabilities of the policy. Answers
+ * that the twin draws get importance weights (importanceSamplingCap). The same seed draws the same answers. Variants:
+ * DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo"
+ * with scaleRewards "none".
  *
- * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio. If a twin draws the
- * answers, also samplingWeight, the mean weight of its draws. With beta, also kl. The loss is not a measure of progress: at the first step
- * of a rollout it is near 0 by construction.
+ * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio.
+ * If a twin draws the answers, also samplingWeight, the mean importance weight. With beta, also kl. The loss is not a
+ * measure of progress: at the first step of a rollout it is near 0 by construction.
  *
- * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is
+ * not finite, ABORTED
  * @example
  * const short = ({ completions }) => completions.map((text) => -text.length / 100);
  * await grpo(model, { prompts: "prompts.jsonl", rewards: [rewardModel, short], rewardWeights: [1, 0.1], numGenerations: 8 });
@@ -134,14 +136,15 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
   }),
   rollouts(options, policy) {
     const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
-    // If a rollout is used up by one step, that step's forward pass still has the weights that drew it, and yields the
-    // same log-probabilities.
-    const passIsFirst = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
+    // If one step uses up a rollout, the weights have not changed since its answers were drawn. The step's forward pass
+    // then yields the old log-probabilities.
+    const passYieldsOld = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
     return {
       async measure(drawn, score) {
-        const scored = passIsFirst || policy.drawsWithOwnLogprobs ? [] : await score(drawn.map(({ answer }) => answer));
+        const scored =
+          passYieldsOld || policy.drawsWithOwnLogprobs ? [] : await score(drawn.map(({ answer }) => answer));
         return drawn.map(({ logprobs }, i) => ({
-          ...(!passIsFirst && { logprobs: scored[i]?.logprobs ?? Float32Array.from(logprobs) }),
+          ...(!passYieldsOld && { logprobs: scored[i]?.logprobs ?? Float32Array.from(logprobs) }),
           ...(policy.drawsFromTwin && { samplerLogprobs: Float32Array.from(logprobs) }),
         }));
       },
@@ -165,7 +168,7 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
           ...shape,
           epsilonHigh: options.epsilonHigh ?? options.epsilon,
           delta: options.delta,
-          oldLogprobs: !passIsFirst,
+          oldLogprobs: !passYieldsOld,
           samplerLogprobs: policy.drawsFromTwin,
         }),
     };

@@ -74,8 +74,8 @@ export interface KtoOptions<Base = LanguageModel>
  * Kahneman–Tversky optimisation (Ethayarajh et al. 2024): learns from single answers that are good or bad. Rows are `{
  * prompt, completion, label }` with label true (good) or false.
  *
- * Metrics: rewardChosen and rewardRejected (β times the log-probability of good and of bad answers under the policy,
- * minus that under the reference), rewardMargin, kl.
+ * Metrics: rewardChosen and rewardRejected, the mean rewards of good and of bad answers, rewardMargin, kl. An answer's
+ * reward is β · (log-probability under the policy − log-probability under the reference).
  *
  * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row, or
  * `file: …` if all labels are equal, NUMERICAL, ABORTED

@@ -39,8 +39,8 @@ export interface OrpoOptions<Base = LanguageModel> extends Given<typeof orpoShap
  * fine-tuning on the chosen answers with a preference for them over the rejected answers. Rows as for `dpo`. The
  * cross-entropy is the mean over the tokens of a step's chosen sequences, prompts included, as in TRL.
  *
- * Metrics: rewardChosen, rewardRejected, rewardMargin (β times the mean log-probability of a token), rewardAccuracy,
- * logOdds, nllLoss.
+ * Metrics: rewardChosen, rewardRejected, rewardMargin, rewardAccuracy, logOdds, nllLoss. An answer's reward is β times
+ * the mean log-probability of its tokens.
  *
  * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, INVALID_FILE `file:line: …` for a row,
  * NUMERICAL, ABORTED
@@ -94,7 +94,7 @@ export function orpoStage({ beta, sequenceLength, pairs }: OrpoStageOptions): St
           ...rows.inputs,
           pairWeights: perPair(batch, pairs, () => 1 / total),
           answerShares: atAnswers(rows, (s) => 1 / length(s)),
-          // An empty slot has no mean. Use log-probability −1, because the odds at 0 are infinite.
+          // An empty slot has the sum 0, a log-probability with infinite odds. Add −1 to it.
           empty: Float32Array.from({ length: 2 * pairs }, (_, s) => (s % pairs < batch.length ? 0 : -1)),
           chosenWeights,
         },

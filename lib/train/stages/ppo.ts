@@ -33,16 +33,22 @@ const ppoShape = {
   klCoef: option(real(0).default(0.05), "weight of the KL divergence that is subtracted from each token's reward", {
     aliases: KL_ALIASES,
   }),
-  /** k1: log-probability less the reference's. k3: the estimate that is never negative (Schulman 2020). Default "k1". */
+  /**
+   * k1: the log-probability minus the reference's. k3: the estimate that is never negative (Schulman 2020). Default
+   * "k1".
+   */
   klEstimator: option(
     z.enum(["k1", "k3"]).default("k1"),
     "KL estimator. k1: difference of log-probabilities; k3: always ≥ 0",
   ),
-  /** Target divergence of an answer, in nats, to which klCoef is adapted (Ziegler et al. 2019). Default: klCoef is constant. */
+  /**
+   * Target KL divergence of an answer, in nats. klCoef is adapted to reach it (Ziegler et al. 2019). Default: klCoef is
+   * constant.
+   */
   klTarget: option(real(0).optional(), "target KL divergence per answer, in nats; klCoef adapts to it", {
     otherwise: "none, klCoef is constant",
   }),
-  /** Number of answers over which klCoef adapts. Default 10000. */
+  /** Number of answers over which klCoef adapts. A larger number adapts it more slowly. Default 10000. */
   klHorizon: option(whole(1).default(10_000), "answers over which klCoef adapts"),
   /** Discount of later rewards. Default 1. */
   gamma: option(real(0, 1).default(1), "discount factor of rewards"),
@@ -50,12 +56,12 @@ const ppoShape = {
   lam: option(real(0, 1).default(0.95), "λ of generalised advantage estimation (GAE)"),
   /** Clip range of probability ratios: 1 ± this value. Default 0.2. */
   cliprange: option(real(0, 1).default(0.2), "clip probability ratios to 1 ± this", { aliases: "clipepsilon" }),
-  /** Values are clipped to this distance from the old ones. Default 0.2. */
+  /** Values are clipped to at most this distance from the rollout's values. Default 0.2. */
   cliprangeValue: option(real(0).default(0.2), "clip values to ± this around the old values"),
   /** Weight of the value loss. Default 0.1. */
   vfCoef: option(real(0).default(0.1), "weight of the value loss"),
-  /** Divide the rewards of a rollout by their standard deviation. Default false. */
-  whitenRewards: option(flag().default(false), "divide rewards by their standard deviation within a rollout"),
+  /** Scale the token rewards of a rollout to variance 1, and keep their mean. Default false. */
+  whitenRewards: option(flag().default(false), "scale the token rewards of a rollout to variance 1"),
   /** Penalty on the reward of an answer truncated at maxCompletionLength. Default: 0. */
   missingEosPenalty: option(
     real(0).optional(),
@@ -123,12 +129,12 @@ const run = runPolicy<z.output<typeof ppoSchema>, ValuedAnswer, EstimatedAnswer>
         }));
       },
       estimate(drawn, judgement, { isEvaluation }) {
-        const { answers, kl, price } = estimate(drawn, judgement.rewards, options, control);
+        const { answers, kl, klPenalty } = estimate(drawn, judgement.rewards, options, control);
         const klCoef = control.coefficient;
         if (!isEvaluation) control.follow(kl, drawn.length);
         const weights = drawn.flatMap(({ samplingWeights }) => (samplingWeights ? [...samplingWeights] : []));
         const sampling = weights.length > 0 && { samplingWeight: average(weights) };
-        return { answers, report: { ...judgement.report, kl, nonScoreReward: -price, klCoef, ...sampling } };
+        return { answers, report: { ...judgement.report, kl, nonScoreReward: -klPenalty, klCoef, ...sampling } };
       },
       stage: (shape) => ppoStage({ ...options, ...shape }),
     };
@@ -144,7 +150,7 @@ function estimate(
   scores: readonly number[],
   options: z.output<typeof ppoSchema>,
   control: KlControl,
-): { answers: EstimatedAnswer[]; kl: number; price: number } {
+): { answers: EstimatedAnswer[]; kl: number; klPenalty: number } {
   const divergences = drawn.map(({ logprobs, referenceLogprobs }) =>
     Float64Array.from(logprobs, (logprob, t) => klOf(logprob, referenceLogprobs![t]!, options.klEstimator)),
   );
@@ -167,7 +173,7 @@ function estimate(
       ...estimated[i]!,
     })),
     kl,
-    price: control.coefficient * kl,
+    klPenalty: control.coefficient * kl,
   };
 }
 
@@ -178,7 +184,7 @@ export interface EstimatedAnswer {
   readonly logprobs: ArrayLike<number>;
   /** Importance weight of each token, if the policy's bf16 twin drew it: see `truncatedRatios`. Default: 1. */
   readonly samplingWeights?: Float32Array | undefined;
-  /** The value head's estimate when the answer was drawn. */
+  /** The value head's estimate before each token, when the answer was drawn. */
   readonly values: ArrayLike<number>;
   readonly advantages: ArrayLike<number>;
   readonly returns: ArrayLike<number>;

@@ -21,8 +21,8 @@ import { textDataShape } from "../options/text-data.ts";
 
 const pretrainShape = {
   /**
-   * `concatenate` joins documents and cuts them into sequences. `bestFit` packs whole documents, which do not see each
-   * other, and cuts only documents that are longer than a sequence. Default "concatenate".
+   * `concatenate` joins documents and cuts them into sequences. `bestFit` packs whole documents without attention
+   * between them, and cuts only documents that are longer than a sequence. Default "concatenate".
    */
   packing: option(
     z.enum(["concatenate", "bestFit"]).default("concatenate"),
@@ -50,11 +50,12 @@ export interface PretrainOptions<Base = LanguageModel>
     CallOptions {}
 
 /**
- * Self-supervised pre-training on raw text: next-token cross-entropy over packed sequences, AdamW or Muon, f32 masters. Also continues the
- * pre-training of a loaded checkpoint. With `outputDir` it writes checkpoints that survive a kill at any moment, and the finished model.
+ * Self-supervised pre-training on raw text: next-token cross-entropy over packed sequences, with AdamW or Muon and f32
+ * master weights. It also continues the pre-training of a loaded checkpoint. With `outputDir` it writes checkpoints
+ * that survive a kill at any moment, and the finished model.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, NUMERICAL for a loss that is not finite; ABORTED after `signal`
- *   fired (the last completed step is saved first)
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or invalid option, NUMERICAL for a loss that is not finite;
+ * ABORTED after `signal` fired (the last completed step is saved first)
  * @example
  * for await (const event of pretrain(base, { data: "corpus.txt", maxSteps: 1000, outputDir: "out" }))
  *   if ("loss" in event) console.log(event.step, event.loss, event.tokensPerSecond);

@@ -66,7 +66,7 @@ const run = runPreference<z.output<typeof rewardSchema>, PreferencePair>({
   sequencesEach: 2,
   items: (base, options, call) => readPairs(base, "reward", options, call),
   async addHead(model, { lora, replay, seed }) {
-    // Replayed text needs the language-modelling head, which is not trained if it is a separate matrix.
+    // Replayed text needs the language-modelling head. If the head is a separate matrix, it stays frozen.
     const keepLanguageHead = replay !== undefined;
     await model.addClassifier(
       { task: "sequence", labels: ["reward"], problemType: "regression" },

@@ -20,8 +20,8 @@ const peaks = { lora: 1e-5, weights: 1e-6 };
 const simpoShape = {
   /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
   learningRate: peakLearningRate(peaks),
-  /** Factor of the rewards, which are the answers' mean log-probabilities. Default 2. */
-  beta: option(above().default(2), "factor of the rewards, which are the answers' mean log-probabilities"),
+  /** Factor of an answer's mean log-probability in its reward. Default 2. */
+  beta: option(above().default(2), "factor of an answer's mean log-probability in its reward"),
   /** Margin by which the reward of a chosen answer should exceed that of the rejected answer. Default 0.5. */
   gamma: option(real(0).default(0.5), "margin by which the reward of a chosen answer should exceed the other's", {
     aliases: "simpogamma margin rewardmargin targetmargin targetrewardmargin",

@@ -10,7 +10,7 @@ export interface Launch {
   rank: number;
   /** Number of ranks. Undefined if only the launcher's library knows it (PMIx). */
   size?: number | undefined;
-  /** Rank among the processes on this machine. Default: 0. */
+  /** Rank among the processes on this machine. 0 if the launcher does not set it. */
   localRank: number;
   /** Number of ranks on this machine, if known. */
   localSize?: number | undefined;
@@ -79,23 +79,24 @@ export function describeLaunch(
 ): Launch | undefined {
   checkObject("environment", environment);
   const torch = read(environment, TORCH);
-  // torchrun runs inside another launcher, so its variables describe this process.
+  // torchrun starts this process even if another launcher started torchrun. So its variables describe this process.
   if (torch && environment.TORCHELASTIC_RUN_ID !== undefined) return torch;
   const mpi = read(environment, OPEN_MPI) ?? read(environment, MPICH);
   if (torch && mpi) needSame(environment, torch, mpi);
   const step = environment.SLURM_STEP_ID ?? environment.SLURM_STEPID;
   const slurm = step === undefined ? undefined : read(environment, SLURM);
   const found = torch ?? mpi ?? slurm ?? readPmix(environment);
-  // srun numbers the ranks of a node. Use its numbers even if the rank comes from another library's variables.
+  // srun sets the rank on the node and the tasks of each node. Use them where the variables of the process's own
+  // launcher lack them.
   if (found && slurm && found.rank === slurm.rank && found.size === slurm.size) {
-    if (!isNamed(environment, found)) found.localRank = slurm.localRank;
+    if (!setsLocalRank(environment, found)) found.localRank = slurm.localRank;
     found.localSize ??= slurmLocalSize(environment);
   }
   return found;
 }
 
 /** Whether the launcher itself sets the rank on this machine. */
-function isNamed(environment: Environment, { launcher }: Launch): boolean {
+function setsLocalRank(environment: Environment, { launcher }: Launch): boolean {
   const names = [TORCH, OPEN_MPI, MPICH, SLURM].find((one) => one.launcher === launcher);
   return names !== undefined && first(environment, names.localRank) !== undefined;
 }
@@ -204,7 +205,10 @@ function needBelow(rank: Found, size: Found): void {
     );
 }
 
-/** Checks that torchrun's variables, if they are set by hand under mpirun, agree with mpirun's. */
+/**
+ * Checks that torchrun's variables, if they are set by hand under mpirun, agree with mpirun's. Then `torch` gets mpirun
+ * as its launcher.
+ */
 function needSame(environment: Environment, torch: Launch, mpi: Launch): void {
   const names = mpi.launcher === "openmpi" ? OPEN_MPI : MPICH;
   for (const key of ["rank", "size", "localRank"] as const) {

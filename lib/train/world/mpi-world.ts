@@ -48,7 +48,10 @@ function leaveProcessAlone(): void {
   process.env.UCX_ERROR_SIGNALS ??= "";
 }
 
-/** Reports a lost rank, unless an operation that waited for it has ended this process with the same error before. */
+/**
+ * Reports a lost rank after 7 seconds. All ranks end 10 seconds after the loss (`grace` in rank_thread.cc). If a
+ * pending operation fails first and ends this process, its error is the only report.
+ */
 function reportLoss(rank: number, why: string): void {
   const report = () => process.stderr.write(`heddle: rank ${rank}: ${why}; all ranks end\n`);
   setTimeout(report, 7000).unref();

@@ -25,7 +25,7 @@ export interface NcclWorldOptions {
   device: string | Device;
   /**
    * A path that all ranks see, at which no file exists yet. Rank 0 writes the connection data there, and removes the
-   * file in the end.
+   * file after the ranks have connected.
    */
   rendezvous: string;
   /** How long the other ranks wait for that file. Default 120. */

@@ -51,9 +51,11 @@ export interface OpenWorld extends World, AsyncDisposable {
 const NAMES = ["device", "threads", "rank", "size", "localRank", "rendezvous", "timeoutSeconds", "silenceSeconds"];
 
 /**
- * Connects this process to the others that its launcher has started: torchrun, mpirun of Open MPI or MPICH, srun. CPU ranks use the
- * launcher's MPI library, CUDA ranks NCCL. Without a launcher it returns a world of one process, and loads nothing.
- * @throws HeddleError INVALID_ARGUMENT for options or variables that contradict each other, UNSUPPORTED without MPI or NCCL, IO
+ * Connects this process to the others that its launcher has started: torchrun, mpirun of Open MPI or MPICH, srun. CPU
+ * ranks use the launcher's MPI library, CUDA ranks NCCL. Without a launcher it returns a world of one process, and
+ * loads no library.
+ * @throws HeddleError INVALID_ARGUMENT for options or variables that contradict each other, UNSUPPORTED without MPI or
+ * NCCL, IO
  * @example
  * // mpirun -n 4 node train.js
  * await using world = await openWorld();
@@ -75,7 +77,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<OpenWorld> 
   return isCuda ? openCuda(named, launch, options) : openCpu(named, launch, options);
 }
 
-/** A launch, or the options that replace one. */
+/** The launcher's description of this process, with the options applied. `none`: the process is alone. */
 type Resolved = Omit<Launch, "launcher"> & { launcher: Launch["launcher"] | "none" };
 
 /** Combines the launcher's description with explicit options, which take precedence. */
@@ -89,6 +91,7 @@ export function resolveLaunch(options: WorldOptions, launch: Launch | undefined)
   if (!Number.isInteger(localRank) || localRank < 0 || localRank > 65_535)
     throw invalidArgument("localRank", "an integer of 0 to 65535", localRank);
   const given = options.size !== undefined && options.size > 1;
+  // Ranks that only the options describe are connected like those of Open MPI.
   if (!launch) return { launcher: given ? "openmpi" : "none", rank, size, localRank, agentStore: false };
   return { ...launch, rank, size, localRank };
 }
@@ -111,11 +114,15 @@ async function openCuda(named: string | Device, launch: Resolved, options: World
   const device = openDevice({ device: named === "cuda" ? `cuda:${launch.localRank}` : named });
   const { rendezvous, timeoutSeconds } = options;
   if (rendezvous !== undefined) {
-    const world = await joinNccl({ ...whole(launch), device, meet: { rendezvous, timeoutSeconds } });
+    const world = await joinNccl({ ...rankAndSize(launch), device, meet: { rendezvous, timeoutSeconds } });
     return opened(world, device, launch, () => {});
   }
   if (launch.launcher === "torchrun") {
-    const world = await joinNccl({ ...whole(launch), device, meet: { exchange: meetAtStore(launch, timeoutSeconds) } });
+    const world = await joinNccl({
+      ...rankAndSize(launch),
+      device,
+      meet: { exchange: meetAtStore(launch, timeoutSeconds) },
+    });
     return opened(world, device, launch, () => {});
   }
   const ranks = await joinMpi(launch as Launch, silenceOf(options));
@@ -124,8 +131,11 @@ async function openCuda(named: string | Device, launch: Resolved, options: World
   return opened(world, device, launch, () => ranks.leave());
 }
 
-/** Returns the rank and the number of ranks. torchrun always sets both. */
-function whole({ rank, size }: Resolved): { rank: number; size: number } {
+/**
+ * Returns the rank and the number of ranks.
+ * @throws HeddleError INVALID_ARGUMENT if the launcher does not set the number (PMIx)
+ */
+function rankAndSize({ rank, size }: Resolved): { rank: number; size: number } {
   if (size === undefined) throw invalidArgument("size", "the number of ranks, which the launcher does not say", size);
   return { rank, size };
 }

@@ -22,7 +22,7 @@ export interface World {
   allGather?: ((parts: readonly (readonly Tensor[])[]) => Promise<void>) | undefined;
   /** Overwrites the tensors of all ranks with those of `root`. */
   broadcast?: ((tensors: readonly Tensor[], root: number) => Promise<void>) | undefined;
-  /** Sums numbers over all ranks, to at least 24 bits. */
+  /** Sums numbers over all ranks, with at least 24 bits of precision. */
   sum(values: readonly number[]): Promise<number[]>;
   /** Returns the bytes of all ranks, in rank order. Default: the bytes are exchanged by `sum`. */
   gatherBytes?: ((bytes: Uint8Array) => Promise<Uint8Array[]>) | undefined;

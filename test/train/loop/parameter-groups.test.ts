@@ -97,10 +97,10 @@ describe("the parameterGroups option", () => {
   test.each<[unknown, string]>([
     ["embed_tokens", 'parameterGroups: expected an array of objects with match, got "embed_tokens"'],
     [["embed_tokens"], 'parameterGroups.0: expected an object with match, got "embed_tokens"'],
-    [[{ match: "" }], "parameterGroups.0.match: expected a part of a name between dots"],
-    [[{ match: "/(/", freeze: true }], "parameterGroups.0.match: expected a part of a name between dots"],
-    [[{ match: [], freeze: true }], "parameterGroups.0.match: expected a part of a name between dots"],
-    [[{ match: 3, freeze: true }], "parameterGroups.0.match: expected a part of a name between dots"],
+    [[{ match: "" }], "parameterGroups.0.match: expected whole parts of a name between dots"],
+    [[{ match: "/(/", freeze: true }], "parameterGroups.0.match: expected whole parts of a name between dots"],
+    [[{ match: [], freeze: true }], "parameterGroups.0.match: expected whole parts of a name between dots"],
+    [[{ match: 3, freeze: true }], "parameterGroups.0.match: expected whole parts of a name between dots"],
     [[{ match: "a" }], "parameterGroups.0: expected match and learningRate, learningRateRatio, weightDecay or freeze"],
     [
       [{ match: "a", freeze: true, weightDecay: 0 }],
@@ -118,7 +118,7 @@ describe("the parameterGroups option", () => {
       "parameterGroups.1.learningRateRatio: expected a number above 0, got 0",
     ],
     [[{ match: "a", lr: 1 }], "pretrain.parameterGroups.0: expected learningRate, got an unknown option lr"],
-    [[{ params: "a" }], "parameterGroups.0.match: expected a part of a name between dots"],
+    [[{ params: "a" }], "parameterGroups.0.match: expected whole parts of a name between dots"],
   ])("rejects %j", async (parameterGroups, message) => {
     await using base = tinyModel({ tokenizer: await tinyTokenizer() });
     const given = { data: "x.txt", maxSteps: 1, parameterGroups } as PretrainOptions;

@@ -71,8 +71,8 @@ function recordOf(data: Buffer): Buffer {
 }
 
 /**
- * Masks a checksum as TensorFlow does: by a rotation and an offset, so that a checksum of data that contain checksums
- * stays useful.
+ * Masks a CRC as the TFRecord format requires: rotates it right by 15 bits and adds a constant. The CRC of data that
+ * itself contains CRCs would otherwise detect fewer errors.
  */
 function masked(sum: number): number {
   return (((sum >>> 15) | (sum << 17)) + 0xa282ead8) >>> 0;

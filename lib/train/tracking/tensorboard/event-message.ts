@@ -1,4 +1,5 @@
-// TensorFlow's messages Event and Summary (tensorflow/core/util/event.proto, framework/summary.proto), as far as a training needs them.
+// TensorFlow's messages Event and Summary (tensorflow/core/util/event.proto, framework/summary.proto), as far as a run
+// needs them. The numbers in calls such as `varint(2, …)` are their field numbers.
 
 /** A value of a summary: a number, or a table of texts as in the text plugin. */
 export type SummaryValue = { tag: string; number: number } | { tag: string; texts: readonly (readonly string[])[] };
@@ -17,7 +18,7 @@ export type TensorBoardEvent = {
 
 const Wire = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 
-/** SessionLog.START, DataType DT_STRING, DataClass DATA_CLASS_TENSOR. */
+/** Values of TensorFlow's enums: SessionLog.START, DataType DT_STRING, DataClass DATA_CLASS_TENSOR. */
 const [START, DT_STRING, TENSOR] = [1, 7, 2];
 
 /** Encodes an event as protocol buffer. */

@@ -4,9 +4,9 @@ import { EventFile } from "./event-file.ts";
 import type { SummaryValue } from "./event-message.ts";
 
 /**
- * Returns a tracker that writes TensorBoard event files: a scalar for each metric, and texts for the configuration and sampled
- * completions. `tensorboard --logdir` shows them. A resumed run adds a file, and readers replace the steps that this
- * file repeats.
+ * Returns a tracker that writes TensorBoard event files: a scalar for each metric, and texts for the configuration and
+ * sampled completions. `tensorboard --logdir` shows them. A resumed run adds a file. Readers replace the steps that the
+ * new file repeats.
  * @param folder the folder of one run; created if it is missing
  * @throws HeddleError INVALID_ARGUMENT
  * @example
