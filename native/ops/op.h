@@ -157,8 +157,9 @@ struct Packs {
 // tensors, not values that the program computes.
 using RunGroup = void (*)(const Node* const* nodes, size_t count, Context&);
 
-// Adds the node's result to the values that output 0 already holds. Returns false, without effect, if calling `run` and
-// then adding is as fast. In f32 both give the same bits. In bf16 the result is not rounded before the addition.
+// Adds the node's result to the values that output 0 already holds. Returns false, without effect, if `run` followed by
+// an addition is at least as fast. In f32 both give the same bits. In bf16 the result is not rounded before the
+// addition.
 using RunOnto = bool (*)(const Node&, Context&);
 
 struct KernelDef {

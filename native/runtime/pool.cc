@@ -56,8 +56,8 @@ inline uint64_t generation_of(uint64_t word) { return word >> 2 * index_bits; }
 inline int64_t begin_of(uint64_t word) { return static_cast<int64_t>(word >> index_bits) & max_chunks; }
 inline int64_t end_of(uint64_t word) { return static_cast<int64_t>(word) & max_chunks; }
 
-// Returns the first task of `thread`. If the division has a remainder, the first threads get one task more. Thread 0 is
-// the caller, which is awake.
+// Returns the first task of `thread`. Rounds up, so that thread 0 gets one more task if the division has a remainder.
+// Thread 0 is the caller, which is awake.
 inline int64_t share_begin(int64_t tasks, int thread, int threads) { return (tasks * thread + threads - 1) / threads; }
 
 }  // namespace

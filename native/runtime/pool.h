@@ -36,8 +36,8 @@ class Pool {
     run(pieces, [&](int64_t p, int thread) { fn(n * p / pieces, n * (p + 1) / pieces, thread); });
   }
 
-  // Returns the number of tasks for a loop that streams `bytes` once: 1, or 1 to 4 per thread. Tasks are about 256 KiB
-  // or more, because a stream needs time to reach full bandwidth.
+  // Returns the number of tasks for a loop that streams `bytes` once: 1, or 1 to 4 per thread. A thread gets several
+  // tasks only if each has about 256 KiB or more, because a stream needs time to reach full bandwidth.
   static int64_t stream_tasks(int64_t bytes, int threads) {
     if (threads == 1 || bytes < 32768) return 1;
     const int64_t each = (bytes / 262144 + threads / 2) / threads;

@@ -3,7 +3,7 @@
 namespace heddle {
 
 // All operands of a group but the shared first one must be bound tensors. A value in the arena could share memory with
-// an output of the group, and be overwritten before a later node of the group reads it.
+// an output of the group. It would then be overwritten before a later node of the group reads it.
 void find_groups(const ProgramDesc& desc, ExecutionPlan& plan) {
   std::vector<char> is_bound(desc.values.size(), 0);
   for (int v : desc.bound) is_bound[v] = 1;
