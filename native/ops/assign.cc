@@ -1,5 +1,5 @@
-// Copies the values of a tensor to another tensor, rounded to the type of the latter. Copies of trained weights are
-// updated with this op.
+// Copies the values of a tensor to another tensor, rounded to the type of the destination. Training updates copies of
+// its weights with this op.
 #include "ops/check.h"
 #include "ops/reference.h"
 

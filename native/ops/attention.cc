@@ -13,8 +13,8 @@ void check_operands(const Check& c, Operand q, Operand k, Operand v) {
   c.rank(k, 3), c.dtype(k, activation_types), c.same_dim(k, 0, q, 0), c.same_dim(k, 2, q, 2), c.positive(k, 1);
   c.same_shape(v, k), c.dtype(v, activation_types);
   if (q.shape()[1] % k.shape()[1] != 0)
-    c.mismatch("q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of the " +
-               std::to_string(k.shape()[1]) + " of k");
+    c.mismatch(
+        "q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of k's " + std::to_string(k.shape()[1]));
   const int64_t T = c.attr_int("sequenceLength", 0, int64_t{1} << 31);
   if (T > 0 && q.shape()[0] % T != 0)
     c.mismatch(
@@ -22,7 +22,7 @@ void check_operands(const Check& c, Operand q, Operand k, Operand v) {
   AttentionAttributes::check(c);
 }
 
-// documents (N) i32, see visible(). sinks (H).
+// documents (N) i32 has a document id per row, see visible(). sinks (H) has a logit per head, see softmax_in_place().
 void check_documents(const Check& c, Operand documents, Operand q) {
   c.rank(documents, 1), c.dtype(documents, i32_only), c.same_dim(documents, 0, q, 0);
 }

@@ -7,6 +7,7 @@
 namespace heddle {
 namespace {
 
+// S slots of L positions, N new rows, G segments, P pages, M pages per slot.
 // cache (S, KH, L, D) of f32, bf16 or f16, or (S, KH, L, D + 4) of q8 rows (u8), written in place; x (N, KH, D);
 // segments (G, 4) i32; pages? (S, M) i32. With pages, the cache is (P, KH, page, D). Position p of a sequence is stored
 // in row p mod L, or in its page. The attribute `ring` is 0 or the size of the sliding window. With a window, positions

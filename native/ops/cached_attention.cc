@@ -1,4 +1,4 @@
-// Attention of new rows over the key/value cache, which already holds their own keys and values.
+// Attention of new rows over the key/value cache, which already holds the keys and values of these rows.
 #include "ops/attention.h"
 #include "ops/q8_rows.h"
 #include "ops/segments.h"
@@ -8,9 +8,11 @@ namespace {
 
 // Inputs: q (N, H, D), cache_k and cache_v (S, KH, L, D), segments (G, 4) i32, sinks? (H), pages? (S, M) i32.
 // Output: o (N, H, D). A q8 cache has rows of D + 4 bytes. With pages, the caches are (P, KH, page, D).
-// The cache already holds the keys and values of these rows, position p in row p mod L. With `ring`, it holds only the
-// newest L positions. Rows outside every segment are not written. With `bf16`, kernels may round q, the probabilities
-// and an f16 cache to bf16 before they multiply. The reference does not round.
+// Position p of a sequence is in row p mod L of its slot. With `ring`, the cache holds only the newest L positions.
+// `context` is the maximum number of positions of a slot. Kernels split long contexts by `context` and L alone, so that
+// results do not depend on the number of stored positions. Rows of q outside every segment are not written. With
+// `bf16`, kernels may round q, the probabilities and an f16 cache to bf16 before they multiply. The reference does not
+// round.
 void check_cached_attention(const Node& n) {
   Check c("cached_attention", n, 4, 6, 1, 1);
   const Operand q = c.in(0, "q"), k = c.in(1, "cache_k"), v = c.in(2, "cache_v"), o = c.out(0, "o");
@@ -18,8 +20,8 @@ void check_cached_attention(const Node& n) {
   c.rank(k, 4), c.dtype(k, cache_types), check_cache_width(c, q, k), c.positive(k, 1);
   c.same_shape(v, k), c.same_dtype(v, k);
   if (q.shape()[1] % k.shape()[1] != 0)
-    c.mismatch("q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of the " +
-               std::to_string(k.shape()[1]) + " of cache_k");
+    c.mismatch("q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of cache_k's " +
+               std::to_string(k.shape()[1]));
   check_segments(c, c.in(3, "segments"));
   if (c.has(4)) {
     const Operand sinks = c.in(4, "sinks");

@@ -12,7 +12,7 @@ namespace {
 // first. Tokens beyond it share the last bucket, which is split only when a cut or a draw falls there.
 constexpr float near_range = 12.0f;
 constexpr float weightless = 87.0f;  // exp_negative(x) is 0 for x >= 87
-constexpr int64_t block = 64;
+constexpr int64_t block = 64;        // tokens per call of add_block
 
 }  // namespace
 
@@ -38,8 +38,8 @@ void Candidates::spread(float range) {
   for (const Bucket& b : buckets_) mass_ += b.mass;
 }
 
-// Distances and exponentials are vectorized, but additions into buckets cannot be. A group of tokens that all belong to
-// the last bucket is therefore added once.
+// Adds logits [begin, begin + count) to the buckets. Distances and exponentials are vectorized, but additions into
+// buckets cannot be. If a whole group of tokens belongs to the last bucket, one addition therefore adds all of them.
 void Candidates::add_block(int64_t begin, int64_t count) {
   const auto place = [&](Float4 distance) {
     const Float4 p = distance * width_, most = fill4(bucket_count - 1);

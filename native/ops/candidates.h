@@ -1,5 +1,6 @@
-// The tokens that may be drawn, ordered by probability (ties by id) without sorting all of them. One pass spreads them
-// over buckets of equal width in the logit. Only the bucket of a cut or of the draw is sorted.
+// The tokens that may be drawn, ordered by probability (ties by id). Not all tokens are sorted. One pass puts them into
+// buckets, each of which is an interval of logits of the same width. Only a bucket in which a cut or the draw falls is
+// sorted.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -5,8 +5,8 @@
 namespace heddle {
 namespace {
 
-// norm (1), max (1) -> factor (1), all f32. A NaN norm gives a NaN factor, so that it is not mistaken for a small
-// gradient.
+// norm (1), max (1) -> factor (1), all f32. factor = min(1, max / (norm + 1e-6)), as in PyTorch. max = 0 turns clipping
+// off. Otherwise a NaN norm gives a NaN factor, so that it is not mistaken for a small gradient.
 void check_clip_factor(const Node& n) {
   Check c("clip_factor", n, 2, 2, 1, 1);
   for (const Operand& a : {c.in(0, "norm"), c.in(1, "max"), c.out(0, "factor")}) c.dtype(a, f32_only), c.shape(a, {1});

@@ -6,7 +6,8 @@ namespace heddle {
 
 constexpr int double_terms = 3;
 
-// Their sum in double precision is `value`, if that is a sum of floats. The terms after an infinity or a NaN are 0.
+// Writes `value` as three floats, the largest first, whose sum in double precision is `value`. Bits below 2^-149, the
+// least positive float, are lost. The terms after an infinity or a NaN are 0.
 inline void store_terms(double value, float* to) {
   for (int i = 0; i < double_terms; ++i) {
     to[i] = static_cast<float>(value);

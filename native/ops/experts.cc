@@ -1,5 +1,5 @@
-// Routed experts: choosing experts, their linear layers over the rows that chose them, and the weighted sum of their
-// outputs. N rows, k slots per row, E experts.
+// Routed experts. Each of N rows chooses k of E experts. An expert is a linear layer over the rows that chose it. The
+// result of a row is the weighted sum of its experts' outputs. A slot is one of the k choices of a row.
 #include "ops/experts.h"
 
 #include "ops/indices.h"

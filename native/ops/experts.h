@@ -40,7 +40,7 @@ inline void route_backward_row(const double* logit, const int32_t* expert, const
     for (int64_t e = 0; e < E; ++e) sum += std::exp(logit[e] - largest);
   const auto p = [&](int64_t e) { return std::exp(logit[e] - largest) / sum; };
   for (int64_t j = 0; j < k; ++j) mean += p(expert[j]) * dweight[j];
-  // Every expert in the softmax lowers the weights of the others.
+  // Without `normalise`, experts that were not chosen are in the softmax too, so they have a gradient.
   if (!normalise)
     for (int64_t e = 0; e < E; ++e) dlogit[e] = -p(e) * mean;
   for (int64_t j = 0; j < k; ++j) dlogit[expert[j]] = p(expert[j]) * (dweight[j] - mean);
@@ -61,8 +61,8 @@ inline void combine_backward_row(
   }
 }
 
-// Shape of a grouped product. A pair is a row of x and one of its k slots. x is (N, K), shared by the slots, or (N, k,
-// K).
+// The shape of expert_linear. A pair is a row of x and one of its k slots. x is (N, K) if the slots share a row, or
+// (N, k, K).
 struct ExpertShape {
   int64_t rows, slots, experts, inputs, outputs;
   bool per_slot;  // x has a row for each slot

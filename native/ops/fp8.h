@@ -14,6 +14,7 @@ constexpr float fp8_least = 1e-30f;  // a block without a greater magnitude beco
 constexpr int64_t fp8_blocks(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
 
 inline float e4m3_to_float(uint8_t byte) {
+  // Rebiases the exponent from 7 to 127. A magnitude below 8 is subnormal.
   const uint32_t magnitude = byte & 0x7f, sign = static_cast<uint32_t>(byte & 0x80) << 24;
   float f = static_cast<float>(magnitude) * 0.001953125f;  // multiples of 2^-9 below 2^-6
   uint32_t bits = (magnitude << 20) + (120u << 23);

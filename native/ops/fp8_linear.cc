@@ -1,6 +1,6 @@
-// y = x W^T + bias with W (M, K) in e4m3 and one scale per 128 x 128 block (ops/fp8.h). The attribute fp8 first rounds
-// x to e4m3 in groups of 128, for tensor cores that multiply 8-bit floats. The gradient of the input ignores this
-// rounding.
+// y = x W^T + bias with W (M, K) in e4m3 and one scale per 128 x 128 block (ops/fp8.h). With the attribute fp8,
+// x is first rounded to e4m3 in groups of 128, for tensor cores that multiply 8-bit floats. The gradient of the input
+// ignores this rounding.
 #include "ops/fp8.h"
 
 #include <cmath>

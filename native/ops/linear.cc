@@ -1,7 +1,7 @@
 // y = x W^T + bias with W (M, K) as in PyTorch. With `transposed`, y = x W with W (K, M) as in GPT-2's Conv1D. W may be
-// quantized. The attribute int8 rounds x to 8 bits by groups first (ops/quant.h), for kernels that multiply integers.
-// The attribute bf16 first rounds x to bf16. With bf16 = 2, W is rounded too. Kernels may use bf16 = 2 instead of int8,
-// except for `rowwise` nodes, whose rows must not depend on the rest of the batch.
+// quantized. With the attribute int8, x is first rounded to 8 bits by groups (ops/quant.h), for kernels that multiply
+// integers. With bf16 = 1, x is first rounded to bf16, and with bf16 = 2, W too. Kernels may use bf16 = 2 instead of
+// int8, except for `rowwise` nodes, whose rows must not depend on the rest of the batch.
 #include "ops/linear.h"
 
 #include <cmath>
@@ -45,6 +45,7 @@ Row rounded_bf16(const Tensor& x) {
   round_to_bf16(rows);
   return rows;
 }
+// OpDef::alternative: replaces int8 by bf16 = 2.
 bool bf16_for_int8(Attributes& a) {
   if (!a.flag("int8") || a.flag("rowwise")) return false;
   a.set("int8", 0), a.set("bf16", 2);

@@ -77,7 +77,7 @@ struct LogitSums {
   double entropy() const { return std::log(mass) + distance / mass; }
 };
 
-// Sums sixteen terms in float, and these sums in double.
+// Returns the sums of a row. Adds four terms at a time in float, and these sums in double.
 inline LogitSums scan_sums(const float* x, int64_t n, float largest) {
   double mass[4] = {}, distance[4] = {};
   // Bounds infinite distances, whose product with 0 would be NaN.
@@ -101,7 +101,7 @@ inline LogitSums scan_sums(const float* x, int64_t n, float largest) {
   return {(mass[0] + mass[1]) + (mass[2] + mass[3]), (distance[0] + distance[1]) + (distance[2] + distance[3])};
 }
 
-// Returns the lowest index of `value`, which must occur.
+// Returns the lowest index of `value`, which must be in x.
 inline int64_t first_index_of(const float* x, int64_t n, float value) {
   int64_t i = 0;
   for (; i + scan_width <= n; i += scan_width) {

@@ -7,7 +7,7 @@
 
 namespace heddle {
 
-constexpr uint32_t noise_key = 0x6e6f6973;  // differs from the key of sampling
+constexpr uint32_t noise_key = 0x6e6f6973;  // "nois"; separates noise from other uses of the seed
 
 struct NoiseKey {
   uint32_t seed, step, micro, stream;

@@ -114,7 +114,7 @@ struct OpDef {
   bool is_copy = false;  // copies input 1's values to input 0 and does nothing else
   // Bit i: row r of every output depends on row r of input i only. Inputs without a bit are read as a whole. Null: no
   // input is row-local. Nodes with bits may run as chains, block by block of rows (docs/internals/runtime.md). An op
-  // may be without bits although its rows are independent.
+  // whose rows are independent may still return no bits.
   int (*by_rows)(const Node&) = nullptr;
   bool returns_logs = false;  // outputs are log-probabilities: checks measure errors relative to at least 1
 
@@ -153,12 +153,13 @@ struct Packs {
   void (*pack)(const Node&, void* to, int64_t begin, int64_t end, Pool&) = nullptr;
 };
 
-// Runs adjacent nodes of one kernel together. They share their first operand. All other operands are bound tensors, not
-// values that the program computes.
+// Runs adjacent nodes of one kernel together. The nodes share their first operand. All other operands are bound
+// tensors, not values that the program computes.
 using RunGroup = void (*)(const Node* const* nodes, size_t count, Context&);
 
-// Adds the result to the values that output 0 already holds. Returns false, without effect, if that is not faster than
-// `run` and an addition. In f32 both give the same bits. In bf16 the result is not rounded before the addition.
+// Adds the node's result to the values that output 0 already holds. Returns false, without effect, if `run` followed by
+// an addition is at least as fast. In f32 both give the same bits. In bf16 the result is not rounded before the
+// addition.
 using RunOnto = bool (*)(const Node&, Context&);
 
 struct KernelDef {

@@ -1,5 +1,5 @@
-// Rows of a q8 cache: D signed bytes, then their f32 scale, unaligned: element = scale * byte. A cache of them is a u8
-// tensor whose last dimension is D + 4.
+// Rows of a q8 cache. A row has D signed bytes, then an unaligned f32 scale. An element is scale * byte. A q8 cache is
+// a u8 tensor whose last dimension is D + 4.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -25,7 +25,7 @@ inline float q8_scale(const uint8_t* row, int64_t D) {
 // Quantizes x (D): the largest magnitude maps to 127. A row with magnitudes below 1e-30 is stored as zeros. A row with
 // a value that is not finite gets a NaN scale, so that the value stays visible.
 inline void q8_store_row(const float* x, int64_t D, uint8_t* row) {
-  float largest = 0, poison = 0;
+  float largest = 0, poison = 0;  // poison: NaN if a value is not finite, otherwise 0
   for (int64_t d = 0; d < D; ++d) {
     const float magnitude = std::fabs(x[d]);
     largest = magnitude > largest ? magnitude : largest;

@@ -29,11 +29,12 @@ void dequantise(DType type, const void* from, int64_t n, float* to) {
 }
 
 namespace {
-// Returns the squared error of rounding n numbers, in units of the step.
-float left_by(const float* x, int64_t n, float inverse) {
-  float left[activation_group] = {}, sum[activation_group / 2];
-  for (int64_t i = 0; i < n; ++i) left[i] = std::fma(x[i], inverse, -std::nearbyint(x[i] * inverse));
-  for (int i = 0; i < 16; ++i) sum[i] = std::fma(left[i + 16], left[i + 16], left[i] * left[i]);
+// Returns the squared error of rounding n <= 32 numbers to multiples of the step 1 / inverse, in units of the squared
+// step. Adds in the order that quant.h gives.
+float squared_error(const float* x, int64_t n, float inverse) {
+  float error[activation_group] = {}, sum[activation_group / 2];
+  for (int64_t i = 0; i < n; ++i) error[i] = std::fma(x[i], inverse, -std::nearbyint(x[i] * inverse));
+  for (int i = 0; i < 16; ++i) sum[i] = std::fma(error[i + 16], error[i + 16], error[i] * error[i]);
   for (int distance : {2, 1, 8, 4})
     for (int i = 0; i < 16; ++i)
       if (!(i & distance)) sum[i] = sum[i ^ distance] = sum[i] + sum[i ^ distance];
@@ -49,8 +50,8 @@ void round_activations(float* x, int64_t n) {
     for (int64_t i = begin; i < end; ++i) largest = std::fmax(largest, std::fabs(x[i])), finite &= std::isfinite(x[i]);
     const auto inverse_of = [&](float steps) { return largest > least_activation ? steps / largest : 0.0f; };
     float steps = activation_steps[0];
-    if (finite && second_steps_leave_less(left_by(x + begin, end - begin, inverse_of(steps)),
-                      left_by(x + begin, end - begin, inverse_of(activation_steps[1]))))
+    if (finite && second_steps_leave_less(squared_error(x + begin, end - begin, inverse_of(steps)),
+                      squared_error(x + begin, end - begin, inverse_of(activation_steps[1]))))
       steps = activation_steps[1];
     const float inverse = inverse_of(steps), scale = largest / steps;
     for (int64_t i = begin; i < end; ++i) x[i] = finite ? std::nearbyint(x[i] * inverse) * scale : NAN;

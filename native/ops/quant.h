@@ -16,12 +16,13 @@ bool quantises_to(DType type);
 // (quant_write.h). Throws UNSUPPORTED if quantises_to(type) is false.
 void quantise(DType type, const float* from, int64_t n, void* to);
 
-// Number of activations that are rounded to 8 bits with one scale, as a group. The largest magnitude becomes 127 or
-// 126, whichever has the smaller squared error.
+// Number of activations in a group, which is rounded to 8 bits with one scale. The group's largest magnitude becomes
+// 127 or 126, whichever gives the smaller squared error.
 constexpr int activation_group = 32;
 constexpr float least_activation = 1e-30f;  // a group without a greater magnitude becomes zero
 constexpr float activation_steps[2] = {127.0f, 126.0f};
-// Whether 126 steps have the smaller error. Each squared error is given in units of its step.
+// Whether 126 steps have the smaller squared error. `first` and `second` are the errors with 127 and 126 steps, each in
+// units of its squared step.
 inline bool second_steps_leave_less(float first, float second) {
   return second * (activation_steps[0] * activation_steps[0]) < first * (activation_steps[1] * activation_steps[1]);
 }

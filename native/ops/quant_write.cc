@@ -30,7 +30,7 @@ void store_half(float v, uint8_t* to) {
 }
 float as_half(float v) { return to_float(to_f16(v)); }
 // Rounds the unit of integer scales or minima to half precision. A unit that would round to zero becomes the smallest
-// positive f16. Otherwise all scales or minima in this unit would be zero.
+// positive f16, because with a zero unit all scales or minima would be zero.
 float as_half_unit(float v) {
   const float h = as_half(v);
   return h == 0 && v > 0 ? 5.9604645e-8f : h;
@@ -62,7 +62,8 @@ struct Affine {
   float scale, minimum;  // x ~ scale * q + minimum, scale >= 0, minimum <= 0
 };
 
-// Finds the scale and the minimum with the smallest error, for integers in [0, high].
+// Finds the scale and the minimum with the smallest squared error, for integers in [0, high]. For each rounding, solves
+// the normal equations of linear regression.
 Affine fit_affine(const float* x, int n, float high) {
   float low_x = 0, high_x = x[0], sum = 0;
   for (int i = 0; i < n; ++i) low_x = smaller(low_x, x[i]), high_x = larger(high_x, x[i]), sum += x[i];

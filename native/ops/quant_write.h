@@ -5,8 +5,8 @@
 
 namespace heddle {
 
-// Number of scales tried on each side of the initial scale, for groups without and with a minimum. The scales map the
-// group's largest magnitude (with a minimum, its range) to values that are 0.1 apart.
+// Number of scales tried on each side of the initial scale: scale_steps without a minimum, and affine_steps with one.
+// The scales map the group's largest magnitude (with a minimum, its range) to values that are 0.1 apart.
 constexpr int scale_steps = 9, affine_steps = 10;
 
 // The largest magnitude that every written type can hold. 65504 is the largest f16, the type of a scale, and 7 the

@@ -51,8 +51,8 @@ inline void store_row(const Tensor& t, int64_t begin, const Row& from) {
   store_row(t, begin, static_cast<int64_t>(from.size()), from.data());
 }
 
-// Returns a bound on the error of a sum of n terms in f32, in any order, as a fraction of the sum of the terms'
-// magnitudes. Source: Higham, Accuracy and Stability of Numerical Algorithms, 4.2.
+// Bounds the rounding error of a sum of n f32 terms in any order. The error is at most this fraction of the sum of the
+// terms' magnitudes. Source: Higham, Accuracy and Stability of Numerical Algorithms, 4.2.
 inline double sum_rounding(int64_t n) {
   const double rounded = static_cast<double>(n) * 0x1p-24;
   return rounded < 0.5 ? rounded / (1 - rounded) : 1;

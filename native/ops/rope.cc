@@ -38,7 +38,8 @@ void rope(const Node& n) {
     const float position = static_cast<float>(n.in[1].as<int32_t>()[i]);
     const float* inv_freq = n.in[2].as<float>() + i * per_row;
     for (int64_t j = 0; j < half; ++j) {
-      // The angle is rounded to float, as in training. At position 8192 the rounding is visible.
+      // Rounds the angle to float, as the frameworks do that train models. At large positions the rounding changes
+      // results.
       const float angle = position * inv_freq[j];
       cosine[j] = std::cos(static_cast<double>(angle)) * scale;
       sine[j] = std::sin(static_cast<double>(angle)) * scale * direction;
@@ -57,7 +58,7 @@ void rope(const Node& n) {
   }
 }
 
-// Frequencies are shared by all rows, or given per row.
+// OpDef::by_rows: frequencies (R/2) are shared by all rows, and frequencies (N, R/2) are row-local.
 int rope_rows(const Node& n) { return n.in[2].shape.rank > 1 ? 0b111 : 0b011; }
 
 HEDDLE_OP(rope_op, {"rope", 3, 3, 1, check_rope, rope, 0, 0b001, false, false, false, rope_rows});

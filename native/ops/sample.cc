@@ -1,5 +1,6 @@
-// Chooses the next token for each row of logits. The CPU kernel is the same code with faster scans: penalties touch few
-// tokens, and cuts and draws sort only one bucket of candidates (see candidates.h).
+// Chooses the next token for each row of logits. The CPU kernel is the same code with faster scans of the logits.
+// Nothing else takes long: penalties touch few tokens, and a cut or a draw sorts one bucket of candidates
+// (candidates.h).
 #include <algorithm>
 #include <cmath>
 
@@ -19,8 +20,8 @@ constexpr int parameters = 9;
 // history (R, L) i32: prompt then generated ids, historyLength of them
 // bias_ids (R, B) i32 (-1: unused), bias_values (R, B) f32
 // rng (R, 3) i32 = [seed low, seed high, counter]
-// -> token (R) i32, logprob (R) f32 of the raw distribution. With candidates also top_ids (R, K) i32, top_logprobs
-// (R, K) f32, and entropy (R) f32 in nats, of the raw distribution too.
+// -> token (R) i32, logprob (R) f32[, top_ids (R, K) i32, top_logprobs (R, K) f32, entropy (R) f32 in nats]
+// Log-probabilities and entropy are of the raw distribution, without temperature, bias and penalties.
 void check_sample(const Node& n) {
   Check c("sample", n, 6, 6, n.out.size() > 2 ? 5 : 2, 5);
   const Operand logits = c.in(0, "logits"), params = c.in(1, "params"), history = c.in(2, "history"),
@@ -56,6 +57,7 @@ Parameters read_parameters(const float* p, int64_t row, int64_t history_capacity
       throw invalid_argument("sample: " + std::string(name) + " of row " + std::to_string(row) + ": expected " +
                              expected + ", got " + std::to_string(got));
   };
+  // 2147483520 is the largest float below 2^31.
   const auto count = [](float v) { return v >= 0 && v <= 2147483520.0f && v == std::floor(v); };
   const Parameters s{p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8]};
   require(s.temperature >= 0 && std::isfinite(s.temperature), "temperature", "a finite number of at least 0",
@@ -181,7 +183,7 @@ void sample_row(const Node& n, int64_t row, const LogitScans& scans) {
       logits == raw ? raw_range : checked_range(scans, logits, V, row, "logits after bias and penalties");
 
   const bool reports = n.out.size() == 5;
-  // Whether the candidates have the raw distribution, so that their mass needs no other pass.
+  // Whether the candidates have the raw distribution. Their mass is then that of the raw logits.
   const bool untouched = logits == raw && s.temperature == 1;
   LogitSums sums{0, 0};
   if (reports || !untouched) sums = scans.sums(raw, V, raw_range.largest);

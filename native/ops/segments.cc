@@ -8,7 +8,7 @@ void check_cache_width(const Check& c, Operand x, Operand cache) {
   if (cache.dtype() != DType::u8) return c.same_dim(x, 2, cache, 3);
   if (x.shape()[2] != cache_width(*cache.tensor))
     c.mismatch("last dimension of " + std::string(cache.name) + " is " + std::to_string(cache.shape()[3]) +
-               ", expected " + std::to_string(x.shape()[2]) + " bytes and 4 of their scale");
+               ", expected " + std::to_string(x.shape()[2]) + " bytes plus 4 for the scale");
 }
 
 int64_t ring_of(const Node& n) {
@@ -29,7 +29,7 @@ void check_pages(const Check& c, const Node& n, size_t pages) {
   if (!c.has(pages)) return;
   const Operand table = c.in(pages, "pages");
   c.rank(table, 2), c.dtype(table, i32_only);
-  if (ring_of(n) > 0) c.invalid("ring is " + std::to_string(ring_of(n)) + ", expected 0 of a cache in pages");
+  if (ring_of(n) > 0) c.invalid("ring is " + std::to_string(ring_of(n)) + ", expected 0 for a paged cache");
 }
 
 std::vector<Segment> read_segments(
@@ -41,7 +41,7 @@ std::vector<Segment> read_segments(
     const std::string name = std::string(op) + ": segment " + std::to_string(g);
     if (s.count < 0 || s.past < 0)
       throw invalid_argument(name + " has " + std::to_string(s.count) + " rows after " + std::to_string(s.past) +
-                             " past positions, expected neither below zero");
+                             " past positions, expected both to be at least 0");
     if (s.count == 0) continue;
     if (s.first < 0 || s.first + s.count > rows)
       throw invalid_argument(name + " covers rows " + std::to_string(s.first) + " to " +
@@ -51,10 +51,10 @@ std::vector<Segment> read_segments(
       throw invalid_argument(name + " uses cache slot " + std::to_string(s.slot) + ", expected one of [0, " +
                              std::to_string(cache.slots) + ")");
     if (ring > 0 && s.past + s.count > cache.capacity && s.count > cache.capacity - ring + 1)
-      throw Error("CONTEXT_OVERFLOW", name + " has " + std::to_string(s.count) + " rows, a ring of " +
-                                          std::to_string(cache.capacity) + " that keeps a window of " +
-                                          std::to_string(ring) + " takes " +
-                                          std::to_string(cache.capacity > ring ? cache.capacity - ring + 1 : 0));
+      throw Error("CONTEXT_OVERFLOW", name + " has " + std::to_string(s.count) + " rows, expected at most " +
+                                          std::to_string(cache.capacity > ring ? cache.capacity - ring + 1 : 0) +
+                                          " for a ring of " + std::to_string(cache.capacity) + " with a window of " +
+                                          std::to_string(ring));
     if (ring == 0 && s.past + s.count > cache.capacity)
       throw Error("CONTEXT_OVERFLOW", name + " ends at position " + std::to_string(s.past + s.count) +
                                           ", the context holds " + std::to_string(cache.capacity));

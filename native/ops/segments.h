@@ -1,4 +1,4 @@
-// Segments describe to cached ops which rows belong to which sequence of the KV cache.
+// Segments tell cached ops which rows belong to which sequence of the KV cache.
 #pragma once
 #include <string>
 #include <vector>

@@ -1,4 +1,4 @@
-// Sums of squares over pieces of a tensor, exactly as far as a double is.
+// Sums of squares over pieces of a tensor, in double precision.
 #include <algorithm>
 
 #include "ops/check.h"
@@ -8,8 +8,7 @@
 namespace heddle {
 namespace {
 
-// g f32 -> (ceil(elements / piece), 3) f32: the sum of each piece's squares as three terms, from the largest on. Their
-// sum in double precision has all bits of the double.
+// g f32 -> (ceil(elements / piece), 3) f32: the sum of each piece's squares as three floats (double_terms.h).
 void check_square_sums(const Node& n) {
   Check c("square_sums", n, 1, 1, 1, 1);
   const int64_t piece = c.attr_int("piece", 1, int64_t{1} << 53);

@@ -1,5 +1,5 @@
-// Finds the optional outputs of token_logprob_backward, and splits token_logprob_with_gradient into the two nodes that
-// it combines.
+// Finds the optional outputs of token_logprob_backward. Splits a token_logprob_with_gradient into the two nodes that it
+// combines, token_logprob and token_logprob_backward.
 #pragma once
 #include "ops/op.h"
 

@@ -27,7 +27,8 @@ HEDDLE_UNPACK Sixteen sixteen_at(const uint8_t* p) {
 }
 HEDDLE_UNPACK void put(Sixteen v, int8_t* q) { __builtin_memcpy(q, &v, 16); }
 
-// Unpacks 16 * N bytes of two nibbles. The low nibbles are elements 0 to 16 N - 1, the high ones the next 16 N.
+// Unpacks 16 * N bytes of two nibbles each, and subtracts `offset`. The low nibbles are elements 0 to 16 N - 1, and the
+// high nibbles are the next 16 N.
 template <int N> HEDDLE_UNPACK void low_then_high(const uint8_t* nibbles, int offset, int8_t* q) {
   for (int i = 0; i < N; ++i) {
     const Sixteen v = sixteen_at(nibbles + 16 * i);
@@ -87,7 +88,7 @@ template <> struct Unpack<DType::q5_1> {
 };
 
 // 16 bytes of scale (low nibble) and minimum (high nibble), 64 bytes of two-bit integers, d, dmin. Each half of 128
-// elements has 32 bytes. The lowest bit pairs of all bytes come first.
+// elements has 32 bytes. Bit pair p of byte i is element 32 p + i of the half.
 template <> struct Unpack<DType::q2_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
     const float d = half_at(b + 80), dmin = half_at(b + 82);

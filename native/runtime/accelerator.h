@@ -24,13 +24,14 @@ struct ProductDescription {
   DType a, b, c;
   bool a_transposed, b_transposed;  // stored as (k, m) and (n, k)
 };
-// The ways to compute a product, with the device's choice first. `key` identifies the kind of product.
+// The kernels that can compute a product, with the device's default first. `key` identifies the kind of product for
+// choose_variants().
 struct ProductVariants {
   std::string key;
   std::vector<std::string> names;
 };
 
-// One per lane: a device and a stream on it. Work is queued in the order of the calls and runs in that order.
+// A device and a stream on it, for one lane. Work is queued in the order of the calls and runs in that order.
 class Accelerator {
  public:
   virtual ~Accelerator() = default;
@@ -41,18 +42,17 @@ class Accelerator {
   // ---- any thread
   virtual void* allocate(size_t bytes) = 0;       // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
   virtual void* allocate_host(size_t bytes) = 0;  // pinned host memory for asynchronous copies; throws OUT_OF_MEMORY
-  // Freeing waits for all work on the device. If on_release has set `free_later`, release and release_host therefore
-  // only add the memory to a list and call `free_later`. The lane's thread then calls free_released, which frees the
-  // listed memory. allocate frees it too if memory is short.
+  // Freeing memory waits for all work on the device. Once on_release has set `free_later`, release and release_host
+  // therefore only list the memory and call `free_later`. The lane's thread then calls free_released, which frees the
+  // listed memory. If memory is short, allocate frees it as well.
   virtual void release(void* data) noexcept = 0;
   virtual void release_host(void* data) noexcept = 0;
   virtual void free_released() noexcept = 0;
   virtual void on_release(std::function<void()> free_later) = 0;  // with an empty function, release frees at once
 
   virtual ProductVariants product_variants(const ProductDescription&) const { return {}; }
-  // Sets the variant of each product by its key, replacing earlier choices. Names that a product does not have are
-  // ignored.
-  virtual void choose_variants(std::map<std::string, std::string>) {}
+  // Sets the variant of products by their keys. Replaces earlier choices. Ignores names that are not variants.
+  virtual void choose_variants(std::map<std::string, std::string> /* name by key */) {}
 
   // ---- lane thread only
   virtual void upload(void* to, const void* from, size_t bytes) = 0;    // blocks until the copy is done
@@ -70,7 +70,7 @@ class Accelerator {
   virtual void queue_upload(void* to, const void* from_host, size_t bytes) = 0;
   virtual void queue_download(void* to_host, const void* from, size_t bytes) = 0;
   virtual void queue_clear_fault() = 0;
-  virtual void queue_fault(int* to_host) = 0;  // copies the result of fault()
+  virtual void queue_fault(int* to_host) = 0;  // copies 1 + the result of fault()
   virtual void wait() = 0;                     // waits for all queued work
 
   // Returns the node number of the first kernel that found a bad index, or -1. Waits for all queued work.

@@ -9,25 +9,26 @@
 
 namespace heddle {
 
-// Device memory of numbers of one type.
 enum class Collected { f32, bf16, bytes };
+// Device memory of `count` numbers of one type.
 struct CollectedSpan {
   void* data;
   size_t count;
 };
-// Memory of every rank's part of some tensors, by rank. All ranks have the same sizes.
+// By rank: the parts of some tensors that the rank owns. All ranks pass the same sizes.
 using CollectedByRank = std::vector<std::vector<CollectedSpan>>;
 
 class Collective {
  public:
   virtual ~Collective() = default;
-  // Queues a sum over all ranks on the lane's stream. It replaces the numbers in `data`, which is device memory. Every
-  // rank must call it with the same sizes in the same order.
+  // Queues a sum over all ranks on the lane's stream. The sums replace the numbers in `data`, which is device memory.
+  // All ranks must call the functions of this class in the same order with the same sizes.
   virtual void all_reduce_f32(void* data, size_t count) = 0;
   virtual void all_reduce_f64(void* data, size_t count) = 0;
-  // Adds up each rank's part over all ranks. Only the rank's own part changes.
+  // Adds up each part over all ranks. Each rank receives the sums of the part that it owns. Its other parts do not
+  // change.
   virtual void reduce_scatter(const CollectedByRank& parts, Collected type) = 0;
-  // Overwrites the part of every other rank with what that rank has there.
+  // Copies each part from the rank that owns it to all other ranks.
   virtual void all_gather(const CollectedByRank& parts, Collected type) = 0;
   virtual int size() const = 0;
 };

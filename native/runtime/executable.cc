@@ -52,7 +52,7 @@ void Executable::check_bound() const {
         throw invalid_argument("bind: a tensor that the program writes is bound under two names");
 }
 
-// Returns the scratch size for the symbols' upper bounds.
+// Returns the scratch size that all nodes and chains need at the symbols' upper bounds.
 size_t Executable::scratch_bytes(int threads) {
   if (scratch_threads_ == threads) return scratch_;
   scratch_ = 0;
@@ -83,8 +83,8 @@ void Executable::validate(const RunArguments& a) const {
 }
 
 // Checks shapes again for the sizes of a run. Conditions that hold at the symbols' upper bounds may fail at smaller
-// sizes. Examples are that two symbols are equal, that a dimension is at most another, or that a number of rows is a
-// multiple. Scratch may also grow as sizes shrink.
+// sizes. For example, two symbols may have to be equal, or rows a multiple of the sequence length. Scratch may also
+// grow as sizes shrink.
 void Executable::check_sizes(uint64_t changed, int threads) {
   if (threads != sizes_threads_) sizes_scratch_ = 0, sizes_threads_ = threads, changed = ~uint64_t{0};
   for (size_t i = 0; i < nodes_.size(); ++i) {

@@ -26,8 +26,8 @@ struct RunArguments {
   AbortFlag abort;  // may be null
 };
 
-// Runs only on its lane's thread. The plan says what runs and where values are stored. The other members are the state
-// of runs.
+// Functions are for the lane's thread, unless noted. The plan says what runs and where values are stored. All other
+// members are the state of runs.
 class Executable {
  public:
   // Throws UNSUPPORTED with the name of the op if the accelerator has no kernel for a node.
@@ -36,7 +36,8 @@ class Executable {
   const Program& program() const { return *program_; }
   void validate(const RunArguments& arguments) const;  // any thread; throws
   void run(RunArguments& arguments, Lane& lane);       // throws; ABORTED if the flag is set
-  // Seconds that an accelerator took for the last run, copies included; 0 on the CPU. Any thread.
+  // Seconds that the accelerator took for the last run, with the copies of inputs and outputs. 0 on the CPU. Any
+  // thread.
   double device_seconds() const { return device_seconds_.load(std::memory_order_relaxed); }
   // Number of recordings, one for each combination of sizes and memory (RecordingKey). Any thread.
   int recordings() const { return recording_count_.load(std::memory_order_relaxed); }
@@ -99,7 +100,7 @@ class Executable {
     }
   };
   std::unique_ptr<HostMemory> host_;   // for runs on an accelerator: inputs, outputs and the fault word
-  std::vector<size_t> output_offset_;  // offsets in host_; npos for outputs that are too large to be mirrored
+  std::vector<size_t> output_offset_;  // offsets in host_; all npos if the outputs are too large to be mirrored there
   size_t fault_offset_ = 0;
   bool recordable_ = false;
   RecordingKey last_;  // key of the last run; a second run with the same key is recorded

@@ -23,8 +23,8 @@ class Lane {
 
   // Queues a job for the lane's thread. A job must not throw.
   void post(std::function<void()> job);
-  // Stops the running job at its next node or chunk of tasks, discards queued jobs and joins the thread. May be called
-  // twice. Called when the environment exits.
+  // Stops the running job at its next node or chunk of tasks, discards queued jobs and joins the thread. The binding
+  // calls it when the JavaScript environment exits. A second call has no effect.
   void stop();
   bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
   const std::atomic<bool>& stopping_flag() const { return stopping_; }

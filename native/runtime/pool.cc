@@ -2,8 +2,8 @@
 // core's caches. A thread that has finished its share steals from the ends of other shares. Moving a cache line between
 // cores is slow, so the word of each share has a separate cache line.
 // Threads claim work by compare-and-swap on a share's word (generation, first and last remaining chunk). A worker that
-// wakes late therefore cannot take a task of a job it did not read. The caller can finish a job alone, so a forked
-// child, which has no workers, does not hang.
+// wakes late therefore cannot take a task of a newer job than the one that it has read. The caller can finish a job
+// alone, so a forked child, which has no workers, does not hang.
 #include "runtime/pool.h"
 
 #include <atomic>
@@ -46,7 +46,7 @@ Error abort_error() { return Error("ABORTED", "run: aborted by its signal"); }
 constexpr int64_t slice = int64_t{1} << 30;  // maximum number of tasks of one job
 
 // A word encodes a job, or the rest of a share. Its upper 42 bits are the generation, followed by two chunk indices.
-// 2^42 generations last for years of the shortest loops.
+// A generation is never reused: even the shortest loops need years for 2^42 of them.
 constexpr int index_bits = 11;
 constexpr int64_t max_chunks = (1 << index_bits) - 1;
 inline uint64_t word_of(uint64_t generation, int64_t begin, int64_t end) {
@@ -56,7 +56,8 @@ inline uint64_t generation_of(uint64_t word) { return word >> 2 * index_bits; }
 inline int64_t begin_of(uint64_t word) { return static_cast<int64_t>(word >> index_bits) & max_chunks; }
 inline int64_t end_of(uint64_t word) { return static_cast<int64_t>(word) & max_chunks; }
 
-// Returns the first task of `thread`. The remainder of the division goes to the first thread, which is awake.
+// Returns the first task of `thread`. Rounds up, so that thread 0 gets one more task if the division has a remainder.
+// Thread 0 is the caller, which is awake.
 inline int64_t share_begin(int64_t tasks, int thread, int threads) { return (tasks * thread + threads - 1) / threads; }
 
 }  // namespace
@@ -150,7 +151,7 @@ struct Pool::Impl {
     }
   }
 
-  // Runs tasks of the job until all are claimed.
+  // Runs chunks of the job until all are claimed: those of the thread's share, then stolen ones.
   void take(uint64_t of, int thread) {
     int64_t ran = 0, total = 0;
     for (int away = 0; away < threads; ++away) {
@@ -217,7 +218,7 @@ struct Pool::Impl {
     context.store(c, std::memory_order_relaxed);
     tasks.store(count, std::memory_order_relaxed);
     base.store(first, std::memory_order_relaxed);
-    int64_t step = count / (int64_t{threads} * 32);
+    int64_t step = count / (int64_t{threads} * 32);  // 32 chunks per thread leave enough to steal
     if (step < 1) step = 1;
     if ((count + step - 1) / step > max_chunks) step = (count + max_chunks - 1) / max_chunks;
     chunk.store(step, std::memory_order_relaxed);

@@ -25,7 +25,8 @@ class Pool {
         const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
-  // Splits [0, n) into contiguous pieces of at least `grain` and runs fn(begin, end, thread).
+  // Splits [0, n) into contiguous pieces of at least `grain`, at most four per thread. Runs fn(begin, end, thread) for
+  // each.
   template <class F> void range(int64_t n, int64_t grain, F&& fn) {
     if (n <= 0) return;
     int64_t pieces = n / (grain > 0 ? grain : 1);
@@ -35,8 +36,8 @@ class Pool {
     run(pieces, [&](int64_t p, int thread) { fn(n * p / pieces, n * (p + 1) / pieces, thread); });
   }
 
-  // Returns the number of tasks for a loop that streams `bytes` once. It is 1 or a multiple of the thread count. Tasks
-  // are long, because a stream needs time to reach full bandwidth.
+  // Returns the number of tasks for a loop that streams `bytes` once: 1, or 1 to 4 per thread. A thread gets several
+  // tasks only if each has about 256 KiB or more, because a stream needs time to reach full bandwidth.
   static int64_t stream_tasks(int64_t bytes, int threads) {
     if (threads == 1 || bytes < 32768) return 1;
     const int64_t each = (bytes / 262144 + threads / 2) / threads;
@@ -58,7 +59,8 @@ class Pool {
    private:
     Pool& pool_;
   };
-  // Sets whether later loops obey the flags of the Watch. They must not while a partial result would corrupt data.
+  // Sets whether later loops obey the flags of the Watch. Loops whose partial result would corrupt data must run to
+  // their end.
   void interrupt(bool allowed);
 
   // Announces the data that a later loop will stream, in stream_tasks(bytes, threads()) tasks. Waiting threads prefetch

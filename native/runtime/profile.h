@@ -1,4 +1,4 @@
-// Measures the time per operation over all lanes of the process, while a profile is running.
+// Measures the time of each operation, over all lanes of the process, while a profile is running.
 #pragma once
 #include <chrono>
 #include <cstdint>

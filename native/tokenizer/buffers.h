@@ -1,4 +1,4 @@
-// Growing memory that is not cleared first, because it is written before it is read: ids, and text as UTF-8.
+// Growable buffers for ids and UTF-8 text. New memory is uninitialized, because callers write it before they read it.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -68,6 +68,7 @@ class IdBuffer {
   bool operator==(const IdBuffer& other) const {
     return size_ == other.size_ && std::equal(begin(), end(), other.begin());
   }
+  // Returns uninitialized space for `count` elements after the last one. Valid until the buffer grows again.
   uint32_t* room(size_t count) {
     if (buffer_.capacity() - size_ < count) buffer_.reserve(size_ + count + 64);
     return buffer_.data() + size_;
@@ -78,7 +79,7 @@ class IdBuffer {
     *room(1) = id;
     ++size_;
   }
-  // Appends the first `count` of a block of ids. Copies the whole block, which is faster.
+  // Appends the first `count` ids of a block. Copies the whole block, because a copy of fixed size needs no loop.
   template <size_t block> void add_block(const uint32_t (&ids)[block], size_t count) {
     uint32_t* to = room(block);
     for (size_t i = 0; i < block; ++i) to[i] = ids[i];
@@ -107,6 +108,7 @@ class TextBuffer {
   size_t size() const { return size_; }
   const char* data() const { return buffer_.data(); }
   std::string_view view() const { return {buffer_.data(), size_}; }
+  // Returns uninitialized space for `count` bytes after the text. Valid until the buffer grows again.
   char* room(size_t count) {
     if (buffer_.capacity() - size_ < count) buffer_.reserve(size_ + count + 64);
     return buffer_.data() + size_;

@@ -10,6 +10,7 @@
 namespace heddle {
 namespace {
 
+// Converts ascending UTF-16 offsets to byte offsets in `text`.
 std::vector<size_t> to_bytes(const std::vector<uint32_t>& utf16_offsets, std::string_view text) {
   std::vector<size_t> bytes;
   bytes.reserve(utf16_offsets.size());
@@ -130,7 +131,7 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
   split_normalized(normalized_, 0, normalized_.size(), barriers, target);
 }
 
-// Searches normalized text for the added tokens that are matched there.
+// Searches normalized text for the added tokens that match normalized text, and encodes the text between them.
 void Encoder::split_normalized(
     std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers, Target& target) {
   if (model_->normalized_added.empty()) return encode_plain(text.data() + begin, text.data() + end, target);

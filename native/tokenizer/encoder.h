@@ -27,7 +27,7 @@ struct EncodeOptions {
   bool byte_offsets = false;   // offsets in bytes of the text's UTF-8 instead of UTF-16 units
   double dropout = 0;          // BPE: probability of skipping a merge, below 1
   uint64_t seed = 0;           // seed of the dropout
-  size_t most_ids = SIZE_MAX;  // encoding stops soon after this number of ids, without closing special tokens
+  size_t most_ids = SIZE_MAX;  // encoding stops soon after this number of ids, without the special tokens of the end
   const std::atomic<bool>* cancelled = nullptr;  // once set, encode() soon throws ABORTED
 };
 

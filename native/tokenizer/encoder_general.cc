@@ -95,6 +95,7 @@ void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
   }
 }
 
+// Whether the text has a character that may not be in NFC.
 bool Encoder::may_need_nfc(std::string_view text) const {
   const uint8_t* table = unicode::flag_table();
   for (size_t i = 0; i < text.size();) {
@@ -102,7 +103,7 @@ bool Encoder::may_need_nfc(std::string_view text) const {
       i += AsciiBlock::size;
       continue;
     }
-    if (static_cast<uint8_t>(text[i]) < 0xCC) {  // no character below U+0300 composes
+    if (static_cast<uint8_t>(text[i]) < 0xCC) {  // U+0300, the lowest character that composes, begins with 0xCC
       i += static_cast<uint8_t>(text[i]) < 0x80 ? 1 : 2;
       continue;
     }

@@ -16,7 +16,7 @@ struct Encoder::Target {
 
   Encoding& out;
   const EncodeOptions& options;
-  const utf::OffsetMap* map;            // offsets of the text; null without offsets
+  const utf::OffsetMap* map;            // maps bytes of the text to offsets; null if none are wanted
   const std::vector<size_t>& barriers;  // byte positions in the text
   const char* buffer = nullptr;
   const char* readable_end = nullptr;  // end of the buffer, which may be beyond the end of the text
@@ -62,15 +62,18 @@ struct Encoder::Target {
     out.offsets.push_back(map->start(text_end));
   }
 
+  // Adds ids that stand for no text, such as BOS and EOS.
   void add_outside(const std::vector<uint32_t>& ids) {
     out.ids.append(ids.data(), ids.size());
     if (map == nullptr) return;
     for (size_t i = 0; i < 2 * ids.size(); ++i) out.offsets.push_back(0);
   }
 
+  // Calls look() for every 1024th word.
   void check_cancelled() {
     if ((++words & 1023) == 0) look();
   }
+  // Throws ABORTED if encoding is cancelled, and Full if there are too many ids.
   void look() const {
     if (options.cancelled != nullptr && options.cancelled->load(std::memory_order_relaxed)) {
       throw Error("ABORTED", "encode: aborted");

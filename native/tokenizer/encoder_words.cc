@@ -11,7 +11,8 @@ void Encoder::encode_plain(const char* begin, const char* end, Target& target) {
 }
 
 template <bool with_offsets> void Encoder::encode_words(const char* begin, const char* end, Target& target) {
-  // Offsets of cached words come from the lengths of their tokens. The lengths must be those of the text.
+  // The offsets of a cached word are sums of its tokens' lengths. These add up to the word's length only if every byte
+  // has a token.
   const bool caches = (!with_offsets || model_->every_byte_known) && !dropout_.active();
   model_->splitter.run(begin, end, [&](const char* word, const char* word_end) {
     target.check_cancelled();
@@ -123,7 +124,7 @@ void Encoder::encode_symbols(const char* begin, size_t count, Target& target) {
   }
 }
 
-// Returns the matcher for a piece that is too long for the scanning merge loop, or null to use the heap.
+// Returns the matcher for a piece that is too long for a short cache entry. Returns null if merger_ must encode it.
 const PairMatcher* Encoder::long_piece_matcher(std::string_view piece) const {
   const TokenizerModel& model = *model_;
   if (piece.size() <= WordCache::max_bytes || !model.byte_level) return nullptr;
@@ -155,7 +156,8 @@ size_t Encoder::initial_symbols(const char* begin, const char* end, const Target
     unknown.id = no_token;
   };
   const auto add_unknown = [&](uint32_t length) {
-    // Unknown text is dropped, like in Hugging Face's library. The previous symbol's offsets include it.
+    // Without an unknown token, unknown text is dropped, as in Hugging Face's library. The previous symbol's offsets
+    // include it.
     if (model.unknown == no_token) {
       if (!symbols_.empty()) symbols_.back().length += length;
     } else if (model.fuse_unknown && unknown.id != no_token) {
@@ -198,7 +200,7 @@ size_t Encoder::initial_symbols(const char* begin, const char* end, const Target
       symbols_.push_back({id, static_cast<uint32_t>(size)});
     } else if (by_bytes) {
       // Like in Hugging Face's library, bytes come before the pending unknown text.
-      uint32_t left = static_cast<uint32_t>(size);  // remaining bytes of the text; those of a suffix are not part of it
+      uint32_t left = static_cast<uint32_t>(size);  // remaining bytes of the text; a suffix adds no length
       for (const char c : symbol) {
         symbols_.push_back({model.byte_ids[static_cast<uint8_t>(c)], left > 0 ? 1u : 0u});
         left -= left > 0;

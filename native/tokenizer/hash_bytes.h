@@ -16,8 +16,8 @@ template <class T> uint64_t load(const char* bytes) {
 }
 }  // namespace hash_detail
 
-// Returns a 64-bit hash in which every bit depends on every byte: folded products, as in Wang Yi's wyhash. The
-// multipliers are secrets of this process, so that files cannot be crafted to cause collisions.
+// Returns a 64-bit hash in which every bit depends on every byte. Folds products, as in Wang Yi's wyhash. The
+// multipliers depend on secrets of this process, so that files cannot be crafted to cause collisions.
 inline uint64_t hash_bytes(std::string_view text) {
   using hash_detail::fold;
   using hash_detail::load;

@@ -15,14 +15,15 @@ extern const HashSecret hash_secret;
 namespace hash_detail {
 __extension__ using Product = unsigned __int128;
 
+// Returns the XOR of both halves of the 128-bit product (the mix function of Wang Yi's wyhash).
 inline uint64_t fold(uint64_t a, uint64_t b) {
   const Product product = static_cast<Product>(a) * b;
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 }  // namespace hash_detail
 
-// The hash function of tables with integer keys. It depends on a secret of this process. A copy of the secret is stored
-// with the table, so that both are read together.
+// The hash function of tables with integer keys. It depends on a secret of this process. Each table
+// stores a copy of the secret, so that a lookup reads the secret and the table's fields together.
 class NumberHash {
  public:
   uint64_t operator()(uint64_t number) const { return hash_detail::fold(number ^ seed_, multiplier_); }

@@ -1,5 +1,5 @@
-// Large memory that is mapped from the system, and returned to it as soon as it is freed. malloc keeps memory that a
-// thread has freed. Ten threads that load a vocabulary would keep ten times its size.
+// Allocates large blocks from the system, and returns them to the system as soon as they are freed. malloc would keep
+// freed blocks for each thread. Ten threads that load a vocabulary would then keep ten times its size.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,8 +12,8 @@ namespace heddle {
 void* resize_memory(void* memory, size_t old_size, size_t size, size_t used) noexcept;
 void give_memory(void* memory, size_t size) noexcept;
 
-// Allocates zeroed memory for tables with random access, in large pages if possible, which save page faults and TLB
-// entries. Returns null if memory is short. Without `in_large_pages`, only touched pages take memory. calloc is
+// Allocates zeroed memory for tables with random access. Uses large pages if possible, because they save page faults
+// and TLB entries. Returns null if memory is short. Without `in_large_pages`, only touched pages take memory. calloc is
 // unsuitable: it writes the zeros itself when malloc reuses freed memory.
 void* take_zeros(size_t size, bool in_large_pages = true) noexcept;
 void give_zeros(void* memory, size_t size, bool in_large_pages = true) noexcept;

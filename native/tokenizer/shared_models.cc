@@ -71,7 +71,7 @@ struct Models {
   std::map<Digest::Value, std::weak_ptr<const TokenizerModel>> by_digest;
 };
 
-// Never destroyed, because threads may end while the process exits.
+// Never destroyed, because other threads may still use it while the process exits.
 Models& models() {
   static Models* all = new Models();
   return *all;

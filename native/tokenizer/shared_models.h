@@ -6,7 +6,7 @@
 
 namespace heddle {
 
-// Like build_tokenizer, but returns the model of an equal specification if one is alive. Any thread.
+// Like build_tokenizer, but returns the model of an equal specification if one is alive. Thread-safe.
 std::shared_ptr<const TokenizerModel> shared_tokenizer(const TokenizerSpec& spec);
 
 }  // namespace heddle

@@ -1,5 +1,5 @@
-// SipHash-1-3 with 128 bits of output (Aumasson and Bernstein, 2012; the variant in Rust's and Python's hash tables),
-// over 64-bit words. Without the key, no attack that finds collisions better than chance is known.
+// SipHash-1-3 with 128 bits of output, over 64-bit words (Aumasson and Bernstein, 2012). The hash tables of Rust and
+// Python use SipHash-1-3 too. Without the key, no known attack finds collisions faster than chance.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -23,8 +23,8 @@ class SipHash {
     ++words_;
   }
 
-  // Adds the size, then the bytes, padded with zeros to whole words. Different sequences of parts therefore give
-  // different words.
+  // Adds the size, then the bytes, padded with zeros to whole words. The size keeps apart sequences of parts whose
+  // joined bytes are equal.
   void add_bytes(const void* bytes, size_t size) {
     add(size);
     const auto* at = static_cast<const char*>(bytes);

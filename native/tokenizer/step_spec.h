@@ -1,5 +1,5 @@
-// A step of a normalizer, pre-tokenizer or decoder, as lib/tokenizer has read and checked it. Several fields serve more
-// than one type of step.
+// A step of a normalizer, pre-tokenizer or decoder, as lib/tokenizer has read and checked it. A field may have a
+// different meaning in each type of step.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -18,10 +18,10 @@ struct StepSpec {
   bool invert = false;                                                  // Split
   bool each = false;                  // Digits: split every digit; Metaspace: split; ByteLevel: map bytes
   bool prefix = false, cuts = false;  // ByteLevel: `prefix` prepends a space, `cuts` splits by GPT-2's pattern
-  // Split: behavior. Metaspace: scheme. FixedLength: length. Native pattern: kind. Decoder Strip: start.
+  // Split: behavior. Metaspace: scheme. FixedLength: length. NativeSplit: SplitKind. Decoder Strip: start.
   uint32_t number = 0;
-  uint32_t max_digits = 0;  // native pattern: limit of a number. Decoder Strip: stop.
-  bool contractions = false;
+  uint32_t max_digits = 0;    // NativeSplit: maximum digits of a number. Decoder Strip: stop.
+  bool contractions = false;  // NativeSplit
 };
 
 }  // namespace heddle

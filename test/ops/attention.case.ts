@@ -288,7 +288,7 @@ export default {
       attributes: options,
       outputs: [out("f32", 8, 3, 4), out("f32", 8, 3)],
       code: "SHAPE_MISMATCH",
-      message: /^attention: q has 3 heads, expected a multiple of the 2 of k$/,
+      message: /^attention: q has 3 heads, expected a multiple of k's 2$/,
     },
     {
       op: "attention",

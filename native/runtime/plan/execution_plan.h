@@ -36,7 +36,7 @@ struct PlannedNode {
   bool is_noop = false;               // a view, or an assignment whose source is computed in its destination
   size_t group = 1;                   // number of nodes that one call of run_group runs, beginning with this node
   size_t fused_add = 0;               // the later `add` that KernelDef::run_onto fuses with this node; 0: none
-  WeightStream next_stream;           // the next weight that a later node streams; the first weight follows the last
+  WeightStream next_stream;           // the next weight that a node streams; after the last weight, the first one
   uint64_t symbols = 0;               // the symbols among its operands' dimensions (symbol_bit)
   Node bounds;                        // operands without data, symbolic dimensions at their upper bounds
 };
@@ -47,7 +47,7 @@ struct RowChain {
   // A value that is used only inside the chain.
   struct Local {
     int root;
-    size_t offset;  // in bytes per row: in a block it is multiplied by most_rows
+    size_t offset;  // per row of a block; the offset in scratch is this times most_rows
   };
   size_t begin, end;
   int64_t row_tile = 1;   // every block begins at a multiple of row_tile

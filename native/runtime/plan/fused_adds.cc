@@ -31,7 +31,7 @@ void find_fused_adds(const ProgramDesc& desc, ExecutionPlan& plan) {
     if (sum.inputs[0] != product && sum.inputs[1] != product) continue;  // it adds a view of the product
     if (memory == product || root(sum.outputs[0]) != memory || !in_arena(memory)) continue;
     if (desc.values[other].dtype != desc.values[product].dtype || touches(desc.nodes[i], memory)) continue;
-    bool made = false, quiet = true;  // the other operand exists before i, and is not used until j
+    bool made = false, quiet = true;  // the other addend is computed before i, and its memory is not used until j
     for (size_t k = 0; k < i; ++k)
       for (int v : desc.nodes[k].outputs) made |= v == other;
     for (size_t k = i + 1; k < j; ++k) quiet = quiet && !touches(desc.nodes[k], memory);

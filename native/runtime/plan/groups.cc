@@ -2,8 +2,8 @@
 
 namespace heddle {
 
-// All operands but the first must be bound tensors. A value in the arena may share memory with an output of the group
-// and be overwritten before it is read.
+// All operands of a group but the shared first one must be bound tensors. A value in the arena could share memory with
+// an output of the group. It would then be overwritten before a later node of the group reads it.
 void find_groups(const ProgramDesc& desc, ExecutionPlan& plan) {
   std::vector<char> is_bound(desc.values.size(), 0);
   for (int v : desc.bound) is_bound[v] = 1;

@@ -53,7 +53,7 @@ struct PackedOperand {
   Storage* storage;
   Packing packing;
   std::shared_ptr<Storage> form = nullptr;  // the complete packed form, or null
-  bool due = false;                         // an earlier run has read the weight
+  bool due = false;                         // may be packed now, because an earlier run has read the weight
 };
 // Finds the operands to pack. Depends on the bound tensors: a tensor that some node reads in its stored layout is not
 // packed.

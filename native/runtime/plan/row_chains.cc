@@ -37,8 +37,8 @@ int row_operands(const ProgramDesc& desc, const ExecutionPlan& plan, const std::
       if (!goes_by_rows(v)) return 0;
       continue;
     }
-    // Every block reads this operand. It must exist before the chain, and reading it must be as fast for few rows as
-    // for many.
+    // Every block reads all of this operand. It must exist before the chain, and be small or packed, so that reading it
+    // again is cheap.
     const int root = plan.values[v].root;
     if (lifetimes[root].in_arena || plan.values[root].replaces_assign) return 0;
     const bool is_packed = packing.bytes && packing.input == static_cast<int>(k);

@@ -1,5 +1,6 @@
 // A run on an accelerator. Inputs, kernels and outputs are queued, and the run waits once, at its end. If a run has the
-// same sizes and memory as the previous one, as in decoding, it is recorded, and later queued with one call.
+// same sizes and memory as the previous one, as in decoding, its work is recorded. Later runs replay the recording with
+// one call.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -10,7 +11,7 @@
 namespace heddle {
 namespace {
 
-// If all outputs together are larger, they are downloaded through the device's own staging memory.
+// Maximum size of all outputs in host_. If they are larger, download() copies them after the run.
 constexpr size_t max_mirrored = size_t{1} << 20;
 constexpr size_t max_recordings = 8;
 
@@ -116,7 +117,7 @@ void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& con
     recordable_ = false;  // a kernel cannot be recorded; run without recording, which may report an error
     return queue_run(a, lane, context);
   } catch (...) {
-    device.drop_recording();  // host memory is exhausted; stop recording, so that the stream is usable
+    device.drop_recording();  // out of host memory; ends the recording, so that the stream stays usable
     throw;
   }
   if (recordings_.size() == max_recordings) recordings_.erase(recordings_.begin());

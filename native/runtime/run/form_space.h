@@ -26,7 +26,8 @@ class FormSpace {
     used_ += padded(bytes);
     return form;
   }
-  // Prepares the pages of bytes that are about to be written. Ignores bytes outside this space.
+  // Prepares the pages of bytes that are about to be written, and decides whether they are large. Ignores bytes outside
+  // this space.
   void reach(const unsigned char* at, size_t bytes) {
     if (at < all_->data() || at >= all_->data() + all_->bytes()) return;
     const size_t offset = static_cast<size_t>(at - all_->data());
@@ -44,10 +45,13 @@ class FormSpace {
   static constexpr size_t alignment = 64, part_bytes = size_t{1} << 22;
   static constexpr double slow_seconds = 0.4e-9;  // per byte: twice as long as packing into small pages
   const std::shared_ptr<Storage> all_;
-  size_t used_ = 0, end_ = 0, done_ = 0;
-  double seconds_ = 0;
-  int wait_ = 0, left_ = 0;
-  bool asked_ = false;
+  size_t used_ = 0;     // bytes that take() has given out
+  size_t end_ = 0;      // end of the current part
+  size_t done_ = 0;     // bytes written to the current part
+  double seconds_ = 0;  // time that writing them took
+  int wait_ = 0;        // number of parts to skip after the last slow part
+  int left_ = 0;        // number of parts that are still to be skipped
+  bool asked_ = false;  // whether large pages were requested for the current part
 };
 
 }  // namespace heddle

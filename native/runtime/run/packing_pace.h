@@ -12,7 +12,7 @@ namespace heddle {
 class PackingPace {
  public:
   // Starts a run. `bytes`: total size of its weights' packed forms. `work`: the sum of each form's size times its rows
-  // of activations. `first`: no earlier run has read all of these weights.
+  // of activations. `first`: some of these weights are read for the first time.
   void begin(double work, double bytes, bool first) {
     work_ = std::max(work, 1.0), first_ = first && work < many_rows * bytes, small_ = bytes <= small_bytes;
     const double gain = share * std::min(last_.seconds_of(work), before_.seconds_of(work));
@@ -28,6 +28,7 @@ class PackingPace {
     if (credit_ < static_cast<double>(least) * seconds_per_byte_) return 0;
     return std::min({rest, max_piece, std::max(least, static_cast<size_t>(credit_ / seconds_per_byte_))});
   }
+  // Records that packing `bytes` took `seconds`.
   void packed(size_t bytes, double seconds) {
     credit_ -= seconds;
     seconds_per_byte_ = std::min(slowest, (seconds_per_byte_ + seconds / static_cast<double>(bytes)) / 2);
@@ -42,7 +43,9 @@ class PackingPace {
   }
 
  private:
-  static constexpr double share = 0.25, many_rows = 128, small_bytes = 1 << 20, max_debt = 8;
+  static constexpr double share = 0.25;  // of a run's expected time
+  static constexpr double many_rows = 128, small_bytes = 1 << 20;
+  static constexpr double max_debt = 8;    // in multiples of a run's gain
   static constexpr double slowest = 4e-9;  // per byte: several times the cost of pages in fragmented memory
   static constexpr size_t min_piece = size_t{1} << 18, max_piece = size_t{1} << 24;
   struct Past {
@@ -51,8 +54,10 @@ class PackingPace {
     // share.
     double seconds_of(double other) const { return seconds * std::min(1.0, other / work); }
   };
-  Past last_, before_;  // two runs, because other processes may have slowed one of them
-  double work_ = 1, credit_ = 0, seconds_per_byte_ = 1e-9;
+  Past last_, before_;              // two runs, because other processes may have slowed one of them
+  double work_ = 1;                 // of the current run
+  double credit_ = 0;               // seconds that may be spent on packing; negative: debt
+  double seconds_per_byte_ = 1e-9;  // moving average of the cost of packing
   bool first_ = false, small_ = false;
 };
 

@@ -38,8 +38,8 @@ class ChainTimes {
 
 }  // namespace
 
-// Skips adds that are `done`. Returns false without effect if there are too few rows for the threads, or a weight is
-// not packed yet. Returns false too if the bits would differ from running node by node.
+// Runs a chain, without the adds that are `done`. Returns false without effect if there are too few rows for the
+// threads, or if a weight is not packed yet. Also returns false if the bits would differ from running node by node.
 bool Executable::run_chain(const RowChain& chain, const std::vector<char>& done, Context& context) {
   const ProgramDesc& d = program_->desc();
   const int64_t rows = nodes_[chain.begin].out[0].shape[0];
@@ -48,7 +48,7 @@ bool Executable::run_chain(const RowChain& chain, const std::vector<char>& done,
   for (size_t i = chain.begin; i < chain.end; ++i) {
     const PlannedNode& n = plan_->nodes[i];
     if (n.kernel && n.kernel->packs.describe && !nodes_[i].packed && !n.is_noop) return false;
-    // run_onto does not round a bf16 product before the addition, and a chain does.
+    // A chain rounds a bf16 product before the addition, but run_onto does not.
     if (n.fused_add && nodes_[i].out[0].dtype != DType::f32) return false;
   }
   const int64_t row_step = chain.row_tile, fit = threads * (chain.most_rows - row_step);

@@ -53,7 +53,8 @@ std::string text(double difference) {
   return digits;
 }
 
-// A copy of a node for its reference. Copies outputs and written operands, and on a device all operands.
+// A copy of a node that its reference can overwrite. Copies the data of outputs and written operands, and on a device
+// of all operands.
 class HostCopy {
  public:
   Node node;
@@ -99,8 +100,8 @@ void Executable::explain_fault(int i, Accelerator& device) {
   } catch (const Error& e) {
     throw Error(e.code(), e.what() + desc.made_at());
   }
-  throw internal_error(
-      desc.op + ": kernel " + plan_->nodes[i].kernel->name + " met an index out of range that is gone by now");
+  throw internal_error(desc.op + ": kernel " + plan_->nodes[i].kernel->name +
+                       " reported an index out of range that its reference did not find");
 }
 
 void Executable::run_checked(size_t i, Context& context) {
@@ -139,7 +140,7 @@ void Executable::run_checked(size_t i, Context& context) {
     SumBounds sums;
     if (op.sums) {
       sums = op.sums(expected);
-      // Sums that may cancel never get a larger tolerance than other results.
+      // The tolerance of a sum that may cancel is never larger than that of other results.
       sums.part = std::fmin(sums.part, allowed(expected, node.out[0].dtype, device));
     }
     const auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& truth,

@@ -1,5 +1,5 @@
-// Decodes ids to text, at once or one by one. The parts of a text that is decoded one by one add up to the text that is
-// decoded at once.
+// Decodes ids to text, all at once or one by one. Both give the same text: the parts that Decoder returns, joined,
+// equal the result of decode().
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -19,14 +19,14 @@ class Decoder {
   // Starts after these ids, whose text decode() has already returned. Call it on a new decoder only.
   void follow(const uint32_t* ids, size_t count);
 
-  // Appends the text that has become certain to `out`. Holds back incomplete characters, and runs of byte tokens that
-  // may become malformed. Ignores ids that the vocabulary lacks.
+  // Decodes an id and appends to `out` the text that can no longer change. Holds back incomplete characters, and runs
+  // of byte tokens that may become malformed. Ignores ids that the vocabulary lacks.
   void push(uint32_t id, std::string& out);
 
   // Appends what push() held back. An incomplete character becomes U+FFFD. Later ids continue the text.
   void flush(std::string& out);
 
-  // Whether the next id's text does not depend on earlier ids. Its text is then settled_text(), if that returns true.
+  // Whether no earlier id influences the next id's text. settled_text() then gives that text, if it returns true.
   bool settled() const {
     return model_->decode_kind != DecodeKind::steps && pending_.empty() && !at_start_ && shown_.empty();
   }
@@ -46,8 +46,8 @@ class Decoder {
   DecoderPipeline steps_;  // for DecodeKind::steps
 };
 
-// Whether an id adds the same text in any context. `text` receives it. Returns false for special tokens and for parts
-// of characters.
+// Whether an id adds the same text in any context. `text` receives this text. Returns false for special tokens and for
+// parts of characters.
 bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text);
 
 // Returns the index of the last id from which decoding can restart: no text from there on depends on earlier ids.

@@ -14,7 +14,7 @@ class DecoderStage {
   virtual ~DecoderStage() = default;
   virtual std::unique_ptr<DecoderStage> clone() const = 0;
 
-  // Takes one whole token, or after a stage that joins tokens, the next part of their text. UTF-8.
+  // Takes one whole token as UTF-8. After a stage that joins tokens, takes the next part of their text.
   virtual void take(std::string text) = 0;
   // Ends the input: passes on what take() held back. Later tokens continue the text.
   virtual void finish() {}
@@ -32,8 +32,8 @@ template <class T> class ClonedStage : public DecoderStage {
 // Limits growth: many steps that each write slightly more than they read could turn a word into gigabytes.
 class GrowthLimit {
  public:
-  // Counts a stage that has read `read` bytes and inserted `added`. Throws INVALID_FILE if that is far more than the
-  // bytes that entered the chain.
+  // Counts `read` bytes that a stage has read, and `added` bytes that it has inserted. Throws INVALID_FILE if the total
+  // is far above `bytes_given`, the bytes that entered the chain.
   void add(size_t read, size_t added, size_t bytes_given);
 
  private:

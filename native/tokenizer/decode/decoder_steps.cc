@@ -80,7 +80,7 @@ class ByteFallback : public ClonedStage<ByteFallback> {
   std::string run_;
 };
 
-// Joins all tokens. The steps after it are text stages, which treat their input as one token.
+// Joins all tokens. The steps after Fuse are text stages, which treat their input as one token.
 class Fuse : public ClonedStage<Fuse> {
  public:
   void take(std::string token) override {
@@ -153,10 +153,10 @@ class BpeDecoder : public ClonedStage<BpeDecoder> {
   void finish() override { hand_on(""); }
 
  private:
-  void hand_on(std::string_view in_place) {
+  void hand_on(std::string_view instead) {
     if (held_.empty()) return;
     std::string text = std::exchange(held_, {});
-    replace_all(text, *suffix_, in_place);
+    replace_all(text, *suffix_, instead);
     next->take(std::move(text));
   }
 

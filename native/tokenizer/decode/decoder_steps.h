@@ -20,13 +20,13 @@ class DecoderPipeline {
   DecoderPipeline(const DecoderPipeline& other);
   DecoderPipeline& operator=(DecoderPipeline&&) = default;
 
-  // Appends the text that has become certain to `out`.
+  // Decodes a token and appends to `out` the text that can no longer change.
   void push(std::string_view token, std::string& out);
   // Appends the text that push() held back.
   void finish(std::string& out);
 
-  // Whether no text from this token on depends on earlier tokens. Returns false if that is unknown. `budget` is shared
-  // by all tokens that are queried.
+  // Whether no text from this token on depends on earlier tokens. Returns false if that is unknown. All queries share
+  // `budget`.
   bool resets(std::string_view token, RegexBudget& budget) const;
 
  private:
@@ -43,7 +43,7 @@ class DecoderPipeline {
     Output output;
     RegexBudget budget{0};  // grows with the tokens
     bool has_token = false;
-    bool has_text_stages = false;  // these may hold back text of any length
+    bool has_text_stages = false;  // text stages may hold back text of any length
     void link();
   };
   std::unique_ptr<Chain> chain_ = std::make_unique<Chain>();

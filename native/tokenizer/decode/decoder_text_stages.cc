@@ -29,7 +29,7 @@ class ReplaceText : public ClonedStage<ReplaceText> {
 
  private:
   TextReplacer replacer_;
-  size_t added_;  // bytes that a match may add; 0 if it adds fewer than it removes
+  size_t added_;  // bytes that a replacement inserts; 0 if it does not lengthen the text
   GrowthLimit limit_;
 };
 
@@ -58,7 +58,7 @@ class StripText : public ClonedStage<StripText> {
 
  private:
   std::string content_;
-  size_t start_;  // number of times that content_ is still removed at the start
+  size_t start_;  // how many more copies of content_ may be removed at the start
   size_t stop_;
   size_t held_ = 0;  // number of times that the text so far ends with content_; at most stop_
 };
@@ -88,7 +88,7 @@ class ByteOfText : public ClonedStage<ByteOfText> {
   std::string held_;
 };
 
-// A stage for steps whose result is uncertain until the text ends.
+// A stage for steps whose result may change until the text ends. Holds back the whole text.
 class WholeText : public ClonedStage<WholeText> {
  public:
   using Change = std::function<std::string(const std::string& text, RegexBudget& budget)>;

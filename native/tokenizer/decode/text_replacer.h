@@ -31,7 +31,7 @@ class TextReplacer {
   size_t matched_ = 0;
 };
 
-// Removes spaces before punctuation: transformers' clean_up_tokenization, rule by rule in its order.
+// Removes spaces before punctuation. Applies the rules of `cleanup` in Hugging Face's tokenizers, in their order.
 void clean_up(std::string& text);
 std::vector<TextReplacer> clean_up_replacers();
 

@@ -1,5 +1,5 @@
-// Finds, for each byte of a text, the longest of a set of strings that begins there, in time linear in the text. Runs
-// the automaton of Aho and Corasick (1975) for the reversed strings over the text from its end.
+// Finds, for each byte of a text, the longest of a set of strings that begins there, in time linear in the text. Reads
+// the text backwards with the automaton of Aho and Corasick (1975) for the reversed strings.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -17,7 +17,7 @@ class LongestStarts {
   // If two strings are equal, the first one is found.
   explicit LongestStarts(const std::vector<std::string_view>& contents);
 
-  // Sets found[i] to the index of the content that begins at byte i, or to none.
+  // Sets found[i] to the index of the longest content that begins at byte i, or to none.
   void find(std::string_view text, std::vector<uint32_t>& found) const;
 
  private:

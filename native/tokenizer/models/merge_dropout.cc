@@ -13,7 +13,7 @@ void MergeDropout::seed(double probability, uint64_t seed) {
   state_ = seed;
 }
 
-// Random generator: SplitMix64 (Steele et al. 2014).
+// Draws whether to skip a pair, with the generator SplitMix64 (Steele et al. 2014).
 bool MergeDropout::drops() {
   state_ += 0x9E3779B97F4A7C15ULL;
   uint64_t x = state_;
@@ -51,7 +51,8 @@ size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols,
   }
   for (uint32_t i = 0; i + 1 < n; ++i) update(i);
 
-  // Each step merges the best of the pairs that are not dropped. Dropped pairs take part in the next step again.
+  // Each step skips pairs at random and merges the pair of lowest rank that remains. After the merge, skipped pairs are
+  // candidates again.
   size_t steps = 0;
   while (!heap_.empty()) {
     if ((++steps & 0xFFFF) == 0 && cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {

@@ -37,7 +37,7 @@ int32_t order_of(Merge merge, size_t place) {
   return static_cast<int32_t>(merge.rank << place_bits | static_cast<uint32_t>(place));
 }
 
-// Returns the minimum of `count` numbers. `count` is a multiple of four.
+// Returns the minimum of `count` numbers. `count` is a multiple of four, and `numbers` is aligned to 16 bytes.
 int32_t least_of(const int32_t* numbers, size_t count) {
 #if defined(__SSE2__)
   __m128i least = _mm_load_si128(reinterpret_cast<const __m128i*>(numbers));

@@ -18,12 +18,12 @@ class Merger {
  public:
   static constexpr size_t short_limit = 64;  // in symbols
 
-  // Long words throw ABORTED soon after `cancelled` is set. Null: never.
+  // Makes merges of long words throw ABORTED soon after `cancelled` is set. With null they never do.
   void watch(const std::atomic<bool>* cancelled) { cancelled_ = cancelled; }
 
-  // Merges symbols[0, count) in place and returns the remaining number. Short words repeatedly scan all pairs for the
-  // best one, O(n^2) with a small constant. Long words use a heap, O(n log n), so that a megabyte without spaces cannot
-  // be used for an attack.
+  // Merges symbols[0, count) in place and returns the remaining number. Short words are merged by scanning all pairs
+  // for the best one, in O(n^2) with a small constant. Long words use a heap, in O(n log n), so that a megabyte without
+  // spaces cannot stall the process.
   size_t run(const MergeTable& merges, Symbol* symbols, size_t count);
 
   // Merges symbols that are the bytes of `text`. Requires merges.index_bytes().
@@ -34,12 +34,12 @@ class Merger {
   template <class F> size_t run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
   template <class F> size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
 
-  void look() const;
+  void look() const;  // throws ABORTED if `cancelled` is set
 
   const std::atomic<bool>* cancelled_ = nullptr;
-  // The pair that starts at each symbol.
+  // For long words: the merge of each symbol with the next one, and the neighbours of each symbol. The heap has
+  // (rank << 32 | position) of every merge.
   std::vector<Merge> pairs_;
-  // For long words: neighbours of each symbol, and (rank << 32 | position) of every pair.
   std::vector<uint32_t> next_, previous_;
   std::vector<uint64_t> heap_;
 };

@@ -42,8 +42,8 @@ enum class DecodeKind : uint8_t {
   steps = 2           // runs decoder_steps
 };
 
-// Caches whether merging a token's bytes gives that token, which holds for most tokens. Words that are such tokens need
-// no merging. The value is deterministic, so threads may race.
+// Caches whether merging a token's bytes gives that token, as it does for most tokens. A word that is such a token is
+// encoded without merging. Threads may race to store a value, because all compute the same one.
 class WholeTokens {
  public:
   enum State : uint8_t { unknown, yes, no };
@@ -55,8 +55,8 @@ class WholeTokens {
   std::unique_ptr<std::atomic<uint8_t>[]> states_;
 };
 
-// The decoded text of tokens, with short texts inline. Readers always copy sixteen bytes, and the next text overwrites
-// the excess.
+// The decoded text of tokens, with short texts inline. Readers always copy a block of sixteen bytes, because copies of
+// fixed size are faster. The next text overwrites the excess.
 class TokenTexts {
  public:
   static constexpr size_t block = 16, most = block - 1;
@@ -83,8 +83,8 @@ struct ContinuingTokens {
 
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
-  // The vocabulary that the model was built from, for all tokenizers that share it. `vocab` and `scores` refer to its
-  // memory. Null if the file is not JSON.
+  // The vocabulary that the model was built from. `vocab` and `scores` refer to its memory. Null if lib/tokenizer read
+  // the vocabulary itself.
   std::shared_ptr<const JsonVocabulary> vocabulary;
   Vocab vocab;  // byte-level tokens are stored as raw bytes
   MergeTable merges;
@@ -129,7 +129,7 @@ struct TokenizerModel {
   std::vector<uint32_t> begin_ids, end_ids;  // ids that the post-processor adds
 
   DecodeKind decode_kind = DecodeKind::bytes;
-  DecoderPipeline decoder_steps;     // copied for each text
+  DecoderPipeline decoder_steps;     // each decoder copies it
   TextTable names{vocab};            // DecodeKind::steps: tokens as written in the file
   bool strip_first_space = false;    // removes the first space of the decoded text
   std::vector<uint8_t> is_special;   // by id

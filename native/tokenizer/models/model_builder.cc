@@ -77,8 +77,8 @@ class Builder {
     add_added_tokens();
     model.is_special.resize(model.texts.size(), 0);
     std::vector<SplitStage> stages = spec_.stages;
-    // Text is split before marks only if a mark is never unknown, because adjacent unknown characters may form one
-    // token.
+    // Text is split before U+2581 only if U+2581 is never unknown. Adjacent unknown characters may form one token,
+    // which a split would divide.
     const bool known_mark = model.byte_fallback || model.vocab.find(space_mark) != no_token;
     const bool cuts = spec_.whole_text_is_word && model.kind == ModelKind::bpe && !model.byte_level;
     if (cuts && !crosses_mark_ && known_mark && model.subword_prefix.empty() && model.word_suffix.empty())
@@ -97,7 +97,7 @@ class Builder {
     for (const uint32_t id : ids) highest = std::max(highest, id);
     for (const SpecAddedToken& token : spec_.added) highest = std::max(highest, token.id);
     if (highest <= most) return;
-    throw invalid_file("vocab: expected ids up to " + std::to_string(most) + " of " + std::to_string(count) +
+    throw invalid_file("vocab: expected ids up to " + std::to_string(most) + " for " + std::to_string(count) +
                        " tokens, got " + std::to_string(highest));
   }
 
@@ -124,7 +124,7 @@ class Builder {
         const bool reachable = !spec_.byte_level || alphabet_.to_bytes(token, bytes_);
         const std::string_view bytes = spec_.byte_level && reachable ? bytes_.view().substr(before) : token;
         const bool shown = spec_.kind == ModelKind::bpe || hidden.count(id) == 0;
-        // The trie finds the tokens of Unigram and WordPiece, but for those that find_bytes() looks for.
+        // Unigram and WordPiece search the trie. In the vocabulary, only find_bytes() searches, for byte tokens.
         const bool searched = in_trie ? byte_of_token(bytes) >= 0 : shown || spec_.kind != ModelKind::word_level;
         tokens[i - begin] = {id, reachable && !bytes.empty() && searched, bytes};
         if (in_trie && !bytes.empty() && shown && can_match(bytes)) model.trie.add(bytes, id);
@@ -150,7 +150,7 @@ class Builder {
       if (length > spec_.max_word_characters + prefix) return false;  // longer words are unknown
       most += prefix;
     }
-    if (length <= most && token.size() <= 4 * most) return true;  // counts invalid bytes too
+    if (length <= most && token.size() <= 4 * most) return true;  // the byte limit stops malformed UTF-8
     throw invalid_file("model.vocab: expected tokens of at most " + std::to_string(most) +
                        " characters (Unigram, WordPiece), got " + std::to_string(length));
   }
@@ -310,7 +310,7 @@ class Builder {
   void add_merges_by_number() {
     const VocabularyTexts& texts = *spec_.texts;
     if (!spec_.subword_prefix.empty() || !texts.merge_ranks.empty())
-      throw invalid_file("merges: expected texts with a prefix or ranks, got indices");
+      throw invalid_file("merges: expected texts, because the model has a prefix or ranks, got token indices");
     const uint32_t* numbers = texts.merge_tokens.data();
     const uint32_t* ids = texts.token_ids.data();
     const size_t count = texts.merge_tokens.size() / 3;
@@ -329,7 +329,7 @@ class Builder {
     finish_merges();
   }
 
-  // Adds the merges in numbers_. Their left and right parts are consecutive in bytes_.
+  // Adds the merges numbers_[0, count). `parts` has their left and right parts, which are adjacent in bytes_.
   void add_merges(const std::string_view* parts, size_t count) {
     uint32_t ids[2 * at_once];
     model_->vocab.find_all(parts, ids, 2 * count);
@@ -342,7 +342,7 @@ class Builder {
       for (int side = 0; side < 2; ++side) {
         if (ids[2 * k + side] == no_token) throw missing(parts[2 * k + side], i);
       }
-      std::string joined;  // used if the parts are not contiguous in bytes_
+      std::string joined;  // the merged bytes, if the right part loses its prefix
       std::string_view both(left.data(), left.size() + right.size());
       if (!spec_.subword_prefix.empty()) {
         joined.append(left).append(right.substr(std::min(right.size(), spec_.subword_prefix.size())));
@@ -429,7 +429,7 @@ class Builder {
 
   static constexpr size_t at_once = Vocab::max_at_once / 2;
   static constexpr uint64_t sparse_ids = 1 << 19;    // any vocabulary may use ids up to this
-  static constexpr size_t usual_merges_a_token = 2;  // typical of SentencePiece's vocabularies
+  static constexpr size_t usual_merges_a_token = 2;  // typical of merges by score; only reserves memory
 
   const TokenizerSpec& spec_;
   std::shared_ptr<TokenizerModel> model_;

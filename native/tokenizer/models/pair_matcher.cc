@@ -95,9 +95,9 @@ void PairMatcher::build_trie(const Vocab& vocab) {
   }
 }
 
-// Fills tokens_: which tokens occur in encodings, and which merge produces each of them. A list may have several merges
-// for one token; files converted from tiktoken have all of them. Only one of these is ever used: the last merge in the
-// encoding of the token's own bytes.
+// Fills tokens_: which tokens occur in encodings, and which merge produces each of them. A file may have several merges
+// with the same result. Files converted from tiktoken list all of them. Encoding uses only one: the last merge when the
+// token's own bytes are encoded.
 bool PairMatcher::find_tokens(const Vocab& vocab, const uint32_t* byte_ids) {
   tokens_.resize(vocab.size());
   for (int byte = 0; byte < 256; ++byte) {
@@ -163,8 +163,9 @@ bool PairMatcher::covers(std::string_view piece) const {
   return true;
 }
 
-// Whether the tokens a and b can be adjacent. Repeatedly undoes the later of the two tokens' merges. No pair across the
-// border may have a lower rank than that merge. At equal ranks the left pair is merged first, hence + 1.
+// Whether the tokens a and b can be adjacent in an encoding. Repeatedly undoes the merge of a or b with the higher
+// rank, and keeps the part at the border. No pair across the border may merge before the merge that was undone. At
+// equal ranks the left pair merges first, so for the right token a pair of equal rank is too early as well (+ 1).
 bool PairMatcher::fit(Id a, Id b, uint32_t limit) const {
   for (;;) {
     const Merge merge = merges_.find(a, b);

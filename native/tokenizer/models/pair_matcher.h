@@ -1,8 +1,8 @@
 // Byte pair encoding of long pieces without a heap. Proceeds from left to right and always takes the longest token that
 // fits after the previous one. Backtracks if none fits. Two tokens fit if no merge would have joined bytes across their
-// border. Every prefix of an encoding is the encoding of its text, so the result equals that of the merge loop. After
-// van Antwerpen and Neubeck, "So many tokens, so little time" (GitHub 2024). Linear in practice; at worst O(length of
-// the text times that of the longest token).
+// border. The result equals that of the merge loop, because every prefix of an encoding is the encoding of that
+// prefix's text. The algorithm is from van Antwerpen and Neubeck, "So many tokens, so little time" (GitHub 2024). It is
+// linear in practice, and at worst O(length of the text times length of the longest token).
 #pragma once
 #include <array>
 #include <atomic>
@@ -20,12 +20,12 @@ namespace heddle {
 
 class PairMatcher {
  public:
-  // Returns null if the method does not apply: a byte has no token, two merges have the same rank, merges are by text,
-  // or the vocabulary exceeds 8 MiB of tokens or 512 bytes per token.
+  // Returns null if the algorithm does not apply. It requires a token for every byte, distinct ranks, and a table of
+  // merges. Tokens may have at most 512 bytes each and 8 MiB in all, and at most 1024 of them may be late (late_).
   static std::unique_ptr<const PairMatcher> build(
       const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids);
 
-  // Whether the method applies to this piece: only if it contains no late token (see late_).
+  // Whether the algorithm applies to this piece. It does not if the piece contains the bytes of a late token.
   bool covers(std::string_view piece) const;
 
   // State that a thread keeps between pieces: a direct-mapped cache of fitting pairs, and buffers.
@@ -73,8 +73,9 @@ class PairMatcher {
 
   const MergeTable& merges_;
   std::vector<Token> tokens_;  // by id
-  // Tokens whose merges all precede the merges of their parts, so that merging by rank never produces them. Llama 3 has
-  // a few dozen. late_ is sorted by the first two bytes, and late_starts_ has a bit per pair of bytes.
+  // The bytes of tokens whose merges all have lower ranks than a merge of their parts. The merge loop may produce such
+  // a token, but fit() assumes that parts have lower ranks. Llama 3 has a few dozen. late_ is sorted. late_starts_ has
+  // a bit for each pair of bytes that one of them begins with.
   std::vector<std::string_view> late_;
   std::vector<uint64_t> late_starts_;
   struct Step {

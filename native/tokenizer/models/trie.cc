@@ -16,7 +16,7 @@ void Trie::add(std::string_view bytes, uint32_t value) {
     if (next == none) {
       if (values_.size() == max_nodes) {
         throw invalid_file(
-            "vocab: expected tokens with at most " + std::to_string(max_nodes) + " different beginnings, got more");
+            "vocab: expected tokens with at most " + std::to_string(max_nodes) + " distinct prefixes, got more");
       }
       if (2 * values_.size() > mask_ + 1) resize(2 * (mask_ + 1));
       next = static_cast<uint32_t>(values_.size());

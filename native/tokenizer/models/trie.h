@@ -17,7 +17,7 @@ class Trie {
   static constexpr uint32_t root = 0;
   static constexpr uint32_t none = UINT32_MAX;
 
-  // Makes room for `nodes`, without which the table is copied each time that it grows.
+  // Reserves room for `nodes` nodes, so that the table is not copied as it grows.
   void reserve(size_t nodes);
 
   // If two strings are equal, the last one wins. Throws INVALID_FILE beyond 2^24 nodes.
@@ -35,7 +35,7 @@ class Trie {
   uint32_t size() const { return static_cast<uint32_t>(values_.size()); }  // number of nodes
   uint32_t find(std::string_view bytes) const;                             // the node of a string, or none
 
-  // Calls edge(node, byte, child) for each edge, in no order. A child's index is higher than its parent's.
+  // Calls edge(node, byte, child) for each edge, in no particular order. A child's index is higher than its parent's.
   template <class F> void for_each_edge(F&& edge) const {
     for (size_t i = 0; i <= mask_; ++i) {
       const Edge each = edges_[i];
@@ -47,7 +47,7 @@ class Trie {
   static constexpr uint32_t max_nodes = 1 << 24;  // a node and a byte make a key of 32 bits
   struct Edge {
     uint32_t key;
-    uint32_t node;  // the root, which is no child, if the slot is free
+    uint32_t node;  // the child; the root, which is never a child, marks a free slot
   };
   static uint32_t key_of(uint32_t node, uint8_t byte) { return node << 8 | byte; }
   size_t slot_of(uint32_t key) const { return static_cast<size_t>(hash_(key)) & mask_; }

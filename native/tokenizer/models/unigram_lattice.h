@@ -43,13 +43,13 @@ struct Occurrences {
 std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<uint32_t>& alphabet,
     const UnigramOptions& options, Occurrences& occurrences);
 
-// Calls work(part, begin, end) for a fixed number of parts of the words, on some threads. Sums per part do not depend
-// on the number of threads.
+// Splits the words into corpus_parts ranges, and calls work(part, begin, end) for each on up to `threads` threads. The
+// number of parts is fixed, so sums over parts do not depend on the number of threads.
 constexpr size_t corpus_parts = 16;
 void for_each_part(const UnigramCorpus& corpus, size_t threads, const std::atomic<bool>* cancelled,
     const std::function<void(size_t part, size_t begin, size_t end)>& work);
 
-// Returns the expected count of each piece under the scores.
+// Returns the expected count of each piece over all segmentations of the words, weighted by their probabilities.
 std::vector<double> expected_counts(const UnigramCorpus& corpus, const Occurrences& occurrences,
     const std::vector<Piece>& pieces, const UnigramOptions& options);
 

@@ -19,7 +19,7 @@ class WordCache {
  public:
   static constexpr size_t max_bytes = 16;
   static constexpr size_t inline_ids = 3;
-  static constexpr size_t max_ids = 11;  // more ids are stored outside the entries
+  static constexpr size_t max_ids = 11;  // ids after inline_ids are in MoreIds; words with more ids are not cached
 
   // The word's bytes, zero-padded.
   struct Key {
@@ -62,7 +62,7 @@ class WordCache {
 #endif
     return key;
   }
-  // Returns the key of a word at the end of its text.
+  // Like wide_key, but reads only the word's bytes, for words near the end of readable memory.
   static Key narrow_key(const char* word, size_t length) {
     Key key{0, 0};
     std::memcpy(&key, word, length);
@@ -95,7 +95,7 @@ class WordCache {
     for (size_t i = inline_ids; i < count; ++i) more()[at].ids[i - inline_ids] = ids[i];
   }
 
-  // Finds a word of more than max_bytes, up to max_long_bytes. A new word replaces the one in its entry.
+  // Finds a word of more than max_bytes bytes, up to max_long_bytes. add_long() overwrites the word in the entry.
   const LongEntry* find_long(const Key& low, const Key& high, size_t length) const {
     const LongEntry& entry = long_entries_.get()[place_of(low, high)];
     const bool equal = ((entry.low.low ^ low.low) | (entry.low.high ^ low.high) | (entry.high.low ^ high.low) |
@@ -112,7 +112,7 @@ class WordCache {
   }
 
  private:
-  static constexpr int bits = 15;  // sets: 2 MiB, of which the system commits only used pages
+  static constexpr int bits = 15;  // 2^15 sets of 64 bytes; the system commits only the pages that are used
   static size_t set_of(const Key& key) {
     const uint64_t hash = (key.low ^ key.high * 0x9E3779B97F4A7C15ULL) * 0xD6E8FEB86659FD93ULL;
     return 2 * (hash >> (64 - bits));
@@ -121,7 +121,7 @@ class WordCache {
     return ((entry.key.low ^ key.low) | (entry.key.high ^ key.high) | (entry.length ^ length)) == 0;
   }
 
-  static constexpr int long_bits = 14;  // 1 MiB
+  static constexpr int long_bits = 14;  // 2^14 entries of 64 bytes
   static size_t place_of(const Key& low, const Key& high) {
     const uint64_t folded = (high.low ^ high.high * 0x9E3779B97F4A7C15ULL) * 0xC2B2AE3D27D4EB4FULL;
     const uint64_t hash = (low.low ^ low.high * 0x9E3779B97F4A7C15ULL ^ folded ^ folded >> 32) * 0xD6E8FEB86659FD93ULL;

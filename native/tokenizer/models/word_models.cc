@@ -17,8 +17,8 @@ void add_unknown(const TokenizerModel& model, std::string_view word, std::vector
   out.push_back({model.unknown, 0, static_cast<uint32_t>(word.size())});
 }
 
-// Replaces each unknown token, which may have several characters, by the token of the same text. Without such a
-// token, replaces it by byte tokens, if the vocabulary has them.
+// Replaces each unknown token by the token of the same text, which exists only if the unknown text has several
+// characters. Otherwise replaces it by byte tokens, if the vocabulary has them.
 void resolve_unknown(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& tokens) {
   std::vector<PieceToken> resolved;
   bool changed = false;
@@ -48,7 +48,7 @@ void resolve_unknown(const TokenizerModel& model, std::string_view piece, std::v
   if (changed) tokens.swap(resolved);
 }
 
-// Checks the flag once in 65,536 steps.
+// Checks for cancellation once every 65,536 steps.
 class Watch {
  public:
   explicit Watch(const std::atomic<bool>* cancelled) : cancelled_(cancelled) {}
@@ -64,7 +64,7 @@ class Watch {
   size_t steps_ = 0;
 };
 
-// Encodes the rest of a word from `begin` on.
+// Encodes the rest of a word from `begin` on, in linear time.
 void encode_continuing(const TokenizerModel& model, std::string_view word, size_t begin, std::vector<PieceToken>& out) {
   const ContinuingTokens& tokens = model.continuing_tokens();
   std::vector<uint32_t> found;
@@ -177,8 +177,8 @@ bool UnigramEncoder::find_by_starts(
   return true;
 }
 
-// Does the same as find_by_starts with an automaton that finds the tokens that end at each character's end. Tries these
-// tokens in the order of find_by_starts: the one that begins first comes first.
+// Does the same as find_by_starts in linear time. An automaton finds the tokens that end after each character. It
+// visits the longest first, so tokens with the same end are compared in the order of find_by_starts.
 template <class Score>
 void UnigramEncoder::find_by_ends(
     const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {

@@ -29,11 +29,11 @@ struct RegexInstruction {
     text_end_or_newline,
     word_boundary,
     no_word_boundary,
-    ahead,
-    not_ahead,  // the program from here + 1 must (not) match; continues at x
-    behind,
-    not_behind,  // like ahead, but starts y characters back and must end at the current position
-    atomic,      // like ahead, but continues where the first match ends
+    ahead,      // continues at x if the program from the next instruction on matches
+    not_ahead,  // continues at x if that program does not match
+    behind,     // like ahead, but that program starts y characters back and must end at the current position
+    not_behind,
+    atomic,  // like ahead, but continues where the first match ends
     match
   };
   Op op;
@@ -49,7 +49,8 @@ struct RegexProgram {
 // large.
 RegexProgram compile_regex(std::string_view pattern, const std::string& where);
 
-// The steps that all searches within one text share, however it is split. A megabyte takes less than a second.
+// The number of steps that all searches within one text share, however the text is split. The constants keep the time
+// for a megabyte of text below a second.
 class RegexBudget {
  public:
   static constexpr uint64_t base_steps = 1 << 24;
@@ -78,8 +79,8 @@ class Regex {
   struct Match {
     size_t begin, end;
   };
-  // Finds matches from left to right, without an empty match directly after the last match. Throws INVALID_FILE if the
-  // budget of the text is used up, and ABORTED soon after `cancelled` is set.
+  // Finds matches from left to right, without an empty match directly after the last match. Throws INVALID_FILE
+  // if the budget is used up, and ABORTED soon after `cancelled` is set.
   void find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget,
       const std::atomic<bool>* cancelled = nullptr) const;
 
@@ -90,7 +91,7 @@ class Regex {
   std::string where_, pattern_;
   bool literal_;
   RegexProgram program_;
-  bool can_start_[256];  // whether a match can begin with a byte
+  bool can_start_[256];  // by byte: whether a nonempty match can begin with it
   bool can_be_empty_ = false;
 };
 

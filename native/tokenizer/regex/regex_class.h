@@ -22,9 +22,9 @@ class RegexClass {
   }
   void intersect(const RegexClass& other) { all_of_.push_back(other); }
   void invert() { inverted_ = !inverted_; }
-  void ignore_case();  // adds the other case of ASCII letters, and the two code points that fold to them
+  void ignore_case();  // adds the other case of ASCII letters, and U+017F and U+212A, which fold to "s" and "k"
 
-  void finish();  // call after the last addition
+  void finish();  // fills the table for ASCII; call after the last change
 
  private:
   enum class Kind : uint8_t { range, categories, property, script, nested };

@@ -28,8 +28,8 @@ class Compiler {
 
   uint32_t emit(Op op, uint32_t x = 0, uint32_t y = 0, uint32_t z = 0) {
     if (program_.code.size() >= max_program) {
-      throw invalid_file(where_ + ": expected a pattern of at most " + std::to_string(max_program) + " steps, got " +
-                         std::string(pattern_.substr(0, 80)));
+      throw invalid_file(where_ + ": expected at most " + std::to_string(max_program) +
+                         " instructions, got more for the pattern " + std::string(pattern_.substr(0, 80)));
     }
     program_.code.push_back({op, x, y, z});
     return here() - 1;
@@ -41,7 +41,7 @@ class Compiler {
   }
 
   void add(const RegexNode& node) {
-    // Repetitions of nothing make no instructions, but take time.
+    // Nested repetitions of an empty group emit no instructions, but compiling them takes time.
     if (++added_ > 16 * max_program) {
       throw invalid_file(where_ + ": expected a pattern of at most " + std::to_string(16 * max_program) + " parts");
     }
@@ -110,7 +110,7 @@ class Compiler {
     }
   }
 
-  // Whether a node tries the empty string before another alternative.
+  // Whether a node may match the empty string before it has tried all other alternatives.
   static bool prefers_nothing(const RegexNode& node) {
     if (node.kind == Kind::repeat && node.greed == RegexNode::Greed::least && nullable(node)) return true;
     for (size_t i = 0; i < node.parts.size(); ++i) {
@@ -123,7 +123,7 @@ class Compiler {
   void repeat(const RegexNode& node) {
     const RegexNode& inner = *node.parts[0];
     if (node.most == 0 && nullable(inner) && prefers_nothing(inner)) {
-      // After an empty iteration Oniguruma leaves the loop, but this matcher would continue with another alternative.
+      // Oniguruma leaves the loop after an empty iteration. This matcher would try the next alternative instead.
       refuse_regex(where_, "repetition of a possibly empty match", pattern_);
     }
     if (node.greed != RegexNode::Greed::least) {
@@ -219,7 +219,7 @@ class Compiler {
     std::vector<uint32_t> ends;
     for (size_t i = 0; i < choices.size(); ++i) {
       const int64_t count = width(*choices[i]);
-      if (count < 0) refuse_regex(where_, "a look-behind of no one length", pattern_);
+      if (count < 0) refuse_regex(where_, "a look-behind of variable length", pattern_);
       if (node.kind == Kind::not_behind) {
         around(Op::not_behind, *choices[i], static_cast<uint32_t>(count));
         continue;

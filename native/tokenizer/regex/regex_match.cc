@@ -58,15 +58,15 @@ class Matcher {
   }
   size_t before(size_t at) const { return static_cast<size_t>(utf::previous(text_.data() + at) - text_.data()); }
 
-  // Checks the flag and the budget once in a number of steps.
+  // Checks for cancellation, and returns false if the budget is used up. Sets `pause_` to the step of the next check.
   bool goes_on() {
     if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
     pause_ = std::min(budget_, steps_ + 0x10000);
     return steps_ <= budget_;
   }
 
-  // Marks a state as tried. Returns false if it was tried before: it has failed, or is in progress in a loop. Only long
-  // attempts use the table.
+  // Marks a state as tried. Returns false if it was tried before: it has failed, or is in progress in a loop. Only
+  // attempts of more than 512 steps use the table, because short ones are cheaper to repeat.
   bool enter(uint32_t pc, size_t at) {
     if (++steps_ > pause_ && !goes_on()) return false;
     if (failed_log_.empty() && ++attempt_steps_ < 512) return true;
@@ -88,6 +88,7 @@ class Matcher {
     return true;
   }
 
+  // Clears the marks that were set after the first `count`.
   void forget(size_t count) {
     for (size_t i = count; i < failed_log_.size(); ++i) {
       failed_[failed_log_[i] / 64] &= ~(uint64_t{1} << (failed_log_[i] % 64));
@@ -131,7 +132,8 @@ class Matcher {
     return found;
   }
 
-  // Runs from one state until the program matches or fails. Leaves alternatives on the stack.
+  // Runs from one state until the program matches or fails. Returns the end of the match, or none. Leaves untried
+  // alternatives on the stack.
   size_t advance(uint32_t pc, size_t at) {
     for (;;) {
       if (!enter(pc, at)) return none;
@@ -205,6 +207,7 @@ class Matcher {
     }
   }
 
+  // Runs a look-around or an atomic group. Marks on the path to its match are cleared, because they have not failed.
   size_t inner(uint32_t start, size_t at) {
     const size_t marks = failed_log_.size();
     const size_t end = run(start, at);
@@ -221,10 +224,10 @@ class Matcher {
   std::string_view text_;
   const std::atomic<bool>* cancelled_;
   uint64_t budget_, max_words_, steps_ = 0, attempt_steps_ = 0, pause_ = 0;
-  size_t base_ = 0;
-  std::vector<State> stack_;
-  std::vector<uint64_t> failed_;
-  std::vector<uint64_t> failed_log_;
+  size_t base_ = 0;                   // position of the first bits of failed_
+  std::vector<State> stack_;          // states to try, the next one last
+  std::vector<uint64_t> failed_;      // bit (position - base_) * (length of the program) + pc: the state was tried
+  std::vector<uint64_t> failed_log_;  // the bits that are set, in the order of setting
   std::vector<Range> runs_;           // by instruction: range of the last span
   std::vector<Range> failed_ranges_;  // by instruction: inclusive range of positions that have all been tried
 };
@@ -235,7 +238,8 @@ Regex::Regex(std::string_view pattern, bool literal, const std::string& where)
     : where_(where), pattern_(pattern), literal_(literal) {
   if (literal_) return;
   program_ = compile_regex(pattern, where);
-  // Collects the bytes that a match can begin with: those of all instructions that are reachable without reading.
+  // Collects the bytes that a match can begin with. Follows the program from its start to the instructions that read a
+  // character.
   std::fill(std::begin(can_start_), std::end(can_start_), false);
   std::vector<uint32_t> pending{0};
   std::vector<bool> seen(program_.code.size());
@@ -320,7 +324,7 @@ void Regex::find_all(
     last_end = end;
     at = end;
   }
-  // Storing a match, and cutting or copying the text there, takes as long as a number of steps.
+  // Storing a match and splitting the text there costs about as much as this number of steps.
   constexpr uint64_t match_steps = 16;
   budget.spend(matcher.steps() + match_steps * out.size());
 }

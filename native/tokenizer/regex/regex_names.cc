@@ -7,7 +7,7 @@
 
 namespace heddle {
 
-// Adds Oniguruma's \w inside a class, which excludes the superscripts and fractions of Latin-1.
+// Inside a class, Oniguruma's \w excludes the superscripts and fractions of Latin-1, which it matches elsewhere.
 void add_word(RegexClass& set) {
   set.add_property(unicode::alphabetic);
   set.add_categories(regex_category("M") | regex_category("Nd") | regex_category("Pc"));
@@ -75,9 +75,10 @@ bool name_class(std::string_view name, RegexClass& set, bool in_class) {
   return true;
 }
 
-// Whether a letter may have case: letters outside East Asian scripts, and the few other characters that fold.
+// Returns true for letters and marks, and for Roman numerals and circled letters (in Nl and So). The range
+// U+2E80..U+A63F, which has the East Asian scripts, has no case.
 bool may_have_case(uint32_t code) {
-  constexpr uint32_t numbers_and_symbols = 1u << 14 | 1u << 26;  // Nl and So have Roman numerals and circled letters
+  constexpr uint32_t numbers_and_symbols = 1u << 14 | 1u << 26;  // Nl and So: indices in category_names
   const uint32_t category_bit = 1u << (unicode::properties()[code] & unicode::category_mask);
   if (code >= 0x2E80 && code < 0xA640) return false;
   return (category_bit & (regex_category("L") | regex_category("M") | numbers_and_symbols)) != 0;

@@ -14,7 +14,7 @@ void add_space(RegexClass& set);  // \s
 // Adds the characters of \p{name} or [[:name:]]. Returns false for an unknown name.
 bool name_class(std::string_view name, RegexClass& set, bool in_class);
 
-// Whether (?i) may match more than the character itself.
+// Whether a character may have another case, so that (?i) matches more than the character itself.
 bool may_have_case(uint32_t code);
 
 }  // namespace heddle

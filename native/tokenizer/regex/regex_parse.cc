@@ -96,7 +96,7 @@ class Parser : private RegexReader {
     }
   }
 
-  // Returns the node with the quantifier at the current position, or null.
+  // Returns `inner` repeated by the quantifier at the current position. Returns null if there is no quantifier.
   Node quantified(Node& inner) {
     uint32_t least = 0, most = 0;
     bool braces = false;
@@ -144,7 +144,7 @@ class Parser : private RegexReader {
 
   static constexpr uint32_t unlimited = UINT32_MAX;
 
-  // Parses {n}, {n,}, {n,m} or {,m}. Anything else is literal text.
+  // Parses {n}, {n,}, {n,m} or {,m}. Returns false for anything else, which is literal text.
   bool interval(uint32_t& least, uint32_t& most) {
     ++at_;
     const bool has_least = number(least);
@@ -193,7 +193,7 @@ class Parser : private RegexReader {
       case '$': return make(Kind::line_end);
       case '*':
       case '+':
-      case '?': refuse("a quantifier of nothing");
+      case '?': refuse("a quantifier without an operand");
       case '\\': return escape(options);
       default: return literal(c, options);
     }
@@ -201,7 +201,7 @@ class Parser : private RegexReader {
 
   Node literal(uint32_t code, const RegexOptions& options) const {
     const uint32_t lower = code >= 'A' && code <= 'Z' ? code + 32 : code;
-    if (options.ignore_case && code >= 128 && may_have_case(code)) refuse("a letter without case beyond ASCII");
+    if (options.ignore_case && code >= 128 && may_have_case(code)) refuse("(?i) with a letter beyond ASCII");
     if (!options.ignore_case || lower < 'a' || lower > 'z') {
       Node node = make(Kind::character);
       node->code = code;
@@ -233,7 +233,7 @@ class Parser : private RegexReader {
         }
       } else {
         read_options(options);
-        if (!take_if(":")) refuse("a group of an unknown kind");
+        if (!take_if(":")) refuse("an unknown kind of group");
       }
     }
     Node inner = alternatives(options, depth + 1);

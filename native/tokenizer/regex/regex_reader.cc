@@ -24,7 +24,7 @@ uint32_t RegexReader::peek() const {
   return utf::decode(pattern_.data() + at_, size);
 }
 uint32_t RegexReader::take() {
-  if (at_ >= pattern_.size()) refuse("an end too early");
+  if (at_ >= pattern_.size()) refuse("an unexpected end");
   int size = 0;
   const uint32_t code = utf::decode(pattern_.data() + at_, size);
   at_ += static_cast<size_t>(size);
@@ -110,7 +110,7 @@ uint32_t RegexReader::character_escape(bool in_class) {
         return checked(code);
       } else {
         const uint32_t code = hex(1, 2);
-        if (code >= 128) refuse("a byte beyond ASCII");
+        if (code >= 128) refuse("\\x with a byte beyond ASCII");
         return code;
       }
     default: break;
@@ -128,7 +128,7 @@ uint32_t RegexReader::octal() {
 }
 
 uint32_t RegexReader::checked(uint32_t code) const {
-  if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) refuse("a number that is no character");
+  if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) refuse("an escape of an invalid code point");
   return code;
 }
 
@@ -151,7 +151,7 @@ RegexClass RegexReader::bracket(const RegexOptions& options, int depth) {
       RegexClass posix;
       if (end == std::string_view::npos || end - at_ > 20 ||
           !name_class(pattern_.substr(at_, end - at_), posix, true)) {
-        refuse("a bracket of an unknown name");
+        refuse("an unknown name in [: :]");
       }
       at_ = end + 2;
       set.add_class(posix, no);
@@ -175,15 +175,15 @@ RegexClass RegexReader::bracket(const RegexOptions& options, int depth) {
         continue;
       }
       const uint32_t end = class_character();
-      if (end < begin) refuse("a range from above to below");
+      if (end < begin) refuse("a character range in descending order");
       const bool caseless = end < 128 || (!may_have_case(begin) && begin >= 0x2E80 && end < 0xA640);
-      if (options.ignore_case && !caseless) refuse("letters without case beyond ASCII");
+      if (options.ignore_case && !caseless) refuse("(?i) with a range of letters beyond ASCII");
       set.add_range(begin, end);
       continue;
     }
     set.add_range(begin, begin);
   }
-  if (options.ignore_case) {  // before the negation: [^a] without case excludes A
+  if (options.ignore_case) {  // before the negation, so that (?i)[^a] excludes A
     set.ignore_case();
     for (RegexClass& other : others) other.ignore_case();
   }

@@ -23,8 +23,8 @@ class RegexReader {
   uint32_t take();
   bool take_if(std::string_view text);
 
-  // Parses \s and similar, and \p{...}. Returns false and consumes nothing for an escaped character. at_ is after the
-  // backslash.
+  // Parses a class such as \s or \p{...}. Call with at_ after the backslash. Returns false and consumes nothing if the
+  // escape is a single character.
   bool class_escape(RegexClass& set, bool in_class);
   uint32_t character_escape(bool in_class);                    // returns the code point of an escape
   RegexClass bracket(const RegexOptions& options, int depth);  // parses after "[" up to the matching "]"

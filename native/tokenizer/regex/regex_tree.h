@@ -40,8 +40,10 @@ struct RegexNode {
   Greed greed = Greed::most;
 };
 
+// Throws UNSUPPORTED for unsupported syntax.
 std::unique_ptr<RegexNode> parse_regex(std::string_view pattern, const std::string& where);
 
+// Throws UNSUPPORTED "WHERE: WHAT in the pattern PATTERN is not supported".
 [[noreturn]] void refuse_regex(const std::string& where, const std::string& what, std::string_view pattern);
 
 }  // namespace heddle

@@ -12,7 +12,7 @@
 namespace heddle {
 namespace {
 
-// The treatment of matches, which is Hugging Face's SplitDelimiterBehavior.
+// Hugging Face's SplitDelimiterBehavior: how matches are split off.
 enum class Behavior : uint32_t { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
 struct Part {
@@ -20,6 +20,7 @@ struct Part {
   bool match;
 };
 
+// Appends the parts to `out` as pieces, joined or removed as the behavior says. Parts are relative to `offset`.
 void join(const std::vector<Part>& parts, Behavior behavior, size_t offset, std::vector<Pieces::Piece>& out) {
   const size_t first = out.size();
   bool previous = false;
@@ -45,7 +46,7 @@ void join(const std::vector<Part>& parts, Behavior behavior, size_t offset, std:
       out.end());
 }
 
-// Splits every piece at the parts that `find(text, parts)` reports.
+// Splits every piece into the parts that `find(text, parts)` appends.
 template <class F> void cut(Pieces& pieces, Behavior behavior, F&& find) {
   std::vector<Pieces::Piece> out;
   std::vector<Part> parts;
@@ -155,7 +156,7 @@ class Punctuation : public PreTokenizerStep {
   Behavior behavior_;
 };
 
-// \w+|[^\w\s]+
+// Keeps the matches of \w+|[^\w\s]+ and drops whitespace.
 class Whitespace : public PreTokenizerStep {
  public:
   void run(Pieces& pieces) const override {
@@ -343,7 +344,7 @@ class ByteLevel : public PreTokenizerStep {
 std::shared_ptr<const PreTokenizerStep> make_step(const StepSpec& spec) {
   const std::string& type = spec.type;
   if (spec.number > 1u << 20)
-    throw invalid_file("pre_tokenizer: expected a number of at most 1048576, got " + std::to_string(spec.number));
+    throw invalid_file("pre_tokenizer: expected a length of at most 1048576, got " + std::to_string(spec.number));
   if (type == "Split") return std::make_shared<Pattern>(spec);
   if (type == "NativeSplit") return std::make_shared<NativePattern>(spec);
   if (type == "Digits") return std::make_shared<Digits>(spec.each);

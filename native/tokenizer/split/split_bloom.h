@@ -1,11 +1,12 @@
-// BLOOM's pattern, hand-written. Like in split_deepseek.h, text that no match covers is a piece up to the next match.
+// BLOOM's pattern, hand-written. As in split_deepseek.h, text between matches becomes pieces too.
 #pragma once
 #include "tokenizer/split/split_patterns.h"
 
 namespace heddle::split {
 
+// The bit of an ASCII character in its half of bloom_excluded.
 constexpr uint64_t bloom_bit(char c) { return uint64_t{1} << (c & 63); }
-// ASCII characters that the class excludes in addition to whitespace.
+// ASCII characters that the pattern's class excludes in addition to whitespace.
 constexpr uint64_t bloom_excluded[2] = {
     bloom_bit('(') | bloom_bit(')') | bloom_bit(',') | bloom_bit('.') | bloom_bit('!') | bloom_bit('?'),
     bloom_bit('|')};
@@ -25,7 +26,8 @@ struct Bloom {
   }
 
  private:
-  // Returns the start of the class: p, or the position after a space at p. Null without a match.
+  // Returns the position of the match's first character in the class: p, or the position after a space at p. Returns
+  // null without a match.
   static const char* begin_of_match(const Reader& text, const char* p) {
     const char* start = p < text.end() && *p == ' ' ? p + 1 : p;
     return is_in(text, start) ? start : nullptr;

@@ -1,10 +1,11 @@
-// DeepSeek 3's patterns, hand-written. Unlike those of split_patterns.h, the last pattern does not match all text. Text
-// that no match covers is a piece up to the next match.
+// DeepSeek 3's patterns, hand-written. Unlike the patterns of split_patterns.h, the last one does not match all text.
+// Text between two matches becomes a piece too.
 #pragma once
 #include "tokenizer/split/split_patterns.h"
 
 namespace heddle::split {
 
+// Isolates runs of [一-龥぀-ゟ゠-ヿ].
 struct CjkRuns {
   static bool is_in(uint32_t code) { return (code >= 0x4E00 && code <= 0x9FA5) || (code >= 0x3040 && code <= 0x30FF); }
 

@@ -17,8 +17,8 @@ constexpr uint8_t lns = letter | number | space;
 // The bit of the character at `p` in a mask that starts there.
 constexpr uint32_t first_bit = 1;
 
-// Returns the length of the run of set bits from bit `from`. At least 16 - from if the run reaches the end of the
-// block.
+// Returns the number of consecutive set bits from bit `from` on. If the run reaches the end of the block, this is
+// 16 - from.
 inline int run_length(uint32_t mask, int from) { return lowest_bit(~(mask >> from)); }
 
 struct Gpt2 {
@@ -72,7 +72,8 @@ inline const char* next_other(const Reader& text, const char* p, Char first, boo
   return newlines_or_whitespace(text, p);
 }
 
-// Like next_other, within one block. Returns null if the piece continues after the block. `letters` are the block's.
+// Like next_other, within one block. Returns null if the piece continues after the block. `letters` is
+// block.letters().
 inline const char* short_other(const char* p, const AsciiBlock& block, uint32_t letters, bool slash) {
   const uint32_t spaces = block.spaces(), high = block.high();
   const uint32_t others = ~(letters | block.digits() | spaces | high) & AsciiBlock::all;
@@ -105,7 +106,7 @@ struct Cl100k {
       if (start == Start::digit) {
         if (stage.max_digits == 1) return p + 1;
       } else if (start != Start::high) {
-        if (!prefixed || static_cast<uint8_t>(p[1]) < 0x80) {  // otherwise a letter may follow
+        if (!prefixed || static_cast<uint8_t>(p[1]) < 0x80) {  // otherwise a letter beyond ASCII may follow
           if (const char* stop = short_other(p, block, letters, false)) return stop;
         }
       }
@@ -156,7 +157,7 @@ struct O200k {
       const Start start = starts.of[static_cast<uint8_t>(*p)];
       const bool prefixed = start == Start::space || start == Start::other || start == Start::apostrophe;
       if (start == Start::letter || (prefixed && (letters & 2))) {
-        int length = prefixed;  // in ASCII, both alternatives of words are capital letters, then small letters
+        int length = prefixed;  // in ASCII, both alternatives of words match capital letters, then lower-case letters
         length += run_length(letters & ~lowers, length);
         length += run_length(lowers, length);
         if (length < AsciiBlock::size && static_cast<uint8_t>(p[length]) < 0x80) {

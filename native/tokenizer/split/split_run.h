@@ -1,4 +1,4 @@
-// Splitter::run, with a specialized loop for each pattern that is used alone, which is the usual case.
+// Splitter::run. Most tokenizers have a single pattern, so each common pattern has a specialized loop.
 #pragma once
 #include "tokenizer/split/split_bloom.h"
 #include "tokenizer/split/split_deepseek.h"

@@ -8,8 +8,8 @@ namespace heddle {
 
 enum class SplitKind : uint8_t {
   gpt2 = 0,        // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-  cl100k = 1,      // GPT-4, Llama 3, Qwen 2 and 3: at most `max_digits` in \p{N}{1,k}
-  o200k = 2,       // GPT-4o, and without `contractions` Mistral's Tekken
+  cl100k = 1,      // GPT-4, Llama 3, Qwen 2 and 3: k of \p{N}{1,k} is `max_digits`
+  o200k = 2,       // GPT-4o; without `contractions`, Mistral's Tekken
   digits = 3,      // single \p{N} (max_digits 1) or runs of them (max_digits 0); other text is not split
   space_runs = 4,  // splits before every run of U+2581
   each_space = 5,  // splits before every U+2581

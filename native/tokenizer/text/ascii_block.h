@@ -1,5 +1,5 @@
-// Classifies sixteen bytes of text at once: letters, digits and so on, one bit per byte, the first byte in the lowest
-// bit. Bytes above 0x7F belong to high() only.
+// Classifies sixteen bytes of text at once. Each class, such as letters or digits, is a mask with one bit per byte. The
+// lowest bit is the first byte. Bytes above 0x7F belong to high() only.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -10,7 +10,7 @@
 
 namespace heddle {
 
-// Return the position of the lowest and of the highest set bit. mask != 0.
+// These return the index of the lowest and of the highest set bit. `mask` must not be 0.
 inline int lowest_bit(uint32_t mask) { return __builtin_ctz(mask); }
 inline int highest_bit(uint32_t mask) { return 31 - __builtin_clz(mask); }
 
@@ -34,6 +34,7 @@ class AsciiBlock {
 
  private:
   static uint32_t mask(__m128i bytes) { return static_cast<uint32_t>(_mm_movemask_epi8(bytes)); }
+  // The bytes in [first, first + count). Subtraction wraps, so one unsigned comparison checks both ends.
   static uint32_t within(__m128i bytes, char first, int count) {
     const __m128i offset = _mm_sub_epi8(bytes, _mm_set1_epi8(first));
     const __m128i most = _mm_set1_epi8(static_cast<char>(count - 1));

@@ -21,6 +21,8 @@ int count_characters(std::string_view text) {
   return count;
 }
 
+// Appends the changes that replace `old_part` by `new_part`, as Hugging Face's library does. If the text grows, the
+// last characters are insertions. If it shrinks, the last character also replaces the removed ones.
 void replace(std::vector<Change>& changes, std::string_view old_part, std::string_view new_part) {
   const int added = count_characters(new_part) - count_characters(old_part);
   for_each_character(new_part, [&](uint32_t code, size_t, size_t) { changes.push_back({code, 0}); });
@@ -40,8 +42,8 @@ Charsmap::Charsmap(const std::string& bytes) {
   };
   const uint32_t size = bytes.size() < 4 ? 0 : word(0);
   if (bytes.size() < 8 || size < 4 || size % 4 != 0 || size > bytes.size() - 4) {
-    throw invalid_file("normalizer.precompiled_charsmap: expected the size of its table in the first four bytes, got " +
-                       std::to_string(size) + " of " + std::to_string(bytes.size()));
+    throw invalid_file("normalizer.precompiled_charsmap: expected a table size that is a multiple of 4 and fits " +
+                       std::to_string(bytes.size()) + " bytes, got " + std::to_string(size));
   }
   units_.resize(size / 4);
   for (size_t i = 0; i < units_.size(); ++i) units_[i] = word(4 + 4 * i);
@@ -57,6 +59,9 @@ Charsmap::Charsmap(const std::string& bytes) {
   if (!utf::is_well_formed(texts_)) throw invalid_file("normalizer.precompiled_charsmap: expected UTF-8 texts");
 }
 
+// Units have the layout of darts-clone's double arrays. Bits 0 to 7 are the byte of the edge that leads to the unit.
+// Bit 8 says that a key ends there. Bits 10 to 30 are the offset of the children, times 256 if bit 9 is set. A unit
+// with bit 31 is a value.
 const char* Charsmap::find(std::string_view part, bool longest, size_t& length) const {
   const auto step = [](uint32_t unit) { return unit >> 10 << ((unit & 1 << 9) >> 6); };
   const char* found = nullptr;
@@ -72,7 +77,7 @@ const char* Charsmap::find(std::string_view part, bool longest, size_t& length) 
     if ((unit >> 8 & 1) == 0) continue;
     if (node >= units_.size()) return found;
     const size_t at = units_[node] & 0x7FFFFFFF;
-    // A replacement must begin at a character, and a key must end at one.
+    // Malformed tables are ignored: a replacement must begin at a character boundary, and a key must end at one.
     const auto starts = [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; };
     const bool good = at < texts_.size() && starts(texts_[at]) && (i + 1 == part.size() || starts(part[i + 1]));
     if (good) {
@@ -187,8 +192,8 @@ size_t cluster_end(std::string_view text, size_t at) {
   };
   size_t end = 0;
   B before = read(at, end);
-  bool pictographic = before == B::pictographic;  // ExtPict Extend* since the beginning of an emoji
-  bool odd_regional = before == B::regional;
+  bool pictographic = before == B::pictographic;  // the cluster ends with ExtPict (Extend | ZWJ)*, for rule GB11
+  bool odd_regional = before == B::regional;  // the cluster ends with an odd number of regional indicators (GB12, GB13)
   while (end < text.size()) {
     size_t next = 0;
     const B now = read(end, next);

@@ -15,7 +15,7 @@ class Charsmap {
   explicit Charsmap(const std::string& bytes);  // throws INVALID_FILE
 
   // Like Hugging Face's library: looks up grapheme clusters of less than six bytes, otherwise their characters.
-  // Replaces the whole cluster or character by the value of the shortest key that is its prefix.
+  // Finds the shortest key that is a prefix of the cluster or character, and replaces all of it by the key's value.
   void run(NormalizedText& text) const;
 
   // Like SentencePiece: replaces the longest key at each position, from left to right.
@@ -32,8 +32,8 @@ class Charsmap {
   std::string texts_;  // each ends with a zero byte
 };
 
-// Returns the end of the extended grapheme cluster that begins at `at`. Omits rule 9c (Indic conjuncts), because such
-// clusters are too long for the map.
+// Returns the end of the extended grapheme cluster that begins at `at`. Omits rule GB9c (Indic conjuncts), because
+// such clusters are too long for the map.
 size_t cluster_end(std::string_view text, size_t at);
 
 }  // namespace heddle

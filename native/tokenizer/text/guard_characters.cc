@@ -24,8 +24,8 @@ std::string to_utf8(uint32_t code) {
   return text;
 }
 
-// Returns the first character of the canonical decomposition. It is the same for a character and for those that it
-// composes to with the characters after it.
+// Returns the first character of the canonical decomposition. Composing a character with the marks after it does not
+// change the result: the base of U+00E9 is "e", like that of "e" itself.
 uint32_t base_of(uint32_t code) {
   uint32_t parts[unicode::decomposition_limit];
   return unicode::decompose(code, false, parts) > 0 ? parts[0] : code;
@@ -55,8 +55,8 @@ GuardCharacters::GuardCharacters(Normalizer steps, const std::vector<std::string
 uint8_t GuardCharacters::of(uint32_t code, RegexBudget& budget) const {
   if (first_.empty()) return 0;
   const auto become = [&](bool composed) {
-    VisitBudget looks{max_visits, budget};
-    return may_become(composed, code, 0, looks);
+    VisitBudget visits{max_visits, budget};
+    return may_become(composed, code, 0, visits);
   };
   try {
     const uint8_t kind = become(false) ? begins : become(true) ? composes : uint8_t{0};
@@ -66,20 +66,20 @@ uint8_t GuardCharacters::of(uint32_t code, RegexBudget& budget) const {
   }
 }
 
-bool GuardCharacters::may_become(bool composed, uint32_t code, size_t step, VisitBudget& looks) const {
-  if (looks.left == 0) return true;
-  --looks.left;
+bool GuardCharacters::may_become(bool composed, uint32_t code, size_t step, VisitBudget& visits) const {
+  if (visits.left == 0) return true;
+  --visits.left;
   if (composed ? bases_.count(base_of(code)) > 0 : first_.count(code) > 0) return true;
   if (step == steps_.size()) return false;
   const auto any = [&](std::string_view text) {
     bool found = false;
     for_each_character(
-        text, [&](uint32_t made, size_t, size_t) { found = found || may_become(composed, made, step + 1, looks); });
+        text, [&](uint32_t made, size_t, size_t) { found = found || may_become(composed, made, step + 1, visits); });
     return found;
   };
   if (steps_[step]->may_write(code, any)) return true;
   NormalizedText text = untracked(to_utf8(code));
-  text.regex_budget = &looks.regex;
+  text.regex_budget = &visits.regex;
   steps_[step]->run(text);
   return any(text.text);
 }

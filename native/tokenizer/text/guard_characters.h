@@ -1,5 +1,5 @@
-// Finds characters that a normalizer may turn into the beginning of a guarded token. Callers mark users' text at these
-// characters before normalization, so that no token is recognized in the normalized text.
+// Finds characters that a normalizer may turn into the beginning of a guarded token. Callers place barriers in
+// users' text at these characters before normalization, so that no token is recognized in the normalized text.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -22,7 +22,8 @@ class GuardCharacters {
   static constexpr uint8_t changes = 2;  // the normalizer may change the character
   // A token may begin with the normalized form of the character and its combining characters.
   static constexpr uint8_t composes = 4;
-  uint8_t of(uint32_t code, RegexBudget& budget) const;  // `budget` is shared by all queried characters
+  // Returns the flags of a character. All queries of a text share `budget`.
+  uint8_t of(uint32_t code, RegexBudget& budget) const;
 
  private:
   using Characters = std::unordered_set<uint32_t>;
@@ -30,14 +31,14 @@ class GuardCharacters {
     size_t left;  // characters that may still be visited
     RegexBudget& regex;
   };
-  // Whether steps from `step` on may turn the character into the first character of a token, or with `composed` into
-  // one that composes to it with the characters after it.
-  bool may_become(bool composed, uint32_t code, size_t step, VisitBudget& looks) const;
+  // Whether steps from `step` on may turn the character into the first character of a token. With `composed`, a
+  // character with the same base suffices, because combining characters may follow.
+  bool may_become(bool composed, uint32_t code, size_t step, VisitBudget& visits) const;
   bool may_change(uint32_t code, RegexBudget& budget) const;
 
   Normalizer steps_;
   Characters first_;  // first characters of the tokens
-  Characters bases_;  // the first characters of their canonical decompositions
+  Characters bases_;  // first characters of the canonical decompositions of first_
 };
 
 }  // namespace heddle

@@ -31,15 +31,16 @@ class NormalizedText {
   bool tracked = false;
   bool continues = false;  // continues an earlier text, so no step adds a word prefix (U+2581 or a space)
 
-  // Throws INVALID_FILE if `size` is above `limit`. Callers pass a number of bytes or of characters. Each step of an
-  // untrusted file may make a text longer. The longest decomposition of a character has 11 times its length.
+  // Throws INVALID_FILE if `size`, in bytes or characters, is above `limit`. The limit stops untrusted files whose many
+  // steps each lengthen the text. Unicode normalization needs at most 11 times the text's length.
   void check_growth(size_t size) const;
   size_t limit = SIZE_MAX;  // assign() sets it to 32 times the text's bytes, plus 16 KiB
 
   RegexBudget* regex_budget = nullptr;           // for the whole text; set before steps run
   const std::atomic<bool>* cancelled = nullptr;  // steps that may take long throw ABORTED soon after it is set
 
-  // Replaces the whole text. Its first `removed` characters are removed without a replacement.
+  // Replaces the whole text by the characters of `changes`. The first `removed` characters of the old text have no
+  // change and are removed.
   void transform(const std::vector<Change>& changes, size_t removed);
 
   // Prepends `content` to a nonempty text. The origin of its bytes is the empty range before the first character.
@@ -54,8 +55,8 @@ class TextBuilder {
     out_.cancelled = from.cancelled, out_.regex_budget = from.regex_budget;
   }
   size_t size() const { return out_.text.size(); }
-  void keep(size_t begin, size_t end);
-  void put(std::string_view content, size_t begin, size_t end);  // replaces [begin, end) of the old text
+  void keep(size_t begin, size_t end);                           // appends [begin, end) of the old text
+  void put(std::string_view content, size_t begin, size_t end);  // appends content that replaces [begin, end) of it
   NormalizedText take() { return std::move(out_); }
 
  private:

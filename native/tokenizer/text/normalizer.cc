@@ -216,7 +216,8 @@ class Bert : public NormalizerStep {
     text.resize(to);
   }
 
-  // The blocks that Hugging Face's library treats as Chinese. It has U+2B920 where the block begins at U+2B820.
+  // The ranges that Hugging Face's library treats as Chinese. Like the library, begins CJK Extension E at U+2B920
+  // instead of U+2B820.
   static bool is_chinese(uint32_t c) {
     return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
            (c >= 0x2A700 && c <= 0x2B73F) || (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||

@@ -14,6 +14,7 @@ class NormalizerStep {
  public:
   virtual ~NormalizerStep() = default;
   virtual void run(NormalizedText& text) const = 0;
+  // Whether the step leaves ASCII text unchanged.
   virtual bool keeps_ascii() const { return false; }
 
   // Whether the step may replace several characters, beginning with `first`, by a text that the test accepts.

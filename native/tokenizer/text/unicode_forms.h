@@ -4,10 +4,11 @@
 
 namespace heddle::unicode {
 
-// Returns the index of the canonical combining class among all classes in their order. 0 for starters.
+// Returns the rank of the code point's canonical combining class among all classes, in ascending order. 0 for starters.
 uint8_t combining_rank(uint32_t code);
 
-// Writes the full decomposition of a code point, at most `decomposition_limit` code points. Returns 0 if it has none.
+// Writes the full canonical decomposition of a code point, or with `compatible` the compatibility decomposition.
+// Returns the number of code points, at most `decomposition_limit`, or 0 if there is no decomposition.
 constexpr int decomposition_limit = 18;
 int decompose(uint32_t code, bool compatible, uint32_t* out);
 

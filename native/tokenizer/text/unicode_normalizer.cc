@@ -37,7 +37,7 @@ std::vector<Change> decomposed(std::string_view text, bool compatible) {
   return out;
 }
 
-// Composes starters with following characters that are not blocked.
+// Composes starters with following characters that are not blocked (section 3.11, D117).
 std::vector<Change> composed(const std::vector<Change>& from) {
   std::vector<Change> out;
   constexpr size_t none = SIZE_MAX;
@@ -49,7 +49,7 @@ std::vector<Change> composed(const std::vector<Change>& from) {
     if (starter != none && !blocked) {
       if (const uint32_t together = unicode::compose(out[starter].code, change.code)) {
         out[starter].code = together;
-        out[starter].change += change.change - 1;
+        out[starter].change += change.change - 1;  // the starter also replaces the character that it absorbs
         continue;
       }
     }

@@ -4,6 +4,7 @@
 
 namespace heddle {
 
+// decompose_text() is NFD, and compose_text() is NFC. With `compatible`, they are NFKD and NFKC.
 void decompose_text(NormalizedText& text, bool compatible);
 void compose_text(NormalizedText& text, bool compatible);
 

@@ -9,7 +9,7 @@
 namespace heddle::utf {
 namespace {
 
-// Copies leading ASCII from UTF-16 to bytes, eight or sixteen units at a time. Returns the number of units copied.
+// Copies leading ASCII from UTF-16 to bytes, sixteen or four units at a time. Returns the number of units copied.
 size_t copy_ascii(const char16_t* in, size_t length, char* out) {
   size_t i = 0;
 #if defined(__SSE2__)

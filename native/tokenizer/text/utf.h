@@ -60,6 +60,7 @@ inline uint32_t decode(const char* p, int& size) {
   return (b[0] & 0x07u) << 18 | (b[1] & 0x3Fu) << 12 | (b[2] & 0x3Fu) << 6 | (b[3] & 0x3Fu);
 }
 
+// Returns the length of a character of well-formed UTF-8 from its first byte.
 inline int sequence_length(char lead) {
   const auto b = static_cast<uint8_t>(lead);
   return b < 0x80 ? 1 : b < 0xE0 ? 2 : b < 0xF0 ? 3 : 4;
@@ -81,6 +82,7 @@ class OffsetMap {
   OffsetMap(std::string_view text, bool in_bytes);
   // Returns the start of the byte's character, or the text's length at its end.
   uint32_t start(size_t byte) const { return start_.empty() ? static_cast<uint32_t>(byte) : start_[byte]; }
+  // Returns the end of the byte's character.
   uint32_t end(size_t byte) const {
     if (start_.empty()) return static_cast<uint32_t>(byte + 1);
     size_t next = byte + 1;
@@ -92,7 +94,7 @@ class OffsetMap {
   std::vector<uint32_t> start_;  // (bytes + 1), or empty for ASCII
 };
 
-// Returns the length of the well-formed character at `bytes`, or 0. In that case `skip` receives the number of bytes
+// Returns the length of the character at `bytes`, or 0 if it is malformed. If so, `skip` receives the number of bytes
 // that one U+FFFD replaces, by Unicode's maximal subpart rule, as in Rust and WHATWG.
 int character_length(const char* bytes, size_t length, int& skip);
 
@@ -101,7 +103,7 @@ bool is_well_formed(std::string_view bytes);
 // Returns the length of well-formed UTF-8 in UTF-16 units.
 size_t utf16_length(std::string_view bytes);
 
-// Appends `bytes` as UTF-8. Each malformed part becomes U+FFFD.
+// Appends `bytes` with each malformed part replaced by U+FFFD.
 void append_lossy(std::string_view bytes, std::string& out);
 
 // Returns the length (0 to 3) of an incomplete character at the end of `bytes`.

@@ -14,10 +14,11 @@ constexpr uint32_t none = UINT32_MAX;
 struct Pair {
   uint32_t left, right;
   int64_t count = 0;
-  std::vector<uint32_t> positions;  // positions where the pair occurred; some hold another pair now
+  std::vector<uint32_t> positions;  // where the pair has occurred; another pair may be there now
 };
 
-// The words laid end to end. A token is identified by the position of its first symbol.
+// Trains on all words, laid end to end. A position is that of a symbol. The position of a token is that of its first
+// symbol.
 class Trainer {
  public:
   Trainer(const SymbolWords& words, const TrainOptions& options)
@@ -97,7 +98,7 @@ class Trainer {
 
   uint32_t token_of(const std::string& bytes) {
     const auto found = merged_.find(bytes);
-    reused_ = found != merged_.end();  // pairs of a known token may be in the heap already, and their counts now rise
+    reused_ = found != merged_.end();  // pairs of a known token may be in the heap already, with counts that now rise
     if (reused_) return found->second;
     const auto token = static_cast<uint32_t>(tokens_.size());
     tokens_.push_back(bytes);
@@ -151,8 +152,8 @@ class Trainer {
     std::push_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });
   }
 
-  // Returns the most frequent pair. Counts of pairs in the heap only fall, so an outdated entry is pushed back with its
-  // current count.
+  // Returns the most frequent pair. If a pair's count has changed since its entry was pushed, pushes it again with the
+  // current count. merge() pushes every pair whose count has risen, so no entry is missing.
   uint32_t pop() {
     while (!heap_.empty()) {
       std::pop_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });

@@ -15,7 +15,7 @@ struct TrainOptions {
   uint32_t tokens = 0;     // tokens to add to the alphabet; fewer if the words have no more pairs
   uint64_t min_count = 1;  // rarer pairs are not merged
   const std::atomic<bool>* cancelled = nullptr;
-  std::function<void(uint32_t done)> progress;  // called from time to time
+  std::function<void(uint32_t done)> progress;  // called at intervals with the number of merges so far
 };
 
 // Words as symbols of an alphabet, laid end to end.
@@ -30,17 +30,17 @@ struct SymbolWords {
   std::string subword_prefix;  // prefix of a word's symbols after the first; a merge drops it from the right part
 };
 
-// Tokens are numbered: the alphabet first, then merged tokens in the order of their merges.
+// Tokens are numbered in this order: the alphabet, then merged tokens by their first merge.
 struct TrainedMerge {
   uint32_t left, right, token;
 };
 
-// Returns the merges, best first. If pairs are equally frequent, the one with the lexicographically greater left part
-// comes first, then the one with the greater right part. The result does not depend on the order of words. A token
-// occurs in two merges only if both produce the same bytes.
+// Returns the merges in the order of training. If pairs are equally frequent, the one with the lexicographically
+// greater left part comes first, then the one with the greater right part. The result does not depend on the order of
+// words. Merges that produce the same bytes share one token.
 std::vector<TrainedMerge> train_bpe(const SymbolWords& words, const TrainOptions& options);
 
-// Trains over the 256 bytes.
+// Like train_bpe above, with the 256 bytes as the alphabet.
 std::vector<TrainedMerge> train_bpe(const WordCounts& words, const TrainOptions& options);
 
 struct AlphabetOptions {

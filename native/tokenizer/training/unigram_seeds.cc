@@ -1,4 +1,4 @@
-// Finds the substrings that Unigram training starts with, in a sorted list of all suffixes.
+// Finds the substrings that Unigram training starts with, by a suffix array of the corpus.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -87,7 +87,8 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
   });
   if (options.cancelled != nullptr && options.cancelled->load()) throw Error("ABORTED", "Tokenizer.train: aborted");
 
-  // Finds the common prefixes of neighbouring suffixes. `open` is a stack of those that the next suffix may have too.
+  // Finds the repeated substrings as intervals of suffixes with a common prefix. `open` is a stack of the prefixes
+  // whose intervals may still grow, shortest first (the lcp-intervals of Abouelhoda et al. 2004).
   std::vector<uint64_t> sums(size + 1, 0);
   for (uint32_t i = 0; i < size; ++i) sums[i + 1] = sums[i] + count[suffixes[i]];
   std::vector<Substring> found;

@@ -13,7 +13,7 @@
 namespace heddle {
 namespace {
 
-constexpr double min_expected = 0.5;  // pieces with a lower expected count are removed, like in SentencePiece
+constexpr double min_expected = 0.5;  // as in SentencePiece, pieces with a lower expected count are removed
 
 // Evaluates an asymptotic series after shifting to x ≥ 7. The absolute error is below 1e-10.
 double digamma(double x) {
@@ -58,7 +58,7 @@ class UnigramTrainer {
  private:
   bool is_required(size_t piece) const { return pieces_[piece].characters.size() == 1; }
 
-  // The M step of a Bayesian EM, which prefers few pieces, like in SentencePiece.
+  // The M step of variational Bayesian EM, as in SentencePiece. Its digamma function favours few pieces.
   void maximise(const std::vector<double>& expected) {
     std::vector<uint32_t> kept;
     double total = 0;
@@ -91,7 +91,7 @@ class UnigramTrainer {
       }
       if (counts[i] == 0) continue;  // no best segmentation contains it
       const std::vector<uint32_t> parts = best_without(i);
-      // The count of the piece goes to the parts that replace it.
+      // Each part that replaces the piece gains the piece's count.
       const double log_sum_without = std::log(sum + counts[i] * (static_cast<double>(parts.size()) - 1));
       double without = 0;
       for (const uint32_t part : parts) without += std::log(counts[part] + counts[i]) - log_sum_without;

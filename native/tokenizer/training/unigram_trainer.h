@@ -1,6 +1,6 @@
-// Trains a Unigram vocabulary like SentencePiece (Kudo 2018). Starts with many substrings of the words. Then repeats
-// two steps: expectation maximization estimates the pieces' probabilities, and the pieces that contribute least to the
-// likelihood are removed.
+// Trains a Unigram vocabulary like SentencePiece (Kudo 2018). Starts with many substrings of the words, and repeats two
+// steps. Expectation maximization estimates the pieces' probabilities. Pruning removes the pieces that contribute least
+// to the likelihood.
 #pragma once
 #include <atomic>
 #include <cstdint>

@@ -87,7 +87,7 @@ void WordCounts::add_word(const char* word, size_t length, uint64_t count) {
       return;
     }
   }
-  // Positions in the words are 32-bit numbers in the trainers.
+  // The trainers store positions as 32-bit numbers.
   if (bytes_.size() + length >= UINT32_MAX) {
     throw Error("UNSUPPORTED", "Tokenizer.train: expected less than 4 GiB of distinct words, got more");
   }

@@ -38,10 +38,9 @@ class WordCounts {
   // `text` must be well-formed UTF-8. Throws ABORTED soon after `cancelled` is set.
   void add_text(std::string_view text, const std::atomic<bool>& cancelled);
   void add(const WordCounts& other);
-  // Sorts the words by their bytes. The result does not depend on which thread counted a word.
+  // Sorts the words by their bytes, so that their order does not depend on which thread counted a word.
   void sort();
 
-  // A word and its count.
   struct Word {
     uint64_t begin;  // in bytes()
     uint32_t length;

@@ -118,8 +118,8 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, c
     }
     if (found->guarded) {
       while (barrier != barriers.end() && *barrier <= i) ++barrier;
-      // A barrier follows a character of users' text that could begin a guarded token. A match that ends at the barrier
-      // therefore ends with such a character.
+      // A barrier follows a character of users' text that could begin a guarded token. The character before a barrier
+      // is thus users' text, even if the match ends at the barrier.
       if (barrier != barriers.end() && *barrier <= found_end) {
         ++i;  // not past the match: a token that the template wrote may begin inside it
         continue;

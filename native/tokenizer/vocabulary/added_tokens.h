@@ -20,13 +20,13 @@ struct AddedToken {
   bool rstrip = false;       // includes the whitespace after it
   bool special = false;
   // Whether the token is special or looks like markup. A guarded token is plain text where it is not allowed, or if it
-  // crosses a barrier.
+  // spans a barrier or ends at one.
   bool guarded = false;
 };
 
-// The guarded tokens that are recognized in a text. The others are plain text.
+// The guarded tokens that are recognized in a text. All other guarded tokens are plain text.
 struct AllowedSpecials {
-  AllowedSpecials(bool all) : all(all) {}  // NOLINT: all or none
+  AllowedSpecials(bool all) : all(all) {}  // NOLINT: implicit; all guarded tokens, or none
   explicit AllowedSpecials(const std::vector<uint32_t>& sorted_ids) : ids(&sorted_ids) {}
   bool has(uint32_t id) const { return all || (ids != nullptr && std::binary_search(ids->begin(), ids->end(), id)); }
 
@@ -47,8 +47,8 @@ class AddedTokenMatcher {
 
   bool empty() const { return tokens_.empty(); }
 
-  // Appends the segments of text[begin, end) to `out`; empty text gives none. The leftmost match wins, and of these the
-  // longest. `barriers` are ascending byte offsets.
+  // Appends the segments of text[begin, end) to `out`. Empty text has no segments. The leftmost match wins, and at
+  // equal positions the longest. `barriers` are ascending byte offsets.
   void split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
       const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const;
 
@@ -67,15 +67,16 @@ class AddedTokenMatcher {
     std::once_flag once;
     std::unique_ptr<const LongestStarts> made;
   };
+  // The automaton takes over after more trie steps than free_steps + steps_a_byte per byte of text.
   static constexpr size_t free_steps = 1 << 16, steps_a_byte = 16;
 
   std::vector<AddedToken> tokens_;
   std::unique_ptr<Automaton> automaton_ = std::make_unique<Automaton>();
   std::vector<Node> nodes_;
-  bool starts_[256] = {};
-  static constexpr size_t few_starts = 4;
-  size_t start_count_ = 0;
-  char start_bytes_[few_starts] = {};  // the first start_count_ are set, if there are few
+  bool starts_[256] = {};                  // whether a token begins with the byte
+  static constexpr size_t few_starts = 4;  // next_start() compares whole blocks with at most this many bytes
+  size_t start_count_ = 0;                 // number of bytes that tokens begin with
+  char start_bytes_[few_starts] = {};      // these bytes; incomplete if there are more than few_starts
 };
 
 }  // namespace heddle

@@ -31,7 +31,7 @@ Hash content_hash(std::string_view text) {
   const auto mix = [&](const char* bytes) {
     uint64_t words[4];
     for (int i = 0; i < 4; ++i) words[i] = load<uint64_t>(bytes + 8 * i);
-    // Each word enters two lanes. If a product cancels it in one, the other still depends on it.
+    // Each word enters two lanes. If a zero factor cancels the word in one lane, the other lane still depends on it.
     for (int i = 0; i < 4; ++i) lanes[i] = fold(lanes[i] ^ words[i], k0 ^ words[(i + 1) & 3]) + k3;
   };
   for (; left >= 32; left -= 32, at += 32) mix(at);

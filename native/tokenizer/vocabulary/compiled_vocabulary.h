@@ -14,7 +14,8 @@
 
 namespace heddle {
 
-// Returns an empty string if a merge refers to a missing token, as in vocabularies whose merges omit a prefix.
+// Returns the compiled file. Returns an empty string if the vocabulary is compiled already, or if a merge refers to a
+// missing token, as merges that omit a prefix do.
 std::string compile_vocabulary(const JsonVocabulary& vocabulary, std::string_view source);
 
 // Returns null if compile_vocabulary of this version did not write the file for this source, or if its bytes are

@@ -18,7 +18,7 @@ bool parse_double(const char* begin, const char* end, double& out) {
   const auto [stop, error] = std::from_chars(begin, end, out);
   return error == std::errc() && stop == end;
 }
-#else  // a standard library without it
+#else  // a standard library whose from_chars does not read doubles
 bool parse_double(const char* begin, const char* end, double& out) {
   const std::string text(begin, end);
   char* stop = nullptr;
@@ -79,7 +79,7 @@ bool JsonReader::any_string(TextBuffer& out) {
     if (c < 0x20) return false;
     if (c == '\\') {
       to = escape(to);
-      // Names in the byte alphabet contain many two-byte characters.
+      // Two-byte characters are frequent, because byte-level tokens are written in the byte alphabet.
     } else if (c >= 0xC2 && c < 0xE0 && left() >= 2 && (at_[1] & 0xC0) == 0x80) {
       std::memcpy(to, at_, 2);
       at_ += 2;

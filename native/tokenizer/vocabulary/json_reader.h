@@ -1,4 +1,4 @@
-// Reads JSON as far as vocabularies need it: strings and whole numbers at full speed. Skips everything else.
+// Reads the JSON values that vocabularies consist of: strings and numbers. Skips all other values.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -9,7 +9,7 @@
 
 namespace heddle {
 
-// Every function returns false if the text is not what the function reads.
+// Reading functions return false if the text does not match what they read.
 class JsonReader {
  public:
   explicit JsonReader(std::string_view json) : at_(json.data()), end_(json.data() + json.size()) {}
@@ -33,7 +33,7 @@ class JsonReader {
 
   // Appends a string as UTF-8. Returns false for lone surrogates and malformed bytes.
   bool string(TextBuffer& out) {
-    // Most strings are short and without special characters: one block.
+    // Most strings are ASCII without escapes and fit in one block.
     if (end_ - at_ > AsciiBlock::size && *at_ == '"') {
       const AsciiBlock block(at_ + 1);
       const uint32_t stops = stops_of(block);
@@ -47,7 +47,7 @@ class JsonReader {
     }
     return any_string(out);
   }
-  // Reads a number below 10^9.
+  // Reads an integer in [0, 10^9).
   bool number(uint32_t& out);
   // Reads any number within the range of a double, rounded to nearest.
   bool real(double& out);

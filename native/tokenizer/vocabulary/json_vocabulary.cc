@@ -50,10 +50,11 @@ bool read_pieces(JsonReader& in, VocabularyTexts& out) {
   return in.take(']');
 }
 
-// Splits "left right" and removes the space.
+// Splits the merge "left right" that begins at `begin` in out.merges, and removes the space. Returns false unless there
+// is exactly one space, between two nonempty parts.
 bool cut_merge(VocabularyTexts& out, size_t begin) {
   const size_t size = out.merges.size() - begin;
-  char* const text = out.merges.room(AsciiBlock::size) - size;
+  char* const text = out.merges.room(AsciiBlock::size) - size;  // makes one block readable after the text
   size_t left, right;
   if (size <= AsciiBlock::size) {  // most merges
     const uint32_t spaces = AsciiBlock(text).equal(' ') & ((1u << size) - 1);
@@ -100,7 +101,7 @@ bool read_merges(JsonReader& in, VocabularyTexts& out) {
   return in.take(']');
 }
 
-// Skips a part of `rest`. Counts its values before anything is copied.
+// Skips a value that is a part of `rest`. Returns false once too many values have been skipped.
 bool skip(JsonReader& in) { return in.skip_value() && in.skipped_values() <= max_skipped_values; }
 
 // Calls member(key) at each value of an object. `member` must read the value.
@@ -240,7 +241,7 @@ std::vector<uint32_t> JsonVocabulary::find_all(const std::vector<std::string>& w
     return ids;
   }
   std::unordered_map<std::string_view, uint32_t> found;
-  std::vector<bool> has_length;  // rejects most tokens without a hash
+  std::vector<bool> has_length;  // by length: whether a wanted token has it; rejects most tokens without a hash
   for (const std::string& token : wanted) {
     found.emplace(token, UINT32_MAX);
     if (has_length.size() <= token.size()) has_length.resize(token.size() + 1);

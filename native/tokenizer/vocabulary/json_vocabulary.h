@@ -36,7 +36,7 @@ struct JsonVocabulary {
   // out of range, malformed UTF-8, and merges with a missing token or a wrong result.
   bool check();
   // Prepares searches without check(), after the texts have been filled in. If a token occurs twice, the first one is
-  // found. The first search builds the table, because most of these vocabularies are hardly searched.
+  // found. Most vocabularies that use this are hardly searched, so the table is built when a search needs it.
   void place_tokens();
   size_t size() const { return texts.token_ids.size(); }
 
@@ -45,7 +45,8 @@ struct JsonVocabulary {
   bool index();  // returns false if a token occurs twice
   bool fill_slots(bool may_repeat) const;
   uint32_t scan(std::string_view token) const;  // number_of() without the table
-  // The table of a larger vocabulary takes more memory than a few searches are worth. It is built after max_scans.
+  // A vocabulary of more than max_kept tokens has no table at first, because a few searches do not justify its memory.
+  // The first max_scans searches scan all tokens. The next one builds the table.
   static constexpr size_t max_kept = 1 << 19;
   static constexpr int max_scans = 8;
   static constexpr size_t begin_step = 16;
@@ -56,9 +57,9 @@ struct JsonVocabulary {
   mutable size_t mask_ = 0;
 };
 
-// Returns null unless the file is what Hugging Face's library writes. The regular reader in TypeScript then reports
-// what is wrong, if anything. Checks only the UTF-8 and the number of values of `rest`. The vocabulary is an object, or
-// Unigram's list of tokens and scores. Merges may be missing.
+// Returns null unless the file is what Hugging Face's library writes. The reader in TypeScript then reads the
+// file, or reports what is wrong. Of `rest`, checks only the UTF-8 and the number of values. The vocabulary is an
+// object, or Unigram's list of tokens and scores. Merges may be missing.
 std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
 
 }  // namespace heddle

@@ -29,8 +29,9 @@ void check_length(const ListedVocabulary& listed, std::string_view token) {
                      std::to_string(units));
 }
 
-// Converts U+2581 marks to WordPiece's prefix. A token that is only a mark continues a word, because no word is empty.
-// Early converters omitted the mark before names such as [unused1].
+// Appends a token in WordPiece's notation: without U+2581 if it begins a word, otherwise with the prefix "##". A token
+// that is only U+2581 continues a word, because no word is empty. Early converters omitted U+2581 before names such as
+// [unused1].
 void add_word_piece(std::string_view token, uint8_t type, TextBuffer& out) {
   if (type == control || type == unknown) return out.append(token);
   if (token.substr(0, word_mark.size()) == word_mark && token != word_mark)

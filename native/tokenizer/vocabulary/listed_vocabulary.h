@@ -16,13 +16,13 @@ struct ListedVocabulary {
   std::vector<uint8_t> types;                // SentencePiece's types, one per token
   std::vector<double> scores;                // one per token, or empty
   bool merges_by_score = false;
-  // WordPiece as in GGUF: U+2581 before tokens that begin a word, and no prefix of tokens that continue one.
+  // WordPiece as in GGUF: tokens that begin a word have the prefix U+2581, and tokens that continue one have none.
   bool word_marks = false;
   std::string where;  // name of the tokens in error messages
   std::string merges_where;
 };
 
-// Throws INVALID_FILE.
+// Throws INVALID_FILE for a token that is too long, a malformed merge, or a wrong number of types or scores.
 std::unique_ptr<const JsonVocabulary> make_listed_vocabulary(ListedVocabulary listed);
 
 }  // namespace heddle

@@ -7,8 +7,8 @@
 namespace heddle {
 namespace {
 
-constexpr uint64_t max_piece_units = 512;
-constexpr uint64_t max_split_units = 1 << 25;
+constexpr uint64_t max_piece_units = 512;      // UTF-16 units of one piece
+constexpr uint64_t max_split_units = 1 << 25;  // sum over pieces of (UTF-16 units)^2
 
 }  // namespace
 
@@ -31,8 +31,8 @@ void check_score_merges(const VocabularyTexts& texts, const std::string& where) 
     splits += units * units;
   }
   if (splits > max_split_units) {
-    throw invalid_file(where + ": expected shorter tokens (squares of their lengths of at most " +
-                       std::to_string(max_split_units) + " in all), got " + std::to_string(splits));
+    throw invalid_file(where + ": expected squared token lengths that add up to at most " +
+                       std::to_string(max_split_units) + ", got " + std::to_string(splits));
   }
 }
 

@@ -77,7 +77,8 @@ void for_each_score_merge(const VocabularyTexts& texts, Text&& text_of, Find&& f
   }
 }
 
-// Limits the number of splits of all pieces. Throws INVALID_FILE with `where`.
+// Throws INVALID_FILE with `where` if a piece is too long, or if the splits of all pieces have too much text. A piece
+// of n characters has n - 1 splits.
 void check_score_merges(const VocabularyTexts& texts, const std::string& where);
 
 }  // namespace heddle

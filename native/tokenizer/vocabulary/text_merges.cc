@@ -26,7 +26,7 @@ uint32_t TextMerges::rank_of(uint32_t left, uint32_t right, uint32_t made) const
     const auto of = [&](uint32_t id) { return id < ranks_.size() ? ranks_[id] : no_token; };
     return of(left) == no_token || of(right) == no_token ? no_token : of(made);
   }
-  // Another token may have the bytes of `right`.
+  // Merges are stored without `right`, so `right` must be the token that find() returns for its bytes.
   if (!vocab_.is_findable(right) || made >= last_.size()) return no_token;
   for (uint32_t rank = last_[made]; rank != none; rank = merges_[2 * size_t{rank} + 1]) {
     if (merges_[2 * size_t{rank}] == left) return rank;

@@ -1,5 +1,6 @@
 // Merges of vocabularies that are much larger than published ones. They need no table of pairs: the text of a pair is
-// looked up in the vocabulary. A lookup takes longer than in MergeTable, and the memory per merge is a fraction.
+// looked up in the vocabulary. Compared with MergeTable, a lookup is slower, but a merge takes a fraction of the
+// memory.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -16,15 +17,16 @@ class TextMerges {
   static constexpr size_t min_merges = 1 << 20;
   static constexpr size_t min_scored_tokens = 1 << 19;
 
-  // Every pair of two pieces whose text is a piece merges, by the piece's rank. `ranks`: by id; no_token: not a piece.
+  // For merges by score. Two pieces merge if their joined text is a piece, and the merge has that piece's rank. `ranks`
+  // has the rank of each id, or no_token if the id is not a piece.
   TextMerges(const Vocab& vocab, std::vector<uint32_t> ranks) : vocab_(vocab), ranks_(std::move(ranks)) {}
 
-  // Merges must be added in the order of their ranks. `merges` is the maximum number of ranks. If a pair is added
-  // twice, its later rank is kept.
+  // For listed merges. They must be added in the order of their ranks. `merges` is the maximum number of ranks. If a
+  // pair is added twice, its later rank is kept.
   TextMerges(const Vocab& vocab, size_t merges) : vocab_(vocab), last_(vocab.size(), none) { merges_.room(2 * merges); }
-  // The merged token's bytes must be those of the pair. All three must be tokens that the vocabulary finds.
+  // The merged token's bytes must be those of the pair. Vocab::find() must return each of the three tokens.
   void add(uint32_t left, Merge merge) {
-    while (merges_.size() < 2 * size_t{merge.rank}) merges_.push_back(no_token);  // ranks that no text needs
+    while (merges_.size() < 2 * size_t{merge.rank}) merges_.push_back(no_token);  // skipped ranks
     merges_.push_back(left);
     merges_.push_back(last_[merge.id]);
     last_[merge.id] = merge.rank;

@@ -1,4 +1,4 @@
-// Texts by id, most of which are the bytes of the vocabulary's tokens. Only the others are stored.
+// A table of texts by id. Stores only texts that differ from the bytes of the vocabulary's token.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -43,7 +43,7 @@ class TextTable {
 
   const Vocab& vocab_;
   std::string arena_;
-  std::vector<std::unique_ptr<Page>> pages_;  // null: no text of its ids differs
+  std::vector<std::unique_ptr<Page>> pages_;  // null: all texts of the page equal the tokens' bytes
   uint32_t size_ = 0;
 };
 

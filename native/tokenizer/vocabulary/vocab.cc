@@ -141,7 +141,7 @@ MergeTable::~MergeTable() = default;
 
 void MergeTable::use(std::unique_ptr<const TextMerges> by_text) {
   by_text_ = std::move(by_text);
-  // The filter lets all pairs pass, and the table has none.
+  // Setting all bits of the filter sends every pair to find_by_text(), because the table is empty.
   for (size_t i = 0; i < 8 * (mask_ + 1) / 64; ++i) present_[i] = UINT64_MAX;
 }
 

@@ -14,8 +14,8 @@ namespace heddle {
 constexpr uint32_t no_token = UINT32_MAX;
 constexpr uint32_t max_token_id = (1u << 22) - 1;  // sixteen times the largest vocabulary in use
 
-// A slot of a hash table of tokens. It also has some bits of the hash, which reject most colliding tokens without a
-// look at their bytes.
+// A slot of a hash table of tokens. It also stores some bits of the hash, which reject most colliding tokens before
+// their bytes are compared.
 class TokenSlot {
  public:
   static TokenSlot of(uint32_t token, uint64_t hash) { return TokenSlot(tag_of(hash) | (token + 1)); }
@@ -40,7 +40,7 @@ class Vocab {
   // INVALID_FILE for an id above max_token_id, and beyond 2 GiB of text.
   void add(uint32_t id, std::string_view bytes, bool findable);
 
-  // Adds `count` tokens at once. If the tables are larger than the caches, the latencies of lookups overlap.
+  // Adds `count` tokens at once, with overlapping table lookups. That is faster if the tables exceed the CPU's caches.
   struct NewToken {
     uint32_t id;
     bool findable;
@@ -95,7 +95,7 @@ class Vocab {
 };
 
 struct Merge {
-  uint32_t rank;  // lower merges first; no_token (never a rank): no merge
+  uint32_t rank;  // the lowest rank merges first; no_token: no merge
   uint32_t id;    // the merged token
 };
 
@@ -125,7 +125,7 @@ class MergeTable {
   void add_bytes(uint32_t left, uint32_t right, Merge merge);
   Merge find_bytes(uint8_t left, uint8_t right) const { return bytes_[static_cast<size_t>(left) << 8 | right]; }
 
-  // Calls visit(left, right, merge) for each pair, in no order.
+  // Calls visit(left, right, merge) for each pair, in no particular order.
   template <class F> void for_each(F&& visit) const {
     for (size_t i = 0; i <= mask_; ++i) {
       const Entry& entry = entries_[i];

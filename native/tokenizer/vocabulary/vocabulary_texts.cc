@@ -13,7 +13,8 @@ void add_parts(const char* name, std::u16string_view text, const std::vector<uin
   out_lengths.room(lengths.size());
   for (const uint32_t length : lengths) {
     if (length > text.size() - at) {
-      throw invalid_file(std::string(name) + ": lengths add up to more than the text's " + std::to_string(text.size()));
+      throw invalid_file(std::string(name) + ": expected lengths that add up to at most " +
+                         std::to_string(text.size()) + ", the length of the text");
     }
     const size_t size = utf::to_utf8(text.data() + at, length, out.room(3 * size_t{length}));
     out.took(size);

@@ -13,8 +13,7 @@ struct VocabularyTexts {
   IdBuffer token_lengths, token_ids;  // lengths in bytes
   TextBuffer merges;                  // left and right parts alternate
   IdBuffer merge_lengths;
-  // Alternative to `merges` and `merge_lengths`: the indices in `tokens` of each merge's left, right and resulting
-  // token.
+  // Alternative to `merges` and `merge_lengths`: three token indices per merge, of the left, right and resulting token.
   IdBuffer merge_tokens;
   std::vector<uint32_t> merge_ranks;  // one per merge; empty: in order
   // Scores of Unigram's tokens, or of tokens whose scores define the merges: see score_merges.h.
@@ -27,7 +26,7 @@ struct VocabularyTexts {
 };
 
 // Appends the parts of `text` as UTF-8, and the length of each in bytes. `lengths` are in UTF-16 units. Throws
-// INVALID_FILE with `name` if they exceed the text.
+// INVALID_FILE with `name` if the lengths add up to more than the text.
 void add_parts(const char* name, std::u16string_view text, const std::vector<uint32_t>& lengths, TextBuffer& out,
     IdBuffer& out_lengths);
 
