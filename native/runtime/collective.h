@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/accelerator.h"
+#include "runtime/rank_sums.h"
 
 namespace heddle {
 
@@ -18,9 +19,8 @@ struct CollectedSpan {
 // Memory of every rank's part of some tensors, by rank. All ranks have the same sizes.
 using CollectedByRank = std::vector<std::vector<CollectedSpan>>;
 
-class Collective {
+class Collective : public RankSums {
  public:
-  virtual ~Collective() = default;
   // Queues a sum over all ranks on the lane's stream. It replaces the numbers in `data`, which is device memory. Every
   // rank must call it with the same sizes in the same order.
   virtual void all_reduce_f32(void* data, size_t count) = 0;
@@ -29,7 +29,6 @@ class Collective {
   virtual void reduce_scatter(const CollectedByRank& parts, Collected type) = 0;
   // Overwrites the part of every other rank with what that rank has there.
   virtual void all_gather(const CollectedByRank& parts, Collected type) = 0;
-  virtual int size() const = 0;
 };
 
 constexpr size_t collective_id_bytes = 128;

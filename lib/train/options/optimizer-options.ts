@@ -6,7 +6,7 @@ import { above, flag, type Given, option, real, variant, whole } from "./option.
 import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 
 /** The kinds of state that can be divided among the ranks of a training. */
-export const shardings = ["none", "optimizer"] as const;
+export const shardings = ["none", "optimizer", "gradients"] as const;
 export type Sharding = (typeof shardings)[number];
 
 /** Batches, precision and steps. */
@@ -34,11 +34,12 @@ export const batchShape = {
   /**
    * With several processes: the state that is divided among them. `"optimizer"` is stage 1 of ZeRO: each process has
    * the optimiser's state of its part of the trained weights, updates that part, and gets the others from the other
-   * processes. Losses and checkpoints do not depend on it, and a resumed run may change it. Default "none".
+   * processes. `"gradients"` is stage 2: each process also keeps only that part of the gradients. The format of checkpoints
+   * does not depend on it, and a resumed run may change it. Default "none".
    */
   sharding: option(
     z.enum(shardings, { error: `one of ${shardings.join(", ")}` }).default("none"),
-    "with several processes: what each holds only a part of. optimizer: the optimiser's state (ZeRO stage 1)",
+    "with several processes: what each holds only a part of. optimizer: the optimiser's state (ZeRO stage 1); gradients: also the gradients (stage 2)",
     {
       aliases: "zero zerostage zeroredundancy zerooptimization fsdp fsdpstrategy shardingstrategy deepspeed",
       recorded: false,

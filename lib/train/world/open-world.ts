@@ -156,6 +156,7 @@ function mpiWorld(ranks: Ranks): World {
     allReduce: (tensors) => ranks.allReduce(tensors),
     reduceScatter: (parts) => ranks.reduceScatter(parts),
     allGather: (parts) => ranks.allGather(parts),
+    joinDevice: (device) => ranks.joinDevice(device),
     broadcast: (tensors, root) => ranks.broadcast(tensors, root),
     sum: (values) => ranks.sum(values),
     gatherBytes: (bytes) => ranks.gather(bytes),
