@@ -17,7 +17,8 @@ constexpr size_t most_bytes = 1 << 16;  // maximum size of an operand in a compu
 // All attributes of all ops.
 const char* const attribute_names[] = {"activation", "cap", "causal", "context", "decay", "eps", "factor", "function",
     "high", "int8", "interleaved", "inverse", "length", "low", "normalise", "offset", "original", "p", "rowwise",
-    "scale", "sequenceLength", "softcap", "stream", "tanh", "transposed", "window", "interleaved_out"};
+    "scale", "sequenceLength", "softcap", "stream", "tanh", "transposed", "window", "interleaved_out", "bf16", "fp8",
+    "piece"};
 
 // Dimensions come from a small set, so that operands often fit together.
 struct Dimensions {
