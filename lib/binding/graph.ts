@@ -1,5 +1,6 @@
 // Types of native tensors, lanes and programs (native/binding/{tensor,lane,program,profile}.cc). lib/graph uses them.
 import type { NativeMappedFile } from "./files.ts";
+import type { NativeRanksHandle } from "./ranks.ts";
 
 export interface NativeTensorHandle {
   readonly bytes: number;
@@ -122,6 +123,8 @@ export interface NativeLaneHandle {
   choose(choices: readonly (readonly [key: string, name: string])[]): void;
   /** Joins a group of `size` ranks. Resolves when all ranks have joined. */
   join(id: Uint8Array, rank: number, size: number): Promise<void>;
+  /** Lets programs of this CPU lane sum over the ranks that MPI connects. */
+  joinRanks(ranks: NativeRanksHandle): Promise<void>;
   /** Sums f32 tensors of this lane, or a few numbers, over all ranks, in place. */
   allReduce(what: readonly NativeTensorHandle[] | Float64Array): Promise<unknown>;
   /**

@@ -39,6 +39,19 @@ export class ConcatenatedRows implements BatchMaker<StreamPosition> {
     return { batch, after };
   }
 
+  async skip(reader: GroupReader, from: StreamPosition, check: () => void): Promise<StreamPosition> {
+    const cursor = new DocumentCursor(reader, this.#options.tokenizer, from, check);
+    for (let left = this.#options.batchSize * this.#options.maxSeqLength + 1; ; ) {
+      const length = (await cursor.currentLength())!; // never undefined, because there are endless epochs
+      const { token } = cursor.position;
+      const taken = Math.min(left, Math.max(0, length - token));
+      left -= taken;
+      // The last token is the first of the next batch.
+      if (left === 0) return { ...cursor.position, token: token + taken - 1 };
+      cursor.advance();
+    }
+  }
+
   async *pass(reader: GroupReader, check: () => void): AsyncGenerator<Batch> {
     const size = this.#options.batchSize * this.#options.maxSeqLength;
     const filler = new Filler(new DocumentCursor(reader, this.#options.tokenizer, START, check, { epochs: 1 }));

@@ -87,6 +87,11 @@ export interface Corpus<State = CorpusState> {
    */
   next(options?: { signal?: AbortSignal }): Promise<Batch>;
   /**
+   * Skips the batch that `next` would return. With concatenation, documents of `.tokens` files are not read for that, and documents
+   * of other files are only encoded.
+   */
+  skip(options?: { signal?: AbortSignal }): Promise<void>;
+  /**
    * Iterates over all documents once, in the order of the files. The last row is padded with targets of -100. The position of `next` does
    * not change.
    */
@@ -145,6 +150,8 @@ class StreamedCorpus implements Corpus {
   readonly #maker: BatchMaker<Position>;
   #passReader: GroupReader | undefined;
   #position: Position;
+  /** Whether `skip` is used. The batch after the last one may then be another's, and is not made ahead. */
+  #skips = false;
   #ahead: { from: Position; made: Promise<Made<Position>> } | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #isDisposed = false;
@@ -202,13 +209,32 @@ class StreamedCorpus implements Corpus {
       this.#check(signal);
       this.#position = after;
       // Make the next batch while the caller uses this one. An error is reported when that batch is requested.
-      const made = this.#make(after);
-      made.catch(() => undefined);
-      this.#ahead = { from: after, made };
+      if (!this.#skips) {
+        const made = this.#make(after);
+        made.catch(() => undefined);
+        this.#ahead = { from: after, made };
+      }
       return batch;
     });
     this.#queue = batch.catch(() => undefined);
     return batch;
+  }
+
+  skip({ signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    this.#skips = true;
+    const skipped = this.#queue.then(async () => {
+      this.#check(signal);
+      this.#ahead = undefined;
+      const check = () => this.#check(signal);
+      const { skip } = this.#maker;
+      const after = skip
+        ? await skip.call(this.#maker, this.#reader, this.#position, check)
+        : (await this.#make(this.#position, signal)).after;
+      check();
+      this.#position = after;
+    });
+    this.#queue = skipped.catch(() => undefined);
+    return skipped;
   }
 
   #make(from: Position, signal?: AbortSignal): Promise<Made<Position>> {

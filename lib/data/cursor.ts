@@ -2,7 +2,7 @@ import { HeddleError } from "../core/errors.ts";
 import { Pacer } from "../core/slices.ts";
 import type { EncodedDocument } from "./documents/document-file.ts";
 import { type CorpusTokenizer, encodeDocument } from "./encode.ts";
-import type { GroupReader } from "./groups.ts";
+import type { Group, GroupReader } from "./groups.ts";
 
 /** Maximum number of files that a message lists. */
 const NAMED = 3;
@@ -59,7 +59,34 @@ export class DocumentCursor {
    * Returns the document at the position; undefined after the last epoch.
    * @throws HeddleError INVALID_FILE if the files have no usable document
    */
-  async current(): Promise<EncodedDocument | undefined> {
+  current(): Promise<EncodedDocument | undefined> {
+    return this.#find(
+      (group, place) => this.#read(group, place),
+      ({ tokens }) => tokens.length,
+    );
+  }
+
+  /**
+   * Returns the number of tokens of the document at the position, and reads the document only if nothing else tells it. Undefined after
+   * the last epoch.
+   * @throws HeddleError INVALID_FILE if the files have no usable document
+   */
+  async currentLength(): Promise<number | undefined> {
+    return await this.#find(
+      async (group, place) => group.tokenCount(place) ?? (await this.#read(group, place)).tokens.length,
+      (length) => length,
+    );
+  }
+
+  #read(group: Group, place: number): Promise<EncodedDocument> {
+    return group.read(place, (text, ends) => encodeDocument(text, this.#tokenizer, ends, this.pacer));
+  }
+
+  /** Moves to the next document from the position on, and returns what `get` finds there. */
+  async #find<T>(
+    get: (group: Group, place: number) => Promise<T>,
+    lengthOf: (found: T) => number,
+  ): Promise<T | undefined> {
     const at = this.#at;
     for (;;) {
       this.#check();
@@ -78,11 +105,9 @@ export class DocumentCursor {
         Object.assign(at, { ...START, epoch: at.epoch, group: at.group + 1 });
         continue;
       }
-      const document = await group.read(at.document, (text, ends) =>
-        encodeDocument(text, this.#tokenizer, ends, this.pacer),
-      );
-      if (document.tokens.length >= this.#least) this.#wasEmpty = false;
-      return document;
+      const found = await get(group, at.document);
+      if (lengthOf(found) >= this.#least) this.#wasEmpty = false;
+      return found;
     }
   }
 

@@ -139,7 +139,16 @@ export class Group {
 
   /** Returns the document at an index of the order, encoded. */
   async read(place: number, encode: Encode): Promise<EncodedDocument> {
-    return await this.documents.read(this.#order ? this.#order[place]! : place, encode);
+    return await this.documents.read(this.#documentAt(place), encode);
+  }
+
+  /** Returns the number of tokens of the document at an index of the order. Undefined if the document must be encoded first. */
+  tokenCount(place: number): number | undefined {
+    return this.documents.tokenCount(this.#documentAt(place));
+  }
+
+  #documentAt(place: number): number {
+    return this.#order ? this.#order[place]! : place;
   }
 }
 
@@ -173,6 +182,14 @@ class Documents {
     }
     this.#last = { document, encoded };
     return encoded;
+  }
+
+  tokenCount(document: number): number | undefined {
+    if (this.#last?.document === document) return this.#last.encoded.tokens.length;
+    const cached = this.#cache?.get(document);
+    if (cached) return cached.tokens.length;
+    const { shard, kept, first } = this.#shardOf(document);
+    return shard.tokenCount?.(kept[document - first]!);
   }
 
   /** Finds the shard of a document by binary search. */

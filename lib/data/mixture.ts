@@ -86,19 +86,32 @@ class MixedCorpus implements Corpus<MixtureState> {
   }
 
   next(options: { signal?: AbortSignal } = {}): Promise<Batch> {
-    const batch = this.#queue.then(async () => {
+    return this.#inTurn(async () => {
+      const rows: Batch[] = [];
+      for (let i = 0; i < this.batchSize; i++) rows.push(await this.#drawn().next(options));
+      return joined(rows, this.batchSize, this.maxSeqLength);
+    });
+  }
+
+  skip(options: { signal?: AbortSignal } = {}): Promise<void> {
+    return this.#inTurn(async () => {
+      for (let i = 0; i < this.batchSize; i++) await this.#drawn().skip(options);
+    });
+  }
+
+  /** Runs `work` after all earlier work. An aborted or failed call consumes nothing. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(async () => {
       const before = this.state();
       try {
-        const rows: Batch[] = [];
-        for (let i = 0; i < this.batchSize; i++) rows.push(await this.#drawn().next(options));
-        return joined(rows, this.batchSize, this.maxSeqLength);
+        return await work();
       } catch (error) {
-        this.restore(before); // an aborted or failed call consumes nothing
+        this.restore(before);
         throw error;
       }
     });
-    this.#queue = batch.catch(() => undefined);
-    return batch;
+    this.#queue = result.catch(() => undefined);
+    return result;
   }
 
   /** Returns the corpus of the next row. */

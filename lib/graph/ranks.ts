@@ -3,6 +3,7 @@ import { isMainThread } from "node:worker_threads";
 import { binding } from "../binding/index.ts";
 import type { NativeRanksHandle } from "../binding/ranks.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkDevice, type Device } from "./device.ts";
 import { checkTensor, type Tensor } from "./tensor.ts";
 
 /** The ranks of an MPI job, of which this process is one. One native thread makes all MPI calls. @experimental */
@@ -70,6 +71,16 @@ export class Ranks {
   async allGather(parts: readonly (readonly Tensor[])[]): Promise<void> {
     checkParts(parts);
     await this.native.allGather(parts.map((tensors) => tensors.map((t) => t.native)));
+  }
+
+  /**
+   * Lets programs of a CPU device sum over all ranks while they run (`reduceScatter` in the graph).
+   * @throws HeddleError INVALID_ARGUMENT unless the device is the CPU
+   */
+  async joinDevice(device: Device): Promise<void> {
+    checkDevice(device);
+    if (device.kind !== "cpu") throw invalidArgument("device", "the CPU", device.name);
+    await device.lane.joinRanks(this.native);
   }
 
   /** Returns the sum over all ranks of each number, in double precision and in rank order. */

@@ -2,18 +2,20 @@ import {
   accumulate,
   adamw,
   assign,
+  cast,
   clipFactor,
   compile,
   type Device,
   type Executable,
   globalNorm,
   input,
+  reduceScatter,
   Tensor,
   tensor,
   type Value,
 } from "../graph/index.ts";
 import { checkMuon, MUON_DEFAULTS, type MuonOptions, muon } from "./muon.ts";
-import { type Piece, partition } from "./partition.ts";
+import { type Piece, partition, rangesOf } from "./partition.ts";
 import { SharedNorm } from "./square-sums.ts";
 
 /** Hyper-parameters of AdamW (Loshchilov & Hutter 2019). */
@@ -46,6 +48,11 @@ export interface OptimizerOptions extends AdamWOptions {
   muon?: MuonOptions | undefined;
   /** The ranks that share the state. Each updates only its part of the parameters. Default: this process has all of it. */
   ranks?: OptimizerRanks | undefined;
+  /**
+   * Whether this rank keeps only its part of the gradients. The programs that compute gradients then sum them over all
+   * ranks. Default false: the caller sums them.
+   */
+  dividesGradients?: boolean | undefined;
 }
 
 /** Ranks that share the optimiser's state. */
@@ -81,8 +88,10 @@ function decays(name: string, shape: readonly number[]): boolean {
  */
 export class Optimizer {
   readonly names: readonly string[];
-  /** Gradients by `gradient.<name>`. The step's program accumulates into them. */
+  /** Gradients by `gradient.<name>`. The step's program accumulates into them. With `dividesGradients`, they are this rank's pieces. */
   readonly gradients = new Map<string, Tensor>();
+  /** Whether this rank keeps only its part of the gradients. */
+  readonly dividesGradients: boolean;
   /**
    * Optimiser state of this rank: AdamW's moments as `m.<name>` and `v.<name>`, and Muon's momentum as `momentum.<name>`. It has only this
    * rank's piece of a parameter that ranks share.
@@ -104,8 +113,9 @@ export class Optimizer {
   private readonly update: Executable<Record<string, never>>;
 
   constructor(device: Device, parameters: ReadonlyMap<string, Tensor>, options: OptimizerOptions = {}) {
-    const { muon: muonOptions, groups = [], ranks, ...adamwOptions } = options;
+    const { muon: muonOptions, groups = [], ranks, dividesGradients = false, ...adamwOptions } = options;
     if (muonOptions) checkMuon(muonOptions);
+    this.dividesGradients = dividesGradients && ranks !== undefined;
     this.options = { ...ADAMW_DEFAULTS, ...adamwOptions };
     const byMuon = (name: string) => muonOptions?.names.has(name) ?? false;
     const momentsOf = (name: string) => (byMuon(name) ? ["momentum"] : ["m", "v"]);
@@ -121,10 +131,17 @@ export class Optimizer {
     // This rank's pieces of parameters and gradients.
     const own = new Map<string, { parameter: Tensor; gradient: Tensor; piece: Piece }>();
     for (const [name, parameter] of parameters) {
-      const gradient = Tensor.zeros(device, "f32", parameter.shape);
-      this.gradients.set(`gradient.${name}`, gradient);
       const piece = pieces.get(name);
-      if (piece) own.set(name, { parameter: this.cut(parameter, piece), gradient: this.cut(gradient, piece), piece });
+      const cut = piece && this.cut(parameter, piece);
+      if (this.dividesGradients && !cut) continue;
+      const gradient = Tensor.zeros(device, "f32", this.dividesGradients ? cut!.shape : parameter.shape);
+      this.gradients.set(`gradient.${name}`, gradient);
+      if (piece)
+        own.set(name, {
+          parameter: cut!,
+          gradient: this.dividesGradients ? gradient : this.cut(gradient, piece),
+          piece,
+        });
     }
     for (const [name, { shape }] of parameters)
       for (const m of momentsOf(name)) {
@@ -183,14 +200,19 @@ export class Optimizer {
   }
 
   /**
-   * Adds nodes to the active trace that store a gradient in its tensor: by overwriting it, or by addition if `keep` is
-   * given.
+   * Adds nodes to the active trace that store a gradient in its tensor: by overwriting it, or by addition if `keep` is given. With
+   * `dividesGradients`, they also sum the gradient over all ranks.
    * @param keep (1) f32, the constant 1
    */
-  static collect(name: string, gradient: Value, keep?: Value): void {
-    const state = tensor(`gradient.${name}`, "f32", gradient.shape);
-    if (keep) accumulate(state, gradient, keep);
-    else assign(state, gradient);
+  collect(name: string, gradient: Value, keep?: Value): void {
+    const key = `gradient.${name}`;
+    const { shape } = this.gradients.get(key) ?? {};
+    const state = shape && tensor(key, "f32", shape);
+    if (this.dividesGradients) {
+      const whole = gradient.dtype === "f32" ? gradient : cast(gradient, "f32");
+      reduceScatter(whole, state, { ...rangesOf(name, this.parts), add: keep !== undefined });
+    } else if (keep) accumulate(state!, gradient, keep);
+    else assign(state!, gradient);
   }
 
   /**

@@ -51,3 +51,16 @@ export function partition(parameters: readonly Shared[], ranks: number): readonl
   }
   return parts;
 }
+
+/**
+ * Returns the range of a parameter's elements that each rank updates, for consecutive ranks from `first` on. `ends` has the ends of the
+ * ranges. Each begins where the range before it ends.
+ */
+export function rangesOf(name: string, parts: readonly (readonly Piece[])[]): { first: number; ends: number[] } {
+  const pieces = parts.map((part) => part.find((piece) => piece.name === name));
+  const first = pieces.findIndex((piece) => piece !== undefined);
+  const ends: number[] = [];
+  for (const piece of pieces.slice(first, pieces.findLastIndex((one) => one !== undefined) + 1))
+    ends.push(piece ? piece.start + piece.count : ends.at(-1)!);
+  return { first, ends };
+}

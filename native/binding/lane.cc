@@ -8,6 +8,7 @@
 #include "binding/digest_call.h"
 #include "binding/fp8_call.h"
 #include "binding/guard.h"
+#include "binding/ranks.h"
 #include "binding/run_series.h"
 #include "binding/tensor.h"
 #include "binding/unwrap.h"
@@ -38,7 +39,7 @@ Napi::Function LaneHandle::define(Napi::Env env) {
           InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::cast>("cast"),
           InstanceMethod<&LaneHandle::quantise_fp8>("quantiseFp8"), InstanceMethod<&LaneHandle::crc32c>("crc32c"),
           InstanceMethod<&LaneHandle::settle>("settle"), InstanceMethod<&LaneHandle::join>("join"),
-          InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
+          InstanceMethod<&LaneHandle::join_ranks>("joinRanks"), InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
           InstanceMethod<&LaneHandle::reduce_scatter>("reduceScatter"),
           InstanceMethod<&LaneHandle::all_gather>("allGather"), InstanceMethod<&LaneHandle::run>("run"),
           InstanceMethod<&LaneHandle::variants>("variants"), InstanceMethod<&LaneHandle::choose>("choose"),
@@ -293,6 +294,17 @@ Napi::Value LaneHandle::join(const Napi::CallbackInfo& info) {
     const int rank = static_cast<int>(integer(info[1], "rank", 65535)),
               size = static_cast<int>(integer(info[2], "size", 65536));
     return post(info.Env(), [=](Lane& lane) { lane.join(id, rank, size); }, info.Env().Undefined(), {});
+  });
+}
+
+// joinRanks(ranks): lets programs of this CPU lane sum over the ranks that MPI connects.
+Napi::Value LaneHandle::join_ranks(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    const RanksHandle& ranks = unwrap<RanksHandle>(info[0], "ranks");
+    if (lane_ && lane_->accelerator()) throw invalid_argument("world: expected the CPU, got a CUDA device");
+    if (!lane_) throw Error("DISPOSED", "lane: expected a live environment, got one that is closing");
+    std::shared_ptr<RankSums> sums = ranks.sums(lane_->stopping_flag());
+    return post(info.Env(), [=](Lane& lane) { lane.join(sums); }, info.Env().Undefined(), {info[0]});
   });
 }
 

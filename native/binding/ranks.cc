@@ -158,8 +158,9 @@ Napi::Value RanksHandle::join(const Napi::CallbackInfo& info) {
           "UNSUPPORTED", "world: expected one world per process, because MPI can start only once, got a second");
     Pending* made = pending(info.Env(), info.Env().Undefined());
     const Napi::Promise promise = made->deferred.Promise();
-    Work connected = [](RankGroup& group) -> Result {
-      return [rank = group.rank(), size = group.size(), library = group.version()](Napi::Env env) -> Napi::Value {
+    Work connected = [this](RankGroup& group) -> Result {
+      return [this, rank = group.rank(), size = group.size(), library = group.version()](Napi::Env env) -> Napi::Value {
+        rank_ = rank, size_ = size;
         Napi::Object found = Napi::Object::New(env);
         found.Set("rank", rank);
         found.Set("size", size);
@@ -173,9 +174,14 @@ Napi::Value RanksHandle::join(const Napi::CallbackInfo& info) {
       settle.NonBlockingCall(static_cast<Pending*>(nullptr),
           [why](Napi::Env env, Napi::Function on_lost, Pending*) { on_lost.Call({Napi::String::New(env, why)}); });
     };
-    thread_ = std::make_unique<RankThread>(libraries_, silence_seconds_, job(made, std::move(connected)), lost);
+    thread_ = std::make_shared<RankThread>(libraries_, silence_seconds_, job(made, std::move(connected)), lost);
     return promise;
   });
+}
+
+std::shared_ptr<RankSums> RanksHandle::sums(const std::atomic<bool>& stopping) const {
+  if (shut_ || size_ == 0) throw Error("DISPOSED", "world: expected one that has joined, got another");
+  return std::make_shared<RankThreadSums>(thread_, rank_, size_, stopping);
 }
 
 // allReduce(tensors, type): adds up tensors of f32 (0) or bf16 (1) over all ranks, in place.

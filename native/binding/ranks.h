@@ -7,7 +7,7 @@
 #include <memory>
 #include <unordered_set>
 
-#include "distributed/rank_thread.h"
+#include "distributed/rank_thread_sums.h"
 
 namespace heddle {
 
@@ -21,6 +21,8 @@ class RanksHandle : public Napi::ObjectWrap<RanksHandle> {
   static Napi::Function define(Napi::Env env);
   explicit RanksHandle(const Napi::CallbackInfo& info);
   ~RanksHandle() override;
+  // Starts sums of a lane's programs. Throws DISPOSED unless the ranks have connected. `stopping`: the lane's flag.
+  std::shared_ptr<RankSums> sums(const std::atomic<bool>& stopping) const;
 
  private:
   struct Pending;  // a pending promise
@@ -50,7 +52,8 @@ class RanksHandle : public Napi::ObjectWrap<RanksHandle> {
   static void cleanup(void* self);
 
   Napi::Env env_;
-  std::unique_ptr<RankThread> thread_;  // null until join()
+  std::shared_ptr<RankThread> thread_;  // null until join()
+  int rank_ = 0, size_ = 0;             // 0 ranks until all have connected
   std::vector<std::string> libraries_;
   double silence_seconds_ = 0;
   Napi::ThreadSafeFunction settle_;

@@ -84,6 +84,7 @@ struct Node {
 };
 
 class Accelerator;
+class RankSums;
 
 enum class DeviceKind : unsigned char { cpu, cuda };
 
@@ -92,6 +93,7 @@ struct Context {
   void* scratch;  // at least as many bytes as the kernel's `scratch` returned, 64-byte aligned, in device memory
   Accelerator* accelerator = nullptr;  // null: the CPU
   int node = 0;                        // index of the node in its program; device kernels report faults with it
+  RankSums* sums = nullptr;            // null: the lane has not joined a world
 };
 
 // Bounds the rounding error of f32 sums in any order of additions: part * magnitudes[i] for element i of output 0.
@@ -124,6 +126,9 @@ struct OpDef {
   // HEDDLE_CHECK accepts the result of either. Returns false if there is no alternative. Only for ops that do not write
   // to operands.
   bool (*alternative)(Attributes&) = nullptr;
+  // Exchanges data with other ranks, so all ranks must run it. It has no reference to compare with, and its node is
+  // never recorded.
+  bool uses_ranks = false;
 
   // Inputs beyond the 31st have no bit and are never written.
   bool writes(size_t input) const { return input < 31 && (mutates >> input & 1); }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/accelerator.h"
+#include "runtime/rank_sums.h"
 
 namespace heddle {
 
@@ -18,9 +19,8 @@ struct CollectedSpan {
 // By rank: the parts of some tensors that the rank owns. All ranks pass the same sizes.
 using CollectedByRank = std::vector<std::vector<CollectedSpan>>;
 
-class Collective {
+class Collective : public RankSums {
  public:
-  virtual ~Collective() = default;
   // Queues a sum over all ranks on the lane's stream. The sums replace the numbers in `data`, which is device memory.
   // All ranks must call the functions of this class in the same order with the same sizes.
   virtual void all_reduce_f32(void* data, size_t count) = 0;
@@ -30,7 +30,6 @@ class Collective {
   virtual void reduce_scatter(const CollectedByRank& parts, Collected type) = 0;
   // Copies each part from the rank that owns it to all other ranks.
   virtual void all_gather(const CollectedByRank& parts, Collected type) = 0;
-  virtual int size() const = 0;
 };
 
 constexpr size_t collective_id_bytes = 128;

@@ -138,7 +138,8 @@ void Executable::run(RunArguments& a, Lane& lane) {
     throw invalid_argument("run: expected the lane that the executable is bound to, got another");
   for (const auto& storage : bound_) storage->check();
   resolve(a.symbols, lane.arena(plan_->arena_bytes + 64), lane.threads());
-  Context context{lane.pool(), lane.scratch(std::max(scratch_bytes(lane.threads()), sizes_scratch_) + 64), device};
+  Context context{
+      lane.pool(), lane.scratch(std::max(scratch_bytes(lane.threads()), sizes_scratch_) + 64), device, 0, lane.sums()};
   if (device) return run_on_device(a, lane, context);
   for (size_t i = 0; i < a.inputs.size(); ++i)
     if (!a.inputs[i].empty()) std::memcpy(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());

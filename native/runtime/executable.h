@@ -53,6 +53,7 @@ class Executable {
   void pack_parts(const PackedOperand& operand, Storage::PartlyPacked& made, size_t missing, Pool& pool);
   // run/run_nodes.cc
   void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
+  void run_in_order(const RunArguments& arguments, Lane& lane, Context& context);
   void announce_stream(size_t after, Pool& pool) const;
   bool run_one(size_t node, Context& context, std::vector<char>& done);
   void run_profiled(size_t node, Context& context, std::vector<char>& done);

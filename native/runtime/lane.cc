@@ -82,8 +82,9 @@ unsigned char* Lane::arena(size_t bytes) {
 }
 
 void Lane::join(const std::string& id, int rank, int size) {
-  collective_.reset();  // a lane is in one world at a time
+  collective_.reset(), sums_.reset();  // a lane is in one world at a time
   collective_ = join_collective(accelerator_, id, rank, size);
+  sums_ = collective_;
 }
 
 Collective& Lane::collective() {

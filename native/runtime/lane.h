@@ -39,6 +39,9 @@ class Lane {
   unsigned char* scratch(size_t bytes);                  // like arena()
   void join(const std::string& id, int rank, int size);  // lane thread only; waits for all ranks
   Collective& collective();                              // lane thread only; throws if the lane has not joined a world
+  // Joins a world of CPU ranks. Lane thread only.
+  void join(std::shared_ptr<RankSums> sums) { sums_ = std::move(sums); }
+  RankSums* sums() const { return sums_.get(); }  // lane thread only; null if the lane has not joined a world
 
  private:
   void loop();
@@ -50,6 +53,7 @@ class Lane {
   std::shared_ptr<Storage> arena_, scratch_;
   std::atomic<size_t> arena_bytes_{0};  // size of arena_, for other threads
   std::shared_ptr<Collective> collective_;
+  std::shared_ptr<RankSums> sums_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> jobs_;

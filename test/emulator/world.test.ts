@@ -101,7 +101,7 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
     code: "SHAPE_MISMATCH",
   });
 
-  const losses = async (device: string, world: World | undefined, gradientAccumulationSteps: number) => {
+  const losses = async (device: string, world: World | undefined, gradientAccumulationSteps: number, more = {}) => {
     await using base = tinyModel({ tokenizer: await tinyTokenizer(), device }, { initializerRange: 0.05 });
     const options = {
       maxSteps: 4,
@@ -111,6 +111,7 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
       seed: 4,
       world,
       gradientAccumulationSteps,
+      ...more,
     };
     const found: number[] = [];
     for await (const event of pretrain(base, { ...options, data: join(folder, "train.txt") }))
@@ -122,4 +123,14 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
   expect(second).toEqual(first);
   const alone = await losses("cpu", undefined, 2);
   for (const [i, loss] of alone.entries()) expect(Math.abs(first![i]! / loss - 1)).toBeLessThan(1e-4);
+
+  // A step's program sums its gradients itself, and adds those of a second micro-batch.
+  for (const accumulate of [1, 2]) {
+    const whole = await losses("cpu", undefined, 2 * accumulate);
+    const divided = await Promise.all(
+      all.map((world, rank) => losses(`cuda:${rank}`, world, accumulate, { sharding: "gradients" })),
+    );
+    expect(divided[1]).toEqual(divided[0]);
+    for (const [i, loss] of whole.entries()) expect(Math.abs(divided[0]![i]! / loss - 1)).toBeLessThan(1e-4);
+  }
 });

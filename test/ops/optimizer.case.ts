@@ -51,6 +51,15 @@ export default {
       mutates: [0],
       exact: true,
     },
+    ...[0, 1].map((add) => ({
+      op: "reduce_scatter",
+      label: `on a single rank, ${add ? "added to" : "over"} the target`,
+      inputs: [f32([5, 67]), f32([5 * 67])],
+      attributes: { first: 0, ranks: 1, "end.0": 5 * 67, add },
+      outputs: [],
+      mutates: [1],
+      exact: true,
+    })),
     ...activationTypes.flatMap((type) => [
       {
         op: "accumulate",
@@ -89,6 +98,24 @@ export default {
       outputs: [],
       code: "SHAPE_MISMATCH",
       message: /^assign: shape of x is \(2, 3\), state expects \(3, 2\)$/,
+    },
+    {
+      op: "reduce_scatter",
+      label: "ranges that do not cover the gradient",
+      inputs: [f32([10]), f32([8])],
+      attributes: { first: 0, ranks: 1, "end.0": 8, add: 0 },
+      outputs: [],
+      code: "SHAPE_MISMATCH",
+      message: /^reduce_scatter: expected ranges of g's 10 elements, got an end of 8$/,
+    },
+    {
+      op: "reduce_scatter",
+      label: "ranges of more ranks than the device's world has",
+      inputs: [f32([10]), f32([4])],
+      attributes: { first: 0, ranks: 2, "end.0": 4, "end.1": 10, add: 0 },
+      outputs: [],
+      code: "INVALID_ARGUMENT",
+      message: /^reduce_scatter: expected ranges of at most 1 ranks, which the device's world has, got 2$/,
     },
     {
       op: "adamw",

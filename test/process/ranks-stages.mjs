@@ -1,7 +1,7 @@
 // Trains a tiny model with several stages on the ranks of a launcher, or alone, and prints each stage's losses on rank 0.
 // Usage: ranks-stages.mjs ENTRY ACCUMULATE [SHARDING]
 const [entry, accumulate, sharding] = process.argv.slice(2);
-const { createModel, dpo, grpo, openWorld, pretrain, sft, Tokenizer, trainClassifier } = await import(entry);
+const { createModel, dpo, grpo, openWorld, ppo, pretrain, sft, Tokenizer, trainClassifier } = await import(entry);
 
 const world = await openWorld({ threads: 1 });
 const sentences = Array.from(
@@ -44,6 +44,16 @@ const stages = {
       maxCompletionLength: 6,
       scaleRewards: "batch",
       beta: 0.05,
+    }),
+  ppo: (base) =>
+    ppo(base, {
+      ...shared,
+      data: prompts,
+      rewards: [letters],
+      maxCompletionLength: 6,
+      numPpoEpochs: 2,
+      numMiniBatches: 2,
+      whitenRewards: true,
     }),
   classify: (base) =>
     trainClassifier(base, { ...shared, data: sentences.map((text, i) => ({ text, label: ["c", "d", "b"][i % 3] })) }),

@@ -192,14 +192,34 @@ test("two and four ranks have the losses of one process, and only rank 0 prints 
   }
 }, 120_000);
 
-test("ranks that shard the optimizer's state have the same losses, and write the same checkpoint", async () => {
-  const shared = await train(4, "shared", { more: { sharding: "optimizer" } });
-  expect(shared.code, shared.stderr).toBe(0);
-  expect(shared.losses).toEqual(four.losses);
-  for (const file of ["optimizer.safetensors", "model.safetensors"]) {
-    const [one, other] = ["shared", "ranks-4"].map((name) => readFileSync(join(folder, name, "checkpoint-24", file)));
-    expect(one!.equals(other!), file).toBe(true);
-  }
+test.each(["optimizer", "gradients"])(
+  "ranks with sharding %s have the same losses, and write the same checkpoint",
+  async (sharding) => {
+    const shared = await train(4, sharding, { more: { sharding } });
+    expect(shared.code, shared.stderr).toBe(0);
+    expect(shared.losses).toEqual(four.losses);
+    for (const file of ["optimizer.safetensors", "model.safetensors"]) {
+      const [one, other] = [sharding, "ranks-4"].map((name) => readFileSync(join(folder, name, "checkpoint-24", file)));
+      expect(one!.equals(other!), file).toBe(true);
+    }
+  },
+  120_000,
+);
+
+test("ranks that divide the gradients add up several micro-batches, and a resumed run may stop dividing them", async () => {
+  let sent = false;
+  const begun = await train(2, "divided", {
+    more: { sharding: "gradients" },
+    atStep(step, pid) {
+      if (sent || step < 10) return;
+      sent = true;
+      process.kill(processOf(1, pid), "SIGTERM");
+    },
+  });
+  expect(begun.code, begun.stderr).toBe(143);
+  const rest = await train(4, "divided", { args: ["--resume"] });
+  expect(rest.code, rest.stderr).toBe(0);
+  expectNear(new Map([...begun.losses, ...rest.losses]), alone.losses);
 }, 120_000);
 
 test("a killed rank ends all ranks, and the run resumes with another number of ranks and the same losses", async () => {
@@ -275,11 +295,12 @@ test("every stage has the same losses on several ranks as alone, bit for bit if 
     return JSON.parse(stdout);
   };
   const expected = await lossesOf(node([script, entry, "4"]));
-  expect(Object.values(expected).map((losses) => losses.length)).toEqual([4, 4, 4, 4, 4]);
+  expect(Object.values(expected).map((losses) => losses.length)).toEqual([4, 4, 4, 4, 4, 4]);
   // Four ranks add their four gradients in the order in which one process does.
   for (const launcher of Object.values(LAUNCHERS))
     expect(await lossesOf(mpirun(4, [script, entry, "1"], undefined, launcher))).toEqual(expected);
-  expect(await lossesOf(mpirun(4, [script, entry, "1", "optimizer"]))).toEqual(expected);
+  for (const sharding of ["optimizer", "gradients"])
+    expect(await lossesOf(mpirun(4, [script, entry, "1", sharding]))).toEqual(expected);
   // Two ranks add them in pairs. Four steps of three additions in f32 bound the difference.
   const pairs = await lossesOf(mpirun(2, [script, entry, "2"]));
   const bound = 4 * 3 * 2 ** -24;

@@ -147,12 +147,14 @@ export class TokenFile implements DocumentFile {
   #shard(from: number, to: number): DocumentShard {
     const ends = this.#ends(from, to);
     // Record i begins where record i - 1 ends, at ends[3 (i - 1) + 1]. The first one begins at ends[0].
+    const startOf = (index: number) => ends[3 * index + (index === 0 ? 0 : -2)]!;
     return {
       count: to - from,
       isEncoded: true,
       position: (index) => from + index,
+      tokenCount: (index) => ends[3 * index + 1]! - startOf(index),
       read: async (index) => ({
-        tokens: this.#tokens(from + index, ends[3 * index + (index === 0 ? 0 : -2)]!, ends[3 * index + 1]!),
+        tokens: this.#tokens(from + index, startOf(index), ends[3 * index + 1]!),
         bytes: ends[3 * index + 2]!,
         closes: ends[3 * index + 3] === 1,
       }),

@@ -78,6 +78,34 @@ export function assign(state: Value, x: Value): void {
   assignNode([state, x]);
 }
 
+const reduceScatterNode = defineOp({
+  name: "reduce_scatter",
+  mutates: [1],
+  infer([g, own]) {
+    needDType("reduce_scatter", "g", g, "f32");
+    if (own) needDType("reduce_scatter", "own", own, "f32");
+    return [];
+  },
+});
+/**
+ * Sums `g` over the ranks of the device's world. Each rank gets the sums of its range of the elements. Every rank must run the same such
+ * nodes in the same order. A device without a world is its only rank.
+ * @param own f32, this rank's sums; undefined if its range is empty
+ * @param options.first the first rank that has a range
+ * @param options.ends by rank, from `first` on: the end of its range, which begins where the range before it ends
+ * @param options.add whether the sums are added to `own` instead of overwriting it
+ */
+export function reduceScatter(
+  g: Value,
+  own: Value | undefined,
+  options: { first: number; ends: readonly number[]; add: boolean },
+): void {
+  const { first, ends, add } = needNames("reduceScatter: options", options, ["first", "ends", "add"]);
+  const attributes: Record<string, number> = { first, ranks: ends.length, add: add ? 1 : 0 };
+  for (const [i, end] of ends.entries()) attributes[`end.${i}`] = end;
+  reduceScatterNode([g, own], attributes);
+}
+
 const OPERANDS = ["parameter", "gradient", "m", "v", "hyper", "factor"] as const;
 
 const adamwNode = defineOp({

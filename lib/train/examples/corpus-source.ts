@@ -74,6 +74,7 @@ export async function corpusSource(
   const { evalBatches: maxBatches } = options;
   return {
     next: (s) => corpus.next(s ? { signal: s } : {}),
+    skip: (s) => corpus.skip(s ? { signal: s } : {}),
     state: () => corpus.state(),
     restore: (state) => corpus.restore(state),
     evaluation:

@@ -24,7 +24,12 @@ export function shardingWorld(sharding: Sharding | undefined, world: World | und
       "several processes, which mpirun, srun or torchrun start",
       "one process, which has to hold everything",
     );
-  for (const name of ["reduceScatter", "allGather"] as const)
+  const needed = [
+    "reduceScatter",
+    "allGather",
+    ...(sharding === "gradients" ? (["joinDevice"] as const) : []),
+  ] as const;
+  for (const name of needed)
     if (typeof world[name] !== "function") throw refused(`a world with ${name}`, "one without it");
   return world as ShardingWorld;
 }
@@ -34,7 +39,7 @@ export class SharedState {
   private readonly world: ShardingWorld;
   private readonly optimizer: Optimizer;
   private readonly device: Device;
-  /** Every rank's pieces of the gradients. */
+  /** Every rank's pieces of the gradients. None if the step's program divides the gradients itself. */
   private readonly gradients: readonly (readonly Tensor[])[];
   /** Every rank's pieces of the weights. */
   private readonly weights: readonly (readonly Tensor[])[];
@@ -45,7 +50,7 @@ export class SharedState {
     this.device = model.device;
     this.optimizer = optimizer;
     const { parts, gradients } = optimizer;
-    this.gradients = parts.map((pieces) =>
+    this.gradients = (optimizer.dividesGradients ? [] : parts).map((pieces) =>
       pieces.map((piece) => this.cut(gradients.get(`gradient.${piece.name}`)!, piece)),
     );
     this.weights = parts.map((pieces) => pieces.map((piece) => this.cut(model.weight(piece.name), piece)));
@@ -59,8 +64,8 @@ export class SharedState {
   }
 
   /** Sums the gradients over all ranks. Each rank gets the sums of its own pieces. */
-  sumGradients(): Promise<void> {
-    return this.world.reduceScatter(this.gradients);
+  async sumGradients(): Promise<void> {
+    if (this.gradients.length > 0) await this.world.reduceScatter(this.gradients);
   }
 
   /** Sends the weights that each rank has updated to all ranks. */

@@ -13,7 +13,7 @@ import {
 } from "../../graph/index.ts";
 import { type ForwardNoise, paddedRowInputs, sequenceForward } from "../../models/forward.ts";
 import type { Model } from "../../models/model.ts";
-import { Optimizer } from "../../optim/optimizer.ts";
+import type { Optimizer } from "../../optim/optimizer.ts";
 import type { FrozenMatrices } from "./frozen-weights.ts";
 import { needRoom, needRoomForRows } from "./needed-memory.ts";
 import {
@@ -85,7 +85,7 @@ export class StageProgram<Batch> {
         gradients(outputs.loss, weights, input("seed", "f32", [1]), {
           recompute: shape.gradientCheckpointing,
           allowUnused: replay,
-          collect: (g, i) => Optimizer.collect(names[i]!, g, kept),
+          collect: (g, i) => optimizer.collect(names[i]!, g, kept),
         });
         return outputs;
       });

@@ -76,7 +76,8 @@ export class TrainStep<Batch> {
     this.model = model;
     this.seed = seed;
     const weights = new Map(names.map((n) => [n, model.weight(n)]));
-    this.optimizer = new Optimizer(model.device, weights, { ...optimizer, ranks });
+    const dividesGradients = sharding === "gradients";
+    this.optimizer = new Optimizer(model.device, weights, { ...optimizer, ranks, dividesGradients });
     this.shared = ranks && new SharedState(ranks, this.optimizer, model);
     this.frozen = new FrozenMatrices(model, names, shape.dtype);
     this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen);
@@ -93,6 +94,7 @@ export class TrainStep<Batch> {
     shape: StepShape,
     options: TrainStepOptions = {},
   ): Promise<TrainStep<Batch>> {
+    if (options.sharding === "gradients") await options.world?.joinDevice?.(model.device);
     await model.prepareForTraining(options.names ?? model.languageWeightNames);
     const step = new TrainStep(model, stage, shape, options);
     try {

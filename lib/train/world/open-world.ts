@@ -3,6 +3,7 @@ import { checkObject, HeddleError, invalidArgument } from "../../core/errors.ts"
 import { type Device, deviceInfo, openDevice, type Ranks } from "../../graph/index.ts";
 import { rejectUnknownNames } from "../../language-model/index.ts";
 import { describeLaunch, type Launch } from "./launch.ts";
+import { shareByPort } from "./master-port.ts";
 import { joinMpi } from "./mpi-world.ts";
 import { joinNccl } from "./nccl-world.ts";
 import { shareByStore } from "./torch-store.ts";
@@ -23,10 +24,10 @@ export interface WorldOptions {
   size?: number | undefined;
   /** Rank of this process on its machine. Default: the launcher's. */
   localRank?: number | undefined;
-  /** For CUDA devices: a path that all ranks see, as in `openNcclWorld`. Default: MPI or the store of torchrun's agent carries the
-   * connection data. */
+  /** For CUDA devices: a path that all ranks see, as in `openNcclWorld`. Default: MPI, the store of torchrun's agent, or MASTER_PORT carries
+   * the connection data. */
   rendezvous?: string | undefined;
-  /** How long CUDA ranks wait for rank 0 at the `rendezvous` or at torchrun's store. Default 120. */
+  /** How long CUDA ranks wait for rank 0 at the `rendezvous` or at MASTER_PORT. Default 120. */
   timeoutSeconds?: number | undefined;
   /** With MPI: all ranks end if one does not answer for this long. Default 15. */
   silenceSeconds?: number | undefined;
@@ -117,13 +118,9 @@ async function openCuda(named: string | Device, launch: Resolved, options: World
     const world = await joinNccl({ ...rankAndSize(launch), device, meet: { rendezvous, timeoutSeconds } });
     return opened(world, device, launch, () => {});
   }
-  if (launch.launcher === "torchrun") {
-    const world = await joinNccl({
-      ...rankAndSize(launch),
-      device,
-      meet: { exchange: meetAtStore(launch, timeoutSeconds) },
-    });
-    return opened(world, device, launch, () => {});
+  if (launch.launcher === "torchrun" || (launch.launcher === "slurm" && launch.master?.port !== undefined)) {
+    const meet = { exchange: meetAtMaster(rankAndSize(launch), launch, timeoutSeconds) };
+    return opened(await joinNccl({ ...rankAndSize(launch), device, meet }), device, launch, () => {});
   }
   const ranks = await joinMpi(launch as Launch, silenceOf(options));
   const { rank, size } = ranks;
@@ -140,17 +137,25 @@ function rankAndSize({ rank, size }: Resolved): { rank: number; size: number } {
   return { rank, size };
 }
 
-/** Returns a function that gives rank 0's bytes to all ranks through the store of torchrun's agent. */
-function meetAtStore({ rank, master, agentStore, runId }: Resolved, timeoutSeconds = 120) {
-  if (!agentStore || master?.port === undefined)
+/**
+ * Returns a function that gives rank 0's bytes to all ranks: through the store of torchrun's agent, which listens on MASTER_PORT, or else
+ * through MASTER_PORT itself, on which rank 0 then listens.
+ */
+function meetAtMaster(
+  { rank, size }: { rank: number; size: number },
+  { master, agentStore, runId = "" }: Resolved,
+  timeoutSeconds = 120,
+) {
+  if (master?.port === undefined)
     throw new HeddleError(
       "UNSUPPORTED",
-      "rendezvous: expected a path that all ranks see, because torchrun's agent has no store (TORCHELASTIC_USE_AGENT_STORE, MASTER_ADDR, MASTER_PORT), got none",
+      "rendezvous: expected a path that all ranks see, because MASTER_ADDR and MASTER_PORT are not set, got none",
     );
   const at = { address: master.address, port: master.port, timeoutSeconds };
   // Every attempt has a new NCCL id, so it needs a new key: the agent's store may outlive an attempt.
   const key = `heddle/${runId}/${process.env.TORCHELASTIC_RESTART_COUNT ?? "0"}/nccl`;
-  return (id: Uint8Array) => shareByStore(at, key, rank === 0 ? id : undefined);
+  return (id: Uint8Array) =>
+    agentStore ? shareByStore(at, key, rank === 0 ? id : undefined) : shareByPort(at, { rank, size, key }, id);
 }
 
 function silenceOf({ silenceSeconds = 15 }: WorldOptions): number {
@@ -166,6 +171,7 @@ function mpiWorld(ranks: Ranks): World {
     allReduce: (tensors) => ranks.allReduce(tensors),
     reduceScatter: (parts) => ranks.reduceScatter(parts),
     allGather: (parts) => ranks.allGather(parts),
+    joinDevice: (device) => ranks.joinDevice(device),
     broadcast: (tensors, root) => ranks.broadcast(tensors, root),
     sum: (values) => ranks.sum(values),
     gatherBytes: (bytes) => ranks.gather(bytes),

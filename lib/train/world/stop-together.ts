@@ -21,7 +21,7 @@ export function stopTogether(
 ): { world: StoppingWorld | undefined; signal: AbortSignal | undefined } {
   if (!world || world.size === 1) return { world, signal };
   const controller = new AbortController();
-  const { gatherBytes, reduceScatter, allGather, broadcast } = world;
+  const { gatherBytes, reduceScatter, allGather, broadcast, joinDevice } = world;
   return {
     signal: controller.signal,
     world: {
@@ -31,6 +31,7 @@ export function stopTogether(
       sum: (values) => world.sum(values),
       ...(reduceScatter && { reduceScatter: (parts) => reduceScatter.call(world, parts) }),
       ...(allGather && { allGather: (parts) => allGather.call(world, parts) }),
+      ...(joinDevice && { joinDevice: (device) => joinDevice.call(world, device) }),
       ...(broadcast && { broadcast: (tensors, root) => broadcast.call(world, tensors, root) }),
       ...(gatherBytes && { gatherBytes: (bytes: Uint8Array) => gatherBytes.call(world, bytes) }),
       async agreeOnStop() {

@@ -1,4 +1,4 @@
-import type { Tensor } from "../../graph/index.ts";
+import type { Device, Tensor } from "../../graph/index.ts";
 
 /**
  * The processes that train one model together. All open the same data with the same options. Micro-batches are
@@ -20,6 +20,11 @@ export interface World {
   reduceScatter?: ((parts: readonly (readonly Tensor[])[]) => Promise<void>) | undefined;
   /** Overwrites the tensors of `parts[r]` on all ranks with those of rank r. Sharding needs it. */
   allGather?: ((parts: readonly (readonly Tensor[])[]) => Promise<void>) | undefined;
+  /**
+   * Lets programs of `device` sum over all ranks while they run. `sharding: "gradients"` needs it.
+   * @throws HeddleError INVALID_ARGUMENT for a device that the world does not connect
+   */
+  joinDevice?: ((device: Device) => Promise<void>) | undefined;
   /** Overwrites the tensors of all ranks with those of `root`. */
   broadcast?: ((tensors: readonly Tensor[], root: number) => Promise<void>) | undefined;
   /** Sums numbers over all ranks, with at least 24 bits of precision. */

@@ -4,6 +4,7 @@
 
 #include "cpu/nodes/nodes.h"
 #include "ops/double_terms.h"
+#include "ops/reduce_scatter.h"
 
 namespace heddle {
 namespace cpu {
@@ -112,6 +113,12 @@ void accumulate(const Node& n, Context& c) {
   active().accumulate(e, c.pool);
 }
 
+void reduce_scatter(const Node& n, Context& c) {
+  const RankRanges ranges = rank_ranges(n, c.sums);
+  if (!c.sums || c.sums->size() == 1) return Registry::find("reduce_scatter")->reference(n);
+  c.sums->start(n.in[0].as<float>(), ranges, n.has_input(1) ? n.in[1].as<float>() : nullptr, n.attr_flag("add"));
+}
+
 bool assign_supports(const Node& n) { return is_float(n.in[0]) && is_float(n.in[1]); }
 void assign(const Node& n, Context& c) {
   Elementwise e{};
@@ -170,6 +177,7 @@ void register_optimizer() {
   add_kernel("global_norm", "global_norm", always, nullptr, global_norm);
   add_kernel("square_sums", "square_sums", always, nullptr, square_sums);
   add_kernel("accumulate", "accumulate", accumulate_supports, nullptr, accumulate);
+  add_kernel("reduce_scatter", "reduce_scatter", always, nullptr, reduce_scatter);
   add_kernel("assign", "assign", assign_supports, nullptr, assign);
   add_kernel("adamw", "adamw", adamw_supports, nullptr, adamw);
 }

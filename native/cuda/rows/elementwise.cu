@@ -2,6 +2,7 @@
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 #include "ops/noise.h"
+#include "ops/reduce_scatter.h"
 
 namespace heddle {
 namespace cuda {
@@ -299,6 +300,31 @@ void assign(const Node& n, Context& c) {
   map(c, "assign", Assign{{}, fault_of(c)}, Operands<1, 1>{{view(n.in[1])}, {out(state)}, state.shape.size()});
 }
 
+struct AddTo : Stateless {
+  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const { y[0] = x[0] + x[1]; }
+};
+// own = sums, or own += sums with `add`.
+void store_sums(const Context& c, const Tensor& own, void* sums, bool add) {
+  Tensor from = own;
+  from.data = sums;
+  const int64_t size = own.shape.size();
+  if (add) map(c, "reduce_scatter", AddTo{}, Operands<2, 1>{{view(own), view(from)}, {out(own)}, size});
+  else map(c, "reduce_scatter", Assign{{}, fault_of(c)}, Operands<1, 1>{{view(from)}, {out(own)}, size});
+}
+void reduce_scatter(const Node& n, Context& c) {
+  const RankRanges ranges = rank_ranges(n, c.sums);
+  const bool has_own = n.has_input(1), add = n.attr_flag("add");
+  if (c.sums && c.sums->size() > 1) {
+    void* const sums = !has_own || !add ? nullptr : c.scratch;
+    float* const to = sums ? static_cast<float*>(sums) : has_own ? n.in[1].as<float>() : nullptr;
+    c.sums->start(n.in[0].as<float>(), ranges, to, false);
+    if (sums) store_sums(c, n.in[1], sums, true);
+  } else if (has_own) {
+    store_sums(c, n.in[1], n.in[0].data, add);
+  }
+}
+size_t own_bytes(const Node& n, int) { return n.has_input(1) && n.attr_flag("add") ? n.in[1].bytes() : 0; }
+
 // AdamW (Loshchilov & Hutter 2019): param, grad, m, v -> param, m, v. hyper (7): learning rate, beta1, beta2, eps,
 // weight decay, 1 - beta1^t, 1 - beta2^t. factor (1) multiplies the gradient.
 struct AdamW {
@@ -395,6 +421,7 @@ const RegisterKernel kernels[] = {
     {"broadcast", "cuda_broadcast", supports_unquantized, broadcast},
     {"accumulate", "cuda_accumulate", supports_unquantized, accumulate},
     {"assign", "cuda_assign", supports_unquantized, assign},
+    {"reduce_scatter", "cuda_reduce_scatter", supports_unquantized, reduce_scatter, own_bytes},
     {"adamw", "cuda_adamw", supports_unquantized, adamw},
     {"clip_factor", "cuda_clip_factor", supports_unquantized, clip_factor},
     {"dropout", "cuda_dropout", supports_unquantized, dropout},

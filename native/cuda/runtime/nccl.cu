@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cuda/runtime/device.h"
+#include "cuda/runtime/launch.cuh"
 #include "runtime/collective.h"
 #include "core/error.h"
 #include "core/platform/library.h"
@@ -58,7 +59,7 @@ void check(int status, const char* call) {
 class NcclCollective final : public Collective {
  public:
   NcclCollective(std::shared_ptr<Accelerator> accelerator, const UniqueId& id, int rank, int size)
-      : accelerator_(std::move(accelerator)), size_(size) {
+      : accelerator_(std::move(accelerator)), rank_(rank), size_(size) {
     device().make_current();
     check(nccl().init_rank(&communicator_, size, id, rank), "ncclCommInitRank");
   }
@@ -80,9 +81,38 @@ class NcclCollective final : public Collective {
           "ncclBroadcast");
     });
   }
+  int rank() const override { return rank_; }
   int size() const override { return size_; }
+  // Queued on the lane's stream, whose order replaces finish().
+  void start(const float* value, const RankRanges& ranges, float* own, bool add) override {
+    if (add) throw internal_error("ncclReduce: expected sums that overwrite their target");
+    device().make_current();
+    queue([=] {
+      check(nccl().group_start(), "ncclGroupStart");
+      for (int r = ranges.first; r < ranges.first + static_cast<int>(ranges.ends.size()); ++r) {
+        const RankRanges::Range range = ranges.of(r);
+        if (range.begin == range.end) continue;
+        check(
+            nccl().reduce(value + range.begin, r == rank_ ? own : nullptr, static_cast<size_t>(range.end - range.begin),
+                nccl_float32, nccl_sum, r, communicator_, device().stream()),
+            "ncclReduce");
+      }
+      check(nccl().group_end(), "ncclGroupEnd");
+    });
+  }
+  void finish() override {}
+  void abandon() override {}
 
  private:
+  // Makes calls of NCCL between kernels of a program. The library that the emulated device uses computes at once, so
+  // there the calls wait for their turn on the stream.
+  template <class Calls> void queue(const Calls& calls) {
+#if HEDDLE_EMULATED
+    emulator::enqueue(device().stream(), calls);
+#else
+    calls();
+#endif
+  }
   static int type_of(Collected type) {
     return type == Collected::f32 ? nccl_float32 : type == Collected::bf16 ? nccl_bfloat16 : nccl_uint8;
   }
@@ -101,7 +131,7 @@ class NcclCollective final : public Collective {
   }
 
   std::shared_ptr<Accelerator> accelerator_;
-  int size_;
+  int rank_, size_;
   Communicator communicator_ = nullptr;
 };
 

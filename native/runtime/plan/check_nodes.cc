@@ -50,6 +50,7 @@ void check_nodes(const ProgramDesc& desc, ExecutionPlan& plan) {
     planned.op = Registry::find(n.op);
     if (!planned.op) throw Error("UNSUPPORTED", "op: expected a known op, got " + n.op);
     const OpDef& op = *planned.op;
+    plan.uses_ranks |= op.uses_ranks;
     const int inputs = static_cast<int>(n.inputs.size()), outputs = static_cast<int>(n.outputs.size());
     if (inputs < op.min_inputs || (op.max_inputs >= 0 && inputs > op.max_inputs))
       throw shape_mismatch(n.op + ": expected " + std::to_string(op.min_inputs) + " to " +

@@ -67,7 +67,8 @@ struct ExecutionPlan {
   std::vector<RowChain> chains;       // ascending by `begin`
   std::vector<size_t> input_offsets;  // by index in ProgramDesc::inputs: offset in the executable's input storage
   size_t arena_bytes = 0, input_bytes = 0;
-  bool checking = false;  // HEDDLE_CHECK=1: every node runs alone, and values do not share memory
+  bool uses_ranks = false;  // a node exchanges data with other ranks
+  bool checking = false;    // HEDDLE_CHECK=1: every node runs alone, and values do not share memory
 };
 
 }  // namespace heddle

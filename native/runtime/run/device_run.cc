@@ -44,7 +44,7 @@ void Executable::prepare_device() {
   fault_offset_ = bytes;
   host_ = std::make_unique<HostMemory>(accelerator_, bytes + 64);
   // A checked run waits after each node, and references compute on the host. Neither can be recorded.
-  recordable_ = recording_wanted() && !plan_->checking;
+  recordable_ = recording_wanted() && !plan_->checking && !plan_->uses_ranks;
   for (const PlannedNode& n : plan_->nodes) recordable_ &= n.is_noop || n.kernel;
 }
 

@@ -109,7 +109,7 @@ void Executable::run_checked(size_t i, Context& context) {
   const KernelDef* kernel = plan_->nodes[i].kernel;
   Accelerator* device = accelerator_.get();
   Node& node = nodes_[i];
-  if (!kernel) return run_node(i, context);
+  if (!kernel || op.uses_ranks) return run_node(i, context);
   HostCopy reference(node, op, device);
   unsigned char guard[guard_bytes];
   std::memset(guard, sentinel, guard_bytes);

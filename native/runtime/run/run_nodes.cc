@@ -5,6 +5,17 @@
 namespace heddle {
 
 void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) {
+  if (!plan_->uses_ranks || !context.sums) return run_in_order(a, lane, context);
+  try {
+    run_in_order(a, lane, context);
+    context.sums->finish();
+  } catch (...) {
+    context.sums->abandon();
+    throw;
+  }
+}
+
+void Executable::run_in_order(const RunArguments& a, Lane& lane, Context& context) {
   const ProgramDesc& d = program_->desc();
   const Pool::Watch watch(lane.pool(), {a.abort.get(), &lane.stopping_flag()});
   std::vector<char> done(nodes_.size(), 0);  // adds that have run with their product

@@ -153,8 +153,11 @@ test("sharding that is not possible is rejected with the reason", async () => {
   expect(await failed(without)).toBe(
     "INVALID_ARGUMENT sharding: optimizer: expected a world with reduceScatter, got one without it",
   );
+  expect(await failed(first, "gradients")).toBe(
+    "INVALID_ARGUMENT sharding: gradients: expected a world with joinDevice, got one without it",
+  );
   expect(await failed(first, "everything" as never)).toMatch(
-    /^INVALID_ARGUMENT sharding: expected one of none, optimizer/,
+    /^INVALID_ARGUMENT sharding: expected one of none, optimizer, gradients/,
   );
   const apart = await Promise.all([failed(first), failed(second, "none")]);
   for (const message of apart)
@@ -176,7 +179,7 @@ test("each rank allocates the memory of the documented formula", async () => {
   const names = model.languageWeightNames;
   const parameters = names.reduce((sum, name) => sum + model.weight(name).elements, 0);
   const weights = names.reduce((sum, name) => sum + model.weight(name).bytes, 0);
-  const measured = async (world: World, sharding: "none" | "optimizer") => {
+  const measured = async (world: World, sharding: "none" | "optimizer" | "gradients") => {
     let step: { dispose(): void } | undefined;
     const bytes = await allocated(async () => {
       step = await TrainStep.create(model, languageModelling, shape, { world, sharding });
@@ -187,8 +190,14 @@ test("each rank allocates the memory of the documented formula", async () => {
   for (const ranks of [2, 4])
     for (const world of worlds(ranks)) {
       expect(await measured(world, "none")).toBe(16 * parameters);
-      const ratio = (await measured(world, "optimizer")) / ((8 + 8 / ranks) * parameters);
-      expect(Math.abs(ratio - 1), `rank ${world.rank} of ${ranks}`).toBeLessThan(0.1);
+      const joined = { ...world, joinDevice: async () => {} };
+      for (const [sharding, each] of [
+        ["optimizer", 8 + 8 / ranks],
+        ["gradients", 4 + 12 / ranks],
+      ] as const) {
+        const ratio = (await measured(joined, sharding)) / (each * parameters);
+        expect(Math.abs(ratio - 1), `${sharding}: rank ${world.rank} of ${ranks}`).toBeLessThan(0.1);
+      }
     }
   allocations.mockRestore();
 });

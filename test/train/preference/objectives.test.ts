@@ -16,9 +16,9 @@ test("orpo: an answer with probability 1 has finite odds and gradients", async (
   const program = compile(() => {
     const [c, r] = [tensor("chosen", "f32", [4]), tensor("rejected", "f32", [4])];
     const { losses, logOdds } = oddsRatioLoss({ chosen: c, rejected: r });
-    const collect = (g: Parameters<typeof Optimizer.collect>[1], i: number) =>
-      Optimizer.collect(["chosen", "rejected"][i]!, g);
-    gradients(sum(losses), [c, r], input("seed", "f32", [1]), { collect });
+    gradients(sum(losses), [c, r], input("seed", "f32", [1]), {
+      collect: (g, i) => optimizer.collect(["chosen", "rejected"][i]!, g),
+    });
     return { losses, logOdds };
   });
   const bound = program.bind(device, new Map([...pairs, ...optimizer.gradients]));

@@ -1,0 +1,42 @@
+// Sums over CPU ranks, which the thread of MPI calls computes while the program goes on.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "distributed/rank_thread.h"
+#include "runtime/rank_sums.h"
+
+namespace heddle {
+
+// Values are copied to batches, and a batch is summed when it is large enough. The lane's thread stores a batch's sums
+// when a later call finds that it is complete.
+class RankThreadSums final : public RankSums {
+ public:
+  // `stopping`: once it is set, waiting ends with the error ABORTED.
+  RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int size, const std::atomic<bool>& stopping)
+      : thread_(std::move(thread)), rank_(rank), size_(size), stopping_(stopping) {}
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  void start(const float* value, const RankRanges& ranges, float* own, bool add) override;
+  void finish() override;
+  void abandon() override;
+
+ private:
+  struct Batch;
+  void post();
+  // Stores complete batches. Waits until at most `most` incomplete ones are left.
+  void store_complete(size_t most);
+
+  const std::weak_ptr<RankThread> thread_;
+  const int rank_, size_;
+  const std::atomic<bool>& stopping_;
+  std::shared_ptr<Batch> filling_;             // may be null
+  std::deque<std::shared_ptr<Batch>> posted_;  // in the order in which they complete
+};
+
+}  // namespace heddle

@@ -1,0 +1,41 @@
+// Sums over ranks that a program starts while it runs. Training needs them if no rank keeps whole gradients.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace heddle {
+
+// Consecutive ranges of a value's elements, one for each of `ends.size()` consecutive ranks from `first` on. The first
+// range begins at element 0, every other one where the range before it ends.
+struct RankRanges {
+  int first = 0;
+  std::vector<int64_t> ends;
+
+  struct Range {
+    int64_t begin = 0, end = 0;
+  };
+  // The range of a rank; empty if the rank has none.
+  Range of(int rank) const {
+    const int i = rank - first;
+    if (i < 0 || i >= static_cast<int>(ends.size())) return {};
+    return {i == 0 ? 0 : ends[static_cast<size_t>(i) - 1], ends[static_cast<size_t>(i)]};
+  }
+};
+
+// Only the lane's thread calls it. All ranks must start the same sums in the same order.
+class RankSums {
+ public:
+  virtual ~RankSums() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  // Starts to sum `value` over all ranks. This rank's range of the sums overwrites `own`, or is added to it. `value`
+  // may be overwritten after the call. On the CPU, `own` has the sums after finish(). On an accelerator, the sums are
+  // queued on the lane's stream, and `add` must be false.
+  virtual void start(const float* value, const RankRanges& ranges, float* own, bool add) = 0;
+  // Waits for all sums that have been started. Throws IO if a rank is lost.
+  virtual void finish() = 0;
+  // Forgets the sums that have been started, because the run has failed on this rank. The others must not go on either.
+  virtual void abandon() = 0;
+};
+
+}  // namespace heddle
