@@ -25,6 +25,7 @@ const suites: Record<string, () => Promise<Suite>> = {
   rollout: async () => (await import("./rollout.ts")).benchRollout,
   preference: async () => (await import("./preference.ts")).benchPreference,
   memory: async () => (await import("./memory.ts")).benchMemory,
+  ranks: async () => (await import("./ranks.ts")).benchRanks,
 };
 
 const { values, positionals } = parseArgs({

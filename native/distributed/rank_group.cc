@@ -11,12 +11,15 @@
 namespace heddle {
 namespace {
 
-// Chunks are so large that latency does not matter, and so small that two of them stay in a cache.
-constexpr size_t chunk_bytes = size_t{2} << 20;
 constexpr int most_bytes = 1 << 30;  // maximum bytes per MPI call, whose sizes are ints
+// Every rank sends each other rank its part of a chunk in one message. Chunks are so small that two of them stay in a
+// cache. With many ranks they are larger, because a message of less than 32 KiB takes as long as its latency.
+size_t chunk_bytes(size_t ranks) {
+  return std::clamp<size_t>(ranks * (size_t{32} << 10), size_t{2} << 20, most_bytes);
+}
 
 // The size of each rank's range in a chunk of all ranks' parts, in whole elements.
-size_t part_bytes(size_t ranks) { return std::max<size_t>(64, chunk_bytes / ranks / 64 * 64); }
+size_t part_bytes(size_t ranks) { return chunk_bytes(ranks) / ranks / 64 * 64; }
 
 size_t element_bytes(Summed type) { return type == Summed::f64 ? 8 : type == Summed::f32 ? 4 : 2; }
 
@@ -207,14 +210,14 @@ void RankGroup::wait(Mpi::Request& request) {
 void RankGroup::all_reduce(const std::vector<SummedSpan>& spans, Summed type) {
   ++operations_;
   if (size_ == 1) return;
-  const size_t element = element_bytes(type);
+  const size_t element = element_bytes(type), most = chunk_bytes(static_cast<size_t>(size_));
   Lent<std::vector<Chunk>> lent;
   std::vector<Chunk>& chunks = *lent;
   for (SummedSpan left : spans) {
     while (left.bytes > 0) {
-      if (chunks.empty() || chunks.back().bytes == chunk_bytes) chunks.emplace_back();
+      if (chunks.empty() || chunks.back().bytes == most) chunks.emplace_back();
       Chunk& chunk = chunks.back();
-      const size_t taken = std::min(left.bytes, chunk_bytes - chunk.bytes);
+      const size_t taken = std::min(left.bytes, most - chunk.bytes);
       chunk.spans.push_back({left.data, taken});
       chunk.bytes += taken;
       left.data += taken, left.bytes -= taken;

@@ -117,8 +117,9 @@ __device__ void adjust(const Arguments& a, int64_t row, const Parameters& s) {
     }
 }
 
-// Checks the row, and applies bias and penalties. grid (R)
-__global__ void __launch_bounds__(threads) adjust_kernel(Arguments a) {
+// Checks the row, and applies bias and penalties. grid (R). Four blocks of a multiprocessor leave each thread 64
+// registers, so that none is spilled.
+__global__ void __launch_bounds__(threads, 4) adjust_kernel(Arguments a) {
   const int64_t row = blockIdx.x;
   const Parameters s = parameters_of(a, row);
   const bool is_valid = valid(s, a.L), is_penalised = is_valid && penalised(s), is_biased = biased(a, row);

@@ -1,0 +1,58 @@
+// One rank of bench/ranks.ts: trains a small model, and prints the time of its steps on rank 0.
+// Usage: ranks_heddle.mjs SHARDING ACCUMULATION STEPS
+import { createModel, openWorld, pretrain, Tokenizer } from "../../dist/index.js";
+import { peakBytes } from "./peak.mjs";
+
+const [sharding, accumulation, steps] = process.argv.slice(2);
+const world = await openWorld({ threads: 1 });
+
+// Time of calls that exchange data with other ranks, including the time of waiting for slower ranks.
+let waited = 0;
+const timed = (call) =>
+  call &&
+  (async (...args) => {
+    const start = performance.now();
+    try {
+      return await call(...args);
+    } finally {
+      waited += performance.now() - start;
+    }
+  });
+const names = ["allReduce", "reduceScatter", "allGather", "broadcast", "sum", "gatherBytes"];
+const measured = { ...world, ...Object.fromEntries(names.map((name) => [name, timed(world[name])])) };
+
+const text = Array.from({ length: 4000 }, (_, i) => `The number ${i} is ${i % 2 ? "odd" : "even"}.`).join("\n");
+const tokenizer = await Tokenizer.train([text], { vocabSize: 320 });
+const base = createModel(
+  {
+    modelType: "llama",
+    hiddenSize: 512,
+    intermediateSize: 1408,
+    numHiddenLayers: 8,
+    numAttentionHeads: 8,
+    vocabSize: 8192,
+    maxPositionEmbeddings: 256,
+    tieWordEmbeddings: true,
+  },
+  { seed: 7, tokenizer, device: world.device },
+);
+const shape = { perDeviceTrainBatchSize: 2, maxSeqLength: 256 };
+const run = pretrain(base, {
+  ...shape,
+  data: [{ text }],
+  maxSteps: Number(steps),
+  gradientAccumulationSteps: Number(accumulation),
+  learningRate: 1e-4,
+  ...(world.size > 1 && { world: measured, sharding }),
+});
+const all = [];
+let last = performance.now();
+for await (const event of run) {
+  const now = performance.now();
+  if (event.step > 2) all.push({ seconds: (now - last) / 1000, waited: waited / 1000 });
+  [last, waited] = [now, 0];
+}
+const parameters = base.model.weightNames.reduce((sum, name) => sum + base.model.weight(name).elements, 0);
+const peaks = await world.sum(Array.from({ length: world.size }, (_, rank) => (rank === world.rank ? peakBytes() : 0)));
+if (world.rank === 0) console.log(JSON.stringify({ parameters, steps: all, peakBytes: peaks }));
+await world.close();
