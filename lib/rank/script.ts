@@ -1,6 +1,6 @@
 /**
- * The page's script. It stores no vote: the server receives every judgement, which counts once the server has answered. A reload therefore
- * continues at the same prompt. Keys repeat while they are held; only their first press counts.
+ * The page's script. All votes are stored by the server, so a reload continues at the same prompt. A vote counts once the server has answered.
+ * Repeated events of a key that is held are ignored.
  */
 export const SCRIPT = `"use strict";
 const $ = (id) => document.getElementById(id);
@@ -125,9 +125,9 @@ async function ask(path, body) {
     picked = [];
     notice("");
   } catch (error) {
-    picked = []; // judge again, because it was not saved
+    picked = []; // the vote was probably not saved, so let the user pick again
     const voted = body.ranking ? body.id : undefined;
-    // Only the response may have been lost, not the vote.
+    // The vote may be saved although its response was lost. If the server is at another prompt, report no error.
     if ((await refresh()) && !(voted !== undefined && (state.current ? state.current.id : "done") !== voted))
       notice("Not kept: " + error.message, true);
   } finally {
