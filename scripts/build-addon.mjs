@@ -2,7 +2,7 @@
 //
 //   node scripts/build-addon.mjs [--debug | --asan | --emulator | --races | --simulator] [--build-dir DIR] [-D NAME=VALUE ...] [--target NAME]
 //
-// --emulator compiles the CUDA kernels as C++ for native/emulator, which is then a CUDA device with HEDDLE_EMULATE_CUDA=1. --races adds the
+// --emulator compiles the CUDA kernels as C++ for native/emulator, which emulates a CUDA device if HEDDLE_EMULATE_CUDA=1. --races adds the
 // race detector. --simulator embeds the kernels' PTX and links native/simulator instead of the CUDA runtime. Each variant has a directory
 // under .cmake/. With --build-dir the result stays in DIR, and HEDDLE_BINARY=DIR/heddle.node loads it.
 //
@@ -36,7 +36,7 @@ function fail(message) {
   process.exit(1);
 }
 
-/** Returns what `find` finds. Exits with its message if a tool is missing. */
+/** Calls `find` and returns its result. If a tool is missing, prints the message of the BuildError and exits. */
 function found(find) {
   try {
     return find();
@@ -63,7 +63,7 @@ const buildDir = resolve(root, values["build-dir"] ?? join(".cmake", variant));
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const extra = (process.env.HEDDLE_CMAKE_OPTIONS ?? "").split(/\s+/).filter(Boolean);
 
-// If this checkout was moved or copied, CMake would reject the build directory, which records the old path.
+// CMake rejects a build directory that records another path of the checkout. If the checkout was moved or copied, start a new one.
 const cache = join(buildDir, "CMakeCache.txt");
 if (
   !values["build-dir"] &&
@@ -72,7 +72,7 @@ if (
 ) {
   rmSync(buildDir, { recursive: true });
 }
-// Look for the compiler first. It is missing most often, and without it no tool should be downloaded.
+// Look for the compiler first. It is missing most often, and without a compiler no other tool should be downloaded.
 const defines = [...values.define.map((option) => `-D${option}`), ...extra];
 const named = defines.findLast((option) => option.startsWith("-DCMAKE_CXX_COMPILER="))?.replace(/^[^=]+=/, "");
 const compiler = found(() => findCompiler(named));
@@ -114,7 +114,7 @@ const configuration = [
   `-DHEDDLE_VERSION=${version}`,
   `-DHEDDLE_NODE_INCLUDE=${headers.join(";")}`,
   ...(ninja ? [`-DCMAKE_MAKE_PROGRAM=${ninja}`] : []),
-  // Undo two settings of cmake-js on Linux: a folder named after the configuration, and CMAKE_CXX_FLAGS, which overrides CXXFLAGS.
+  // Override two settings of cmake-js on Linux: an output folder named after the configuration, and CMAKE_CXX_FLAGS, which hides CXXFLAGS.
   ...["", `_${buildType.toUpperCase()}`].map((suffix) => `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY${suffix}=${buildDir}`),
   ...(process.env.CXXFLAGS ? [`-DCMAKE_CXX_FLAGS=${process.env.CXXFLAGS}`] : []),
   ...defines,

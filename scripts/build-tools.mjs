@@ -1,5 +1,5 @@
 // Finds the tools of a build from source: a C++ compiler, cmake, ninja or make, and the npm packages cmake-js and node-addon-api.
-// Missing npm packages are installed into .cmake/tools only for a build, so that users of a prebuilt addon never download them.
+// Missing npm packages are installed into .cmake/tools. Only a build installs them, so users of a prebuilt addon never download them.
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -11,7 +11,7 @@ const OLDEST_CMAKE = [3, 22];
 /** Versions of the npm packages of cmake and ninja, which have one package per platform. They need glibc 2.34. */
 const RUNTIMES = { cmake: "4.3.1", ninja: "1.13.2" };
 
-/** A message for the user, without a stack. */
+/** An error whose message is printed for the user, without a stack. */
 export class BuildError extends Error {}
 
 /** Returns what a program prints with --version. Undefined if it does not run. */
@@ -25,8 +25,8 @@ function runsHere(program) {
 }
 
 /**
- * Returns the compiler for cmake-js, or undefined if cmake chooses one itself. `asked` is the compiler that the caller's options name.
- * cmake looks for Visual Studio itself.
+ * Returns the compiler to pass to cmake-js, or undefined if cmake finds one itself, as it finds Visual Studio on Windows. `asked` is the compiler
+ * that the caller's options name.
  * @throws BuildError if no compiler is found
  */
 export function findCompiler(asked = process.env.CXX) {
@@ -44,8 +44,8 @@ export function findCompiler(asked = process.env.CXX) {
 }
 
 /**
- * Returns CMake's list of architectures for this machine's GPUs, as reported by nvidia-smi. Returns undefined without a GPU, if a GPU has a
- * compute capability below 8.0, which the kernels need, or if the nvcc on PATH is too old for a GPU.
+ * Returns CMake's list of architectures for this machine's GPUs, as reported by nvidia-smi. Returns undefined without a GPU, or if the nvcc on
+ * PATH is too old for a GPU. Also returns undefined if a GPU has a compute capability below 8.0, which the kernels need.
  */
 export function cardArchitectures() {
   const query = ["--query-gpu=compute_cap", "--format=csv,noheader"];
@@ -62,8 +62,8 @@ export function cardArchitectures() {
 }
 
 /**
- * Installs cmake from npm if the one on PATH is missing or too old, and ninja if neither ninja nor make is on PATH. Returns the paths of
- * those installed. @throws BuildError if they cannot be installed
+ * Installs cmake from npm if the one on PATH is missing or too old, and ninja if neither ninja nor make is on PATH. Returns the paths of the
+ * installed tools. @throws BuildError if a tool cannot be installed
  */
 export function findCMake(root) {
   const [, ...version] = /^cmake version (\d+)\.(\d+)/.exec(versionOf("cmake") ?? "") ?? [];

@@ -4,8 +4,8 @@
 //
 // It fails for each of these problems:
 // - a warning, or a register spilled to memory beyond `spillAllowance`;
-// - a note of ptxas that it serialises wgmma (C75xx, which it reports as "info");
-// - a tensor-core instruction or an asynchronous copy of a kernel's PTX that the machine code lacks;
+// - a note of ptxas that it serialises wgmma instructions (C75xx; ptxas reports it as "info");
+// - a tensor-core instruction or an asynchronous copy that is in a kernel's PTX but not in its machine code;
 // - a kernel of `tensorKernels` without tensor-core instructions, or of `warpgroupKernels` without one of `warpgroupInstructions`;
 // - an addon larger than 12 MB.
 import { spawn, spawnSync } from "node:child_process";
@@ -33,9 +33,9 @@ const warpgroupInstructions = ["tma", "mbarrier.wait", "mbarrier.arrive", "setma
 const e4m3Kernels = /^tensor_e4m3_\w*kernel$/;
 const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
 /**
- * Numbers of wgmma instructions that the attention gradients of sm_90a must have, by a part of the kernel's mangled name. `wgmma` has both
- * operands in shared memory: S' and dP' (16 of the width per instruction), and dq (16 of 128 keys). `wgmma.left` has the left operand in
- * registers: dv and dk (16 of 64 queries). At width 64 the warpgroups alternate in computing dq, so the code has dk twice.
+ * Exact numbers of instructions in the attention gradients of sm_90a, by a part of the kernel's mangled name. A wgmma instruction sums over 16
+ * elements. `wgmma` has both operands in shared memory: S' and dP' sum over the width, and dq over 128 keys. `wgmma.left` has the left operand
+ * in registers: dv and dk sum over 64 queries. At width 64 the warpgroups take turns at dq, so the code contains dk twice.
  */
 const productCounts = [64, 96, 128].map((width) => ({
   kernel: `tensor_warpgroup_attention_gradient_kernelINS0_8gradient4PlanILi${width}E`,
@@ -90,7 +90,10 @@ function compile(source) {
   });
 }
 
-/** Returns the bytes of a source's shipped architectures, compressed as by nvcc, from the machine code that nvcc kept. */
+/**
+ * Returns the compressed size of a source's code for the architectures that are shipped. Packs the machine code that nvcc kept once for all
+ * architectures and once for the shipped ones. The difference corrects the size in the object file.
+ */
 function shippedBytes(source) {
   const keep = join(out, source);
   const images = (list) =>
@@ -155,10 +158,10 @@ function judge(source, architecture, stderr) {
   const expected = productCounts.filter((counts) => architecture === "90a" && counts.source === source);
   for (const { kernel } of expected)
     if (![...counted.keys()].some((found) => found.includes(kernel)))
-      problems.push(`${kernel}: expected one, got none`);
+      problems.push(`${kernel}: expected a kernel of this name, got none`);
   if (totals["mma.e4m3"] > 0 && !shipped(source).includes(architecture))
     problems.push(
-      `sm_${architecture}: expected ${source} among sm89_sources of CMakeLists.txt, got its instructions elsewhere`,
+      `sm_${architecture}: expected ${source} in sm89_sources of CMakeLists.txt, because it has mma.e4m3 instructions`,
     );
   const special = Object.entries(totals)
     .filter(([, n]) => n > 0)
@@ -204,7 +207,7 @@ if (asked.length === 0 && existsSync(addon)) {
   const kept = sectionsOf(addon).filter((s) => s.kept);
   const sum = (list) => list.reduce((n, s) => n + s.bytes, 0);
   const size = sum(kept.filter((s) => !/fatbin/i.test(s.name))) + fatbins;
-  console.log(`the addon, stripped, with them: ${megabytes(size)} of at most ${megabytes(MAX_BYTES)}`);
+  console.log(`the stripped addon with these kernels: ${megabytes(size)} of at most ${megabytes(MAX_BYTES)}`);
   if (size > MAX_BYTES) failed += 1;
 } else if (asked.length === 0) console.warn("the addon's size: NOT CHECKED, build/Release/heddle.node is missing");
 if (failed > 0) console.error(`check:cuda: ${failed} failed`);

@@ -113,10 +113,11 @@ function explain(name, output) {
   }
 }
 
+/** Maximum number of inputs in the corpus of a target. */
 const MAX_INPUTS = 60;
 
 /**
- * Writes a minimal set of inputs with the same coverage to the corpus. Keeps at most MAX_INPUTS of them, the longest, because these cover
+ * Writes a minimal set of inputs with the same coverage to the corpus. If there are more than MAX_INPUTS, keeps the longest, because they cover
  * the most code.
  */
 function merge(name) {

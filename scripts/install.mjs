@@ -1,5 +1,5 @@
-// npm's install script. It does nothing if the addon of the platform's package loads, and otherwise builds from source.
-// node-gyp-build's command is not used, because it ignores these packages and runs node-gyp, which downloads Node's headers.
+// npm's install script. If the platform's package has an addon that loads, it does nothing. Otherwise it builds the addon from source.
+// The command of node-gyp-build does not fit: it ignores the platforms' packages, and runs node-gyp, which downloads Node's headers.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -13,7 +13,7 @@ function loads() {
   if (process.env.npm_config_build_from_source) return false;
   // In a checkout, which has lib/ unlike the published package, the addon and dist/ may be older than the sources.
   if (existsSync(join(root, "lib"))) return false;
-  // Load it in a separate process, so that a binary that crashes counts as one that does not load.
+  // Load the addon in a separate process, so that a crash counts as a failure to load.
   const trial = ["--input-type=module", "-e", "await import(process.argv[1])"];
   const entry = pathToFileURL(join(root, "dist", "index.js")).href;
   return spawnSync(process.execPath, [...trial, entry], { stdio: "ignore" }).status === 0;

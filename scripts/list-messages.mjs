@@ -1,4 +1,4 @@
-// Prints every error message of lib/ with its place and code, and every help text of the command line, to be read as a whole:
+// Prints every error message of lib/ and every help text of the command line with its file and line, for review as a whole:
 // `node scripts/list-messages.mjs [errors|help]`.
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -2,9 +2,9 @@
 //
 //   npm install --prefix FOLDER tokenizers@0.23.2 && node scripts/make-unicode-tables.mjs FOLDER
 //
-// The official library defines the meaning of tokenizer.json, and it mixes several versions of Unicode: 16.0 in regular expressions, an
-// older version in decompositions, and a still older one in punctuation. So this script queries the library for each property of each code point.
-// Categories of grapheme clusters are not visible through the library. They come from Intl.Segmenter of the Node that runs this script.
+// Hugging Face's tokenizers library defines the meaning of tokenizer.json. The library mixes several versions of Unicode: 16.0 in regular
+// expressions, an older one in decompositions, and a still older one in punctuation. So this script queries the library for each property of each
+// code point. The library does not expose the properties of grapheme clusters. They come from Intl.Segmenter of the Node that runs this script.
 import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
@@ -39,7 +39,7 @@ function removedBy(normalize) {
 
 const matching = (pattern) => removedBy(normalizer({ type: "Replace", pattern: { Regex: pattern }, content: "" }));
 
-/** Marks the code points at which a pre-tokenizer splits if they are between two letters. */
+/** Marks the code points at which a pre-tokenizer splits the text "a?a", where ? is the code point. */
 function cutBy(preTokenizer) {
   const table = new Uint8Array(total);
   for (let code = 1; code < total; code++) {
@@ -87,11 +87,12 @@ for (let code = 0; code < total; code++) {
   if (k !== d) compatible.set(code, k);
   if (parts.length > 1 && composed === character) {
     const first = [...nfc(parts.slice(0, -1).join(""))];
-    if (first.length !== 1) throw new Error(`U+${code.toString(16)}: no pair composes it`);
+    if (first.length !== 1) throw new Error(`U+${code.toString(16)}: expected a pair that composes to it, got none`);
     compositions.push([first[0].codePointAt(0), parts.at(-1).codePointAt(0), code]);
   }
 }
 
+// unicode::Flag of native/tokenizer/text/unicode.h.
 const flags = [
   [1, table.letter],
   [2, table.number],
@@ -104,10 +105,12 @@ const flags = [
 ];
 const flagTable = new Uint8Array(total);
 for (const [flag, marked] of flags) for (let code = 0; code < total; code++) if (marked[code]) flagTable[code] |= flag;
+// The flag table ends here (unicode::table_size). Above, only the variation selectors U+E0100 to U+E01EF have flags.
 const limit = 0x40000;
 for (let code = limit; code < total; code++) {
   const expected = code >= 0xe0100 && code <= 0xe01ef ? 8 | 16 | 32 | 64 | 128 : 0;
-  if (flagTable[code] !== expected) throw new Error(`U+${code.toString(16)} breaks the rule for planes 4 to 16`);
+  if (flagTable[code] !== expected)
+    throw new Error(`U+${code.toString(16)} has flags that unicode::flags_of does not return for planes 4 to 16`);
 }
 
 const categories = "Cn Cc Cf Co Cs Ll Lm Lo Lt Lu Mc Me Mn Nd Nl No Pc Pd Pe Pf Pi Po Ps Sc Sk Sm So Zl Zp Zs".split(
@@ -155,7 +158,8 @@ scriptNames.forEach((name, index) => {
   for (let code = 0; code < total; code++) if (marked[code]) scripts[code] = index + 1;
 });
 
-// The classes of the UnicodeScripts pre-tokenizer, which are SentencePiece's: 0 is "any".
+// The script classes of the UnicodeScripts pre-tokenizer, which follows SentencePiece. Class 0 matches every script. A code point has the class of
+// a representative from which the pre-tokenizer does not separate it.
 const byScript = library.Tokenizer.fromString(
   JSON.stringify({
     version: "1.0",
@@ -173,7 +177,7 @@ const representatives = ["a", "\u0430"];
 for (let code = 0; code < total; code++) {
   const character = characters[code];
   if (character === "") continue;
-  if (together("a", character) && together("\u0430", character)) continue; // any
+  if (together("a", character) && together("\u0430", character)) continue; // class 0
   const before = code === 0 ? 0 : segmentScripts[code - 1];
   if (before > 0 && together(representatives[before - 1], character)) {
     segmentScripts[code] = before;
@@ -209,14 +213,14 @@ for (let code = 0; code < total; code++) {
   else if (/\p{Extended_Pictographic}/u.test(c)) breaks[code] = Break.pictographic;
 }
 
-// ---- combining classes: only their order shows -------------------------------------------------------------------
+// ---- combining classes, numbered by their order, because their values are not observable -------------------------------------------------------------------
 
 const reordered = (a, b) => nfd(a + b) !== a + b;
 const ordered = [];
 for (let code = 0x300; code < total; code++) {
   const c = characters[code];
   if (c === "" || !(table.mark[code] || combining[code]) || nfd(c) !== c) continue;
-  // U+0334 has the lowest class, U+0345 the highest: any other is reordered with one of them.
+  // U+0334 has the lowest combining class, and U+0345 the highest. NFD reorders a mark of any other class with one of them.
   if (code === 0x334 || code === 0x345 || reordered("\u0345", c) || reordered(c, "\u0334")) ordered.push(c);
 }
 const classes = [];
@@ -246,7 +250,8 @@ for (let code = 0; code < total; code++) {
   const c = characters[code];
   if (c === "") continue;
   const mapped = Array.from(lowercase(c), (part) => part.codePointAt(0));
-  if (mapped.length > 2) throw new Error(`U+${code.toString(16)}: a long lower case`);
+  if (mapped.length > 2)
+    throw new Error(`U+${code.toString(16)}: expected at most two code points in lower case, got ${mapped.length}`);
   if (mapped.length === 2 || mapped[0] !== code) lower.push([code, mapped[0], mapped[1] ?? 0]);
 }
 
@@ -273,7 +278,7 @@ function write(name, parts) {
   console.log(`${name}: ${lines.length} lines`);
 }
 
-/** {first, value} wherever the value changes. */
+/** Returns the C++ initializer {first, value} of each range of code points with equal values. */
 function ranges(values, end = total) {
   const entries = [];
   for (let code = 0; code < end; code++) {

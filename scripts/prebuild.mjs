@@ -3,7 +3,7 @@
 //   node scripts/prebuild.mjs [TARGET ...] [--all] [--no-cuda] [-D NAME=VALUE ...] [--jobs N]
 //
 // Targets are the names in scripts/platforms/targets.mjs. Zig compiles them, on linux-x64. Without a target, this machine's own compiler
-// builds for this machine only. Such a binary may need newer system libraries than a release may.
+// builds for this machine only. Such a binary may need newer system libraries than a release is allowed to need.
 import { spawnSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";

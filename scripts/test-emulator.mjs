@@ -6,7 +6,7 @@
 // test/emulator/mutants.mjs, each of which must be detected, and the runtime's tests and vitest with HEDDLE_DEVICE=cuda. --fast is for
 // .ci/run: one build without the race detector and mutations, the fragments and kernels in every order, the runtime, two models and a training run.
 //
-// An emulated device uses one thread, so independent steps run in parallel.
+// An emulated device uses one CPU thread, so this script runs independent steps in parallel.
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { deviceTests, report, root, testPaths } from "./testing.mjs";
@@ -22,7 +22,7 @@ const races = join(root, ".cmake", "races");
 const env = { HEDDLE_EMULATE_CUDA: "1", HEDDLE_DEVICE: "cuda", HEDDLE_BINARY: join(emulator, "heddle.node") };
 const results = {};
 
-/** Runs a program to its end. Its output is printed at the end, because others run in parallel. Returns true if it exits with 0. */
+/** Runs a program. Prints its output when it has ended, because other programs run in parallel. Returns true if it exits with 0. */
 function step(name, program, args, more = {}) {
   const start = performance.now();
   return new Promise((done) => {
@@ -78,7 +78,7 @@ if (fast) {
   const mutants = join(root, "test", "emulator", "mutants.mjs");
   await program("mutations", process.execPath, mutants, "--checked");
 }
-// A few CPU threads emulate thousands of CUDA threads, so tests may take long.
+// One CPU thread emulates thousands of CUDA threads, so tests may take long.
 const patient = "--testTimeout=1200000";
 const steps = [
   vitest("runtime", ["--config", join(root, "test", "cuda", "vitest.config.ts")]),

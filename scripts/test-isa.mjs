@@ -1,4 +1,4 @@
-// Runs the op cases and test/native once for each instruction set (HEDDLE_ISA). Reports the sets that this machine cannot run.
+// Runs the op cases and test/native once for each instruction set (HEDDLE_ISA), and reports the sets that this machine cannot run.
 //
 //   npm run test:isa [-- [--beside-unit] PATH ...]
 //
@@ -26,7 +26,8 @@ async function runTests(folder, isa) {
   const native = await runNativeTests(folder, { HEDDLE_ISA: isa });
   if (besideUnit && native && (isa === "baseline" || isa === own)) return "passed (its op cases: in npm test)";
   const env = { HEDDLE_ISA: isa, HEDDLE_BINARY: join(folder, "heddle.node") };
-  // With packed weights, a row's bits do not depend on the batch. The portable set and NEON have no packed quantized weights.
+  // This test checks that a row's bits do not depend on the batch if weights are packed. The portable set and NEON have no packed quantized
+  // weights.
   const packed =
     asked.length === 0 && isa !== "baseline" && !isa.startsWith("neon") ? ["test/graph/packing.test.ts"] : [];
   const { of, others } = exchanges[isa] ?? {};
@@ -42,7 +43,7 @@ if (!supported) {
   console.error("test:isa: the addon does not load");
   process.exit(1);
 }
-// Missing instruction sets are emulated: AVX-512 through SIMDe, if installed.
+// Emulate the instruction sets that this processor lacks. AVX-512 and AMX need SIMDe.
 const lacking = sets.filter((name) => !supported.includes(name));
 const simde = lacking.some(needsSimde) && hasSimde();
 const emulates = lacking.filter((name) => supported.includes("avx2") && (simde || !needsSimde(name)));

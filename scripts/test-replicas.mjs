@@ -3,7 +3,8 @@
 //   npm run test:replicas [-- --loopback] [--json]
 //
 // It needs HAProxy (Debian: haproxy), iproute2 and the right to make network namespaces. Without that right, or with --loopback, the
-// servers are on ports of the loopback interface. It exits with 1 if an answer that had not begun was lost.
+// servers are on ports of the loopback interface. It exits with 1 if an answer was lost before it began, or if a living server cut an answer. It
+// also exits with 1 if the stopped server failed, or if the kill met no request.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -44,7 +45,7 @@ function haproxyPath() {
   return places.find((path) => existsSync(path)) ?? missing("HAProxy", "apt-get install haproxy");
 }
 
-/** Saves a model with random weights that takes a while for a prompt. */
+/** Saves a model with random weights, which is large enough that a prompt takes a noticeable time. */
 async function makeModel(folder) {
   const { createModel, Tokenizer } = await import("../dist/index.js");
   const tokenizer = await Tokenizer.load(join(root, "models/default"));
@@ -128,7 +129,7 @@ function countBy(items, name) {
   return counts;
 }
 
-/** Returns the problems in the outcome of a disturbance. */
+/** Returns the problems in the results of `disturb`. */
 function faultsOf({ lost, cutOtherwise, cutByKill, repeated, drainCode }) {
   return [
     lost.length > 0 && `${lost.length} answers were lost before they had begun: ${lost[0]}`,

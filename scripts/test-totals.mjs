@@ -1,6 +1,6 @@
 // Adds up vitest's JSON reports: node scripts/test-totals.mjs FOLDER [FAILED-STAGE ...]
-// Prints every failed test, because its own output may be far above. The last line is "N passed, N failed". A failed stage without failed
-// tests counts as one failure.
+// Prints every failed test again, because its own output may be far above in the log. The last line is "N passed, N failed". A failed stage
+// without failed tests counts as one failure.
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 

@@ -1,4 +1,4 @@
-// Shared by the test scripts: builds the native test programs, runs them and vitest, and reports to .ci/run.
+// Functions that the test scripts share: they build and run the native test programs, run vitest, and report counts to .ci/run.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -30,8 +30,7 @@ export const deviceTests = {
 };
 
 /**
- * Instruction sets that replace only some kernels of the set `of` (native/cpu/isa_*.cc): products, and ops whose name matches `others`. All
- * other kernels are those of `of`.
+ * Instruction sets that replace only some kernels of another set, `of` (native/cpu/isa_*.cc): products, and ops whose names match `others`.
  */
 export const exchanges = {
   avxvnni: { of: "avx2" },
@@ -95,7 +94,7 @@ export async function runPrograms(commands, env) {
   return passed === commands.length;
 }
 
-/** Runs a program to its end. Returns its output and its exit status, or instead of the status the signal or the error's message. */
+/** Runs a program to its end. Returns its output, and as `status` its exit status, the signal that ended it, or the error's message. */
 export function finished([program, ...args], env, cwd = process.cwd()) {
   return new Promise((resolve) => {
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env, cwd });

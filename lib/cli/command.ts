@@ -51,7 +51,7 @@ export const commonOptions = {
 
 /** The arguments of a running command. */
 export interface Invocation<S extends OptionSpecs> {
-  /** An option of the command replaces a common one of the same name. */
+  /** The parsed options. An option of the command replaces a common one of the same name. */
   options: OptionValues<S> & Omit<OptionValues<typeof commonOptions>, keyof S>;
   positionals: string[];
   out: Output;
@@ -67,8 +67,8 @@ export interface Command<S extends OptionSpecs = OptionSpecs> {
   /** Common options that the command rejects. Each value completes the message `expected …`, such as "no model". */
   without?: { readonly [K in keyof typeof commonOptions]?: string };
   /**
-   * Returns a function that makes the error for an option that belongs in the configuration file. For all other options it returns undefined.
-   * Its `near` is the most similar option of this command.
+   * Loads a function that explains unknown options. It returns the error for an option that belongs in the configuration file, otherwise
+   * undefined. `near` is the most similar option of this command.
    */
   elsewhere?(): Promise<(name: string, near: string | undefined) => HeddleError | undefined>;
   /** Returns additional text for the end of the command's usage. */

@@ -1,7 +1,7 @@
 import type { Completion, TopCandidate } from "../language-model/index.ts";
 import { shortFloat } from "./terminal/output.ts";
 
-/** Returns the --json form of an answer: the fields of a Completion, with those of its `usage` on the same level. */
+/** Returns the --json form of an answer: the fields of a Completion, and those of its `usage` on the same level. */
 export function completionJson({
   usage,
   logprobs,

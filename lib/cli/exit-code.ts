@@ -12,7 +12,7 @@ export const EXIT_CODES: readonly (readonly [string, string])[] = [
 /** Codes of failures that the caller did not cause. */
 const OWN_FAULTS = new Set(["INTERNAL", "OUT_OF_MEMORY", "NUMERICAL"]);
 
-/** System errors about a path or port that the caller named. All others are problems of the machine. */
+/** System errors that the caller caused by naming a wrong path or port. All other system errors are problems of the machine. */
 const REFUSED = new Set(["EACCES", "EPERM", "EISDIR", "ELOOP", "ENAMETOOLONG", "EADDRINUSE", "EADDRNOTAVAIL"]);
 
 /** Returns the exit code for an error that ended the command. */
@@ -24,8 +24,8 @@ export function exitCodeOf(error: unknown): number {
 }
 
 /**
- * Whether the caller caused a failed access to a path or port. Errors without a system error count, because their path is not a regular file or
- * cannot be opened.
+ * Whether the caller caused an IO error by naming a wrong path or port. An IO error without a system error as its cause counts too: its path is
+ * not a regular file or cannot be opened.
  */
 function isRefused(error: HeddleError): boolean {
   let cause: unknown = error;

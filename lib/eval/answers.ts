@@ -4,8 +4,8 @@ import { invalidArgument } from "../core/errors.ts";
 export type Match = "exact" | "contains";
 
 /**
- * Matches English articles as whole words. \b cannot be used, because it treats letters beyond ASCII as word
- * boundaries, and would find an article in "ça".
+ * Matches English articles as whole words. \b would find an article in "ça", because it counts only ASCII letters as
+ * letters.
  */
 const ARTICLES = /(?<![\p{Script=Latin}\p{M}\p{N}])(?:a|an|the)(?![\p{Script=Latin}\p{M}\p{N}])/gu;
 
@@ -41,7 +41,7 @@ function checkAccepted(accepted: readonly string[]): void {
   if (!Array.isArray(accepted)) throw invalidArgument("accepted", "an array of strings", accepted);
 }
 
-/** Returns F1 over words, against the best accepted answer (SQuAD). */
+/** Returns the F1 score over words, as in SQuAD: the highest of an answer's scores against the accepted answers. */
 export function wordF1(answer: string, accepted: readonly string[]): number {
   const words = (text: string) => normalizeAnswer(text).split(" ").filter(Boolean);
   const given = words(answer);

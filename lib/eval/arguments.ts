@@ -5,7 +5,8 @@ import { checkCalibrationOptions } from "../metrics/calibration.ts";
 import type { AskOptions } from "./questions.ts";
 
 /**
- * Checks that `model` is a model with a tokenizer. @param needed the required method
+ * Checks that `model` is a model with a tokenizer.
+ * @param needed a member that only a model has
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function checkTextModel(model: LanguageModel, needed: "score" | "completeAll" | "model", name = "model"): void {

@@ -12,7 +12,7 @@ import { checkTaskOptions, checkTextModel } from "./arguments.ts";
 import { type DeclineOption, declinesBy } from "./decline.ts";
 import { type AskOptions, needRoom, promptOf, type Question, readQuestions } from "./questions.ts";
 
-/** The divisor of a choice's log-likelihood before choices are compared. @useDeclaredType */
+/** The unit of a choice's length, by which its log-likelihood is divided before choices are compared. @useDeclaredType */
 export type Normalization = (typeof normalizations)[number];
 export const normalizations = ["none", "tokens", "characters", "bytes"] as const;
 
@@ -31,22 +31,22 @@ export interface ChoiceOptions extends AskOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** One question of the evaluation. */
+/** The result for one question. */
 export interface ChoiceAnswer extends Outcome {
   /** Location of the row: `file:line`. */
   where: string;
   choice: number;
-  /** Probability of each choice: softmax of the compared scores. */
+  /** Probability of each choice: softmax of the normalized log-likelihoods. */
   probabilities: number[];
   /** Log-likelihoods before normalization. */
   logprobs: number[];
 }
 
-/** Fields that every task reports, and the answers one by one. */
+/** The metrics that every task reports, and the result for each question. */
 export interface TaskResult<Answer> {
   /** Share of answerable questions that were answered correctly, or NaN if no question is answerable. */
   accuracy: number;
-  /** Expected calibration error of the given answers, including invented ones. */
+  /** Expected calibration error of the answers that are not declined, including invented ones. */
   ece: number;
   abstention: Abstention;
   count: number;
@@ -60,7 +60,7 @@ export type ChoiceResult = TaskResult<ChoiceAnswer>;
 const OPTIONS = ["chat", "system", "template", "normalization", "declines", "calibration", "onProgress", "signal"];
 
 /**
- * Multiple choice by log-likelihood: each choice is scored as the continuation of the question, and the likeliest is the answer.
+ * Evaluates multiple choice by log-likelihood: each choice is scored as the continuation of the question, and the likeliest is the answer.
  * Rows: {question | prompt | messages, choices, answer, unanswerable?}.
  * @throws HeddleError INVALID_FILE `file:line: …`, INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
  */
@@ -124,7 +124,7 @@ export function resultOf<Answer extends Outcome>(
 
 interface Score {
   logprob: number;
-  /** Length of the choice under each normalization. The log-likelihood is divided by it. */
+  /** The divisor of the log-likelihood for each normalization. */
   lengths: Readonly<Record<Normalization, number>>;
 }
 
@@ -147,6 +147,7 @@ async function choiceScores(
   const logprobs = await scoreContinuations(model.model, groups, { contextLength, signal: options.signal, onProgress });
   return questions.map(({ choices }, q) =>
     choices!.map((choice, c) => {
+      // Skip tokens that belong to the prompt.
       const own = logprobs[q]![c]!.subarray(groups[q]!.from[c]!);
       const lengths = {
         none: 1,
@@ -161,8 +162,8 @@ async function choiceScores(
 
 /**
  * Returns the ids of a question and of its choices. Plain text is encoded together with each choice, because a
- * tokenizer may merge characters across the border. The prompt is then the common prefix of all of them, and `from` is
- * the number of a continuation's tokens that still belong to the prompt.
+ * tokenizer may merge characters across the boundary. The prompt is then the common prefix of all encoded texts. `from`
+ * has, for each continuation, the number of its first tokens that still belong to the question.
  */
 async function groupOf(
   model: LanguageModel,
@@ -181,8 +182,8 @@ async function groupOf(
     const continuations = await each((choice) => tokenizer.encodeAsync(choice, follows));
     return { prompt: ids, continuations, from: choices.map(() => 0) };
   }
-  // Parse special tokens as in the prompt. Otherwise the same text would have other ids than in `ids`, and the common prefix would end at
-  // its first special token.
+  // Parse special tokens as `promptOf` does. Otherwise the ids would differ from `ids` at the first special token, and the common prefix would
+  // end there.
   const allowSpecial = question.prompt !== undefined;
   const isSpaced = /\s/.test(text.at(-1) ?? "");
   const whole = await each(async (choice) => {
@@ -192,7 +193,7 @@ async function groupOf(
   const starts = whole.map((all) => commonPrefix(all, ids));
   const shared = Math.min(...starts);
   if (shared === 0) {
-    // No token is common to all texts. The choices then follow the BOS token, or else an end token.
+    // No token is common to all texts. Score the whole texts after the BOS token, or after an EOS token if there is no BOS.
     const start = tokenizer.bosTokenId ?? tokenizer.eosTokenIds[0];
     if (start !== undefined) return { prompt: [start], continuations: whole, from: whole.map(() => 0) };
     return { prompt: [ids[0]!], continuations: whole.map((all) => all.slice(1)), from: whole.map(() => 0) };

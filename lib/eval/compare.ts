@@ -31,7 +31,7 @@ export interface ComparisonRow {
   count: number;
 }
 
-/** Default template for a text and its label. `{text}` stands for the text. */
+/** Default prompt template of a generative model. `{text}` is replaced by the text, and the label follows. */
 export const LABEL_TEMPLATE = "{text}\nLabel:";
 
 /** Options of `compareClassifiers`. */
@@ -170,7 +170,7 @@ export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
  * label as text.
  * @param load loads the pretrained model, once for each kind. Both models are disposed of in the end
  * @returns four rows, measured on the held-out rows
- * @throws HeddleError INVALID_ARGUMENT, as the trainings and compareClassifiers
+ * @throws HeddleError INVALID_ARGUMENT; errors of `trainClassifier`, `sft` and `compareClassifiers`
  */
 export async function compareKinds(
   load: () => Promise<LanguageModel>,

@@ -14,7 +14,7 @@ export const DECLINE_PATTERNS: readonly RegExp[] = [
   /\b(?:none of the above|n\/a)\b/,
 ];
 
-/** Returns whether an answer declines, that is, says that it does not know. */
+/** Whether an answer declines, that is, says that the model does not know. */
 export type Declines = (answer: string) => boolean;
 
 /** How to recognize declines: regular expressions, case-insensitive texts that the answer contains, or a function. */

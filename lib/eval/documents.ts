@@ -69,7 +69,7 @@ export async function* documentsOf(
   if (rows === 0) throw noRowsError(path, "file", "at least one row with a text");
 }
 
-/** Returns the text of a file without its byte-order mark. @throws HeddleError INVALID_FILE, also for a compressed file; NOT_FOUND, IO */
+/** Returns the text of a file without its byte-order mark. @throws HeddleError INVALID_FILE if the file is not text, NOT_FOUND, IO */
 async function wholeText(path: string): Promise<string> {
   try {
     const bytes = await readWhole(path, MAX_BYTES, { pipes: true });
@@ -105,7 +105,7 @@ async function* separated(path: string, separator: string): AsyncGenerator<strin
           `${path}: document ${documents + 1}: expected at most ${constants.MAX_STRING_LENGTH} characters, got more`,
         );
       begun += text;
-      if (!documentEnds(found, i).closes) continue; // its end is in a later part
+      if (!documentEnds(found, i).closes) continue; // the document continues in the next part
       documents += 1;
       yield begun;
       begun = "";

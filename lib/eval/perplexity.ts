@@ -47,8 +47,8 @@ async function documentsOf(given: string | Iterable<string> | AsyncIterable<stri
 }
 
 /**
- * Computes the perplexity of documents. Each is encoded with the tokenizer's special tokens (BOS, if it adds one). All
- * tokens after the first are scored, each once. Documents longer than the context are read in overlapping windows.
+ * Computes the perplexity of documents. Each document is encoded with the tokenizer's special tokens (BOS, if it adds
+ * one). All tokens after the first are scored, each once. Documents longer than the context are read in overlapping windows.
  * After the first window, every token sees at least `contextLength − stride` tokens before it.
  *
  * A single text that is the path of an existing file is refused. Pass `[text]` to score such a text.

@@ -15,7 +15,7 @@ export interface QaOptions extends AskOptions {
   match?: Match | undefined;
   /** Maximum number of tokens of an answer. Default 48. */
   maxTokens?: number | undefined;
-  /** Texts that end an answer. Default: a line break, unless questions use a chat template. */
+  /** Texts that end an answer. Default: a line break for plain text, and none for a chat. */
   stop?: readonly string[] | undefined;
   /** Sampling temperature. 0 (default) is greedy. */
   temperature?: number | undefined;
@@ -35,18 +35,18 @@ export interface QaOptions extends AskOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** One question of the evaluation. */
+/** The result for one question. */
 export interface QaAnswer extends Outcome {
   /** Location of the row: `file:line`. */
   where: string;
   text: string;
   confidence: number;
-  /** F1 over words with the best accepted answer; 0 for an unanswerable question. */
+  /** F1 score over words (`wordF1`); 0 for an unanswerable question. */
   f1: number;
 }
 
 export interface QaResult extends TaskResult<QaAnswer> {
-  /** Mean word F1 of the answerable questions. */
+  /** Mean F1 score over words of the answerable questions; NaN if there are none. */
   f1: number;
 }
 
@@ -58,7 +58,7 @@ const OPTIONS = [
 ];
 
 /**
- * Question answering: the model answers freely, and the answer is compared with the accepted ones (normalizeAnswer).
+ * Evaluates question answering: the model answers freely, and the answer is compared with the accepted ones (`isAccepted`).
  * Rows: {question | prompt | messages, answer | answers, unanswerable?}. Declining an answerable question counts as a
  * wrong answer.
  * @throws HeddleError INVALID_FILE `file:line: …`, INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
@@ -106,6 +106,7 @@ export async function questionAnswering(
           text: answer,
           confidence: Math.exp(confidence === "sequence" ? sum : sum / Math.max(1, logprobs.length)),
           unanswerable: question.unanswerable,
+          // An accepted answer that reads like a decline, such as "no data", is not one.
           declined: !correct && declines(answer),
           correct,
           f1: question.unanswerable ? 0 : wordF1(answer, question.answers),

@@ -14,9 +14,9 @@ import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 /** The question of a row. */
 export interface Question {
   row: LocatedRow;
-  /** Text that the model continues as it is, without chat format or template. */
+  /** Text that the model continues unchanged, without a template. */
   prompt?: string;
-  /** A question that is put into the chat format, or into the template. */
+  /** A question, which is put into the chat template or into `template`. */
   question?: string;
   messages?: TextMessage[];
   /** Accepted answers. Empty for a question without a true answer. */
@@ -30,11 +30,11 @@ export interface Question {
 
 /** How questions are presented to the model. */
 export interface AskOptions {
-  /** Whether to use the chat template. Default: if the model has one. */
+  /** Whether to use the chat template. Default: true if the model has one. */
   chat?: boolean | undefined;
   /** System prompt, in a chat. */
   system?: string | undefined;
-  /** Prompt template for models without a chat template. `{question}` stands for the question. */
+  /** Prompt template for models without a chat template. `{question}` is replaced by the question. */
   template?: string | undefined;
 }
 
@@ -111,21 +111,21 @@ function choicesOf(row: LocatedRow, unanswerable: boolean) {
 }
 
 /**
- * Returns a question as ids. Also returns its text if it is plain text, because the end of the text and the first
- * characters of an answer may merge into one token.
+ * Returns a question as ids. For plain text, also returns the text, because its end and the first characters of an
+ * answer may merge into one token.
  */
 export async function promptOf(
   model: LanguageModel,
   asked: Question,
   options: AskOptions & { signal?: AbortSignal | undefined },
 ): Promise<{ text?: string; ids: number[] }> {
-  const made = await asText(model, asked, options);
+  const made = await encodeQuestion(model, asked, options);
   if (made.ids.length === 0) throw rowError(asked.row, fieldOf(asked), "at least one token", said("none"));
   needRoom(model, asked, made.ids.length);
   return made;
 }
 
-/** Throws unless the context holds `tokens` tokens. */
+/** Throws if `tokens` tokens do not fit into the context. */
 export function needRoom({ contextLength }: LanguageModel, asked: Question, tokens: number): void {
   if (tokens > contextLength)
     throw rowError(
@@ -140,7 +140,7 @@ function fieldOf({ messages, question }: Question): string {
   return messages ? "messages" : question === undefined ? "prompt" : "question";
 }
 
-async function asText(
+async function encodeQuestion(
   model: LanguageModel,
   { prompt, question, messages }: Question,
   { chat, system, template = QUESTION_TEMPLATE, signal }: AskOptions & { signal?: AbortSignal | undefined },

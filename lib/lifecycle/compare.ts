@@ -17,9 +17,9 @@ const question = (text: string) => `${text}\nContinent:`;
 const labelText = (label: string) => ` ${label}`;
 
 /**
- * Trains the same pretrained trunk as two kinds of classifier, on the same texts and for the same number of steps. The
- * discriminative one has a head with a probability for each label. The generative one continues the text with the
- * label, and its answer is the likeliest label.
+ * Trains two kinds of classifier from the same pretrained weights, on the same texts and for the same number of steps.
+ * The discriminative classifier has a head with a probability for each label. The generative classifier continues the
+ * text with the label, and its answer is the likeliest label.
  */
 export async function* compareClassifiers(
   setting: Setting,
@@ -77,7 +77,7 @@ export async function* compareClassifiers(
     }
     const comparison: Comparison = {
       labels,
-      // A random head is at chance level.
+      // Before training, the head is random, so its accuracy is that of guessing.
       discriminative: { before: 1 / labels.length, after: result.evalMetrics?.accuracy ?? Number.NaN },
       generative: accuracies,
       examples,

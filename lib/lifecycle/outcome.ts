@@ -1,4 +1,5 @@
-// The goals of `heddle lifecycle`, and a comparison of a run's metrics with them. The report's lead and the command's last lines use them.
+// The goals of `heddle lifecycle`, and the comparison of a run's metrics with the goals. The report's introduction and the command's last
+// lines show its outcome.
 
 import { percent } from "../report/numbers.ts";
 import { type Plan, planOf, REFERENCE_MINUTES } from "./plan.ts";
@@ -10,7 +11,7 @@ export interface Outcome {
   missed: string[];
 }
 
-/** Minimum share of held-out answers for each goal. Usual runs are well above. */
+/** Minimum share of held-out answers for each goal. Runs with the default budget are well above. */
 const LEAST = { exact: 0.9, preferred: 0.85, declined: 0.7 };
 
 /** Share of the default budget's steps below which the models hardly learn to answer questions. */

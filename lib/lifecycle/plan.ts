@@ -43,8 +43,8 @@ const reference: Record<StageName, StagePlan> = {
 };
 
 /**
- * Returns the plan for a budget. With less than about half of the default steps, models do not learn enough to show
- * anything.
+ * Returns the plan for a budget. With less than about half of the default steps, most answers of the models are wrong
+ * (`shortBudget` warns about it).
  */
 export function planOf(options: { seed: number; budgetMinutes: number; quick: boolean }): Plan {
   const { quick, budgetMinutes } = options;

@@ -1,7 +1,7 @@
 import type { Plan } from "./plan.ts";
 import { type StageName, stageNames } from "./types.ts";
 
-/** Minimum time and number of steps after the first for an estimate. The first step also compiles programs and allocates memory. */
+/** Minimum seconds and steps for an estimate. The first step is not counted, because it also compiles programs and allocates memory. */
 const ENOUGH = { seconds: 2, steps: 3 };
 
 interface Running {

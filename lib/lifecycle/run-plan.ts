@@ -71,7 +71,7 @@ function resultOf({ name, steps, seconds, tokens, metrics }: StageRecord): Stage
   return { name, steps, seconds: Math.round(seconds * 1000) / 1000, tokens, metrics };
 }
 
-/** Runs single stages. */
+/** Runs the stages of a plan, one at a time. */
 class Life {
   private readonly setting: Setting;
   private readonly recipe: Recipe;
@@ -123,7 +123,10 @@ class Life {
         };
       }
       const measurement = await evaluate(training.model, this.recipe, { questions: true, signal });
-      const metrics = { before: common(before!.metrics, name), after: common(measurement.metrics, name) };
+      const metrics = {
+        before: reportedMetrics(before!.metrics, name),
+        after: reportedMetrics(measurement.metrics, name),
+      };
       return { ...record, metrics, measurement, ...(name === "pretrain" && { before }) };
     } finally {
       training.dispose();
@@ -173,10 +176,10 @@ class Life {
 }
 
 /**
- * Selects the figures to report. Pre-training has no question figures, because a base model was never shown how to
- * answer.
+ * Selects the metrics to report for a stage. Metrics of questions are left out for pre-training, because a base model
+ * was never shown how to answer.
  */
-function common(metrics: StageMetrics, stage: TrainedStage): StageMetrics {
+function reportedMetrics(metrics: StageMetrics, stage: TrainedStage): StageMetrics {
   const { bitsPerByte, capitals } = metrics;
   return stage === "pretrain" ? { bitsPerByte, capitals } : metrics;
 }

@@ -60,7 +60,7 @@ const own = { source: "the grammars and tables of lib/lifecycle/recipe", licence
 const answering =
   "A very small model: it answers short questions about the capitals of countries and about everyday things, and continues stories like those of its training corpus. It is often wrong about everything else, including other stories.";
 
-/** Entries of the model cards, by stage. */
+/** The data and the notes of each stage's model card. */
 const cards: Record<TrainedStage, { data: { name: string; source: string; licence: string }[]; notes: string }> = {
   pretrain: {
     data: [
@@ -91,7 +91,10 @@ const cards: Record<TrainedStage, { data: { name: string; source: string; licenc
 
 const optimizer = { weightDecay: 0.1, adamBeta1: 0.9, adamBeta2: 0.95, maxGradNorm: 1 } as const;
 
-/** The training stages. Each starts from the model of the previous one. Their options were tuned on this data. */
+/**
+ * The training stages. `pretrain` starts from random weights, `sft` from its model, and all others from the model of `sft`. The options were
+ * tuned on this data (scripts/lifecycle/README.md).
+ */
 export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Training>> = {
   async pretrain(setting) {
     const { work, trial } = setting;
@@ -178,7 +181,8 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
       learningRate: 1e-4,
       warmupSteps: 5,
       beta: 0.02,
-      // Rewards of a prompt that is always answered correctly differ only by noise. Scaling by their own deviation would amplify it.
+      // Rewards of a prompt that is always answered correctly differ only by noise. Scaling by the deviation of this prompt's rewards would
+      // amplify the noise.
       scaleRewards: "batch",
       // Rewards hardly change for questions that are always answered correctly. Replayed fine-tuning examples preserve
       // those answers.
@@ -214,8 +218,8 @@ function shared({ work, signal }: Setting, stage: TrainedStage) {
 }
 
 /**
- * Ends with the best of eight evaluations on the development split, because the share of answers "I don't know." varies
- * between them.
+ * Keeps the best of eight checkpoints by their scores on the development split, because the share of answers "I don't
+ * know." varies between checkpoints.
  */
 function best({ work, development, signal }: Setting, stage: "dpo" | "grpo", model: LanguageModel) {
   return {
@@ -226,7 +230,7 @@ function best({ work, development, signal }: Setting, stage: "dpo" | "grpo", mod
   } as const;
 }
 
-/** Replays pre-training text in every step. Without it small models forget how to write, and what they knew. */
+/** Replays pre-training text in every step. Without replay, small models forget how to write, and forget facts. */
 function replayOf(work: Workspace, weight: number) {
   return {
     data: work.data("stories", "facts", "knowledge"),

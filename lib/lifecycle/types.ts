@@ -1,6 +1,6 @@
 import type { Calibration } from "../metrics/calibration.ts";
 
-/** The stages in their order. `classify` compares the two kinds of model on one trunk. */
+/** The stages in their order. `classify` trains a generative and a discriminative classifier from the same pretrained weights. */
 export const stageNames = ["tokenizer", "pretrain", "sft", "dpo", "reward", "grpo", "classify"] as const;
 /** A stage of `lifecycle`. @useDeclaredType */
 export type StageName = (typeof stageNames)[number];
@@ -46,7 +46,7 @@ export interface LifecycleResult {
   report: string;
 }
 
-/** Progress of a run. `secondsLeft` is the remaining time, estimated from completed steps. It is undefined before the first steps. @experimental */
+/** Progress of a run. `secondsLeft` is the estimated remaining time; undefined before enough steps are complete. @experimental */
 export type LifecycleEvent =
   | { type: "stage"; stage: StageName; maxSteps: number; secondsLeft: number | undefined }
   | {
@@ -96,8 +96,8 @@ export interface LossPoint {
 }
 
 /**
- * Comparison of the two kinds of classifier on one trunk: accuracy before and after training, and examples of texts
- * with both answers.
+ * Comparison of two kinds of classifier from the same pretrained weights: accuracy before and after training, and
+ * example texts with the answers of both.
  */
 export interface Comparison {
   labels: string[];

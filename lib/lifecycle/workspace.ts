@@ -110,7 +110,7 @@ export class Workspace {
       await rm(join(folder, name), { recursive: true, force: true });
   }
 
-  /** Writes the data of all stages, unless they exist. The stages read them, and users can inspect them. */
+  /** Writes the data files of all stages, unless they exist. The stages read the files, and users can inspect them. */
   async writeData(recipe: Recipe): Promise<void> {
     const mark = this.path("data", "evaluation.json");
     if (await exists(mark)) return;
@@ -137,6 +137,7 @@ export class Workspace {
       const text = rows.map((row) => `${JSON.stringify(row)}\n`).join("");
       await writeFileAtomically(this.path("data", name), (sink) => sink.write(Buffer.from(text)));
     }
+    // Written last: if this file exists, all other data files are complete.
     await writeJson(mark, recipe.evaluation);
   }
 
@@ -154,7 +155,7 @@ export class Workspace {
   }
 }
 
-/** Refuses a folder with another program's files, from which a stage would resume. @throws HeddleError INVALID_ARGUMENT */
+/** Refuses a folder in which a stage's folder has files, because the stage would resume from them. @throws HeddleError INVALID_ARGUMENT */
 async function needUnused(folder: string): Promise<void> {
   for (const stage of stageNames)
     if ((await listFolder(join(folder, stage))).length > 0)

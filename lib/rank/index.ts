@@ -14,11 +14,11 @@ export interface RankOptions {
   /** Sampling temperature. Default 0.9, because answers must differ. */
   temperature?: number | undefined;
   topP?: number | undefined;
-  /** Maximum number of tokens of an answer. Default: as for generation, within the context. */
+  /** Maximum number of tokens of an answer. Default: that of `generate`. */
   maxTokens?: number | undefined;
   /** Seed of the answers: the same seed gives the same answers. A whole number from 0 to 2^53 - 1. Default 0. */
   seed?: number | undefined;
-  /** Treat text prompts as user messages in a chat. Default: if the model has a chat template. */
+  /** Whether to treat text prompts as user messages in a chat. Default: true if the model has a chat template. */
   chat?: boolean | undefined;
   /** Port of the page. Default: a free port. */
   port?: number | undefined;
@@ -36,7 +36,7 @@ const NAMES: readonly (keyof RankOptions)[] = [
   "port",
 ];
 
-/** A local web page on which people judge answers, until it is closed. @experimental */
+/** A local web page on which people judge answers. It is served until `close`. @experimental */
 export interface Ranking {
   /** URL of the page, reachable only from this machine. */
   readonly url: string;

@@ -9,7 +9,7 @@ const MAX_TEXT_BYTES = 1 << 28;
 
 /** A prompt with two or more answers to judge. */
 export interface RankItem {
-  /** Its index in the file of prompts, from 0. */
+  /** Index of the prompt in the file, from 0. */
   readonly id: number;
   /** The prompt as for preference training: a text to continue, or messages. */
   readonly prompt: string | readonly TextMessage[];
@@ -20,7 +20,7 @@ export interface RankItem {
 /**
  * Reads the prompts of a file. Rows of a .jsonl file have `prompt` (a text or messages), `question` or `messages`, and optionally `answers`.
  * Any other file has a prompt on each line.
- * @param chat treat texts as user messages in a chat, not as the beginning of a text
+ * @param chat whether to treat texts as user messages in a chat, instead of texts to continue
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`
  */
 export async function readItems(path: string, { chat }: { chat: boolean }): Promise<RankItem[]> {

@@ -26,7 +26,7 @@ export class Sampler {
   private readonly answer: Answering;
   private readonly options: SamplerOptions;
   private readonly problems = new Map<number, string>();
-  /** The answers so far of prompts that need more, by prompt id. */
+  /** The distinct answers of prompts that have too few, by prompt id. Keys are the trimmed texts. */
   private readonly found = new Map<number, Map<string, string>>();
   /** Number of tries so far, by prompt id. */
   private readonly attempts = new Map<number, number>();
@@ -47,7 +47,7 @@ export class Sampler {
     });
   }
 
-  /** Returns why a prompt has no answers, or undefined while it may still get some. */
+  /** Returns why a prompt has too few answers, or undefined if it has answers or is still waiting for them. */
   problemOf(item: RankItem): string | undefined {
     return item.answers ? undefined : this.problems.get(item.id);
   }

@@ -23,8 +23,8 @@ export interface RankServer {
 }
 
 /**
- * Serves the page only on this machine. It listens on the loopback address, and answers only requests whose Host header is that address or
- * `localhost`. Other web pages therefore cannot reach it through a DNS name (DNS rebinding).
+ * Serves the page on this machine only. The server listens on the loopback address, and answers only requests whose Host header is that address
+ * or `localhost`. Other web pages therefore cannot reach the server through a DNS name that resolves to the address (DNS rebinding).
  * @param port 0 selects a free port
  * @throws HeddleError IO if the port is taken
  */
@@ -76,7 +76,7 @@ async function answer(session: RankSession, server: Server, request: IncomingMes
       : refusal(404, "path: not known");
   }
   if (request.method !== "POST") return refusal(405, "method: expected GET or POST");
-  // A form on another site cannot send this type without a CORS preflight.
+  // Another site cannot send this type without a CORS preflight, which this server refuses.
   if (!/^application\/json\b/.test(request.headers["content-type"] ?? ""))
     return refusal(415, "content-type: expected application/json");
   return json(await change(session, path, await bodyOf(request)));

@@ -82,7 +82,7 @@ export class RankSession {
   /**
    * Saves a judgement of the current prompt.
    * @param ranking groups of answers' indices, best first; answers of a group are equally good
-   * @param how.bad whether all answers, which are then one group, are bad
+   * @param how.bad whether all answers are bad. `ranking` must then be a single group
    */
   vote(id: number, ranking: readonly (readonly number[])[], { bad = false } = {}): Promise<RankState> {
     return this.change(async () => {
@@ -167,7 +167,7 @@ export class RankSession {
     this.sampler.want(this.queue);
   }
 
-  /** Returns the current item. Throws if the page refers to another item, because a second key press must not judge an item that was not shown. */
+  /** Returns the current item. Throws if `id` is another item's, so that a second key press does not judge an item that was not shown. */
   private currentOf(id: number): RankItem {
     const [item] = this.queue;
     if (!item || item.id !== id)

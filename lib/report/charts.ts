@@ -1,7 +1,7 @@
 import type { ReliabilityBin } from "../metrics/calibration.ts";
 import { type Html, html, jsonScript } from "./html.ts";
 
-/** A point of a curve. A point of several steps has their mean, smallest and largest value. `mean` is null if no value is finite. */
+/** A point of a curve, for one or several steps. `low` and `high` are the smallest and the largest value. `mean` is null if no value is finite. */
 export type CurvePoint = readonly [step: number, mean: number | null, low?: number, high?: number];
 
 /** A curve of a chart. */
@@ -16,7 +16,7 @@ export interface Curve {
   points: readonly CurvePoint[];
 }
 
-/** The data of a page's charts. `range` limits the values that are shown. Default: from 0 to the largest value. */
+/** The data of a chart. `range` limits the values that are shown. Default: a range with 0 and all values. */
 export type ChartData =
   | { kind: "curves"; curves: readonly Curve[]; range?: readonly [low: number, high: number] }
   | { kind: "reliability"; color: string; bins: readonly ReliabilityBin[] };
@@ -24,7 +24,7 @@ export type ChartData =
 /** The texts around a chart's plot. */
 export interface ChartText {
   title: string | Html;
-  /** Replaces the plot for readers who cannot see it. */
+  /** The plot in words, for screen readers. */
   description: string;
   note?: string | Html | undefined;
   /** Content below the plot, such as a table of its values. */
@@ -33,7 +33,7 @@ export interface ChartText {
 
 /** Returns a figure that the page's script fills with a plot. */
 export function chart(id: string, { title, description, note, after }: ChartText, data: ChartData): Html {
-  // The arrow keys move the reading point of curves.
+  // The arrow keys select the step whose values are printed below the curves.
   const keys = data.kind === "curves" && html` tabindex="0" aria-keyshortcuts="ArrowLeft ArrowRight Home End"`;
   return html`<figure class="card chart"><figcaption>${title}${
     note && html` <span class="aside">${note}</span>`

@@ -1,4 +1,4 @@
-/** Text that is already HTML, and not escaped again. */
+/** Text that is already HTML, so that templates do not escape it again. */
 export class Html {
   readonly text: string;
   constructor(text: string) {
@@ -24,7 +24,7 @@ export function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-/** Embeds a value as JSON in a script element. Text in it cannot end the element. */
+/** Embeds a value as JSON in a script element. `<` is escaped, so that no text in the value can end the element. */
 export function jsonScript(id: string, value: unknown): Html {
   return new Html(
     `<script type="application/json" id="${id}">${JSON.stringify(value).replaceAll("<", "\\u003c")}</script>`,

@@ -1,4 +1,4 @@
-// How reports write numbers.
+// Formats numbers for reports.
 
 export function percent(value: number): string {
   return `${(100 * value).toFixed(value > 0 && value < 0.0995 ? 1 : 0)} %`;

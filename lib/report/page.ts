@@ -9,7 +9,7 @@ import { baseStyle } from "./style.ts";
 /** The parts of a page. */
 export interface PageParts {
   title: string;
-  /** The styles of the page's own parts. */
+  /** The styles that this page needs in addition to `baseStyle`. */
   style: string;
   body: Html;
 }

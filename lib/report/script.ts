@@ -18,6 +18,7 @@ export const script = `
     const [divisor, unit] = Math.abs(value) >= 1e6 ? [1e6, "M"] : Math.abs(value) >= 1e4 ? [1e3, "k"] : [1, ""];
     return number(value / divisor) + unit;
   };
+  // Returns the exponential moving average of values, divided by the sum of its weights to correct the bias at the start.
   const smooth = (values, weight) => {
     let mean = null, norm = 0, sum = 0;
     return values.map((value) => {
@@ -26,7 +27,7 @@ export const script = `
       return mean;
     });
   };
-  // The value of a curve at the nearest of its steps.
+  // Returns the point of a curve that is nearest to a step, by binary search.
   const nearest = ({ points }, step) => {
     let low = 0, high = points.length - 1;
     while (low < high) {
@@ -49,7 +50,7 @@ export const script = `
       const steps = points.map((p) => p[0]), means = points.map((p) => p[1]);
       const table = [steps];
       if (!isCrowded && points.some((p) => p.length > 2)) {
-        // The band of a point of several steps goes from the smallest value to the largest.
+        // For points of several steps, draw a band from the smallest value to the largest.
         bands.push({ series: [series.length, series.length + 1], fill: stroke("22") });
         for (const i of [3, 2]) {
           table.push(points.map((p) => p[i] ?? p[1]));
@@ -82,7 +83,7 @@ export const script = `
       series, hooks: { setCursor: [read] },
     }, uPlot.join(tables)];
   };
-  // Moves the reading point with the keys.
+  // Moves the cursor along the curves with the keys.
   const listen = (place, plot) => {
     let at;
     place.addEventListener("keydown", (event) => {
@@ -109,7 +110,7 @@ export const script = `
       ctx.moveTo(u.valToPos(0, "x", true), u.valToPos(0, "y", true));
       ctx.lineTo(u.valToPos(1, "x", true), u.valToPos(1, "y", true));
       ctx.stroke();
-      // How far each group is from the diagonal, and how many answers it has.
+      // For each bin, draw its distance from the diagonal, and a dot whose size grows with its number of answers.
       ctx.setLineDash([]);
       for (const bin of bins) {
         if (bin.count === 0) continue;
@@ -148,7 +149,7 @@ export const script = `
     new ResizeObserver(() => {
       if (place.clientWidth === width || place.clientWidth === 0) return;
       width = place.clientWidth;
-      requestAnimationFrame(draw); // a new height during this callback would be reported as an observer loop
+      requestAnimationFrame(draw); // drawing changes the height, which the browser reports as a loop if it happens in this callback
     }).observe(place);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   }

@@ -1,6 +1,5 @@
 /**
- * The style sheet of all reports. It follows the reader's light or dark mode, and fits screens from phones to wide monitors. Each report
- * adds further styles.
+ * The style sheet that all reports share. It follows the reader's light or dark mode, and fits screens from phones to wide monitors.
  */
 export const baseStyle = `
 :root {

@@ -8,6 +8,7 @@ const NOBITS = 8; // SHT_NOBITS: takes no space in the file
 export function sectionsOf(path) {
   const file = readFileSync(path);
   if (file.readUInt32BE(0) !== 0x7f454c46 || file[4] !== 2) throw new Error(`${path}: not an ELF64 file`);
+  // Fields of the ELF header: e_shoff, e_shentsize, e_shnum and e_shstrndx.
   const table = Number(file.readBigUInt64LE(40));
   const [entry, count, names] = [58, 60, 62].map((at) => file.readUInt16LE(at));
   const sections = Array.from({ length: count }, (_, i) => {
@@ -27,8 +28,8 @@ export function sectionsOf(path) {
 }
 
 /**
- * Tensor-core and asynchronous instructions since sm_80, with their opcode (the low twelve bits of 16 bytes) and PTX. Byte 10 distinguishes
- * instructions that share an opcode. The opcodes were found by compiling each instruction.
+ * Tensor-core and asynchronous instructions since sm_80, with their opcode and PTX. The opcode is in the low twelve bits of the 16 bytes of an
+ * instruction. Byte 10 distinguishes instructions that share an opcode. The opcodes were found by compiling each instruction.
  */
 export const instructions = {
   wgmma: { opcode: 0x9f0, ptx: /\bwgmma\.mma_async\S*\.bf16\b[^;]*\}, %rd/g }, // HGMMA, a in shared memory

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /**
- * Measures how well a model knows capitals through heddle's public API with greedy decoding, in text completion and in a chat.
+ * Measures how well a model knows capitals, in text completion and in a chat. Uses heddle's public API with greedy decoding.
  *
  *   node scripts/default-model/evaluate.mjs [--model models/default] [--all] [--wrong]
  *
- * Asks for every place in one wording of the training and in three held-out wordings, or in all wordings with --all. Then asks for made-up
- * countries that are not in the training data. The last line of stdout is JSON. The exit code is 1 unless the model reaches the default
- * model's goals: it continues "The capital of France is" with " Paris", and answers 90 % correctly in wordings of the training and 75 % in
- * held-out wordings, in completion and in a chat.
+ * Asks for the capital of every place in one wording of the training and in three held-out wordings, or in all wordings with --all. Then asks for
+ * the capitals of made-up countries that are not in the training data. The last line of stdout is JSON. The exit code is 1 unless the model reaches these
+ * goals: it continues "The capital of France is" with " Paris". In completion and in a chat, it answers 90 % correctly in wordings of the
+ * training, and 75 % in held-out wordings.
  */
 import { parseArgs } from "node:util";
 import { LanguageModel } from "heddle";

@@ -42,7 +42,7 @@ for await (const event of runPlan(work, defaultPlan(), { stages, ...threads })) 
 const model = join(work, "model");
 rmSync(model, { recursive: true, force: true });
 mkdirSync(model);
-// Copy the files of the finished model. Folders are checkpoints.
+// Copy the files of the finished model, but not its log and its checkpoints, which are folders.
 for (const file of readdirSync(join(work, "dpo"), { withFileTypes: true }))
   if (file.isFile() && file.name !== "log.jsonl") cpSync(join(work, "dpo", file.name), join(model, file.name));
 // generation_config.json sets a low temperature, because a model this small makes mistakes when unlikely tokens are sampled.

@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 /**
  * Writes lib/lifecycle/recipe/place-table.ts: the fields of the npm package countries-list (MIT licence: models/default/NOTICE) that the
- * corpus uses. The table is checked in, so that a seed gives the same corpus with any version of the package, and heddle does not depend on
- * it.
+ * corpus uses. The table is checked in, so that heddle does not depend on the package, and a seed always gives the same corpus.
  *
  *   node scripts/default-model/places.mjs
  */
@@ -13,7 +12,7 @@ import { currencies } from "countries-list/currencies";
 /** Omitted places. For Hong Kong, the package's capital is "City of Victoria", an obsolete name. */
 const leftOut = new Set(["HK"]);
 
-/** "Albanian Lek" → "Albanian lek": only adjectives derived from names keep their capital letter. @param {string} name */
+/** Writes the last word in lower case, unless it is an abbreviation: "Albanian Lek" becomes "Albanian lek". @param {string} name */
 function currencyName(name) {
   const words = name.split(" ");
   const last = words.pop() ?? "";

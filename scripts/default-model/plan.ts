@@ -2,9 +2,8 @@ import { type Plan, planOf } from "../../lib/lifecycle/plan.ts";
 import { fullSize } from "../../lib/lifecycle/recipe/recipe.ts";
 
 /**
- * The embedded model's plan: that of `heddle lifecycle` with more text and more steps. It asks about every place, because no places are
- * held out to test generalization. It includes conversations of several turns, because users chat with the model. Wordings and made-up
- * names are still held out.
+ * Returns the embedded model's plan: that of `heddle lifecycle` with more text and more steps. Training asks about every place, so that the model
+ * knows all of them. Conversations have up to three turns, because users chat with the model. Wordings and made-up names are still held out.
  */
 export function defaultPlan(): Plan {
   const plan = planOf({ seed: 1, budgetMinutes: 20, quick: false });

@@ -60,14 +60,14 @@ def visible(case):
     """Returns (rows, rows): whether row i sees row j."""
     seen = torch.zeros(ROWS, ROWS, dtype=torch.bool)
     documents = case.get("documents", [0] * ROWS)
-    # Each run of equal ids in a sequence is a document, even if another run has the same id.
-    stretch = [0] * ROWS
+    # Each run of equal ids in a sequence is a document, even if another run has the same id. `runs` has the number of each row's run.
+    runs = [0] * ROWS
     for i in range(1, ROWS):
-        stretch[i] = stretch[i - 1] + (documents[i] != documents[i - 1] or i % LENGTH == 0)
+        runs[i] = runs[i - 1] + (documents[i] != documents[i - 1] or i % LENGTH == 0)
     window = case.get("window")
     for i in range(ROWS):
         for j in range(ROWS):
-            ok = i // LENGTH == j // LENGTH and stretch[i] == stretch[j] and documents[i] >= 0
+            ok = i // LENGTH == j // LENGTH and runs[i] == runs[j] and documents[i] >= 0
             if case["causal"]:
                 ok = ok and j <= i and (window is None or i - j < window)
             elif window is not None:

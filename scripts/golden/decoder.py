@@ -12,14 +12,14 @@ torch.set_default_dtype(torch.float64)
 
 
 class Weights:
-    """The weights by their official names. Each is computed at its first use."""
+    """The weights by their official names. A weight is computed from its name at its first use."""
 
     def __init__(self, around=1.0):
         self.all, self.around, self.bytes = {}, around, {}
 
     def __call__(self, name, *shape):
         if name not in self.all:
-            # test/golden/families.ts has the same rule.
+            # Norm weights are around 1 (0 for Gemma), all others around 0. test/golden/families.ts has the same rule.
             norm = re.search(r"norm(s\.\d+)?\.weight$", name.lower())
             self.all[name] = weight(name, shape, self.around if norm else 0.0).requires_grad_(True)
         assert self.all[name].shape == torch.Size(shape), name
@@ -34,7 +34,7 @@ class Weights:
 
 
 def byte_tensor(name, shape):
-    """Returns bytes as integers. Those of MXFP4 scales encode 2^-8 to 2^-5."""
+    """Returns pseudo-random bytes as integers. Bytes of MXFP4 scales encode 2^-8 to 2^-5."""
     count = math.prod(shape)
     bits = hash32((torch.arange(count, dtype=torch.int64) + fnv(name)) & 0xFFFFFFFF)
     return (119 + (bits >> 30) if name.endswith("_scales") else bits >> 24).reshape(shape)
@@ -167,10 +167,10 @@ class Model:
         else:
             best, chosen = torch.topk(logits, k)
             shares = torch.softmax(best, -1)
-        say = [self.expert(p if self.kind == "granitemoe" else p + "experts.", e) for e in range(E)]
+        apply = [self.expert(p if self.kind == "granitemoe" else p + "experts.", e) for e in range(E)]
         rows = []
         for r in range(len(x)):
-            rows.append(sum(shares[r, j] * say[int(chosen[r, j])](x[r]) for j in range(k)))
+            rows.append(sum(shares[r, j] * apply[int(chosen[r, j])](x[r]) for j in range(k)))
         routed = torch.stack(rows)
         return routed + self.shared(x, p) if self.kind == "qwen2_moe" else routed
 
@@ -178,8 +178,8 @@ class Model:
         """The shared expert, which all rows use, times its sigmoid gate."""
         n = self.c["shared_expert_intermediate_size"]
         gate, up = (self.linear(x, f"{p}shared_expert.{name}_proj", n) for name in ("gate", "up"))
-        said = self.linear(silu(gate) * up, p + "shared_expert.down_proj", self.C)
-        return torch.sigmoid(self.linear(x, p + "shared_expert_gate", 1)) * said
+        y = self.linear(silu(gate) * up, p + "shared_expert.down_proj", self.C)
+        return torch.sigmoid(self.linear(x, p + "shared_expert_gate", 1)) * y
 
     def expert(self, p, e):
         c, C = self.c, self.C
@@ -201,12 +201,12 @@ class Model:
             gate_up, down = self.w(p + "gate_up_proj", E, C, 2 * n)[e], self.w(p + "down_proj", E, n, C)[e]
         gate_up_bias, down_bias = self.w(p + "gate_up_proj_bias", E, 2 * n)[e], self.w(p + "down_proj_bias", E, C)[e]
 
-        def say(v):
+        def forward(v):
             both = v @ gate_up + gate_up_bias
             gate, up = both[::2].clamp(max=limit), both[1::2].clamp(-limit, limit)
             return ((up + 1) * gate * torch.sigmoid(1.702 * gate)) @ down + down_bias
 
-        return say
+        return forward
 
     def sparse(self, i):
         return i not in self.c.get("mlp_only_layers", []) and (i + 1) % self.c.get("decoder_sparse_step", 1) == 0

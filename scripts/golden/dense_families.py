@@ -1,4 +1,4 @@
-"""Decoders for families.py that differ from Llama by more than a flag. Each follows its paper or its published definition."""
+"""Decoders for families.py that differ from Llama by more than a configuration key. Each follows its paper or its published definition."""
 import math
 
 import torch
@@ -174,7 +174,7 @@ class Glm4(Neighbours):
 
 
 class Exaone4(Model):
-    """EXAONE 4 (LG AI Research 2025): norms of the blocks' outputs. If the model has a window, full layers have no RoPE."""
+    """EXAONE 4 (LG AI Research 2025): norms follow the attention and the MLP. If the model has a window, layers without one have no RoPE."""
 
     def layer_type(self, i):
         c = self.c
@@ -222,7 +222,7 @@ class HunYuan(Model):
 
 
 class GraniteHybrid(Model):
-    """Granite 4 without state-space layers and experts (IBM 2025): one matrix of `shared_mlp` has gate, then up."""
+    """Granite 4 without state-space layers and experts (IBM 2025): `input_linear` has the rows of gate, then those of up."""
 
     def mlp(self, x, i):
         p = f"model.layers.{i}.shared_mlp."

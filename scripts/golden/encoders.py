@@ -4,8 +4,8 @@
     python3 scripts/golden/encoders.py > test/golden/encoders.json
 
 BERT (Devlin et al. 2019), RoBERTa (Liu et al. 2019), DistilBERT (Sanh et al. 2019), ELECTRA (Clark et al. 2020), MPNet
-(Song et al. 2020) and ModernBERT (Warner et al. 2024) are written from their papers, in float64. Weights have their official names and
-are computed from them (`weight` in models.py).
+(Song et al. 2020) and ModernBERT (Warner et al. 2024) are written from their papers, in float64. Weights have their official names, from
+which their values are computed (`weight` in models.py).
 """
 import json
 import math
@@ -220,12 +220,12 @@ MODELS = {"bert": Bert, "modernbert": ModernBert, "roberta": Roberta, "xlm-rober
 
 
 def sequences(config):
-    """Returns texts without padding. Except for BERT and ModernBERT, the last one is as long as the positions allow."""
+    """Returns texts without padding. Except for BERT and ModernBERT, the last text is as long as the position embeddings allow."""
     if config["model_type"] in ("bert", "modernbert"):
         return SEQUENCES
-    behind = config["pad_token_id"] + 1 if issubclass(MODELS[config["model_type"]], Roberta) else 0
-    longest = [(i * 7 + 5) % 61 for i in range(config["max_position_embeddings"] - behind)]
-    return [[13 if behind and i == config["pad_token_id"] else i for i in ids] for ids in [*SEQUENCES, longest]]
+    first_position = config["pad_token_id"] + 1 if issubclass(MODELS[config["model_type"]], Roberta) else 0
+    longest = [(i * 7 + 5) % 61 for i in range(config["max_position_embeddings"] - first_position)]
+    return [[13 if first_position and i == config["pad_token_id"] else i for i in ids] for ids in [*SEQUENCES, longest]]
 
 
 def golden(name, config):

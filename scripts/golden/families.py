@@ -6,7 +6,7 @@
     /usr/bin/python3 scripts/golden/families.py --update gpt_neox    # replaces these models in the file
 
 Each family is written from its paper or its published definition, in float64. Weights have their official names, and their values
-are computed from these names (`weight` in models.py). The file therefore has their names and shapes only.
+are computed from these names (`weight` in models.py). The file therefore has only the names and shapes of the weights.
 """
 import json
 import math
@@ -50,7 +50,7 @@ NEW_DIALECT = base("gemma3_text", num_hidden_layers=3, head_dim=12, tie_word_emb
                        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 50000.0},
                        "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}})
 del NEW_DIALECT["rope_theta"]
-# The original context is so long that both ends of YaRN's ramp are fractions within the range of pairs.
+# With this original context, both ends of YaRN's ramp are fractions between the first and the last pair of dimensions.
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}
 CONFIGS = {
     "gemma2": base("gemma2", num_hidden_layers=3, head_dim=10, query_pre_attn_scalar=24, sliding_window=5,
@@ -195,7 +195,7 @@ NEW = 24
 
 
 def lengths_of(config, prompt, total):
-    """Returns the sequence length at which each row of a cached sequence was computed. Dynamic scaling depends on it, as in transformers."""
+    """Returns the length that the sequence had when each of its rows was computed, for dynamic scaling, which depends on it in transformers."""
     if (config.get("rope_scaling") or {}).get("rope_type") == "dynamic":
         return [max(prompt, i + 1) for i in range(total)]
     return None

@@ -2,7 +2,7 @@
 
     python3 scripts/golden/heads.py > test/golden/heads.json
 
-The models are those of training.py. Every sequence is computed alone and without padding, and a batch with padding must give the same
+The models are those of training.py. Every sequence is computed alone and without padding. A padded batch in heddle must give the same
 values. Each case has the norm and the first values of every gradient, and the losses of three AdamW steps.
 """
 import json
@@ -105,7 +105,7 @@ def token(name, head_name):
 
 
 def contrastive(name, how, temperature, negatives, equal=False, symmetric=False):
-    """InfoNCE. If texts repeat in the batch, a candidate that is also correct for an anchor is not one of its negatives."""
+    """InfoNCE. If texts repeat in the batch, a candidate that is also correct for an anchor is masked out of its negatives."""
     c, w = trunk(name)
     anchors, positives = texts(c, [11, 5, 8], 4000), texts(c, [6, 14, 9], 4100)
     hard = texts(c, [7, 3, 10], 4200) if negatives else []
@@ -115,18 +115,18 @@ def contrastive(name, how, temperature, negatives, equal=False, symmetric=False)
         hard = [hard[0], positives[0], hard[2], hard[1]]
     same = lambda a, b: a.tolist() == b.tolist()
     n = len(anchors)
-    other = torch.zeros(n, n + len(hard), dtype=torch.bool)
+    masked = torch.zeros(n, n + len(hard), dtype=torch.bool)
     for i in range(n):
         for j, text in enumerate(positives + hard):
             if j == i or j == n + i:
                 continue
             right = [anchors[i]] + [positives[k] for k in range(n) if same(anchors[k], anchors[i])]
-            other[i, j] = any(same(text, r) for r in right)
+            masked[i, j] = any(same(text, r) for r in right)
 
     def loss():
         embed = lambda rows: F.normalize(torch.stack([pooled(c, w, i, how) for i in rows]), dim=-1)
         a, b = embed(anchors), embed(positives + hard)
-        cosines = (a @ b.T).masked_fill(other, -torch.inf) / temperature
+        cosines = (a @ b.T).masked_fill(masked, -torch.inf) / temperature
         forwards = F.cross_entropy(cosines, torch.arange(n))
         return (forwards + F.cross_entropy(cosines[:, :n].T, torch.arange(n))) / 2 if symmetric else forwards
 

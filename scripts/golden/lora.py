@@ -2,9 +2,9 @@
 
     python3 scripts/golden/lora.py > test/golden/lora.json
 
-The models and batches are those of training.py. Some layers have a low-rank update, here in its merged form W + scale * B A. A layer
-that adds scale * x A^T B^T must give the same results. A and B come from the same hash as the weights, in the order of the layers: A
-with tensor numbers from 2000 on, B from 3000 on. Both are rounded to float32, and neither starts at zero.
+The models and batches are those of training.py. Some layers have a low-rank update. This script merges it into the weights, W + scale * B
+A. heddle adds scale * x A^T B^T to the layer's output, which must give the same results. A and B come from the same hash as the weights, in
+the order of the layers: A with tensor numbers from 2000 on, B from 3000 on. Both are rounded to float32, and neither starts at zero.
 """
 import json
 import math

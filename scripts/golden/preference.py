@@ -122,7 +122,7 @@ def simpo(beta, gamma):
     )
 
 
-# For KTO: whether each drawn answer is desirable. kto() also computes each prompt with the previous row's answer.
+# For KTO: whether each drawn answer is desirable. For the divergence, kto() pairs each prompt with the previous row's answer.
 KTO_LABELS = [True, False, False, True, True, False]
 
 
@@ -236,7 +236,7 @@ SCORES = [1.0, -0.5, 0.25, 2.0, 2.0, 0.0]
 
 def grpo(loss_type="grpo", level="token", epsilon=0.2, high=0.2, beta=0.04, delta=None, scale=True, longest=12,
          cap=None, first_pass=False):
-    """With `cap`, another model has drawn the answers. Its log-probabilities differ by noise from those of the old policy."""
+    """With `cap`, another model has drawn the answers. That model's log-probabilities are those of the old policy with noise."""
     w = initial(C)
     r = reference(w)
     scores = torch.tensor(SCORES).view(2, 3)

@@ -4,7 +4,7 @@
     python3 scripts/golden/quantised.py > test/golden/quantised.json
 
 Each type is written from its layout (ggml-common.h; OCP Microscaling Formats 1.0 for MXFP4) as one formula per element, in exact
-fractions. The decoders in native/ops/unpack-inl.h decode block by block and share no code with it.
+fractions. The decoders in native/ops/unpack-inl.h decode block by block, and share no code with this script.
 """
 import json
 import random
@@ -12,6 +12,7 @@ import struct
 import sys
 from fractions import Fraction
 
+# The values of IQ4_NL and IQ4_XS: kvalues_iq4nl of ggml-common.h.
 NONLINEAR = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
 E2M1 = [Fraction(n, 2) for n in (0, 1, 2, 3, 4, 6, 8, 12)]
 
@@ -26,13 +27,13 @@ def bits(b, first, count):
 
 
 def nibble(b, i):
-    """Element i of 32. Byte i has element i in its low four bits and element i + 16 in its high four bits."""
+    """Returns element i of 32. Byte i has element i in its low four bits and element i + 16 in its high four bits."""
     return bits(b[i % 16:i % 16 + 1], 4 * (i // 16), 4)
 
 
 def six_bits(b, g):
-    """Scale and minimum g of 8 in 12 bytes. For g < 4 they are the low six bits of a byte. Otherwise their low four bits are
-    in bytes 8 to 11, and their high two bits are the top bits of the first eight bytes."""
+    """Returns scale and minimum g of the eight that are packed into 12 bytes. For g < 4, each is the low six bits of a byte. Otherwise the low
+    four bits are in bytes 8 to 11, and the high two bits are the top bits of the first eight bytes."""
     if g < 4:
         return b[g] & 63, b[g + 4] & 63
     return (b[g + 4] & 15) + 16 * (b[g - 4] >> 6), (b[g + 4] >> 4) + 16 * (b[g] >> 6)

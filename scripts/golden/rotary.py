@@ -35,7 +35,7 @@ def turning(config, length, layer_type="full_attention"):
         return base, 1.0
     if kind == "linear":
         return base / p["factor"], 1.0
-    if kind == "llama3":  # Llama 3.1: divides frequencies of long wavelengths, keeps those of short ones, with a ramp between
+    if kind == "llama3":  # Llama 3.1: divides the frequencies of long wavelengths, keeps those of short wavelengths, and interpolates between
         low, high, original = p["low_freq_factor"], p["high_freq_factor"], p["original_max_position_embeddings"]
         ramp = torch.clamp((original * base / (2 * math.pi) - low) / (high - low), 0, 1)
         return base / p["factor"] * (1 - ramp) + base * ramp, 1.0
@@ -53,6 +53,7 @@ def turning(config, length, layer_type="full_attention"):
         factor, original = p["factor"], p.get("original_max_position_embeddings", most)
 
         def pair(rotations):
+            """Returns the (fractional) index of the pair that rotates this many times within the original context."""
             return d * math.log(original / (2 * math.pi * rotations)) / (2 * math.log(theta))
 
         low, high = pair(p.get("beta_fast", 32)), pair(p.get("beta_slow", 1))

@@ -1,6 +1,6 @@
-# Writes test/golden/sentencepiece/trained.json: results of SentencePiece's trainers on the text of
-# test/tokenizer/training-text.ts. For Unigram and BPE, the file has the vocabulary's pieces and the text's length in tokens. For Unigram it
-# also has the text's log-likelihood.
+# Writes test/golden/sentencepiece/trained.json: results of SentencePiece's Unigram and BPE trainers on the text of
+# test/tokenizer/training-text.ts. The file has the pieces of each vocabulary and the text's length in tokens, and for Unigram the text's
+# log-likelihood.
 #
 #   node scripts/golden/training_text.mjs > TEXT && python3 scripts/golden/sentencepiece_train.py TEXT
 #   (Debian's python3-sentencepiece 0.2.0)

@@ -1,7 +1,7 @@
 // Writes test/golden/tokenizer-inputs.json: the official library's truncation and padding, for the tokenizer "bert" of
 // test/tokenizer/generated.ts.
 //
-// Overflowing parts are not included, because 0.23.2 stops encoding at the length and so loses some of them.
+// Overflowing parts are not included, because version 0.23.2 stops encoding at the maximum length and loses some of them.
 //
 //   npm install --prefix FOLDER tokenizers@0.23.2 && node scripts/golden/tokenizer_inputs.mjs FOLDER
 import { writeFileSync } from "node:fs";
@@ -51,17 +51,17 @@ const rows = [];
 for (const [truncation, padding] of cases) {
   const json = { ...families().bert, truncation, padding };
   const tokenizer = library.Tokenizer.fromString(JSON.stringify(json));
-  // Its batches take single texts only, and it pads a pair on its own.
+  // The library's batches take only single texts, and it would pad a single pair to the pair's own length. So BatchLongest uses single texts.
   const isBatch = padding?.strategy === "BatchLongest";
   const usable = [];
   const inputs = [];
   for (const text of isBatch ? [] : texts) {
     const [first, second] = [text].flat();
-    if (second !== undefined && truncation?.stride > 0 && truncation.strategy === "LongestFirst") continue; // it panics: parts are as short as the stride
+    if (second !== undefined && truncation?.stride > 0 && truncation.strategy === "LongestFirst") continue; // the library panics if a part is as short as the stride
     try {
       inputs.push(record(await tokenizer.encode(first, second ?? null)));
       usable.push(text);
-    } catch {} // OnlyFirst and OnlySecond refuse some
+    } catch {} // OnlyFirst and OnlySecond reject some inputs
   }
   if (isBatch) {
     usable.push(...texts.filter((text) => typeof text === "string"));

@@ -20,7 +20,7 @@ const fixtures = [
   "llama2-tiny-random-gguf",
 ];
 
-/** Folders of node_modules that heddle and `needed` depend on, directly or not, according to the lock file. */
+/** Returns the folders of the direct and indirect dependencies of heddle and `needed`, according to the lock file. */
 function packages() {
   const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
   const found = new Set();
@@ -33,7 +33,7 @@ function packages() {
     ) {
       const key = `${at ? `${at}/` : ""}node_modules/${name}`;
       if (lock[key]) {
-        if (found.has(key) || !existsSync(join(root, key))) return; // for another platform
+        if (found.has(key) || !existsSync(join(root, key))) return; // found already, or a package for another platform
         found.add(key);
         const { dependencies, optionalDependencies, peerDependencies } = lock[key];
         for (const next of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies }))

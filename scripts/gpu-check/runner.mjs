@@ -5,14 +5,14 @@ import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync
 /**
  * @typedef {object} Step
  * @property {string} name
- * @property {number} seconds its time limit; reduced if the total time is shorter
+ * @property {number} seconds the step's time limit; reduced if less of the total time is left
  * @property {string[]} command
  * @property {Record<string, string>} [env]
- * @property {string} [stdout] a file for stdout; by default it goes to the log, like stderr
- * @property {() => string | undefined} [absent] returns the reason if it cannot run here, which counts neither as passed nor as failed
- * @property {string[]} [after] steps that must pass before it
- * @property {boolean} [optional] if set, a failure is reported but does not count, because a machine may forbid the tool
- * @property {() => object | undefined} [facts] reads results from its output files after it has run
+ * @property {string} [stdout] a file for stdout, which by default goes to the log, like stderr
+ * @property {() => string | undefined} [absent] returns a reason if the step cannot run here. It then counts neither as passed nor as failed
+ * @property {string[]} [after] names of steps that must pass first
+ * @property {boolean} [optional] whether a failure is reported without counting, because a machine may forbid the tool
+ * @property {() => object | undefined} [facts] reads results from the step's output files after the step has run
  */
 
 const KILL_GRACE_SECONDS = 3;

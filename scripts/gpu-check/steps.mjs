@@ -51,7 +51,7 @@ export function stepsOf({ mode, out }) {
   if (mode === "no-gpu") return [build, ...withoutGpu(program, device)];
 
   const tests = (name, paths, seconds, ...options) => {
-    const report = join(tmpdir(), `heddle-gpu-check-${process.pid}-${name}.json`); // its essentials go into the summary
+    const report = join(tmpdir(), `heddle-gpu-check-${process.pid}-${name}.json`); // a temporary file; its counts and failures go into the summary
     return {
       name,
       seconds,
@@ -134,7 +134,7 @@ function torchPeer(out, emulated) {
 }
 
 function withoutGpu(program, device) {
-  // Expects a failure that reports the number of devices.
+  // The program must exit with 1 and a message that names the number of devices, 0.
   const refuses = (name) => ({
     name: `${name} without a GPU`,
     seconds: 20,

@@ -1,6 +1,6 @@
 /**
- * Tries options of one stage of the lesson, starting from the model of an earlier stage. Measures the result on the development split,
- * whose names, countries and wordings occur neither in training data nor in the lesson's evaluation.
+ * Tries options of one stage of `heddle lifecycle`, starting from the model of an earlier stage. Measures the result on the development split,
+ * whose names, countries and wordings occur neither in training data nor in the evaluation of `heddle lifecycle`.
  *
  *   npx jiti scripts/lifecycle/trial.ts --from life --stage dpo --steps 120 --options '{"learningRate": 5e-5, "beta": 0.05}'
  *

@@ -9,7 +9,10 @@ import { makeToolchain, ZIG_VERSION } from "./zig.mjs";
 
 const require = createRequire(import.meta.url);
 
-/** Tells ccache that the wrappers are Clang, and to compare Zig's version and target. The wrappers' text has this checkout's paths. */
+/**
+ * Returns CMake options that use ccache, if it is installed. The compilers are wrapper scripts with paths of this checkout. ccache therefore
+ * compares Zig's version and target instead of the scripts, and must be told that they are Clang.
+ */
 function compilerCache({ zig }) {
   if (!onPath("ccache")) return [];
   const settings = ["CCACHE_COMPILERTYPE=clang", `CCACHE_COMPILERCHECK=string:zig-${ZIG_VERSION}-${zig}`];
@@ -18,7 +21,7 @@ function compilerCache({ zig }) {
 
 /**
  * Builds a target and returns the binary's path below prebuilds/.
- * `define` has further CMake options. `cuda: false` leaves the CUDA kernels out of a target that carries them.
+ * `define` has further CMake options. `cuda: false` omits the CUDA kernels.
  */
 export function buildTarget(target, { cuda = true, define = [], jobs = availableParallelism() } = {}) {
   const toolchain = makeToolchain(target);

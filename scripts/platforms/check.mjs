@@ -8,7 +8,7 @@ import { GLIBC_CEILING } from "./targets.mjs";
 export const ENTRY_POINTS = ["napi_register_module_v1", "node_api_module_get_api_version_v1"];
 
 const MEGABYTE = 2 ** 20;
-/** Returns the largest packed package of a target, in bytes. */
+/** Returns the maximum size of a target's packed package, in bytes. */
 export const sizeLimit = ({ cuda }) => (cuda ? 16 : 8) * MEGABYTE;
 
 const nodeApi = /^(napi|node_api)_/;
@@ -24,7 +24,7 @@ const libraries = {
   Windows: /^(kernel32|advapi32|ntdll|ws2_32|msvcrt|ucrtbase|bcrypt|psapi|api-ms-win-crt-[\w-]+)\.dll$/,
 };
 
-/** Returns whether version `a` is newer than `b`, as in 2.28 and 2.3. */
+/** Returns whether version `a` is newer than `b`. Compares numbers: 2.28 is newer than 2.3. */
 export function isNewer(a, b) {
   const [x, y] = [a, b].map((version) => version.split(".").map(Number));
   for (let i = 0; i < Math.max(x.length, y.length); i += 1)
@@ -38,7 +38,7 @@ export function glibcNeeded(path) {
   return versions.reduce((newest, version) => (isNewer(version, newest || "0") ? version : newest), "");
 }
 
-/** Returns the newest glibc for each symbol that needs one above the ceiling, as sentences. */
+/** Returns a sentence for each symbol that needs a glibc above the ceiling, or a version of another library. */
 function tooNew(undefinedNames) {
   return undefinedNames.flatMap(({ name, version }) => {
     const [, library, number] = /^([A-Z]+)_([\d.]+)$/.exec(version) ?? [];
@@ -58,7 +58,7 @@ export function problemsOf(target, path, systemNames = undefined) {
   const allowed = libraries[target.libc ?? target.system];
   for (const library of binary.needed) if (!allowed.test(library)) problems.push(`${library} is needed`);
   for (const name of ENTRY_POINTS) if (!binary.exported.includes(name)) problems.push(`${name} is not exported`);
-  // On Windows a name is bound together with its library, so further exports (those of Zig's unwinder) cannot replace other symbols.
+  // On Windows a symbol is bound to its library, so other exports (those of Zig's unwinder) cannot replace symbols of other libraries.
   if (target.system !== "Windows")
     for (const name of binary.exported) if (!ENTRY_POINTS.includes(name)) problems.push(`${name} is exported`);
   if (target.system === "Linux") {

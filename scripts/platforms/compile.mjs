@@ -1,4 +1,4 @@
-// Compiles the native files that depend on the system, for each system, without linking. Takes a minute, while full builds take many.
+// Compiles the native files that depend on the system, for each system, without linking. This takes a minute, and full builds take many.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";

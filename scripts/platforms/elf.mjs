@@ -11,7 +11,10 @@ function readelf(...args) {
   return stdout;
 }
 
-/** Returns the processor, needed libraries, exported names, and undefined names with the version they need ("" if none). */
+/**
+ * Returns the processor, needed libraries, exported names, undefined names with the versions they need ("" if none), and whether the stack is
+ * executable.
+ */
 export function readElf(path) {
   const needed = [...readelf("-d", path).matchAll(/\(NEEDED\).*\[(.*)\]/g)].map((match) => match[1]);
   const machine = /Machine:\s*(.*)/.exec(readelf("-h", path))?.[1] ?? "";

@@ -7,7 +7,7 @@ const LOAD_DYLIB = 0xc;
 const VERSION_MIN = 0x24;
 const BUILD_VERSION = 0x32;
 const CODE_SIGNATURE = 0x1d;
-/** In the high byte of n_desc, instead of a library's number: any loaded file may define the symbol. */
+/** Value of the high byte of n_desc if any loaded file may define the symbol. Otherwise the byte is the number of a library. */
 const DYNAMIC_LOOKUP = 0xfe;
 
 /**
@@ -27,6 +27,7 @@ export function readMachO(path) {
   };
   const text = (at) => file.toString("utf8", at, file.indexOf(0, at));
   const version = (packed) => `${packed >> 16}.${(packed >> 8) & 255}`;
+  // The load commands follow the header of 32 bytes. Each has its type and its size in its first two words.
   for (let at = 32, left = file.readUInt32LE(16); left > 0; left -= 1, at += file.readUInt32LE(at + 4)) {
     // The highest bit marks commands that the loader must support.
     const command = file.readUInt32LE(at) & 0x7fffffff;

@@ -4,15 +4,15 @@ import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
-/** The newest glibc symbols that a binary may need: RHEL 8, Debian 10 and Ubuntu 20.04 have them. */
+/** The newest glibc version that a binary may need. RHEL 8, Debian 10 and Ubuntu 20.04 have this version or a newer one. */
 export const GLIBC_CEILING = "2.28";
 
 /** The CUDA architectures of a release. */
 export const CUDA_ARCHITECTURES = "80-real;86-real;89-real;90a-real;100-real;120-real";
 
 /**
- * `name` is also the package's: `@heddle/<name>`. `zig` is the compiler's target. `system` and `processor` are CMake's names.
- * `libc` follows npm's field and exists on Linux alone. `cuda` says that the binary carries CUDA kernels.
+ * The package of a platform is `@heddle/<name>`. `zig` is the compiler's target. `system` and `processor` are CMake's names. `libc` has the values
+ * of npm's field, and is set on Linux only. `cuda` is set if the binary has CUDA kernels.
  */
 export const targets = [
   {

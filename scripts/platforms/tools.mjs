@@ -22,7 +22,7 @@ export function mustRun(program, args, options = {}) {
   return stdout ?? "";
 }
 
-/** Installs a package from npm if it is missing, and returns its folder. npm checks no system or processor. */
+/** Installs a package from npm if it is missing, and returns its folder. Packages for other systems and processors are allowed. */
 export function npmPackage(name, version) {
   const folder = join(toolsFolder, `${name.replace(/\W+/g, "-").replace(/^-/, "")}-${version}`);
   const installed = join(folder, "node_modules", name);

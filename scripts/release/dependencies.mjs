@@ -2,9 +2,9 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-/** Licences that ask for nothing but their text. */
+/** Licences whose only condition is that their text and notices are kept. */
 export const ALLOWED_LICENSES = ["MIT", "ISC", "0BSD", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "BlueOak-1.0.0"];
-/** Limits of all production dependencies together. Raise them with a reason only. */
+/** Limits of all production dependencies together. Raise them only for a reason. */
 export const MAX_PACKAGES = 9;
 export const MAX_BYTES = 10_000_000;
 

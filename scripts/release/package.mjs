@@ -11,11 +11,11 @@ const REQUIRED = [
   "LICENSE",
   "README.md",
 ];
-/** Limits of the package, which has no binaries: these are in the platform packages. */
+/** Limits of the package in bytes. It has no binaries, which are in the platforms' packages. */
 const MAX_PACKED = 7_000_000;
 const MAX_UNPACKED = 15_000_000;
 
-/** Returns one sentence for each disagreement about the version. */
+/** Returns one sentence for each file whose version differs, each unreleased change, and a missing repository. */
 export function versionProblems({ manifest, lock, changelog, changesets, repository }) {
   const { version } = manifest;
   const problems = [];
@@ -33,7 +33,7 @@ export function versionProblems({ manifest, lock, changelog, changesets, reposit
   return problems;
 }
 
-/** Returns a sentence if the result of `git status` names files, or if git failed: then it prints nothing. */
+/** Returns a sentence if `git status` names files, or if it failed, in which case its output is empty too. */
 export function treeProblems({ status, stdout, stderr, error }) {
   if (status !== 0) return [`git status failed: ${error?.message ?? stderr.trim()}`];
   return stdout === "" ? [] : ["git reports changed files"];

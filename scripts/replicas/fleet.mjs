@@ -30,7 +30,7 @@ function start(command, options) {
 async function until(condition, what, ms = 60_000) {
   const end = performance.now() + ms;
   while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`${what}: expected it within ${ms / 1000} s`);
+    if (performance.now() > end) throw new Error(`expected ${what} within ${ms / 1000} s`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

@@ -3,7 +3,7 @@
 const WORDS =
   "river stone lamp garden window letter bridge cloud market paper silver road winter music harbour field".split(" ");
 
-/** A sequence of pseudo-random numbers below 1 (mulberry32), so that both ways of balancing get the same kind of prompts. */
+/** Returns a generator of pseudo-random numbers below 1 (mulberry32), so that a seed always gives the same prompts. */
 function numbers(seed) {
   let state = seed;
   return () => {
@@ -73,8 +73,8 @@ async function readStream(response, found, started) {
 
 /**
  * Holds several conversations concurrently. The turns of a conversation are sequential.
- * @param {{ conversations: number, turns: number, seed: number, pause?: number, until?: () => boolean }} plan `pause` is the longest time
- * in milliseconds between two turns, `until` stops them before a turn
+ * @param {{ conversations: number, turns: number, seed: number, pause?: number, until?: () => boolean }} plan `pause` is the maximum time in
+ * milliseconds between two turns. If `until` returns true before a turn, its conversation ends
  */
 export async function converse(url, key, { conversations, turns, seed, pause = 0, until = () => false }) {
   const system = textOf(60, numbers(seed));
@@ -101,7 +101,7 @@ export async function converse(url, key, { conversations, turns, seed, pause = 0
   return results;
 }
 
-/** Returns the value that a share of the values does not exceed. */
+/** Returns the smallest value that at least this share of the values does not exceed. */
 export function quantile(values, share) {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];

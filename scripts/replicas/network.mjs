@@ -12,7 +12,7 @@ function run(command) {
   if (status !== 0) throw new Error(`${command.join(" ")}: ${error?.message ?? stderr.trim()}`);
 }
 
-/** Returns a command that runs `command` in a separate network. The network and its namespaces disappear with the program. */
+/** Returns a command that runs `command` in a separate network, which disappears with its namespaces when the command ends. */
 export function ownNetwork(command) {
   const prepare = "mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip link set lo up";
   return ["unshare", "--net", "--mount", "sh", "-c", `${prepare} && exec "$@"`, "sh", ...command];

@@ -78,13 +78,13 @@ export function isCommand(line: string): boolean {
   return COMMAND.test(line.trimEnd());
 }
 
-/** Whether a line is a command that exists. Messages of models may begin with a slash too, such as `/no_think`. */
+/** Whether a line is a command that exists. Some models take messages that begin with a slash too, such as `/no_think`. */
 export function isKnownCommand(line: string): boolean {
   const name = COMMAND.exec(line.trimEnd())?.[1];
   return name !== undefined && Object.hasOwn(chatCommands, name);
 }
 
-/** Runs a command. @throws HeddleError INVALID_ARGUMENT for an unknown command, and the errors of commands */
+/** Runs a command. @throws HeddleError INVALID_ARGUMENT for an unknown command or a wrong argument; errors of the command itself */
 export async function runCommand(line: string, talk: Talk): Promise<void> {
   const [, name = "", argument = ""] = COMMAND.exec(line.trimEnd()) ?? [];
   const names = Object.keys(chatCommands);

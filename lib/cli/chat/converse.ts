@@ -12,7 +12,7 @@ const FATAL = new Set(["INTERNAL", "DISPOSED", "OUT_OF_MEMORY"]);
 /**
  * Reads messages and answers each, until the input ends. On a terminal, errors are printed and the conversation continues. In a
  * pipe they are thrown.
- * @param given.save saves the conversation after an answer
+ * @param given.save called after each answer, to save the conversation
  * @returns the conversation at the end. `/load` and `/clear` replace the given conversation
  */
 export async function converse(
@@ -106,6 +106,7 @@ async function answer(chat: Chat, text: string, options: GenerateOptions, out: O
     write("reasoning", piece.reasoning);
     write("text", piece.text);
     for (const { name, arguments: more } of piece.calls) {
+      // A name begins a new call, which is a new paragraph even after another call.
       if (name !== undefined) written = written === "" ? "" : "other";
       write("call", name === undefined ? more : `${name} ${more}`);
     }

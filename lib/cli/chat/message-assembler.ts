@@ -31,6 +31,7 @@ export class MessageAssembler {
       this.isQuoted = true;
       return this.quoted(line.trimStart().slice(QUOTES.length), true);
     }
+    // One backslash at the end continues the message. Two or more are text.
     if (/(?<!\\)\\$/.test(line)) {
       this.lines.push(line.slice(0, -1));
       return undefined;
@@ -51,7 +52,10 @@ export class MessageAssembler {
     this.isQuoted = false;
   }
 
-  /** @param isFirst whether `line` is the rest of the line with the opening quotes. If it is empty, it is not part of the message */
+  /**
+   * Adds a line of a quoted message. Text on the line of the quotes is part of the message. If there is none, the line adds nothing.
+   * @param isFirst whether `line` is the rest of the line with the opening quotes
+   */
   private quoted(line: string, isFirst = false): Entry | undefined {
     const text = line.trimEnd();
     const isLast = text.endsWith(QUOTES);

@@ -5,6 +5,7 @@ import { type Entry, MessageAssembler } from "./message-assembler.ts";
 
 /** Maximum number of lines in the history. */
 const HISTORY = 1000;
+/** Escape codes of xterm's bracketed paste mode, in which readline reports the start and the end of a paste as keys. */
 const PASTE_MODE = { on: "\x1b[?2004h", off: "\x1b[?2004l" };
 
 interface Terminal {
@@ -53,11 +54,11 @@ export class MessageReader {
     this.lines.on("line", (line) => this.onLine(line));
     this.lines.on("close", () => this.onClose());
     // On a terminal, readline reports Ctrl-C. With other input, the process receives SIGINT.
-    const typed = new LineInterrupt(this.lines, (text) => terminal?.say(text));
+    const lineInterrupt = new LineInterrupt(this.lines, (text) => terminal?.say(text));
     this.lines.on("SIGINT", () => {
       if (this.interrupt()) return;
       if (this.assembler.isOpen) this.cancel();
-      else typed.press();
+      else lineInterrupt.press();
     });
     process.on("SIGINT", this.onSignal);
   }
@@ -120,6 +121,7 @@ export class MessageReader {
   /** Drops the lines of an unfinished message. */
   private cancel(): void {
     this.assembler.reset();
+    // Clear the line: Ctrl-E moves to its end, and Ctrl-U deletes to its beginning.
     this.lines.write(null, { ctrl: true, name: "e" });
     this.lines.write(null, { ctrl: true, name: "u" });
     this.terminal?.say("");

@@ -8,7 +8,7 @@ import { writeText } from "../terminal/output-file.ts";
 
 /**
  * Writes a conversation as JSON that `model.chat` accepts. An existing file is replaced only if it is a conversation.
- * @throws HeddleError INVALID_ARGUMENT for another file, NOT_FOUND, IO
+ * @throws HeddleError INVALID_ARGUMENT if the path is that of another file, NOT_FOUND, IO
  */
 export async function saveConversation(given: string, chat: Chat): Promise<void> {
   const path = withHome(given);
@@ -35,7 +35,7 @@ function isConversation(state: unknown): state is ChatOptions {
   return isObject(state) && Array.isArray(state.messages);
 }
 
-/** Replaces a leading `~`, which a shell would have replaced. */
+/** Expands a leading `~`, because no shell expands the path of a chat command. */
 function withHome(path: string): string {
   return /^~(?=$|[\\/])/.test(path) ? join(homedir(), path.slice(1)) : path;
 }

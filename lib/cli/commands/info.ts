@@ -88,7 +88,7 @@ async function modelInfo(path: string) {
     const family = familyOf(config.modelType);
     const expected = modelWeights(config);
     const infos = weights.names().map((n) => weights.info(n));
-    // A stored copy of a tied head does not count as parameters.
+    // Count only weights of the architecture. A stored copy of a tied output head is not one of them.
     const parameters = infos.filter((i) => expected.has(i.name)).reduce((n, i) => n + elementCount(i.shape), 0);
     return {
       path,

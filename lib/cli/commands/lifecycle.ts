@@ -48,7 +48,7 @@ export const command = defineCommand({
   },
 });
 
-/** Returns a table with each stage's change of held-out metrics. */
+/** Returns a table of each stage's held-out metrics before and after the stage. */
 function table({ stages, missed, report }: LifecycleResult): string[] {
   const number = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(3)).padStart(8);
   const rows = stages.flatMap(({ name, metrics: { before, after } }) =>

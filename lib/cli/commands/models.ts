@@ -86,6 +86,7 @@ async function describeFiles(path: string, kind: string): Promise<Description> {
     const files = await openModelFiles(path);
     try {
       const { config, weights } = files;
+      // `tensor` throws for a type that heddle does not compute with.
       for (const [weight] of modelWeights(config)) if (weights.has(weight)) weights.tensor(weight);
       return { kind, type: config.modelType, loads: true };
     } finally {

@@ -34,9 +34,9 @@ export const command = defineCommand({
         if (out.json) out.object(pulled);
         else {
           const { files, bytes, fetched } = pulled;
-          const came =
+          const fetchedText =
             fetched === bytes ? "" : fetched === 0 ? ", there already" : `, ${size(fetched)} of them fetched now`;
-          out.line(`${name}: ${files.length} ${files.length === 1 ? "file" : "files"}, ${size(bytes)}${came}`);
+          out.line(`${name}: ${files.length} ${files.length === 1 ? "file" : "files"}, ${size(bytes)}${fetchedText}`);
           out.line(oneLine(pulled.path));
         }
       } finally {

@@ -124,10 +124,10 @@ export const command = defineCommand({
   },
 });
 
-/** The longest time of a timer in seconds. */
+/** Maximum delay of a Node timer in seconds. Timers take at most 2^31 - 1 ms. */
 const MAX_SECONDS = Math.floor((2 ** 31 - 1) / 1000);
 
-/** Converts an option in seconds. The server's own check would report milliseconds, which the caller did not give. */
+/** Converts seconds to milliseconds. Checks the range here, because the server's message would be in milliseconds. */
 function milliseconds(name: string, seconds: number | undefined): number | undefined {
   if (seconds === undefined) return undefined;
   if (seconds < 0 || seconds > MAX_SECONDS) throw invalidArgument(name, `a number from 0 to ${MAX_SECONDS}`, seconds);

@@ -26,11 +26,11 @@ export const command = defineCommand({
     file: {
       kind: "string",
       value: "F",
-      about: "tokenize each line of a file, one JSON object per line; with --to-shards, - is standard input",
+      about: "tokenize each line of a file, and print a JSON object for each; with --to-shards, - is standard input",
     },
     jsonl: {
       kind: "flag",
-      about: "with --file: each line is a JSON string; with --file - --to-shards: a JSON object",
+      about: "with --file: each line is a JSON string (with --file - and --to-shards: a JSON object)",
     },
     "no-special-tokens": { kind: "flag", about: "do not add BOS or EOS" },
     "allow-special": { kind: "flag", about: "parse special tokens in the text, as Hugging Face tokenizers do" },
@@ -160,7 +160,7 @@ async function writeShards(
     if (file !== "-") {
       const shards = await writeTokenShards(work);
       bar.end();
-      for (const shard of shards) if (!reported.has(shard.path)) tell(shard); // shards that a resumed run found
+      for (const shard of shards) if (!reported.has(shard.path)) tell(shard); // shards that an earlier run finished
       return shards;
     }
     spool = await Spool.standardInput(outputDir, signal);

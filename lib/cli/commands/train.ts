@@ -43,6 +43,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
       const { schema } = await row.load();
       const known = namesIn({ ...fileShape, ...schema.shape });
       return (option, near) => {
+        // Look for a key of similar name only if no option of the command is similar.
         const key = sameOption(option, known) ?? (near ? undefined : meantOption(option, known));
         if (key === undefined) return undefined;
         return new HeddleError(
@@ -93,7 +94,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
             onWarning: (message) => out.log(message),
           });
           progress.end();
-          if (!result) return; // the first rank reports
+          if (!result) return; // only rank 0 has a result
           if (out.json) {
             const { loss: _, ...rest } = result;
             out.object({ done: true, ...rest });

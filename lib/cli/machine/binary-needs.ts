@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** The needs of a Linux binary. */
+/** The system libraries that a Linux binary requires. */
 export interface BinaryNeeds {
   /** The C library that it was built for. Undefined if the file is not a Linux binary. */
   libc?: "glibc" | "musl";
@@ -11,8 +11,8 @@ export interface BinaryNeeds {
 }
 
 /**
- * Reads the needs from the names of symbol versions in an ELF file. The names are plain text in the file's string table, and the system's
- * loader compares them too.
+ * Reads what a binary requires from the symbol versions of an ELF file. Their names are plain text in the file's string table, and the dynamic
+ * linker compares them with those of the installed libraries.
  */
 export function binaryNeeds(path: string): BinaryNeeds {
   const bytes = readFileSync(path);

@@ -35,8 +35,8 @@ export function stageKeys({ shape }: z.ZodObject): string {
   const shared = new Set(["outputDir", ...FIRST, ...SECTIONS.flatMap(([, keys]) => keys)]);
   const files: Row[] = [
     ...Object.entries(fileShape).map(([key, field]): Row => [key, infoOf(field).help]),
-    // Only the command loses a model that is not saved. A program that calls the library still has it in memory, so the
-    // option's help does not mention it.
+    // The command loses a model that is not saved. A program that calls the library still has the model in memory, so the
+    // option's own help does not mention this.
     ["outputDir", `${infoOf(shape.outputDir!).help}; if not set, nothing is saved`],
   ];
   const own = [...FIRST.filter((key) => known.includes(key)), ...known.filter((key) => !shared.has(key))];

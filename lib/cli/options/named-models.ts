@@ -15,8 +15,8 @@ export class NamedModels {
 
   /**
    * Returns the options with `refModel` loaded and the paths in `rewards` resolved. The path of a .js or .ts module is
-   * replaced by the functions that the module exports. If its default export is a function or an array of functions, only
-   * these count. Any other path is replaced by the reward model that is loaded from it.
+   * replaced by the functions that the module exports. If the default export is a function or an array of functions, the
+   * named exports are ignored. Any other path is replaced by the reward model that is loaded from it.
    * @throws HeddleError NOT_FOUND, INVALID_FILE
    */
   async resolve(options: Record<string, unknown>): Promise<Record<string, unknown>> {

@@ -21,7 +21,7 @@ export async function givenText(text: string): Promise<string> {
   return all.replace(/\r?\n$/, "");
 }
 
-/** Number of prompts per call of the model: twice the maximum number of sequences that it runs at once. */
+/** Number of prompts per call of the model: twice the maximum number of sequences that the model runs at once. */
 const BATCH = 64;
 
 /**

@@ -6,7 +6,7 @@ import { jsonFailure } from "../../io/json.ts";
 
 /**
  * Returns the format that --json-schema or --json-object requests, checked before a model is loaded.
- * @param schema JSON, or the name of a file with it
+ * @param schema JSON, or the path of a JSON file
  * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND, IO, INVALID_FILE
  */
 export async function responseFormatOf(

@@ -28,7 +28,7 @@ export interface ServedModels {
 type Given = Parameters<typeof openModel>[0];
 
 /**
- * Returns the models of a server. A single model is loaded here, so that a wrong path ends the program. Several models are loaded on first use.
+ * Returns the models of a server. A single model is loaded here, so that a wrong path fails at startup. Several models are loaded on first use.
  * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND; as LanguageModel.load
  */
 export async function servedModels(
@@ -53,6 +53,7 @@ export async function servedModels(
     if (!existsSync(await modelPath(path)))
       throw new HeddleError("NOT_FOUND", `model: expected a file, a folder or a name, got ${path}`);
   const load = loadedWith(options);
+  // Aliases name the first model.
   const sources = models.map(({ name, path }, i) => ({
     ...{ name, path, load, adapters: {} as Record<string, string> },
     ...(i === 0 && { aliases }),

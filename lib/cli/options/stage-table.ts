@@ -32,7 +32,7 @@ export const stages = {
   },
   classify: {
     about: "a classification head on labelled texts or words",
-    unit: { loss: "", counted: "labels" }, // nats, or a squared error
+    unit: { loss: "", counted: "labels" }, // the loss is in nats, or a squared error
     load: async () => {
       const { trainClassifier: run, classifySchema: schema } = await import("../../train/stages/classify.ts");
       return { run, schema };

@@ -13,8 +13,8 @@ export interface Place {
   world?: OpenWorld | undefined;
 }
 
-/** Milliseconds that ranks other than 0 wait before they report a failure. Rank 0 can thus report a shared failure first. */
-const FIRST_MS = 3000;
+/** Milliseconds that ranks other than 0 wait before they report a failure, so that rank 0 reports a shared failure first. */
+const REPORT_DELAY_MS = 3000;
 
 /**
  * Runs `work` in the launcher's world, or in this process alone without a launcher. Rank 0 reports a failure that all ranks share. Errors of
@@ -42,7 +42,7 @@ export async function inWorld<T>(
       process.exitCode = stoppedWith();
       return undefined;
     }
-    if (launch.rank > 0) await sleep(FIRST_MS);
+    if (launch.rank > 0) await sleep(REPORT_DELAY_MS);
     throw named(error, launch.rank, launch.size);
   }
 }

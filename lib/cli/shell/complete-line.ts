@@ -14,7 +14,7 @@ export interface Candidate {
 
 export interface Completion {
   candidates: Candidate[];
-  /** Whether names of files or folders may come too. The shell completes them. */
+  /** Which paths may come too: none, files or folders. The shell completes them. */
   files: Offer["files"];
 }
 
@@ -36,6 +36,7 @@ export async function completeLine(
     const word = words[at++];
     if (word === undefined) {
       const named = Object.entries(table).map(([text, { about }]) => ({ text, about }));
+      // Offer --help only after a dash.
       return starting(current, [...named, HELP], current.startsWith("-") ? [] : [HELP]);
     }
     const found = Object.hasOwn(table, word) ? await table[word]!.load() : undefined;
@@ -106,7 +107,7 @@ async function completeValue(placeholder: string | undefined, current: string): 
 /** Matches names that need no quotes in any shell. Other names are not offered. */
 const PLAIN = /^[\w./:@+-]+$/;
 
-/** Returns the names of cached models, and unless `isCacheOnly` of the others that --model accepts. An unreadable cache counts as empty. */
+/** Returns the names of cached models. Without `isCacheOnly`, adds `default` and Ollama's models. An unreadable cache counts as empty. */
 async function modelNames(isCacheOnly: boolean): Promise<Candidate[]> {
   const cached = (await cachedNames().catch(() => [])).map((text) => ({ text, about: "in the cache" }));
   if (isCacheOnly) return cached.filter(({ text }) => PLAIN.test(text));
@@ -116,6 +117,7 @@ async function modelNames(isCacheOnly: boolean): Promise<Candidate[]> {
   );
 }
 
+/** Returns the candidates that begin with the typed part, except those in `without`. */
 function starting(current: string, candidates: readonly Candidate[], without: readonly Candidate[] = []): Completion {
   return {
     candidates: candidates.filter((one) => one.text.startsWith(current) && !without.includes(one)),

@@ -1,4 +1,4 @@
-// The kinds of values by their placeholders in the usage: `--file F`, `--dtype auto|f32`, `--model M`.
+// Maps the placeholders of the usage to what a shell can offer: `--file F`, `--dtype auto|f32`, `--model M`.
 
 /** Values that a shell can offer. */
 export interface Offer {
@@ -24,7 +24,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
 };
 
 /**
- * Returns what a shell can offer for a placeholder in the usage. A part such as `NAME=FILE` offers files after the sign.
+ * Returns what a shell can offer for a placeholder in the usage. A placeholder such as `NAME=FILE` offers files after the equals sign.
  * @param current the typed part of the value
  * @returns undefined for an unknown placeholder
  */
@@ -45,7 +45,7 @@ export function offerOf(placeholder: string, current = ""): Offer | undefined {
   return offer;
 }
 
-/** Returns the placeholders of positional arguments, such as `IN` and `OUT`. The last one is repeated. */
+/** Returns the placeholders of positional arguments, such as `IN` and `OUT`. Further arguments have the last placeholder. */
 export function positionalsOf(usage: string): string[] {
   return usage
     .replace(/ \(.*\)$/, "")

@@ -6,7 +6,7 @@ const USUAL_WIDTH = 100;
 /** Maximum width of the table in columns. */
 const MAX_WIDTH = 160;
 
-/** Formats sampled completions as a table for people: rewards, advantage, the end of the prompt and the answer, one line each. */
+/** Formats sampled completions as a table with a line for each: its rewards, its advantage, the end of its prompt, and the answer. */
 export function completionsTable(
   step: number,
   completions: readonly SampledCompletion[],

@@ -7,7 +7,7 @@ import { oneLine } from "./output.ts";
 /** A label and its value. A row without a value is omitted. */
 type Row = readonly [label: string, value: string | undefined];
 
-/** Maximum number of entries of a card's list to show. */
+/** Maximum number of entries of a list to show. */
 const MAX_SHOWN = 12;
 /** Maximum number of characters of a card's notes to show. */
 const MAX_NOTES = 1500;
@@ -136,7 +136,7 @@ export function size(bytes: number): string {
   return bytes < 1e9 ? `${figure(bytes / 1e6)} MB` : `${figure(bytes / 1e9)} GB`;
 }
 
-/** Formats a number with three significant digits, without an exponent if it needs none. */
+/** Formats a number with three significant digits. Numbers from 1000 on are rounded to integers. */
 function figure(value: number): string {
   return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
 }

@@ -10,7 +10,7 @@ interface Stop {
   how: string;
   exitCode: number;
   /** Whether the command's output is lost. This is a failure even if the command has finished its work. */
-  isMute: boolean;
+  isOutputLost: boolean;
 }
 
 /** Returns the shell's exit code for a program that a signal has ended. */
@@ -23,8 +23,8 @@ let stop: Stop | undefined;
 /**
  * Runs a command that must save its work when it is stopped. The first SIGINT, SIGTERM or failure of standard output
  * aborts `signal`. The same signal again ends the process at once.
- * @param say returns what is saved, and how to resume. Default: the command's own error says it
- * @throws HeddleError ABORTED if it was stopped; stoppedWith then returns the exit code
+ * @param say returns what is saved and how to resume, for the error's message. Default: the message of the command's own error is kept
+ * @throws HeddleError ABORTED if the command was stopped; stoppedWith then returns the exit code
  */
 export async function interruptible(
   name: string,
@@ -34,7 +34,7 @@ export async function interruptible(
   const controller = new AbortController();
   running = controller;
   const onSignal = (signal: "SIGINT" | "SIGTERM") =>
-    halt({ how: "by a signal", exitCode: codeOf(signal), isMute: false });
+    halt({ how: "by a signal", exitCode: codeOf(signal), isOutputLost: false });
   process.once("SIGINT", onSignal);
   process.once("SIGTERM", onSignal);
   try {
@@ -44,7 +44,7 @@ export async function interruptible(
     });
     // Wait for the next turn of the event loop, in which an error of the last write is reported.
     await new Promise((resolve) => setImmediate(resolve));
-    if (stop?.isMute)
+    if (stop?.isOutputLost)
       throw new HeddleError("ABORTED", `${name}: the printed result was lost ${stop.how}; all other work is done`);
   } finally {
     running = undefined;
@@ -61,8 +61,9 @@ export function stopForOutput(error: NodeJS.ErrnoException): boolean {
   if (stop) return true;
   if (!running) return false;
   if (error.code === "EPIPE")
-    halt({ how: "because standard output was closed", exitCode: codeOf("SIGPIPE"), isMute: true });
-  else halt({ how: `because ${ioError(error, "standard output", "written").message}`, exitCode: 1, isMute: true });
+    halt({ how: "because standard output was closed", exitCode: codeOf("SIGPIPE"), isOutputLost: true });
+  else
+    halt({ how: `because ${ioError(error, "standard output", "written").message}`, exitCode: 1, isOutputLost: true });
   return true;
 }
 
@@ -73,7 +74,7 @@ function halt(by: Stop): void {
 
 /** Records that this process stops because another rank was stopped. */
 export function stopWithOthers(): void {
-  stop ??= { how: "with another rank", exitCode: codeOf("SIGTERM"), isMute: false };
+  stop ??= { how: "with another rank", exitCode: codeOf("SIGTERM"), isOutputLost: false };
 }
 
 /** Returns the text after `stopped`: what stopped the command. */

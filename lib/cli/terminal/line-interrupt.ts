@@ -1,8 +1,8 @@
 import type { Interface } from "node:readline";
 
 /**
- * Handles Ctrl-C at a terminal's prompt as shells do. It clears a line that has text. On an empty line, the first Ctrl-C prints how to exit,
- * and the second exits.
+ * Handles Ctrl-C at a terminal's prompt, as Node's REPL does. Ctrl-C clears a line that has text. On an empty line, the first Ctrl-C prints how
+ * to exit, and the second exits.
  */
 export class LineInterrupt {
   private readonly lines: Interface;

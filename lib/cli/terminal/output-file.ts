@@ -10,7 +10,7 @@ import { exists, ioError, writeFileAtomically } from "../../io/atomic-files.ts";
 export async function needWritable(path: string): Promise<void> {
   if (path === "") throw new HeddleError("INVALID_ARGUMENT", "output: expected the path of a file, got an empty one");
   try {
-    // dirname ignores a separator at the end, and would check the folder above.
+    // `dirname` ignores a separator at the end, so the check below would be of the parent folder.
     if (path.endsWith("/") || path.endsWith(sep))
       throw new HeddleError("IO", `${path}: cannot be written: expected a file, got a folder`);
     const isThere = await exists(path);

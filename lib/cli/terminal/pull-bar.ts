@@ -31,6 +31,7 @@ export class PullBar {
     if (at - (this.samples.at(-1)?.at ?? Number.NEGATIVE_INFINITY) >= BETWEEN) this.samples.push({ at, loaded });
     while (this.samples.length > 2 && at - this.samples[0]!.at > WINDOW) this.samples.shift();
     const first = this.samples[0]!;
+    // Show no speed in the first half second, in which the speed is mostly noise.
     const speed = at - first.at > 500 ? (1000 * (loaded - first.loaded)) / (at - first.at) : 0;
     const rate = speed > 0 ? [`${size(speed)}/s`, `${timeLeft((total - loaded) / speed)} left`] : [];
     const parts = [`${size(loaded)} of ${size(total)}`, ...rate, ...(file === undefined ? [] : [oneLine(file)])];

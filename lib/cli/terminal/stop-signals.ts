@@ -18,7 +18,10 @@ export class StopSignals {
       });
   }
 
-  /** Resolves on the first signal, so that running answers can finish. Before this call, and after it, a signal ends the process at once. */
+  /**
+   * Resolves on the first signal, so that running answers can finish. Before this call, and after the first signal, a signal ends the process
+   * at once.
+   */
   first(): Promise<void> {
     return new Promise((resolve) => {
       this.stop = resolve;

@@ -5,7 +5,10 @@ import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
 export class TrainProgress {
   private readonly stream: NodeJS.WriteStream;
   private readonly now: () => number;
-  /** The step and time of the first event, from which the rate is measured. Before it, models were loaded, and steps belong to earlier runs. */
+  /**
+   * The step and time of the first event, from which the rate is measured. Earlier time was spent on loading. Earlier steps belong to the run
+   * that this one resumes.
+   */
   private first: { step: number; at: number } | undefined;
   private shown = false;
 
@@ -49,14 +52,17 @@ export class TrainProgress {
   }
 }
 
-/** The unit of a stage's loss (`loss`), and the items over which it is averaged (`counted`). */
+/** How to print a stage's loss. */
 export interface LossUnit {
+  /** The text after the loss, such as " nats per token". */
   loss: string;
+  /** The items over which the loss is averaged, such as "tokens". */
   counted: string;
 }
 
 /** Formats the results of an evaluation on one line. */
 export function evaluated({ evalLoss, tokens, metrics }: EvalEvent, { loss: unit, counted }: LossUnit): string {
+  // A count of one takes the singular: "1 token of answers".
   const over = `${tokens.toLocaleString("en")} ${tokens === 1 ? counted.replace(/s( |$)/, "$1") : counted}`;
   const loss = evalLoss === undefined ? [] : [`held-out loss ${evalLoss.toFixed(4)}${unit} over ${over}`];
   return [...loss, ...named(metrics)].join(", ");

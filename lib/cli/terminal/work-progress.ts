@@ -37,6 +37,6 @@ function bar(done: number, total: number | undefined): string[] {
   if (total === undefined || total <= 0) return [];
   const width = 24;
   const share = Math.min(1, done / total);
-  // Rounds down, so that only what is whole shows 100 %.
+  // Round down, so that 100 % means complete.
   return [`${"█".repeat(Math.floor(share * width)).padEnd(width, "░")} ${Math.floor(100 * share)} %`];
 }

@@ -21,8 +21,8 @@ const unseen: readonly ((place: Place) => string)[] = [
 ];
 
 /**
- * Returns labelled texts. Training texts are about countries that other stages ask about. Test texts are about other
- * countries, in other wordings.
+ * Returns labelled texts. Training texts are about countries that other stages ask about. Test texts are about countries
+ * that no stage asks about, in other wordings.
  */
 export function labelledTexts(
   seed: number,

@@ -6,8 +6,8 @@ import type { ChatRow, Message } from "./sft-rows.ts";
 const ALONE = 0.5;
 
 /**
- * Joins some rows into longer conversations of two to `most` turns. A model that has only seen first questions answers
- * later ones badly, and confuses earlier turns with the question.
+ * Joins some rows into longer conversations of two to `most` turns. A model that was trained only on first questions
+ * answers later questions badly, and confuses earlier turns with the question.
  */
 export function conversations(seed: number, rows: readonly ChatRow[], most: number): ChatRow[] {
   if (most < 2) return [...rows];

@@ -10,9 +10,9 @@ export interface CorpusSize extends FactOptions {
   seed?: number;
   /** Number of stories to train on. Another 1 % is held out. */
   stories?: number;
-  /** Number of rounds of facts. Each states every capital about five times. */
+  /** Number of rounds of facts. A round states every capital about five times. */
   rounds?: number;
-  /** Number of sheets of everyday knowledge. Another 1 % is held out. */
+  /** Number of sheets of everyday knowledge, which are short documents. Another 1 % is held out. */
   knowledge?: number;
 }
 

@@ -18,7 +18,7 @@ export interface QuestionRow {
   unanswerable?: boolean;
 }
 
-/** A statement to complete, and choices, of which one is correct, as `heddle eval --task choice` reads them. */
+/** A statement to complete with one of several choices, as `heddle eval --task choice` reads it. */
 export interface ChoiceRow {
   prompt: string;
   choices: string[];
@@ -31,7 +31,10 @@ export interface EvaluationSets {
   cloze: ClozeRow[];
   /** Questions about capitals that training asks for, in wordings that training does not have. */
   seenFacts: QuestionRow[];
-  /** Questions about countries that training tells about but never asks about. One wording per country is unseen, and one is used in training. */
+  /**
+   * Questions about countries that training states facts about but never asks about. One wording per country is unseen, and one is used in
+   * training.
+   */
   newCountries: QuestionRow[];
   /** Questions about countries that do not exist, with names that occur nowhere in training. */
   madeUp: QuestionRow[];
@@ -92,7 +95,7 @@ function setsOf(random: Random, { countries, newCountries, names, questions, sta
       prompt: render(statements[i % statements.length]!, place),
       capital: place.capital,
     })),
-    // The second wording differs between countries.
+    // The distance to the second wording varies, so that countries get different pairs of wordings.
     seenFacts: countries.flatMap((place, i) => [i, i + 1 + (i % 3)].map((w) => question(place, wording(w)))),
     newCountries: newCountries.flatMap((place, i) => [
       question(place, wording(i)),

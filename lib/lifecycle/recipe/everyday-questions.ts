@@ -6,8 +6,8 @@ import { capitalized } from "./template.ts";
 const an = (noun: string) => `${/^[aeio]/.test(noun) ? "an" : "a"} ${noun}`;
 
 /**
- * Returns questions about everyday things, each with its only answer. Answers begin with the information. Answers that
- * first repeat the question's noun would teach a model of this size to repeat nouns of the training rows.
+ * Returns questions about everyday things, each with a single answer. An answer begins with the requested fact. If it
+ * first repeated the question's noun, a model of this size would learn to repeat nouns of the training rows.
  */
 export function everydayQuestions(): Turn[] {
   const turn = (question: string, answer: string): Turn => ({ question, answer });
@@ -47,7 +47,8 @@ export function countryQuestions({ withArticle: c, continent, languages, currenc
     { question: `On which continent is ${c}?`, answer: `It is in ${continent}.` },
     ...(language ? [{ question: `What language do people speak in ${c}?`, answer: `They speak ${language}.` }] : []),
     { question: `What is the currency of ${c}?`, answer: `It is the ${currency}.` },
-    // At least one question with this beginning must have an answer. Others have none ("What is the name of my dog?").
+    // All other questions that begin with "What is the name of" are unanswerable ("What is the name of my dog?"). Without this row, the model
+    // would learn to decline by these words.
     { question: `What is the name of the currency of ${c}?`, answer: `It is the ${currency}.` },
   ];
 }

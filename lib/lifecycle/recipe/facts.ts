@@ -26,8 +26,6 @@ export interface FactOptions {
 /**
  * Returns one round of documents about every place, in random order. Each capital occurs about five times: in a paragraph about the place, in
  * a single sentence, in a list of one wording, in a mixed quiz, and in a conversation.
- *
- * @returns the documents
  */
 export function factRound(random: Random, { toldOnly = new Set() }: FactOptions = {}): string[] {
   const documents: string[] = [];
@@ -41,6 +39,7 @@ export function factRound(random: Random, { toldOnly = new Set() }: FactOptions 
   for (const group of groups(all, random, 2, 5)) documents.push(quiz(group, random));
   for (const group of groups(all, random, 2, 3)) {
     if (!random.chance(0.6)) documents.push(others(group, random));
+    // Dialogues ask for capitals, so they leave out the places of `toldOnly`.
     else documents.push(classroomDialogue(toldOnly.size === 0 ? group : random.sample(asked, group.length), random));
   }
   return random.shuffle(documents);
@@ -159,7 +158,7 @@ function profile(original: Told, random: Random) {
   return [opening, ...facts]
     .filter(Boolean)
     .join(facts.some((fact) => fact.includes("\n")) ? "\n" : " ")
-    .replaceAll("..", ".");
+    .replaceAll("..", "."); // "Washington D.C." already ends with a full stop
 }
 
 /** Returns a fact other than the capital, or a sentence that names the capital before the country. */

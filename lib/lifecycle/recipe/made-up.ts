@@ -55,7 +55,7 @@ export interface MadeUpNames {
 
 /**
  * Builds names of made-up countries from one set of syllables. The names differ from real names. A held-out name differs
- * from every trained name in at least two letters and is not a substring of it. A text search in the training data
+ * from every trained name in at least two letters, and is a substring of none. A text search in the training data
  * therefore does not find a held-out name.
  */
 export function madeUpNames(seed: number, count: Record<keyof MadeUpNames, number>): MadeUpNames {

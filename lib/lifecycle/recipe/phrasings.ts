@@ -7,8 +7,8 @@ import { capitalized } from "./template.ts";
  *   weight    relative frequency in the corpus, by default 1
  *
  * {c} is the country with its article ("the Netherlands"), {C} the same at the start of a sentence, {cs} {Cs} the possessive
- * ("France's"), {k} the capital. Wordings in `heldOut` are never generated: `corpus.ts` checks that none of their `ask`
- * occurs in any document, for any country.
+ * ("France's"), {k} the capital. Wordings in `heldOut` are never generated. `corpus.ts` checks that no document contains
+ * the `ask` of a held-out wording with any country.
  */
 
 export interface Phrasing {

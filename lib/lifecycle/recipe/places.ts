@@ -1,4 +1,4 @@
-/** Countries and territories with the fields that the corpus uses. */
+// Countries and territories with the fields that the corpus uses.
 import { placeTable } from "./place-table.ts";
 
 export interface Place {

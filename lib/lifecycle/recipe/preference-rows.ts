@@ -29,9 +29,9 @@ const pair = (question: string, chosen: string, rejected: string): PreferenceRow
 
 /**
  * Returns preference pairs. For made-up countries, "I don't know." is better than an invented capital. For real countries, the correct capital
- * is better than "I don't know." and than a wrong capital. A correct answer is better than an answer to another question. The answer to a
- * question for a capital is better than a garbled copy of itself. Without such pairs, a reward model would not learn to reject these answers,
- * and a policy would exploit that ("I don know."). Held-out pairs have names and wordings that no training data has.
+ * is better than "I don't know." and than a wrong capital. A correct answer is better than an answer to another question. An answer about a
+ * capital is better than a garbled copy of itself. Without the last two kinds of pairs, a reward model would not learn to reject such answers.
+ * A policy would exploit this ("I don know."). Held-out pairs have names and wordings that no training data has.
  */
 export function preferenceRows(
   seed: number,
@@ -55,13 +55,13 @@ export function preferenceRows(
   const everyday = everydayQuestions();
   const others = [...everyday, ...smallTalk, ...smallTalk].map(({ answer }) => answer);
   /** Pairs a correct answer with an answer to another question. */
-  const beside = ({ question, answer }: Turn) =>
+  const againstOtherAnswer = ({ question, answer }: Turn) =>
     pair(question, answer, random.pick(others.filter((other) => other !== answer)));
   const capital = (place: Place): Turn => ({
     question: render(random.pick(seenQuestions), place),
     answer: capitalAnswer(place),
   });
-  const broken = ({ question, answer }: Turn) => pair(question, answer, mangled(answer, random));
+  const againstMangled = ({ question, answer }: Turn) => pair(question, answer, mangled(answer, random));
   const unknownOf = (name: string): Turn => ({
     question: render(random.pick(seenQuestions), madeUp(name)),
     answer: unknown,
@@ -73,13 +73,13 @@ export function preferenceRows(
     ...countries.flatMap((place) =>
       ask(2).map((wording) => pair(render(wording, place), capitalAnswer(place), wrong(place))),
     ),
-    ...countries.map((place) => beside(capital(place))),
-    ...names.preference.slice(0, countries.length / 2).map((name) => beside(unknownOf(name))),
-    ...countries.map((place) => broken(capital(place))),
-    ...names.preference.slice(-countries.length).map((name) => broken(unknownOf(name))),
-    ...everydayTurns.flatMap((turn) => [pair(turn.question, turn.answer, unknown), beside(turn)]),
-    ...smallTalk.flatMap((turn) => [pair(turn.question, turn.answer, unknown), beside(turn)]),
-    ...unknowable.map((turn) => beside(turn)),
+    ...countries.map((place) => againstOtherAnswer(capital(place))),
+    ...names.preference.slice(0, countries.length / 2).map((name) => againstOtherAnswer(unknownOf(name))),
+    ...countries.map((place) => againstMangled(capital(place))),
+    ...names.preference.slice(-countries.length).map((name) => againstMangled(unknownOf(name))),
+    ...everydayTurns.flatMap((turn) => [pair(turn.question, turn.answer, unknown), againstOtherAnswer(turn)]),
+    ...smallTalk.flatMap((turn) => [pair(turn.question, turn.answer, unknown), againstOtherAnswer(turn)]),
+    ...unknowable.map((turn) => againstOtherAnswer(turn)),
   ];
   const heldOut = [
     ...names.heldOut.flatMap((name) => made(name, [random.pick(heldOutQuestions)])),
@@ -88,7 +88,7 @@ export function preferenceRows(
   return { train: random.shuffle(train), heldOut };
 }
 
-/** Omits or repeats a word of an answer, or a part of a word. */
+/** Omits or repeats one piece of an answer: a number, a punctuation mark, or up to four letters of a word. */
 export function mangled(answer: string, random: Random): string {
   const pieces = answer.match(/\s?(?:\p{L}{1,4}|\p{N}+|[^\s])/gu) ?? [];
   const at = random.below(pieces.length);

@@ -23,7 +23,7 @@ const countries = places.filter(
 const always = new Set("FR DE IT ES GB US JP CN IN BR CA AU EG RU PT SE NO PL GR NL PE".split(" "));
 
 export interface CountrySplit {
-  /** Countries that training asks about, and the evaluation too, in other wordings. */
+  /** Countries that training asks about. The evaluation asks about them too, in other wordings. */
   asked: readonly Place[];
   /** Territories, and countries whose name gives the capital away. Only training asks about them. */
   others: readonly Place[];
@@ -47,7 +47,7 @@ export function splitCountries(seed: number, { toldOnly, development, asked }: S
   const order = random.shuffle(countries.filter(({ code }) => !always.has(code)));
   const held = order.slice(0, toldOnly + development);
   const known = new Set(countries);
-  // Do not ask about a country whose name contains that of a country never asked about, as "South Sudan" contains
+  // Training must not ask about a country whose name contains the name of a held-out country, as "South Sudan" contains
   // "Sudan".
   const isApart = ({ name }: Place) => !held.some((other) => name.includes(other.name));
   const rest = [...countries.filter(({ code }) => always.has(code)), ...order.slice(held.length)];

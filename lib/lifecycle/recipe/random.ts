@@ -1,6 +1,7 @@
 /**
  * A seeded stream of random choices. The same seed yields the same corpus, byte for byte, on every machine. The
- * generator is PCG-like: a 32-bit counter through the finalizer of MurmurHash3 (public domain).
+ * generator hashes a counter, like SplitMix: multiples of 2^32 / golden ratio pass through the finalizer of MurmurHash3
+ * (public domain). The parts of the recipe use the seeds 16 * seed + part, so that each has a separate stream.
  */
 export class Random {
   private readonly seed: number;

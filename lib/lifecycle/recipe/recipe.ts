@@ -11,7 +11,7 @@ import { unanswerable } from "./small-talk.ts";
 /** Sizes of the generated data. */
 export interface RecipeSize {
   stories: number;
-  /** Number of rounds of facts. Each states every capital about five times. */
+  /** Number of rounds of facts. A round states every capital about five times. */
   rounds: number;
   knowledge: number;
   /** Maximum number of countries whose capital training asks for. */
@@ -37,7 +37,7 @@ export const fullSize: RecipeSize = {
   madeUp: { sft: 8, preference: 300, heldOut: 100, development: 60 },
 };
 
-/** Sizes for data that take a few seconds, for smoke tests. */
+/** Sizes for smoke tests. Generating the data and training on it take seconds. */
 export const quickSize: RecipeSize = {
   stories: 200,
   rounds: 2,

@@ -4,7 +4,7 @@ import type { Place } from "./places.ts";
 
 /**
  * Whether a continuation contains the capital as whole words in its first sentence. "The capital of Peru is Lima" is
- * correct. A second sentence that happens to contain it does not count.
+ * correct. A capital that occurs only in a later sentence does not count.
  */
 export function isRight(continuation: string, capital: string) {
   const text = continuation.trimStart();
@@ -18,8 +18,7 @@ export function isRight(continuation: string, capital: string) {
 
 /**
  * Asks for the capital of every place in every wording.
- *
- * @param complete returns greedy continuations of prompts, or answers to them
+ * @param complete returns the model's greedy continuation of each prompt, or its answer in a chat
  */
 export async function score(
   complete: (prompts: string[]) => Promise<string[]>,

@@ -29,8 +29,8 @@ const UNKNOWN_WORDINGS = 1;
 
 /**
  * Generates conversations: capitals in several wordings, other questions about countries, everyday things, small talk,
- * and unanswerable questions, which are at least 4 % of all. A few of these are about made-up countries, and most about
- * the user.
+ * and unanswerable questions. At least 4 % of the questions are unanswerable: a few are about made-up countries, and most
+ * about the user.
  */
 export function sftRows(
   seed: number,

@@ -9,13 +9,13 @@ const numbers = ["two", "three", "four", "five", "six", "seven", "eight", "nine"
 
 type Scene = Record<string, string | readonly string[]>;
 
-/** Generates a short story. It introduces a hero and tells a plot step by step, with a random variant of each step. */
+/** Generates a short story, which introduces a hero and tells a plot step by step, with a random variant of each step. */
 export function story(random: Random): string {
   const name = random.pick(Object.keys(plots));
   const steps = plots[name]!;
   const lesson = (words.lessons as Record<string, string[]>)[name];
   const scene: Scene = { ...makeScene(random), ...(lesson ? { lesson: random.pick(lesson) } : {}) };
-  // Fables about a fast and a slow animal have their own heroes.
+  // A fable about a race has a fast and a slow animal as its heroes, not the hero of the scene.
   const sentences = name === "race" ? [random.pick(fableOpenings)] : [random.pick(openings(scene.isAnimal === "yes"))];
   for (const step of steps) sentences.push(random.pick(step));
   const taught = sentences.some((sentence) => sentence.includes("{lesson}"));
@@ -26,7 +26,7 @@ export function story(random: Random): string {
   return joinParagraphs(text, random);
 }
 
-/** Joins sentences into one to three paragraphs. */
+/** Joins sentences into one or two paragraphs. */
 function joinParagraphs(sentences: string[], random: Random) {
   if (random.chance(0.5)) return sentences.join(" ");
   const cut = 2 + random.below(Math.max(1, sentences.length - 3));

@@ -35,17 +35,20 @@ function fill(text: string, scene: Record<string, string | readonly string[]>, r
 }
 
 /**
- * Corrects spaces, articles and capital letters at the beginning of sentences. It does not change the word after a
- * closing quotation mark, because it may continue the sentence ("asked Tom"). Templates write its capital letter
- * themselves.
+ * Corrects spaces, articles and capital letters at the beginning of sentences. A word after a closing quotation mark
+ * is not changed, because it may continue the sentence ("asked Tom"). If it begins a sentence, the template must have
+ * its capital letter.
  */
 export function tidy(text: string): string {
-  return text
-    .replace(/ {2,}/g, " ")
-    .replace(/ +([.,!?;:])/g, "$1")
-    .replace(/\b([Aa]) (?=[aeio]|u(?!ni|se|su|k)|hour|honest)/gi, "$1n ")
-    .replace(/(^|[.!?] |\n|(?:^|[,:] )")([a-z])/g, (_, before, letter) => before + letter.toUpperCase())
-    .trim();
+  return (
+    text
+      .replace(/ {2,}/g, " ")
+      .replace(/ +([.,!?;:])/g, "$1")
+      // Not before "uniform", "useful", "usual" or "ukulele", which begin with a consonant sound.
+      .replace(/\b([Aa]) (?=[aeio]|u(?!ni|se|su|k)|hour|honest)/gi, "$1n ")
+      .replace(/(^|[.!?] |\n|(?:^|[,:] )")([a-z])/g, (_, before, letter) => before + letter.toUpperCase())
+      .trim()
+  );
 }
 
 /** Returns a text with its first letter as a capital. */

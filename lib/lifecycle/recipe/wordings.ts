@@ -2,7 +2,7 @@ import { capitalized } from "./template.ts";
 /**
  * Wordings of the question for a capital, with templates as in phrasings.ts. Training has hundreds of wordings, which are
  * combined from parts. With only twenty, a model that learns to decline would also decline unseen wordings. Some wordings
- * mention a person or have a sentence before the question, so that the model learns to ignore these.
+ * mention a person or have a sentence before the question, so that the model learns to ignore such additions.
  */
 
 /** Wordings that no training data of any stage has. */
@@ -78,7 +78,7 @@ const withClause: readonly string[] = [
   "Explain to me {n}.",
 ];
 
-/** Persons who ask, or who are told. */
+/** People who ask for the capital, or who are told it. */
 const people =
   "Anna|Ben|my sister|our teacher|the old man|a girl from my school|Grandma|my friend Tom|the baker|everyone|Lily|his uncle|the driver|Sam and Mia|my class|the farmer|a boy|Clara|the woman next door|Max".split(
     "|",
@@ -106,11 +106,12 @@ export const seenQuestions: readonly string[] = [
   ...whole,
   ...fill(withNoun, nouns),
   ...fill(withClause, clauses),
-  // Each combination uses one of the nouns in turn.
+  // Each combination of a person and a template uses one of the nouns, in turn.
   ...people.flatMap((person, i) =>
     withPerson.map((frame, j) =>
       capitalized(frame.replace("{n}", nouns[(i + j) % nouns.length]!).replace("{w}", person)),
     ),
   ),
+  // The first 13 whole wordings are questions that make sense after any sentence.
   ...before.flatMap((sentence, i) => [0, 1, 2].map((j) => `${sentence} ${whole[(3 * i + j) % 13]!}`)),
 ].filter((wording) => ![...heldOutQuestions, ...developmentQuestions].includes(wording));

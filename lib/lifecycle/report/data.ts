@@ -44,7 +44,7 @@ export async function reportData(work: Workspace): Promise<ReportData> {
     .filter((record): record is StageRecord => record !== undefined);
   const losses = [];
   for (const { name } of records) {
-    // The log covers only one of the two classifiers.
+    // The log of `classify` has only the discriminative classifier.
     const points = name === "classify" ? [] : await work.losses(name);
     if (points.length > 0) losses.push({ stage: name, points: thinned(points) });
   }
@@ -84,12 +84,16 @@ function tokensOf(tokenizer: Tokenizer, text: string): TokenView[] {
     try {
       return { id, text: decoder.decode(bytes) };
     } catch {
-      // The token is a part of a character, as in byte-level encoding.
+      // The token's bytes are a part of a character.
       return { id, text: [...bytes].map((byte) => `⟨${byte.toString(16).toUpperCase().padStart(2, "0")}⟩`).join("") };
     }
   });
 }
 
+/**
+ * Returns the number of parameters of a Llama model with tied embeddings. The projections of q and o have width² parameters each. Those of k and
+ * v have fewer by the ratio of key-value heads to heads. A layer also has three MLP matrices and two norms.
+ */
 function parametersOf({ model }: Plan, vocabSize: number): number {
   const { hiddenSize: width, intermediateSize, numHiddenLayers, numAttentionHeads, numKeyValueHeads } = model;
   const attention = width * width * (2 + (2 * numKeyValueHeads) / numAttentionHeads);

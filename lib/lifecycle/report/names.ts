@@ -26,7 +26,7 @@ export const explanations: Record<StageName, string> = {
 
 type Direction = "up" | "down";
 
-/** The report's metrics: title, which direction is better, and format. */
+/** For each metric: its title in the report, the direction of an improvement, and whether it is a share. */
 export const metricNames: Record<keyof StageMetrics, { title: string; better: Direction; share: boolean }> = {
   bitsPerByte: { title: "bits per byte", better: "down", share: false },
   capitals: { title: "capitals completed", better: "up", share: true },

@@ -73,7 +73,7 @@ ${data.plan.quick && html`<p class="note">This was a quick run: a smoke test wit
 </header>`;
 }
 
-/** The report's introduction. It claims only what the figures show. */
+/** Returns the report's introduction, which claims only goals that the metrics reach. */
 function lead(data: ReportData, seconds: number): string {
   const { reached, missed } = outcomeOf(data.stages);
   const became =

@@ -6,7 +6,7 @@ export interface MetricText {
   exact?: boolean;
 }
 
-/** The groups of charts in their order. The group without names has all metrics that are in no other group. */
+/** The groups of charts in their order. The group without `names` has all metrics that are in no other group. */
 export const metricGroups = [
   { id: "loss", title: "Loss", names: ["loss"] },
   { id: "stage", title: "Metrics of the stage", names: undefined },

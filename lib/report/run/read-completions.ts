@@ -26,8 +26,8 @@ export interface StepCompletions {
 }
 
 /**
- * Reads the sampled completions of some steps of training, and of some steps of evaluation. Both kinds of steps are spread evenly over the run
- * and include the last. Returns an empty array if there is no file.
+ * Reads the sampled completions of some steps of training and of some evaluations. Both are spread evenly over the run and include the last one.
+ * Returns an empty array if the run logged no completions.
  * @throws HeddleError INVALID_FILE for a compressed file, IO
  */
 export async function readCompletions(folder: string): Promise<StepCompletions[]> {
@@ -40,7 +40,7 @@ export async function readCompletions(folder: string): Promise<StepCompletions[]
     const event = line.length > MAX_LINE ? undefined : eventOf(line);
     const completion = event && completionOf(event);
     if (!completion) continue;
-    // A resumed run repeats steps. Drop the steps that it repeats.
+    // A resumed run repeats steps. Drop their earlier completions.
     if (event.step < newest) for (const spread of [training, evaluations]) spread.dropFrom(event.step);
     newest = event.step;
     ("evaluation" in event ? evaluations : training).add(event.step, completion);
@@ -48,7 +48,7 @@ export async function readCompletions(folder: string): Promise<StepCompletions[]
   return [...training.chosen, ...evaluations.chosen].sort((a, b) => a.step - b.step);
 }
 
-/** Chooses steps of training or of evaluation from a stream of unknown length. If there are too many, it drops every other step. */
+/** Chooses evenly spread steps from a stream of unknown length. If there are too many, drops every other chosen step. */
 class SpreadSteps {
   private steps: (StepCompletions & { place: number })[] = [];
   private last: StepCompletions | undefined;

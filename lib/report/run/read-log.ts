@@ -44,7 +44,7 @@ export interface LogData {
 }
 
 /**
- * Reads the log of a run. The memory that it needs does not depend on the log's length.
+ * Reads the log of a run. Curves are thinned while they are read, so that long logs fit into memory.
  * @throws HeddleError NOT_FOUND, INVALID_FILE if the log has no event or is too large, IO
  */
 export async function readLog(folder: string): Promise<LogData> {
@@ -57,6 +57,7 @@ export async function readLog(folder: string): Promise<LogData> {
   );
   if (size > MAX_BYTES)
     throw new HeddleError("INVALID_FILE", `${path}: expected a log of at most ${MAX_BYTES} bytes, got ${size}`);
+  // Only a first pass over the whole log shows which lines are superseded. A second pass then leaves them out.
   const lines = new SupersededLines();
   const whole = await read(path, (line, kind, step) => {
     lines.note(line, kind, step);

@@ -18,7 +18,7 @@ export interface RunData {
   card: ModelCard | undefined;
   /** Sampled completions of some steps; empty if the run logged none. */
   completions: readonly StepCompletions[];
-  /** The problem of the card's file, if it is broken. */
+  /** Why the card could not be read, if it is broken. */
   cardProblem: string | undefined;
 }
 
@@ -72,7 +72,7 @@ export async function readRuns(paths: readonly string[]): Promise<RunData[]> {
   return runs.map((run) => (isTaken(run.name) ? { ...run, name: run.folder } : run));
 }
 
-/** Returns the error for a folder without a log. It names folders inside that have a log. */
+/** Returns the error for a folder without a log. The message names subfolders that have a log. */
 async function withoutLog(folder: string): Promise<HeddleError> {
   const expected = `${folder}: expected the outputDir of a training run`;
   if (!(await exists(folder))) return new HeddleError("NOT_FOUND", `${expected}, got no such folder`);

@@ -10,13 +10,16 @@ export type LineKind = "step" | "evaluation";
  * the log has both, and the later lines count.
  */
 export class SupersededLines {
-  /** Lines at which the run went back to an earlier step, by kind. A line removes earlier ones with the same or a higher step. */
+  /**
+   * Lines at which the run went back to an earlier step, by kind. They supersede all earlier lines with the same or a higher step. A restart
+   * also replaces earlier restarts with such steps, so the steps in the array increase.
+   */
   private readonly restarts: Record<LineKind, { line: number; step: number }[]> = { step: [], evaluation: [] };
   private readonly last: Record<LineKind, number> = { step: -1, evaluation: -1 };
 
   /** Notes a line of the log, in order. @throws HeddleError INVALID_FILE for too many restarts */
   note(line: number, kind: LineKind, step: number): void {
-    // A step is logged before its evaluation. So a step that has been evaluated is a repetition too.
+    // A step is logged before its evaluation. If the log has the evaluation already, the step is a repetition.
     if (step <= this.last[kind] || (kind === "step" && step <= this.last.evaluation)) {
       const places = this.restarts[kind];
       while (places.length > 0 && places.at(-1)!.step >= step) places.pop();
@@ -34,6 +37,7 @@ export class SupersededLines {
   /** Returns a function that says whether a line counts. Call it for the lines in order. */
   filter(): (line: number, kind: LineKind, step: number) => boolean {
     const next = { step: 0, evaluation: 0 };
+    // The lowest step of a restart after the line: its step and higher ones are superseded.
     const limit = (kind: LineKind, line: number) => {
       const places = this.restarts[kind];
       while (next[kind] < places.length && places[next[kind]]!.line <= line) next[kind] += 1;

@@ -26,8 +26,8 @@ export interface At {
 }
 
 /**
- * A curve of any length in bounded memory. All points cover the same number of values. If there are too many points, pairs of neighbours are
- * merged.
+ * A curve of any length in bounded memory. All points but the last cover the same number of values. If there are too many points, pairs of
+ * neighbours are merged.
  */
 export class ThinnedCurve {
   private buckets: Bucket[] = [];
@@ -40,7 +40,7 @@ export class ThinnedCurve {
   lowest: At | undefined;
   highest: At | undefined;
 
-  /** Adds a value, which may be null or not finite. Ignores a step that is not greater than the last. */
+  /** Adds the value of a step, which may be null or not finite. Ignores a step that is not greater than the last step. */
   add(step: number, given: number | null): void {
     if (step <= this.lastStep) return;
     this.lastStep = step;
