@@ -35,3 +35,27 @@ describe("Jinja2's tests", () => {
     expect(() => rendered(template)).toThrow(/^chat template: /);
   });
 });
+
+describe("The filter tojson", () => {
+  it.each([
+    [
+      "{{ {'b':1,'a':[1,{}],'B':2,'\u00e9':3,'_':4,'Z':5,'\ue000':6,'\ud83d\ude00':7}|tojson(sort_keys=true) }}",
+      '{"B": 2, "Z": 5, "_": 4, "a": [1, {}], "b": 1, "\u00e9": 3, "\ue000": 6, "\ud83d\ude00": 7}',
+    ],
+    ["{{ {'b':1,'a':[1,{},[]]}|tojson(indent=0) }}", '{\n"b": 1,\n"a": [\n1,\n{},\n[]\n]\n}'],
+    ["{{ {'b':1,'a':[1,{}]}|tojson(indent=2) }}", '{\n  "b": 1,\n  "a": [\n    1,\n    {}\n  ]\n}'],
+    ["{{ {'b':1,'a':[1,{}]}|tojson(indent=none) }}", '{"b": 1, "a": [1, {}]}'],
+    ["{{ {'b':1,'a':[1,{}]}|tojson(indent=-1) }}", '{\n"b": 1,\n"a": [\n1,\n{}\n]\n}'],
+    ["{{ [1,2]|tojson(indent=0, separators=(',',':')) }}", "[\n1,\n2\n]"],
+    ["{{ {'b':1,'a':[1,{'q':[1]}]}|tojson(false, 0) }}", '{\n"b": 1,\n"a": [\n1,\n{\n"q": [\n1\n]\n}\n]\n}'],
+    [
+      "{{ {'b':{'d':1,'c':2},'a':[1,{'z':0,'Y':1}]}|tojson(sort_keys=true, indent=1) }}",
+      '{\n "a": [\n  1,\n  {\n   "Y": 1,\n   "z": 0\n  }\n ],\n "b": {\n  "c": 2,\n  "d": 1\n }\n}',
+    ],
+    ["{{ {10:1,9:2}|tojson(sort_keys=true) }}", '{"9": 2, "10": 1}'],
+    ["{{ [1]|tojson(indent=true) }}", "[\n 1\n]"],
+    ["{{ [[1]]|tojson(indent='  ') }}", "[\n  [\n    1\n  ]\n]"],
+  ])("writes JSON as Python's json.dumps does: %s", (template, expected) => {
+    expect(rendered(template)).toBe(expected);
+  });
+});

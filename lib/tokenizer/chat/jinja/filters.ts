@@ -1,6 +1,6 @@
 // Jinja2 filters that the interpreter package lacks, or implements without their options. Each reads its input a fixed number of times,
 // and stays within the memory limits. The watchdog limits the time.
-import { jsonOf, separatorsOf } from "../../chat-json.ts";
+import { comparedTexts, jsonOf, separatorsOf } from "../../chat-json.ts";
 import type { Arguments, Values } from "./filter-arguments.ts";
 import { checkElements, checkTaken, giveBack, LimitError, sizes, spend, spendText } from "./limits.ts";
 import { fixed, replaced } from "./printf.ts";
@@ -54,17 +54,6 @@ export function areEqual(a: RuntimeValue, b: RuntimeValue): boolean {
   if (x instanceof Map && y instanceof Map)
     return x.size === y.size && [...x].every(([key, item]) => y.has(key) && areEqual(item, y.get(key)));
   return a.type === b.type && x === y;
-}
-
-/** Compares strings by code points. */
-function comparedTexts(a: string, b: string): number {
-  let at = 0;
-  while (at < a.length && a.charCodeAt(at) === b.charCodeAt(at)) at++;
-  const [x, y] = [a.charCodeAt(at), b.charCodeAt(at)]; // NaN at the end of a string
-  if (Number.isNaN(x) || Number.isNaN(y)) return Math.sign(a.length - b.length);
-  const isSurrogate = (unit: number) => unit >= 0xd800 && unit < 0xe000;
-  if (isSurrogate(x) !== isSurrogate(y)) return isSurrogate(x) ? 1 : -1;
-  return Math.sign(x - y);
 }
 
 const isNumber = ({ value }: RuntimeValue) => typeof value === "number" || typeof value === "boolean";
@@ -164,6 +153,15 @@ function indented(text: string, width: number, { first, blank }: { first: boolea
     .split("\n")
     .map((line, i) => ((i === 0 ? first : blank || line !== "") ? before + line : line))
     .join("\n");
+}
+
+/** Parses the argument `indent` of json.dumps: a number of spaces, or a text. */
+function indentOf(given: RuntimeValue | undefined): number | string | null {
+  if (given === undefined) return null;
+  const { value } = given;
+  if (typeof value === "string") return checkedWidth(value.length) > 0 ? value : "";
+  if (!isNumber(given)) throw new Error(`indent: expected a number, got ${given.type}`);
+  return checkedWidth(Number(value));
 }
 
 /** Returns the keys of an object with their values. */
@@ -407,7 +405,7 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
       apply: (value, args, make) =>
         make.text(
           jsonOf(value, {
-            indent: checkedWidth(args.number("indent", 0)),
+            indent: indentOf(args.get("indent")),
             ensureAscii: args.flag("ensure_ascii"),
             separators: separatorsOf(args.get("separators")),
             sortKeys: args.flag("sort_keys"),
