@@ -59,3 +59,29 @@ describe("The filter tojson", () => {
     expect(rendered(template)).toBe(expected);
   });
 });
+
+describe("Methods of strings and lists", () => {
+  it.each([
+    ["{{ 'abcabc'.find('b', 2) }} {{ 'abcabc'.find('b', 0, 1) }} {{ 'abcabc'.find('c', -1) }} {{ 'abcabc'.rfind('b', 0, 4) }} {{ 'abcabc'.count('b', 2) }} {{ 'abcabc'.index('a', 1) }} {{ 'abcabc'.rindex('a', 0, -3) }} {{ 'abc'.find('', 3) }} {{ 'abc'.find('', 4) }} {{ 'abc'.count('', 1, 2) }} {{ 'abc'.count('', 4) }} {{ 'abc'.find('', 2, 1) }} {{ 'abc'.rfind('') }} {{ 'abc'.rfind('', 0, 2) }}", "4 -1 5 1 1 3 0 3 -1 2 0 -1 3 2"],
+    ["{{ 'abc'.find('c', none, 2) }} {{ 'abc'.find('c', none, none) }} {{ '\ud83d\ude00b\ud83d\ude00b'.find('b', 2) }} {{ '\ud83d\ude00b\ud83d\ude00b'.rfind('b', 0, 3) }} {{ '\ud83d\ude00b\ud83d\ude00b'.count('b', 2) }} {{ 'abc'.find('a', false) }} {{ 'abc'.find('a', 0, 99) }} {{ 'abc'.find('a', -99, 99) }}", "-1 2 3 1 1 0 0 0"],
+    ["{{ 'a,b,c'.rsplit(',', maxsplit=1) }} {{ 'a,b,c'.rsplit(sep=',', maxsplit=1) }} {{ 'a b c'.rsplit(maxsplit=1) }} {{ 'a,b,c'.split(',', maxsplit=1) }} {{ 'a,b,c'.split(sep=',') }} {{ 'a b c'.split(maxsplit=1) }} {{ 'a,b,c'.rsplit(',', -1) }} {{ 'a,b,c'.rsplit(',', 0) }} {{ 'a,b'.rsplit() }} {{ ' a b '.rsplit() }}", "['a,b', 'c'] ['a,b', 'c'] ['a b', 'c'] ['a', 'b,c'] ['a', 'b', 'c'] ['a', 'b c'] ['a', 'b', 'c'] ['a,b,c'] ['a,b'] ['a', 'b']"],
+    ["{{ 'abc'.startswith('b', 1) }} {{ 'abc'.endswith('b', 0, 2) }} {{ 'abc'.startswith('a', 1) }} {{ 'abc'.startswith('') }} {{ 'abc'.startswith('', 4) }} {{ 'abc'.endswith('') }} {{ 'abc'.startswith(('x', 'b'), 1) }} {{ 'abc'.endswith(('x','c')) }}", "True True False True False True True True"],
+    ["{{ [1,2,1].index(1, 1) }} {{ [1,2,1].index(1, 0, 1) if false else 3 }} {{ [1,true,1.0].count(1) }} {{ [[1],[1.0]].count([1]) }}", "2 3 3 2"],
+    ["{{ 'a-b'.partition(sep='-') if false else 1 }}", "1"],
+    ["{{ 'abab'.replace('a', 'x', count=1) if false else 2 }} {{ 'abab'.replace('a','x',1) }} {{ 'ab'.replace('', '-') }}", "2 xbab -a-b-"],
+  ])("work as in Python: %s", (template, expected) => {
+    expect(rendered(template)).toBe(expected);
+  });
+
+  it.each([
+    "{{ 'abc'.index('a', 1) }}",
+    "{{ 'abc'.find('a', 1.5) }}",
+    "{{ 'abc'.find('a', 'x') }}",
+    "{{ 'a,b'.rsplit('') }}",
+    "{{ 'a,b'.split('') }}",
+    "{{ 'a'.rsplit(1) }}",
+    "{{ 'a,b'.split(',', none) }}",
+  ])("rejects wrong arguments: %s", (template) => {
+    expect(() => rendered(template)).toThrow(/^chat template: /);
+  });
+});
