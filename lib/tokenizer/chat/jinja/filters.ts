@@ -3,7 +3,8 @@
 import { comparedTexts, jsonOf, separatorsOf } from "../../chat-json.ts";
 import type { Arguments, Values } from "./filter-arguments.ts";
 import { checkElements, checkTaken, giveBack, LimitError, sizes, spend, spendText } from "./limits.ts";
-import { fixed, replaced } from "./printf.ts";
+import { roundedTo } from "./number-format.ts";
+import { replaced } from "./printf.ts";
 import { pythonRepr, pythonText, type RuntimeValue } from "./repr.ts";
 
 interface Filter {
@@ -84,15 +85,6 @@ function extreme(sign: number): Filter {
       return best?.item ?? make.undefined();
     },
   };
-}
-
-/** Python's round, which rounds halves to even. */
-function rounded(value: number, precision: number): number {
-  if (!Number.isFinite(value) || precision > 15 || precision < -300) return value;
-  if (precision >= 0) return Number(fixed(value, precision));
-  const scale = 10 ** -precision;
-  const scaled = value / scale;
-  return scale * (Math.abs(scaled % 1) === 0.5 ? 2 * Math.round(scaled / 2) : Math.round(scaled));
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -370,7 +362,9 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
         const [number, precision] = [Number(value.value), args.number("precision", 0)];
         const method = args.text("method", "common");
         if (method === "common")
-          return isFloat(value) ? make.float(rounded(number, precision)) : make.integer(rounded(number, precision));
+          return (isFloat(value) ? make.float : make.integer)(
+            Number.isFinite(number) ? roundedTo(number, Math.trunc(precision)) : number,
+          );
         if (method !== "ceil" && method !== "floor")
           throw new Error("round: expected the method common, ceil or floor");
         const scale = 10 ** precision;
