@@ -219,11 +219,21 @@ export async function readFolder(path: string, signal?: AbortSignal): Promise<To
     throw new HeddleError("NOT_FOUND", `${path}: expected one of ${vocabularies.join(", ")}`);
   }
   const found = await readNamed(folder, basename(path), signal);
-  if (!found) throw new HeddleError("NOT_FOUND", `${path}: no such file`);
+  if (!found) {
+    const isThere = await stat(path).then(
+      () => true,
+      () => false,
+    );
+    // A vocabulary that exists lacks its merges.
+    throw new HeddleError("NOT_FOUND", `${isThere ? join(folder, MERGES_NAME) : path}: no such file`);
+  }
   return { ...config, ...found };
 }
 
-/** Reads the vocabulary with a file name, which determines its format. Undefined if it does not exist. */
+/** The file of a vocab.json's merges. */
+const MERGES_NAME = "merges.txt";
+
+/** Reads the vocabulary with a file name, which determines its format. Undefined if it, or the merges of a vocab.json, does not exist. */
 async function readNamed(folder: string, name: string, signal?: AbortSignal): Promise<TokenizerTexts | undefined> {
   const bytes = await readBytes(join(folder, name), signal);
   if (bytes === undefined) return undefined;
@@ -245,7 +255,7 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
     return { tiktoken: text, tiktokenOptions };
   }
   if (name.endsWith(".txt")) return { vocabText: text };
-  const merges = await readText(join(folder, "merges.txt"), signal);
+  const merges = await readText(join(folder, MERGES_NAME), signal);
   return merges === undefined ? undefined : { vocab: text, merges };
 }
 
