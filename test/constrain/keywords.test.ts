@@ -403,3 +403,9 @@ describe("regular expressions", () => {
     );
   });
 });
+
+test("names in the JSON pointer of an error are escaped", () => {
+  expect(() => compileSchema({ properties: { "a/b~c": 3 } })).toThrowError(
+    /^schema#\/properties\/a~1b~0c: expected a schema/,
+  );
+});
