@@ -178,6 +178,18 @@ describe("the share of a card's data sheet", () => {
     expect(dataSheetShare("NVIDIA GeForce RTX 3090 Ti", result("f32", 20e12), false)).toBeCloseTo(0.25);
   });
 
+  test("is missing for a card whose name only contains that of a known one", () => {
+    for (const name of [
+      "NVIDIA GH200 480GB",
+      "NVIDIA RTX A1000",
+      "NVIDIA GeForce RTX 4090 Laptop GPU",
+      "NVIDIA GeForce RTX 4090 D",
+      "NVIDIA A100-SXM4-80GB MIG 1g.10gb",
+    ])
+      expect(dataSheetShare(name, result("bf16", 1e12), false), name).toBeUndefined();
+    expect(dataSheetShare("NVIDIA A100-SXM4-40GB", result("read", 1.555e12), false)).toBeCloseTo(0.5);
+  });
+
   test("is missing for an unknown card, a case without a bound, and f32 products in TF32", () => {
     expect(dataSheetShare("NVIDIA T4", result("bf16", 1e12), false)).toBeUndefined();
     expect(dataSheetShare(undefined, result("bf16", 1e12), false)).toBeUndefined();
