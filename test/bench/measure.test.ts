@@ -1,5 +1,6 @@
 // The statistics of `heddle bench`: intervals of medians, and the criterion for a regression.
 import { describe, expect, test } from "vitest";
+import { autotune } from "../../lib/bench/autotune.ts";
 import { dataSheetShare } from "../../lib/bench/data-sheet.ts";
 import { isSlower, judged, parseBaseline, parseShare } from "../../lib/bench/gate.ts";
 import { median, medianInterval } from "../../lib/bench/measure.ts";
@@ -163,6 +164,14 @@ describe("baselines", () => {
       expect.objectContaining({ code: "INVALID_FILE", message: expect.stringMatching(/^b\.json: expected/) }),
     ),
   );
+});
+
+test("autotune rejects a type of activations that training lacks", async () => {
+  for (const training of ["f16", "i32"] as never[])
+    await expect(autotune({ training })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: `training: expected f32 or bf16, got "${training}"`,
+    });
 });
 
 describe("the share of a card's data sheet", () => {
