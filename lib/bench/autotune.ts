@@ -16,7 +16,10 @@ export interface AutotuneOptions {
   allowTf32?: boolean | undefined;
   /** Path of the model whose matrix products are measured. Default: the embedded model. */
   model?: string | undefined;
-  /** Numbers of rows. Each represents all numbers up to the next power of two. Default: 16, 64, 256, 1024 and 4096. */
+  /**
+   * Numbers of rows. Each is rounded up to a power of two of at least 8, and represents all numbers that round up to the same. Default: 16,
+   * 64, 256, 1024 and 4096.
+   */
   rows?: readonly number[] | undefined;
   /** Element type of activations in training. If given, forward and backward products are measured too. */
   training?: "f32" | "bf16" | undefined;
