@@ -1,6 +1,6 @@
 import { checkPath, checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { DTYPES } from "../graph/dtype.ts";
-import { type Device, deviceInfo, type FloatDType, isFloat, openDevice, type Tensor } from "../graph/index.ts";
+import { type Device, deviceInfo, type FloatDType, openDevice, type Tensor } from "../graph/index.ts";
 import { knownChoices, tuningKey, tuningPath, writeTuning } from "../graph/tuning.ts";
 import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { linearLayers } from "../models/adapters/linear-layers.ts";
@@ -17,12 +17,12 @@ export interface AutotuneOptions {
   /** Path of the model whose matrix products are measured. Default: the embedded model. */
   model?: string | undefined;
   /**
-   * Numbers of rows. Each stands for all numbers that round up to the same power of two. Default: 16, 64, 256, 1024 and
-   * 4096.
+   * Numbers of rows. Each is rounded up to a power of two of at least 8, and represents all numbers that round up to the same. Default: 16,
+   * 64, 256, 1024 and 4096.
    */
   rows?: readonly number[] | undefined;
   /** Element type of activations in training. If given, forward and backward products are measured too. */
-  training?: FloatDType | undefined;
+  training?: "f32" | "bf16" | undefined;
   /** Number of measured rounds. Default 7. */
   rounds?: number | undefined;
   /**
@@ -93,7 +93,8 @@ export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneR
     if (!Number.isInteger(m) || m < 1 || m > 2 ** 20) throw invalidArgument("rows", "integers of 1 to 2^20", m);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000)
     throw invalidArgument("rounds", "an integer of 1 to 1000", rounds);
-  if (training !== undefined && !isFloat(training)) throw invalidArgument("training", "f32 or bf16", training);
+  if (training !== undefined && training !== "f32" && training !== "bf16")
+    throw invalidArgument("training", "f32 or bf16", training);
   checkPath("model", model, "a path or default");
   if (options.path != null) checkPath("path", options.path);
   if (onResult !== undefined && typeof onResult !== "function")

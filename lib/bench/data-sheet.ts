@@ -3,7 +3,7 @@ import type { BenchResult, CeilingName } from "./types.ts";
 /** Rates of a card according to NVIDIA's data sheets: 10¹² operations per second without sparsity, and 10¹² bytes per second. */
 type Rates = Partial<Record<CeilingName, number>>;
 
-/** Rates by a part of the card's name. The first match counts. */
+/** Rates by words of the card's name. The first match counts. */
 const CARDS: readonly (readonly [string, Rates])[] = [
   ["H200", { f32: 67, bf16: 989, read: 4.8 }],
   ["H100 PCIe", { f32: 51, bf16: 756, read: 2 }],
@@ -20,6 +20,15 @@ const CARDS: readonly (readonly [string, Rates])[] = [
 ];
 
 /**
+ * Returns the rates of a card by the name that its driver reports. Only whole words match: a GH200 is not an H200. Cards with more words to
+ * their name that are slower, and parts of a card, are unknown.
+ */
+function ratesOf(gpu: string): Rates | undefined {
+  if (/\b(?:MIG|Laptop|Max-Q|D)\b/u.test(gpu)) return undefined;
+  return CARDS.find(([name]) => new RegExp(`\\b${name}\\b`, "u").test(gpu))?.[1];
+}
+
+/**
  * Returns the share of the data sheet's rate that a case reached, or undefined for an unknown card or a case without a
  * bound. f32 products that round to TF32 have no share, because the sheet's rate is that of f32.
  */
@@ -29,7 +38,6 @@ export function dataSheetShare(
   allowTf32: boolean,
 ): number | undefined {
   if (roofline === null || ceiling === null || (ceiling.name === "f32" && allowTf32)) return undefined;
-  const rates = CARDS.find(([name]) => String(gpu).includes(name))?.[1];
-  const peak = rates?.[ceiling.name];
+  const peak = ratesOf(String(gpu))?.[ceiling.name];
   return peak === undefined ? undefined : (roofline * ceiling.value) / (peak * 1e12);
 }

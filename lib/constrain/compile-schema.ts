@@ -17,6 +17,7 @@ import {
 import { type Grammar, GrammarBuilder, recursion } from "./grammar.ts";
 import { JsonRules, type ObjectRule } from "./json-rules.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
+import { isMultiple } from "./multiples.ts";
 import { isEmpty } from "./regular.ts";
 import { type JsonValue, type Keyword, keywordsOf, SchemaDocument } from "./schema.ts";
 import { Automata, PART, SCHEMA } from "./value-automata.ts";
@@ -402,7 +403,7 @@ export class SchemaCompiler {
       return (
         (!low || (low.exclusive ? v > low.value : v >= low.value)) &&
         (!high || (high.exclusive ? v < high.value : v <= high.value)) &&
-        multiples.every((multiple) => Number.isInteger(v / multiple))
+        multiples.every((multiple) => isMultiple(v, multiple))
       );
     }
     if ((type === "object" || type === "array") && facts.implied.has(type))

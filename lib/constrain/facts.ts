@@ -2,7 +2,7 @@
 import { invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import type { Bound } from "./numbers.ts";
-import { type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
+import { escapePointer, type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
 
 export type TypeName = "null" | "boolean" | "integer" | "number" | "string" | "array" | "object";
 
@@ -314,7 +314,9 @@ export function schemasOf(value: JsonValue | undefined, where: string): JsonValu
 
 function propertiesOf(value: JsonValue, where: string): ReadonlyMap<string, All> {
   if (!isObject(value)) throw invalidArgument(where, "an object of schemas", value);
-  return new Map(Object.entries(value).map(([name, schema]) => [name, [schemaAt(schema, `${where}/${name}`)]]));
+  return new Map(
+    Object.entries(value).map(([name, schema]) => [name, [schemaAt(schema, `${where}/${escapePointer(name)}`)]]),
+  );
 }
 
 function requiredOf(value: JsonValue, where: string): string[] {

@@ -47,6 +47,20 @@ function greatestCommonDivisor(a: bigint, b: bigint): bigint {
   return b === 0n ? a : greatestCommonDivisor(b, a % b);
 }
 
+/** Returns a number as digits * 10 ** power, exactly as JSON.stringify writes it. */
+function decimalOf(value: number): { digits: bigint; power: number } {
+  const [mantissa = "", exponent = "0"] = String(value).split("e");
+  const [whole = "", decimals = ""] = mantissa.split(".");
+  return { digits: BigInt(whole + decimals), power: Number(exponent) - decimals.length };
+}
+
+/** Whether a number is a multiple of another. Compares their decimal digits, because a quotient of floats is rounded. */
+export function isMultiple(value: number, divisor: number): boolean {
+  const [a, b] = [decimalOf(value), decimalOf(divisor)];
+  const power = Math.min(a.power, b.power);
+  return (a.digits * 10n ** BigInt(a.power - power)) % (b.digits * 10n ** BigInt(b.power - power)) === 0n;
+}
+
 /** Returns the automaton of some ASCII texts. Texts with the same endings share states. */
 export function listDfa(texts: readonly string[]): Dfa {
   const accepting: boolean[] = [];

@@ -212,7 +212,8 @@ function isPlain(value: object): boolean {
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-function escapePointer(key: string): string {
+/** Returns a key as a part of a JSON pointer. A long key is shortened, because pointers are for messages. */
+export function escapePointer(key: string): string {
   const short = key.length > 64 ? `${key.slice(0, 61)}…` : key;
   return short.replaceAll("~", "~0").replaceAll("/", "~1");
 }

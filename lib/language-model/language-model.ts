@@ -299,7 +299,7 @@ export class LanguageModel {
     return rerank(this, query, documents, options);
   }
 
-  /** Labels each word of a text, or of given words, with the model's token classification head. */
+  /** Labels words of a text, or given words. Leaves out words without a token. @throws HeddleError INVALID_ARGUMENT for a given one */
   async classifyTokens(
     text: string | readonly string[],
     options: { signal?: AbortSignal | undefined } = {},

@@ -61,7 +61,8 @@ export function pythonFloat(value: number): string {
 
 /** Formatting options of JSON. */
 export interface JsonForm {
-  indent?: number | null;
+  /** The indentation of a level, or its width. Without it, everything is on one line. */
+  indent?: number | string | null;
   ensureAscii?: boolean;
   separators?: readonly [string, string] | null;
   sortKeys?: boolean;
@@ -81,6 +82,17 @@ export function separatorsOf(given: RuntimeValue | undefined): [string, string] 
 /** Converts a value to JSON. @throws LimitError; Error for values that JSON cannot represent */
 export function jsonOf(value: RuntimeValue, form: JsonForm = {}): string {
   return growing((growth) => written(value, { form, growth, depth: 0 }));
+}
+
+/** Compares strings by code points, as Python does. */
+export function comparedTexts(a: string, b: string): number {
+  let at = 0;
+  while (at < a.length && a.charCodeAt(at) === b.charCodeAt(at)) at++;
+  const [x, y] = [a.charCodeAt(at), b.charCodeAt(at)]; // NaN at the end of a string
+  if (Number.isNaN(x) || Number.isNaN(y)) return Math.sign(a.length - b.length);
+  const isSurrogate = (unit: number) => unit >= 0xd800 && unit < 0xe000;
+  if (isSurrogate(x) !== isSurrogate(y)) return isSurrogate(x) ? 1 : -1;
+  return Math.sign(x - y);
 }
 
 interface Writing {
@@ -120,11 +132,13 @@ function written(value: RuntimeValue, writing: Writing): string {
     default:
       throw new Error(`Cannot convert to JSON: ${value.type}`);
   }
-  const [itemSeparator, keySeparator] = form.separators ?? (form.indent ? [",", ": "] : [", ", ": "]);
-  const step = form.indent ? Math.max(0, form.indent) : 0;
-  growth.add(step * (depth + 1));
-  const outer = step > 0 ? `\n${" ".repeat(step * depth)}` : "";
-  const inner = step > 0 ? outer + " ".repeat(step) : "";
+  // As in Python, an indent of 0 or less breaks lines without indenting them.
+  const isBroken = form.indent != null;
+  const [itemSeparator, keySeparator] = form.separators ?? (isBroken ? [",", ": "] : [", ", ": "]);
+  const step = typeof form.indent === "string" ? form.indent : " ".repeat(Math.max(0, form.indent ?? 0));
+  growth.add(step.length * (depth + 1));
+  const outer = isBroken ? `\n${step.repeat(depth)}` : "";
+  const inner = isBroken ? outer + step : "";
   const inside = { form, growth, depth: depth + 1 };
   const each = itemSeparator.length + inner.length + 1;
   const isArray = Array.isArray(value.value);
@@ -136,7 +150,7 @@ function written(value: RuntimeValue, writing: Writing): string {
     });
   } else {
     const entries = [...(value.value as Map<string, RuntimeValue>)];
-    if (form.sortKeys) entries.sort(([a], [b]) => a.localeCompare(b));
+    if (form.sortKeys) entries.sort(([a], [b]) => (value.isNumbered ? Number(a) - Number(b) : comparedTexts(a, b)));
     items = entries.map(([key, item]) => {
       growth.add(each + keySeparator.length);
       return jsonText(key, writing) + keySeparator + written(item, inside);

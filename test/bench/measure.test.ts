@@ -1,5 +1,6 @@
 // The statistics of `heddle bench`: intervals of medians, and the criterion for a regression.
 import { describe, expect, test } from "vitest";
+import { autotune } from "../../lib/bench/autotune.ts";
 import { dataSheetShare } from "../../lib/bench/data-sheet.ts";
 import { isSlower, judged, parseBaseline, parseShare } from "../../lib/bench/gate.ts";
 import { median, medianInterval } from "../../lib/bench/measure.ts";
@@ -165,6 +166,14 @@ describe("baselines", () => {
   );
 });
 
+test("autotune rejects a type of activations that training lacks", async () => {
+  for (const training of ["f16", "i32"] as never[])
+    await expect(autotune({ training })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: `training: expected f32 or bf16, got "${training}"`,
+    });
+});
+
 describe("the share of a card's data sheet", () => {
   const result = (name: "f32" | "bf16" | "read", value: number): BenchResult => ({
     ...measured(1, 0, generator(1)),
@@ -176,6 +185,18 @@ describe("the share of a card's data sheet", () => {
     expect(dataSheetShare("NVIDIA H100 80GB HBM3", result("bf16", 989e12), false)).toBeCloseTo(0.5);
     expect(dataSheetShare("NVIDIA H100 PCIe", result("read", 2e12), false)).toBeCloseTo(0.5);
     expect(dataSheetShare("NVIDIA GeForce RTX 3090 Ti", result("f32", 20e12), false)).toBeCloseTo(0.25);
+  });
+
+  test("is missing for a card whose name only contains that of a known one", () => {
+    for (const name of [
+      "NVIDIA GH200 480GB",
+      "NVIDIA RTX A1000",
+      "NVIDIA GeForce RTX 4090 Laptop GPU",
+      "NVIDIA GeForce RTX 4090 D",
+      "NVIDIA A100-SXM4-80GB MIG 1g.10gb",
+    ])
+      expect(dataSheetShare(name, result("bf16", 1e12), false), name).toBeUndefined();
+    expect(dataSheetShare("NVIDIA A100-SXM4-40GB", result("read", 1.555e12), false)).toBeCloseTo(0.5);
   });
 
   test("is missing for an unknown card, a case without a bound, and f32 products in TF32", () => {

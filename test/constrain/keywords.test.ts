@@ -49,6 +49,20 @@ const cases: Case[] = [
     ["9223372036854775809", "-1"],
   ],
   ["multipleOf", { type: "number", multipleOf: 0.01 }, ["1.25", "3", "-0.5"], ["1.255"]],
+  ["decimal multiples in enum", { enum: [0.3, 0.35], multipleOf: 0.1 }, ["0.3"], ["0.35"]],
+  [
+    "decimal multiples with two places in enum",
+    { enum: [0.29, 1.1, 1.101], multipleOf: 0.01 },
+    ["0.29", "1.1"],
+    ["1.101"],
+  ],
+  [
+    "multiples of large numbers in enum",
+    { enum: [1e22, 7e22, -14, 0], multipleOf: 7 },
+    ["7e+22", "-14", "0"],
+    ["1e+22"],
+  ],
+  ["multiples of tiny numbers in enum", { enum: [1e300, 5e-324], multipleOf: 5e-324 }, ["1e+300", "5e-324"], ["0"]],
   ["multipleOf an integer", { type: "integer", multipleOf: 12, minimum: 0 }, ["0", "144"], ["13", "-12"]],
   [
     "multipleOf a larger integer",
@@ -388,4 +402,10 @@ describe("regular expressions", () => {
       texts.filter((text) => found.test(text)),
     );
   });
+});
+
+test("names in the JSON pointer of an error are escaped", () => {
+  expect(() => compileSchema({ properties: { "a/b~c": 3 } })).toThrowError(
+    /^schema#\/properties\/a~1b~0c: expected a schema/,
+  );
 });

@@ -11,7 +11,8 @@ export const command = defineCommand({
     rows: {
       kind: "integers",
       value: "16,64,…",
-      about: "row counts to tune for; each also covers all counts up to the next power of two",
+      about:
+        "row counts to tune for; each is rounded up to a power of two, at least 8, and covers all counts that round up to it",
     },
     training: { kind: "string", value: "f32|bf16", about: "also tune the matrix products of training in this type" },
     rounds: { kind: "integer", value: "N", about: "measured rounds per kernel (default: 7)" },

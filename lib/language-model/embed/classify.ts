@@ -1,4 +1,4 @@
-import { HeddleError } from "../../core/errors.ts";
+import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
 import type { ClassifierConfig } from "../../formats/config/config.ts";
 import { argmax } from "../../metrics/classification.ts";
@@ -80,7 +80,8 @@ const SLICE_WORDS = 2048;
 
 /**
  * Returns the ids of words joined by spaces, and for each word the index of the token that gets its label. This is the
- * token with the word's last character. In a causal model, it is the first token that sees the whole word.
+ * token with the word's last character, or −1 for a word without tokens. In a causal model, it is the first token that
+ * sees the whole word.
  */
 export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, words: readonly string[]) {
   const text = words.join(" ");
@@ -104,6 +105,7 @@ function* placed(
   let t = 0;
   for (const [w, start] of starts.entries()) {
     if (w % SLICE_WORDS === SLICE_WORDS - 1) yield;
+    if (words[w] === "") continue; // as in transformers, an empty word has no token
     const last = start + words[w]!.length - 1;
     while (t < ids.length && offsets[2 * t + 1]! <= last) t++;
     // If several tokens are parts of one character, use the last.
@@ -133,7 +135,11 @@ function* joined(words: readonly string[]): Slices<string> {
   return text;
 }
 
-/** Labels each word of a text (separated by white space), or of given words. */
+/**
+ * Labels each word of a text (separated by white space), or of given words. A word without a token, such as an empty one, has no label: it is
+ * left out of a text's words.
+ * @throws HeddleError INVALID_ARGUMENT for a given word without a token
+ */
 export async function classifyWords(
   model: ModelView,
   tokenizer: Pick<Tokenizer, "encodeWithOffsetsAsync">,
@@ -149,14 +155,18 @@ export async function classifyWords(
   const { ids } = encoding;
   checkLengths([ids], options.contextLength); // checked before searching for the words' tokens
   const { tokens, starts } = await inSlices(placed(words, encoding), "classify", signal);
+  const missing = typeof given === "string" ? -1 : tokens.indexOf(-1);
+  if (missing >= 0) throw invalidArgument(`words[${missing}]`, "a word with a token", words[missing]);
+  if (ids.length === 0) return [];
   const [logits] = await pooledOutputs(model, [ids], { ...options, pooling: "all", head: true });
   const count = classifier.labels.length;
   let from = 0;
-  return words.map((word, w) => {
-    const row = logits!.subarray(Math.max(0, tokens[w]!) * count, (Math.max(0, tokens[w]!) + 1) * count);
-    const { label, probabilities } = classificationOf(classifier, row);
+  return words.flatMap((word, w) => {
     const start = typeof given === "string" ? given.indexOf(word, from) : starts[w]!;
     from = start + word.length;
-    return { text: word, label, probabilities, start, end: start + word.length };
+    const token = tokens[w]!;
+    if (token < 0) return [];
+    const { label, probabilities } = classificationOf(classifier, logits!.subarray(token * count, (token + 1) * count));
+    return [{ text: word, label, probabilities, start, end: start + word.length }];
   });
 }

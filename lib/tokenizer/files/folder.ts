@@ -220,9 +220,19 @@ export async function readFolder(path: string, signal?: AbortSignal): Promise<To
     throw new HeddleError("NOT_FOUND", `${path}: expected one of ${vocabularies.join(", ")}`);
   }
   const found = await readNamed(folder, basename(path), signal);
-  if (!found) throw new HeddleError("NOT_FOUND", `${path}: no such file`);
+  if (!found) {
+    const isThere = await stat(path).then(
+      () => true,
+      () => false,
+    );
+    // A vocabulary that exists lacks its merges.
+    throw new HeddleError("NOT_FOUND", `${isThere ? join(folder, MERGES_NAME) : path}: no such file`);
+  }
   return { ...config, ...found };
 }
+
+/** Name of the file that has the merges of a vocab.json. */
+const MERGES_NAME = "merges.txt";
 
 /** Reads a vocabulary file, whose name determines the format. Returns undefined if it does not exist, or if vocab.json has no merges.txt. */
 async function readNamed(folder: string, name: string, signal?: AbortSignal): Promise<TokenizerTexts | undefined> {
@@ -246,7 +256,7 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
     return { tiktoken: text, tiktokenOptions };
   }
   if (name.endsWith(".txt")) return { vocabText: text };
-  const merges = await readText(join(folder, "merges.txt"), signal);
+  const merges = await readText(join(folder, MERGES_NAME), signal);
   return merges === undefined ? undefined : { vocab: text, merges };
 }
 

@@ -257,6 +257,13 @@ describe("other tokenizer files", () => {
     await expect(Tokenizer.load(3 as never)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     const folder = await mkdtemp(join(tmpdir(), "heddle-tokenizer-"));
     await expect(Tokenizer.load(folder)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await writeFile(join(folder, "vocab.json"), '{"a": 0}');
+    await expect(Tokenizer.load(join(folder, "vocab.json"))).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      message: `${join(folder, "merges.txt")}: no such file`,
+    });
+    const none = join(folder, "none.json");
+    await expect(Tokenizer.load(none)).rejects.toMatchObject({ message: `${none}: no such file` });
     await writeFile(join(folder, "tokenizer.json"), tokenizer);
     expect((await Tokenizer.load(folder)).vocabSize).toBe(256);
     expect((await Tokenizer.load(join(folder, "tokenizer.json"))).vocabSize).toBe(256);

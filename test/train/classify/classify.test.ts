@@ -220,6 +220,14 @@ describe("classification of words", () => {
     }
   });
 
+  test("an empty word has no token", async () => {
+    const { wordTokens } = await import("../../../lib/language-model/embed/classify.ts");
+    for (const words of [["a", "", "b"], ["", "a"], ["a", ""], [""]]) {
+      const { tokens } = wordTokens(tokenizer, words);
+      expect(Array.from(tokens, (token) => token < 0)).toEqual(words.map((word) => word === ""));
+    }
+  });
+
   const tagged = (count: number) =>
     rows(count).map(({ text, label }) => {
       const tokens = text.split(" ");
@@ -243,6 +251,11 @@ describe("classification of words", () => {
     ]);
     for (const { text: word, start, end } of words) expect(text.slice(start, end)).toBe(word);
     expect((await base.classifyTokens(["my", "hammer"])).at(-1)).toMatchObject({ label: "tool", start: 3, end: 9 });
+    await expectError(
+      () => base.classifyTokens(["a", "", "b"]),
+      "INVALID_ARGUMENT",
+      /^words\[1\]: expected a word with a token, got ""$/,
+    );
     const path = join(folder, "words");
     await base.save(path);
     await using loaded = await LanguageModel.load(path);

@@ -1,9 +1,10 @@
 // The part of the interpreter that applies filters and tests.
 import { Arguments } from "./filter-arguments.ts";
 import { filters } from "./filters.ts";
-import type { Binary, Call, Identifier, Scope, Statement, Test } from "./jinja.ts";
+import type { Binary, Call, Identifier, Scope, Statement } from "./jinja.ts";
 import { formatted } from "./printf.ts";
 import { isLower, isUpper, pythonText, type RuntimeValue, stripped, textFilters } from "./repr.ts";
+import { testOf } from "./tests.ts";
 import {
   type InterpreterClass,
   isArray,
@@ -30,7 +31,7 @@ const ALIASES: Readonly<Record<string, string>> = { d: "default", count: "length
 
 /** Tests that are equivalent to an operator. */
 const COMPARISONS: Readonly<Record<string, string>> = {
-  ...{ eq: "==", equalto: "==", sameas: "==", "==": "==", ne: "!=", "!=": "!=", in: "in" },
+  ...{ eq: "==", equalto: "==", "==": "==", ne: "!=", "!=": "!=", in: "in" },
   ...{ lt: "<", lessthan: "<", "<": "<", le: "<=", "<=": "<=" },
   ...{ gt: ">", greaterthan: ">", ">": ">", ge: ">=", ">=": ">=" },
 };
@@ -46,6 +47,7 @@ const ownTests: ReadonlyMap<string, (value: RuntimeValue, ...given: RuntimeValue
   ["lower", (value) => isLower(pythonText(value))],
   ["upper", (value) => isUpper(pythonText(value))],
   ["divisibleby", ({ value }, by) => typeof value === "number" && value % Number(by?.value) === 0],
+  ["sameas", (value, other) => value.type === other?.type && value.value === other.value],
 ]);
 
 export function filterInterpreter(): InterpreterClass<ValueEvaluator> {
@@ -53,6 +55,11 @@ export function filterInterpreter(): InterpreterClass<ValueEvaluator> {
     override applyFilter(operand: RuntimeValue, filter: Statement, scope: Scope): RuntimeValue {
       const called = filter.type === "CallExpression" ? (filter as Call) : undefined;
       const { value: given } = (called?.callee ?? filter) as Identifier;
+      const test = testOf(given);
+      if (test) {
+        const [args] = this.evaluateArguments(called?.args ?? [], scope);
+        return this.boolean(this.holds(operand, this.text(test.name, scope), args, scope) !== test.negated, scope);
+      }
       const name = Object.hasOwn(ALIASES, given) ? ALIASES[given]! : given;
       const own = filters.get(name);
       if (own) {
@@ -115,7 +122,8 @@ export function filterInterpreter(): InterpreterClass<ValueEvaluator> {
       if (!test) return value.__bool__().value;
       const name = String(test.value);
       const operator = Object.hasOwn(COMPARISONS, name) ? COMPARISONS[name]! : undefined;
-      if (operator && given[0]) {
+      if (operator) {
+        if (!given[0]) throw new Error(`${name}: expected an argument, got nothing`);
         const node: Binary = {
           type: "BinaryExpression",
           operator: { value: operator },
@@ -127,12 +135,6 @@ export function filterInterpreter(): InterpreterClass<ValueEvaluator> {
       const found = ownTests.get(name) ?? scope.tests.get(name);
       if (!found) throw new Error(`Unknown test: ${name}`);
       return found(value, ...given);
-    }
-
-    override evaluateTestExpression(node: Test, scope: Scope): RuntimeValue {
-      const found = ownTests.get(node.test.value);
-      if (!found) return super.evaluateTestExpression(node, scope);
-      return this.boolean(found(this.evaluate(node.operand, scope)) !== node.negate, scope);
     }
 
     /** Applies `map(attribute=…)` or `map("filter", …)`. */

@@ -1,9 +1,10 @@
 // Jinja2 filters that the interpreter package lacks, or implements without their options. Each reads its input a fixed number of times,
 // and stays within the memory limits. The watchdog limits the time.
-import { jsonOf, separatorsOf } from "../../chat-json.ts";
+import { comparedTexts, jsonOf, separatorsOf } from "../../chat-json.ts";
 import type { Arguments, Values } from "./filter-arguments.ts";
 import { checkElements, checkTaken, giveBack, LimitError, sizes, spend, spendText } from "./limits.ts";
-import { fixed, replaced } from "./printf.ts";
+import { roundedTo } from "./number-format.ts";
+import { replaced } from "./printf.ts";
 import { pythonRepr, pythonText, type RuntimeValue } from "./repr.ts";
 
 interface Filter {
@@ -56,17 +57,6 @@ export function areEqual(a: RuntimeValue, b: RuntimeValue): boolean {
   return a.type === b.type && x === y;
 }
 
-/** Compares strings by code points. Surrogates are above all other units, because they encode the highest code points. */
-function comparedTexts(a: string, b: string): number {
-  let at = 0;
-  while (at < a.length && a.charCodeAt(at) === b.charCodeAt(at)) at++;
-  const [x, y] = [a.charCodeAt(at), b.charCodeAt(at)]; // NaN at the end of a string
-  if (Number.isNaN(x) || Number.isNaN(y)) return Math.sign(a.length - b.length);
-  const isSurrogate = (unit: number) => unit >= 0xd800 && unit < 0xe000;
-  if (isSurrogate(x) !== isSurrogate(y)) return isSurrogate(x) ? 1 : -1;
-  return Math.sign(x - y);
-}
-
 const isNumber = ({ value }: RuntimeValue) => typeof value === "number" || typeof value === "boolean";
 const isFloat = ({ type }: RuntimeValue) => type === "FloatValue";
 
@@ -95,15 +85,6 @@ function extreme(sign: number): Filter {
       return best?.item ?? make.undefined();
     },
   };
-}
-
-/** Python's round, which rounds halves to even. Extreme precisions leave the value unchanged, because the scale would be inexact. */
-function rounded(value: number, precision: number): number {
-  if (!Number.isFinite(value) || precision > 15 || precision < -300) return value;
-  if (precision >= 0) return Number(fixed(value, precision));
-  const scale = 10 ** -precision;
-  const scaled = value / scale;
-  return scale * (Math.abs(scaled % 1) === 0.5 ? 2 * Math.round(scaled / 2) : Math.round(scaled));
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -164,6 +145,15 @@ function indented(text: string, width: number, { first, blank }: { first: boolea
     .split("\n")
     .map((line, i) => ((i === 0 ? first : blank || line !== "") ? before + line : line))
     .join("\n");
+}
+
+/** Parses the argument `indent` of json.dumps: a number of spaces, or a text. */
+function indentOf(given: RuntimeValue | undefined): number | string | null {
+  if (given === undefined) return null;
+  const { value } = given;
+  if (typeof value === "string") return checkedWidth(value.length) > 0 ? value : "";
+  if (!isNumber(given)) throw new Error(`indent: expected a number, got ${given.type}`);
+  return checkedWidth(Number(value));
 }
 
 /** Returns the keys of an object with their values. */
@@ -372,7 +362,9 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
         const [number, precision] = [Number(value.value), args.number("precision", 0)];
         const method = args.text("method", "common");
         if (method === "common")
-          return isFloat(value) ? make.float(rounded(number, precision)) : make.integer(rounded(number, precision));
+          return (isFloat(value) ? make.float : make.integer)(
+            Number.isFinite(number) ? roundedTo(number, Math.trunc(precision)) : number,
+          );
         if (method !== "ceil" && method !== "floor")
           throw new Error("round: expected the method common, ceil or floor");
         const scale = 10 ** precision;
@@ -407,7 +399,7 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
       apply: (value, args, make) =>
         make.text(
           jsonOf(value, {
-            indent: checkedWidth(args.number("indent", 0)),
+            indent: indentOf(args.get("indent")),
             ensureAscii: args.flag("ensure_ascii"),
             separators: separatorsOf(args.get("separators")),
             sortKeys: args.flag("sort_keys"),

@@ -172,10 +172,17 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
       const { value: operator } = node.operator;
       if (operator === "*" || operator === "%") return this.timesOrFormat(node, scope);
       if (COMPARING.has(operator)) return this.comparison(node, scope);
+      if (operator === "-" || operator === "/" || operator === "//") {
+        const [left, right] = [node.left, node.right].map((side) =>
+          known(this.numeric(this.evaluate(side, scope), scope)),
+        );
+        return super.evaluateBinaryExpression({ ...node, left: left!, right: right! }, scope);
+      }
       if (operator !== "+" && operator !== "~") return super.evaluateBinaryExpression(node, scope);
       const sides = [this.evaluateOperand(node.left, scope), this.evaluateOperand(node.right, scope)];
       const joins = sides.some(isText);
       const [left, right] = sides.map((side): Known => {
+        if (operator === "+" && !joins) return known(this.numeric(side, scope));
         if (joins && side.type === "ObjectValue")
           return known(this.text(jsonOf(side, { undefined: "undefined" }), scope));
         if (joins && operator === "+" && isArray(side))
@@ -183,6 +190,11 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
         return known(operator === "~" ? this.text(pythonText(side), scope) : side);
       });
       return super.evaluateBinaryExpression({ ...node, left: left!, right: right! }, scope);
+    }
+
+    /** Returns a boolean as a number, as Python's arithmetic reads it, and other values unchanged. */
+    private numeric(value: RuntimeValue, scope: Scope): RuntimeValue {
+      return value.type === "BooleanValue" ? this.integer(Number(value.value), scope) : value;
     }
 
     /** Evaluates an operand of `+` or `~`. Only the final text of `a + b + c` is counted, because V8 does not materialize `a + b`. */
@@ -256,7 +268,9 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
 
     /** Evaluates `"-" * 3`, `[0] * 3`, `7 % 3` and `"%d of %d" % (1, 2)`. */
     private timesOrFormat(node: Binary, scope: Scope): RuntimeValue {
-      const [left, right] = [this.evaluate(node.left, scope), this.evaluate(node.right, scope)];
+      const left = this.numeric(this.evaluate(node.left, scope), scope);
+      const given = this.evaluate(node.right, scope);
+      const right = isText(left) && node.operator.value === "%" ? given : this.numeric(given, scope);
       const evaluated = { ...node, left: known(left), right: known(right) };
       if (node.operator.value === "%") {
         if (typeof left.value === "number" && typeof right.value === "number" && right.value !== 0) {

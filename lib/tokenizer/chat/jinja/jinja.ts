@@ -31,11 +31,6 @@ export interface Binary extends Statement {
   left: Statement;
   right: Statement;
 }
-export interface Test extends Statement {
-  operand: Statement;
-  negate: boolean;
-  test: Identifier;
-}
 /** A slice `object[start:stop:step]`; omitted parts are undefined. */
 export interface Slice extends Statement {
   start: Statement | undefined;
@@ -84,7 +79,6 @@ export interface Evaluator {
   evaluateBinaryExpression(node: Binary, scope: Scope): RuntimeValue;
   evaluateMemberExpression(node: Member, scope: Scope): RuntimeValue;
   evaluateSliceExpression(object: RuntimeValue, node: Slice, scope: Scope): RuntimeValue;
-  evaluateTestExpression(node: Test, scope: Scope): RuntimeValue;
 }
 export interface Jinja {
   Environment: new (parent?: Scope) => Scope;

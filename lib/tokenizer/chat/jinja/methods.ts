@@ -1,6 +1,6 @@
 // Methods of Python's str and list that the interpreter package lacks, or implements without their arguments.
 import type { Values } from "./filter-arguments.ts";
-import { centred, checkedWidth, replaceArguments } from "./filters.ts";
+import { areEqual, centred, checkedWidth, replaceArguments } from "./filters.ts";
 import { checkElements, checkTaken, renderLimits } from "./limits.ts";
 import { braced, replaced } from "./printf.ts";
 import {
@@ -9,8 +9,7 @@ import {
   isLower,
   isSpace,
   isUpper,
-  pythonRepr,
-  pythonText,
+  offsetOf,
   type RuntimeValue,
   stripped,
   titledLetters,
@@ -88,15 +87,53 @@ function filled(make: Made, self: RuntimeValue, args: readonly RuntimeValue[], f
   return { text, length, width, blanks: fill.repeat(Math.max(0, checkedWidth(width) - length)) };
 }
 
-/** Makes a method that returns the index of a part in characters, or −1. With `isNeeded`, it throws if the part is missing. */
+/**
+ * Returns the UTF-16 offsets that the arguments `start` and `end` of a search give, which count characters as slices do. Undefined if `start`
+ * is beyond the end: then nothing is found, not even an empty text.
+ */
+function searched(text: string, args: readonly RuntimeValue[]): [from: number, to: number] | undefined {
+  const [start, end] = [args[1], args[2]].map((given) => {
+    if (given === undefined || given.type === "NullValue") return undefined;
+    if (!Number.isInteger(Number(given.value)) || !["number", "boolean"].includes(typeof given.value))
+      throw new Error(`expected whole numbers as start and end, got ${given.type}`);
+    return Number(given.value);
+  });
+  if (start === undefined && end === undefined) return [0, text.length];
+  const count = charactersIn(text);
+  const place = (index: number) => (index < 0 ? Math.max(0, count + index) : index);
+  const [first, last] = [place(start ?? 0), Math.min(count, place(end ?? count))];
+  return first > last ? undefined : [offsetOf(text, first), offsetOf(text, last)];
+}
+
+/** Makes a method that returns the index of a part in characters, or −1. With `isNeeded` a missing part is an error. */
 const found =
   (last: boolean, isNeeded = false): Method =>
   (self, args, make) => {
     const text = make.plain(self.value as string);
     const part = make.plain(textArgument(args, 0));
-    const at = last ? text.lastIndexOf(part) : text.indexOf(part);
+    const range = searched(text, args);
+    let at = -1;
+    if (range) {
+      const [from, to] = range;
+      const within = text.slice(from, to);
+      const inside = last ? within.lastIndexOf(part) : within.indexOf(part);
+      if (inside >= 0) at = from + inside;
+    }
     if (at < 0 && isNeeded) throw new Error("index: substring not found");
     return make.integer(at < 0 ? -1 : charactersIn(text, at));
+  };
+
+/** Makes the method startswith or endswith. */
+const edged =
+  (test: (text: string, part: string) => boolean): Method =>
+  (self, args, make) => {
+    const text = make.plain(self.value as string);
+    const parts = Array.isArray(args[0]?.value) ? (args[0].value as RuntimeValue[]) : args.slice(0, 1);
+    const texts = parts.map((_, i) => make.plain(textArgument(parts, i)));
+    if (!args[0]) throw new Error("expected a text, got nothing");
+    const range = searched(text, args);
+    const within = range && text.slice(...range);
+    return make.boolean(within !== undefined && texts.some((part) => test(within, part)));
   };
 
 const parted =
@@ -129,6 +166,7 @@ function wordsFromRight(text: string, most: number): string[] {
 }
 
 function splitFromRight(text: string, separator: string, most: number): string[] {
+  if (separator === "") throw new Error("empty separator");
   const parts: string[] = [];
   let end = text.length;
   while (parts.length < most && end >= separator.length) {
@@ -188,13 +226,18 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   [
     "count",
     (self, args, make) => {
-      const [text, part] = [make.plain(self.value as string), make.plain(textArgument(args, 0))];
+      const [whole, part] = [make.plain(self.value as string), make.plain(textArgument(args, 0))];
+      const range = searched(whole, args);
+      if (!range) return make.integer(0);
+      const text = whole.slice(...range);
       if (part === "") return make.integer(charactersIn(text) + 1);
       let count = 0;
       for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) count++;
       return make.integer(count);
     },
   ],
+  ["startswith", edged((text, part) => text.startsWith(part))],
+  ["endswith", edged((text, part) => text.endsWith(part))],
   ["find", found(false)],
   ["rfind", found(true)],
   ["index", found(false, true)],
@@ -232,11 +275,10 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   [
     "rsplit",
     (self, args, make) => {
+      const { separator, most } = splitArguments(args, make.named);
       const text = self.value as string;
-      const most = typeof args[1]?.value === "number" && args[1].value >= 0 ? args[1].value : Number.POSITIVE_INFINITY;
-      if (typeof args[0]?.value === "string" && args[0].value !== "")
-        return checked(splitFromRight(text, args[0].value, Math.min(most, renderLimits.elements)), make);
-      return checked(wordsFromRight(text, most), make);
+      if (separator === undefined) return checked(wordsFromRight(text, most), make);
+      return checked(splitFromRight(text, separator, Math.min(most, renderLimits.elements)), make);
     },
   ],
   [
@@ -289,24 +331,20 @@ export const listMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   [
     "index",
     (self, args, make) => {
-      const wanted = args[0] && pythonText(args[0]);
-      const at = (self.value as RuntimeValue[]).findIndex((item) => same(item, args[0], wanted));
+      const items = self.value as RuntimeValue[];
+      const place = (given: RuntimeValue | undefined, otherwise: number) => {
+        const index = given === undefined ? otherwise : Number(given.value);
+        return index < 0 ? Math.max(0, items.length + index) : index;
+      };
+      const [from, to] = [place(args[1], 0), place(args[2], items.length)];
+      const at = items.findIndex((item, i) => i >= from && i < to && args[0] && areEqual(item, args[0]));
       if (at < 0) throw new Error("index: item not found");
       return make.integer(at);
     },
   ],
   [
     "count",
-    (self, args, make) => {
-      const wanted = args[0] && pythonText(args[0]);
-      return make.integer((self.value as RuntimeValue[]).filter((item) => same(item, args[0], wanted)).length);
-    },
+    (self, args, make) =>
+      make.integer((self.value as RuntimeValue[]).filter((item) => args[0] && areEqual(item, args[0])).length),
   ],
 ]);
-
-/** Whether two values are equal. Objects and arrays are compared by their types and Python's repr. @param text pythonText of `other` */
-function same(item: RuntimeValue, other: RuntimeValue | undefined, text: string | undefined): boolean {
-  if (!other) return false;
-  if (typeof item.value !== "object" || item.value === null) return item.value === other.value;
-  return item.type === other.type && pythonRepr(item) === text;
-}

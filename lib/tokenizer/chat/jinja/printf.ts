@@ -1,6 +1,7 @@
 // Python's two kinds of string formatting, "%5.2f" % x and "{:>5}".format(x), as far as templates use them.
 import { type Growth, growing } from "../../chat-json.ts";
 import { LimitError } from "./limits.ts";
+import { exponential, fixed, general } from "./number-format.ts";
 import { charactersIn, offsetOf, pythonRepr, pythonText, type RuntimeValue } from "./repr.ts";
 
 /** Maximum width and precision of a format. */
@@ -20,44 +21,61 @@ function numberOf(value: RuntimeValue): number {
   throw new Error(`format: expected a number, got ${value.type}`);
 }
 
-/** Formats a number with up to a hundred decimals. Ties round to even, as in Python. */
-export function fixed(value: number, digits: number): string {
-  const count = Math.min(100, digits);
-  const text = value.toFixed(count);
-  // Only a multiple of 2^-(digits + 1) can be a tie. toFixed rounds ties away from zero. Powers of ten are exact up to 10^22.
-  const isHalf =
-    count < 22 && Number.isInteger(value * 2 ** (count + 1)) && Math.abs((value * 10 ** count) % 1) === 0.5;
-  return isHalf ? ((2 * Math.round((value * 10 ** count) / 2)) / 10 ** count).toFixed(count) : text;
+/** How a conversion formats a number. */
+interface NumberForm {
+  precision?: number | undefined;
+  /** The flag `#`: a prefix such as 0x, and zeros at the end of `%g`. */
+  isAlternate?: boolean;
 }
 
+const BASES: Readonly<Record<string, number>> = { x: 16, o: 8, b: 2 };
+
 /** Formats a number by a conversion letter of Python; undefined for letters that do not format numbers. */
-function digitsOf(value: RuntimeValue, letter: string, precision: number | undefined): string | undefined {
-  switch (letter) {
+function digitsOf(
+  value: RuntimeValue,
+  letter: string,
+  { precision, isAlternate = false }: NumberForm,
+): string | undefined {
+  const isUpper = /[A-Z]/u.test(letter);
+  const small = letter.toLowerCase();
+  let text: string;
+  switch (small) {
     case "d":
     case "i":
     case "u":
-      return BigInt(Math.trunc(numberOf(value))).toString();
-    case "f":
-    case "F":
-      return fixed(numberOf(value), precision ?? 6);
-    case "e":
-      return numberOf(value)
-        .toExponential(Math.min(100, precision ?? 6))
-        .replace(/e([+-])(\d)$/u, "e$10$2");
     case "x":
-    case "X": {
-      const hex = BigInt(Math.trunc(numberOf(value))).toString(16);
-      return letter === "X" ? hex.toUpperCase() : hex;
-    }
     case "o":
-      return BigInt(Math.trunc(numberOf(value))).toString(8);
-    case "b":
-      return BigInt(Math.trunc(numberOf(value))).toString(2);
+    case "b": {
+      const whole = BigInt(Math.trunc(numberOf(value)));
+      const digits = (whole < 0n ? -whole : whole).toString(BASES[small] ?? 10).padStart(precision ?? 0, "0");
+      text = (whole < 0n ? "-" : "") + (isAlternate && small in BASES ? `0${small}` : "") + digits;
+      break;
+    }
+    case "f":
+      text = fixed(numberOf(value), precision ?? 6) + (isAlternate && precision === 0 ? "." : "");
+      break;
+    case "e":
+      text = exponential(numberOf(value), precision ?? 6);
+      break;
+    case "g":
+      text = general(numberOf(value), precision ?? 6, isAlternate);
+      break;
     case "%":
-      return `${fixed(100 * numberOf(value), precision ?? 6)}%`;
+      text = `${fixed(100 * numberOf(value), precision ?? 6)}%`;
+      break;
     default:
       return undefined;
   }
+  return isUpper ? text.toUpperCase() : text;
+}
+
+/** Returns the character of `%c`: a text of one character, or a code point. */
+function characterOf(value: RuntimeValue): string {
+  const given = value.value;
+  if (typeof given === "string" && charactersIn(given) === 1) return given;
+  if (typeof given === "number" && Number.isInteger(given) && given >= 0 && given <= 0x10ffff)
+    return String.fromCodePoint(given);
+  throw new Error(`format: expected a character or its code for %c, got ${value.type}`);
 }
 
 function padded(text: string, width: number, { fill, align }: { fill: string; align: string }): string {
@@ -65,7 +83,7 @@ function padded(text: string, width: number, { fill, align }: { fill: string; al
   if (missing <= 0) return text;
   if (align === "<") return text + fill.repeat(missing);
   if (align === "^") return fill.repeat(Math.floor(missing / 2)) + text + fill.repeat(Math.ceil(missing / 2));
-  const sign = align === "=" && /^[+-]/u.test(text) ? text[0]! : "";
+  const sign = align === "=" ? /^[-+ ]?(?:0[xXoObB])?/u.exec(text)![0] : "";
   return sign + fill.repeat(missing) + text.slice(sign.length);
 }
 
@@ -145,10 +163,12 @@ export function formatted(text: string, given: readonly RuntimeValue[], named: N
     const value = name === undefined ? given[used++] : named.get(name);
     if (!value) throw new Error("format: not enough values for the format");
     const digits = precision === undefined ? undefined : whole(precision, 0);
-    const number = digitsOf(value, letter, digits);
-    let body = number ?? (letter === "r" ? pythonRepr(value) : pythonText(value));
-    if (number === undefined && !"sr".includes(letter))
+    const number = /[bBDIU]/u.test(letter)
+      ? undefined
+      : digitsOf(value, letter, { precision: digits, isAlternate: flags.includes("#") });
+    if (number === undefined && !"src".includes(letter))
       throw new Error(`format: expected %s, %d or %f, got %${letter}`);
+    let body = number ?? (letter === "c" ? characterOf(value) : letter === "r" ? pythonRepr(value) : pythonText(value));
     if (number === undefined && digits !== undefined) body = body.slice(0, offsetOf(body, digits));
     if (number !== undefined && /[+ ]/u.test(flags) && !body.startsWith("-"))
       body = (flags.includes("+") ? "+" : " ") + body;
@@ -158,6 +178,32 @@ export function formatted(text: string, given: readonly RuntimeValue[], named: N
   });
   if (used < given.length) throw new Error("format: too many values for the format");
   return out;
+}
+
+/** Formats a number for `{:…}`; undefined for other values, and for a number without letter and precision. */
+function bracedNumber(
+  value: RuntimeValue,
+  letter: string,
+  form: NumberForm,
+  conversion: string | undefined,
+): string | undefined {
+  const isWhole = value.type === "IntegerValue";
+  if (conversion !== undefined || !(isWhole || value.type === "FloatValue" || value.type === "BooleanValue")) {
+    if (letter !== "" && letter !== "s") throw new Error(`format: expected a number for ${letter}, got ${value.type}`);
+    return undefined;
+  }
+  if (/^[iuBDIUFEGXO]$/u.test(letter) && !/^[FEGX]$/u.test(letter))
+    throw new Error(`format: expected a letter such as d or f, got ${letter}`);
+  const isForWholes = /^[dxXobcn]$/u.test(letter) || (letter === "" && isWhole);
+  if (isForWholes && form.precision !== undefined)
+    throw new Error("format: expected no precision for a whole number, got one");
+  if (isForWholes && value.type === "FloatValue" && letter !== "n")
+    throw new Error(`format: expected a whole number for ${letter}, got a float`);
+  if (letter === "c") return characterOf(value);
+  if (letter === "n") return digitsOf(value, isWhole ? "d" : "g", form);
+  if (letter !== "") return digitsOf(value, letter, form);
+  if (value.type !== "FloatValue" || form.precision === undefined) return undefined;
+  return general(Number(value.value), form.precision, form.isAlternate, true);
 }
 
 /**
@@ -172,16 +218,19 @@ export function braced(text: string, given: readonly RuntimeValue[], named: Name
     if (name === undefined) throw new Error("format: expected {name:format}, got an unmatched brace");
     const value = name === "" ? given[next++] : /^\d+$/u.test(name) ? given[Number(name)] : named.get(name);
     if (!value) throw new Error(`format: expected a value for {${name}}, got none`);
-    const parts = /^(?:(.)?([<>^=]))?([+ -]?)(0?)(\d*)(,?)(?:\.(\d+))?([a-zA-Z%]?)$/su.exec(spec);
+    const parts = /^(?:(.)?([<>^=]))?([+ -]?)(#?)(0?)(\d*)([,_]?)(?:\.(\d+))?([a-zA-Z%]?)$/su.exec(spec);
     if (!parts) throw new Error(`format: expected a format such as >5 or .2f, got ${spec.slice(0, 40)}`);
-    const [, fill, align, sign, zero, width, comma, precision, letter = ""] = parts;
+    const [, fill, align, sign, alternate, zero, width, comma, precision, letter = ""] = parts;
     const digits = precision === undefined ? undefined : whole(precision, 0);
     const isNumber = typeof value.value === "number" && conversion === undefined;
-    let body = digitsOf(value, letter || (isNumber && digits !== undefined ? "f" : ""), digits);
+    const form = { precision: digits, isAlternate: alternate !== "" };
+    let body = bracedNumber(value, letter, form, conversion);
     const isText = body === undefined && !isNumber;
+    if (body === undefined && letter !== "" && !(letter === "s" && isText))
+      throw new Error(`format: expected a format of ${value.type}, got ${letter}`);
     body ??= conversion === "r" ? pythonRepr(value) : pythonText(value);
     if (isText && digits !== undefined) body = body.slice(0, offsetOf(body, digits));
-    if (comma) body = body.replace(/^([+-]?\d+)/u, (number) => number.replace(/\B(?=(?:\d{3})+$)/gu, ","));
+    if (comma) body = body.replace(/^([+-]?\d+)/u, (number) => number.replace(/\B(?=(?:\d{3})+$)/gu, comma));
     if (sign && sign !== "-" && !body.startsWith("-")) body = sign + body;
     const how = { fill: fill ?? (zero ? "0" : " "), align: align ?? (zero ? "=" : isText ? "<" : ">") };
     return padded(body, whole(width, 0), how);

@@ -7,7 +7,7 @@ import { limitedInterpreter } from "./interpreter.ts";
 import { jinja } from "./jinja.ts";
 import { LimitError, RenderTime, renderLimits } from "./limits.ts";
 import { templateValue } from "./template-values.ts";
-import { withTestsAsOperators } from "./tests.ts";
+import { withTestsAsFilters } from "./tests.ts";
 import { TimeoutError } from "./watchdog.ts";
 
 /** Thrown by raise_exception, with which a template refuses the messages. */
@@ -77,7 +77,7 @@ function compile(template: string): unknown {
   try {
     // Jinja treats all line endings alike.
     const lines = template.replace(/\r\n?/gu, "\n");
-    program = parse(withTestsAsOperators(tokenize(lines, { lstrip_blocks: true, trim_blocks: true })));
+    program = parse(withTestsAsFilters(tokenize(lines, { lstrip_blocks: true, trim_blocks: true })));
   } catch (cause) {
     // The parser throws a TypeError when it reads beyond the last token.
     if (cause instanceof TypeError) throw new SyntaxError("it ends within a tag or an expression", { cause });

@@ -46,6 +46,7 @@ export interface ValueEvaluator extends Evaluator {
   values(scope: Scope): Values;
   boolean(value: boolean, scope: Scope): RuntimeValue;
   array(items: readonly RuntimeValue[], scope: Scope): RuntimeValue;
+  integer(value: number, scope: Scope): RuntimeValue;
   text(value: string, scope: Scope): RuntimeValue;
   /** Returns an empty object. */
   object(scope: Scope): RuntimeValue;
@@ -190,7 +191,7 @@ export function valueInterpreter(): InterpreterClass<ValueEvaluator> {
       return super.evaluate({ type: "ObjectLiteral", value: [] } as Literal<unknown>, scope);
     }
 
-    private integer(value: number, scope: Scope): RuntimeValue {
+    integer(value: number, scope: Scope): RuntimeValue {
       return super.evaluate({ type: "IntegerLiteral", value } as unknown as Statement, scope);
     }
 
