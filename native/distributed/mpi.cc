@@ -13,11 +13,11 @@ constexpr int success = 0;                  // MPI_SUCCESS of every supported li
 constexpr size_t most_version_text = 8192;  // MPICH's and the standard's length; Open MPI's is 256
 constexpr size_t most_error_text = 512;
 
-// Constants of a library. `Handle` is the C type of its handles.
+// The constants of an MPI library. H is the C type of its handles.
 template <class H> struct Constants {
   using Handle = H;
-  Handle world, byte, errors_return;
-  int funneled;  // MPI_THREAD_FUNNELED
+  Handle world, byte, errors_return;  // MPI_COMM_WORLD, MPI_BYTE, MPI_ERRORS_RETURN
+  int funneled;                       // MPI_THREAD_FUNNELED
 };
 
 void set_handle(Mpi::Request& request, void* handle) { request.pointer = handle; }
@@ -25,6 +25,7 @@ void set_handle(Mpi::Request& request, int handle) { request.number = handle; }
 void get_handle(const Mpi::Request& request, void*& handle) { handle = request.pointer; }
 void get_handle(const Mpi::Request& request, int& handle) { handle = request.number; }
 
+// The adapter for libraries whose handles have type H.
 template <class H> class MpiOf final : public Mpi {
  public:
   MpiOf(const Library& library, const Constants<H>& constants, std::string version) : is_(constants) {
@@ -87,7 +88,7 @@ template <class H> class MpiOf final : public Mpi {
 
   bool test(Request& request) override {
     if (!request.active) return true;
-    alignas(16) unsigned char status[256];  // larger than any library's MPI_Status
+    alignas(16) unsigned char status[256];  // MPI_Status, which is smaller in every supported library
     int done = 0;
     H handle{};
     get_handle(request, handle);
@@ -109,7 +110,8 @@ template <class H> class MpiOf final : public Mpi {
     error_string_(result, text, &length);
     throw Error("IO", std::string("mpi: ") + call + ": " + text);
   }
-  // `handle` is a reference, because the call that computes `result` sets it, and arguments are evaluated in any order.
+  // Checks the result of a call that begins an operation, and stores its handle in `request`. `handle` is a reference,
+  // because the call sets the handle while the other arguments may already be evaluated.
   void begun(int result, const char* call, const H& handle, Request& request) {
     check(result, call);
     set_handle(request, handle);
@@ -138,6 +140,7 @@ template <class H> class MpiOf final : public Mpi {
   int (*abort_)(H, int);
 };
 
+// Returns the first line of the text, without control characters and without spaces and commas at its end.
 std::string one_line(std::string text) {
   const size_t end = text.find_first_of("\r\n");
   text = text.substr(0, end);
@@ -157,7 +160,7 @@ std::string version_of(const Library& library) {
 
 std::unique_ptr<Mpi> adapt(const Library& library, const std::string& name) {
   const std::string version = version_of(library);
-  // Open MPI's handles are addresses of objects that it exports.
+  // Handles of Open MPI are addresses of objects that the library exports.
   if (library.has("ompi_mpi_comm_world")) {
     Constants<void*> open_mpi{nullptr, nullptr, nullptr, 1};
     library.find_object("ompi_mpi_comm_world", open_mpi.world);
@@ -165,21 +168,22 @@ std::unique_ptr<Mpi> adapt(const Library& library, const std::string& name) {
     library.find_object("ompi_mpi_errors_return", open_mpi.errors_return);
     return std::make_unique<MpiOf<void*>>(library, open_mpi, version);
   }
-  // The standard ABI is a separate library, libmpi_abi.
+  // Libraries with the standard ABI (MPI 5.0) are named libmpi_abi. The handles are those of the standard.
   if (name.find("mpi_abi") != std::string::npos) {
     const auto handle = [](uintptr_t value) { return reinterpret_cast<void*>(value); };
     return std::make_unique<MpiOf<void*>>(
         library, Constants<void*>{handle(0x101), handle(0x247), handle(0x142), 1024}, version);
   }
-  // MPICH and the other libraries of the MPICH ABI initiative share a file name and these constants. The version text
-  // names the library.
+  // MPICH and the other libraries of the MPICH ABI initiative share a file name and the constants of MPICH's mpi.h. The
+  // version text names the library.
   for (const char* known : {"MPICH", "Intel", "MVAPICH", "CRAY", "ParaStation"})
     if (version.find(known) != std::string::npos)
       return std::make_unique<MpiOf<int>>(library, Constants<int>{0x44000000, 0x4c00010d, 0x54000001, 1}, version);
   throw Error("UNSUPPORTED", name + ": expected Open MPI, MPICH or the standard ABI, got " + version);
 }
 
-// Returns `message`, which says why a library could not be used, in the form "NAME: reason".
+// Returns the message of an error about library `name` in the form "NAME: reason". The message may already begin with
+// the name.
 std::string reason(const std::string& name, const std::string& message) {
   const std::string got = name + ", got ", named = name + ": ";
   const std::string rest = message.compare(0, got.size(), got) == 0 ? message.substr(got.size()) : message;

@@ -6,9 +6,9 @@
 
 namespace heddle {
 namespace {
-constexpr int tag = 39;
-constexpr uint64_t alive = ~uint64_t{0};  // any other word is the number of operations after which the rank leaves
-constexpr std::chrono::milliseconds interval{1000};
+constexpr int tag = 39;                              // any tag will do, because only PeerWatch sends messages
+constexpr uint64_t alive = ~uint64_t{0};             // other words: number of operations after which the rank leaves
+constexpr std::chrono::milliseconds interval{1000};  // between two words of a rank
 }  // namespace
 
 PeerWatch::PeerWatch(Mpi& mpi, int rank, int size, double silence_seconds)
@@ -32,7 +32,8 @@ std::string PeerWatch::before() const {
 void PeerWatch::poll(uint64_t operation) {
   if (size_ == 1) return;
   const Clock::time_point now = Clock::now();
-  // After a pause this long, the process or the system was suspended. The previous rank may have sent words meanwhile.
+  // After such a pause, the process or the system was suspended. This rank has not received words meanwhile, so the
+  // previous rank gets the full time again.
   if (now - polled_at_ > 5 * interval) heard_at_ = now;
   polled_at_ = now;
   if (!leaving_ && now - sent_at_ >= interval) send(alive);

@@ -1,6 +1,6 @@
-// Detects a rank that has ended or hangs, independently of the launcher. The ranks form a ring: each rank sends a word
-// to the next rank every second, and expects a word from the previous rank. Used only on the thread that makes all MPI
-// calls.
+// Detects ranks that have ended or hang, independently of the launcher. The ranks form a ring. Every second, each rank
+// sends a word (a heartbeat) to the next rank, and expects one from the previous rank. Used only on the thread that
+// makes all MPI calls.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -15,10 +15,11 @@ class PeerWatch {
  public:
   PeerWatch(Mpi& mpi, int rank, int size, double silence_seconds);
 
-  // Sends a word if it is due, and receives words. Throws IO if the previous rank has been silent for too long, or has
-  // left before operation number `operation`. The message gives the previous rank. Call this at least once a second.
+  // Sends a word if one is due, and receives words. Throws IO if the previous rank has sent no word for
+  // silence_seconds, or has left before operation number `operation`. The message names the previous rank. Call this at
+  // least once a second.
   void poll(uint64_t operation);
-  // Tells the next rank that this rank leaves after `operations` operations.
+  // Tells the next rank that this rank leaves the group after its first `operations` operations.
   void leave(uint64_t operations);
   // Whether the previous rank has announced that it leaves, and all sends of this rank have completed.
   bool has_left() const { return size_ == 1 || (left_ && sent_.empty()); }
@@ -37,10 +38,10 @@ class PeerWatch {
   const int rank_, size_;
   const std::chrono::duration<double> silence_;
   Clock::time_point sent_at_, heard_at_, polled_at_;
-  std::list<Sent> sent_;  // buffers of sends that have not completed
-  uint64_t word_ = 0;
+  std::list<Sent> sent_;  // sends that have not completed, and their buffers
+  uint64_t word_ = 0;     // the buffer of incoming_, then the last word received
   Mpi::Request incoming_;
-  bool leaving_ = false, left_ = false;
+  bool leaving_ = false, left_ = false;  // leaving_: leave() was called; left_: the previous rank has called it
 };
 
 }  // namespace heddle

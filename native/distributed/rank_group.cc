@@ -12,18 +12,19 @@ namespace heddle {
 namespace {
 
 constexpr int most_bytes = 1 << 30;  // maximum bytes per MPI call, whose sizes are ints
-// Every rank sends each other rank its part of a chunk in one message. Chunks are so small that two of them stay in a
-// cache. With many ranks they are larger, because a message of less than 32 KiB takes as long as its latency.
+// Returns the maximum bytes of a chunk, over all ranks. Every rank sends each other rank a part of it in one message.
+// 2 MiB are so small that two chunks fit into the processor's caches. With many ranks, chunks are larger, because a
+// message of less than 32 KiB takes about as long as its latency.
 size_t chunk_bytes(size_t ranks) {
   return std::clamp<size_t>(ranks * (size_t{32} << 10), size_t{2} << 20, most_bytes);
 }
 
-// The size of each rank's range in a chunk of all ranks' parts, in whole elements.
+// Returns the maximum bytes of each rank's range in a PartsChunk. A multiple of 64, so that ranges hold whole elements.
 size_t part_bytes(size_t ranks) { return chunk_bytes(ranks) / ranks / 64 * 64; }
 
 size_t element_bytes(Summed type) { return type == Summed::f64 ? 8 : type == Summed::f32 ? 4 : 2; }
 
-// Adds up `ranks` consecutive parts of `count` numbers each. The first part receives the sums.
+// Adds up `ranks` adjacent arrays of `count` numbers, in order. The first array receives the sums.
 template <class T> void add_parts(unsigned char* parts, size_t count, int ranks) {
   T* sum = reinterpret_cast<T*>(parts);
   for (int r = 1; r < ranks; ++r) {
@@ -32,6 +33,7 @@ template <class T> void add_parts(unsigned char* parts, size_t count, int ranks)
   }
 }
 
+// Like add_parts. Adds in f32 and rounds once.
 void add_bf16_parts(unsigned char* parts, size_t count, int ranks) {
   bf16* all = reinterpret_cast<bf16*>(parts);
   for (size_t i = 0; i < count; ++i) {
@@ -47,8 +49,8 @@ void add(Summed type, unsigned char* parts, size_t count, int ranks) {
   else add_bf16_parts(parts, count, ranks);
 }
 
-// Memory of operations that have begun. MPI may use it until they have completed. After an exception it therefore stays
-// allocated. All ranks end soon after.
+// Owns the buffers of operations. MPI may use them until the operations have completed, so they are not freed after an
+// exception. The leak does not matter, because all ranks end soon after.
 template <class T> class Lent {
  public:
   ~Lent() {
@@ -62,6 +64,7 @@ template <class T> class Lent {
   const int exceptions_ = std::uncaught_exceptions();
 };
 
+// The buffers of RankGroup::gather.
 struct Gathered {
   std::vector<unsigned char> mine, all;
   uint64_t bytes = 0;
@@ -71,13 +74,14 @@ struct Gathered {
 
 }  // namespace
 
-// A part of the spans that is summed at once. It is copied to a buffer, because it may have many spans.
+// Up to chunk_bytes of the spans of all_reduce. They are copied to a buffer, because a chunk may have many spans. Each
+// rank sums one slice of the chunk, then gathers the sums of the other slices.
 struct RankGroup::Chunk {
   std::vector<SummedSpan> spans;
   size_t bytes = 0;
-  // whole: this rank's numbers, then the sums. parts: the numbers of all ranks for this rank's part.
+  // whole: this rank's numbers, then the sums. parts: the numbers of each rank in this rank's slice.
   std::vector<unsigned char> whole, parts;
-  RankParts slices, mine;
+  RankParts slices, mine;  // slices: each rank's slice of `whole`. mine: each rank's numbers in `parts`
   Mpi::Request request;
 
   void fill() {
@@ -89,7 +93,7 @@ struct RankGroup::Chunk {
     size_t at = 0;
     for (const SummedSpan& s : spans) std::memcpy(s.data, whole.data() + at, s.bytes), at += s.bytes;
   }
-  // Divides the chunk among the ranks, in whole elements.
+  // Divides the chunk into one slice per rank, of whole elements.
   void divide(size_t element, int rank, int size) {
     const size_t count = bytes / element, n = static_cast<size_t>(size);
     for (size_t r = 0; r < n; ++r) {
@@ -105,7 +109,7 @@ struct RankGroup::Chunk {
 
 namespace {
 
-// Walks through a list of spans.
+// Reads or writes a list of spans as one stream of bytes.
 class SpanReader {
  public:
   explicit SpanReader(const std::vector<SummedSpan>& spans) : spans_(&spans) {}
@@ -125,7 +129,7 @@ class SpanReader {
   size_t span_ = 0, at_ = 0;
 };
 
-// Where the next chunk of each rank's part begins.
+// A SpanReader for each rank's part.
 class PartReaders {
  public:
   explicit PartReaders(const SpansByRank& parts) {
@@ -139,13 +143,15 @@ class PartReaders {
 
 }  // namespace
 
-// The same range of every rank's part. It passes through buffers, because a part may have many spans.
+// The same range of bytes of every rank's part. It is copied through buffers, because a part may have many spans.
 struct RankGroup::PartsChunk {
-  std::vector<unsigned char> whole, own;  // all ranks' ranges; this rank's range, once or once for every rank
-  RankParts ranges, mine;
+  // whole: the range of every part. own: for all_gather, the range of this rank's part. For reduce_scatter, every
+  // rank's numbers for that range, which `mine` describes.
+  std::vector<unsigned char> whole, own;
+  RankParts ranges, mine;  // ranges: each rank's range in `whole`
   Mpi::Request request;
 
-  // Describes bytes [begin, begin + most) of every part.
+  // Divides the parts into chunks, each with at most `most` bytes of every part.
   static std::vector<PartsChunk> divide(const SpansByRank& parts, size_t most) {
     std::vector<size_t> left;
     for (const auto& spans : parts) {
@@ -167,6 +173,7 @@ struct RankGroup::PartsChunk {
   size_t bytes(size_t rank) const { return static_cast<size_t>(ranges.bytes[rank]); }
   size_t offset(size_t rank) const { return static_cast<size_t>(ranges.offsets[rank]); }
   size_t total() const { return offset(ranges.bytes.size() - 1) + bytes(ranges.bytes.size() - 1); }
+  // Copies the next range of rank `rank`'s part from its spans, or to them.
   void read(size_t rank, PartReaders& from, unsigned char* to) const {
     from[rank].next(bytes(rank), [&](const unsigned char* data, size_t n) { std::memcpy(to, data, n), to += n; });
   }
@@ -198,7 +205,8 @@ void RankGroup::poll() {
   attempt([&] { watch_->poll(operations_); });
 }
 
-// Yields at first, and sleeps later: the library's own wait would take a core from the computation.
+// Waits for an operation by polling it. Yields at first and sleeps later, because MPI_Wait would keep a core busy that
+// the computation needs.
 void RankGroup::wait(Mpi::Request& request) {
   for (int round = 0; !attempt([&] { return mpi_->test(request); }); ++round) {
     if (round % 64 == 0) poll();
@@ -233,7 +241,7 @@ void RankGroup::all_reduce(const std::vector<SummedSpan>& spans, Summed type) {
     c.store();
     c = Chunk();
   };
-  // Chunks overlap: while the ranks gather the sums of one chunk, they exchange the numbers of the next chunk.
+  // Two chunks overlap: while the ranks gather the sums of one chunk, they exchange the numbers of the next one.
   for (size_t i = 0; i < chunks.size(); ++i) {
     Chunk& c = chunks[i];
     if (i == 0) begin(c);
@@ -263,7 +271,7 @@ void RankGroup::reduce_scatter(const SpansByRank& parts, Summed type) {
     c.own.resize(c.bytes(me) * n);
     attempt([&] { mpi_->all_to_all(c.whole.data(), c.ranges, c.own.data(), c.mine, c.request); });
   };
-  // While the numbers of one chunk are added, those of the next one are on their way.
+  // Two chunks overlap: while this rank adds up one chunk, the ranks exchange the numbers of the next one.
   for (size_t i = 0; i < chunks.size(); ++i) {
     PartsChunk& c = chunks[i];
     if (i == 0) begin(c);
@@ -343,8 +351,8 @@ void RankGroup::barrier() {
   wait(request);
 }
 
-// Waits first, because the launcher forwards the output of this process. It may drop output that it has not read when
-// the ranks end.
+// Waits for 300 ms before it ends the ranks, so that the launcher can forward the output of this process. The launcher
+// may drop output that it has not read by then.
 void RankGroup::abort(int code) {
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   mpi_->abort(code);

@@ -1,5 +1,5 @@
-// Collective operations of the ranks, on the thread that makes all MPI calls. Every rank must call the same operations
-// in the same order with the same sizes.
+// Collective operations of the ranks. Used only on the thread that makes all MPI calls. Every rank must call the same
+// operations in the same order with the same sizes. Operations throw IO if a rank is lost or MPI reports an error.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -20,33 +20,38 @@ struct SummedSpan {
   size_t bytes;
 };
 
-// Memory of every rank's part of some tensors, by rank. All ranks have the same sizes.
+// The memory of each rank's part of some tensors. Element r has the spans of rank r's part. The sizes are the same on
+// all ranks.
 using SpansByRank = std::vector<std::vector<SummedSpan>>;
 
 class RankGroup {
  public:
-  // Connects the ranks. `abort_code`: once it is not negative, the next wait ends all ranks with this code.
+  // Opens the first usable MPI library and connects the ranks. Once abort_code is not negative, the next poll or wait
+  // ends all ranks with this code. Throws UNSUPPORTED or IO.
   RankGroup(const std::vector<std::string>& libraries, double silence_seconds, const std::atomic<int>& abort_code);
 
   int rank() const { return rank_; }
   int size() const { return size_; }
   const std::string& version() const { return mpi_->version(); }
 
-  // Replaces the numbers with their sums over all ranks. The order is ((rank 0 + rank 1) + rank 2) + … with every
-  // library. f32 and f64 round every addition. bf16 is added in f32 and rounded once. All ranks get the same bits.
+  // Replaces the numbers with their sums over all ranks, which have the same bits on all ranks and with every library.
+  // The order of additions is the order of ranks: ((rank 0 + rank 1) + rank 2) + … Sums of bf16 are added in f32 and
+  // rounded once.
   void all_reduce(const std::vector<SummedSpan>& spans, Summed type);
-  // Adds up each rank's part over all ranks, in rank order as all_reduce does. Only the rank's own part changes.
+  // Replaces this rank's part with its sum over all ranks, in the order of all_reduce. The other parts do not change.
   void reduce_scatter(const SpansByRank& parts, Summed type);
-  // Overwrites the part of every other rank with what that rank has there.
+  // Replaces the part of each other rank with that rank's numbers.
   void all_gather(const SpansByRank& parts);
-  // If it throws, MPI may still use the memory.
+  // Copies `data` of rank `root` to `data` of all other ranks. If this throws, MPI may still use the memory.
   void broadcast(unsigned char* data, size_t bytes, int root);
-  // Returns the bytes of all ranks, which may differ in length. `lengths` receives their lengths.
+  // Returns the bytes of all ranks, in rank order. Their numbers may differ: `lengths` receives the number of each
+  // rank. Throws INVALID_ARGUMENT if they are more than 1 GiB together.
   std::vector<unsigned char> gather(const unsigned char* data, size_t bytes, std::vector<uint64_t>& lengths);
   void barrier();
-  // Makes progress between operations. Throws IO if a rank has ended.
+  // Must be called regularly between operations: sends heartbeats and checks those of the previous rank. Throws IO if a
+  // rank is lost, or the error of an earlier operation.
   void poll();
-  // Leaves the group together with all ranks.
+  // Leaves the group in order. Waits until the previous rank leaves too.
   void close();
   // Ends all ranks, including this process.
   void abort(int code);
@@ -55,7 +60,8 @@ class RankGroup {
   struct Chunk;       // a part of a list of spans
   struct PartsChunk;  // a part of every rank's list of spans
   void wait(Mpi::Request& request);
-  // Runs a step that calls MPI. If it fails, every later poll throws the same error, because the ranks no longer agree.
+  // Runs a step that calls MPI. If it fails, every later poll throws the same error, because the ranks may no longer be
+  // at the same operation.
   template <class Step> auto attempt(const Step& step);
 
   const std::atomic<int>& abort_code_;

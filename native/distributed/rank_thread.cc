@@ -7,22 +7,26 @@
 namespace heddle {
 
 namespace {
+// Maximum wait for a job between two polls of the group.
 constexpr std::chrono::milliseconds idle{100};
-// Time between the loss of a rank and the end of all others. JavaScript reports the loss and saves its work meanwhile.
+// Maximum time between the loss of a rank and the end of all ranks. In this time JavaScript reports the loss and saves
+// its work.
 constexpr std::chrono::seconds grace{10};
-// Minimum time before this rank ends all ranks. A rank that fails alone can report its error meanwhile.
+// Minimum time between the loss of a rank and the end of all ranks. In this time a rank that has failed can report its
+// own error, before this rank ends it.
 constexpr std::chrono::seconds courtesy{2};
 }  // namespace
 
-// Shared with the thread, which outlives the owner if a library call never returns.
+// The state that RankThread and its thread share. The thread may outlive the RankThread, if a library call never
+// returns.
 struct RankThread::State {
   std::mutex mutex;
   std::condition_variable wake, done;
   std::deque<Job> jobs;
-  bool closing = false, ended = false;
-  std::atomic<int> abort_code{-1};
+  bool closing = false, ended = false;  // `mutex` guards these and `jobs`
+  std::atomic<int> abort_code{-1};      // not negative: all ranks are to end with this code
 
-  // Waits for the next job, for at most `idle`. Returns null after that time, or earlier if the group closes or aborts.
+  // Returns the next job, or null if none arrives within `idle`. Does not wait if the group is closing or aborting.
   Job next() {
     std::unique_lock<std::mutex> lock(mutex);
     wake.wait_for(lock, idle, [&] { return !jobs.empty() || closing || abort_code >= 0; });
@@ -45,7 +49,7 @@ struct RankThread::State {
 
   void run(const std::vector<std::string>& libraries, double silence_seconds, const Job& connected, const Lost& lost);
   void serve(RankGroup& group);
-  void fail_all(std::exception_ptr why);
+  void fail_all(std::exception_ptr why);  // removes all jobs, and calls each with the error
 };
 
 void RankThread::State::run(
@@ -62,7 +66,8 @@ void RankThread::State::run(
   try {
     serve(*group);
   } catch (...) {
-    // A rank is lost, so no operation can complete. All pending jobs fail, and then all ranks end.
+    // A rank is lost, so operations can no longer complete. The pending jobs fail. Jobs that are posted later fail too,
+    // until all ranks end.
     fail_all(std::current_exception());
     try {
       throw;
@@ -117,7 +122,8 @@ void RankThread::post(Job job) {
     ended = state_->ended || state_->closing;
     if (!ended) state_->jobs.push_back(std::move(job));
   }
-  if (ended) job(nullptr, std::make_exception_ptr(Error("DISPOSED", "world: expected an open one, got a closed one")));
+  if (ended)
+    job(nullptr, std::make_exception_ptr(Error("DISPOSED", "world: expected an open world, got a closed one")));
   else state_->wake.notify_one();
 }
 
@@ -137,6 +143,7 @@ void RankThread::end(int code, double seconds) {
   state_->wake.notify_one();
   const auto limit = std::chrono::duration<double>(seconds);
   if (state_->done.wait_for(lock, limit, [&] { return state_->ended; })) return;
+  // Too late to leave in order: the thread is to end all ranks.
   state_->abort_code = code == 0 ? 1 : code;
   state_->wake.notify_one();
   state_->done.wait_for(lock, std::chrono::seconds(5), [&] { return state_->ended; });

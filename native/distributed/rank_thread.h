@@ -1,5 +1,5 @@
-// The only thread of the process that makes MPI calls. It runs jobs in order. Between jobs it polls PeerWatch, which
-// detects lost ranks.
+// The only thread of the process that makes MPI calls. It runs jobs in order. Between jobs it polls the RankGroup,
+// which detects lost ranks.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -17,22 +17,26 @@ namespace heddle {
 
 class RankThread {
  public:
-  // A job gets the group. If the group has failed, it gets null and the error. It must not throw.
+  // Called on the thread with the group and a null pointer. If the group has failed or is closed, called with null and
+  // the error. Must not throw.
   using Job = std::function<void(RankGroup*, std::exception_ptr)>;
 
-  // Called on the thread with the reason when a rank is lost. Some seconds later all ranks end. Must not throw.
+  // Called on the thread with the reason when a rank is lost. All ranks end some seconds later. Must not throw.
   using Lost = std::function<void(const std::string& why)>;
 
-  // `connected` is the first job. It runs as soon as all ranks have connected.
+  // Starts the thread, which opens the first usable MPI library and connects the ranks. `connected` is the first job.
+  // It runs when all ranks have connected, or when that has failed.
   RankThread(std::vector<std::string> libraries, double silence_seconds, Job connected, Lost lost);
-  // Leaves the group, with a time limit (see end). The thread may still run afterwards.
+  // Calls end(0, 20). The thread may still run afterwards.
   ~RankThread();
 
+  // Adds a job. If the group is closed, calls it on the caller's thread instead, with a DISPOSED error.
   void post(Job job);
-  // Leaves the group after the jobs posted so far. Does not wait for the other ranks.
+  // Makes the thread leave the group after the jobs posted so far. Returns at once.
   void leave();
-  // Leaves the group in order with code 0, or ends all ranks with another code. Waits for at most `seconds`; after
-  // that, or if another rank is lost, all ranks end. Called once before the process exits; later calls do nothing.
+  // With code 0, leaves the group in order, as leave() does. With another code, ends all ranks. Waits for at most
+  // `seconds` until the thread has ended. After that time, ends all ranks, and waits for another 5 seconds. Call this
+  // before the process exits. Does nothing if the thread has ended.
   void end(int code, double seconds);
 
  private:

@@ -1,7 +1,7 @@
 // Attention over whole sequences in f32, without storing the score matrix. Keys and values pass through shared memory
-// in tiles of 32. Each row keeps its running maximum, sum and output (Milakov & Gimelshein 2018; Dao 2023,
-// "FlashAttention-2"). A warp has four query rows. Each lane computes the scores of one key of the tile. For the
-// product with the values, each lane holds output columns lane, lane + 32 and so on.
+// in tiles of 32. Each query row keeps its running maximum, sum and output (Milakov & Gimelshein 2018; Dao 2023,
+// "FlashAttention-2"). A warp has four query rows. For the scores, each lane has one key of the tile. For the output,
+// each lane has columns lane, lane + 32 and so on.
 #include "cuda/attention/attention.cuh"
 
 namespace heddle {
@@ -17,7 +17,7 @@ struct SpanArguments {
   bool causal;
 };
 
-// Computes the range of keys that each query sees. One thread per row.
+// Computes the span of each query row. One thread per row.
 __global__ void __launch_bounds__(threads) spans_kernel(SpanArguments a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (row >= a.N) return;
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(threads) spans_kernel(SpanArguments a) {
   if (a.documents) {
     const int32_t* id = a.documents + start;
     int64_t begin = position, end = position + 1;
-    if (id[position] < 0) {  // padding sees nothing
+    if (id[position] < 0) {  // a padding row sees no keys
       end = position;
     } else {
       while (begin > first && id[begin - 1] == id[position]) --begin;
@@ -80,7 +80,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_ke
   for (int r = 0; r < rows_per_warp; ++r) {
     const int64_t row = row0 + warp * rows_per_warp + r;
     span[r] = row < end ? a.spans[row] : RowSpan{0, 0};
-    // A sink is an additional logit without a value vector.
+    // A sink is an additional logit of the softmax that has no value vector.
     largest[r] = a.sinks.data ? a.sinks[head] : -INFINITY;
     sum[r] = a.sinks.data ? 1.0f : 0.0f;
     HEDDLE_UNROLL
@@ -88,7 +88,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_ke
   }
 
   for (int64_t key0 = first; key0 < last; key0 += tile_rows) {
-    __syncthreads();  // previous tiles are no longer read; q_tile is complete
+    __syncthreads();  // all warps have read the previous tiles, and q_tile is complete
     for (int e = threadIdx.x; e < tile_rows * width; e += threads) {
       const int j = e / width, d = e % width;
       const int64_t at = ((key0 + j) * a.KH + kv_head) * a.D + d;
@@ -156,8 +156,7 @@ size_t scratch(const Node& n, int) { return static_cast<size_t>(n.in[0].shape[0]
 
 // ---- gradient of the sinks
 
-// dsinks (H) = - sum over rows of exp(sink - lse) (dout . o). One block per head; a warp takes one row at a time.
-
+// dsinks (H) = - sum over rows of exp(sink - lse) (dout . o). One block per head, one warp per row at a time.
 __global__ void __launch_bounds__(threads) sinks_backward_kernel(
     View dout, View o, const float* lse, View sinks, float* dsinks, int64_t N, int64_t H, int64_t D) {
   const int64_t head = blockIdx.x;

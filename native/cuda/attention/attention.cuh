@@ -1,4 +1,4 @@
-// Shared by all attention kernels: the score function, and the range of keys that a row sees.
+// Shared by all attention kernels: the function from q . k to a score, and the range of keys that a query row sees.
 #pragma once
 #include "cuda/rows/math.cuh"
 #include "ops/attention.h"
@@ -6,9 +6,10 @@
 namespace heddle {
 namespace cuda {
 
-constexpr int64_t largest_head = 256;
-constexpr int tile_rows = 32;  // rows of the tile that passes through shared memory; each lane takes one
+constexpr int64_t largest_head = 256;  // maximum width of a head, in elements
+constexpr int tile_rows = 32;          // rows of a tile in shared memory, one for each lane
 
+// The score of a key: q . k times `scale`, bounded by softcap * tanh(score / softcap) if softcap is above 0.
 struct Scores {
   float scale, softcap;
 
@@ -22,21 +23,21 @@ struct Scores {
   }
 };
 
-// Rows [first, last) that a query row sees, as indices into all N rows.
+// The keys [first, last) that a query row sees, as indices into all N rows.
 struct RowSpan {
   int32_t first, last;
 };
 
-// Launches the kernel that fills spans (N) from the node's causal and window attributes and `documents`, which may be
-// null. native/ops/attention.h defines the rules.
+// Launches the kernel that fills spans (N) from the attributes `causal` and `window` of the node and from `documents`,
+// which may be null. native/ops/attention.h defines which keys a row sees.
 void find_spans(
     const Context& c, const char* name, const Node& n, const int32_t* documents, int64_t N, int64_t T, RowSpan* spans);
 
-// The number of 32-column chunks of a head, as a type.
+// A number of chunks of 32 columns, as a type.
 template <int n> struct Chunks {
   static constexpr int value = n;
 };
-// Calls launch_it(Chunks<n>{}) with the smallest n of 2, 4 and 8 whose chunks hold a head of D columns.
+// Calls launch_it(Chunks<n>{}) with the smallest n of 2, 4 and 8 for which n chunks hold a head of D columns.
 template <class F> void for_head(int64_t D, F launch_it) {
   if (D <= 64) launch_it(Chunks<2>{});
   else if (D <= 128) launch_it(Chunks<4>{});

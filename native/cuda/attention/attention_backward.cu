@@ -1,7 +1,7 @@
-// The gradients of attention in f32, from the log-sum-exp of the forward pass (Dao 2023). The work is split between two
-// kernels, so that neither needs atomic additions. One computes dq: a block has a tile of queries and loops over tiles
-// of keys. The other computes dk and dv: a block has a tile of keys and loops over tiles of queries. In both, a warp
-// computes four rows of the block's tile. The tiles of the loop have 32 rows, one for each lane.
+// The gradients of attention in f32, from the log-sum-exp of the forward pass (Dao 2023, "FlashAttention-2"). There are
+// two kernels, so that neither needs atomic additions. The first computes dq: a block has a tile of queries and loops
+// over tiles of keys. The second computes dk and dv: a block has a tile of keys and loops over tiles of queries. In
+// both kernels, a warp computes four rows of the block's tile. The tiles of the loop have 32 rows, one for each lane.
 #include "cuda/attention/attention_backward.cuh"
 
 namespace heddle {
@@ -31,7 +31,7 @@ __device__ void load_tile(float* tile, int rows, int pitch, int width, const Vie
   }
 }
 
-// Computes dq. grid (sequences * tiles of 16 queries, H). Shared memory: q, do (16, width), k, v (32, width + 1).
+// Computes dq. grid (sequences * tiles of 16 queries, H). Shared memory: q and dout (16, width), k and v (32, pitch).
 template <int chunks> __global__ void __launch_bounds__(threads, 2) query_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(float, memory);
   constexpr int width = chunks * warp_size, pitch = width + 1;
@@ -102,7 +102,8 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) query_gradie
   }
 }
 
-// Computes dk and dv. grid (sequences * tiles of 16 keys, KH). Shared memory: k, v (16, width), q, do (32, width + 1).
+// Computes dk and dv. grid (sequences * tiles of 16 keys, KH). Shared memory: k and v (16, width), q and dout (32,
+// pitch).
 template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(float, memory);
   constexpr int width = chunks * warp_size, pitch = width + 1;
@@ -196,7 +197,7 @@ const RegisterKernel kernels[] = {
 
 }  // namespace
 
-// The scratch holds delta (N, H) f32, then spans (N).
+// The scratch holds delta (N, H) f32, then spans (N). The additional span is for the alignment of the spans.
 size_t backward_scratch(const Node& n, int) {
   const Shape& q = n.in[1].shape;
   return static_cast<size_t>(q[0] * q[1]) * sizeof(float) + static_cast<size_t>(q[0]) * sizeof(RowSpan) +

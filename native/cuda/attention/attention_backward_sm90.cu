@@ -1,20 +1,21 @@
-// The gradient of attention on the tensor cores of sm_90a, for heads of at most 128 (after Shah et al. 2024,
-// "FlashAttention-3"). A block has 128 keys and loops over the tiles of 64 queries that see them. One warp copies the
-// tiles of queries (TMA), and a second one adds dq to global memory. Two warpgroups have 64 keys each, with dk and dv
-// in registers. Each block adds its part of dq to f32 sums in global memory (cp.reduce.async.bulk). There are five
-// products for each tile of queries and block of keys:
+// The gradients of attention on the tensor cores of sm_90a, for heads of at most 128 (after Shah et al. 2024,
+// "FlashAttention-3"). A block has 128 keys and loops over the tiles of 64 queries that see any of them. Its first
+// warpgroup moves data: warp 0 copies tiles of queries (TMA), and warp 1 adds parts of dq to f32 sums in global memory
+// (cp.reduce.async.bulk). The other two warpgroups have 64 keys each, with dk and dv in registers. They compute five
+// products for each tile of queries:
 //
 //   S' = K Q'            dP' = V dO'
 //   P' = 2^(S' - lse)    dS' = P' (dP' - delta) dscore
 //   dv += P' dO          dk += dS' Q    dq += (dS')' K
 //
-// dS' is computed element by element, and dscore is the derivative of softcap.
+// dS' is an elementwise product, and dscore is the derivative of softcap.
 //
-// The order of additions is fixed, because f32 sums depend on it. Blocks of keys add to a tile of queries in descending
-// order, from the last block that the tile sees. A word per tile and head counts the blocks that have added their part,
-// and each block waits for its predecessor. With a causal mask the last block of keys has the fewest queries, so each
-// block reaches a tile just after its predecessor. FlashAttention-3 uses the same order in its deterministic mode.
-// Blocks take their numbers when they start, so a predecessor has always started.
+// f32 sums depend on the order of additions, so that order is fixed. Blocks of keys add to a tile of queries in
+// descending order, from the last block that the tile sees. A word per tile and head counts the blocks that have added
+// their part. Before it adds, a block waits until its predecessor in that order has added. With a causal mask, later
+// blocks of keys have fewer queries, so a block reaches each tile just after its predecessor. FlashAttention-3 uses the
+// same order in its deterministic mode. Thread blocks take their numbers when they start. A predecessor has the lower
+// number, so it has always started.
 #include "cuda/attention/attention_backward_sm90.cuh"
 #include "cuda/ptx/ptx_bulk.cuh"
 
@@ -24,8 +25,8 @@ namespace {
 
 using namespace gradient;
 
-// Fills stats and key_blocks, and sets blocks_added and next_block to 0. One warp per tile and head. grid (sequences *
-// tiles / 8, H).
+// Fills stats and key_blocks, and sets blocks_added and next_block to 0. One warp per tile and head, eight warps per
+// block. grid (sequences * tiles / 8, H).
 __global__ void __launch_bounds__(256) stats_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
   const int lane = threadIdx.x % warp_size;
@@ -58,8 +59,9 @@ __global__ void __launch_bounds__(256) stats_kernel(Gradient g) {
 }
 
 #if HEDDLE_SM90A
-// The sequence, key head and block of keys that a thread block computes. Block numbers follow the sequences in order,
-// then the key heads, then the blocks of keys from last to first. 32 bits suffice for rows, as in RowSpan.
+// The sequence, key head and block of keys that a thread block computes. Consecutive numbers have the blocks of keys of
+// one key head, from last to first. Then comes the next key head, and after all heads the next sequence. int suffices
+// for row indices, as in RowSpan.
 struct BlockPlace {
   int sequence, kv_head, block;
 };
@@ -111,7 +113,7 @@ __global__ void __launch_bounds__(threads, 1)
     copy<P::boxes, P::key_box>(v_tile, &maps.v, kv_head, own_first, sequence, own_full);
   }
 
-  // The range of query tiles from the first to the last that sees any of the block's keys.
+  // [tile_first, tile_last): the query tiles from the first to the last that see any of the block's keys.
   const KeyBlocks* key_blocks = g.key_blocks + sequence * g.tiles;
   int32_t tile_first = 0x7fffffff, tile_last = 0;
   for (int t = threadIdx.x; t < g.tiles; t += threads)
@@ -122,8 +124,8 @@ __global__ void __launch_bounds__(threads, 1)
   }
   if (lane == 0) first_of_warp[warp] = tile_first, last_of_warp[warp] = tile_last;
   __syncthreads();
-  // Reads shared memory only, so that the compiler sees the same loop bounds in all threads. Otherwise it would keep
-  // registers for threads that leave the loop early.
+  // All threads combine the results of the warps from shared memory, so that nvcc treats the loop bounds as uniform
+  // over the block. Otherwise it would reserve registers for threads that leave the loop early.
   tile_first = 0x7fffffff, tile_last = 0;
   for (int w = 0; w < threads / warp_size; ++w)
     tile_first = min(tile_first, first_of_warp[w]), tile_last = max(tile_last, last_of_warp[w]);
@@ -142,7 +144,7 @@ __global__ void __launch_bounds__(threads, 1)
       HEDDLE_ROLLED
       for (int i = 0; i < steps; ++i, at.advance(), next()) {
         unsigned char* q_tile = ring + at.stage * P::stage_bytes;
-        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // completes at once in the first round
+        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // returns at once in the first round
         ptx::arrive_expecting(&full[at.stage], P::stage_bytes);
         copy<P::boxes, P::query_box>(q_tile, &maps.q, head, tile * queries, sequence, &full[at.stage]);
         copy<P::boxes, P::query_box>(
@@ -187,7 +189,7 @@ __global__ void __launch_bounds__(threads, 1)
   const int own_key = start + own_first + own + warp % 4 * 16 + lane / 4;  // the lane also has own_key + 8
   const unsigned char *own_k = k_tile + own * line_bytes, *own_v = v_tile + own * line_bytes;
   float s[queries / 2], dp[queries / 2], dk[P::width / 2], dv[P::width / 2];
-  float(&dq)[32] = s;  // reuses the registers of S' once it is consumed
+  float(&dq)[32] = s;  // the part of dq reuses the registers of S' after the last use of S'
   uint32_t p[queries / 16][4], ds[queries / 16][4];
   HEDDLE_UNROLL
   for (int r = 0; r < P::width / 2; ++r) dk[r] = dv[r] = 0;
@@ -200,20 +202,21 @@ __global__ void __launch_bounds__(threads, 1)
     const QueryStats& stats = *reinterpret_cast<const QueryStats*>(do_tile + P::query_bytes);
     ptx::wait_barrier(&full[i % P::stages], i / P::stages % 2);
     multiply_rows<P>(s, own_k, q_tile);
-    ptx::wait_products<1>();  // the previous dk, the last product that reads its stage
+    ptx::wait_products<1>();  // dk of the previous step, the last product that reads that step's stage, is complete
     if (i > 0 && lane == 0) ptx::arrive(&empty[(i - 1) % P::stages]);
     multiply_rows<P>(dp, own_v, do_tile);
-    ptx::wait_products<1>();  // S'
+    ptx::wait_products<1>();  // S' is complete
     ptx::pin_all(s);
     if (a.scores.softcap > 0) softmax_tile<true, true>(s, p, stats, own_key, a.scores);
     else if (is_fully_visible(stats, start + own_first)) softmax_tile<false, false>(s, p, stats, own_key, a.scores);
     else softmax_tile<true, false>(s, p, stats, own_key, a.scores);
     add_products<P>(dv, p, do_tile);
-    ptx::wait_products<1>();  // dP
+    ptx::wait_products<1>();  // dP' is complete
     ptx::pin_all(dp);
-    // Rounds dS' and keeps it in registers as the left operand of dk. Also stores it to shared memory, where the parts
-    // of both warpgroups are the left operand of dq. Two tiles alternate. A warpgroup reaches the barrier only after it
-    // has read the previous tile. So no thread reads a tile while it is overwritten.
+    // Rounds dS' and keeps it in registers, as the left operand of dk. Also stores it to shared memory, where the rows
+    // of both warpgroups form the left operand of dq. Steps alternate between two tiles. A warpgroup reaches the
+    // barrier of step i + 1 only after its dq of step i is complete. No product reads a tile when step i + 2
+    // overwrites it.
     unsigned char* own_ds =
         ds_tiles + i % 2 * P::ds_bytes + (own + warp % 4 * 16 + lane / 4) * line_bytes + lane % 4 * 4;
     HEDDLE_UNROLL
@@ -234,7 +237,7 @@ __global__ void __launch_bounds__(threads, 1)
       add_products<P>(dk, ds, q_tile);
       ptx::wait_products<1>();  // dv and dq are complete
       ptx::pin_all(dq);
-      ptx::wait_barrier(&part_empty[consumer], P::part_of(i) % 2 ^ 1);  // completes at once the first time
+      ptx::wait_barrier(&part_empty[consumer], P::part_of(i) % 2 ^ 1);  // returns at once the first time
       unsigned char* part = parts + consumer * part_bytes + threadIdx.x % warpgroup * 16;
       HEDDLE_UNROLL
       for (int r = 0; r < 32; r += 4)
@@ -249,15 +252,15 @@ __global__ void __launch_bounds__(threads, 1)
   ptx::wait_products<0>();
   ptx::pin_all(dk);
   ptx::pin_all(dv);
-  const BlockPlace place = place_of(a, number[0]);  // recomputed, because no register is left to keep it
+  const BlockPlace place = place_of(a, number[0]);  // recomputed, because no registers are left to hold it
   const int64_t end = (place.sequence + 1) * a.T;
   store_rows(a.dk, dk, a.scores.scale, own_key, end, a.KH, place.kv_head, a.D);
   store_rows(a.dv, dv, 1.0f, own_key, end, a.KH, place.kv_head, a.D);
 #endif
 }
 
-// Scales and rounds the sums of dq and stores them in row order. One block per tile and head. grid (sequences * tiles,
-// H).
+// Multiplies the sums of dq by `scale`, rounds them, and stores them as rows. One block per tile and head. grid
+// (sequences * tiles, H).
 template <class P> __global__ void __launch_bounds__(P::boxes* warpgroup) store_sums_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
   const int sequence = static_cast<int>(blockIdx.x) / g.tiles, tile = static_cast<int>(blockIdx.x) % g.tiles,
@@ -282,7 +285,7 @@ template <class P> __global__ void __launch_bounds__(P::boxes* warpgroup) store_
   }
 }
 
-// Sizes in bytes of the parts of the scratch, which follow one another: sums, stats, key_blocks, blocks_added,
+// The sizes in bytes of the scratch's arrays, which are in this order: sums, stats, key_blocks, blocks_added,
 // next_block.
 struct Sizes {
   int64_t tiles, places;  // tiles: per sequence; places: tiles of all sequences and heads

@@ -1,12 +1,12 @@
-// Forward attention over whole sequences on the tensor cores of sm_90a (Shah et al. 2024, "FlashAttention-3"). One
-// thread copies tiles of keys and values into rings (TMA). Two warpgroups have 64 query rows each. A warpgroup issues
-// the scores of the next tile before it multiplies this tile's weights by its values. The softmax of one tile then
-// overlaps with products of another. The warpgroups take turns (ping-pong), so that one warpgroup's products overlap
-// with the other's softmax.
+// Attention over whole sequences on the tensor cores of sm_90a (Shah et al. 2024, "FlashAttention-3"). One thread of
+// the first warpgroup copies tiles of keys and values into rings by TMA. The other two warpgroups compute 64 query rows
+// each. A warpgroup issues the scores of tile t before the product of weights and values of tile t - 1. The softmax of
+// tile t then overlaps with that product. The two warpgroups take turns (ping-pong), so that the products of one
+// overlap with the softmax of the other.
 //
 //   S (64, keys) = Q K'          wgmma, both operands in shared memory
-//   P = 2^(S - maximum so far)   rounded to bf16; the accumulators of S have the register layout of P as left operand
-//   O (64, D) = O 2^(...) + P V  wgmma, P in registers, V in row order (columns innermost)
+//   P = 2^(S - maximum so far)   rounded to bf16; accumulators of S have the register layout of P, the left operand
+//   O (64, D) = O 2^(...) + P V  wgmma, P in registers, V MN-major (columns innermost)
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/sm90_tiles.cuh"
 #include "cuda/runtime/tensor_map.h"
@@ -19,18 +19,18 @@ namespace {
 constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;
 constexpr int query_rows = consumers * 64, stages = 2;
 
-// Shared memory of a block for heads of at most width_ elements. Tiles (rows, width) consist of adjacent boxes of 64
-// columns.
+// The configuration of a block for heads of at most width_ elements. A tile (rows, width) in shared memory consists of
+// adjacent boxes of 64 columns.
 template <int width_, int keys_> struct Tile {
   static constexpr int width = width_, keys = keys_, boxes = (width + 63) / 64;
   static constexpr int q_box_bytes = query_rows * line_bytes, q_bytes = boxes * q_box_bytes;
-  // size of a box and of a tile of keys or values
+  // bytes of a box and of a tile of keys or values
   static constexpr int box_bytes = keys * line_bytes, bytes = boxes * box_bytes;
-  // group_bytes are added, so that the first tile can be aligned.
+  // The last group_bytes are for the alignment of the first tile.
   static constexpr size_t shared_bytes = q_bytes + static_cast<size_t>(2 * stages) * bytes + group_bytes;
   // registers per thread
   static constexpr int copying = width > 128 ? 24 : 56, multiplying = width > 128 ? 240 : 224;
-  static constexpr int parts = width > 128 ? 2 : 1, part = width / parts;  // columns of O per product
+  static constexpr int parts = width > 128 ? 2 : 1, part = width / parts;  // part: columns of O per wgmma
   static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying),
       "the warpgroups may use no more registers than the block was launched with");
   static_assert(parts == 1 || part % 64 == 0, "each part must begin at a box");
@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(threads, 1)
   unsigned char *q_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes,
                 *k_ring = q_tile + T::q_bytes, *v_ring = k_ring + stages * T::bytes;
   const int lane = threadIdx.x % warp_size;
-  // Blocks take the last query tiles of a sequence first, because these see the most keys under a causal mask.
+  // The first blocks take the last query tiles of a sequence. With a causal mask, these see the most keys.
   const int64_t tiles = (a.T + query_rows - 1) / query_rows, sequence = blockIdx.x / tiles, start = sequence * a.T;
   const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * query_rows, end = start + a.T;
   const int64_t head = blockIdx.y;
@@ -90,7 +90,8 @@ __global__ void __launch_bounds__(threads, 1)
     copy(q_tile, T::q_box_bytes, &maps.q, static_cast<int>(head), row0 - start, q_full);
     for (int t = 0; t < key_tiles; ++t) {
       const int s = t % stages;
-      // The parity of the phase in which the stage was emptied. The wait completes at once in the first round.
+      // The parity of the phase in which the consumers released the stage. In the first round, the waits return at
+      // once.
       const unsigned before = (t / stages + 1) % 2;
       ptx::wait_barrier(&k_empty[s], before);
       copy(k_ring + s * T::bytes, T::box_bytes, &maps.k, of_kv, first - start + t * keys, &k_full[s]);
@@ -103,8 +104,9 @@ __global__ void __launch_bounds__(threads, 1)
   ptx::take_registers<T::multiplying>();
   const int consumer = threadIdx.x / warpgroup - 1, warp = threadIdx.x % warpgroup / warp_size, ft = lane % 4;
   const int64_t own_row = row0 + consumer * 64 + warp * 16 + lane / 4;  // the lane also has own_row + 8
-  // Weights are 2^(to_power * (value - maximum)). Without softcap and with a positive scale, values are the raw
-  // products, and to_power includes the scale. Otherwise values are scores.
+  // Weights are 2^(to_power * (value - maximum)). If `plain`, values are the raw products q . k, and to_power includes
+  // the scale. This needs no softcap and a positive scale, which keeps the order of values. Otherwise values are
+  // scores.
   const bool plain = !(a.scores.softcap > 0) && a.scores.scale > 0;
   const float to_power = plain ? a.scores.scale * log2_e : log2_e;
   QueryRows rows(a, own_row, end, head, plain ? 1.0f / a.scores.scale : 1.0f);
@@ -116,13 +118,13 @@ __global__ void __launch_bounds__(threads, 1)
     for (int r = 0; r < T::part / 2; ++r) o[i][r] = 0;
   }
 
-  // The warpgroups take turns in issuing products. Each waits at its own named barrier for the arrival of the other
-  // one.
+  // The warpgroups take turns in issuing products. Each has a named barrier, 1 or 2, at which it waits for the other
+  // warpgroup to arrive.
   const auto wait_turn = [&] { ptx::sync_named(1 + consumer, consumers * warpgroup); };
   const auto signal_turn = [&] { ptx::arrive_named(2 - consumer, consumers * warpgroup); };
   const auto wait_for_keys = [&](int t) { ptx::wait_barrier(&k_full[t % stages], t / stages % 2); };
   const auto wait_for_values = [&](int t) { ptx::wait_barrier(&v_full[t % stages], t / stages % 2); };
-  // Issues the scores of tile t.
+  // Issues s = the raw products of the queries with the keys of tile t.
   const auto multiply_keys = [&](int t) {
     const unsigned char *q = q_tile + consumer * 64 * line_bytes, *k = k_ring + t % stages * T::bytes;
     ptx::fence_products();
@@ -133,7 +135,7 @@ __global__ void __launch_bounds__(threads, 1)
           ptx::describe_tile(k + d / 4 * T::box_bytes + d % 4 * 32, ptx::k_major, group_bytes), d > 0);
     ptx::commit_products();
   };
-  // Issues the product of p and the values of tile t.
+  // Issues o += p times the values of tile t.
   const auto multiply_values = [&](int t) {
     const unsigned char* v = v_ring + t % stages * T::bytes;
     ptx::fence_products();
@@ -151,7 +153,7 @@ __global__ void __launch_bounds__(threads, 1)
   const auto release_stage = [&](uint64_t* empty) {
     if (lane == 0) ptx::arrive(empty);
   };
-  // Turns s, the scores of tile t, into weights. kept receives the factors that rescale earlier sums.
+  // Turns s, the raw products of tile t, into weights. kept receives the factors that rescale earlier sums.
   const auto softmax_tile = [&](int t, float(&kept)[2]) {
     ptx::pin_all(s);
     const int tile0 = first + t * keys;
@@ -160,7 +162,7 @@ __global__ void __launch_bounds__(threads, 1)
       HEDDLE_UNROLL
       for (int r = 0; r < keys / 2; ++r) s[r] = scores.of(s[r]);
     }
-    // Most tiles need no mask, because all rows see all of their keys.
+    // Most tiles need no mask, because all rows of the warp see all keys of the tile.
     const bool whole = rows.span[0].first <= tile0 && rows.span[1].first <= tile0 &&
                        rows.span[0].last >= tile0 + keys && rows.span[1].last >= tile0 + keys;
     if (__ballot_sync(all_lanes, whole) != all_lanes) {
@@ -180,6 +182,7 @@ __global__ void __launch_bounds__(threads, 1)
       rows.sum[r / 2 % 2] += s[r];
     }
   };
+  // Rounds the weights to bf16. Two adjacent fragments of accumulators become a left operand of 16 along k.
   const auto round_weights = [&] {
     HEDDLE_UNROLL
     for (int i = 0; i < keys / 16; ++i) {
@@ -190,7 +193,7 @@ __global__ void __launch_bounds__(threads, 1)
 
   if (key_tiles > 0) {
     float kept[2];
-    if (consumer == 1) signal_turn();  // the first warpgroup begins
+    if (consumer == 1) signal_turn();  // the first warpgroup has the first turn
     ptx::wait_barrier(q_full, 0);
     wait_for_keys(0);
     wait_turn();

@@ -1,8 +1,9 @@
-// Attention over whole sequences on tensor cores, for bf16 (Dao 2023, "FlashAttention-2"). A block has 64 query rows, a
-// warp 16. Keys and values pass through shared memory in a ring of two stages: one is filled while the other is used.
+// Attention over whole sequences on tensor cores, for bf16 (Dao 2023, "FlashAttention-2"). A block has 64 query rows,
+// and each of its warps has 16. Tiles of keys and values pass through a ring of two stages in shared memory: one stage
+// is filled while the warps read the other.
 //
 //   S (16, keys) = Q Kᵀ          accumulators in registers
-//   P = 2^(S - maximum so far)   rounded to bf16; the accumulators of S have the register layout of P as left operand
+//   P = 2^(S - maximum so far)   rounded to bf16; accumulators of S have the register layout of P, the left operand
 //   O (16, D) = O 2^(...) + P V
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/tensor_tile.cuh"
@@ -13,15 +14,15 @@ namespace {
 
 constexpr int warps = 4, threads = warps * warp_size, query_rows = warps * 16, stages = 2;
 
-// grid (sequences * tiles of 64 queries, H). width is at least D; columns from D on are zeros. Shared memory: q (64,
-// width), then per stage k (keys, width) and v (keys, width).
+// grid (sequences * tiles of 64 queries, H). `width` is at least D. Columns of tiles from D on are zeros. Shared
+// memory: q (64, width), then k (keys, width) and v (keys, width) of each stage.
 template <int width, int keys> __global__ void __launch_bounds__(threads) tensor_attention_kernel(TensorAttention a) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
-  // columns_s, columns_o: numbers of fragments in a row of S and of O
+  // columns_s, columns_o: number of 8-column fragments of S and of O
   constexpr int stage_elements = 2 * keys * width, columns_s = keys / 8, columns_o = width / 8;
   uint16_t *q_tile = memory, *ring = memory + query_rows * width;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, fg = lane / 4, ft = lane % 4;
-  // Blocks take the last query tiles of a sequence first, because these see the most keys under a causal mask.
+  // The first blocks take the last query tiles of a sequence. With a causal mask, these see the most keys.
   const int64_t tiles = (a.T + query_rows - 1) / query_rows, start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * query_rows, end = start + a.T;
   const int64_t head = blockIdx.y, kv_head = head / (a.H / a.KH);
@@ -46,7 +47,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
   ptx::commit_copies();
   for (int64_t t = 0; t < key_tiles; ++t) {
     ptx::wait_copies<0>();
-    // All threads' copies of tile t are complete. No thread reads tile t - 1 any more, so its stage can be filled.
+    // The copies of tile t by all threads are complete. All threads have read tile t - 1, so its stage can be filled.
     __syncthreads();
     if (t + 1 < key_tiles) copy_stage(t + 1);
     ptx::commit_copies();
@@ -133,7 +134,7 @@ void attention(const Node& n, Context& c) {
   else run<256, 32>(c, a);
 }
 
-// D must be a multiple of `piece`, because loads and stores move 16 bytes of a row at a time.
+// D must be a multiple of `piece`, because copies to shared memory move 16 bytes of a row at a time.
 bool supports(const Node& n) {
   const auto is_bf16 = [](const Tensor& t) { return t.dtype == DType::bf16; };
   const int64_t D = n.in[0].shape[2];

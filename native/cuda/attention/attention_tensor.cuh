@@ -17,8 +17,8 @@ struct TensorAttention {
   Scores scores;
 };
 
-// Returns the range of keys from the first to the last that any of rows [row0, row0 + rows) sees. Ignores rows from
-// `end` on. The range is empty if no row sees a key. All lanes of a warp must call it.
+// Returns the smallest range of keys that contains the spans of rows [row0, row0 + rows). Ignores rows from `end` on.
+// The range is empty if no row sees a key. All lanes of a warp must call it.
 template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int64_t row0, int64_t end) {
   int32_t first = 0x7fffffff, last = 0;
   for (int r = threadIdx.x % warp_size; r < rows; r += warp_size) {
@@ -35,14 +35,15 @@ template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int6
   return {last > first ? first : last, last};
 }
 
-// tanh x = 1 - 2 / (1 + e^2x), with an error below 2^-22. Multiplied by the cap, the error is that of rounding a score.
+// Returns tanh x = 1 - 2 / (1 + e^2x), with an absolute error below 2^-22. Times the cap, this is about the error of
+// rounding the score to f32.
 __device__ inline float soft_cap(float x) {
   return 1.0f - 2.0f * ptx::reciprocal(1.0f + ptx::power_of_two(2.0f * log2_e * x));
 }
 
-// Scores as Scores::of computes them, with soft_cap and without a division per element.
+// A faster Scores::of. It uses soft_cap, and precomputes the division by the cap.
 struct FastScores {
-  float factor, cap;  // factor: applied to a product before the cap, if any
+  float factor, cap;  // factor: scale / softcap, or scale without a softcap
 
   __device__ explicit FastScores(const Scores& s)
       : factor(s.softcap > 0 ? s.scale / s.softcap : s.scale), cap(s.softcap) {}
@@ -60,14 +61,15 @@ __device__ inline float quad_sum(float v) {
   return v + __shfl_xor_sync(all_lanes, v, 2);
 }
 
-// The online softmax of a lane's two rows among the warp's sixteen, lane / 4 and lane / 4 + 8. Weights are 2^(to_power
-// * (score - largest)).
+// The online softmax (Milakov & Gimelshein 2018) of a lane's two rows. In the accumulator layout of mma.sync and wgmma,
+// these are rows lane / 4 and lane / 4 + 8 of the warp's 16. A weight is 2^(to_power * (score - largest)).
 struct RunningRows {
-  float largest[2], sum[2];  // largest: the row's largest score so far; sum: weights of the lane's columns
+  // largest: the row's largest score so far. sum: the sum of the weights in the lane's columns, not of the whole row.
+  float largest[2], sum[2];
 
-  // Updates the maxima for a tile. `now` holds the maximum of the lane's scores, including those of earlier tiles, and
-  // receives the maximum over the whole row. `kept` receives the factors that rescale earlier sums. `base` receives the
-  // value to subtract from to_power * score.
+  // Updates the maxima for a tile. On entry, `now` is the maximum of `largest` and the lane's scores of this tile. On
+  // return, it is the maximum over the whole row. `kept` receives the factors that rescale the sums of earlier tiles.
+  // `base` receives the value to subtract from to_power * score.
   __device__ void raise(float (&now)[2], float to_power, float (&kept)[2], float (&base)[2]) {
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
@@ -83,7 +85,7 @@ struct RunningRows {
 struct QueryRows : RunningRows {
   RowSpan span[2];
 
-  // score_of_logit: the factor that converts a logit to the unit of `largest`.
+  // score_of_logit: the factor that converts a logit to the unit of `largest`: log2(e), 1, or 1 / scale.
   __device__ QueryRows(const TensorAttention& a, int64_t row, int64_t end, int64_t head, float score_of_logit) {
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
@@ -93,8 +95,8 @@ struct QueryRows : RunningRows {
       sum[h] = a.sinks.data && threadIdx.x % 4 == 0 ? 1.0f : 0.0f;
     }
   }
-  // Normalizes and stores the outputs, and the lse. pair(j, h) points to the lane's two sums of columns [8 j, 8 j + 8)
-  // of row h.
+  // Normalizes and stores the outputs, and stores the log-sum-exp. pair(j, h) points to the lane's two accumulators in
+  // columns [8 j, 8 j + 8) of row h.
   template <int width, class F>
   __device__ void store(const TensorAttention& a, int64_t row, int64_t end, int64_t head, float to_power, F pair) {
     HEDDLE_UNROLL
@@ -112,7 +114,7 @@ struct QueryRows : RunningRows {
   }
 };
 
-// Runs only on sm_90a, and for the sizes that attention_takes_warpgroups accepts.
+// Launches the kernel of attention_sm90.cu. Requires sm_90a and sizes that attention_takes_warpgroups accepts.
 void attention_warpgroup(const Context& c, const TensorAttention& a);
 
 }  // namespace cuda

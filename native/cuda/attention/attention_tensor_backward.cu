@@ -1,8 +1,8 @@
-// The gradient of attention on tensor cores, for bf16 and heads of at most 128 (Dao 2023, "FlashAttention-2"). Two
-// kernels avoid atomics, so that results are deterministic. One computes dq, with 64 queries per block. The other
-// computes dk and dv, with 64 keys per block.
+// The gradients of attention on tensor cores, for bf16 and heads of at most 128 (Dao 2023, "FlashAttention-2"). There
+// are two kernels, so that neither needs atomic additions and results are deterministic. The first computes dq, with 64
+// queries per block. The second computes dk and dv, with 64 keys per block.
 //
-//   P = exp(S - lse)   dS = P (dO Vᵀ - delta) g     delta: dO . O of a row, computed before
+//   P = exp(S - lse)   dS = P (dO Vᵀ - delta) g     delta: dO . O of a row, computed by prepare_backward
 //   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO           g: Scores::gradient
 //
 // The second kernel computes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands.
@@ -14,10 +14,10 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-// own_rows: rows that a block computes. tile: rows of a tile of the other operands, over which the block loops.
+// own_rows: rows of dq, or of dk and dv, that a block computes. tile: rows of the tiles over which the block loops.
 constexpr int warps = 4, threads = warps * warp_size, own_rows = warps * 16, tile = 32;
 
-// sum (16, 32) += own otherᵀ: 16 rows of own (own_rows, width), from `row` on, and other (32, width).
+// sum (16, 32) += x otherᵀ, where x is rows [row, row + 16) of `own` (own_rows, width), and `other` is (32, width).
 template <int width>
 __device__ inline void row_products(float (&sum)[tile / 8][4], const uint16_t* own, int row, const uint16_t* other) {
   HEDDLE_UNROLL
@@ -68,8 +68,8 @@ __device__ inline void store_rows(
 
 __device__ inline const uint16_t* bits(const View& x) { return static_cast<const uint16_t*>(x.data); }
 
-// Computes dq. grid (sequences * tiles of 64 queries, H). Shared memory: q, do (64, width), then two stages of k, v
-// (32, width).
+// Computes dq. grid (sequences * tiles of 64 queries, H). Shared memory: q and dout (64, width), then two stages of k
+// and v (32, width).
 template <int width> __global__ void __launch_bounds__(threads) query_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   uint16_t *q_tile = memory, *do_tile = q_tile + own_rows * width, *ring = do_tile + own_rows * width;
@@ -102,7 +102,7 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   ptx::commit_copies();
   for (int64_t t = 0; t < key_tiles; ++t) {
     ptx::wait_copies<0>();
-    // All threads' copies of tile t are complete. No thread reads tile t - 1 any more, so its stage can be filled.
+    // The copies of tile t by all threads are complete. All threads have read tile t - 1, so its stage can be filled.
     __syncthreads();
     if (t + 1 < key_tiles) copy_stage(t + 1);
     ptx::commit_copies();
@@ -128,8 +128,8 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   store_rows<width>(static_cast<uint16_t*>(a.dq.data), dq, row0 + warp * 16, end, a.H, head, a.D);
 }
 
-// Computes dk and dv. grid (sequences * tiles of 64 keys, KH). Shared memory: k, v (64, width), q, do (32, width);
-// spans, lse and delta of 32 queries.
+// Computes dk and dv. grid (sequences * tiles of 64 keys, KH). Shared memory: k and v (64, width), q and dout (32,
+// width), and the spans, lse and delta of 32 queries.
 template <int width> __global__ void __launch_bounds__(threads) key_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   HEDDLE_SHARED(RowSpan, spans, [tile]);
@@ -146,10 +146,10 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
   float dk[width / 8][4] = {}, dv[width / 8][4] = {};
   for (int64_t query0 = start; query0 < end; query0 += tile) {
     const RowSpan own = query0 + lane < end ? a.spans[query0 + lane] : RowSpan{0, 0};
-    // Uniform over the block: skips the tile if none of its queries sees any of the block's keys.
+    // Skips the tile if none of its queries sees any of the block's keys. The condition is uniform over the block.
     if (__ballot_sync(all_lanes, own.first < own.last && own.first < row0 + own_rows && own.last > row0) == 0) continue;
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-      __syncthreads();  // previous tiles are no longer read
+      __syncthreads();  // all warps have read the previous tiles
       copy_tile<tile, width, threads>(q_tile, bits(a.q) + head * a.D, a.H * a.D, query0, 0, end, a.D);
       copy_tile<tile, width, threads>(do_tile, bits(a.dout) + head * a.D, a.H * a.D, query0, 0, end, a.D);
       ptx::commit_copies();
@@ -182,7 +182,7 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
     }
   }
   ptx::commit_copies();
-  ptx::wait_copies<0>();  // copies of k and v are pending if no query sees the block's keys
+  ptx::wait_copies<0>();  // if no query sees the block's keys, the copies of k and v are still pending
   store_rows<width>(static_cast<uint16_t*>(a.dk.data), dk, row0 + warp * 16, end, a.KH, kv_head, a.D);
   store_rows<width>(static_cast<uint16_t*>(a.dv.data), dv, row0 + warp * 16, end, a.KH, kv_head, a.D);
 }
@@ -197,7 +197,8 @@ template <int width> void run(const Context& c, const BackwardArguments& a) {
   launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), of_keys}, key_gradient_kernel<width>, a);
 }
 
-// Size of the scratch of prepare_backward, rounded up. The scratch of the sm_90a kernels follows, on all devices.
+// The size of prepare_backward's scratch, rounded up to 16 bytes. The scratch of the sm_90a kernels follows it. It is
+// reserved on all devices, because the function below does not know the device.
 size_t shared_scratch(const Node& n) { return (backward_scratch(n, 0) + 15) / 16 * 16; }
 size_t scratch(const Node& n, int) { return shared_scratch(n) + warpgroup_backward_scratch(n); }
 
@@ -211,14 +212,16 @@ void attention_backward(const Node& n, Context& c) {
 }
 
 bool supports(const Node& n) {
-  // Short sequences do not fill tiles. With few keys, the errors of rounding the weights to bf16 do not average out.
+  // Short sequences would leave tiles partly empty. With few keys, the rounding errors of bf16 weights do not average
+  // out.
   if (sequence_length(n, n.in[1]) < own_rows) return false;
   for (size_t i = 0; i < 4; ++i)
     if (n.in[i].dtype != DType::bf16) return false;
   for (const Tensor& t : n.out)
     if (t.dtype != DType::bf16) return false;
   const int64_t D = n.in[1].shape[2];
-  // Accumulators of wider heads do not fit into registers. Loads and stores move 16 bytes of a row at a time.
+  // The accumulators of wider heads do not fit into registers. Copies to shared memory move 16 bytes of a row at a
+  // time.
   return D <= 128 && D % piece == 0;
 }
 

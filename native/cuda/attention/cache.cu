@@ -1,5 +1,5 @@
-// The key/value cache, contiguous or paged (Kwon et al. 2023, "PagedAttention"): writes new rows, and computes
-// attention of new rows over the cache.
+// The ops of the KV cache, contiguous or paged (Kwon et al. 2023, "PagedAttention"): cache_write, and cached_attention
+// on CUDA cores.
 #include "cuda/attention/cache.cuh"
 
 namespace heddle {
@@ -8,10 +8,11 @@ namespace {
 
 constexpr int warps = 4, threads = warps * warp_size;
 
-// Reads row `row` of a cache of floats, or of q8 rows (ops/q8_rows.h): D signed bytes, then their scale, unaligned.
+// Reads one row of a cache. The cache has rows of floats, or q8 rows (ops/q8_rows.h): D signed bytes, then their scale,
+// which is not aligned.
 struct CachedRow {
   View elements;
-  int64_t at;
+  int64_t at;  // index of the row's first element
   float scale;
   bool q8;
 
@@ -27,8 +28,8 @@ struct CachedRow {
   }
 };
 
-// The rounding of a q8 row x (D), as q8_store_row computes it: element = scale * round(x * inverse). If x has NaN or
-// infinity, scale is NaN. All lanes of the warp must call q8_rounding.
+// The rounding of x (D) to a q8 row, as in q8_store_row (ops/q8_rows.h): byte = round(x * inverse), element = scale *
+// byte. If x has NaN or infinity, scale is NaN. All lanes of the warp must call q8_rounding.
 struct Q8Rounding {
   float inverse, scale;
 };
@@ -37,14 +38,15 @@ __device__ inline Q8Rounding q8_rounding(const View& x, int64_t at, int64_t D) {
   for (int64_t d = threadIdx.x % warp_size; d < D; d += warp_size) {
     const float v = x[at + d];
     largest = fmaxf(largest, fabsf(v));
-    poison += v * 0.0f;
+    poison += v * 0.0f;  // NaN if v is NaN or infinite
   }
   largest = warp_max(largest), poison = warp_sum(poison);
   const bool is_nonzero = largest >= 1e-30f && poison == 0;
   return {is_nonzero ? 127.0f / largest : 0.0f, (is_nonzero ? largest / 127.0f : 0.0f) + poison};
 }
 
-// Writes x (N, KH, D) to cache (S, KH, L, D). One block per row. Writes nothing if any segment is invalid.
+// Writes the rows of x (N, KH, D) that belong to segments to cache (S, KH, L, D) or its pages. One block per row. If
+// any segment or page is invalid, reports a fault and writes nothing.
 template <bool q8>
 __global__ void __launch_bounds__(threads)
     cache_write_kernel(Out cache, View x, const SegmentRow* segments, int64_t G, CacheShape shape, Fault fault) {
@@ -73,8 +75,8 @@ __global__ void __launch_bounds__(threads)
       write(s.slot, s.past + (row - s.first));
     }
   };
-  if constexpr (q8) {  // one warp per head
-    if (row >= shape.rows) return;
+  if constexpr (q8) {               // one warp per head
+    if (row >= shape.rows) return;  // the block that runs if there are no rows, see row_blocks
     const int lane = threadIdx.x % warp_size;
     for (int64_t h = threadIdx.x / warp_size; h < shape.KH; h += warps) {
       const int64_t at = (row * shape.KH + h) * shape.D;
@@ -96,7 +98,7 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-// Returns at least one block, so that invalid segments are reported even without rows.
+// Returns a block per row, and at least one block, so that invalid segments are reported even without rows.
 unsigned row_blocks(int64_t rows) { return rows > 0 ? static_cast<unsigned>(rows) : 1u; }
 
 void cache_write(const Node& n, Context& c) {
@@ -106,30 +108,34 @@ void cache_write(const Node& n, Context& c) {
       segments.as<SegmentRow>(), segments.shape[0], shape_of(n, x, cache, 3), fault_of(c));
 }
 
-// Keys are processed in parts of this many positions. Parts are short in the emulator, so that tests have several. The
-// results of the parts are combined in order. One block loops over all parts. With few rows, each part has its own
-// block instead, and a final kernel combines them (Dao et al. 2023, "Flash-Decoding"). Both ways give the same bits.
+// The positions per part. A row's positions are processed in parts, whose results are merged in order. With many rows,
+// one block loops over all parts of a row. With few rows, each part has its own block, and a second kernel merges the
+// results (Dao et al. 2023, "Flash-Decoding"). Both ways give the same bits. Parts are short in the emulator, so that
+// tests have several.
 constexpr int64_t part_keys = HEDDLE_EMULATED ? 136 : 1024;
-constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // maximum of rows times heads for separate blocks
-// Returns the maximum number of parts that a row sees. A window may begin and end within a part.
+constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // maximum rows times heads for separate blocks
+// Returns the maximum number of parts that a row sees. The first and the last of them may be seen partially.
 int64_t parts_of(int64_t L) { return L / part_keys + 2; }
+// Whether each part has its own block.
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_keys && rows * H <= most_split_rows; }
 
-// The running softmax of a row: the largest score, the sum of weights, and the thread's output columns, threadIdx.x and
-// threadIdx.x + threads.
+// The running softmax of a row: the largest score so far, the sum of weights, and the weighted sums of values in the
+// thread's output columns, threadIdx.x and threadIdx.x + threads.
 constexpr int own_values = static_cast<int>(largest_head) / threads;
 struct Running {
   float largest = -INFINITY, sum = 0, value[own_values] = {};
 
+  // Merges the result of the next part.
   __device__ void fold(float part_largest, float part_sum, const float (&part_value)[own_values]) {
-    if (part_largest == -INFINITY && part_sum == 0) return;  // a part with NaN has a sum of NaN
+    // An empty part changes nothing. The sum is compared too, because a part whose scores are NaN has a sum of NaN.
+    if (part_largest == -INFINITY && part_sum == 0) return;
     const float now = fmaxf(largest, part_largest), kept = expf(largest - now), share = expf(part_largest - now);
     largest = now;
     sum = sum * kept + part_sum * share;
     HEDDLE_UNROLL
     for (int i = 0; i < own_values; ++i) value[i] = value[i] * kept + part_value[i] * share;
   }
-  // Normalizes and stores the output. A sink is an additional logit without a value vector.
+  // Normalizes and stores the output. A sink is an additional logit of the softmax that has no value vector.
   __device__ void store(const CachedArguments& a, int64_t row, int64_t head) {
     const float none[own_values] = {};
     if (a.sinks.data) fold(a.sinks[head], 1.0f, none);
@@ -141,9 +147,9 @@ struct Running {
   }
 };
 
-// grid (rows, H), or (rows, H, parts) if each part has its own block. The four warps take tiles of 32 keys in turn.
-// Each lane scores one key; then each lane holds output columns while values are added. The warps' results are merged
-// in shared memory.
+// grid (rows, H), or (rows, H, parts) if each part has its own block. The four warps take tiles of 32 keys in turn. For
+// the scores, each lane has one key of the tile. For the output, each lane has `chunks` columns. The results of the
+// warps are merged in shared memory.
 template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_attention_kernel(CachedArguments a) {
   constexpr int width = chunks * warp_size;
   HEDDLE_SHARED(float, query, [width]);
@@ -153,7 +159,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, D = static_cast<int>(a.shape.D);
   const int64_t row = blockIdx.x, head = blockIdx.y, kv_head = head / (a.H / a.shape.KH);
   const Visible keys = find_keys(a, row);
-  if (keys.slot < 0) return;  // uniform: all threads return, and the row is left unchanged
+  if (keys.slot < 0) return;  // uniform over the block; the output row stays unchanged
   for (int d = threadIdx.x; d < width; d += threads) query[d] = d < D ? a.q[(row * a.H + head) * D + d] : 0.0f;
   __syncthreads();
   const bool split = a.part_results != nullptr;
@@ -213,10 +219,10 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
       HEDDLE_UNROLL
       for (int i = 0; i < own_values; ++i)
         if (const int e = static_cast<int>(threadIdx.x) + i * threads; e < D) to[2 + e] = value[i];
-      return;  // uniform: all threads return
+      return;  // uniform over the block
     }
     running.fold(top, total, value);
-    __syncthreads();  // the next part overwrites the warps' results
+    __syncthreads();  // the next part overwrites the results of the warps
   }
   if (!split) running.store(a, row, head);
 }
@@ -255,8 +261,9 @@ void cached_attention(const Node& n, Context& c) {
 }
 
 bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
-// n may have the upper bounds of the sizes. Even if these have too many rows to be split, a run may have fewer rows.
-// The scratch is therefore always sized for a split run, in which rows times heads are at most most_split_rows.
+// The dimensions of n may be upper bounds. A run with fewer rows may give each part its own block, even if the upper
+// bounds have too many rows for that. So the scratch always has room for such a run, in which rows times heads are at
+// most most_split_rows.
 size_t scratch(const Node& n, int) {
   const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = places_of(n, n.in[1], 5).capacity;
   if (L <= part_keys) return 0;

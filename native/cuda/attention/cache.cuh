@@ -1,5 +1,5 @@
-// Shared by the kernels of the key/value cache: addresses of rows, the range of keys that a row sees, and the operands
-// of cached attention.
+// Shared by the kernels of the KV cache: addresses of cache rows, the range of keys that a query row sees, and the
+// operands of cached attention.
 #pragma once
 #include "cuda/attention/attention.cuh"
 #include "ops/q8_rows.h"
@@ -8,16 +8,17 @@
 namespace heddle {
 namespace cuda {
 
-// Rows [first, first + count) continue the sequence in cache `slot`, which holds `past` positions. See
-// native/ops/segments.h.
+// A segment (native/ops/segments.h): rows [first, first + count) of q continue the sequence in cache slot `slot`, which
+// already holds `past` positions.
 struct SegmentRow {
   int32_t first, count, slot, past;
 };
 
-// The layout of the cache. Without pages, position p of a sequence is in row p mod L of its slot. Otherwise the table
-// gives its page. ring: 0, or the sliding window that permits overwriting older positions.
+// The layout of the cache. Without pages, position p of a sequence is in row p mod L of its slot. With pages, it is in
+// row p mod `page` of page table[slot][p / page]. ring: 0, or the size of the sliding window. With a window, a slot
+// keeps only the newest L positions.
 struct CacheShape {
-  int64_t rows, S, KH, L, D, ring;  // S: slots; L: positions per slot; D: elements of a row
+  int64_t rows, S, KH, L, D, ring;  // rows: of the input; S: slots; KH: key heads; L: positions per slot; D: head width
   int64_t page, pages;              // positions per page, number of pages; 0 without a table
   const int32_t* table;             // (S, L / page)
 
@@ -25,8 +26,8 @@ struct CacheShape {
     return table[slot * (L / page) + position / page];
   }
   __device__ bool is_valid_page(int32_t number) const { return number >= 0 && number < pages; }
-  // Returns the index of the row of a head and position. An invalid page is reported, and page 0 is read instead; the
-  // result is discarded.
+  // Returns the index of the cache row of a head and position. Reports an invalid page, and returns a row of page 0
+  // instead. The caller's run fails, so what is read there does not matter.
   __device__ int64_t row_of(int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
     if (page == 0) return (slot * KH + head) * L + (position < L ? position : position % L);
     const int32_t number = page_of(slot, position);
@@ -35,6 +36,9 @@ struct CacheShape {
   }
 };
 
+// Whether the segment's rows, slot and positions exist, and its positions fit into the slot. With a ring, the new rows
+// may overwrite old positions. The oldest position that the first new row sees, past - ring + 1, must stay: count +
+// ring - 1 <= L.
 __device__ inline bool valid(const SegmentRow& s, const CacheShape& c) {
   if (s.count < 0 || s.past < 0) return false;
   if (s.count == 0) return true;
@@ -42,7 +46,7 @@ __device__ inline bool valid(const SegmentRow& s, const CacheShape& c) {
   return s.first >= 0 && static_cast<int64_t>(s.first) + s.count <= c.rows && s.slot >= 0 && s.slot < c.S && fits;
 }
 
-// `pages`: index of the node's input that is the page table, which is optional.
+// Returns the layout of `cache`. `pages` is the index of the node's optional page table among its inputs.
 inline CacheShape shape_of(const Node& n, const Tensor& rows, const Tensor& cache, size_t pages) {
   const CachePlaces p = places_of(n, cache, pages);
   return {rows.shape[0], p.slots, p.heads, p.capacity, cache_width(cache), ring_of(n), p.page, p.pages, p.table};
@@ -57,20 +61,23 @@ struct CachedArguments {
   Scores scores;
   bool causal;
   Fault fault;
-  float* part_results;  // (N, H, parts, D + 2): largest score, sum, values; null if one block processes all parts
-  int64_t part_length, parts;  // positions per part; maximum number of parts
+  // (N, H, parts, D + 2): the largest score of a part, the sum of its weights, its weighted sum of values. Null if one
+  // block processes all parts.
+  float* part_results;
+  int64_t part_length, parts;  // positions per part; maximum number of parts that a row sees
 
+  // Returns the result of the i-th part that the row sees.
   __device__ float* part(int64_t row, int64_t head, int64_t i) const {
     return part_results + ((row * H + head) * parts + i) * (shape.D + 2);
   }
 };
 
-// The keys [first, last) that a row sees, in cache `slot`. slot < 0: the row is outside every segment, or a segment is
-// invalid.
+// The positions [first, last) of cache slot `slot` that a query row sees. slot is negative if no segment contains the
+// row, or if any segment is invalid.
 struct Visible {
   int64_t slot, first, last;
 };
-// Returns the keys that row `i` of a segment sees.
+// Returns the positions that row `i` of a segment sees.
 __device__ inline Visible keys_of(const CachedArguments& a, const SegmentRow& segment, int64_t i) {
   const int64_t position = segment.past + i, length = static_cast<int64_t>(segment.past) + segment.count;
   Visible keys{segment.slot, 0, length};
@@ -82,7 +89,7 @@ __device__ inline Visible keys_of(const CachedArguments& a, const SegmentRow& se
   if (a.causal) keys.last = position + 1;
   return keys;
 }
-// Returns the keys that a row of q sees. The last segment that contains the row counts.
+// Returns the positions that a row of q sees. If several segments contain the row, the last one counts.
 __device__ inline Visible find_keys(const CachedArguments& a, int64_t row) {
   SegmentRow segment{0, 0, -1, 0};
   for (int64_t g = 0; g < a.G; ++g) {

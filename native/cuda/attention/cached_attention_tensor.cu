@@ -1,8 +1,8 @@
-// Attention of new rows over the key/value cache on tensor cores (mma.sync, sm_80), for caches of bf16, f16 and q8
-// rows. The rows of an operand are the pairs of a segment's row and a query head that share a key head (as in Shazeer
-// 2019, "Fast Transformer Decoding"). A block computes 16 rows, so that it reads each key once for 16 rows. Its warps
-// take groups of sixteen positions in turn, each with its own ring of stages. Positions are split into parts that may
-// have separate blocks (Dao et al. 2023, "Flash-Decoding"), and are combined in order.
+// Attention of new rows over the KV cache on tensor cores (mma.sync, sm_80), for caches of bf16, f16 and q8 rows. The
+// query heads that share a key head (Shazeer 2019, "Fast Transformer Decoding"), for all rows of a segment, become the
+// rows of one operand. A block computes 16 such rows, and reads each key once for all of them. Its warps take groups of
+// 16 positions in turn. Each warp has its own ring of stages. Positions are split into parts, which may have separate
+// blocks (Dao et al. 2023, "Flash-Decoding"). The results of the parts are merged in order.
 //
 //   S (16, 16 keys) = Q K'         accumulators in registers
 //   P = 2^(S - maximum so far)     rounded to the cache's type
@@ -10,9 +10,9 @@
 //
 // The accumulators of S have the register layout of P as left operand of the last product.
 //
-// Groups of sixteen and parts begin at fixed positions, so a row's bits do not depend on other rows. f32 rows are split
-// into terms, each rounded to the cache's type. The products of the terms add up to the f32 result. These products take
-// less time than reading the cache.
+// Groups begin at multiples of 16, and parts at multiples of their length, so that a row's bits do not depend on other
+// rows. f32 values are split into terms of the cache's type. The products of the terms add up to the f32 result, and
+// take less time than reading the cache.
 #include "cuda/attention/cached_attention_tensor.cuh"
 
 namespace heddle {
@@ -21,18 +21,18 @@ namespace {
 
 using namespace cached;
 
-// maximum of rows times heads for which parts have separate blocks
-constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;
-// short parts in the emulator, so that tests have several
+constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // maximum rows times heads for separate blocks
+// Returns the positions per part. Parts are short in the emulator, so that tests have several.
 int64_t part_of(int64_t L) { return HEDDLE_EMULATED ? 208 : cached_part(L); }
-// Returns the maximum number of parts that a row sees. A window may begin and end within a part.
+// Returns the maximum number of parts that a row sees. The first and the last of them may be seen partially.
 int64_t parts_of(int64_t L) { return L / part_of(L) + 2; }
+// Whether each part has its own block.
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_of(L) && rows * H <= most_split_rows; }
 
-// Merges the result of a part into that of the earlier parts. A result is the largest score (base 2), and the sums of
-// weights and of weighted values relative to it.
+// Merges two results: that of the parts so far, and that of the next part. A result is the largest score (times log2
+// e), and the sums of weights and of weighted values relative to it.
 struct MergeFactors {
-  float maximum, kept, share;  // the larger maximum; the factors of the earlier result and of the part
+  float maximum, kept, share;  // the largest score of both; the factors for sums of the parts so far and of the part
 
   __device__ MergeFactors(float so_far, float of_part) : maximum(fmaxf(so_far, of_part)), kept(0), share(0) {
     if (maximum == -INFINITY) return;
@@ -40,15 +40,15 @@ struct MergeFactors {
   }
   __device__ float operator()(float so_far, float of_part) const { return fmaf(of_part, share, so_far * kept); }
 };
-// Returns the final factor of the output. A sink is an additional logit without a value vector.
+// Returns the factor that normalizes the output. A sink is an additional logit of the softmax that has no value vector.
 __device__ inline float output_factor(const CachedArguments& a, int64_t head, float largest, float sum) {
   const MergeFactors sink(largest, a.sinks.data ? a.sinks[head] * log2_e : -INFINITY);
   const float total = sink(sum, a.sinks.data ? 1.0f : 0.0f);
   return total > 0 ? sink.kept / total : 0.0f;
 }
 
-// Computes a tile of rows. `own_part` is the block's part of the positions, or negative if the block processes all
-// parts.
+// Computes a tile of rows. `own_part` is the index of the block's part among those that the tile sees. It is negative
+// if the block processes all parts.
 template <class P>
 __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_t kv_head, int own_part) {
   using Type = typename P::Type;
@@ -56,7 +56,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(float, query_scale, [tile_m]);
   HEDDLE_SHARED(float, warp_largest, [warps][tile_m]);
-  HEDDLE_SHARED(float, warp_share, [warps][tile_m]);  // sums of weights, then the factors of the warps' values
+  HEDDLE_SHARED(float, warp_share, [warps][tile_m]);  // the sum of a warp's weights, then the factor of its values
   HEDDLE_SHARED(float, largest_so_far, [tile_m]);
   HEDDLE_SHARED(float, sum_so_far, [tile_m]);
   HEDDLE_SHARED(float, kept_so_far, [tile_m]);
@@ -64,7 +64,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   HEDDLE_SHARED(float, part_sum, [tile_m]);
   HEDDLE_SHARED(float, part_share, [tile_m]);
   HEDDLE_SHARED(RowSpan, seen, [tile_m]);  // range of positions that each row sees
-  // range of parts that a row sees; empty if this block does not write the row
+  // range of parts that each row sees; empty if this tile does not write the row
   HEDDLE_SHARED(RowSpan, parts_of, [tile_m]);
   HEDDLE_SHARED(int32_t, place_of, [tile_m]);  // row * H + head
   uint16_t* queries = reinterpret_cast<uint16_t*>(memory);
@@ -74,7 +74,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   const bool split = own_part >= 0;
   const int length = static_cast<int>(a.part_length), count = static_cast<int>(rows.count);
 
-  __syncthreads();  // the previous tile is no longer read
+  __syncthreads();  // all threads have read the previous tile
   if (const int i = static_cast<int>(threadIdx.x); i < tile_m) {
     const int64_t group = a.H / a.shape.KH, at = rows.first + min(i, count - 1), row = rows.segment.first + at / group;
     const Visible keys = keys_of(a, rows.segment, at / group);
@@ -85,12 +85,15 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
     largest_so_far[i] = -INFINITY, sum_so_far[i] = 0;
   }
   __syncthreads();
+  // Neither end of a row's range falls when the position grows. So the tile sees row 0's first to row 15's last
+  // position.
   const int first_seen = seen[0].first, last_seen = seen[tile_m - 1].last, first_part = first_seen / length,
             end_part = (last_seen + length - 1) / length;
-  if (own_part >= end_part - first_part) return;  // uniform: all threads return
+  if (own_part >= end_part - first_part) return;  // uniform over the block
 
-  // Stores the queries as terms. For an f16 cache a row is first scaled so that its largest magnitude is in [1, 2),
-  // because the range of f16 is small.
+  // Stores the queries as terms. The range of f16 is small. For an f16 cache, a row is therefore first scaled by a
+  // power of two, which brings its largest magnitude into [1, 2). If e are the exponent bits of that magnitude, the
+  // factor is 2^(127 - e), and query_scale holds its inverse.
   HEDDLE_ROLLED
   for (int i = warp; i < tile_m; i += warps) {
     const int64_t query = static_cast<int64_t>(place_of[i]) * D;
@@ -115,7 +118,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   }
   const RowSpan span[2] = {fg < count ? seen[fg] : RowSpan{0, 0}, fg + 8 < count ? seen[fg + 8] : RowSpan{0, 0}};
   float* outputs = reinterpret_cast<float*>(memory + P::query_bytes);
-  // each element is read and written by one thread only
+  // Each element is read and written by one thread only, so it needs no barrier.
   float* values_so_far = outputs + warps * (P::ring_bytes / static_cast<int>(sizeof(float)));
   if (!split)
     for (int at = threadIdx.x; at < P::output_floats; at += P::threads) values_so_far[at] = 0;
@@ -125,7 +128,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   for (int part = first_part + (split ? own_part : 0); part < end_part; ++part) {
     const int first = max(first_seen, part * length), last = min(last_seen, (part + 1) * length),
               first_group = first / tile_n, end_group = (last + tile_n - 1) / tile_n;
-    // A warp takes the groups of sixteen positions whose index modulo `warps` is the warp's index.
+    // A warp takes the groups of 16 positions whose index modulo `warps` is the warp's index.
     const int own_group = first_group + (warp + warps - first_group % warps) % warps;
     const auto copy_group = [&](int g, int stage) {
       const int position = g * tile_n + lane % tile_n;
@@ -140,10 +143,10 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
     RunningRows own_rows{{-INFINITY, -INFINITY}, {0, 0}};
     float acc[width / 8][4] = {};
     HEDDLE_ROLLED
-    // the first iteration only copies
+    // The first iteration only starts the copies of the first group.
     for (int g = own_group - warps, stage = 1; g < end_group; g += warps, stage ^= 1) {
       ptx::wait_copies<0>();
-      __syncwarp();  // all lanes' copies of this stage are complete, and no lane reads the other stage any more
+      __syncwarp();  // the copies of this stage by all lanes are complete, and all lanes have read the other stage
       if (g + warps < end_group) copy_group(g + warps, stage ^ 1);
       ptx::commit_copies();
       if (g < own_group) continue;
@@ -257,13 +260,14 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
       }
     }
     ptx::wait_copies<0>();
-    __syncwarp();  // no lane reads the ring any more, so the output may overwrite it
+    __syncwarp();  // all lanes have read the ring, so the output may overwrite it
 
     float* own = reinterpret_cast<float*>(ring);
     HEDDLE_UNROLL
     for (int j = 0; j < width / 8; ++j) {
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
+        // q8: 32 columns are eight words. Column c of fragment j is byte j % 4 of word c.
         const int column = Type::q8 ? j / 4 * 32 + 4 * (2 * ft + e % 2) + j % 4 : 8 * j + 2 * ft + e % 2;
         own[(fg + e / 2 * 8) * width + column] = acc[j][e];
       }
@@ -321,13 +325,13 @@ template <class P>
 __global__ void __launch_bounds__(P::threads, P::blocks) tensor_cached_attention_kernel(CachedArguments a) {
   for (int64_t number = blockIdx.x;; number += gridDim.x) {
     const Rows rows = find_rows(a, number, a.H / a.shape.KH);
-    if (rows.count == 0) return;  // uniform: all threads return
+    if (rows.count == 0) return;  // uniform over the block
     attend<P>(a, rows, blockIdx.y, a.part_results ? static_cast<int>(blockIdx.z) : -1);
     if (number + gridDim.x >= rows.tiles) return;
   }
 }
 
-// grid (rows, H). Merges the parts of a row and head in order, and loads four parts at a time.
+// Merges the parts of a row and head in order. Loads four parts at a time, to overlap the latencies. grid (rows, H)
 __global__ void __launch_bounds__(largest_head) fold_tensor_parts_kernel(CachedArguments a) {
   constexpr int batch = 4;
   const int64_t row = blockIdx.x, head = blockIdx.y, D = a.shape.D;
@@ -376,8 +380,8 @@ void cached_attention(const Node& n, Context& c) {
   const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(),
       out(n.out[0]), G, H, n.attr_int("window"), shape_of(n, q, k, 5), Scores(n), n.attr_flag("causal"), fault_of(c),
       split ? static_cast<float*>(c.scratch) : nullptr, part_of(L), parts};
-  // The maximum number of tiles of disjoint segments. Blocks loop if segments overlap. At least one block runs, to
-  // report invalid segments.
+  // Disjoint segments have at most this many tiles. Overlapping segments may have more, so blocks loop over tiles. At
+  // least one block runs, to report invalid segments.
   const int64_t tiles = rows * (H / a.shape.KH) / tile_m + G;
   const dim3 grid(static_cast<unsigned>(tiles > 0 ? tiles : 1), static_cast<unsigned>(a.shape.KH),
       split ? static_cast<unsigned>(parts) : 1u);
@@ -391,8 +395,8 @@ void cached_attention(const Node& n, Context& c) {
         fold_tensor_parts_kernel, a);
 }
 
-// Loads take 16 bytes of a row, or 32 elements of a q8 row. Tensor cores are not exact enough for f32 caches. The
-// kernel of cache.cu handles q8 rows of more than 128 elements, which are rare.
+// Copies move 16 bytes of a row at a time. The products of q8 values take 32 columns at a time. cache.cu computes the
+// rest: f32 caches, for which tensor cores are not exact enough, and q8 rows of more than 128 elements, which are rare.
 bool supports(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1];
   const int64_t D = q.shape[2];
@@ -400,8 +404,9 @@ bool supports(const Node& n) {
   if (k.dtype == DType::u8) return D <= 128 && D % 32 == 0;
   return (k.dtype == DType::bf16 || k.dtype == DType::f16) && D % piece == 0;
 }
-// n may have the upper bounds of the sizes. Even if these have too many rows to be split, a run may have fewer rows.
-// The scratch is therefore always sized for a split run, in which rows times heads are at most most_split_rows.
+// The dimensions of n may be upper bounds. A run with fewer rows may give each part its own block, even if the upper
+// bounds have too many rows for that. So the scratch always has room for such a run, in which rows times heads are at
+// most most_split_rows.
 size_t scratch(const Node& n, int) {
   const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = places_of(n, n.in[1], 5).capacity;
   if (L <= part_of(L)) return 0;

@@ -1,5 +1,5 @@
-// Parts of cached_attention_tensor.cu: the rows of a block, the operand types of products, and the copies of cache rows
-// to shared memory. q8 rows are converted to bf16 when they are loaded into fragments.
+// Parts of cached_attention_tensor.cu: the rows of a block, the operand types of mma.sync, and the copies of cache rows
+// to shared memory. Bytes of q8 rows are converted to bf16 when they are loaded into fragments.
 #pragma once
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/attention/cache.cuh"
@@ -11,11 +11,11 @@ namespace cached {
 
 constexpr int tile_m = 16, tile_n = 16, stages = 2;
 
-// The types of a product's 16-bit operands: the type of the cache, or bf16 for a q8 cache. terms_of_f32, terms_of_bf16:
-// number of terms that represent an f32 or bf16 value.
+// The operand types of mma.sync: the type of the cache, or bf16 for a q8 cache. An f32 or bf16 value is represented as
+// a sum of terms of that type. terms_of_f32 and terms_of_bf16 are the numbers of terms.
 struct Bf16 {
   static constexpr bool q8 = false, small_range = false;
-  static constexpr int terms_of_f32 = 3, terms_of_bf16 = 1;  // 8 bits of significand each
+  static constexpr int terms_of_f32 = 3, terms_of_bf16 = 1;  // a term has 8 bits of significand, f32 has 24
   __device__ static uint16_t round(float x) { return float_to_bf16(x); }
   __device__ static float widen(uint16_t bits) { return bf16_to_float(bits); }
   __device__ static void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
@@ -24,7 +24,8 @@ struct Bf16 {
 };
 struct F16 : Bf16 {
   static constexpr bool small_range = true;
-  // 11 bits of significand each. One term would suffice for bf16, but is not worth another kernel.
+  // A term has 11 bits of significand, so two represent nearly the 24 bits of f32. One term would suffice for bf16, but
+  // would need another kernel.
   static constexpr int terms_of_f32 = 2, terms_of_bf16 = 2;
   __device__ static uint16_t round(float x) { return ptx::float_to_half(x); }
   __device__ static float widen(uint16_t bits) { return ptx::half_to_float(bits); }
@@ -32,42 +33,45 @@ struct F16 : Bf16 {
     ptx::mma_f16(c, a, b);
   }
 };
-struct Q8 : Bf16 {  // bytes become bf16 exactly when they are loaded into fragments
+struct Q8 : Bf16 {  // bf16 represents all signed bytes exactly
   static constexpr bool q8 = true;
-  static constexpr int terms_of_bf16 = terms_of_f32;  // one would suffice, but is not worth another kernel
+  static constexpr int terms_of_bf16 = terms_of_f32;  // one would suffice, but would need another kernel
 };
 
-// The configuration and shared memory of a kernel. width is at least D. A stage has 16 rows of keys, then 16 of values.
+// The configuration of a kernel for heads of at most width_ elements. In shared memory, a stage has 16 rows of keys,
+// then 16 rows of values.
 template <class Type_, int width_, int terms_> struct Plan {
   using Type = Type_;
-  // blocks: per multiprocessor, as shared memory permits
+  // blocks: minimum blocks per multiprocessor for __launch_bounds__, as many as fit into shared memory
   static constexpr int width = width_, terms = terms_,
                        warps = width <= 128 ? 4
                                : terms > 2  ? 1
                                             : 2,
                        threads = warps * warp_size, blocks = terms > 2 ? 2 : 3;
-  // q8: the scale follows the D bytes; 16 extra bytes put rows into different banks
+  // q8: the scale follows the D bytes. A pitch of 16 bytes more than the width spreads rows over the banks.
   static constexpr int row_bytes = Type::q8 ? width + 16 : width * 2;
   static constexpr int stage_bytes = 2 * tile_n * row_bytes, ring_bytes = stages * stage_bytes,
                        query_bytes = terms * tile_m * width * 2;
   static constexpr int output_floats = tile_m * width;
-  // A block that processes all parts also needs output_floats.
+  // The launcher adds output_floats for a block that processes all parts.
   static constexpr size_t shared_bytes = query_bytes + static_cast<size_t>(warps) * ring_bytes;
   static_assert(shared_bytes + (output_floats + 512) * sizeof(float) <= 99 << 10,
-      "the shared memory of a block on sm_86, sm_89 and sm_120");
+      "a block on sm_86, sm_89 and sm_120 may use at most 99 KB of shared memory");
   static_assert(
       ring_bytes >= output_floats * static_cast<int>(sizeof(float)), "a warp's output must fit into its ring");
 };
 
-// Up to sixteen pairs of a segment's row and a query head of the group. Pair `first + i` is row (first + i) / group of
-// the segment.
+// A tile: up to 16 pairs of a segment's row and a query head that uses the block's key head. With `group` query heads
+// per key head, pair p of the segment is row p / group and the group's head p % group. The tile has pairs [first, first
+// + count).
 struct Rows {
   SegmentRow segment;
   int64_t first, count;
   bool overlapped;  // a later segment contains some of the same rows
   int64_t tiles;    // tiles of all segments together
 };
-// Returns tile `number` of all segments' tiles. count is 0 if there are fewer tiles, or if a segment is invalid.
+// Returns tile `number` of the tiles of all segments. count is 0 if there are fewer tiles, or if any segment is
+// invalid.
 __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64_t group) {
   Rows found{{0, 0, -1, 0}, 0, 0, false, 0};
   for (int64_t i = 0; i < a.G; ++i) {
@@ -89,7 +93,7 @@ __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64
   }
   return found;
 }
-// Whether `own` is the last segment that contains the row.
+// Whether `own` is the last segment that contains the row. That segment decides the row's output.
 __device__ inline bool owns(const CachedArguments& a, const SegmentRow& own, int64_t row) {
   SegmentRow last = own;
   for (int64_t i = 0; i < a.G; ++i) {
@@ -99,12 +103,13 @@ __device__ inline bool owns(const CachedArguments& a, const SegmentRow& own, int
   return last.first == own.first && last.count == own.count && last.slot == own.slot && last.past == own.past;
 }
 
-// Returns the position at which element d of sixteen is stored in a query. For mma.sync, lane t of a quad needs
-// elements 2 t, 2 t + 1, 2 t + 8 and 2 t + 9. The lane loads bytes 4 t to 4 t + 3 of a q8 row instead, and the queries
-// are permuted to match.
+// Returns the place of element d within 16 elements of a query, for q8 caches. Along k, lane t of a quad multiplies
+// places 2t, 2t + 1, 2t + 8 and 2t + 9 of both operands. From a q8 row, the lane loads bytes 4t to 4t + 3 as one word.
+// The queries are permuted to match: element 4t + i is at the lane's i-th place.
 __device__ inline int place_in_sixteen(int d) { return d / 4 * 2 + d % 2 + d % 4 / 2 * 8; }
-// Converts bytes i and j of two words to bf16, exactly. With its sign bit flipped, a byte becomes the low bits of the
-// float 2^23 + 128 + byte, from which the constant is subtracted.
+// Converts signed byte i of `first` and byte j of `second` to two bf16, exactly. Flipping the sign bit adds 128 to a
+// byte. prmt puts the result into the low bits of 2^23, which gives the float 2^23 + 128 + byte. Subtracting 2^23 + 128
+// leaves the byte, and the second prmt takes the upper halves of both floats.
 __device__ inline uint32_t bytes_to_bf16(uint32_t first, int i, uint32_t second, int j) {
   constexpr float base = 8388608.0f + 128.0f;
   const float low =
@@ -114,13 +119,14 @@ __device__ inline uint32_t bytes_to_bf16(uint32_t first, int i, uint32_t second,
   return __byte_perm(__float_as_uint(low), __float_as_uint(high), 0x7632);
 }
 
-// Returns lane `lane`'s pointer.
+// Returns the value of `own` in lane `lane`.
 __device__ inline const unsigned char* begin_of_row(const unsigned char* own, int lane) {
   return reinterpret_cast<const unsigned char*>(
       __shfl_sync(all_lanes, reinterpret_cast<unsigned long long>(own), lane));
 }
-// Issues the copies of sixteen rows, 16 bytes at a time, or 4 for q8 rows. of_lane is the index of the cache row of
-// position lane % 16. Bit i of valid_rows tells whether row i exists. Missing rows become zeros.
+// Starts the copies of 16 cache rows, 16 bytes at a time, or 4 for q8 rows. of_lane is the index of the cache row for
+// row lane % 16 of the tile. Bit i of valid_rows is set if row i of the tile is copied. Otherwise the row becomes
+// zeros.
 template <class P>
 __device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t of_lane, unsigned valid_rows, int D) {
   constexpr int size = P::Type::q8 ? 4 : 16, places = P::Type::q8 ? P::width / 4 + 1 : P::width / piece,

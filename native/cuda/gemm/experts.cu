@@ -1,9 +1,10 @@
-// Routed experts: linear layers in which each row uses the weights of its k experts. routing.cu selects the experts and
-// adds up their outputs.
+// The linear layers of a mixture of experts, in which each row uses the weights of its k experts. routing.cu selects
+// the experts and adds up their outputs.
 //
-// A pair is a row and one of its k experts. Pairs are sorted by expert, so that the pairs of an expert are the rows of
-// one matrix product. The tiles of all these products form one grid (Gale et al. 2022, "MegaBlocks"). If there are few
-// pairs, each is computed separately. There are no atomic additions: sums are always in the order of the pairs.
+// A pair is a row and one of its k experts, which are numbered as slots. Pairs are sorted by expert, so that the pairs
+// of an expert form the rows of one matrix product. The tiles of all these products form one grid (Gale et al. 2022,
+// "MegaBlocks"). Few pairs are computed one by one instead. Sums are always in the order of the pairs, without atomic
+// additions.
 #include "cuda/runtime/choice.h"
 #include "cuda/gemm/gemm_tile.cuh"
 
@@ -15,17 +16,18 @@ using tiled::tile_m;
 using tiled::tile_n;
 
 constexpr int threads = 256, warps = threads / warp_size;
-constexpr int64_t few_pairs = 32;
+constexpr int64_t few_pairs = 32;  // maximum pairs for few_pairs_kernel
 
 // ---- sorting of pairs by expert
 
-// Pairs order[begin[e]] to order[begin[e + 1] - 1] chose expert e.
+// The sorted pairs. order[begin[e]] to order[begin[e + 1] - 1] are the pairs of expert e.
 struct Groups {
   const int32_t *begin, *order;  // (E + 1), (pairs)
   int64_t experts;
 };
 
-// One block per expert. It counts the pairs of lower experts, then lists its own pairs in order.
+// Fills Groups. One block per expert: it counts the pairs of lower experts, then lists the pairs of its expert in
+// order.
 __global__ void __launch_bounds__(threads)
     group_kernel(const int32_t* experts, int32_t* begin, int32_t* order, int64_t pairs, int64_t E, Fault fault) {
   HEDDLE_SHARED(int32_t, found, [warps]);
@@ -44,6 +46,7 @@ __global__ void __launch_bounds__(threads)
     const unsigned votes = __ballot_sync(all_lanes, is_own);
     if (lane == 0) found[warp] = __popc(votes);
     __syncthreads();
+    // The place in `order`: after the earlier pairs of this expert, in lower lanes and then in lower warps.
     int32_t place = at + __popc(votes & ((1u << lane) - 1));
     for (int w = 0; w < warps; ++w) {
       if (w < warp) place += found[w];
@@ -55,9 +58,10 @@ __global__ void __launch_bounds__(threads)
   if (threadIdx.x == 0 && expert == E - 1) begin[E] = at;
 }
 
+// The size of Groups in the scratch, rounded up to 16 bytes.
 size_t group_bytes(int64_t pairs, int64_t E) { return static_cast<size_t>(pairs + E + 1 + 3) / 4 * 16; }
 
-// Launches the grouping of `experts` (N, k). The result is at the beginning of the scratch.
+// Launches the sorting of the pairs of `experts` (N, k). The result is at the beginning of the scratch.
 Groups group(const Context& c, const char* name, const Tensor& experts, int64_t E) {
   int32_t* begin = static_cast<int32_t*>(c.scratch);
   const int64_t pairs = experts.shape.size();
@@ -74,7 +78,7 @@ struct Products {
   Out y;
   const int32_t* experts;  // (pairs)
   int64_t pairs, E, M, K, slots;
-  bool per_slot;      // x has one row per pair
+  bool per_slot;      // x has one row per pair, not one per row
   bool w_transposed;  // w is (E, M, K)
   Fault fault;
 
@@ -84,7 +88,7 @@ struct Products {
   }
 };
 
-// A warp computes element m of a pair's y. w is (E, M, K).
+// Computes each pair separately, with one warp per element of y. w must be (E, M, K). grid (blocks of M, pairs)
 template <class Weights> __global__ void __launch_bounds__(threads) few_pairs_kernel(Products a, Weights w) {
   const int lane = threadIdx.x % warp_size;
   const int64_t m = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size, pair = blockIdx.y;
@@ -98,8 +102,8 @@ template <class Weights> __global__ void __launch_bounds__(threads) few_pairs_ke
   if (lane == 0) a.store(pair, expert, m, sum);
 }
 
-// Access to weights of float elements (SingleWeights) or quantized blocks (BlockWeights), for few_pairs_kernel and
-// grouped_kernel. product() returns the lane's share of a dot product of x with a row of w.
+// The weights as few_pairs_kernel and grouped_kernel read them: SingleWeights has float elements, BlockWeights has
+// quantized blocks. product() returns the lane's share of the dot product of x, from x_at on, with a row of w.
 struct SingleWeights {
   View w;
   __device__ float product(const View& x, int64_t x_at, int64_t row, int64_t K, int lane) const {
@@ -107,7 +111,7 @@ struct SingleWeights {
     for (int64_t k = lane; k < K; k += warp_size) sum += x[x_at + k] * w[row * K + k];
     return sum;
   }
-  // Returns the right operand of a tile product: rows of w from `first` on, with `width` elements.
+  // Returns the right operand of tile_product: the rows of w from `first` on, each of `width` elements.
   __device__ tiled::Elements<> side(
       int64_t first, int64_t width, bool transposed, int64_t line0, int64_t lines, int64_t k_end) const {
     View from = w;
@@ -138,7 +142,7 @@ template <class F> void with_weights(const View& w, int64_t width, F use) {
   else with_block_rows(w, width, [&](auto rows) { use(BlockWeights<decltype(rows)>{rows}); });
 }
 
-// Maps index i in the sorted pairs to the row of x of that pair.
+// Maps an index into the sorted pairs to the pair's row of x.
 struct PairRow {
   const int32_t* order;
   int64_t slots;
@@ -146,12 +150,12 @@ struct PairRow {
   __device__ int64_t operator()(int64_t i) const { return per_slot ? order[i] : order[i] / slots; }
 };
 
-// A tile of rows in the sorted pairs: its expert, its first pair, and the end of the expert's pairs.
+// A tile of up to tile_m sorted pairs of one expert. It begins at index `first`. The expert's pairs end at `end`.
 struct GroupTile {
   int32_t expert;
   int64_t first, end;
 };
-// Returns tile number `tile` of all experts' tiles, or expert -1 if there are fewer.
+// Returns tile number `tile` of the tiles of all experts. If there are fewer tiles, the expert is -1.
 __device__ inline GroupTile find_tile(const Groups& groups, int64_t tile) {
   for (int32_t e = 0; e < groups.experts; ++e) {
     const int64_t begin = groups.begin[e], end = groups.begin[e + 1], tiles = (end - begin + tile_m - 1) / tile_m;
@@ -161,12 +165,13 @@ __device__ inline GroupTile find_tile(const Groups& groups, int64_t tile) {
   return {-1, 0, 0};
 }
 
-// Block b computes row tile b / columns_of_tiles and column tile b % columns_of_tiles, as in TileGrid.
+// Computes one tile per block. Block b has row tile b / columns_of_tiles and column tile b % columns_of_tiles, as in
+// TileGrid.
 template <class Weights>
 __global__ void __launch_bounds__(tiled::threads, 2)
     grouped_kernel(Products a, Weights w, Groups groups, unsigned columns_of_tiles) {
   const GroupTile tile = find_tile(groups, blockIdx.x / columns_of_tiles);
-  if (tile.expert < 0) return;  // uniform: all threads return
+  if (tile.expert < 0) return;  // uniform over the block
   const int64_t column0 = static_cast<int64_t>(blockIdx.x % columns_of_tiles) * tile_n;
   const tiled::Elements<PairRow> rows{
       a.x, a.K, true, tile.first, tile.end, a.K, {groups.order, a.slots, a.per_slot}, {}};
@@ -203,7 +208,7 @@ void expert_linear(const Node& n, Context& c) {
 }
 size_t linear_scratch(const Node& n, int) { return group_bytes(n.in[2].shape.size(), n.in[1].shape[0]); }
 
-// from (N, k, K) -> to (N, K), the sum over the k slots.
+// from (N, k, K) -> to (N, K): the sum over the k slots.
 __global__ void __launch_bounds__(threads)
     add_slots_kernel(const float* from, Out to, int64_t elements, int64_t slots, int64_t K) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < elements;
@@ -214,8 +219,8 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-// dy (N, k, M), w (E, M, K), experts (N, k) -> dx (N, K) or (N, k, K). The scratch holds the groups, then dx of each
-// pair in f32.
+// dy (N, k, M), w (E, M, K), experts (N, k) -> dx (N, K) or (N, k, K). The scratch holds the Groups. If dx is (N, K),
+// the gradients of the pairs (N, k, K) follow in f32.
 void expert_backward_input(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &w = n.in[1], &experts = n.in[2], &dx = n.out[0];
   const char* name = "expert_linear_backward_input";
@@ -240,12 +245,12 @@ size_t backward_input_scratch(const Node& n, int) {
          (per_slot ? 0 : static_cast<size_t>(pairs * n.in[1].shape[2]) * sizeof(float));
 }
 
-// Maps index i in the pairs of an expert to the pair.
+// Maps an index into the sorted pairs to the pair.
 struct PairOf {
   const int32_t* order;
   __device__ int64_t operator()(int64_t i) const { return order[i]; }
 };
-// dw (E, M, K). grid (tiles of K, tiles of M, E). The products sum over the pairs of the expert.
+// dw (E, M, K): for each expert, the sum over its pairs of dy^T x. grid (tiles of K, tiles of M, E)
 __global__ void __launch_bounds__(tiled::threads, 2) weight_gradient_kernel(
     View dy, View x, float* dw, Groups groups, int64_t M, int64_t K, int64_t slots, bool per_slot) {
   const int64_t expert = blockIdx.z, row0 = static_cast<int64_t>(blockIdx.y) * tile_m,
@@ -269,7 +274,8 @@ void expert_backward_weight(const Node& n, Context& c) {
 }
 size_t backward_weight_scratch(const Node& n, int) { return group_bytes(n.in[2].shape.size(), n.out[0].shape[0]); }
 
-// dy (N, k, M), experts (N, k) -> (E, M). grid (blocks of M, E). One thread per element.
+// dy (N, k, M), experts (N, k) -> to (E, M): the sum of dy over the pairs of each expert. grid (blocks of M, E), one
+// thread per element.
 __global__ void __launch_bounds__(threads) bias_sum_kernel(View dy, float* to, Groups groups, int64_t M) {
   const int64_t m = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x, expert = blockIdx.y;
   if (m >= M) return;

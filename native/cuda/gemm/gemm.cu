@@ -1,4 +1,5 @@
-// The f32 matrix product on CUDA cores, for operands of any type; products with few rows; and the final sum of split-k.
+// Matrix products on CUDA cores, for operands of any type: with tiles, with few rows, and the sum of split-k's parts.
+// Also gemm(), which launches the chosen kernel.
 #include "cuda/gemm/gemm.cuh"
 
 #include "cuda/runtime/device.h"
@@ -22,7 +23,7 @@ __global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm whole, int
   });
 }
 
-// Computes both factors of a gated product one after the other. A thread keeps its elements of the first factor.
+// Computes both factors of a gated product, one after the other. A thread keeps its elements of the first in registers.
 __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whole, int64_t part) {
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whol
   });
 }
 
-// b is quantized. Tiles are 64 long along k, so that each thread has a run to dequantize.
+// Like gemm_kernel, with a quantized b. Tiles are 64 long along k, so that each of the 256 threads dequantizes a run.
 template <class Rows>
 __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm whole, int64_t part, Rows w) {
   const Gemm g = part_of(whole, part);
@@ -52,8 +53,8 @@ __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm 
   });
 }
 
-// Adds the partial sums in order and applies the epilogue. The sums are (parts, m, n), or (parts, 2, m, n) for a gated
-// product.
+// Adds the sums of split-k's parts in order, and applies the epilogue. The sums are (parts, m, n), or (parts, 2, m, n)
+// for a gated product.
 template <bool gated> __global__ void __launch_bounds__(256) add_parts_kernel(Gemm g, int parts) {
   const float* sums = static_cast<const float*>(g.workspace);
   const int64_t elements = g.m * g.n, of_part = gated ? 2 * elements : elements,
@@ -68,11 +69,11 @@ template <bool gated> __global__ void __launch_bounds__(256) add_parts_kernel(Ge
   }
 }
 
-// ---- few rows: generating a token reads every weight once, so adjacent lanes should read adjacent weights
+// ---- few rows: the time goes into reading every weight once, so adjacent lanes read adjacent weights
 
 constexpr int few_threads = 256, most_rows = static_cast<int>(few_rows);
 
-// Adds up the lanes' sums and applies the epilogue to a column.
+// Adds up the sums of a warp's lanes, and applies the epilogue to the column's elements.
 template <bool gated>
 __device__ inline void finish(
     const Gemm& g, int64_t column, const float (&sum)[most_rows], const float (&up_sum)[most_rows]) {
@@ -86,8 +87,8 @@ __device__ inline void finish(
 
 constexpr int lane_elements = 8;
 
-// Adds a lane's share of the products of up to four rows with one column of b, stored (n, k). `eights`: loads eight
-// adjacent elements at a time, which requires leading dimensions and k that are multiples of eight.
+// Adds the lane's share of the dot products of up to four rows with one column of b, which is stored as (n, k). With
+// `eights`, loads eight adjacent elements at a time. k and the leading dimensions must then be multiples of 8.
 template <bool eights>
 __device__ inline void few_rows_sums(const Gemm& g, const View& b, int64_t column, float (&sum)[most_rows]) {
   const int lane = threadIdx.x % warp_size;
@@ -113,7 +114,7 @@ __device__ inline void few_rows_sums(const Gemm& g, const View& b, int64_t colum
   }
 }
 
-// A warp computes one column of up to four rows. In a gated product it computes the column of both factors.
+// A warp computes one column of c, of up to four rows. In a gated product, it computes the column of both factors.
 template <bool eights, bool gated> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // uniform over the warp
@@ -123,7 +124,7 @@ template <bool eights, bool gated> __global__ void __launch_bounds__(few_threads
   finish<gated>(g, column, sum, up);
 }
 
-// As few_rows_kernel, with quantized weights: lane i dequantizes runs i, i + 32, … of 16 elements.
+// Like few_rows_kernel, with a quantized b. Lane i dequantizes runs i, i + 32, … of 16 elements.
 template <class Rows> __global__ void __launch_bounds__(few_threads) quantised_few_rows_kernel(Gemm g, Rows w) {
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;

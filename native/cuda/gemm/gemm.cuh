@@ -1,4 +1,4 @@
-// Matrix products with an epilogue. Linear layers and token log-probabilities use them.
+// Matrix products with an epilogue, for linear layers and token log-probabilities.
 #pragma once
 #include "cuda/runtime/choice.h"
 #include "cuda/rows/math.cuh"
@@ -8,9 +8,9 @@ namespace cuda {
 
 // The epilogue: operations on f32 sums in registers before they are stored. All (m, n) operands have c's layout.
 struct Epilogue {
-  int activation = -1;                      // numbered as in activated(); -1: none
+  int activation = -1;                      // the number that activated() takes; -1: none
   View residual{nullptr, DType::f32};       // (m, n), added last; may be c's own memory
-  Out pre_activation{nullptr, DType::f32};  // (m, n): receives the input of the activation
+  Out pre_activation{nullptr, DType::f32};  // (m, n): receives the activation's input
   // A gated product: c = activation(a b + bias) * (a up + up_bias). `up` has b's layout.
   View up{nullptr, DType::f32}, up_bias{nullptr, DType::f32};
   Out up_output{nullptr, DType::f32};  // (m, n): receives the second factor
@@ -20,7 +20,7 @@ struct Epilogue {
 // are in f32.
 struct Gemm {
   View a, b, bias;  // bias.data may be null
-  Out c;            // data may be null for a gated product: then only the factors are stored
+  Out c;            // for a gated product, data may be null: only the factors are stored then
   int64_t m, n, k;
   int64_t lda, ldb, ldc;            // leading dimensions, in elements
   bool a_transposed, b_transposed;  // stored as (k, m), (n, k)
@@ -44,8 +44,8 @@ void gemm_tensor(const Context& context, const char* name, const Gemm& g, const 
 void gemm_tf32(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 void gemm_warpgroup(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 
-// Calls run(strip) for each strip of the product's rows. Strips are needed because a grid's second dimension is limited
-// to 65535. A product with several strips has too many tiles to be split along k.
+// Calls run(strip) for each strip of at most 65535 * tile_m rows of the product, because a grid's second dimension is
+// limited to 65535. A product of several strips has too many tiles for split-k.
 template <class F> void in_strips(const Gemm& g, int tile_m, F run) {
   const int64_t most = int64_t{65535} * tile_m;
   const auto skip = [](auto& x, int64_t elements) {
@@ -63,8 +63,9 @@ template <class F> void in_strips(const Gemm& g, int tile_m, F run) {
   }
 }
 
-// Returns the product that block blockIdx.z of a split-k launch computes: sums over its range of k, stored to its place
-// in the workspace. A gated product stores the second factor's sums after the first's.
+// Returns the part of a split-k product that blocks with this blockIdx.z compute. Its k range begins at blockIdx.z *
+// part and ends at the returned k. Its sums go to their place in the workspace. A gated product stores the sums of the
+// second factor after those of the first. Without split-k (gridDim.z = 1), returns g.
 __device__ inline Gemm part_of(Gemm g, int64_t part) {
   if (gridDim.z == 1) return g;
   const int64_t begin = blockIdx.z * part, elements = g.m * g.n;

@@ -1,6 +1,6 @@
-// The epilogue of a product, after CUTLASS's epilogues (Thakkar et al.): applies bias, activation and residual to f32
-// sums, converts and stores them. Accumulators of tensor cores are staged through shared memory, 16 rows by 32 columns
-// per warp. Global accesses are then contiguous, and the activation code is instantiated once instead of once per
+// The epilogue of a product: applies bias, activation and residual to the f32 sums, converts them, and stores them.
+// After CUTLASS's epilogues (Thakkar et al.). Accumulators of tensor cores are staged through shared memory, 16 rows by
+// 32 columns per warp. Global accesses are then contiguous, and the activation code is instantiated once, not once per
 // register.
 #pragma once
 #include "cuda/gemm/gemm.cuh"
@@ -8,7 +8,7 @@
 namespace heddle {
 namespace cuda {
 
-// Stores the first `count` of the adjacent values v, with one vector store if count and alignment allow.
+// Stores the first `count` values of v from index `at` on. Uses one vector store if count and alignment allow it.
 template <int width> __device__ inline void store_run(const Out& out, int64_t at, const float (&v)[width], int count) {
   if constexpr (width == 4) {
     if (out.type == DType::f32) {
@@ -30,8 +30,8 @@ template <int width> __device__ inline void store_run(const Out& out, int64_t at
     if (i < count) out.store(at + i, v[i]);
 }
 
-// Applies the epilogue to `count` adjacent elements of a row from `column` on. v holds sums of a b. For a gated product
-// `up` holds the sums of the second factor.
+// Applies the epilogue to `count` adjacent elements of a row, from `column` on. v holds the sums of a b. In a gated
+// product, `up` holds the sums of the second factor, a up.
 template <bool gated, int width>
 __device__ inline void epilogue_run(
     const Gemm& g, int64_t row, int64_t column, int count, float (&v)[width], float (&up)[width]) {
@@ -53,6 +53,7 @@ __device__ inline void epilogue_run(
   }
   store_run(g.c, at, v, count);
 }
+// The same for one element.
 template <bool gated>
 __device__ inline void epilogue_element(const Gemm& g, int64_t row, int64_t column, float v, float up = 0) {
   float one[1] = {v}, other[1] = {up};
@@ -61,12 +62,13 @@ __device__ inline void epilogue_element(const Gemm& g, int64_t row, int64_t colu
 
 // ---- tensor cores
 
-// The staging area of a warp's sums. Rows are padded by 8 floats, so that the pairs that a half warp writes at a time
-// fall into different banks.
+// The staging area of a warp's sums. A half warp writes float2 to four rows at a time. The padding of 8 floats per row
+// puts them into different banks.
 constexpr int staged_rows = 16, staged_columns = 32, staged_pitch = staged_columns + 8;
 constexpr int staged_floats = staged_rows * staged_pitch;  // per warp
 
-// Stores fragment `j` (16 rows, 8 columns) of four adjacent ones, as mma.sync and wgmma leave it in four registers.
+// Stages the j-th of four adjacent fragments (16 rows, 8 columns). c0 to c3 are a lane's accumulators, in the layout
+// that mma.sync and wgmma share.
 __device__ inline void stage_fragment(float* own, int j, float c0, float c1, float c2, float c3) {
   const int lane = threadIdx.x % warp_size;
   float* to = own + lane / 4 * staged_pitch + j * 8 + lane % 4 * 2;
@@ -74,9 +76,9 @@ __device__ inline void stage_fragment(float* own, int j, float c0, float c1, flo
   *reinterpret_cast<float2*>(to + 8 * staged_pitch) = float2{c2, c3};
 }
 
-// Applies the epilogue to the sums that the warp has staged: 16 rows from `row0`, 32 columns from `column0`. A gated
-// product has 16 columns, followed by the second factor's 16. All lanes must call it after every four stage_fragment
-// calls.
+// Applies the epilogue to the sums that the warp has staged: rows [row0, row0 + 16), and 32 columns from column0 on. In
+// a gated product, these are 16 columns of a b, then the same 16 columns of a up. All lanes must call it after every
+// four calls of stage_fragment.
 template <bool gated>
 __device__ inline void epilogue_fragments(const Gemm& g, const float* own, int64_t row0, int64_t column0) {
   constexpr int columns = gated ? staged_columns / 2 : staged_columns, width = 4,
@@ -96,7 +98,7 @@ __device__ inline void epilogue_fragments(const Gemm& g, const float* own, int64
     if (row0 + r < g.m && left > 0)
       epilogue_run<gated>(g, row0 + r, column, left < width ? static_cast<int>(left) : width, v, up);
   }
-  __syncwarp();  // all lanes have read them
+  __syncwarp();  // all lanes have read the sums, so the next ones can be staged
 }
 
 }  // namespace cuda

@@ -1,15 +1,16 @@
-// The main loop of products on tensor cores from sm_80 on, for operands of any type. cp.async copies both operands, in
-// pieces of 16 bytes, into a ring of three or four stages. Fragments are loaded from there, and mma.sync multiplies
-// them. After CUTLASS's multistage pipeline (Thakkar et al.) and "Dissecting Ampere" (Sun et al. 2022).
+// The main loop of matrix products by mma.sync (sm_80 and later). cp.async copies both operands, in pieces of 16 bytes,
+// into a ring of three or four stages in shared memory. Warps load fragments from the stages and multiply them. After
+// CUTLASS's multistage pipeline (Thakkar et al.) and "Dissecting Ampere" (Sun et al. 2022).
 //
-// A tile in shared memory keeps the operand's layout: (lines, k) if the operand is K-major, (k, lines) otherwise. Lines
-// are rows of a or columns of b. `depth` is the extent of a tile along k. An Operand provides what depends on the type:
+// A tile in shared memory keeps the layout of its operand: (rows of a or columns of b, k) if the operand is K-major,
+// otherwise (k, rows or columns). A line is a contiguous row of this layout. Everything that depends on the element
+// type is in an Operand:
 //
 //   Element                                   the element type of a tile
-//   depth, step                               elements along k of a stage (128 bytes), and of a fragment
-//   place<count, k_major>(r, p)               index of piece p of line r in a tile with lines of `count` elements
-//   load_left, load_right<k_major, count>     load fragments of 16 rows of a, and of 16 columns of b
-//   multiply(c, a, b)                         mma.sync of such fragments
+//   depth, step                               elements along k of a stage (128 bytes) and of a fragment
+//   place<count, k_major>(r, p)               index of piece p of line r, in a tile with lines of `count` elements
+//   load_left, load_right<k_major, count>     load a fragment of 16 rows of a, and two fragments of 8 columns of b
+//   multiply(c, a, b)                         mma.sync of these fragments
 #pragma once
 #include "cuda/gemm/gemm_end.cuh"
 #include "cuda/gemm/tensor_tile.cuh"
@@ -18,22 +19,22 @@ namespace heddle {
 namespace cuda {
 namespace multistage {
 
-// The bytes of a line of a K-major tile, and of one cp.async.
+// line_bytes: bytes of a line of a K-major tile. piece_bytes: bytes of one cp.async.
 constexpr int line_bytes = 128, piece_bytes = 16;
 
 template <int tile_m_, int tile_n_, int warps_m_, int warps_n_, int stages_> struct Tile {
   static constexpr int m = tile_m_, n = tile_n_, stages = stages_, warps_m = warps_m_, warps_n = warps_n_;
   static constexpr int threads = warps_m * warps_n * warp_size;
   static constexpr int warp_m = m / warps_m, warp_n = n / warps_n;
-  static constexpr int rows = warp_m / 16, columns = warp_n / 8;  // number of fragments of a warp
+  static constexpr int rows = warp_m / 16, columns = warp_n / 8;  // accumulator fragments of a warp
   static constexpr size_t bytes = static_cast<size_t>(stages) * (m + n) * line_bytes;
 };
 using SmallTile = Tile<64, 64, 2, 2, 3>;
 template <int stages> using LargeTile = Tile<128, 128, 2, 4, stages>;
 
-// Issues the copies of a tile: `lines` lines of `count` elements of x, from (line0, first) on. Elements outside
-// (line_end, end) become zeros. If `pairs` is set, half of the tile's lines come from `up`: 16 lines of x, then 16 of
-// up, and so on. Each warp, and each lane, then has the same columns of both.
+// Starts the copies of a tile of `lines` lines with `count` elements, from (line0, first) of x on. Lines from line_end
+// on and elements from `end` on become zeros. With `pairs`, 16 lines of x alternate with the same 16 lines of `up`.
+// Each lane then accumulates the same columns of both factors.
 template <class Operand, int lines, int count, bool k_major, int threads, bool pairs = false>
 __device__ inline void copy_lines(typename Operand::Element* tile, const typename Operand::Element* x, int64_t ld,
     int64_t line0, int64_t first, int64_t line_end, int64_t end, const typename Operand::Element* up = nullptr) {
@@ -48,8 +49,8 @@ __device__ inline void copy_lines(typename Operand::Element* tile, const typenam
   }
 }
 
-// Tiles of 16-bit elements: bf16, or pairs of e4m3. ldmatrix loads fragments, and transposes tiles that are not
-// K-major.
+// Part of an Operand for 16-bit elements: bf16, or pairs of e4m3. ldmatrix loads the fragments, with .trans from tiles
+// that are not K-major.
 struct Pairs {
   using Element = uint16_t;
   static constexpr int depth = gemm_depth, step = 16;
@@ -69,15 +70,16 @@ struct Pairs {
   }
 };
 
-// Two matrices as they are stored, and the range [k_begin, k_end) of k to multiply. up: the second right operand of a
+// The operands in global memory, and the range [k_begin, k_end) of k to multiply. up: the second right operand of a
 // gated product.
 template <class Operand> struct Sides {
   const typename Operand::Element *a, *b, *up;
   int64_t lda, ldb, m, n, k_begin, k_end;
 };
 
-// Adds the products of the block's tile from (row0, column0) on to `sum`. A gated product has half as many columns of
-// each factor. Calls after(t) once the products of stage t are added. All threads of the block must call it.
+// Adds the product of the block's output tile, which begins at (row0, column0), to `sum`. In a gated product, the tile
+// has T::n / 2 columns of each factor. Calls after(t) when the products of the t-th tiles along k have been added. All
+// threads of the block must call it.
 template <class Operand, class T, bool a_transposed, bool b_transposed, bool gated, class After>
 __device__ inline void multiply_stages(typename Operand::Element* memory, const Sides<Operand>& s, int64_t row0,
     int64_t column0, float (&sum)[T::rows][T::columns][4], const After& after) {
@@ -103,8 +105,8 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
     ptx::commit_copies();
   }
   for (int64_t t = 0; t < tiles; ++t) {
-    ptx::wait_copies<stages - 2>();  // this thread's copies of tile t are complete
-    __syncthreads();  // all threads' copies are complete, and no thread reads the stage of tile t - 1 any more
+    ptx::wait_copies<stages - 2>();  // the copies of tile t by this thread are complete
+    __syncthreads();  // the copies of tile t by all threads are complete, and all threads have read tile t - 1
     if (t + stages - 1 < tiles) copy_stage(t + stages - 1);
     ptx::commit_copies();  // one group per tile, even if empty, because wait_copies counts groups
     const Element* a_tile = memory + t % stages * (T::m + T::n) * depth;
@@ -128,13 +130,13 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
   }
 }
 
-// Applies the epilogue to the block's tile from (row0, column0) on. The sums are staged in the ring, which no warp
-// reads any more.
+// Applies the epilogue to the block's output tile, which begins at (row0, column0). After a barrier, the ring serves as
+// the staging area.
 template <class T, bool gated>
 __device__ inline void epilogue_tile(
     const Gemm& g, float* ring, int64_t row0, int64_t column0, const float (&sum)[T::rows][T::columns][4]) {
   static_assert(T::warp_n == staged_columns && T::bytes >= T::threads / warp_size * staged_floats * sizeof(float),
-      "a warp stages a row of its fragments at a time, in the ring");
+      "a warp stages 16 rows of its 32 columns at a time, in the ring");
   const int warp = threadIdx.x / warp_size, warp_column = warp % T::warps_n * T::warp_n;
   float* own = ring + warp * staged_floats;
   __syncthreads();
@@ -142,7 +144,7 @@ __device__ inline void epilogue_tile(
   for (int i = 0; i < T::rows; ++i) {
     HEDDLE_UNROLL
     for (int r = 0; r < T::rows; ++r) {
-      if (r != i) continue;  // keeps register indices constant and instantiates the epilogue only once
+      if (r != i) continue;  // register indices are constant, and the epilogue is instantiated only once
       HEDDLE_UNROLL
       for (int j = 0; j < T::columns; ++j)
         stage_fragment(own, j, sum[r][j][0], sum[r][j][1], sum[r][j][2], sum[r][j][3]);
@@ -184,7 +186,7 @@ void run(const Context& context, const char* name, const Gemm& g, const GemmChoi
   if (choice.splits > 1) add_parts(context, name, g, choice.splits);
 }
 
-// Launches the product with the tile of `choice`.
+// Launches the kernels of a product, with the tile size, stages and parts of `choice`.
 template <class Operand>
 void multiply(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
   if (choice.tile_m == 64) run<Operand, SmallTile>(context, name, g, choice);

@@ -1,12 +1,13 @@
-// The bf16 matrix product on the tensor cores of sm_90a. Blocks are persistent: each computes one tile of 128 rows
-// after another. One warpgroup copies (a single thread issues TMA copies), and two warpgroups multiply 64 rows each
-// (wgmma). They share a ring of stages, whose barriers count arrived bytes and finished warps. After CUTLASS's
-// warp-specialized persistent kernels (Thakkar et al.), "Dissecting the NVIDIA Hopper Architecture through
-// Microbenchmarking" (Luo et al. 2025) and fast.cu (Shankhdhar 2024).
+// The bf16 matrix product on the tensor cores of sm_90a. Blocks are persistent: each computes one output tile of 128
+// rows after another. The producer warpgroup fills a ring of stages: one of its threads issues TMA copies. The two
+// consumer warpgroups multiply 64 rows each by wgmma. A stage's `full` barrier counts copied bytes, and its `empty`
+// barrier counts consumer warps that have read it. After CUTLASS's warp-specialized persistent kernels (Thakkar et
+// al.), "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking" (Luo et al. 2025) and fast.cu (Shankhdhar
+// 2024).
 //
-// The tiles of a stage keep the operands' layouts, in lines of 128 bytes with the 128-byte swizzle. A K-major operand
-// is (rows, 64 along k). An MN-major one is stored as adjacent boxes of (64 along k, 64 rows). The wgmma descriptors
-// distinguish the two.
+// The tiles of a stage keep the layouts of the operands, in lines of 128 bytes with the 128-byte swizzle. The tile of a
+// K-major operand is (rows, 64 along k). That of an MN-major operand consists of adjacent boxes (64 along k, 64 rows).
+// The matrix descriptors differ accordingly.
 #include "cuda/gemm/gemm_sm90.cuh"
 
 namespace heddle {
@@ -22,13 +23,12 @@ template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box
 using WideTile = Boxes<256, 4>;
 using HalfTile = Boxes<128, 6>;
 
-// For a gated product, the boxes of b_map and up_map have half a tile's columns each. The tile holds those of b, then
-// those of up.
+// In a gated product, a box of b_map or up_map has half a tile's columns. The tile holds the box of b, then that of up.
 template <class T, bool a_transposed, bool b_transposed, bool gated>
 __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map,
     const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
 #if HEDDLE_SM90A
-  static_assert(!gated || b_transposed, "the tile of a gated product consists of whole lines of b and of up");
+  static_assert(!gated || b_transposed, "a gated product needs b and up stored as (n, k)");
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, full, [T::stages]);
   HEDDLE_SHARED(uint64_t, empty, [T::stages]);
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         const int k = static_cast<int>(d * depth);
         unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
-        // The wait completes at once in the first round. A new barrier counts as having completed an earlier phase.
+        // In the first round, the wait returns at once: for a new barrier, the phase of parity 1 counts as complete.
         ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], T::stage_bytes);
         if (a_transposed)
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
   const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size,
             warp = threadIdx.x % warpgroup / warp_size;
   float* own = reinterpret_cast<float*>(ring + T::stages * T::stage_bytes) + (consumer * 4 + warp) * staged_floats;
-  // The increment of a descriptor's address for the next 16 elements along k.
+  // Bytes from the start of 16 elements along k to that of the next 16, in a tile.
   constexpr int a_step = a_transposed ? 16 * line_bytes : 32, b_step = b_transposed ? 32 : 16 * line_bytes;
   constexpr unsigned a_leading = a_transposed ? box_bytes : ptx::k_major,
                      b_leading = b_transposed ? ptx::k_major : box_bytes;
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
     float sum[T::n / 2];
     HEDDLE_UNROLL
     for (int r = 0; r < T::n / 2; ++r) sum[r] = 0;
-    int before = -1;  // the stage that the running products read
+    int before = -1;  // the previous stage, which unfinished products may still read
     for (int64_t d = 0; d < deep; ++d, at.advance()) {
       const unsigned char *a_tile = ring + at.stage * T::stage_bytes + consumer * box_bytes,
                           *b_tile = ring + at.stage * T::stage_bytes + T::a_bytes;

@@ -1,5 +1,4 @@
-// Shared by the products of sm_90a, in addition to sm90_tiles.cuh: the roles of warpgroups, the ring between them, and
-// the epilogue of a tile.
+// Shared by the matrix products of sm_90a: the roles of warpgroups, the ring between them, and the epilogue of a tile.
 #pragma once
 #include "cuda/gemm/gemm_end.cuh"
 #include "cuda/gemm/sm90_tiles.cuh"
@@ -9,7 +8,7 @@ namespace heddle {
 namespace cuda {
 namespace sm90 {
 
-// consumers: warpgroups that multiply 64 rows each. One more warpgroup copies.
+// consumers: warpgroups that multiply 64 rows each. The first warpgroup of a block is the producer, which copies.
 constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;
 constexpr int staging_bytes = consumers * warpgroup / warp_size * staged_floats * static_cast<int>(sizeof(float));
 
@@ -17,26 +16,28 @@ constexpr int staging_bytes = consumers * warpgroup / warp_size * staged_floats 
 template <int tile_n, int stages_, int a_bytes_, int b_bytes> struct RingTile {
   static constexpr int m = consumers * 64, n = tile_n, stages = stages_;
   static constexpr int a_bytes = a_bytes_, stage_bytes = a_bytes + b_bytes;
-  // group_bytes are added, so that the first stage can be aligned.
+  // The last group_bytes are for the alignment of the first stage.
   static constexpr size_t bytes = static_cast<size_t>(stages) * stage_bytes + staging_bytes + group_bytes;
 };
+// Returns the number of output tiles of a product.
 template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_t n) {
   return ((m + T::m - 1) / T::m) * ((n + T::n - 1) / T::n);
 }
 
-// At most one block per multiprocessor. Each block computes one tile after another.
+// Returns a grid of at most one block per multiprocessor. Each block computes one tile after another.
 template <class T> Grid grid_of(const Context& context, int64_t m, int64_t n) {
   const int64_t tiles = tiles_of<T>(m, n), most = properties_of(context).multiprocessors;
   return {dim3(static_cast<unsigned>(tiles < most ? tiles : most)), dim3(threads), T::bytes};
 }
 
 #if HEDDLE_SM90A
+// Returns the first address in dynamic shared memory that is aligned to group_bytes.
 __device__ inline unsigned char* ring_in(unsigned char* memory) {
   return memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes;
 }
 
-// Initializes the ring's barriers. `full` expects one arrival, of the thread that issues copies. `empty` expects one
-// arrival of each multiplying warp. All threads must call this function.
+// Initializes the ring's barriers. A phase of `full` has one arrival, of the thread that issues the copies. A phase of
+// `empty` has one arrival from each consumer warp. All threads must call this function.
 template <int stages> __device__ inline void begin_ring(uint64_t (&full)[stages], uint64_t (&empty)[stages]) {
   if (threadIdx.x == 0) {
     for (int s = 0; s < stages; ++s) {
@@ -48,9 +49,8 @@ template <int stages> __device__ inline void begin_ring(uint64_t (&full)[stages]
   __syncthreads();
 }
 
-// Applies the epilogue to a warp's 16 rows from `row0`, from column `column0` on. `sum` holds the lane's registers of a
-// warpgroup's accumulators. In a gated product the first half of the columns belongs to one factor, the second half to
-// the other.
+// Applies the epilogue to a warp's 16 rows of a tile. The first element is (row0, column0). `sum` holds the lane's
+// accumulators. In a gated product, the first half of the tile's columns belongs to a b, and the second half to a up.
 template <bool gated, int registers>
 __device__ inline void epilogue_sums(
     const Gemm& g, float* own, int64_t row0, int64_t column0, const float (&sum)[registers]) {
@@ -58,9 +58,11 @@ __device__ inline void epilogue_sums(
   for (int c = 0; c < registers / 16; ++c) {
     HEDDLE_UNROLL
     for (int r = 0; r < registers / 16; ++r) {
-      if (r != c) continue;  // keeps register indices constant and instantiates the epilogue only once
+      if (r != c) continue;  // register indices are constant, and the epilogue is instantiated only once
       HEDDLE_UNROLL
       for (int j = 0; j < 4; ++j) {
+        // The first register of the j-th fragment to stage. Registers 4 i to 4 i + 3 have columns 8 i to 8 i + 7. A
+        // gated product stages two fragments of the first half, then the same two of the second half.
         const int f = 4 * (gated ? j < 2 ? 2 * r + j : registers / 8 + 2 * r + j - 2 : 4 * r + j);
         stage_fragment(own, j, sum[f], sum[f + 1], sum[f + 2], sum[f + 3]);
       }

@@ -1,4 +1,4 @@
-// The bf16 matrix product on tensor cores (sm_80 and later), with the ring of gemm_multistage.cuh.
+// The bf16 matrix product on tensor cores (sm_80 and later), with the main loop of gemm_multistage.cuh.
 #include "cuda/gemm/gemm_multistage.cuh"
 
 namespace heddle {

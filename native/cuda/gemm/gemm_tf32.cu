@@ -1,12 +1,12 @@
-// The matrix product of f32 operands on tensor cores (sm_80 and later), for callers that allow tf32. Operands are
-// rounded to nearest when they are loaded into fragments: they keep 8 exponent bits and 10 of 23 mantissa bits.
-// Products and sums are in f32. The ring of cp.async stages is that of gemm_multistage.cuh. A stage has 32 elements
-// along k, as many bytes as 64 of bf16. On the accuracy of tf32 see "Recovering single precision accuracy from Tensor
-// Cores" (Ootomo and Yokota 2022).
+// The matrix product of f32 operands on tensor cores (sm_80 and later), for devices that allow tf32. Operands are
+// rounded to nearest when they are loaded into fragments. They keep 8 exponent bits and 10 of 23 mantissa bits.
+// Products and sums are in f32. The main loop is that of gemm_multistage.cuh. A stage has 32 elements along k, as many
+// bytes as 64 of bf16. "Recovering single precision accuracy from Tensor Cores" (Ootomo and Yokota 2022) analyses the
+// accuracy of tf32.
 //
-// ldmatrix loads fragments of K-major tiles: it treats an 8 x 4 matrix of 32-bit elements as 8 x 8 of 16 bits. Its
-// .trans transposes 16-bit elements only. MN-major tiles are therefore read one word per lane, with a different
-// swizzle.
+// ldmatrix loads the fragments of K-major tiles. It treats an 8 x 4 matrix of 32-bit elements as 8 x 8 elements of 16
+// bits. ldmatrix.trans transposes 16-bit elements only. So MN-major tiles are read one word per lane, with a
+// different swizzle.
 #include "cuda/gemm/gemm_multistage.cuh"
 
 namespace heddle {
@@ -15,9 +15,9 @@ namespace {
 
 constexpr int words = 4;  // words in a piece of 16 bytes
 
-// Returns the index of word w of line r in a tile whose lines have `count` words. In K-major tiles the swizzle puts the
-// eight lines of an ldmatrix into different banks. In MN-major tiles it puts the words (k t, row g) of a fragment into
-// different banks, t < 4 and g < 8.
+// Returns the index of word w of line r, in a tile with lines of `count` words. In K-major tiles, the swizzle puts the
+// eight lines that ldmatrix reads at a time into different banks. In MN-major tiles, a load reads the words of four k
+// and eight rows, and the swizzle puts these into different banks.
 template <int count, bool k_major> __device__ inline int word_place(int r, int w) {
   return r * count + ((w / words) ^ (k_major ? r & 7 : 2 * (r & 3))) * words + w % words;
 }

@@ -1,8 +1,9 @@
-// The main loop of products on CUDA cores. A block computes a tile of 64 x 64 from tiles of 64 rows and 64 columns in
-// shared memory, tile_k long along k. Each of 256 threads computes 4 x 4 elements in registers, with 16 multiply-adds
-// per 8 values from shared memory. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
+// The main loop of matrix products on CUDA cores. A block computes a tile of 64 x 64. It reads tiles (tile_k, 64) of
+// both operands from shared memory. Each of 256 threads computes 4 x 4 elements in registers, with 16 multiply-adds for
+// 8 values from shared memory. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
 //
-// Products differ in how a tile is filled: from float elements, from quantized blocks, or from indexed rows.
+// The classes of operands differ in how they fill a tile: from float elements, from rows by index, or from quantized
+// blocks.
 #pragma once
 #include "cuda/quant/quant.cuh"
 
@@ -12,8 +13,8 @@ namespace tiled {
 
 constexpr int tile_m = 64, tile_n = 64, per_thread = 4;
 constexpr int threads = (tile_m / per_thread) * (tile_n / per_thread);
-// Adjacent threads store a column of the tile if k_major. The padding of one float puts its elements into different
-// banks.
+// The pitch of a tile (tile_k, pitch). If an operand is K-major, adjacent threads store elements with adjacent k. The
+// padding of one float puts these into different banks.
 constexpr int pitch = tile_m + 1;
 static_assert(tile_m == tile_n, "both operands are filled by the same code");
 
@@ -21,9 +22,9 @@ struct AsItIs {
   __device__ int64_t operator()(int64_t i) const { return i; }
 };
 
-// An operand of float elements. Its lines [line0, lines) are the product's rows (left operand) or columns (right
-// operand). Elements from k_end on are not read. In x, a line is a row if k_major, otherwise a column. line_of and
-// depth_of map the indices of lines and of k to those of x.
+// An operand of float elements. Its lines are the rows of the left operand, or the columns of the right operand. The
+// operand has `lines` lines, and the block's tile begins at line0. k ends at k_end. A line is a row of x if k_major,
+// otherwise a column of x. line_of and depth_of map the indices of lines and of k to indices of x.
 template <class LineOf = AsItIs, class DepthOf = AsItIs> struct Elements {
   View x;
   int64_t ld;
@@ -32,7 +33,8 @@ template <class LineOf = AsItIs, class DepthOf = AsItIs> struct Elements {
   LineOf line_of;
   DepthOf depth_of;
 
-  // Loads a tile from k0 on. Adjacent threads read adjacent elements in memory. Elements outside become zeros.
+  // Loads the tile of the block's lines from k0 on. Adjacent threads read adjacent elements of x. Elements beyond the
+  // last line or k_end become zeros.
   template <int tile_k> __device__ void fill(float (&tile)[tile_k][pitch], int64_t k0) const {
     for (int e = threadIdx.x; e < tile_m * tile_k; e += threads) {
       const int i = k_major ? e / tile_k : e % tile_m, k = k_major ? e % tile_k : e / tile_m;
@@ -45,7 +47,8 @@ template <class LineOf = AsItIs, class DepthOf = AsItIs> struct Elements {
   }
 };
 
-// An operand of quantized blocks, from row `first` of w on. Each thread dequantizes runs of 16 elements in registers.
+// An operand of quantized blocks: the rows of w from `first` on. Each thread dequantizes runs of 16 elements in
+// registers.
 template <class Rows> struct Blocks {
   Rows w;
   int64_t first;
@@ -70,17 +73,17 @@ template <class Rows> struct Blocks {
   }
 };
 
-// Computes the block's tile over the range [k_begin, k_end) of k. Calls store(i, j, value) for each of the thread's
-// elements. All threads of the block must call it.
+// Computes the block's tile of the product over [k_begin, k_end) of k. Calls store(i, j, value) for each of the
+// thread's elements. All threads of the block must call it.
 template <int tile_k, class Left, class Right, class Store>
 __device__ inline void tile_product(
     int64_t k_begin, int64_t k_end, const Left& left, const Right& right, const Store& store) {
   HEDDLE_SHARED(float, a_tile, [tile_k][pitch]);
   HEDDLE_SHARED(float, b_tile, [tile_k][pitch]);
   const int tx = threadIdx.x % (tile_n / per_thread), ty = threadIdx.x / (tile_n / per_thread);
-  // Each tile is summed separately and then added to the total. Rounding errors therefore grow with the number of tiles
-  // plus tile_k, not with k.
-  static_assert(tile_k >= 32, "the total of many short tiles rounds as often as one long sum");
+  // Each thread sums up the products of a tile, then adds this sum to its total. Rounding errors therefore grow with
+  // tile_k plus the number of tiles, not with k.
+  static_assert(tile_k >= 32, "with shorter tiles, the number of tiles would dominate the rounding errors");
   float total[per_thread][per_thread] = {};
   for (int64_t k0 = k_begin; k0 < k_end; k0 += tile_k) {
     float sum[per_thread][per_thread] = {};

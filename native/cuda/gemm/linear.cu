@@ -1,4 +1,4 @@
-// linear and its gradients, with optional epilogues. Each is one matrix product with the operands in different roles.
+// linear, its gradients, and their fusions with the ops after them. Each op is one matrix product with an epilogue.
 #include "cuda/gemm/gemm.cuh"
 #include "cuda/quant/gemm_int8.cuh"
 
@@ -8,14 +8,15 @@ namespace {
 
 constexpr int threads = 256;
 
+// Stores x as y's type.
 __global__ void round_kernel(View x, Out y, int64_t n) {
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) y.store(i, x[i]);
 }
 
-// Whether x is rounded to bf16 first, into the scratch.
+// Whether x is rounded to bf16 (into the scratch) before the product.
 bool rounds(const Node& n) { return n.attributes->get("bf16", 0) != 0 && n.in[0].dtype == DType::f32; }
-// Whether x is rounded to 8 bits, which needs a quantized w.
+// Whether x is rounded to 8 bits, which only products with a quantized w support.
 bool rounds_to_int8(const Node& n) { return n.attributes->flag("int8") && is_quantised(n.in[1].dtype); }
 size_t rounded_bytes(const Node& n) {
   return rounds(n) ? (static_cast<size_t>(n.in[0].shape.size()) * 2 + 63) / 64 * 64 : 0;
@@ -26,8 +27,8 @@ size_t linear_scratch(const Node& n, int) {
   return rounded_bytes(n) + gemm_workspace(x[0], n.out[0].shape[1], x[1]);
 }
 
-// Returns the product of a node whose inputs begin with x and w and whose output is y (N, M). Launches the rounding of
-// x to bf16 into the scratch if the node asks for it.
+// Returns the product of a node whose first inputs are x and w, and whose first output is y (N, M). If the node has the
+// attribute bf16, launches the rounding of x into the scratch.
 Gemm product(const Node& n, Context& c, const char* name, const View& bias, const Epilogue& epilogue) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   View a = view(x);
@@ -58,7 +59,7 @@ void linear(const Node& n, Context& c) {
   gemm(c, "linear", product(n, c, "linear", optional_view(n, 2), {}));
 }
 
-// x (N, K), w, optional bias (M) -> act(x W^T + bias) (N, M), and optionally the activation's input
+// x (N, K), w, optional bias (M) -> act(x W^T + bias) (N, M), and optionally x W^T + bias
 void linear_activation(const Node& n, Context& c) {
   Epilogue epilogue;
   epilogue.activation = static_cast<int>(n.attr_int("activation"));
@@ -73,8 +74,7 @@ void linear_add(const Node& n, Context& c) {
   gemm(c, "linear_add", product(n, c, "linear_add", optional_view(n, 2), epilogue));
 }
 
-// x (N, K), the weights of gate and up (M, K), their optional biases (M) -> act(gate) * up (N, M), and optionally gate
-// and up
+// x (N, K), w_gate (M, K), w_up (M, K), optional biases (M) -> act(gate) * up (N, M), and optionally gate and up
 void linear_glu(const Node& n, Context& c) {
   Epilogue epilogue;
   epilogue.activation = static_cast<int>(n.attr_int("activation"));
@@ -86,7 +86,7 @@ size_t glu_scratch(const Node& n, int) {
   return rounded_bytes(n) + gemm_workspace(n.in[0].shape[0], 2 * n.out[0].shape[1], n.in[0].shape[1]);
 }
 
-// dy (N, M), w -> dx (N, K). linear_backward_input_add also takes onto (N, K) and returns dx + onto.
+// dy (N, M), w -> dx (N, K). linear_backward_input_add also takes onto (N, K), and returns dx + onto.
 void linear_backward_input(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &w = n.in[1], &dx = n.out[0];
   Gemm g{view(dy), view(w), {nullptr, DType::f32}, out(dx), dy.shape[0], dx.shape[1], dy.shape[1], dy.shape[1],
@@ -112,7 +112,7 @@ size_t backward_weight_scratch(const Node& n, int) {
   return gemm_workspace(n.out[0].shape[0], n.out[0].shape[1], n.in[0].shape[0]);
 }
 
-// 8-bit products need w stored as (M, K), because blocks lie along K.
+// 8-bit products need w stored as (M, K), because the elements of a block must have adjacent k.
 bool supports(const Node& n) { return !(rounds_to_int8(n) && n.attr_flag("transposed")); }
 
 const RegisterKernel kernels[] = {

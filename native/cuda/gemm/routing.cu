@@ -1,4 +1,4 @@
-// Routed experts: selects the experts of each row, and computes the weighted sum of their outputs.
+// Routing of a mixture of experts: selects the experts of each row, and computes the weighted sum of their outputs.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -9,13 +9,15 @@ constexpr int threads = 256, warps = threads / warp_size;
 
 // ---- selection of experts
 
+// Returns a logit for comparisons. NaN counts as -infinity, so that the selected indices are valid.
 __device__ inline float logit_at(const View& logits, int64_t i) {
   const float v = logits[i];
-  return v == v ? v : -INFINITY;  // a NaN counts as -infinity, so that the choice is valid
+  return v == v ? v : -INFINITY;
 }
 
-// logits (N, E) -> weights (N, k), experts (N, k). One warp per row. Each step selects the next logit in descending
-// order. Equal logits are ordered by index.
+// logits (N, E) -> weights (N, k), experts (N, k). One warp per row. Each of the k steps selects the largest logit
+// after the previously selected one, in descending order. Equal logits are ordered by index. Weights are the softmax
+// over the selected experts if `normalise`, otherwise over all experts.
 __global__ void __launch_bounds__(threads)
     route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalise) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
@@ -28,7 +30,7 @@ __global__ void __launch_bounds__(threads)
     int64_t at = E;
     for (int64_t e = lane; e < E; e += warp_size) {
       const float v = logit_at(logits, row * E + e);
-      const bool after = j == 0 || v < before || (v == before && e > chosen);
+      const bool after = j == 0 || v < before || (v == before && e > chosen);  // after the previously selected expert
       if (after && (at == E || v > best)) best = v, at = e;
     }
     for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
@@ -41,7 +43,7 @@ __global__ void __launch_bounds__(threads)
     sum += expf(best - largest);
     if (lane == 0) {
       experts[row * k + j] = static_cast<int32_t>(at);
-      weights[row * k + j] = expf(logits[row * E + at] - largest);  // reads the logit itself, so that NaN stays NaN
+      weights[row * k + j] = expf(logits[row * E + at] - largest);  // not logit_at, so that NaN stays NaN
     }
   }
   if (!normalise) {
@@ -82,7 +84,7 @@ __global__ void __launch_bounds__(threads) route_backward_kernel(const float* dw
     sum = warp_sum(sum);
   }
   for (int64_t j = 0; j < k; ++j) mean += exponential(chosen[j]) / sum * dweights[row * k + j];
-  // Gradient of the softmax: every expert in the sum lowers the weights of the others.
+  // The gradient of the softmax: p * (dweight - mean), where the dweight of an expert that is not selected is 0.
   for (int64_t e = lane; e < E; e += warp_size) {
     const float p = exponential(e) / sum;
     float d = normalise ? 0.0f : -p * mean;
@@ -98,7 +100,7 @@ void route_backward(const Node& n, Context& c) {
       dweights.shape[1], n.attr_flag("normalise"), fault_of(c));
 }
 
-// ---- the weighted sum of outputs
+// ---- the weighted sum of outputs; a slot is one of a row's k experts
 
 // y (N, k, M), weights (N, k) -> out (N, M)
 __global__ void __launch_bounds__(threads)

@@ -1,4 +1,4 @@
-// Shared by the kernels of sm_90a: the order of output tiles, and positions in a ring of stages.
+// Shared by the kernels of sm_90a: sizes, the order of output tiles, and positions in a ring of stages.
 #pragma once
 #include "cuda/rows/math.cuh"
 #include "cuda/ptx/ptx_sm90.cuh"
@@ -6,11 +6,12 @@
 namespace heddle {
 namespace cuda {
 
-constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;  // the 128-byte swizzle repeats after group_bytes
-constexpr int warpgroup = 128;                                 // threads
+// The 128-byte swizzle permutes the 16-byte pieces of a line. Its pattern repeats after group_bytes.
+constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;
+constexpr int warpgroup = 128;  // threads
 
-// The first row and column of an output tile. Tiles are ordered in strips of eight rows of tiles, so that tiles that
-// run at the same time share operands in L2.
+// The first row and column of an output tile. Tiles are numbered strip by strip. A strip is eight rows of tiles,
+// numbered column by column. Tiles that run at the same time then share operands in the L2 cache.
 struct Place {
   int64_t row, column;
 };
@@ -22,7 +23,8 @@ template <class T> __device__ inline Place place_of(int64_t tile, int64_t m, int
   return {(first + within % rows) * T::m, within / rows * T::n};
 }
 
-// A position in the ring, and the parity of the current phase of its barriers.
+// A stage of the ring, and the parity that the phases of its barriers have in the current round. Consumers wait for
+// `full` with this parity, the producer for `empty` with the other parity.
 template <int stages> struct Position {
   int stage = 0;
   unsigned parity = 0;

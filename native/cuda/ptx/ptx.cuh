@@ -6,8 +6,8 @@
 #include "ops/fp8.h"
 #include "core/tensor.h"
 
-// HEDDLE_E4M3: 1 if the current target has mma.sync for e4m3. Kernels that need it are empty elsewhere. For sm_90 and
-// sm_100, nvcc accepts the instruction but emulates it with f16 products and spills registers.
+// HEDDLE_E4M3: 1 if the current target has mma.sync for e4m3. On other targets, the kernels that need the instruction
+// are empty. For sm_90 and sm_100, nvcc accepts it but emulates it with f16 products and spills registers.
 #if HEDDLE_EMULATED || (defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200))
 #define HEDDLE_E4M3 1
 #else
@@ -20,7 +20,7 @@ namespace ptx {
 
 constexpr unsigned all_threads = 0xffffffffu;
 
-// cvt.f32.f16: exact.
+// cvt.f32.f16: converts f16 to f32, exactly.
 __device__ inline float half_to_float(uint16_t bits) {
 #if HEDDLE_EMULATED
   return to_float(f16{bits});
@@ -31,7 +31,7 @@ __device__ inline float half_to_float(uint16_t bits) {
 #endif
 }
 
-// cvt.rn.f16.f32: to nearest even.
+// cvt.rn.f16.f32: rounds f32 to f16, to nearest even.
 __device__ inline uint16_t float_to_half(float f) {
 #if HEDDLE_EMULATED
   return to_f16(f).bits;
@@ -42,7 +42,7 @@ __device__ inline uint16_t float_to_half(float f) {
 #endif
 }
 
-// cvt.rn.bf16.f32: to nearest even. NaN stays NaN.
+// cvt.rn.bf16.f32: rounds f32 to bf16, to nearest even. NaN stays NaN.
 __device__ inline uint16_t float_to_bf16(float f) {
 #if HEDDLE_EMULATED
   return to_bf16(f).bits;
@@ -64,7 +64,7 @@ __device__ inline uint32_t pack_bf16(float low, float high) {
 #endif
 }
 
-// ex2.approx.ftz.f32 (9.7.3.21): 2^x with a relative error of at most 2^-22.5. Results below 2^-126 become 0.
+// ex2.approx.ftz.f32 (9.7.3.21): 2^x with a relative error of at most 2^-22.5. Subnormal results become 0.
 __device__ inline float power_of_two(float x) {
 #if HEDDLE_EMULATED
   const float power = std::exp2(x);
@@ -76,7 +76,7 @@ __device__ inline float power_of_two(float x) {
 #endif
 }
 
-// rcp.approx.ftz.f32 (9.7.3.11): 1 / x with an error of at most 1 ulp. Results below 2^-126 become 0.
+// rcp.approx.ftz.f32 (9.7.3.11): 1 / x with an error of at most 1 ulp. Subnormal results become 0.
 __device__ inline float reciprocal(float x) {
 #if HEDDLE_EMULATED
   const float inverse = 1.0f / x;
@@ -88,8 +88,9 @@ __device__ inline float reciprocal(float x) {
 #endif
 }
 
-// cp.async.cg.shared.global (9.7.9.25.3.1): copies 16 bytes to shared memory, not through registers. Reads only
-// source_bytes; the rest become zeros. The bytes are visible after commit_copies() and wait_copies().
+// cp.async.cg.shared.global (9.7.9.25.3.1): copies 16 bytes to shared memory without passing through registers. Reads
+// only the first source_bytes bytes of the source and fills the rest of the 16 with zeros. This thread sees the bytes
+// after commit_copies() and wait_copies(). Other threads see them after a barrier that follows.
 __device__ inline void copy_async_16(void* to, const void* from, int source_bytes) {
 #if HEDDLE_EMULATED
   emulator::copy_async(to, from, 16, source_bytes);
@@ -101,7 +102,7 @@ __device__ inline void copy_async_16(void* to, const void* from, int source_byte
 #endif
 }
 
-// cp.async.ca.shared.global: copies 4 bytes, as copy_async_16 copies 16.
+// cp.async.ca.shared.global: like copy_async_16, for 4 bytes. (.cg allows only 16.)
 __device__ inline void copy_async_4(void* to, const void* from, int source_bytes) {
 #if HEDDLE_EMULATED
   emulator::copy_async(to, from, 4, source_bytes);
@@ -113,6 +114,7 @@ __device__ inline void copy_async_4(void* to, const void* from, int source_bytes
 #endif
 }
 
+// cp.async.commit_group: makes one group of this thread's cp.async that are not in a group yet.
 __device__ inline void commit_copies() {
 #if HEDDLE_EMULATED
   emulator::commit_copies();
@@ -121,7 +123,7 @@ __device__ inline void commit_copies() {
 #endif
 }
 
-// Waits until at most `pending` of this thread's committed groups are in flight.
+// cp.async.wait_group: waits until at most `pending` of this thread's most recent groups are incomplete.
 template <int pending> __device__ inline void wait_copies() {
 #if HEDDLE_EMULATED
   emulator::wait_copies(pending);
@@ -130,9 +132,9 @@ template <int pending> __device__ inline void wait_copies() {
 #endif
 }
 
-// ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16 (9.7.14.5.15): four 8 x 8 matrices of 16-bit elements. Lane i gives
-// the address of row i % 8 of matrix i / 8. Register r of lane i then holds elements j and j + 1, j = 2 (i % 4), of row
-// i / 4 of matrix r (with trans: of column i / 4).
+// ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16 (9.7.14.5.15): loads four 8 x 8 matrices of 16-bit elements. Lane i
+// provides the address of row i % 8 of matrix i / 8. Register r of lane i then holds two elements of matrix r: elements
+// 2 (i % 4) and 2 (i % 4) + 1 of row i / 4, or with .trans of column i / 4.
 template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4], const void* row) {
 #if HEDDLE_EMULATED
   struct Lane {
@@ -207,9 +209,12 @@ inline void multiply_pairs(float (&c)[4], const uint32_t (&a)[4], const uint32_t
   });
 }
 #endif
-// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). Let g = lane /
-// 4, t = lane % 4. a0 holds (row, column) (g, 2t..), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..). b0 holds
-// rows 2t.. and b1 rows 2t + 8.. of b's column g. c0, c1 are (g, 2t..); c2, c3 are (g + 8, 2t..).
+// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). Let g = lane / 4
+// (the manual's groupID) and t = lane % 4 (threadID_in_group). A register of a or b holds two elements with adjacent k:
+//   a0: row g,     k = 2t, 2t + 1        a2: row g,     k = 2t + 8, 2t + 9
+//   a1: row g + 8, k = 2t, 2t + 1        a3: row g + 8, k = 2t + 8, 2t + 9
+//   b0: column g,  k = 2t, 2t + 1        b1: column g,  k = 2t + 8, 2t + 9
+//   c0, c1: row g, columns 2t, 2t + 1    c2, c3: row g + 8, columns 2t, 2t + 1
 __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   multiply_pairs<float_of_bf16>(c, a, b);
@@ -220,7 +225,7 @@ __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uin
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
-// mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32: as mma_bf16, with f16 operands.
+// mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32: like mma_bf16, with f16 operands.
 __device__ inline void mma_f16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   multiply_pairs<half_to_float>(c, a, b);
@@ -246,8 +251,10 @@ __device__ inline uint32_t round_to_tf32(uint32_t f) {
 }
 
 // mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 (9.7.14.5.7): c (16, 8) += a (16, 8) b (8, 8). With g = lane / 4
-// and t = lane % 4: a0 is (g, t), a1 (g + 8, t), a2 (g, t + 4), a3 (g + 8, t + 4); b0 and b1 are rows t and t + 4 of
-// b's column g; c as in mma_bf16. Callers must not rely on the low 13 bits of operands. The emulator truncates them.
+// and t = lane % 4, and c as in mma_bf16:
+//   a0: row g, k = t     a1: row g + 8, k = t     a2: row g, k = t + 4     a3: row g + 8, k = t + 4
+//   b0: column g, k = t                           b1: column g, k = t + 4
+// Callers must pass operands with zeros in the low 13 bits (see round_to_tf32). The emulator ignores these bits.
 __device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   struct Lane {
@@ -277,10 +284,11 @@ __device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uin
 #endif
 }
 
-// mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 (9.7.14.5.10): c (16, 8) += a (16, 32) b (32, 8) of bytes in
-// e4m3. With g = lane / 4 and t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..), a2 (g, 4t + 16..), a3 (g + 8,
-// 4t + 16..); b0 holds rows 4t.. and b1 rows 4t + 16.. of b's column g; c as in mma_bf16. Tensor cores may accumulate
-// with fewer bits than f32. The emulator uses f32.
+// mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 (9.7.14.5.10): c (16, 8) += a (16, 32) b (32, 8), with e4m3
+// operands. With g = lane / 4 and t = lane % 4, and c as in mma_bf16, a register holds four elements from k on:
+//   a0: row g, k = 4t    a1: row g + 8, k = 4t    a2: row g, k = 4t + 16    a3: row g + 8, k = 4t + 16
+//   b0: column g, k = 4t                          b1: column g, k = 4t + 16
+// Tensor cores may accumulate with fewer bits than f32. The emulator uses f32.
 __device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
   struct Lane {
@@ -312,9 +320,9 @@ __device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uin
 #endif
 }
 
-// mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 (9.7.14.5.9): c (16, 8) += a (16, 16) b (16, 8) of signed bytes,
-// exactly. With g = lane / 4 and t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..); b holds rows 4t.. of b's
-// column g; c as in mma_bf16.
+// mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 (9.7.14.5.9): c (16, 8) += a (16, 16) b (16, 8), with s8 operands and
+// exact s32 sums. Let g = lane / 4 and t = lane % 4, with c as in mma_bf16. A register holds four elements
+// from k = 4t on: a0 of row g, a1 of row g + 8, b of column g.
 __device__ inline void mma_int8(int (&c)[4], const uint32_t (&a)[2], uint32_t b) {
 #if HEDDLE_EMULATED
   struct Lane {

@@ -7,6 +7,7 @@ namespace heddle {
 namespace cuda {
 namespace ptx {
 
+// In the emulator, each wrapper also takes the caller's line, for its error messages.
 #if HEDDLE_EMULATED
 #define HEDDLE_LINE , int line = __builtin_LINE()
 #define HEDDLE_ONLY_LINE int line = __builtin_LINE()
@@ -15,9 +16,9 @@ namespace ptx {
 #define HEDDLE_ONLY_LINE
 #endif
 
-// cp.async.bulk (9.7.9.25.4.1) from shared to global memory. Both addresses and `bytes` are multiples of 16. Threads
-// that wrote the source must have called fence_async. The write is complete after commit_writes and wait_writes of this
-// thread.
+// cp.async.bulk (9.7.9.25.4.1): starts a copy from shared to global memory. Both addresses and `bytes` must be
+// multiples of 16. The threads that wrote the source must have called fence_async. The copy is complete after this
+// thread has called commit_writes and wait_writes.
 __device__ inline void store_bytes(void* to, const void* from, unsigned bytes HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::write_bytes(to, from, bytes, false, line);
@@ -27,8 +28,9 @@ __device__ inline void store_bytes(void* to, const void* from, unsigned bytes HE
       : "memory");
 #endif
 }
-// cp.reduce.async.bulk .add.f32 (9.7.9.25.4.2): as store_bytes, but adds f32 elements to the destination. Each addition
-// is atomic; their order is not defined. Rounds to nearest. Subnormal operands and results become zero.
+// cp.reduce.async.bulk .add.f32 (9.7.9.25.4.2): like store_bytes, but adds f32 elements to those of the destination.
+// Each addition is atomic, rounds to nearest, and flushes subnormal operands and results to zero. The order of
+// additions is not defined.
 __device__ inline void add_bytes(void* to, const void* from, unsigned bytes HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::write_bytes(to, from, bytes, true, line);
@@ -38,7 +40,8 @@ __device__ inline void add_bytes(void* to, const void* from, unsigned bytes HEDD
       : "memory");
 #endif
 }
-// cp.async.bulk.commit_group (9.7.9.25.4.4.1): ends a group of this thread's bulk writes.
+// cp.async.bulk.commit_group (9.7.9.25.4.4.1): makes one bulk async-group of this thread's store_bytes and add_bytes
+// that are not in a group yet.
 __device__ inline void commit_writes(HEDDLE_ONLY_LINE) {
 #if HEDDLE_EMULATED
   emulator::commit_writes(line);
@@ -46,7 +49,8 @@ __device__ inline void commit_writes(HEDDLE_ONLY_LINE) {
   asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 #endif
 }
-// cp.async.bulk.wait_group.read (9.7.9.25.4.4.2): waits until the sources of all of this thread's groups are read.
+// cp.async.bulk.wait_group.read (9.7.9.25.4.4.2): waits until all of this thread's groups have read their sources,
+// which may then be overwritten.
 __device__ inline void wait_writes_read(HEDDLE_ONLY_LINE) {
 #if HEDDLE_EMULATED
   emulator::wait_writes(0, true, line);
@@ -54,7 +58,7 @@ __device__ inline void wait_writes_read(HEDDLE_ONLY_LINE) {
   asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
 #endif
 }
-// cp.async.bulk.wait_group: waits until all of this thread's groups are written.
+// cp.async.bulk.wait_group: waits until all of this thread's groups are complete.
 __device__ inline void wait_writes(HEDDLE_ONLY_LINE) {
 #if HEDDLE_EMULATED
   emulator::wait_writes(0, false, line);
@@ -63,9 +67,9 @@ __device__ inline void wait_writes(HEDDLE_ONLY_LINE) {
 #endif
 }
 
-// Repeats ld.acquire.gpu (9.7.9.8) until the word is `value`. Everything that the releasing block wrote before is then
-// visible to this thread. That block must have started before this one, because a later block may never run while this
-// one waits.
+// Repeats ld.acquire.gpu (9.7.9.8) until the word is `value`. This thread then sees everything that the releasing block
+// wrote before release_word. The releasing block must have started first: a block that has not started may never get a
+// multiprocessor while this block waits.
 __device__ inline void wait_for_word(const int32_t* word, int32_t value HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::wait_for_word(word, value, line);
@@ -75,7 +79,8 @@ __device__ inline void wait_for_word(const int32_t* word, int32_t value HEDDLE_L
   while (now != value);
 #endif
 }
-// st.release.gpu (9.7.9.12): sets the word after everything that this thread wrote or observed before.
+// st.release.gpu (9.7.9.12): sets the word. Whoever reads it with wait_for_word also sees all that this thread wrote or
+// observed before.
 __device__ inline void release_word(int32_t* word, int32_t value HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::release_word(word, value, line);
@@ -84,7 +89,8 @@ __device__ inline void release_word(int32_t* word, int32_t value HEDDLE_LINE) {
 #endif
 }
 
-// atom.add (9.7.13.5): returns 0, 1, … in order, each number once. The word must start at 0.
+// atom.add (9.7.13.5): increments the word and returns its old value. If the word starts at 0, successive calls of all
+// blocks return 0, 1, 2, …
 __device__ inline int32_t take_number(int32_t* word) {
 #if HEDDLE_EMULATED
   return static_cast<int32_t>(emulator::atomic_add(reinterpret_cast<uint32_t*>(word), 1u));

@@ -1,6 +1,6 @@
-// The PTX of wgmma.mma_async. N columns have N / 2 accumulator registers, which inline assembly must name one by one.
-// The file has lists of their names, and a wrapper per form of the instruction, overloaded by the number of registers.
-// ptx_sm90.cuh describes the layouts.
+// Wrappers of wgmma.mma_async. An accumulator of N columns has N / 2 registers, which inline assembly must name one by
+// one. The macros list these names. The wrappers are overloaded by the number of registers. ptx_sm90.cuh describes the
+// layouts.
 #pragma once
 #include <cstdint>
 
@@ -8,7 +8,7 @@ namespace heddle {
 namespace cuda {
 namespace ptx {
 
-// "%0, %1, …": the accumulators, which are the first operands of the assembly.
+// "%0, %1, …": the names of the accumulator registers, which are the first operands of the assembly.
 #define HEDDLE_NAMES_32 \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
@@ -23,7 +23,7 @@ namespace ptx {
   ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
   ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
-// "+f"(d[0]), "+f"(d[1]), …
+// "+f"(d[0]), "+f"(d[1]), …: the accumulator registers as operands that are read and written.
 #define HEDDLE_SUMS_8(d, i) \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
       "+f"(d[i + 7])
@@ -34,14 +34,15 @@ namespace ptx {
 #define HEDDLE_SUMS_128(d) \
   HEDDLE_SUMS_64(d), HEDDLE_SUMS_16(d, 64), HEDDLE_SUMS_16(d, 80), HEDDLE_SUMS_16(d, 96), HEDDLE_SUMS_16(d, 112)
 
-// The instruction with a predicate: operand number `add` tells whether to add to d. `rest` follows d. Operands after d
-// are numbered by hand, because their numbers depend on the number of registers.
+// The instruction, with its scale-d predicate set from operand number `add`: d = a b if that operand is 0, otherwise
+// d += a b. `rest` holds the arguments after d. Callers pass the numbers of the operands after d, which depend on the
+// number of registers.
 #define HEDDLE_WGMMA(shape, registers, add, rest) \
   "{\n.reg .pred p;\nsetp.ne.b32 p, %" #add ", 0;\nwgmma.mma_async.sync.aligned." shape " {" HEDDLE_NAMES_##registers \
       "}, " rest ";\n}\n"
 
-// d (64, n) (+)= a b, both by descriptor. a_, b_, add_, ta and tb are operand numbers: of a, b and add, and of the
-// flags whether a and b are transposed.
+// Defines d (64, n) (+)= a b, with both operands in shared memory. a_, b_, add_, ta and tb are the operand numbers of
+// a, b, scale-d, imm-trans-a and imm-trans-b. The two literal 1s are imm-scale-a and imm-scale-b.
 #define HEDDLE_WGMMA_BF16(n, registers, a_, b_, add_, ta, tb) \
   template <bool a_transposed, bool b_transposed> \
   __device__ inline void wgmma_bf16(float(&d)[registers], uint64_t a, uint64_t b, int add) { \
@@ -54,7 +55,7 @@ HEDDLE_WGMMA_BF16(64, 32, 32, 33, 34, 35, 36)
 HEDDLE_WGMMA_BF16(128, 64, 64, 65, 66, 67, 68)
 HEDDLE_WGMMA_BF16(256, 128, 128, 129, 130, 131, 132)
 
-// d (64, n) (+)= a b, with a in registers and b by descriptor.
+// Defines d (64, n) (+)= a b, with a in registers and b in shared memory.
 #define HEDDLE_WGMMA_LEFT(n, registers, a0, a1, a2, a3, b_, add_, tb) \
   template <bool b_transposed> \
   __device__ inline void wgmma_left(float(&d)[registers], const uint32_t(&a)[4], uint64_t b, int add) { \
@@ -67,7 +68,7 @@ HEDDLE_WGMMA_LEFT(64, 32, 32, 33, 34, 35, 36, 37, 38)
 HEDDLE_WGMMA_LEFT(96, 48, 48, 49, 50, 51, 52, 53, 54)
 HEDDLE_WGMMA_LEFT(128, 64, 64, 65, 66, 67, 68, 69, 70)
 
-// Both operands are K-major e4m3, by descriptor.
+// d (64, 128) (+)= a b, with both operands in shared memory as K-major e4m3.
 __device__ inline void wgmma_e4m3(float (&d)[64], uint64_t a, uint64_t b, int add) {
   asm volatile(HEDDLE_WGMMA("m64n128k32.f32.e4m3.e4m3", 64, 66, "%64, %65, p, 1, 1")
       : HEDDLE_SUMS_64(d)

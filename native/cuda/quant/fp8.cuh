@@ -1,4 +1,4 @@
-// Matrices of 8-bit floats (e4m3) with a scale per block (ops/fp8.h), and products with them.
+// Matrices of 8-bit floats (e4m3) with a scale per block (ops/fp8.h), and their matrix products.
 #pragma once
 #include "cuda/gemm/gemm.cuh"
 #include "ops/fp8.h"
@@ -6,30 +6,30 @@
 namespace heddle {
 namespace cuda {
 
-// The device version of fp8_blocks.
+// Returns the number of blocks of n elements, like fp8_blocks on the host.
 __device__ inline int64_t blocks_of(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
 
-// Converts e4m3 to float. The bits are read as those of a half, whose exponent bias is 15 instead of 7. The half is too
-// small by a factor of 2^8, for subnormals too.
+// Converts e4m3 to float. The exponent and mantissa are moved to those of an f16, whose exponent bias is 15 instead
+// of 7. The f16 is therefore too small by a factor of 2^8. This holds for subnormals too.
 __device__ inline float fp8_to_float(uint8_t byte) {
   const uint16_t half = static_cast<uint16_t>((byte & 0x80) << 8 | (byte & 0x7f) << 7);
   return (byte & 0x7f) == 0x7f ? NAN : ptx::half_to_float(half) * 256.0f;
 }
-// Converts float to e4m3, with the arithmetic of float_to_e4m3 (native/ops/fp8.h).
+// Converts float to e4m3, with the arithmetic of float_to_e4m3 (native/ops/fp8.h), which explains the constants.
 __device__ inline uint8_t float_to_fp8(float f) {
   uint32_t bits = __float_as_uint(f);
   const uint32_t sign = bits >> 24 & 0x80;
   bits &= 0x7fffffff;
   if (bits > 0x7f800000) return static_cast<uint8_t>(sign | 0x7f);
-  if (bits >= 0x43e00000) return static_cast<uint8_t>(sign | 0x7e);
-  if (bits < 0x3c800000)
+  if (bits >= 0x43e00000) return static_cast<uint8_t>(sign | 0x7e);  // 448 and more become 448
+  if (bits < 0x3c800000)  // below 2^-6: adding 2^14 rounds to a multiple of 2^-9
     return static_cast<uint8_t>(sign | (__float_as_uint(__uint_as_float(bits) + 16384.0f) - 0x46800000));
-  bits += 0x7ffff + (bits >> 20 & 1);
+  bits += 0x7ffff + (bits >> 20 & 1);  // rounds to nearest even at bit 20
   return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
 }
 
-// A matrix of bytes with leading dimension ld. The scale of element (i, j) is scale[(i >> shift) * row_step + j / 128 *
-// column_step].
+// A matrix of e4m3 bytes with leading dimension ld. The scale of element (i, j) is scale[(i >> shift) * row_step +
+// j / 128 * column_step].
 struct Fp8Matrix {
   const uint8_t* q;
   const float* scale;
@@ -45,23 +45,24 @@ struct Fp8Matrix {
   }
 };
 
-// c (m, n) = x (m, k) w (n, k)^T + bias (n). x is a matrix of floats. If `rounded` is set, it holds x rounded to fp8.
+// c (m, n) = x (m, k) w (n, k)^T + bias (n). x has float elements. If rounded.q is not null, `rounded` holds x rounded
+// to e4m3 and is used instead of x.
 struct Fp8Gemm {
   View x;
-  Fp8Matrix rounded;  // q null: x is used unrounded
+  Fp8Matrix rounded;
   Fp8Matrix w;
   View bias;  // data may be null
   Out c;
   int64_t m, n, k;
 
-  // Returns a Gemm with only what the epilogue reads.
+  // Returns a Gemm for epilogue_run, with only the fields that it reads.
   __device__ Gemm epilogue() const { return {x, x, bias, c, m, n, k, k, k, n, false, true, false}; }
 };
-// Multiplies by wgmma, on sm_90a. x must be rounded. Rows of both operands must be 16-byte aligned, and a multiple of
-// 16 bytes long.
+// Launches the product by wgmma, on sm_90a. Requires `rounded`, and rows of both matrices that are 16-byte aligned and
+// a multiple of 16 bytes apart.
 void gemm_fp8_warpgroup(const Context& context, const char* name, const Fp8Gemm& g);
-// Multiplies by mma.sync, on sm_89 and sm_120. Has the requirements of gemm_fp8_warpgroup, and takes at most 65535 * 64
-// rows.
+// Launches the product by mma.sync, on sm_89 and sm_120. Has the requirements of gemm_fp8_warpgroup, and takes at most
+// 65535 * 64 rows.
 void gemm_fp8_tensor(const Context& context, const char* name, const Fp8Gemm& g);
 
 }  // namespace cuda

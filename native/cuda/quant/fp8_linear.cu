@@ -1,6 +1,6 @@
-// fp8_linear and the gradient of its input. Kernels here convert fp8 weights to floats in registers, on any device. If
-// activations are rounded to fp8 too, tensor cores multiply both: see gemm_fp8_sm90.cu, and gemm_fp8_tensor.cu for
-// sm_89 and sm_120.
+// fp8_linear and the gradient of its input. The kernels of this file convert e4m3 weights to floats in registers, and
+// run on any device. If activations are rounded to e4m3 too, tensor cores may multiply both: see gemm_fp8_sm90.cu, and
+// gemm_fp8_tensor.cu for sm_89 and sm_120.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_tile.cuh"
 
@@ -10,7 +10,8 @@ namespace {
 
 constexpr int threads = 256, most_rows = 4, run = 16;  // run: bytes per load
 
-// Rounds x (N, K) to bytes (N, ld) and scales (K / 128, N). One warp per block of 128, four elements per lane.
+// Rounds x (N, K) to e4m3 bytes q (N, ld) and scales (blocks of K, N). One warp per 128 elements of a row, four per
+// lane.
 __global__ void __launch_bounds__(threads)
     fp8_round_kernel(View x, uint8_t* q, float* scale, int64_t N, int64_t K, int64_t ld) {
   const int64_t blocks = blocks_of(K),
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(threads)
   if (lane == 0) scale[block % blocks * N + row] = finite ? largest / fp8_largest : NAN;
 }
 
-// An operand of gemm_tile.cuh in fp8. A thread converts 16 adjacent elements at a time.
+// An operand of tile_product (gemm_tile.cuh) with e4m3 elements. A thread converts 16 adjacent elements at a time.
 struct Side {
   Fp8Matrix x;
   bool k_major;
@@ -63,6 +64,7 @@ struct Side {
   }
 };
 
+// Computes a tile of c per block, with x, or with `rounded` if it is used.
 template <bool rounded> __global__ void __launch_bounds__(tiled::threads, 2) fp8_gemm_kernel(Fp8Gemm g) {
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tiled::tile_m,
                 column0 = static_cast<int64_t>(blockIdx.x) * tiled::tile_n;
@@ -87,8 +89,8 @@ __global__ void __launch_bounds__(tiled::threads, 2)
   });
 }
 
-// A warp computes one column of up to four rows. Lane i takes bytes 16 i to 16 i + 15 of every 512. `whole`: rows are
-// aligned to 16 bytes and padded, so that one load reads all 16.
+// A warp computes one column of c, of up to four rows. Lane i takes bytes 16 i to 16 i + 15 of every 512. `whole`: rows
+// of w are 16-byte aligned and a multiple of 16 bytes long, so that one load reads all 16.
 template <bool rounded> __global__ void __launch_bounds__(threads) fp8_few_rows_kernel(Fp8Gemm g, bool whole) {
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;
@@ -100,7 +102,7 @@ template <bool rounded> __global__ void __launch_bounds__(threads) fp8_few_rows_
     const int count = g.k - k < run ? static_cast<int>(g.k - k) : run;
     if (whole) bytes = *reinterpret_cast<const uint4*>(from);
     const uint32_t words[4] = {bytes.x, bytes.y, bytes.z, bytes.w};
-    const float scale = g.w.scale_at(column, k);  // a run lies within a block
+    const float scale = g.w.scale_at(column, k);  // the 16 elements are in one block
     HEDDLE_UNROLL
     for (int e = 0; e < run; ++e) {
       if (e >= count) break;
@@ -119,6 +121,7 @@ template <bool rounded> __global__ void __launch_bounds__(threads) fp8_few_rows_
   }
 }
 
+// Whether all rows are 16-byte aligned.
 bool aligned(const Fp8Matrix& x) { return x.ld % run == 0 && reinterpret_cast<uintptr_t>(x.q) % run == 0; }
 
 int64_t rounded_ld(int64_t K) { return (K + run - 1) / run * run; }
@@ -134,11 +137,12 @@ Fp8Matrix weight(const Tensor& w, const Tensor& scale) {
   return {w.as<uint8_t>(), scale.as<float>(), w.shape[1], block_shift, fp8_blocks(w.shape[1]), 1};
 }
 
-// Calls run(row, rows) for each strip of `rows` rows from `row` on, because the grid's second dimension is limited.
+// Calls run(row, rows) for each strip of `rows` rows from `row` on. A grid's second dimension is limited to 65535.
 template <class F> void in_strips(int64_t rows, F run) {
   constexpr int64_t strip = int64_t{65535} * tiled::tile_m;
   for (int64_t row = 0; row < rows; row += strip) run(row, rows - row < strip ? rows - row : strip);
 }
+// Returns the address `elements` elements after `data`.
 const void* skip(const void* data, DType type, int64_t elements) {
   return static_cast<const char*>(data) + elements * static_cast<int64_t>(dtype_bytes(type));
 }

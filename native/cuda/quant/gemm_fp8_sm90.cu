@@ -1,10 +1,10 @@
-// Products of 8-bit floats (e4m3) on the tensor cores of sm_90a. The ring and warpgroups are those of gemm_sm90.cu. A
-// stage has 128 elements along k, which share a scale. Tensor cores add up a stage's products with few bits. The sums
-// are then scaled and added to f32 sums in other registers. After "DeepSeek-V3 Technical Report" (2024), 3.3.2, and
-// DeepGEMM (DeepSeek 2025).
+// Matrix products of 8-bit floats (e4m3) on the tensor cores of sm_90a. The ring and the roles of warpgroups are those
+// of gemm_sm90.cu. A stage has 128 elements along k, which share a scale. Tensor cores accumulate the products of a
+// stage with fewer bits than f32. These sums are then scaled, and added to f32 sums in other registers. After
+// "DeepSeek-V3 Technical Report" (2024), 3.3.2, and DeepGEMM (DeepSeek 2025).
 //
-// Both operands are K-major, as 8-bit wgmma requires. A tile is 128 columns wide, so that one block's scale serves all
-// of them.
+// Both operands are K-major, as wgmma requires for e4m3. An output tile is 128 columns wide, so that at each stage, its
+// columns share one scale of the weight.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_sm90.cuh"
 
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
       const Place place = place_of<Tile>(tile, g.m, g.n);
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         unsigned char* a_tile = ring + at.stage * Tile::stage_bytes;
-        // The wait completes at once in the first round. A new barrier counts as having completed an earlier phase.
+        // In the first round, the wait returns at once: for a new barrier, the phase of parity 1 counts as complete.
         ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
         ptx::arrive_expecting(&full[at.stage], Tile::stage_bytes);
         ptx::copy_box(a_tile, &a_map, static_cast<int>(d * depth), static_cast<int>(place.row), &full[at.stage]);
@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
             warp = threadIdx.x % warpgroup / warp_size;
   float* own =
       reinterpret_cast<float*>(ring + Tile::stages * Tile::stage_bytes) + (consumer * 4 + warp) * staged_floats;
-  float sum[sums], total[sums];
+  float sum[sums], total[sums];  // the sums of a stage, and the scaled sums of all stages
   HEDDLE_UNROLL
   for (int r = 0; r < sums; ++r) sum[r] = 0;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
         ptx::multiply_e4m3_tiles(sum, ptx::describe_tile(a_tile + 32 * k, ptx::k_major, group_bytes),
             ptx::describe_tile(b_tile + 32 * k, ptx::k_major, group_bytes), k > 0);
       ptx::commit_products();
-      // Loads the scales of the rows' activations and of the weight's block while the products run.
+      // Loads the scales of the lane's two rows and of the weight's block while the products run.
       float scale[2];
       HEDDLE_UNROLL
       for (int half = 0; half < 2; ++half)

@@ -1,9 +1,9 @@
-// The product of 8-bit floats (e4m3) by mma.sync (sm_89 and sm_120: HEDDLE_E4M3), with the ring of gemm_multistage.cuh.
-// A stage has 128 elements along k, which share a scale. The sums of each stage start at zero, are scaled, and are
-// added in f32, as in gemm_fp8_sm90.cu ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
+// The matrix product of 8-bit floats (e4m3) by mma.sync (HEDDLE_E4M3: sm_89 and sm_120), with the main loop of
+// gemm_multistage.cuh. A stage has 128 elements along k, which share a scale. As in gemm_fp8_sm90.cu, the sums of each
+// stage are scaled and then added to f32 totals ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
 //
-// A fragment register holds four bytes for m16n8k32, and two elements for m16n8k16, at the same positions.
-// Tiles and loads therefore treat pairs of bytes like bf16.
+// In fragments of m16n8k32, a register holds four bytes. In fragments of bf16's m16n8k16, the same register holds two
+// elements at the same place in memory. Tiles and loads therefore treat a pair of bytes as one bf16 element.
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_multistage.cuh"
 
@@ -20,11 +20,11 @@ namespace {
 
 using namespace multistage;
 
-static_assert(2 * E4m3::depth == fp8_block, "a stage has one scale");
+static_assert(2 * E4m3::depth == fp8_block, "the elements of a stage must share a scale");
 
 template <class T> __global__ void __launch_bounds__(T::threads, 1) tensor_e4m3_kernel(Fp8Gemm g) {
 #if HEDDLE_E4M3
-  static_assert(fp8_block % T::n == 0, "a tile's columns share the weight's scale");
+  static_assert(fp8_block % T::n == 0, "the columns of a tile must share a scale of the weight");
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * T::m, column0 = static_cast<int64_t>(blockIdx.x) * T::n;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;

@@ -1,6 +1,7 @@
-// Products of quantized weights and 8-bit activations. Runs of 16 elements share one scale in each operand. Their
-// integer products are exact; the sums are scaled and added up in f32. Activations are rounded as by round_activations
-// (native/ops/quant.h). After llama.cpp's MMVQ and MMQ kernels: few rows use dp4a, many rows use integer tensor cores.
+// Matrix products of quantized weights and 8-bit activations. 16 elements along k share one scale in each operand.
+// Their integer dot products are exact. They are scaled and added up in f32. Activations are rounded as by
+// round_activations (native/ops/quant.h). After llama.cpp's MMVQ and MMQ kernels: few rows use dp4a, many rows use
+// integer tensor cores.
 #include "cuda/quant/gemm_int8.cuh"
 
 #include "cuda/quant/quant.cuh"
@@ -12,9 +13,9 @@ namespace {
 
 constexpr int group = activation_group, few_threads = 256, most_rows = 4;
 
-// Returns the sum of squared rounding errors of a group, in units of the step. The order of additions is that of
-// round_activations, so that both choose the same number of steps.
-__device__ inline float left_by(float v, float inverse, int lane) {
+// Returns the sum of the squared rounding errors of a group, in units of the step 1 / inverse. The order of additions
+// is that of round_activations, so that both choose the same number of steps.
+__device__ inline float squared_error(float v, float inverse, int lane) {
   const float left = fmaf(v, inverse, -rintf(v * inverse)), other = __shfl_xor_sync(all_lanes, left, group / 2);
   const float low = lane < group / 2 ? left : other, high = lane < group / 2 ? other : left;
   float sum = fmaf(high, high, low * low);
@@ -33,10 +34,10 @@ __global__ void __launch_bounds__(few_threads) round_kernel(View x, Int8Rows to,
   const bool finite = __ballot_sync(all_lanes, !(fabsf(v) <= 3.4028235e38f)) == 0;
   constexpr float first = activation_steps[0], second = activation_steps[1];
   const bool is_nonzero = finite && largest > least_activation;
-  const float left = left_by(v, is_nonzero ? first / largest : 0.0f, lane),
-              of_second = left_by(v, is_nonzero ? second / largest : 0.0f, lane);
-  // the rule of second_steps_leave_less
-  const float steps = of_second * (first * first) < left * (second * second) ? second : first;
+  const float first_error = squared_error(v, is_nonzero ? first / largest : 0.0f, lane),
+              second_error = squared_error(v, is_nonzero ? second / largest : 0.0f, lane);
+  // The comparison of second_steps_leave_less (native/ops/quant.h), which is a host function.
+  const float steps = second_error * (first * first) < first_error * (second * second) ? second : first;
   const float inverse = is_nonzero ? steps / largest : 0.0f, scale = finite ? largest / steps : NAN;
   const int q = finite ? static_cast<int>(rintf(v * inverse)) : 0;
   int sum = q;
@@ -52,7 +53,7 @@ __device__ inline void store(const Int8Gemm& g, int64_t row, int64_t column, flo
   g.c.store(row * g.n + column, v);
 }
 
-// A warp computes one column of up to four rows; lane i takes runs i, i + 32, …
+// A warp computes one column of c, of up to four rows. Lane i takes runs i, i + 32, …
 template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Int8Gemm g, Rows w) {
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
@@ -84,13 +85,14 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_ke
 
 // ---- many rows
 
+// tile_runs: runs along k of a stage. warps_n: warps along a tile's columns.
 constexpr int tile_m = 64, tile_n = 64, tile_runs = 4, warps_n = 2, threads = 4 * warp_size;
 constexpr int words = tile_runs * 4;
-// The pitch of rows is 20 words. The words (row g, word t) of a fragment, at 20 g + t, are then in 32 different banks.
+// Rows have a pitch of 20 words. Lane (g, t) of a warp reads the word at 20 g + t, and these are in 32 different banks.
 constexpr int pitch = words + 4;
 
-// Each of four warps computes 32 x 32 elements of the tile. A stage has four runs along k: activations are copied,
-// weights are unpacked.
+// Computes a tile of 64 x 64 per block. Each of four warps computes 32 x 32 elements. For each stage of four runs along
+// k, activations are copied to shared memory, and weights are unpacked to it. mma.sync then multiplies run by run.
 template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(Int8Gemm g, Rows w) {
   HEDDLE_SHARED(uint32_t, a_tile, [tile_m][pitch]);
   HEDDLE_SHARED(uint32_t, b_tile, [tile_n][pitch]);
@@ -98,7 +100,7 @@ template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(I
   HEDDLE_SHARED(float, a_sum, [tile_m][tile_runs]);
   HEDDLE_SHARED(float, b_scale, [tile_n][tile_runs]);
   HEDDLE_SHARED(float, b_minimum, [tile_n][tile_runs]);
-  constexpr int rows_m = 2, columns_n = 4;  // number of fragments of a warp
+  constexpr int rows_m = 2, columns_n = 4;  // accumulator fragments of a warp
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const int64_t runs = g.k / run_elements;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, fg = lane / 4, ft = lane % 4;
@@ -190,7 +192,7 @@ Int8Rows round_to_int8(const Context& context, const char* name, const View& x, 
 
 void gemm_int8(const Context& context, const char* name, const Int8Gemm& g, bool rowwise) {
   const bool few = g.m <= most_rows && !rowwise;
-  constexpr int64_t strip = int64_t{65535} * tile_m;  // limited by the grid's second dimension
+  constexpr int64_t strip = int64_t{65535} * tile_m;  // rows per launch: a grid's second dimension is limited to 65535
   with_block_rows(g.w, g.k, [&](auto w) {
     if (few) {
       launch(context, name, {dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)},

@@ -1,6 +1,6 @@
-// Quantized weights in registers. A Run is 16 elements of one group, as four words of signed bytes with a scale and a
-// minimum: element = scale * byte + minimum. The block layouts are those of native/ops/unpack-inl.h. Reading
-// whole words and extracting elements by masks is llama.cpp's method.
+// Quantized weights in registers. A Run is 16 elements of a block that share a scale and a minimum, with four words of
+// signed bytes: element = scale * byte + minimum. The block layouts are those of native/ops/unpack-inl.h. As in
+// llama.cpp's CUDA kernels, whole words are read, and elements are extracted by masks.
 #pragma once
 #include "cuda/rows/math.cuh"
 
@@ -18,7 +18,7 @@ struct Run {
   }
 };
 
-// The sizes of block_type(T), usable in device code.
+// The sizes of a block of type T, for device code.
 template <DType T> struct Block;
 #define HEDDLE_BLOCK(name, elements_, bytes_, ...) \
   template <> struct Block<DType::name> { \
@@ -27,7 +27,7 @@ template <DType T> struct Block;
 HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
 #undef HEDDLE_BLOCK
 
-// Reads a word at an address that is a multiple of `alignment`.
+// Reads a little-endian word at an address that is a multiple of `alignment`.
 template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   if (alignment % 4 == 0) return *reinterpret_cast<const uint32_t*>(p);
   if (alignment % 2 == 0) {
@@ -36,9 +36,9 @@ template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
   }
   return p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24;
 }
-// Reads the 16 bytes at p as words. If a block's size is an odd multiple of 2, p may be 2 bytes after a multiple of 4.
-// In that case whole words are read from p - 2 on and shifted into place. The bytes before p belong to the same block,
-// and nothing after the 16 bytes is read.
+// Reads the 16 bytes at p as words. With an alignment of 2, p may be 2 bytes after a multiple of 4. In that case,
+// aligned words are read from p - 2 on and shifted into place. The two bytes before p belong to the same block. Nothing
+// after the 16 bytes is read.
 template <int alignment> __device__ inline void words_at(const uint8_t* p, uint32_t (&to)[4]) {
   if (alignment % 16 == 0) {
     const uint4 all = *reinterpret_cast<const uint4*>(p);
@@ -57,51 +57,56 @@ template <int alignment> __device__ inline void words_at(const uint8_t* p, uint3
 }
 __device__ inline float half_at(const uint8_t* p) { return ptx::half_to_float(*reinterpret_cast<const uint16_t*>(p)); }
 
-// Subtracts bytes: a - b, with bytes of a at most 127 and of b at most 128. Bit 7 is set in a first, so that no borrow
-// crosses bytes, and flipped afterwards.
+// Returns a - b, byte by byte. Bytes of a must be at most 127, and bytes of b at most 128. Setting bit 7 of each byte
+// of a prevents borrows between bytes. Flipping bit 7 of the result removes it again.
 __device__ inline uint32_t subtract_bytes(uint32_t a, uint32_t b) { return ((a | 0x80808080u) - b) ^ 0x80808080u; }
 
-// Spreads bits 0-3 to bit 0 of bytes 0-3.
+// Moves bits 0 to 3 to bit 0 of bytes 0 to 3. The product shifts the bits by 0, 7, 14 and 21.
 __device__ inline uint32_t spread_bits(uint32_t four) { return four * 0x00204081u & 0x01010101u; }
 
-// Looks up four nibbles, one per byte, in a table of 16 signed bytes, given as four words.
+// Looks up four nibbles, one per byte of `nibbles`, in a table of 16 signed bytes. The words t0 to t3 are the table.
 __device__ inline uint32_t look_up(uint32_t nibbles, uint32_t t0, uint32_t t1, uint32_t t2, uint32_t t3) {
-  // prmt selects each byte by a nibble of the selector
+  // prmt selects each byte of its result by a nibble of the selector, out of eight bytes. `selector` has the low three
+  // bits of the four nibbles. Bit 3 of a nibble then selects between the two halves of the table.
   const uint32_t pairs = (nibbles | nibbles >> 4) & 0x00ff00ffu, selector = (pairs | pairs >> 8) & 0x7777u;
   const uint32_t low = __byte_perm(t0, t1, selector), high = __byte_perm(t2, t3, selector);
   const uint32_t upper = (nibbles >> 3 & 0x01010101u) * 0xffu;
   return (high & upper) | (low & ~upper);
 }
-// The values of iq4: -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113.
+// Converts four nibbles to the values of iq4_nl and iq4_xs: -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38,
+// 53, 69, 89, 113.
 __device__ inline uint32_t nonlinear_bytes(uint32_t nibbles) {
   return look_up(nibbles, 0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u);
 }
-// Twice the values of e2m1: 0, 1, 2, 3, 4, 6, 8, 12 and their negatives.
+// Converts four nibbles to twice the values of e2m1: 0, 1, 2, 3, 4, 6, 8, 12 and their negatives.
 __device__ inline uint32_t e2m1_bytes(uint32_t nibbles) {
   return look_up(nibbles, 0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu);
 }
 
-// Scale g of the eight pairs of 6-bit scales and minimums that q4_k and q5_k store in twelve bytes.
+// Returns scale g of the eight 6-bit scales and eight 6-bit minimums that q4_k and q5_k store in twelve bytes. The
+// upper two bits of scales and minimums 4 to 7 are in the upper bits of bytes 0 to 7.
 __device__ inline int six_bit_scale(const uint8_t* s, int g) {
   return g < 4 ? s[g] & 63 : (s[4 + g] & 15) | s[g - 4] >> 6 << 4;
 }
-// Minimum g of the eight pairs.
+// Returns minimum g of the eight.
 __device__ inline int six_bit_minimum(const uint8_t* s, int g) {
   return g < 4 ? s[4 + g] & 63 : s[4 + g] >> 4 | s[g] >> 6 << 4;
 }
 
-// Reads run r of the block at b.
+// Reads run r of the block at b: elements [16 r, 16 r + 16).
 template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
   constexpr int bytes = Block<T>::bytes, alignment = bytes % 16 == 0 ? 16 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
   Run run;
   run.minimum = 0;
+  // Fills the run's words with take(word, i) of the four words at `from`.
   const auto words = [&](const uint8_t* from, auto&& take) {
     uint32_t read[4];
     words_at<alignment>(from, read);
     HEDDLE_UNROLL
     for (int i = 0; i < 4; ++i) run.q[i] = take(read[i], i);
   };
-  // The position in a block of 256: the half of 128, the quarter of 32 in it, and the offset in the quarter.
+  // The run's position in a block of 256 elements: the half (128 elements), the half's quarter (32), and the offset in
+  // it.
   const int half = r / 8, quarter = r % 8 / 2, at = r % 2 * 16;
   switch (T) {
     case DType::q8_0:
@@ -175,17 +180,19 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
       words(b + 8 + 16 * g, [&](uint32_t w, int) { return nonlinear_bytes(w >> 4 * (r % 2) & 0x0f0f0f0fu); });
       break;
     }
-    default:  // mxfp4: 2^(e - 128), which is half the e8m0 value; subnormal for e below 2
+    default:  // mxfp4: the scale is 2^(e - 128), half of the e8m0 value, because e2m1_bytes are doubled
+      // It is a subnormal float if e is below 2.
       run.scale = __uint_as_float(b[0] < 2 ? 0x00200000u << b[0] : static_cast<uint32_t>(b[0] - 1) << 23);
       words(b + 1, [&](uint32_t w, int) { return e2m1_bytes(w >> 4 * r & 0x0f0f0f0fu); });
   }
   return run;
 }
 
-// Marks the kernel variant whose type is known only at run time.
+// The T of BlockRows for types without specialized kernels.
 constexpr DType runtime_type = DType::u8;
 
-// A matrix of quantized rows. Kernels know its type at compile time (T), or look it up for each Run (runtime_type).
+// A matrix of quantized rows. With T = runtime_type, kernels check the type for each Run. Otherwise all rows have type
+// T.
 template <DType T> struct BlockRows {
   const uint8_t* data;
   DType type;
@@ -225,7 +232,8 @@ template <DType T> struct BlockRows {
   }
 };
 
-// Calls use(rows). Common types have specialized kernels; the others share one.
+// Calls use(rows) with the BlockRows of w, whose rows have `width` elements. The most common types have specialized
+// kernels, and the others share one.
 template <class F> void with_block_rows(const View& w, int64_t width, F use) {
   const uint8_t* data = static_cast<const uint8_t*>(w.data);
   if (w.type == DType::q8_0) use(BlockRows<DType::q8_0>{data, w.type, width});

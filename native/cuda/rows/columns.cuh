@@ -1,5 +1,5 @@
-// Sums over the rows of a matrix, column by column, in an order that depends only on its shape. Blocks add up parts of
-// the rows. A second kernel adds the parts in order.
+// Sums of the columns of a matrix. The order of additions depends only on the matrix's shape. Each block sums one part
+// of the rows. A second kernel adds the sums of the parts in order.
 #pragma once
 #include "cuda/rows/math.cuh"
 
@@ -8,9 +8,11 @@ namespace cuda {
 namespace columns {
 
 constexpr int threads = 256, warps = threads / warp_size;
-constexpr int block_columns = warp_size * vector_elements;  // columns per block, if its threads load whole vectors
+constexpr int block_columns = warp_size * vector_elements;  // columns per block, if lanes load vectors
 constexpr int64_t least_rows = 32;                          // minimum rows per part: four for each warp
 constexpr int64_t wanted_blocks = 1024;                     // several for each multiprocessor of any device
+
+// Returns the number of parts of the rows.
 
 inline int64_t parts_of(int64_t rows, int64_t width) {
   const int64_t fitting = (rows + least_rows - 1) / least_rows, across = (width + block_columns - 1) / block_columns,
@@ -18,11 +20,12 @@ inline int64_t parts_of(int64_t rows, int64_t width) {
   return fitting < 1 ? 1 : fitting < most ? fitting : most;
 }
 
-// Returns the size of the scratch in floats, for `sums` sums per column.
+// Returns the size of `partial` in floats, for `sums` sums per column.
 inline int64_t scratch_floats(int sums, int64_t rows, int64_t width) { return sums * parts_of(rows, width) * width; }
 
-// Computes partial (parts, sums, width). A lane has `wide` adjacent columns, and the warps of a block share its rows.
-// terms.add<wide>(row, column, sum) adds a row's terms to `sum` of each column. grid (blocks of columns, parts)
+// Computes partial (parts, sums, width). Each lane has `wide` adjacent columns. The warps of a block take its rows in
+// turn. terms.add<wide>(row, column, sum) adds the terms of a row to the lane's sums (sums, wide). grid (blocks of
+// columns, parts)
 template <int wide, class Terms>
 __global__ void __launch_bounds__(threads)
     part_kernel(Terms terms, int64_t rows, int64_t width, int64_t part_rows, float* partial) {
@@ -51,6 +54,7 @@ __global__ void __launch_bounds__(threads)
 template <int sums> struct Results {
   float* y[sums];  // (width) each; may be null
 };
+// Adds the parts in order: partial (parts, sums, width) -> to. One thread per column.
 template <int sums>
 __global__ void __launch_bounds__(threads)
     add_parts_kernel(const float* partial, int64_t parts, int64_t width, Results<sums> to) {
@@ -65,7 +69,8 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-// Launches both kernels. partial: scratch_floats() of the scratch. vectors: whether the terms can be loaded as vectors.
+// Launches both kernels. partial: scratch_floats() floats. vectors: whether terms.add can load eight elements at a
+// time.
 template <class Terms>
 void add_columns(const Context& c, const char* name, const Terms& terms, int64_t rows, int64_t width, bool vectors,
     float* partial, const Results<Terms::sums>& to) {
@@ -79,7 +84,7 @@ void add_columns(const Context& c, const char* name, const Terms& terms, int64_t
       width, to);
 }
 
-// Loads `wide` adjacent elements: eight, or one.
+// Loads `wide` adjacent elements. wide is 8 or 1.
 template <int wide> __device__ inline void load(const View& x, int64_t at, float (&to)[wide]) {
   if constexpr (wide == 1) to[0] = x[at];
   else load_elements(x, at, to);

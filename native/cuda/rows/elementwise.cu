@@ -1,4 +1,4 @@
-// Elementwise ops. Each thread computes separate elements, eight at a time. Outputs may alias operands.
+// Elementwise ops. A thread computes eight adjacent elements at a time. Outputs may alias inputs.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
 #include "ops/noise.h"
@@ -10,16 +10,16 @@ namespace {
 
 constexpr int threads = 256;
 
-// The operands of an op with `in` inputs and `outs` outputs of n elements.
+// The operands of an op: `in` inputs and `outs` outputs, each of n elements.
 template <int in, int outs> struct Operands {
   View x[in > 0 ? in : 1];
   Out y[outs];
   int64_t n;
 };
 
-// Computes each element by f(i, x, y), where x holds element i of the inputs, and y receives element i of the outputs.
-// In the first `vectors` groups of eight adjacent elements, a thread loads a whole group of each input before it stores
-// any output. f.begin() is called once by each thread, and nothing is computed if it returns false.
+// Calls f(i, x, y) for each i, where x holds element i of each input, and y receives element i of each output. The
+// first `vectors` groups of eight adjacent elements are loaded and stored as vectors. A thread loads the group of all
+// inputs before it stores any output. Each thread first calls f.begin(), and computes nothing if that returns false.
 template <class F, int in, int outs>
 __global__ void __launch_bounds__(threads, 3) map_kernel(F given, Operands<in, outs> o, int64_t vectors) {
   F f = given;
@@ -71,6 +71,7 @@ template <int in, int outs, class F> void map(const Context& c, const char* name
   map(c, name, f, o);
 }
 
+// A base of functions without anything to do in begin().
 struct Stateless {
   __device__ bool begin() { return true; }
 };
@@ -192,6 +193,8 @@ __device__ float apply(int function, float x) {
     case abs_: return fabsf(x);
     case sqrt_: return sqrtf(x);
     case reciprocal_: return 1.0f / x;
+    // log(1 - e^x). Each of the two forms is exact on its side of -log 2 (Mächler 2012, "Accurately Computing log(1 -
+    // exp(-|a|))").
     default: return x > -0.6931472f ? logf(-expm1f(x)) : log1pf(-expf(x));
   }
 }
@@ -270,9 +273,9 @@ struct Broadcast {
 };
 void broadcast(const Node& n, Context& c) { map<0, 1>(c, "broadcast", n, Broadcast{view(n.in[0])}); }
 
-// ---- optimizer: a run that has reported a fault changes no state
+// ---- optimizer: these kernels leave the state unchanged if the run has reported a fault
 
-// state, g -> state
+// state, g, keep (1) -> state = keep * state + g. If keep is 0, NaN in the old state does not matter.
 struct Accumulate {
   const float* keep;
   Fault fault;
@@ -326,7 +329,7 @@ void reduce_scatter(const Node& n, Context& c) {
 size_t own_bytes(const Node& n, int) { return n.has_input(1) && n.attr_flag("add") ? n.in[1].bytes() : 0; }
 
 // AdamW (Loshchilov & Hutter 2019): param, grad, m, v -> param, m, v. hyper (7): learning rate, beta1, beta2, eps,
-// weight decay, 1 - beta1^t, 1 - beta2^t. factor (1) multiplies the gradient.
+// weight decay, 1 - beta1^t, 1 - beta2^t. factor (1): the gradient is multiplied by it.
 struct AdamW {
   const float *hyper, *factor;
   bool decay;
@@ -343,7 +346,7 @@ struct AdamW {
     const float mean = beta1 * x[2] + (1.0f - beta1) * g;
     const float square = beta2 * x[3] + (1.0f - beta2) * g * g;
     const float step = mean / correction1 / (sqrtf(square / correction2) + eps);
-    y[0] = x[0] * kept - lr * step;  // decay first, as in PyTorch's AdamW
+    y[0] = x[0] * kept - lr * step;  // applies the decay before the step, as PyTorch's AdamW does
     y[1] = mean, y[2] = square;
   }
 };
@@ -353,7 +356,8 @@ void adamw(const Node& n, Context& c) {
       Operands<4, 3>{{view(param), view(n.in[1]), view(m), view(v)}, {out(param), out(m), out(v)}, param.shape.size()});
 }
 
-// norm, max -> factor
+// norm, max -> factor = min(1, max / (norm + 1e-6)), as in PyTorch's clip_grad_norm_. 1 if max is not above 0. NaN
+// stays NaN.
 struct ClipFactor : Stateless {
   __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
     const float f = x[1] / (x[0] + 1e-6f);
@@ -364,13 +368,15 @@ void clip_factor(const Node& n, Context& c) { map<2, 1>(c, "clip_factor", n, Cli
 
 // ---- seeded noise
 
+// Dropout, or the addition of uniform noise in [-scale, scale]. The random word of an element depends only on `key`,
+// `stream` and the element's index (ops/noise.h).
 struct Noise {
   const uint32_t* key;  // (3): seed, step, micro-batch
   uint32_t stream, drop_below;
   float scale;
   bool dropout;
   uint32_t seed = 0, step = 0, batch = 0;
-  int64_t group = -1;  // index of the four elements whose random words are in `words`
+  int64_t group = -1;  // `words` holds the random words of elements 4 group to 4 group + 3
   uint32_t words[4] = {};
 
   __device__ bool begin() {
@@ -383,7 +389,7 @@ struct Noise {
       words[0] = static_cast<uint32_t>(group), words[1] = stream, words[2] = step, words[3] = batch;
       philox4x32_10(words, seed, noise_key);
     }
-    // Selects the word without an array index, which would put the words into local memory.
+    // Selects the word by comparisons, because an array index would put `words` into local memory.
     const int64_t i = element % 4;
     return i == 0 ? words[0] : i == 1 ? words[1] : i == 2 ? words[2] : words[3];
   }

@@ -1,6 +1,6 @@
-// The log-probability of one target per row under softmax(h W^T), and its gradient. Logits are computed for one part of
-// the vocabulary at a time, so that memory does not grow with rows times vocabulary (Wijmans et al. 2024, "Cut Your
-// Losses").
+// The log-probability of one target token per row under softmax(h W^T), and its gradient. Logits are computed for one
+// part of the vocabulary at a time, so that their memory is bounded (Wijmans et al. 2024, "Cut Your Losses in
+// Large-Vocabulary Language Models").
 #include "cuda/attention/attention.cuh"
 #include "cuda/gemm/gemm.cuh"
 #include "ops/token_logprob.h"
@@ -10,17 +10,17 @@ namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-// Maximum number of logits of a part. It is small in the emulator, so that tests have several parts.
+// Maximum logits per part. It is small in the emulator, so that tests have several parts.
 constexpr int64_t most_logits = HEDDLE_EMULATED ? 256 : int64_t{16} << 20;
 
-// Returns the number of vocabulary entries of a part: a multiple of 64, the tile of the matrix product.
+// Returns the vocabulary entries per part: V, or a multiple of 64, the tile of the matrix product.
 int64_t part_size(int64_t N, int64_t V) {
   const int64_t fitting = most_logits / (N > 0 ? N : 1) / 64 * 64, most = fitting > 64 ? fitting : 64;
   return V < most ? V : most;
 }
 
 struct PartArguments {
-  const float* product;    // (N, width): h W^T for the vocabulary entries [begin, begin + width)
+  const float* product;    // (N, width): h W^T for vocabulary entries [begin, begin + width)
   const float* bias;       // (V), added to the products; may be null
   const int32_t* targets;  // (N)
   float* running;        // (N, 3): the largest logit so far, the sum of exponentials relative to it, the target's logit
@@ -31,6 +31,7 @@ struct PartArguments {
   Fault fault;
 };
 
+// Returns the product, plus the bias of vocabulary entry v if `bias` is not null.
 __device__ float biased(const float* product, const float* bias, int64_t v) {
   return bias ? *product + bias[v] : *product;
 }
@@ -57,12 +58,13 @@ __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) 
   a.running[row * 3 + 2] = logit;
   if (!a.last) return;
   const float log_sum = logf(sum);
-  // The maximum is subtracted first, because adding the logarithm to it would lose digits. A negative target is
-  // ignored.
+  // Subtracts the maximum first, because largest + log_sum would lose digits of log_sum. Rows with a negative target
+  // are ignored.
   a.logprob[row] = target < 0 ? 0.0f : logit - largest - log_sum;
   a.lse[row] = target < 0 ? 0.0f : largest + log_sum;
 }
 
+// Returns the rows of w from `row` on.
 View from_row(const Tensor& w, int64_t row) {
   return {w.as<char>() + bytes_of_elements(w.dtype, row * w.shape[1]), w.dtype};
 }
@@ -97,12 +99,12 @@ void token_logprob(const Node& n, Context& c) {
 }
 
 struct PartGradientArguments {
-  Out to;  // (N, ld): receives the gradient; may alias product
+  Out to;  // (N, ld): receives d loss / d product; may alias product
   int64_t ld;
   float* product;          // (N, width); holds h W^T
   const float* bias;       // (V); may be null
-  const float* upstream;   // (N): gradient of the target's log-probability
-  const float* of_lse;     // (N): gradient of the log-sum-exp; null: zero
+  const float* upstream;   // (N): d loss / d log-probability of the target
+  const float* of_lse;     // (N): d loss / d log-sum-exp; null: zeros
   const int32_t* targets;  // (N)
   const float* lse;        // (N)
   int64_t N, width, begin, V;
@@ -110,7 +112,7 @@ struct PartGradientArguments {
   Fault fault;
 };
 
-// Computes d loss / d product. Blocks along y share the rows. Blocks along x share the elements of a row.
+// Computes d loss / d product. Blocks with different y take different rows. Blocks along x share the elements of a row.
 __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientArguments a) {
   for (int64_t row = blockIdx.y; row < a.N; row += gridDim.y) {
     const int32_t target = a.targets[row];
@@ -127,7 +129,7 @@ __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientA
   }
 }
 
-// to (width) = the column sums of x (N, width). One thread per column.
+// to (width) = the sums of the columns of x (N, width). One thread per column.
 __global__ void __launch_bounds__(threads) part_sum_kernel(const float* x, float* to, int64_t N, int64_t width) {
   const int64_t v = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (v >= width) return;
@@ -142,17 +144,18 @@ __global__ void __launch_bounds__(threads) copy_kernel(const float* from, Out to
     to.store(i, from[i]);
 }
 
+// Returns the number of blocks of a grid-stride loop over `items` items.
 unsigned some_blocks(int64_t items) { return blocks_for(items < (1 << 22) ? items : 1 << 22, threads); }
 
-// Whether the gradient of the logits is rounded to bf16, so that its products run on tensor cores. As on the CPU, this
-// requires bf16 operands and no softcap.
+// Whether the gradient of the logits is rounded to bf16, so that its two products run on tensor cores. Requires bf16
+// operands and no softcap, as on the CPU.
 bool narrow(const Node& n) {
   return n.in[1].dtype == DType::bf16 && n.in[2].dtype == DType::bf16 && !(n.attributes->get("softcap", 0) > 0);
 }
 int64_t narrow_ld(int64_t width) { return (width + 7) / 8 * 8; }
 
-// The scratch holds products (N, part), then dh (N, C) in f32, which is used if the output has another type. The
-// gradient of a part's logits follows in bf16.
+// The scratch holds products (N, part) and dh (N, C) in f32. The latter is used if dh's type is not f32. Then comes the
+// gradient of a part's logits (N, narrow_ld(part)) in bf16, aligned to 16 bytes.
 size_t backward_scratch(const Node& n, int) {
   const int64_t N = n.in[1].shape[0], part = part_size(N, n.in[2].shape[0]);
   return static_cast<size_t>(N * (part + n.in[1].shape[1])) * sizeof(float) + 16 +
@@ -180,7 +183,8 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
     // Each thread computes up to eight elements of a row, so that it loads the row's target and lse only once.
     const unsigned most_rows = 65535, rows = N < most_rows ? static_cast<unsigned>(N) : most_rows;
     launch(c, name, {dim3(blocks_for(width, 8 * threads), rows), dim3(threads)}, logprob_gradient_kernel, a);
-    // Only token_logprob_backward has a bias. Its gradient of the logits stays in f32.
+    // The bias gradient reads the gradient of the logits from `product`. Only token_logprob_backward has a bias, and
+    // its gradient of the logits stays there in f32.
     if (const size_t of_bias = logprob_bias_gradient(n))
       launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, part_sum_kernel, product,
           n.out[of_bias].as<float>() + begin, N, width);
@@ -197,7 +201,8 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
 
 void token_logprob_backward(const Node& n, Context& c) { make_gradient(n, c, false); }
 
-// The logits of each part are computed twice, because stored logits would be the largest tensor of the step.
+// token_logprob_with_gradient computes the logits of each part twice, because the logits of all parts would be the
+// largest tensor of a training step.
 size_t fused_scratch(const Node& n, int threads) {
   const size_t forward = scratch(logprob_part(n), threads),
                backward = backward_scratch(logprob_gradient_part(n), threads);

@@ -1,4 +1,5 @@
-// Shared by kernels: elements of any type as floats, reductions over a warp and a block, and activation functions.
+// Shared by all kernels: loads and stores of elements of any type as floats, reductions over a warp and a block, and
+// activation functions.
 #pragma once
 #include "cuda/runtime/launch.cuh"
 #include "cuda/ptx/ptx.cuh"
@@ -13,7 +14,8 @@ constexpr unsigned all_lanes = 0xffffffffu;
 __device__ inline float bf16_to_float(uint16_t bits) { return __uint_as_float(static_cast<unsigned>(bits) << 16); }
 using ptx::float_to_bf16;
 
-// An operand whose element type is known at run time. The branch is uniform over all threads.
+// An operand whose element type is only known at run time. The branch on the type is uniform over all threads. i32
+// elements convert to float.
 struct View {
   const void* data;
   DType type;
@@ -28,7 +30,7 @@ struct View {
   }
 };
 
-// A writable View.
+// A writable operand of f32, bf16 or f16 elements.
 struct Out {
   void* data;
   DType type;
@@ -43,8 +45,8 @@ struct Out {
   __device__ float operator[](int64_t i) const { return View{data, type}[i]; }
 };
 
-// Loads `count` elements of x from `at`, a multiple of 8. Checks the type once for all elements. If x is 16-byte
-// aligned, loads 16 bytes at a time. The branches are uniform over the warp.
+// Loads `count` elements of x from index `at` on, which must be a multiple of 8. Checks the type once for all elements.
+// Loads 16 bytes at a time if x.data is 16-byte aligned. The branches are uniform over the warp.
 template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
   static_assert(count % 8 == 0, "count must be a multiple of the widest load");
   const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
@@ -81,17 +83,17 @@ template <int count> __device__ inline void load_elements(const View& x, int64_t
   }
 }
 
-// Returns v rounded to the type.
+// Returns v rounded to the type: f32, bf16 or f16.
 __device__ inline float rounded_to(DType type, float v) {
   return type == DType::f32    ? v
          : type == DType::bf16 ? bf16_to_float(float_to_bf16(v))
                                : ptx::half_to_float(ptx::float_to_half(v));
 }
 
-// The number of adjacent elements that a thread loads and stores at a time, where all addresses allow it.
+// The elements of a vector: a thread loads and stores that many adjacent elements at a time, if alignment allows it.
 constexpr int vector_elements = 8;
 
-// Stores eight elements from `at` on. to.data + at must be aligned to 16 bytes.
+// Stores eight elements from index `at` on, whose address must be 16-byte aligned.
 __device__ inline void store_elements(const Out& to, int64_t at, const float (&v)[vector_elements]) {
   if (to.type == DType::f32) {
     float4* four = reinterpret_cast<float4*>(static_cast<float*>(to.data) + at);
@@ -106,7 +108,8 @@ __device__ inline void store_elements(const Out& to, int64_t at, const float (&v
                  : ptx::float_to_half(v[2 * i]) | static_cast<uint32_t>(ptx::float_to_half(v[2 * i + 1])) << 16;
   *reinterpret_cast<uint4*>(static_cast<uint16_t*>(to.data) + at) = uint4{two[0], two[1], two[2], two[3]};
 }
-// Whether groups of eight elements can be loaded and stored 16 bytes at a time, by load_elements and store_elements.
+// Whether load_elements and store_elements can access the operand 16 bytes at a time, at indices that are multiples
+// of 8.
 inline bool has_vectors(const void* data, DType type) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 &&
          (type == DType::f32 || type == DType::bf16 || type == DType::f16);
@@ -122,7 +125,7 @@ inline Out out(const Tensor& t) { return {t.data, t.dtype}; }
 
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }
 inline bool is_float(const Tensor& t) { return is_activation(t) || t.dtype == DType::f16; }
-// Whether no input is quantized. Quantized weights have separate kernels.
+// Whether no input is quantized, for `supports` of kernels that read Views.
 inline bool no_quantised(const Node& n) {
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && is_quantised(n.in[i].dtype)) return false;
@@ -135,8 +138,8 @@ template <class T> __device__ inline T warp_sum(T v) {
   for (int lanes = 16; lanes > 0; lanes /= 2) v += __shfl_xor_sync(all_lanes, v, lanes);
   return v;
 }
-// If a lane has NaN, it keeps NaN and the others ignore it. The result then differs between lanes, so it must not
-// decide about a branch.
+// A lane with NaN keeps NaN, and the other lanes ignore it. The result can then differ between lanes. A branch that
+// must be uniform over the warp must not depend on it.
 __device__ inline float warp_max(float v) {
   for (int lanes = 16; lanes > 0; lanes /= 2) {
     const float other = __shfl_xor_sync(all_lanes, v, lanes);
@@ -145,7 +148,7 @@ __device__ inline float warp_max(float v) {
   return v;
 }
 
-// Reduces over a block of `threads` threads, a multiple of 32. All threads must call it, and all get the result.
+// Sums over a block of `threads` threads, a multiple of 32. All threads must call it, and all get the result.
 template <int threads, class T> __device__ inline T block_sum(T v) {
   constexpr int warps = threads / warp_size;
   HEDDLE_SHARED(T, partial, [warps]);
@@ -157,6 +160,7 @@ template <int threads, class T> __device__ inline T block_sum(T v) {
   __syncthreads();  // the next call overwrites `partial`
   return v;
 }
+// Like block_sum, for the maximum. NaN is treated as in warp_max.
 template <int threads> __device__ inline float block_max(float v) {
   constexpr int warps = threads / warp_size;
   HEDDLE_SHARED(float, partial, [warps]);
@@ -169,7 +173,8 @@ template <int threads> __device__ inline float block_max(float v) {
   return v;
 }
 
-// Returns the slope of tanh, 1 - tanh^2, without overflow or cancellation.
+// Returns the derivative of tanh, 1 - tanh^2 x = 4 e / (1 + e)^2 with e = exp(-2 |x|). It neither overflows nor
+// cancels.
 __device__ inline float tanh_slope(float x) {
   const float e = expf(-2.0f * fabsf(x)), s = 1.0f + e;
   return 4.0f * e / (s * s);
@@ -190,17 +195,18 @@ __device__ inline Activated gelu_erf(float x) {
   return {x * cdf, cdf + x * density};
 }
 __device__ inline Activated gelu_tanh(float x) {
-  // (1 + tanh(z / 2)) / 2 is sigmoid(z), which does not cancel below 0. Its slope is e / (1 + e)^2.
+  // (1 + tanh(z / 2)) / 2 is sigmoid(z), which does not cancel for z < 0. Its derivative is e / (1 + e)^2.
   const float c = 2.0f * 0.79788456f;  // 2 sqrt(2 / pi)
   const float z = c * (x + 0.044715f * x * x * x), e = expf(-fabsf(z)), r = 1.0f / (1.0f + e);
   const float gate = z < 0.0f ? e * r : r;
   return {x * gate, gate + x * e * r * r * c * (1.0f + 3.0f * 0.044715f * x * x)};
 }
+// activation: 0 is SiLU, 1 is GELU with the tanh approximation, 2 is GELU.
 __device__ inline Activated activate(int activation, float x) {
   return activation == 0 ? silu(x) : activation == 1 ? gelu_tanh(x) : gelu_erf(x);
 }
-// Applies an activation of a product's epilogue: 0 to 2 as in activate(), 3 for ReLU, 4 for squared ReLU. NaN stays
-// NaN, as in native/ops/unary.cc.
+// Applies the activation of an epilogue: 0 to 2 as in activate(), 3 is ReLU, 4 is squared ReLU. NaN stays NaN, as in
+// native/ops/unary.cc.
 __device__ inline float activated(int activation, float x) {
   if (activation < 3) return activate(activation, x).value;
   const float positive = x <= 0.0f ? 0.0f : x;

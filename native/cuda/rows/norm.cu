@@ -1,5 +1,6 @@
-// RMS norm and layer norm with an optional residual addition before them, and their gradients. One block per row, which
-// keeps the row in registers if it has whole vectors. The gradients of the weights are sums over rows, by columns.cuh.
+// RMS norm and layer norm, with an optional addition of a residual before them, and their gradients. Also softmax and
+// log softmax. Each row has one block, which keeps the row in registers if it consists of whole vectors. columns.cuh
+// computes the gradients of the weights, which are sums over rows.
 #include "cuda/rows/columns.cuh"
 
 namespace heddle {
@@ -7,13 +8,13 @@ namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-constexpr int most_chunks = 4;  // maximum chunks of a row in registers
-constexpr int64_t chunk = threads * vector_elements;
+constexpr int64_t chunk = threads * vector_elements;  // elements of a row, if each thread has one vector
+constexpr int most_chunks = 4;                        // maximum chunks of a row in registers
 
-// Calls launch_it(Chunks<n>{}) with the smallest n of 1, 2 and 4 whose chunks hold a row of C elements.
 template <int n> struct Chunks {
   static constexpr int value = n;
 };
+// Calls launch_it(Chunks<n>{}) with the smallest n of 1, 2 and 4 for which n chunks hold a row of C elements.
 template <class F> void for_row(int64_t C, F launch_it) {
   if (C <= chunk) launch_it(Chunks<1>{});
   else if (C <= 2 * chunk) launch_it(Chunks<2>{});
@@ -22,7 +23,7 @@ template <class F> void for_row(int64_t C, F launch_it) {
 bool fits_registers(int64_t C) { return C % vector_elements == 0 && C <= most_chunks * chunk; }
 bool has_vectors_or_none(const View& x) { return !x.data || has_vectors(x); }
 
-// Calls use(k, j) for each of the thread's vectors, the k-th of which begins at column j.
+// Calls use(k, j) for each vector of the thread, where j is the first column of the k-th vector.
 template <int chunks, class F> __device__ inline void each_vector(int64_t C, F use) {
   HEDDLE_UNROLL
   for (int k = 0; k < chunks; ++k) {
@@ -30,7 +31,7 @@ template <int chunks, class F> __device__ inline void each_vector(int64_t C, F u
     if (j < C) use(k, j);
   }
 }
-// The same for each of their elements: use(k, e).
+// Calls use(k, e) for each element e of each vector k of the thread.
 template <int chunks, class F> __device__ inline void each_element(int64_t C, F use) {
   each_vector<chunks>(C, [&](int k, int64_t) {
     HEDDLE_UNROLL
@@ -46,13 +47,13 @@ struct NormArguments {
   bool centred;       // layer norm: the mean is subtracted
 };
 
-// A thread reads and writes only its own columns, so that y may alias x or the residual.
+// Normalizes rows of any width. A thread reads and writes only its own columns, so that y may alias x or the residual.
 __global__ void __launch_bounds__(threads) norm_kernel(NormArguments a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
   if (a.residual.data)
     for (int64_t j = threadIdx.x; j < a.C; j += threads) a.h.store(row + j, a.x[row + j] + a.residual[row + j]);
-  // Normalizes h as stored, which is what the rest of the network sees. Each element is written and read by the same
-  // thread.
+  // Normalizes h as rounded to its type, because later nodes read it so. A thread reads only the elements of h that it
+  // wrote, so no barrier is needed.
   const View h = a.residual.data ? View{a.h.data, a.h.type} : a.x;
   float mean = 0;
   if (a.centred) {
@@ -71,7 +72,7 @@ __global__ void __launch_bounds__(threads) norm_kernel(NormArguments a) {
   }
 }
 
-// As norm_kernel, for rows of whole vectors, which are read once.
+// Like norm_kernel, for rows of whole vectors, which are read once and kept in registers.
 template <int chunks> __global__ void __launch_bounds__(threads) norm_vectors_kernel(NormArguments a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
   float h[chunks][vector_elements];
@@ -121,7 +122,7 @@ void layer_norm(const Node& n, Context& c) { norm(n, c, "layer_norm", true); }
 struct NormBackwardArguments {
   View dy, h, w, dh;  // (R, C), (R, C), (C), (R, C); dh is optional
   Out dx;             // (R, C)
-  float* moments;     // (R, 2): mean and 1 / standard deviation of each row, for the sums over rows
+  float* moments;     // (R, 2): receives the mean and 1 / standard deviation of each row, which WeightTerms reads
   int64_t C;
   float eps, offset;
   bool centred;
@@ -162,7 +163,7 @@ __global__ void __launch_bounds__(threads) norm_backward_kernel(NormBackwardArgu
   }
 }
 
-// As norm_backward_kernel, for rows of whole vectors, which are read once.
+// Like norm_backward_kernel, for rows of whole vectors, which are read once and kept in registers.
 template <int chunks> __global__ void __launch_bounds__(threads) norm_backward_vectors_kernel(NormBackwardArguments a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
   const float width = static_cast<float>(a.C);
@@ -196,7 +197,7 @@ template <int chunks> __global__ void __launch_bounds__(threads) norm_backward_v
   if (threadIdx.x == 0) a.moments[blockIdx.x * 2] = mean, a.moments[blockIdx.x * 2 + 1] = scale;
 }
 
-// The terms of dw and db.
+// The terms of the sums over rows: dw = sum of dy * normed h, and db = sum of dy.
 struct WeightTerms {
   static constexpr int sums = 2;
   View dy, h;
@@ -213,7 +214,7 @@ struct WeightTerms {
   }
 };
 
-// The scratch holds the moments (R, 2), then the sums of parts of the rows.
+// The scratch holds the moments (R, 2), then the partial sums of columns.cuh.
 size_t backward_bytes(const Node& n, int) {
   const int64_t R = n.in[0].shape.rows(), C = n.in[0].shape.last();
   return static_cast<size_t>(2 * R + columns::scratch_floats(WeightTerms::sums, R, C)) * sizeof(float);
@@ -257,10 +258,10 @@ void softmax(const Node& n, Context& c) {
 // dy, y, dx (R, C): dx = y * (dy - sum(dy y)). One block per row.
 __global__ void __launch_bounds__(threads) softmax_backward_kernel(View dy, View y, Out dx, int64_t C) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * C;
-  float mean = 0;
-  for (int64_t j = threadIdx.x; j < C; j += threads) mean += dy[row + j] * y[row + j];
-  mean = block_sum<threads>(mean);
-  for (int64_t j = threadIdx.x; j < C; j += threads) dx.store(row + j, y[row + j] * (dy[row + j] - mean));
+  float sum = 0;
+  for (int64_t j = threadIdx.x; j < C; j += threads) sum += dy[row + j] * y[row + j];
+  sum = block_sum<threads>(sum);
+  for (int64_t j = threadIdx.x; j < C; j += threads) dx.store(row + j, y[row + j] * (dy[row + j] - sum));
 }
 void softmax_backward(const Node& n, Context& c) {
   const Shape& s = n.in[0].shape;

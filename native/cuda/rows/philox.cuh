@@ -1,11 +1,12 @@
-// Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011). Returns the same words as native/ops/philox.h.
+// The random number generator Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011, "Parallel Random Numbers: As Easy as 1,
+// 2, 3"). It returns the same words as native/ops/philox.h.
 #pragma once
 #include "cuda/runtime/launch.cuh"
 
 namespace heddle {
 namespace cuda {
 
-// Encrypts the four words of `counter` in place.
+// Replaces the four words of `counter` with four random words. The constants are those of the paper.
 __device__ inline void philox4x32_10(uint32_t counter[4], uint32_t k0, uint32_t k1) {
   for (int round = 0; round < 10; ++round) {
     const uint32_t a_low = 0xD2511F53u * counter[0], a_high = __umulhi(0xD2511F53u, counter[0]);

@@ -1,5 +1,5 @@
-// Sums over whole tensors and over columns, in an order that depends only on the shapes: each block adds up its
-// elements, then one block adds up the blocks' sums.
+// Sums over whole tensors and over columns. The order of additions depends only on the shapes. For whole tensors, each
+// block adds up its elements, then one block adds up the sums of all blocks.
 #include "cuda/rows/columns.cuh"
 #include "ops/double_terms.h"
 
@@ -8,16 +8,16 @@ namespace cuda {
 namespace {
 
 constexpr int threads = 256;
-constexpr int64_t block_elements = 32 * threads, most_parts = 1024;
+constexpr int64_t block_elements = 32 * threads, most_parts = 1024;  // elements per block; maximum blocks
 
-// The number of blocks that share a tensor.
+// Returns the number of blocks for a tensor, each of which computes one partial sum.
 int64_t parts_of(const Tensor& x) {
   const int64_t wanted = (x.shape.size() + block_elements - 1) / block_elements;
   return wanted < 1 ? 1 : wanted < most_parts ? wanted : most_parts;
 }
 
-// partial[block] = the sum of the block's elements of x, or of their squares. Loads the first `vectors` vectors of
-// eight elements whole, and the rest of the n elements one by one.
+// partial[block] = the sum of the block's elements of x (n), or of their squares. The first `vectors` groups of eight
+// elements are loaded as vectors, and the rest one by one.
 __global__ void __launch_bounds__(threads)
     partial_sum_kernel(View x, int64_t n, int64_t vectors, bool squared, double* partial) {
   double sum = 0;
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(threads)
 }
 
 constexpr int total_threads = 1024;
-// y = the sum of n partial sums, or its square root.
+// y = the sum of n partial sums, or the square root of that sum. One block.
 __global__ void __launch_bounds__(total_threads) total_kernel(const double* partial, int64_t n, bool root, float* y) {
   double sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += total_threads) sum += partial[i];
@@ -67,7 +67,8 @@ size_t partial_bytes(const Node& n, int) {
 void sum(const Node& n, Context& c) { reduce(n, c, "sum", false); }
 void global_norm(const Node& n, Context& c) { reduce(n, c, "global_norm", true); }
 
-// y[block] = the sum of the squares of a piece, as three terms: see ops/double_terms.h.
+// y (pieces, 3): the sum of squares of each piece of x (n), as a sum of three floats (ops/double_terms.h). One block
+// per piece.
 __global__ void __launch_bounds__(threads) square_sums_kernel(View x, int64_t n, int64_t piece, float* y) {
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * piece, end = begin + piece < n ? begin + piece : n;
   double sum = 0;
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(threads) square_sums_kernel(View x, int64_t n,
   for (int i = 0; i < double_terms; ++i) {
     const float term = static_cast<float>(sum);
     y[static_cast<int64_t>(blockIdx.x) * double_terms + i] = term;
-    sum = fabsf(term) < INFINITY ? sum - static_cast<double>(term) : 0;  // 0 after a NaN too
+    sum = fabsf(term) < INFINITY ? sum - static_cast<double>(term) : 0;  // 0 after infinity or NaN
   }
 }
 void square_sums(const Node& n, Context& c) {

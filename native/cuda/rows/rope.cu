@@ -1,4 +1,4 @@
-// Rotary position embedding (Su et al. 2021), and its frequencies if they depend on the length.
+// Rotary position embedding (Su et al. 2021, "RoFormer"), and frequencies that depend on the sequence length.
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -8,20 +8,21 @@ namespace {
 constexpr int threads = 128;
 
 struct RopeArguments {
-  View x;                    // (N, H, D)
-  const int32_t* positions;  // (N)
-  const float* inv_freq;     // (half) or (N, half)
-  Out y;                     // (N, H, D), may alias x
-  int64_t H, D, half, frequency_row;
-  float scale, direction;
+  View x;                             // (N, H, D)
+  const int32_t* positions;           // (N)
+  const float* inv_freq;              // (half) or (N, half)
+  Out y;                              // (N, H, D), may alias x
+  int64_t H, D, half, frequency_row;  // half: pairs per head; frequency_row: stride of inv_freq's rows, 0 for one row
+  float scale, direction;             // direction: 1, or -1 for the inverse rotation
   bool interleaved, interleaved_out;
 };
 
-// Computes the sine and cosine of an angle of any size, to float precision. Computes in double, because sinf and cosf
-// use a table in local memory for large arguments.
+// Computes the sine and cosine of an angle, to float precision even for large angles. The arithmetic is double, because
+// sinf and cosf need local memory for large arguments. Subtracts the nearest multiple of pi / 2, in two parts (Cody &
+// Waite 1980), then evaluates the Taylor series.
 __device__ void sine_cosine(float angle, float* sine, float* cosine) {
   const double quarters = rint(angle * 0.63661977236758134);  // in units of pi / 2
-  // |r| <= pi / 4
+  // The remainder, |r| <= pi / 4. The constants are pi / 2 as a double, and the rest of pi / 2.
   const double r = (angle - quarters * 1.5707963267948966) - quarters * 6.123233995736766e-17, q = r * r;
   const double s = r * (1 + q * (-1.0 / 6 + q * (1.0 / 120 + q * (-1.0 / 5040 + q * (1.0 / 362880 - q / 39916800)))));
   const double c = 1 + q * (-0.5 + q * (1.0 / 24 + q * (-1.0 / 720 + q * (1.0 / 40320 - q / 3628800))));
@@ -34,19 +35,19 @@ __device__ void sine_cosine(float angle, float* sine, float* cosine) {
 constexpr int pairs_a_thread = 4;
 constexpr int64_t most_pairs = pairs_a_thread * threads;
 
-// One block per row. Each thread rotates whole pairs. Columns beyond 2 * half are copied.
+// Rotates the pairs of a row, and copies its columns from 2 * half on. One block per row.
 __global__ void __launch_bounds__(threads, 8) rope_kernel(RopeArguments a) {
   const int64_t row = blockIdx.x;
   HEDDLE_SHARED(float, cosines, [most_pairs]);
   HEDDLE_SHARED(float, sines, [most_pairs]);
   const float position = static_cast<float>(a.positions[row]);
-  // The angle is rounded to f32, as in training. At position 8192, for example, this rounding error is visible in the
-  // results.
+  // The angle is rounded to f32, as in the frameworks that trained the models. At large positions, such as 8192, an
+  // exact angle would change the results.
   for (int64_t j = threadIdx.x; j < a.half; j += threads)
     sine_cosine(position * a.inv_freq[row * a.frequency_row + j], &sines[j], &cosines[j]);
-  // Processes as many heads at a time as have at most most_pairs pairs. All pairs are read before any is written,
-  // because y may alias x with pairs in different positions. The barrier between also makes the sines and cosines of
-  // all threads visible.
+  // Processes as many heads at a time as have at most most_pairs pairs together. All pairs are read before any is
+  // written, because y may alias x, with other places for the pairs. The barrier in between also makes the sines and
+  // cosines visible to all threads.
   const int half = static_cast<int>(a.half), heads = static_cast<int>(most_pairs) / half;
   for (int64_t h0 = 0; h0 < a.H; h0 += heads) {
     const int pairs = static_cast<int>(h0 + heads < a.H ? heads : a.H - h0) * half;
@@ -89,13 +90,15 @@ void rope(const Node& n, Context& c) {
 bool supports_rope(const Node& n) { return n.in[2].shape.last() <= most_pairs; }
 
 struct FrequencyArguments {
-  const float *near, *far;  // (half): frequencies up to the original length and beyond it; far is optional
+  const float *near, *far;  // (half): frequencies for lengths up to the original one, and beyond; far is optional
   const int32_t* lengths;   // (N); null: all rows have `length`
   float* y;                 // (N, half)
   int64_t half;
   double length, original, factor;
 };
 
+// Selects `far` beyond the original length (LongRoPE, Ding et al. 2024). Without `far`, stretches the base of the
+// frequencies with the length instead ("dynamic NTK" scaling). One block per row.
 __global__ void __launch_bounds__(threads) rope_frequencies_kernel(FrequencyArguments a) {
   const double length = a.lengths ? a.lengths[blockIdx.x] : a.length;
   const bool beyond = length > a.original;

@@ -1,5 +1,5 @@
-// Rows by index: embedding, gather_rows, segment_sum and their gradients. Also split and concat. An index out of range
-// is reported, and its row is skipped.
+// Ops that read or add rows by index: embedding and its gradient, gather_rows, segment_sum. Also split and concat. An
+// index out of range is reported as a fault, and its row is skipped.
 #include "cuda/quant/quant.cuh"
 
 namespace heddle {
@@ -8,7 +8,7 @@ namespace {
 
 constexpr int threads = 128;
 
-// table (V, C), ids (N) -> y (N, C). One block per row.
+// table (V, C), ids (N) -> y (N, C) = table[ids] * scale. One block per row of y.
 __global__ void __launch_bounds__(threads)
     take_rows_kernel(View table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
   const int32_t id = ids[blockIdx.x];
@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(threads)
   const int64_t to = static_cast<int64_t>(blockIdx.x) * C;
   for (int64_t j = threadIdx.x; j < C; j += threads) y.store(to + j, table[id * C + j] * scale);
 }
-// As take_rows_kernel, from quantized rows. A thread unpacks runs of 16 elements.
+// Like take_rows_kernel, from quantized rows. A thread dequantizes runs of 16 elements.
 template <class Rows>
 __global__ void __launch_bounds__(threads)
     take_quantised_rows_kernel(Rows table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
@@ -58,11 +58,12 @@ __global__ void __launch_bounds__(threads) copy_kernel(View x, Out y, int64_t n)
       i += static_cast<int64_t>(gridDim.x) * threads)
     y.store(i, x[i]);
 }
+// add_rows_kernel searches chunk_ids ids at a time, and sums block_columns columns per block.
 constexpr int ids_a_thread = 8, chunk_ids = threads * ids_a_thread;
 constexpr int columns_a_thread = 4, block_columns = threads * columns_a_thread;
 
-// Lists the rows of [first, first + chunk_ids) with this id in order, as offsets from `first`. All threads of the block
-// must call it, and all get the number of rows.
+// Lists the rows in [first, first + chunk_ids) whose id is `id`, in order, as offsets from `first`. Returns their
+// number to all threads. All threads of the block must call it.
 __device__ int list_rows(const int32_t* ids, int32_t id, int64_t first, int64_t N, int (&list)[chunk_ids]) {
   HEDDLE_SHARED(int, of_warp, [threads / warp_size]);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
@@ -70,7 +71,7 @@ __device__ int list_rows(const int32_t* ids, int32_t id, int64_t first, int64_t 
   unsigned matches = 0;
   HEDDLE_UNROLL
   for (int i = 0; i < ids_a_thread; ++i) matches |= static_cast<unsigned>(own + i < N && ids[own + i] == id) << i;
-  int before = __popc(matches);  // becomes the number of matches up to this thread
+  int before = __popc(matches);  // prefix sum: the number of matches up to this thread, later of the threads before it
   for (int lanes = 1; lanes < warp_size; lanes *= 2) {
     const int other = __shfl_up_sync(all_lanes, before, lanes);
     if (lane >= lanes) before += other;
@@ -91,8 +92,8 @@ __device__ int list_rows(const int32_t* ids, int32_t id, int64_t first, int64_t 
 }
 
 // x (N, C), ids (N) -> y (S, C). y[s] = onto[s] + scale * (the sum, in order, of the rows of x with id s). The block of
-// the first row with an id adds up all rows with that id, so that no two blocks write the same row. grid (N, blocks of
-// columns)
+// the first row with an id adds up all rows with that id. The blocks of later rows with that id do nothing. Rows of y
+// whose id does not occur stay unchanged. grid (N, blocks of columns)
 __global__ void __launch_bounds__(threads) add_rows_kernel(
     View x, const int32_t* ids, Out y, int64_t N, int64_t S, int64_t C, float scale, const float* onto, Fault fault) {
   const int64_t row = blockIdx.x, column = static_cast<int64_t>(blockIdx.y) * block_columns + threadIdx.x;
@@ -105,7 +106,7 @@ __global__ void __launch_bounds__(threads) add_rows_kernel(
   float sum[columns_a_thread] = {};
   for (int64_t first = 0; first < N; first += chunk_ids) {
     const int rows = list_rows(ids, id, first, N, list);
-    if (rows > 0 && first + list[0] < row) return;  // an earlier row's block sums this id; uniform over the block
+    if (rows > 0 && first + list[0] < row) return;  // an earlier row has this id; uniform over the block
     for (int r = 0; r < rows; ++r) {
       const int64_t at = (first + list[r]) * C + column;
       HEDDLE_UNROLL
@@ -136,7 +137,7 @@ void embedding_backward(const Node& n, Context& c) {
 }
 void segment_sum(const Node& n, Context& c) { add_rows(n, c, "segment_sum", 1.0f); }
 
-// Elements of any type are copied as unsigned integers of their size.
+// Copies rows by index. Elements of any type are copied as unsigned integers of their size. One block per row of y.
 template <class T>
 __global__ void __launch_bounds__(threads)
     gather_kernel(const T* x, const int32_t* rows, T* y, int64_t limit, int64_t width, Fault fault) {
@@ -162,8 +163,8 @@ void gather_rows(const Node& n, Context& c) {
   else gather<uint8_t>(n, c);
 }
 
-// Copies `width` elements of each row of `from` to the same row of `to`. from_row, to_row: distances between rows, in
-// elements. One block per row.
+// Copies `width` elements of each row of `from` to the same row of `to`. from_row and to_row are the strides of rows,
+// in elements. One block per row.
 template <class T>
 __global__ void __launch_bounds__(threads)
     piece_kernel(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t width) {

@@ -1,5 +1,5 @@
-// Chooses the next token of each row, like native/ops/sample.cc. These kernels check the parameters, apply bias and
-// penalties, and reduce each part of a row. sample_draw.cu cuts the distribution and draws.
+// Samples the next token of each row, as native/ops/sample.cc does. The kernels of this file check the parameters,
+// apply bias and penalties, and reduce each part of a row. sample_draw.cu truncates the distribution and draws.
 #include "cuda/rows/sample.cuh"
 
 namespace heddle {
@@ -7,6 +7,7 @@ namespace cuda {
 namespace sampling {
 namespace {
 
+// Whether the parameters are in their ranges. 2147483520 is the largest float that fits into an i32.
 __device__ bool valid(const Parameters& s, int64_t L) {
   const auto finite = [](float v) { return fabsf(v) < INFINITY; };
   const auto count = [](float v) { return v >= 0 && v <= 2147483520.0f && v == floorf(v); };
@@ -16,7 +17,7 @@ __device__ bool valid(const Parameters& s, int64_t L) {
          s.prompt_length <= s.history_length;
 }
 
-// Whether penalties apply, if the parameters are valid.
+// Whether penalties apply. Requires valid parameters.
 __device__ bool penalised(const Parameters& s) {
   return s.history_length > 0 &&
          (s.repetition != 1 || ((s.presence != 0 || s.frequency != 0) && s.history_length > s.prompt_length));
@@ -29,7 +30,7 @@ __device__ bool biased(const Arguments& a, int64_t row) {
   return block_max<threads>(any) != 0;
 }
 
-// The best logit of a part, and whether the part has a NaN.
+// The best logit of a part, and whether the part has NaN.
 struct PartBest {
   Key key = ~Key{0};
   float nan = 0;
@@ -48,7 +49,7 @@ struct PartBest {
   }
 };
 
-// Reduces each part of the raw logits, copies them if they will be adjusted, and clears the bins. grid (R * parts)
+// Finds the best raw logits of each part, copies logits that will be adjusted, and clears the bins. grid (R * parts)
 __global__ void __launch_bounds__(threads) scan_parts_kernel(Arguments a) {
   const Place at(a);
   const float* raw = a.raw(at.row);
@@ -71,7 +72,7 @@ __global__ void __launch_bounds__(threads) scan_parts_kernel(Arguments a) {
     part.best_raw = part.best = best.key;
     part.raw_nan = part.nan = best.nan != 0;
   }
-  // Finds the K best raw logits of the part, one after another.
+  // Finds the K best raw logits of the part, in descending order.
   Key previous = 0;
   for (int64_t k = 0; k < a.K; ++k) {
     Key next = ~Key{0};
@@ -84,15 +85,15 @@ __global__ void __launch_bounds__(threads) scan_parts_kernel(Arguments a) {
   }
 }
 
-// Whether position i of ids is the first with its id.
+// Whether no earlier position of `ids` has the id of position i.
 __device__ bool first_of_its_id(const int32_t* ids, int64_t i) {
   for (int64_t before = 0; before < i; ++before)
     if (ids[before] == ids[i]) return false;
   return true;
 }
 
-// Applies bias and penalties to the copied logits, in the order of Hugging Face's processors. Each distinct id is
-// handled by one thread.
+// Applies bias and penalties to the copied logits, in the order of Hugging Face's logits processors. One thread handles
+// all occurrences of an id.
 __device__ void adjust(const Arguments& a, int64_t row, const Parameters& s) {
   float* to = a.adjusted + row * a.V;
   const int32_t* history = a.history + row * a.L;
@@ -149,16 +150,17 @@ __global__ void __launch_bounds__(threads, 4) adjust_kernel(Arguments a) {
   if (usable && (is_biased || is_penalised)) adjust(a, row, s);  // uniform over the block
 }
 
-// Reduces each part once more, with the largest raw logit and the adjusted logits known. grid (R * parts)
+// Computes what of a part depends on adjust_kernel: the sums relative to the row's largest raw logit, and the best
+// adjusted logit. grid (R * parts)
 __global__ void __launch_bounds__(threads) sum_parts_kernel(Arguments a) {
   const Place at(a);
   const RowState state = a.state[at.row];
   if (!state.usable) return;  // uniform over the block
   const float* raw = a.raw(at.row);
-  // Adds in the order of the CPU: groups of four exponentials, of elements four apart, in float, and everything else in
-  // double.
+  // Adds as the CPU does: exponentials in float in groups of four, whose elements are four apart, and the sums of the
+  // groups in double.
   double mass = 0, distance = 0;
-  // Bounds infinite distances, whose product with 0 would be NaN.
+  // Infinite distances become 88, because infinity times exp_negative's 0 would be NaN.
   const auto distance_of = [&](float logit) { return fminf(state.raw_largest - logit, 88.0f); };
   const int64_t whole = (at.end - at.begin) / 16 * 4;
   for (int64_t i = threadIdx.x; i < whole; i += threads) {
@@ -191,7 +193,8 @@ __global__ void __launch_bounds__(threads) sum_parts_kernel(Arguments a) {
 
 int parts_of(int64_t V) { return static_cast<int>((V + part_logits - 1) / part_logits); }
 
-// Places the arrays of the scratch one after another, the widest elements first. Returns their total size in bytes.
+// Points a's arrays into the scratch, one after another. Wider elements come first, so that all are aligned. Returns
+// the total size in bytes.
 size_t place_scratch(Arguments& a, void* memory) {
   char* at = static_cast<char*>(memory);
   const auto take = [&](auto*& pointer, int64_t elements) {

@@ -1,4 +1,4 @@
-// Shared by the kernels of sample: its parameters, its scratch, and the order and weights of tokens.
+// Shared by the kernels of the op sample: its parameters, its scratch, and the order and weights of tokens.
 #pragma once
 #include "cuda/rows/math.cuh"
 
@@ -6,44 +6,45 @@ namespace heddle {
 namespace cuda {
 namespace sampling {
 
-// The order of tokens: the bits of the distance from the best logit in the upper half, the id in the lower half. Bits
-// of floats >= 0 sort like the floats.
+// A key sorts tokens. The upper 32 bits are the bits of the token's distance from the best logit, and the lower 32 bits
+// its id. The bits of floats that are not negative sort like the floats.
 using Key = unsigned long long;
 
 constexpr int threads = 256, parameters = 9;
-// logits of a row per block; a multiple of the 16 exponentials that are added in float
+// Logits of a row per block. A multiple of 16, because sum_parts_kernel adds exponentials in groups of 16.
 constexpr int64_t part_logits = 4096;
 
-// Distances from 88 on have no weight. Smaller distances are counted in bins by the upper bits of their floats, with 16
-// bins for every power of two.
+// Tokens with a distance of 88 or more have no weight, and are not counted. The others are counted in bins, by the
+// upper bits of their distance: 16 bins for each power of two.
 constexpr unsigned weightless = 0x42b00000;  // 88.0f
 constexpr int bin_shift = 19, bins = weightless >> bin_shift;
 
-// Weights are added as integers, in units of 2^-39. So a sum does not depend on the order of additions, and the sum of
-// 2^24 weights fits into 64 bits.
-constexpr float weight_unit = 549755813888.0f;
-// A block adds the low 20 bits and the rest of a weight separately, in 32 bits. Both fit for part_logits weights of 1.
+// Weights are integers in units of 2^-39, so that sums do not depend on the order of additions. A weight is at most 1,
+// so the sum of 2^24 weights fits into 64 bits.
+constexpr float weight_unit = 549755813888.0f;  // 2^39
+// A block adds the low 20 bits of weights and the rest separately, in 32 bits each. Neither sum overflows, because a
+// block has at most part_logits weights.
 constexpr int low_bits = 20;
 
 // The results of a block for its part of a row.
 struct Part {
-  // Sums over the raw logits, with d = largest - logit: `mass` of exp(-d), and `distance` of d * exp(-d). distance is
-  // computed only if the node outputs the entropy.
+  // Sums over the raw logits, with d = largest - logit. `mass` sums exp(-d), and `distance` sums d * exp(-d).
+  // `distance` is computed only if the node outputs the entropy.
   double mass, distance;
-  Key best_raw, best;  // keys of the best raw and adjusted logit, see descending
-  int32_t raw_nan, nan;
+  Key best_raw, best;    // descending() of the best raw and of the best adjusted logit
+  int32_t raw_nan, nan;  // whether any raw or any adjusted logit is NaN
 };
 struct RowState {
   float raw_largest;
-  int32_t usable;    // whether parameters and ids are valid, no raw logit is NaN, and the largest is finite
-  int32_t adjusted;  // bias or penalties apply
+  int32_t usable;    // whether parameters and ids are valid, no raw logit is NaN, and the largest one is finite
+  int32_t adjusted;  // whether a bias or penalties apply
 };
 
 struct Arguments {
   const float *logits, *params;       // (R, V), (R, 9)
   const int32_t *history, *bias_ids;  // (R, L), (R, B)
   const float* bias_values;           // (R, B)
-  const uint32_t* rng;                // (R, 3)
+  const uint32_t* rng;                // (R, 3): low and high word of the seed, counter
   int32_t *token, *top_ids;           // (R), (R, K)
   float *logprob, *top_logprobs;      // (R), (R, K)
   float* entropy;                     // (R), or null without the outputs of the K best tokens
@@ -51,20 +52,21 @@ struct Arguments {
   int parts;  // parts per row
   Fault fault;
   // The scratch.
-  Key* top;          // (R, parts, K): the best raw logits of each part, see descending
+  Key* top;          // (R, parts, K): descending() of the best raw logits of each part
   Key* mass;         // (R, bins): sums of weights
   Part* part;        // (R, parts)
   RowState* state;   // (R)
   float* adjusted;   // (R, V): logits after bias and penalties
   unsigned* count;   // (R, bins): number of tokens
-  unsigned* filled;  // (R, bins): number of tokens that are in `ids` already
-  uint32_t* ids;     // (R, V): tokens by bin, in any order within a bin
+  unsigned* filled;  // (R, bins): number of places in `ids` that blocks have reserved
+  uint32_t* ids;     // (R, V): the tokens' ids, grouped by bin, in any order within a bin
 
   __device__ const float* raw(int64_t row) const { return logits + row * V; }
+  // Returns the logits from which the token is drawn.
   __device__ const float* used(int64_t row) const { return state[row].adjusted ? adjusted + row * V : raw(row); }
 };
 
-// The block's place in a grid of R * parts blocks, and its logits [begin, end).
+// The row and part that a block of a grid (R * parts) has, and the part's logits [begin, end).
 struct Place {
   int64_t row, begin, end;
   int part;
@@ -82,8 +84,7 @@ __device__ inline Parameters parameters_of(const Arguments& a, int64_t row) {
   return {p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8]};
 }
 
-// A product that the compiler cannot fuse with an addition. nvcc would do so, and the result would differ from that of
-// the CPU.
+// Returns a * b. nvcc cannot contract this product and an addition to an FMA, whose result would differ from the CPU's.
 __device__ inline float times(float a, float b) {
 #if HEDDLE_EMULATED
   return a * b;
@@ -92,8 +93,8 @@ __device__ inline float times(float a, float b) {
 #endif
 }
 
-// Returns exp(-x) for x >= 0, and 0 for x >= 87. The arithmetic is that of native/ops/logit_scan.h, so that both
-// devices return the same bits.
+// Returns exp(-x) for x >= 0. Returns 0 from 87 on. The arithmetic is that of native/ops/logit_scan.h, so that CPU and
+// CUDA devices return the same bits.
 __device__ inline float exp_negative(float x) {
   if (!(x < 87.0f)) return 0.0f;
   const int k = static_cast<int>(times(x, 1.44269504f) + 0.5f);
@@ -102,14 +103,14 @@ __device__ inline float exp_negative(float x) {
   for (const float c : {0.00833452121f, 0.0416664854f, 0.166666657f, 0.5f, 1.0f, 1.0f}) p = c - times(r, p);
   return times(p, __uint_as_float(static_cast<unsigned>(127 - k) << 23));
 }
-// The weight of a distance in units of weight_unit.
+// Returns the weight of a distance, which is given by its bits, as an integer in units of 1 / weight_unit.
 __device__ inline Key weight_of(unsigned distance) {
   return static_cast<Key>(exp_negative(__uint_as_float(distance)) * weight_unit + 0.5f);
 }
 
-// A key that sorts logits from the largest to the smallest, and equal logits by id. The logit must not be NaN.
+// Returns a key that sorts logits from the largest to the smallest, and equal logits by id. The logit must not be NaN.
 __device__ inline Key descending(float logit, int64_t id) {
-  const unsigned bits = __float_as_uint(logit + 0.0f);  // -0 is equal to 0
+  const unsigned bits = __float_as_uint(logit + 0.0f);  // turns -0 into 0, which it is equal to
   const unsigned ascending = bits >> 31 ? ~bits : bits | 0x80000000u;
   return static_cast<Key>(~ascending) << 32 | static_cast<unsigned>(id);
 }
@@ -129,7 +130,7 @@ template <int block_threads> __device__ inline Key smallest(Key key) {
   return best;
 }
 
-// Computes the distances of a row's tokens from the largest logit, divided by the temperature.
+// The tokens of a row. distance() returns the bits of (largest - logit) / temperature.
 struct Candidates {
   const float* logits;  // (V)
   float largest, temperature;
@@ -137,12 +138,13 @@ struct Candidates {
   __device__ unsigned distance(int64_t id) const { return __float_as_uint((largest - logits[id]) / temperature); }
 };
 
-// The best adjusted logit of a row.
+// The best adjusted logit of a row. usable: whether no adjusted logit is NaN, and the best one is finite.
 struct Best {
   int64_t id;
   float logit;
   bool usable;
 };
+// Reduces the parts of a row. All threads of the block must call it.
 template <int block_threads> __device__ inline Best best_of(const Arguments& a, int64_t row) {
   Key key = ~Key{0};
   int nans = 0;
@@ -153,12 +155,12 @@ template <int block_threads> __device__ inline Best best_of(const Arguments& a, 
   }
   key = smallest<block_threads>(key);
   if (block_sum<block_threads>(nans) > 0) return {0, 0.0f, false};
-  const float logit = a.used(row)[id_of(key)] + 0.0f;  // 0 for -0, so that no distance is -0
+  const float logit = a.used(row)[id_of(key)] + 0.0f;  // turns -0 into 0, so that no distance is -0
   return {id_of(key), logit, fabsf(logit) < INFINITY};
 }
 
-// Launches the kernels that draw a token for each row, and write the outputs. The kernels of sample.cu must have filled
-// a.part and a.state.
+// Launches the kernels that draw a token for each row and write the outputs. The kernels of sample.cu, launched before,
+// fill a.part and a.state.
 void draw_tokens(const Context& c, const Arguments& a);
 
 }  // namespace sampling

@@ -1,7 +1,8 @@
-// Cuts the distribution of each row and draws a token. Tokens are ordered by their distance from the best logit, then
-// by id. top_k, top_p and min_p each keep a prefix of this order. The tokens are not sorted: they are counted in bins
-// by the upper bits of their distance, with their weights, and grouped by bin. The end of a prefix, or the drawn token,
-// is then found in its bin digit by digit (radix select). Each digit takes one pass over the bin's tokens.
+// Truncates the distribution of each row (top_k, top_p, min_p) and draws a token. Tokens are ordered by their distance
+// from the best logit, then by id. Each truncation keeps a prefix of this order. The tokens are not sorted. They are
+// grouped in bins by the upper bits of their distance, and each bin has their number and the sum of their weights. The
+// end of a prefix, or the drawn token, is then found in its bin by radix select: digit by digit, with one pass over the
+// bin's tokens for each digit.
 #include "cuda/rows/philox.cuh"
 #include "cuda/rows/sample.cuh"
 
@@ -10,8 +11,8 @@ namespace cuda {
 namespace sampling {
 namespace {
 
-// Whether the row's token is drawn at random: the row is usable, and its temperature is above 0. Otherwise the token is
-// the best one. Sets `best` and `candidates`, unless a.state says that the row is not usable.
+// Whether the row's token is drawn at random, which needs a usable row and a temperature above 0. At temperature 0, the
+// token is the best one. Sets `best` and `candidates` if a.state[row].usable. All threads of the block must call it.
 template <int block_threads>
 __device__ bool draws(const Arguments& a, int64_t row, Candidates* candidates, Best* best) {
   if (!a.state[row].usable) return false;
@@ -49,14 +50,14 @@ __global__ void __launch_bounds__(threads) count_kernel(Arguments a) {
   }
 }
 
-// The sums of a prefix of the order.
+// The number of tokens in a prefix of the order, and the sum of their weights.
 struct Prefix {
   unsigned count;
   Key mass;
 };
 
-// Turns each thread's `own` into the sum over the threads up to and including this one. `before` receives the sum over
-// the threads before it. All threads of the block must call it.
+// Computes prefix sums over the threads of a block. `own` becomes the sum up to and including this thread. `before`
+// receives the sum over the threads before it. All threads must call it.
 template <int block_threads> __device__ void add_up_to(Prefix& own, Prefix& before) {
   constexpr int warps = block_threads / warp_size;
   HEDDLE_SHARED(unsigned, counts, [warps]);
@@ -75,7 +76,7 @@ template <int block_threads> __device__ void add_up_to(Prefix& own, Prefix& befo
   __syncthreads();  // the next call overwrites the sums
 }
 
-// Groups the tokens by bin. grid (R * parts)
+// Fills `ids`: groups the tokens by bin. grid (R * parts)
 __global__ void __launch_bounds__(threads) group_kernel(Arguments a) {
   const Place at(a);
   HEDDLE_SHARED(unsigned, place, [bins]);
@@ -89,8 +90,8 @@ __global__ void __launch_bounds__(threads) group_kernel(Arguments a) {
     if (distance < weightless) atomicAdd(&place[distance >> bin_shift], 1u);
   }
   __syncthreads();
-  // Turns place[b] from a count into the index at which the part's tokens of bin b begin. Before them are the tokens of
-  // earlier bins, and the places of bin b that other blocks have already reserved.
+  // Turns place[b] from the part's count into the index in `ids` where the part's tokens of bin b begin. That is after
+  // the tokens of all earlier bins, and after the places in bin b that other blocks have already reserved.
   constexpr int own_bins = (bins + threads - 1) / threads;
   const int first = threadIdx.x * own_bins;
   Prefix own{0, 0}, before;
@@ -114,7 +115,7 @@ __global__ void __launch_bounds__(threads) group_kernel(Arguments a) {
 constexpr int search_threads = 1024, digit_bits = 10, digits = 1 << digit_bits;
 static_assert(digits == search_threads, "each thread has a digit");
 
-// A place in the order: the smallest key whose prefix is large enough, and the sums of the tokens up to it.
+// The result of a search: the smallest key whose prefix is large enough, and that prefix.
 struct Cut {
   Key key;
   Prefix upto;
@@ -124,36 +125,37 @@ struct Cut {
 // Shared memory of a search.
 struct SearchMemory {
   unsigned* count;   // (bins): number of tokens up to a bin's end
-  Key* mass;         // (bins)
-  unsigned* counts;  // (digits)
-  Key* masses;       // (digits)
-  int* found;
-  Prefix* sums;  // (2): the prefixes before and up to the digit that was found
+  Key* mass;         // (bins): sum of weights up to a bin's end
+  unsigned* counts;  // (digits): number of tokens with each value of the current digit
+  Key* masses;       // (digits): sum of their weights
+  int* found;        // (1): the bin, then the digit, that was found
+  Prefix* sums;      // (2): the prefixes that end before and after the digit that was found
 };
 
-// A row of grouped tokens, searched by one block.
+// Searches the grouped tokens of a row, by one block. All threads must call first() and mass_upto().
 struct Search {
   const Candidates& candidates;
   const uint32_t* ids;
   const SearchMemory& memory;
   int64_t V;
 
+  // Returns the prefix that ends with `bin`.
   __device__ Prefix upto(int bin) const { return bin < 0 ? Prefix{0, 0} : Prefix{memory.count[bin], memory.mass[bin]}; }
 
-  // Calls see(key) for the thread's share of the tokens in a bin.
+  // Calls see(key) for this thread's share of the tokens in a bin.
   template <class F> __device__ void each(int bin, F see) const {
     const unsigned end = upto(bin).count;
     for (unsigned i = upto(bin - 1).count + threadIdx.x; i < end; i += search_threads)
       see(static_cast<Key>(candidates.distance(ids[i])) << 32 | ids[i]);
   }
 
-  // Counts the tokens of `bin` and adds up their weights for each digit, which is the `width` bits of a key from bit
-  // `shift` on. Includes only tokens whose bits from `known` on equal those of `key`.
+  // Counts the tokens of `bin`, and adds up their weights, by digit. A token's digit is the `width` bits of its key
+  // from bit `shift` on. Includes only tokens whose key equals `key` in the bits from `known` on.
   __device__ void add_digits(int bin, Key key, int known, int shift, int width) const {
     memory.counts[threadIdx.x] = 0, memory.masses[threadIdx.x] = 0;
     __syncthreads();
-    // Each thread combines successive tokens with equal digits into one atomic addition. Otherwise tokens with equal
-    // logits would all contend for one address.
+    // Each thread combines successive tokens with equal digits into one atomic addition. Otherwise, many tokens with
+    // equal logits would contend for one address.
     unsigned digit = 0;
     Prefix own{0, 0};
     const auto flush = [&] {
@@ -173,7 +175,8 @@ struct Search {
     __syncthreads();
   }
 
-  // Returns the smallest key up to which enough(prefix) is true. Once true, enough must stay true for longer prefixes.
+  // Returns the smallest key for which enough(the prefix up to that key) is true. enough must be monotonic: true for
+  // all prefixes longer than one for which it is true.
   template <class F> __device__ Cut first(F enough) const {
     if (threadIdx.x == 0) memory.found[0] = -1;
     __syncthreads();
@@ -186,8 +189,8 @@ struct Search {
     Prefix before = upto(bin - 1);
     int id_bits = 1;
     while ((V - 1) >> id_bits) ++id_bits;
-    // First come the digits of the distance, from the bits below the bin's down to bit 32. Then come the digits of the
-    // id, down to bit 0.
+    // The first digits are those of the distance, from the bits below the bin's bits down to bit 32. Bits 31 to id_bits
+    // are 0 in all keys. Then come the digits of the id, from bit id_bits - 1 down to bit 0.
     for (int shift = 32 + bin_shift; shift > 0;) {
       const int known = shift == 32 ? id_bits : shift, bits_left = known > 32 ? known - 32 : known,
                 width = bits_left < digit_bits ? bits_left : digit_bits;
@@ -201,12 +204,12 @@ struct Search {
       __syncthreads();
       cut.key |= static_cast<Key>(memory.found[0]) << shift;
       before = memory.sums[0], cut.upto = memory.sums[1];
-      __syncthreads();  // the next digit overwrites them
+      __syncthreads();  // the next digit overwrites found and sums
     }
     return cut;
   }
 
-  // The weight of the tokens with a distance up to `most`, which must be below `weightless`.
+  // Returns the sum of weights of the tokens with a distance up to `most`, which must be below `weightless`.
   __device__ Key mass_upto(unsigned most) const {
     const int bin = static_cast<int>(most >> bin_shift);
     Key sum = 0;
@@ -244,7 +247,7 @@ __global__ void __launch_bounds__(search_threads) draw_kernel(Arguments a) {
     const Parameters s = parameters_of(a, row);
     const SearchMemory memory{count, mass, counts, masses, found, sums};
     const Search search{candidates, a.ids + row * a.V, memory, a.V};
-    // The last key of the kept prefix, and the prefix's weight. At first the prefix has all counted tokens.
+    // The end of the kept prefix, and the prefix's weight. At first, the prefix has all counted tokens.
     Key last = static_cast<Key>(weightless) << 32, kept = all.mass;
     const auto keep = [&](const Cut& cut) {
       if (cut.found) last = cut.key, kept = cut.upto.mass;
@@ -255,10 +258,12 @@ __global__ void __launch_bounds__(search_threads) draw_kernel(Arguments a) {
       const double wanted = static_cast<double>(s.top_p) * static_cast<double>(kept);
       keep(search.first([&](const Prefix& p) { return static_cast<double>(p.mass) >= wanted; }));
     }
+    // min_p keeps the tokens with exp(-distance) >= min_p: with distances of at most |log(min_p)|.
     if (s.min_p > 0) {
       const unsigned most = __float_as_uint(fabsf(static_cast<float>(log(static_cast<double>(s.min_p)))));
       if ((static_cast<Key>(most) << 32 | 0xffffffffu) < last) kept = search.mass_upto(most);
     }
+    // The token at a uniform point of the kept weight. The point stays below `whole` even if the product rounds up.
     const uint32_t* rng = a.rng + row * 3;
     const double whole = static_cast<double>(kept), below = nextafter(whole, 0.0),
                  point = philox_uniform(rng[0], rng[1], rng[2]) * whole, wanted = point < below ? point : below;
@@ -287,7 +292,7 @@ __global__ void __launch_bounds__(search_threads) draw_kernel(Arguments a) {
     a.token[row] = static_cast<int32_t>(token);
     a.logprob[row] = static_cast<float>(raw[token] - log_sum);
   }
-  // Finds the K best raw logits of the row among those of its parts, one after another.
+  // Finds the K best raw logits of the row among those of its parts, in descending order.
   Key previous = 0;
   for (int64_t k = 0; k < a.K; ++k) {
     Key next = ~Key{0};

@@ -11,7 +11,7 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr size_t stage_bytes = size_t{4} << 20;  // large enough for the full bandwidth of PCIe
+constexpr size_t stage_bytes = size_t{4} << 20;  // copies of this size reach the full bandwidth of PCIe
 
 class CudaRecording final : public Recording {
  public:
@@ -23,14 +23,14 @@ class CudaRecording final : public Recording {
   cudaGraphExec_t work_;
 };
 
-// The kernel is never run. Its attributes tell whether the binary has code for the device.
+// Never launched. cudaFuncGetAttributes of this kernel fails if the binary has no code for the device.
 __global__ void probe(int* word) { *word = 0; }
 
 }  // namespace
 
 void check_cuda(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // clears the error, which the runtime keeps and the next check would see
+  cudaGetLastError();  // clears the error, which the next check would otherwise report again
   throw internal_error(std::string(call) + ": " + cudaGetErrorString(status));
 }
 
@@ -77,7 +77,7 @@ CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("c
             "-real` builds them");
   }
   check_cuda(status, "cudaFuncGetAttributes");
-  // Code for 9.0 is always that of sm_90a, because no other is built.
+  // A build compiles 9.0 only as sm_90a, so code for 9.0 is code for sm_90a.
   properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes,
       attributes.binaryVersion == 90 && has_tensor_maps(), tf32, has_e4m3_code()};
   try {
@@ -165,14 +165,15 @@ void CudaAccelerator::release(Released memory) noexcept {
   {
     std::lock_guard<std::mutex> lock(released_mutex_);
     released_.push_back(memory);
-    // Called under the mutex, so that no callback runs after on_release has replaced it.
+    // free_later_ runs under the mutex, so that the old function never runs after on_release has returned.
     if (free_later_) return free_later_();
   }
   free_released();
 }
 
 void CudaAccelerator::free_released() noexcept {
-  // Held while memory is freed, so that an allocation that has failed waits here until the memory is free.
+  // Held during cudaFree too. An allocation that has failed calls this function, and so also waits for memory that
+  // another thread is freeing.
   std::lock_guard<std::mutex> freeing(freeing_mutex_);
   std::vector<Released> released;
   {
@@ -225,7 +226,7 @@ void CudaAccelerator::upload_filled(void* to, size_t bytes, const Fill& fill) {
     check_cuda(cudaEventRecord(stage.copied, stream_), "cudaEventRecord");
     stage.used = true;
   }
-  // Waits, because the caller may free `to` as soon as this function returns.
+  // Waits for the copies, because the caller may free `to` as soon as this function returns.
   for (Stage& stage : stages_) {
     if (stage.used) check_cuda(cudaEventSynchronize(stage.copied), "cudaEventSynchronize");
     stage.used = false;
@@ -242,6 +243,7 @@ void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
   make_current();
   Stage* before = nullptr;
   size_t before_at = 0, before_count = 0;
+  // Waits for the copy to the previous staging buffer, and moves its bytes to their destination.
   const auto empty = [&] {
     if (!before) return;
     check_cuda(cudaEventSynchronize(before->copied), "cudaEventSynchronize");
@@ -260,15 +262,15 @@ void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
   empty();
 }
 
-// Enables direct access to another device's memory (NVLink or PCIe) if possible. Otherwise copies go through the host.
-// This device must be the current one.
+// Enables peer access to another device's memory (over NVLink or PCIe) if possible. Without it, the driver copies
+// through host memory. This device must be the current one.
 void CudaAccelerator::open_way_to(int device) {
   if (device < 64 && (peers_ >> device & 1)) return;
   int direct = 0;
   check_cuda(cudaDeviceCanAccessPeer(&direct, index_, device), "cudaDeviceCanAccessPeer");
   if (direct) {
     const cudaError_t status = cudaDeviceEnablePeerAccess(device, 0);
-    // another accelerator of this device enabled it
+    // Peer access belongs to the process. Another accelerator of this device has enabled it already.
     if (status == cudaErrorPeerAccessAlreadyEnabled) cudaGetLastError();
     else check_cuda(status, "cudaDeviceEnablePeerAccess");
   }
@@ -314,7 +316,7 @@ int CudaAccelerator::fault() {
   return word - 1;
 }
 
-// Captures calls of this thread only. Other threads may allocate meanwhile.
+// Restricts only this thread during the capture (ThreadLocal), so that other threads may allocate memory.
 void CudaAccelerator::begin_recording() {
   make_current();
   check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");

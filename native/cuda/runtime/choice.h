@@ -1,6 +1,6 @@
-// Chooses the kernel of a matrix product, its tiles and its split along k, and the kernel of attention. The choices
-// depend only on the description of the operands and the device's properties, so that a shape gives the same bits in
-// every run. Nothing here needs CUDA.
+// Chooses the kernel of a matrix product, its tiles and its split along k, and the kernel of attention. A choice
+// depends only on the description of the operands and the device's properties. The same shape therefore gives the same
+// bits in every run. This header compiles without CUDA. All thresholds are estimates, not measurements.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace cuda {
 struct DeviceProperties {
   int capability = 80;  // 10 * major + minor
   int multiprocessors = 1;
-  size_t shared_bytes = 99 << 10;  // maximum of shared memory per block
+  size_t shared_bytes = 99 << 10;  // maximum shared memory per block, with opt-in
   bool sm90a = false;              // this build's code for the device is that of sm_90a
   bool tf32 = false;               // the caller permits rounding f32 operands of products to tf32
   bool e4m3 = false;               // this build's code for the device has mma.sync of e4m3 (sm_89, sm_120)
@@ -52,13 +52,14 @@ struct GemmChoice {
   }
 };
 
-constexpr int gemm_depth = 64;                  // elements along k of a bf16 tile
-constexpr int64_t few_rows = 4;                 // maximum number of rows for GemmKernel::few_rows
-constexpr int64_t least_part = 8 * gemm_depth;  // for shorter parts, filling the ring and adding up would dominate
+constexpr int gemm_depth = 64;   // elements along k of a bf16 tile
+constexpr int64_t few_rows = 4;  // maximum number of rows for GemmKernel::few_rows
+// Minimum elements of k per part of split-k. In shorter parts, filling the ring and adding up the parts would dominate.
+constexpr int64_t least_part = 8 * gemm_depth;
 constexpr int most_splits = 16;
-constexpr size_t most_workspace = size_t{16} << 20;
+constexpr size_t most_workspace = size_t{16} << 20;  // bytes
 
-// Bytes of workspace that a product of at most these sizes can use, on any device.
+// Returns the most workspace, in bytes, that a product of at most these sizes can use on any device.
 inline size_t gemm_workspace(int64_t m, int64_t n, int64_t k) {
   if (k < 2 * least_part) return 0;
   const int64_t splits = k / least_part < most_splits ? k / least_part : most_splits;
@@ -70,8 +71,8 @@ inline int64_t gemm_tiles(const GemmShape& g, int tile_m, int tile_n) {
   return ((g.m + tile_m - 1) / tile_m) * ((g.n + tile_n - 1) / tile_n);
 }
 
-// Returns `choice` split along k, so that every multiprocessor gets up to `blocks` tiles. k and the workspace limit the
-// number of parts.
+// Returns `choice` with the largest split along k that gives each multiprocessor at most `blocks` tiles. most_splits,
+// least_part and the workspace limit the number of parts. Rowwise products are not split.
 inline GemmChoice with_splits(const GemmShape& g, const DeviceProperties& device, int blocks, GemmChoice choice) {
   choice.splits = 1, choice.part = g.k;
   if (g.rowwise) return choice;
@@ -87,7 +88,8 @@ inline GemmChoice with_splits(const GemmShape& g, const DeviceProperties& device
   return choice;
 }
 
-// The fraction of time that multiprocessors work, if each computes one tile after another.
+// Returns the fraction of multiprocessors that have a tile, averaged over the waves of a product of equal tiles. Only
+// the last wave may be partial.
 inline double busy(int64_t tiles, int multiprocessors) {
   const int64_t rounds = (tiles + multiprocessors - 1) / multiprocessors;
   return static_cast<double>(tiles) / static_cast<double>(rounds * multiprocessors);
@@ -96,8 +98,8 @@ inline double busy(int64_t tiles, int multiprocessors) {
 inline GemmKernel tensor_kernel_of(const GemmShape& g) {
   return g.a == DType::bf16 ? GemmKernel::tensor : GemmKernel::tensor_tf32;
 }
-// Large tiles load fewer bytes per product. Three stages fit on every device, a fourth needs 128 KB of shared memory. A
-// stage has the same bytes for bf16 (64 elements along k) and tf32 (32).
+// Large tiles load fewer bytes for each multiply-add. Three stages fit on every device. Four take 128 KB of shared
+// memory. A stage has as many bytes for bf16 (64 elements along k) as for tf32 (32).
 inline GemmChoice large_tiles(const GemmShape& g, const DeviceProperties& device) {
   return {tensor_kernel_of(g), 128, 128, device.shared_bytes >= (size_t{128} << 10) ? 4 : 3, 1, g.k};
 }
@@ -110,7 +112,7 @@ inline bool takes_warpgroups(const GemmShape& g, const DeviceProperties& device)
 inline GemmChoice wide_warpgroups(const GemmShape& g) { return {GemmKernel::warpgroup, 128, 256, 4, 1, g.k}; }
 inline GemmChoice half_warpgroups(const GemmShape& g) { return {GemmKernel::warpgroup, 128, 128, 6, 1, g.k}; }
 
-// Requires g.m > 0 and g.n > 0.
+// Chooses the kernel, tiles and split of a product. Requires g.m > 0 and g.n > 0.
 inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device) {
   if (g.m <= few_rows && !g.a_transposed && g.b_transposed && !g.rowwise)
     return {GemmKernel::few_rows, 1, 1, 1, 1, g.k};
@@ -124,15 +126,15 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   const GemmChoice large = large_tiles(g, device), small = small_tiles(g);
   if (g.rowwise) return large;  // the same choice for any m
   if (takes_warpgroups(g, device)) {
-    // Tiles of 128 x 256 load the fewest bytes. Tiles of half the width are better if wide tiles leave multiprocessors
-    // idle for longer than their fewer loads save.
+    // Tiles of 128 x 256 load the fewest bytes. Tiles of half the width are better if they keep clearly more
+    // multiprocessors busy. If both leave over 30 % idle, the smaller tiles of mma.sync are better.
     const double wide = busy(gemm_tiles(g, 128, 256), device.multiprocessors),
                  half = busy(gemm_tiles(g, 128, 128), device.multiprocessors);
     if (g.n > 128 && wide >= 0.7 && wide >= 0.9 * half) return wide_warpgroups(g);
     if (half >= 0.7) return half_warpgroups(g);
   }
-  // Large tiles load fewer bytes. Small tiles, with or without split-k, are better if large tiles would be mostly empty
-  // or leave multiprocessors idle.
+  // Large tiles load fewer bytes. Small tiles, with or without split-k, are better if large tiles would be mostly
+  // empty. They are also better if fewer than 3/4 of the multiprocessors would get a large tile, even with split-k.
   if (g.m > 64 && g.n > 64) {
     if (gemm_tiles(g, 128, 128) >= wanted) return large;
     const GemmChoice parts = with_splits(g, device, 1, large);
@@ -141,19 +143,20 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   return with_splits(g, device, 2, small);
 }
 
-// Whether fp8 products on tensor cores use wgmma. A partly empty wgmma tile costs less than converting weights one by
-// one.
+// Whether fp8 products on tensor cores use wgmma. Small products use it too: computing a partly empty tile costs less
+// than converting the weights one by one.
 inline bool takes_fp8_warpgroups(const DeviceProperties& device) { return device.capability == 90 && device.sm90a; }
 
-// Whether fp8 products by mma.sync use tiles of 128 x 128, which is the case if every multiprocessor gets one.
-// Otherwise tiles are 64 x 64. A row's bits do not depend on this choice.
+// Whether fp8 products by mma.sync use tiles of 128 x 128, which they do if every multiprocessor gets a tile. Otherwise
+// tiles are 64 x 64. A row has the same bits with both sizes.
 inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& device) {
   return m > 64 && n > 64 && ((m + 127) / 128) * ((n + 127) / 128) >= device.multiprocessors;
 }
 
-// Positions per part of cached attention on tensor cores, for a cache of L positions per slot. Each part may have its
-// own block. Short parts keep multiprocessors busy with few sequences. Long sequences have enough parts, and combining
-// more of them would cost time. Only L decides, so that a row's bits do not depend on other rows.
+// Returns the positions per part of cached attention on tensor cores, for a cache of L positions per slot. Each part
+// may have its own block. Short parts give a few sequences enough blocks for all multiprocessors. Long sequences have
+// enough long parts, and merging more parts would cost time. Only L decides, so that a row's bits do not depend on
+// other rows.
 inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 512 : 1024; }
 
 // Whether attention over sequences of T rows, with bf16 heads of D elements, uses the kernel of sm_90a. Shorter
@@ -161,15 +164,14 @@ inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 51
 inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
   return device.capability == 90 && device.sm90a && D <= 256 && T >= 128;
 }
-// Whether the gradients of attention with these sizes use the kernels of sm_90a too. The accumulators of dk and dv of
-// wider heads do not fit into registers.
+// Whether the gradients of attention with these sizes use the kernels of sm_90a too. For heads over 128, the
+// accumulators of dk and dv do not fit into registers.
 inline bool attention_gradients_take_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
   return attention_takes_warpgroups(D, T, device) && D <= 128;
 }
 
-// Tiles of rows and columns as one grid dimension, because the other dimensions are limited to 65535. Blocks are in
-// row-major order of tiles. 2^31 blocks of 64 x 64 tiles would be results of 2^43 elements, more than any device's
-// memory.
+// A 1-D grid with one block per tile, in row-major order. The grid's other dimensions are limited to 65535, and this
+// one to 2^31 - 1. With tiles of 64 x 64, that is 2^43 elements of the result, more than fit into any device's memory.
 struct TileGrid {
   unsigned columns;  // tiles per row
   unsigned blocks;
@@ -178,8 +180,8 @@ struct TileGrid {
       : columns(static_cast<unsigned>(column_tiles)), blocks(static_cast<unsigned>(row_tiles * column_tiles)) {}
 };
 
-// Returns the maximum number of tiles of tile_m rows that `groups` groups with `rows` rows in total need. The last tile
-// of each group may be partial.
+// Returns an upper bound for the tiles of tile_m rows that `groups` groups with `rows` rows in total need. The last
+// tile of each group that is not empty may be partial.
 inline int64_t most_group_tiles(int64_t rows, int64_t groups, int tile_m) {
   return rows / tile_m + (rows < groups ? rows : groups);
 }

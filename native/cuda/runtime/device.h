@@ -1,5 +1,5 @@
-// The accelerator of a CUDA lane: a device, a stream, and the word in which kernels report invalid indices. Kernels use
-// context.h instead.
+// The accelerator of a CUDA lane: a device, a stream, and the fault word, in which kernels report invalid indices.
+// Kernel files include context.h instead.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -54,11 +54,12 @@ class CudaAccelerator final : public Accelerator {
   void make_current() const;  // CUDA's current device is per thread
 
  private:
-  // Two staging buffers in pinned host memory. The host fills or empties one while the device copies the other.
+  // A staging buffer in pinned host memory. There are two: the host fills or empties one while the device copies the
+  // other.
   struct Stage {
     unsigned char* data = nullptr;
-    cudaEvent_t copied = nullptr;
-    bool used = false;
+    cudaEvent_t copied = nullptr;  // recorded after the buffer's last copy
+    bool used = false;             // whether that copy may be incomplete
   };
   struct Released {
     void* data;
@@ -74,18 +75,20 @@ class CudaAccelerator final : public Accelerator {
   std::string name_;
   DeviceProperties properties_;
   cudaStream_t stream_ = nullptr;
-  int* fault_ = nullptr;  // 0, or the index of the first node that reported, plus 1
+  int* fault_ = nullptr;  // device memory: 0, or 1 + the index of the first node that reported a fault
   Stage stages_[2];
-  int stage_ = 0;
+  int stage_ = 0;       // the staging buffer to use next
   uint64_t peers_ = 0;  // bit i: whether open_way_to(i) has run
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
-  mutable std::mutex measured_mutex_;
+  mutable std::mutex measured_mutex_;  // guards measured_
   std::shared_ptr<const GemmTable> measured_ = std::make_shared<GemmTable>();
+  // free_released holds freeing_mutex_, then locks released_mutex_, which guards released_ and free_later_.
   std::mutex freeing_mutex_, released_mutex_;
   std::vector<Released> released_;
   std::function<void()> free_later_;
-  std::mutex zeroing_mutex_;
-  cudaStream_t zeroing_ = nullptr;  // for allocate, which any thread may call; stream_ belongs to the lane's thread
+  // allocate clears memory on zeroing_, because any thread may call it and stream_ belongs to the lane's thread.
+  std::mutex zeroing_mutex_;  // guards zeroing_
+  cudaStream_t zeroing_ = nullptr;
 };
 
 }  // namespace cuda

@@ -13,7 +13,7 @@ int count_devices(std::string& problem) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaSuccess) return count;
-  cudaGetLastError();  // the runtime keeps the last error, which the next check must not see
+  cudaGetLastError();  // clears the error, which the next check would otherwise report
   int driver = 0, needed = 0;
   cudaDriverGetVersion(&driver);  // 0 without a driver
   cudaRuntimeGetVersion(&needed);
@@ -22,7 +22,7 @@ int count_devices(std::string& problem) {
     problem = "the driver supports CUDA " + version_text(driver) + ", but this build needs CUDA " +
               version_text(needed) + " or newer";
   else if (status != cudaErrorInsufficientDriver && status != cudaErrorNoDevice)
-    problem = cudaGetErrorString(status);  // not thrown, because the machine can still compute on the CPU
+    problem = cudaGetErrorString(status);  // not thrown, because the CPU can still be used
   return 0;
 }
 

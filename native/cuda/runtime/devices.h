@@ -16,17 +16,17 @@ struct CudaDevice {
   int minor = 0;
   size_t memory_bytes = 0;
   int multiprocessors = 0;
-  size_t shared_bytes = 0;  // maximum of shared memory per block
+  size_t shared_bytes = 0;  // maximum shared memory per block, with opt-in
   std::string driver;       // the CUDA version that the driver supports
 };
 
 bool cuda_built();                       // whether the build has CUDA kernels
-std::string cuda_toolkit();              // the CUDA version of the kernels; "" if the build has none
+std::string cuda_toolkit();              // the CUDA version of the build; "" without CUDA kernels
 std::vector<CudaDevice> cuda_devices();  // empty without a driver or GPU
-std::string cuda_problem();  // the reason why cuda_devices() is empty although there is a driver; otherwise ""
+std::string cuda_problem();              // why a driver offers no device; "" if there are devices or no driver
 
-// Opens a new stream on device `index`. With tf32, f32 products may use tensor cores, which round their operands to 10
-// mantissa bits. Throws UNSUPPORTED if the device does not exist.
+// Opens device `index` with a new stream. With tf32, products of f32 may use tensor cores, which round the operands to
+// 10 mantissa bits. Throws UNSUPPORTED if the device does not exist or this build has no kernels for it.
 std::shared_ptr<Accelerator> open_cuda(int index, bool tf32 = false);
 
 }  // namespace heddle

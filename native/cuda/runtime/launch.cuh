@@ -1,14 +1,16 @@
-// Launches kernels and declares shared memory, for nvcc and for the emulator, which compiles kernels as C++.
+// Launches of kernels and declarations of shared memory, for nvcc and for the emulator, which compiles kernels as C++.
 //
-// A kernel file has, per op: the kernel with the shapes of its operands, a launcher that computes its arguments from a
-// Node, and a RegisterKernel. The emulator enforces three rules. All threads of a block reach the same __syncthreads,
-// so an early return before it must be uniform over the block. Shared memory is written before it is read. Copies are
-// waited for.
+// For each op, a kernel file has a kernel, a launcher that computes the kernel's arguments from a Node, and a
+// RegisterKernel. A comment gives the shapes of the operands. The emulator enforces three rules:
+// - All threads of a block reach the same __syncthreads. An early return before it must be uniform over the block.
+// - Shared memory is written before it is read.
+// - Asynchronous copies are complete before their data is used.
 #pragma once
 #include "cuda/runtime/context.h"
 
-// HEDDLE_UNROLL precedes loops whose index selects registers. Without unrolling, an array that the index selects from
-// would be in local memory. HEDDLE_ROLLED precedes loops that must not be unrolled, to save registers or code size.
+// HEDDLE_UNROLL precedes loops that index an array of registers. Without unrolling, nvcc would put that array into
+// local memory. HEDDLE_ROLLED precedes loops that must not be unrolled, to save registers or code size. HEDDLE_SHARED
+// declares an array in static shared memory, HEDDLE_DYNAMIC_SHARED a pointer to dynamic shared memory.
 #if defined(__CUDACC__)
 #define HEDDLE_EMULATED 0
 #define HEDDLE_UNROLL _Pragma("unroll")
@@ -32,8 +34,8 @@
 namespace heddle {
 namespace cuda {
 
-// The maximum of dynamic shared memory without an opt-in by cudaFuncSetAttribute. The limit of 48 KB includes static
-// shared memory, for which 2 KB are left.
+// The most dynamic shared memory for which `launch` does not raise the kernel's limit (see allow_shared). CUDA's
+// default limit of 48 KB includes static shared memory, for which 2 KB are reserved here.
 constexpr size_t default_shared_bytes = (48 << 10) - 2048;
 
 struct Grid {
@@ -41,7 +43,8 @@ struct Grid {
   size_t shared = 0;  // bytes of dynamic shared memory
 };
 
-// Prevents template argument deduction, so that arguments convert to the kernel's parameters.
+// Same<T>::type is T in a context that takes no part in template argument deduction. The arguments of `launch` then
+// convert to the types of the kernel's parameters.
 template <class T> struct Same {
   using type = T;
 };
@@ -63,10 +66,12 @@ void launch(const Context& context, const char* name, const Grid& g, void (*kern
 #endif
 }
 
+// Returns items / per_block, rounded up.
 inline unsigned blocks_for(int64_t items, int64_t per_block) {
   return static_cast<unsigned>((items + per_block - 1) / per_block);
 }
 
+// Registers a CUDA kernel of an op. KernelDef (native/ops/op.h) documents the parameters.
 struct RegisterKernel {
   RegisterKernel(const char* op, const char* name, bool (*supports)(const Node&), void (*run)(const Node&, Context&),
       size_t (*scratch)(const Node&, int) = nullptr, int priority = 0) {

@@ -1,5 +1,6 @@
-// NCCL, loaded at run time, because only training on several GPUs needs it. The declarations are those of nccl.h; their
-// constants have not changed since NCCL 2.0. HEDDLE_NCCL names a library outside the default path.
+// Collectives by NCCL. The library is loaded at run time, because only training on several GPUs needs it. HEDDLE_NCCL
+// names a library outside the default path. The declarations and constants are those of nccl.h. The constants have not
+// changed since NCCL 2.0, apart from bfloat16, which came with 2.10.
 #include <cstdlib>
 #include <cstring>
 
@@ -67,7 +68,8 @@ class NcclCollective final : public Collective {
 
   void all_reduce_f32(void* data, size_t count) override { all_reduce(data, count, nccl_float32); }
   void all_reduce_f64(void* data, size_t count) override { all_reduce(data, count, nccl_float64); }
-  // Parts differ in size, which ncclReduceScatter and ncclAllGather do not support. NCCL runs a group's calls at once.
+  // One ncclReduce or ncclBroadcast per span, because ncclReduceScatter and ncclAllGather require parts of equal size.
+  // NCCL runs all calls of a group as one operation.
   void reduce_scatter(const CollectedByRank& parts, Collected type) override {
     grouped(parts, [&](const CollectedSpan& span, int root) {
       check(nccl().reduce(

@@ -16,7 +16,7 @@ Encode find_encode() {
   constexpr unsigned first_version = 12000;  // the CUDA version that introduced the function
   const cudaError_t status =
       cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, first_version, cudaEnableDefault, &found);
-  // Clears the error, which the runtime keeps and the next check would see.
+  // Clears the error, which the next check would otherwise report.
   if (status != cudaSuccess) cudaGetLastError();
   return status == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<Encode>(function) : nullptr;
 }
@@ -32,8 +32,8 @@ bool has_tensor_maps() { return encode() != nullptr; }
 
 namespace {
 
-// Encodes a tensor map. sizes, strides and boxes begin with the innermost dimension. strides are in elements and begin
-// with the second dimension. element_bytes: 2 for bf16, 1 for bytes.
+// Encodes a tensor map. sizes and boxes begin with the innermost dimension. strides are in elements and begin with the
+// second dimension, because the innermost one is contiguous. element_bytes: 2 for bf16, 1 for bytes.
 CUtensorMap make_map(const void* data, int element_bytes, cuuint32_t rank, const int64_t* sizes, const int64_t* strides,
     const int* boxes) {
   CUtensorMap map;

@@ -1,8 +1,8 @@
-// Autotuning of products: a table that maps the key of a product to the name of its fastest kernel, among the few that
-// choice.h considers. Nothing here needs CUDA.
+// Autotuning of matrix products: a table maps the key of a product to the name of its fastest candidate. The candidates
+// are configurations of choice.h. This header compiles without CUDA.
 //
-// The table stores names only, not configurations. If this build has no candidate of that name, choose_gemm's choice is
-// used.
+// The table stores names, not configurations. If a product has no candidate of the stored name, it uses choose_gemm's
+// choice.
 #pragma once
 #include <map>
 #include <string>
@@ -13,9 +13,10 @@
 namespace heddle {
 namespace cuda {
 
-using GemmTable = std::map<std::string, std::string>;  // from gemm_key() to variant_name()
+using GemmTable = std::map<std::string, std::string>;  // maps gemm_key() to variant_name()
 
-// The key of a product. The number of rows is rounded up to a power of two of at least 8.
+// Returns the key of a product. Products share a key if their numbers of rows have the same next power of two (at
+// least 8).
 inline std::string gemm_key(const GemmShape& g) {
   int64_t m = 8;
   while (m < g.m) m *= 2;
@@ -31,8 +32,8 @@ inline std::string variant_name(const GemmChoice& c) {
          std::to_string(c.tile_n) + (c.splits > 1 ? " parts" : "");
 }
 
-// Returns the candidates for a product, with unique names and choose_gemm's choice first. Rowwise products and those
-// with few rows have only one candidate.
+// Returns the candidates for a product, with choose_gemm's choice first. Their names are unique. Rowwise products and
+// products with few rows have only one candidate.
 inline std::vector<GemmChoice> gemm_candidates(const GemmShape& g, const DeviceProperties& device) {
   std::vector<GemmChoice> all{choose_gemm(g, device)};
   const GemmKernel own = all[0].kernel;
@@ -56,7 +57,8 @@ inline std::vector<GemmChoice> gemm_candidates(const GemmShape& g, const DeviceP
   return all;
 }
 
-// Returns the measured choice if the table has one, otherwise that of choose_gemm(g, device).
+// Returns the candidate that the table names for this product. Otherwise returns choose_gemm(g, device). Rowwise
+// products ignore the table.
 inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device, const GemmTable& measured) {
   if (!measured.empty() && !g.rowwise) {
     const auto found = measured.find(gemm_key(g));

@@ -9,7 +9,7 @@ export const attention = [
   [
     "attention: no barrier before the tiles are overwritten",
     "attention.cu",
-    "    __syncthreads();  // previous tiles are no longer read",
+    "    __syncthreads();  // all warps have read the previous tiles",
     "    //",
   ],
   [
@@ -110,7 +110,7 @@ export const attention = [
   [
     "tensor attention backward: no barrier before a tile is overwritten",
     "attention_tensor_backward.cu",
-    "      __syncthreads();  // previous tiles are no longer read",
+    "      __syncthreads();  // all warps have read the previous tiles",
     "      //",
   ],
   [
@@ -219,8 +219,8 @@ export const attention = [
   [
     "tensor cached: no warp barrier before a stage is overwritten",
     "cached_attention_tensor.cu",
-    "__syncwarp();  // all lanes' copies",
-    "// all lanes' copies",
+    "__syncwarp();  // the copies of this stage",
+    "// the copies of this stage",
   ],
   [
     "tensor cached: does not wait for the last copy",
@@ -231,8 +231,8 @@ export const attention = [
   [
     "tensor cached: no warp barrier before the output overwrites the ring",
     "cached_attention_tensor.cu",
-    "    __syncwarp();  // no lane reads the ring any more",
-    "    // no lane reads the ring any more",
+    "    __syncwarp();  // all lanes have read the ring",
+    "    // all lanes have read the ring",
   ],
   [
     "tensor cached: no barrier before the results of warps are merged",

@@ -42,7 +42,7 @@ export const epilogues = [
   [
     "epilogue: no warp barrier before staged sums are overwritten",
     "gemm_end.cuh",
-    "  __syncwarp();  // all lanes have read them\n",
+    "  __syncwarp();  // all lanes have read the sums, so the next ones can be staged\n",
     "",
     ...tensor,
   ],

@@ -112,7 +112,7 @@ export const others = [
   [
     "sampling: no barrier before what was found is overwritten",
     "sample_draw.cu",
-    "      __syncthreads();  // the next digit overwrites them\n",
+    "      __syncthreads();  // the next digit overwrites found and sums\n",
     "",
   ],
   [

@@ -72,8 +72,8 @@ export const products = [
   [
     "tensor product: no barrier after waiting for copies",
     "gemm_multistage.cuh",
-    "    __syncthreads();  // all threads' copies are",
-    "    // all threads' copies are",
+    "    __syncthreads();  // the copies of tile t by all threads",
+    "    // the copies of tile t by all threads",
     "gemm_tensor.cu",
   ],
   [
@@ -113,8 +113,8 @@ export const products = [
   [
     "tf32 product: no barrier after waiting for copies",
     "gemm_multistage.cuh",
-    "    __syncthreads();  // all threads' copies are",
-    "    // all threads' copies are",
+    "    __syncthreads();  // the copies of tile t by all threads",
+    "    // the copies of tile t by all threads",
     "gemm_tf32.cu",
   ],
   [

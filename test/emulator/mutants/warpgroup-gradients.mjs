@@ -10,8 +10,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: releases a stage before the products that read it finish",
     "attention_backward_sm90.cu",
-    "    ptx::wait_products<1>();  // the previous dk",
-    "    // the previous dk",
+    "    ptx::wait_products<1>();  // dk of the previous step",
+    "    // dk of the previous step",
   ],
   [
     "warpgroup gradients: does not wait for dP",
@@ -203,7 +203,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: omits the derivative of the soft cap",
     "attention_backward_sm90.cuh",
-    "1.0f - bent * bent",
+    "1.0f - value * value",
     "1.0f",
   ],
   [
@@ -215,8 +215,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: waits for stages with the wrong parity",
     "attention_backward_sm90.cu",
-    "at.parity ^ 1);  // complete",
-    "at.parity);  // complete",
+    "at.parity ^ 1);  // returns",
+    "at.parity);  // returns",
   ],
   [
     "warpgroup gradients: an empty stage expects the arrivals of one warpgroup only",
