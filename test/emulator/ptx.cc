@@ -61,7 +61,7 @@ void test_reports() {
   expect_fatal("wait in __shfl_xor_sync", 32, [] {
     if (threadIdx.x < 16) __shfl_xor_sync(0xffffffffu, 1.0f, 1);
   });
-  expect_fatal("leaves its own lane out", 32, [] { __shfl_xor_sync(0x0000ffffu, 1.0f, 1); });
+  expect_fatal("does not contain the calling lane", 32, [] { __shfl_xor_sync(0x0000ffffu, 1.0f, 1); });
   expect_fatal("a write past 16 bytes of shared memory", 1, [] {
     HEDDLE_SHARED(float, four, [4]);
     volatile int beyond = 4;
