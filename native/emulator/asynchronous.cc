@@ -31,6 +31,7 @@ void complete_if_done(Barrier& b) {
   b.waiting.clear();
 }
 
+// Completes a copy: writes its bytes, and subtracts them from those that the barrier expects.
 void land(const BoxCopy& c) {
   Asynchronous& s = asynchronous_state();
   const uint32_t *box = c.map.box, size = c.map.element_bytes, of_piece = 16 / size, pieces = box[0] / of_piece;
@@ -128,7 +129,7 @@ struct AtNamed {
   uint32_t phase;
 };
 
-// Arrives for a whole warp. The last of its lanes to arrive calls it.
+// Arrives at a named barrier for a whole warp. The last of the warp's lanes runs this.
 void arrive_named(void** lanes, uint32_t) {
   AtNamed& first = *static_cast<AtNamed*>(lanes[0]);
   Asynchronous& s = asynchronous_state();
@@ -139,7 +140,7 @@ void arrive_named(void** lanes, uint32_t) {
     if (lane.number != first.number || lane.threads != first.threads || lane.wait != first.wait)
       fatal(what + ": the lanes of a warp use different barriers, counts or instructions");
   }
-  if (first.number < 1 || first.number > 15) fatal(what + ": expected 1 to 15");
+  if (first.number < 1 || first.number > 15) fatal(what + ": expected 1 to 15");  // __syncthreads uses 0
   if (first.threads < warp_lanes || first.threads % warp_lanes || first.threads > threads_of_block())
     fatal(what + ": expected whole warps of the block, got " + std::to_string(first.threads) + " threads");
   NamedBarrier& b = s.named[first.number];
@@ -187,13 +188,15 @@ struct AtRegisters {
   bool take;
 };
 
-// Called for a whole warp. All its threads have the same number of registers, so counting is per warp.
+// Checks a setmaxnreg of a whole warp, and runs it if it is a .dec. All threads of a warp have the same number of
+// registers, so all counts are per thread, and free_registers adds up those of warps.
 void give_registers(void** lanes, uint32_t) {
   const AtRegisters& first = *static_cast<AtRegisters*>(lanes[0]);
   Asynchronous& s = asynchronous_state();
   s.used = true;
   Warp& w = my_warp();
-  // Kernels that use setmaxnreg are compiled for the maximum number of registers of their launch.
+  // At the launch, the threads of the block share 65536 registers, in steps of 8. Kernels that use setmaxnreg are
+  // compiled for that number.
   if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;
   if (first.take ? first.registers < w.registers : first.registers > w.registers)
     fatal(std::string("setmaxnreg.") + (first.take ? "inc" : "dec") + at(first.line) + " to " +
@@ -269,19 +272,19 @@ void start_copy(const BoxCopy& c, void* barrier, int line) {
         fatal("a TMA copy" + at(line) + " over a tile that warp " + std::to_string(i) + " may still read");
     g.in_flight = true;
   }
-  std::memset(shared_data(c.to), 0xff, c.bytes());  // the copy may land at any time from now on
+  std::memset(shared_data(c.to), 0xff, c.bytes());  // NaN, because the copy may land at any time from now on
   s.copies.push_back(c);
   if (completes_immediately()) land_number(s.copies.size() - 1);
 }
 
 }  // namespace
 
-// ---- called by the executor
+// ---- called by the executor (executor.h)
 
 void begin_asynchronous(int warps) {
   Asynchronous& s = asynchronous_state();
   const size_t granules = shared_capacity() / granule_bytes + 1;
-  // The state is reused if the previous block has not used it, as in most kernels.
+  // Most kernels do not use the asynchronous units. Their blocks share one state.
   if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;
   s = Asynchronous{};
   s.warps.resize(static_cast<size_t>(warps));
@@ -302,7 +305,7 @@ void synchronise_clocks() {
 }
 
 namespace {
-// Wakes a thread that waits for its bulk writes.
+// Wakes a thread that waits for its bulk writes. It then completes them itself.
 void end_writes() {
   std::vector<int>& threads = asynchronous_state().waiting_for_writes;
   const auto ended = threads.begin() + static_cast<std::ptrdiff_t>(random_below(threads.size()));
@@ -313,7 +316,7 @@ void end_writes() {
 
 bool complete_one_async() {
   Asynchronous& s = asynchronous_state();
-  // Writes complete after copies. Without random order, the newest copy lands first and the oldest last.
+  // Copies land before writes complete. Unless the order is random, the newest copy lands first.
   if (!s.copies.empty()) land_number(is_random() ? random_below(s.copies.size()) : s.copies.size() - 1);
   else if (!s.waiting_for_writes.empty()) end_writes();
   else return false;

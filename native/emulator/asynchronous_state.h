@@ -1,5 +1,5 @@
-// The state of a block that barriers and copies (asynchronous.cc), bulk writes (bulk_write.cc) and products of
-// warpgroups (warpgroup.cc) share.
+// The state of a block's asynchronous units, which asynchronous.cc (barriers, copies), bulk_write.cc and warpgroup.cc
+// (products) share.
 #pragma once
 #include <algorithm>
 #include <deque>
@@ -19,27 +19,28 @@ namespace emulator {
 constexpr int most_warps = 32, warp_lanes = 32;
 constexpr uintptr_t granule_bytes = 128;  // a line of a swizzled tile
 
-using Clock = std::vector<uint32_t>;  // per warp, the latest time that is known
+using Clock = std::vector<uint32_t>;  // a vector clock: the latest known time of each warp
 
 inline void join(Clock& to, const Clock& from) {
   for (size_t i = 0; i < to.size(); ++i) to[i] = std::max(to[i], from[i]);
 }
 
 struct Barrier {
-  uint32_t count, pending;
-  int64_t bytes = 0;   // expected bytes minus those that have arrived
-  uint32_t phase = 0;  // the first incomplete phase
-  Clock arriving, completed;
-  int owner;       // the warp that initialized the barrier
-  uint32_t since;  // the owner's time at the initialization
-  bool fenced = false;
-  std::vector<int> waiting;
+  uint32_t count, pending;    // arrivals per phase, and those that the current phase still needs
+  int64_t bytes = 0;          // expected bytes minus those that have arrived
+  uint32_t phase = 0;         // the first incomplete phase
+  Clock arriving, completed;  // joined clocks of all arrivals, and those when the last phase was completed
+  int owner;                  // the warp that initialized the barrier
+  uint32_t since;             // the owner's time at the initialization
+  bool fenced = false;        // the owner has executed fence.proxy.async since
+  std::vector<int> waiting;   // threads
 };
 
+// The state of 128 bytes of shared memory.
 struct Granule {
-  bool in_flight = false;
-  uintptr_t barrier = 0;  // the barrier of the last copy to it, or 0
-  uint32_t phase = 0;
+  bool in_flight = false;          // whether a copy to it is in flight
+  uintptr_t barrier = 0;           // the barrier of the last copy to it, or 0
+  uint32_t phase = 0;              // the barrier's phase that this copy belonged to
   int reading = 0;                 // number of products in flight that read it
   uint32_t read[most_warps] = {};  // per warp, the time when its last product completed
 };
@@ -52,13 +53,14 @@ struct NamedBarrier {
   std::vector<int> waiting;
 };
 
+// A copy in flight, of a box or of contiguous bytes.
 struct BoxCopy {
   uintptr_t to;
   TensorMap map;
   int32_t at[4];
   uintptr_t barrier;
-  const char* from = nullptr;  // source of a contiguous copy
-  size_t plain_bytes = 0;
+  const char* from = nullptr;  // source of contiguous bytes; null for a box
+  size_t plain_bytes = 0;      // number of contiguous bytes
   size_t bytes() const {
     return from ? plain_bytes : size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.element_bytes;
   }
@@ -77,23 +79,24 @@ struct BulkWrites {
   std::deque<std::vector<BulkWrite>> committed;
 };
 
+// A product that one warp has issued: 16 of the 64 rows.
 struct Product {
   WarpgroupProduct lanes[warp_lanes];
-  uint32_t left[warp_lanes][4];  // the lanes' registers when the product was issued
-  std::vector<uintptr_t> granules;
-  bool done = false;
-  std::vector<float>* sums;  // (16, n)
+  uint32_t left[warp_lanes][4];     // the lanes' registers of a when the product was issued
+  std::vector<uintptr_t> granules;  // those that it reads
+  bool done = false;                // computed
+  std::vector<float>* sums;         // (16, n), in Warp::sums
 };
 
 struct Warp {
   Clock clock;
   std::map<uintptr_t, uint32_t> seen;  // per barrier, the number of phases known to be complete
-  bool fenced = false;
-  std::vector<Product> open;
+  bool fenced = false;                 // wgmma.fence was executed since the last wait
+  std::vector<Product> open;           // not committed
   std::deque<std::vector<Product>> committed;
-  std::map<float*, std::vector<float>> sums;  // sums of running products, by the address of lane 0's accumulators
-  size_t products = 0;
-  int registers = 0;  // per thread; 0: the number at launch
+  std::map<float*, std::vector<float>> sums;  // sums of products in flight, by the address of lane 0's accumulators
+  size_t products = 0;                        // number of issued products
+  int registers = 0;                          // per thread; 0: the number at the launch
 };
 
 struct Asynchronous {
@@ -104,22 +107,23 @@ struct Asynchronous {
   std::vector<BoxCopy> copies;                          // in flight
   std::map<int, BulkWrites> writes;                     // per thread
   std::vector<int> waiting_for_writes;                  // threads that wait for their writes
-  std::vector<std::vector<WarpgroupProduct>> requests;  // per warpgroup: the request of its first warp
-  int free_registers = 0;                               // registers that warps have released, per thread
+  std::vector<std::vector<WarpgroupProduct>> requests;  // per warpgroup: each product, as its first warp issued it
+  int free_registers = 0;                               // registers per thread that warps have released, summed
   std::vector<int> waiting_for_registers;               // threads that wait for registers
-  bool used = false;
+  bool used = false;                                    // whether the block has used any unit
 };
 
 // The state of the running block.
 Asynchronous& asynchronous_state();
 
-// Completes all committed bulk writes at the block's end. Returns a description if a write is uncommitted or its source
-// unread, and "" otherwise.
+// Completes all committed bulk writes at the end of a block. Returns a description of an error if a write was not
+// committed or its source not read, and "" otherwise.
 std::string drain_writes();
 
 inline int warp_of(int thread) { return thread / warp_lanes; }
 inline Warp& my_warp() { return asynchronous_state().warps[static_cast<size_t>(warp_of(running_thread()))]; }
 inline std::string at(int line) { return " at line " + std::to_string(line); }
+// The 128-byte swizzle: XORs bits 7 to 9 of an address into bits 4 to 6.
 inline uintptr_t swizzle(uintptr_t address) { return address ^ (address >> 3 & 0x70); }
 
 }  // namespace emulator

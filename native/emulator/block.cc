@@ -29,14 +29,15 @@ struct Options {
   std::mt19937_64 random;
 };
 
-Options* const the_options = new Options;  // never destroyed, like the block
+Options* const the_options = new Options;  // never destroyed, like the_block
 inline Options& options() { return *the_options; }
 std::mutex& one_grid_at_a_time() {
   static std::mutex& m = *new std::mutex;
   return m;
 }
 
-// Read at every launch, so that one test process can try all settings.
+// Reads HEDDLE_EMULATOR. Called at every launch, so that one test process can try all settings. The random sequence
+// continues from launch to launch.
 void read_options() {
   Options& o = options();
   const char* text = std::getenv("HEDDLE_EMULATOR");
@@ -64,6 +65,7 @@ Thread* next_thread() {
     std::swap(b.ready[b.next], b.ready[b.next + o.random() % (b.ready.size() - b.next)]);
   }
   b.current = &b.thread[b.ready[b.next++]];
+  // Drops consumed elements from time to time.
   if (b.next > 4096) b.ready.erase(b.ready.begin(), b.ready.begin() + static_cast<std::ptrdiff_t>(b.next)), b.next = 0;
   thread_index = b.current->index;
   return b.current;
@@ -98,8 +100,8 @@ void thread_main() {
   for (;;) yield();
 }
 
-// Describes the state of all threads, such as "threads 0-31 wait in __syncthreads (line 40)" for each range of threads
-// in the same state.
+// Describes the state of all threads, by ranges of threads in the same state: "threads 0-31 wait in __syncthreads (line
+// 40)".
 std::string stuck_threads() {
   Block& b = block();
   std::string text;
@@ -136,6 +138,7 @@ void run_block(Dim3 position) {
     t.index = Dim3(n % block_size.x, n / block_size.x % block_size.y, n / block_size.x / block_size.y);
     t.copies.clear();
     t.groups.clear();
+    // block_of() in race.cc divides by 1024. The modulo keeps the number within 32 bits.
     t.epoch = {static_cast<int32_t>(number % 1000000 * 1024 + n), 0, 0, 0, 0};
     t.fiber->start(thread_main);
     make_ready(i);
@@ -204,7 +207,7 @@ void fatal(const std::string& message) {
     if (b.current) b.failure += " (thread " + std::to_string(index_of(*b.current)) + ")";
   }
   if (!b.current) throw internal_error(message);
-  for (;;) yield();  // the scheduler does not resume this fiber
+  for (;;) yield();  // a failed block resumes no thread
 }
 
 void barrier(int line) {
@@ -229,7 +232,8 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
   Block& b = block();
   const int self = index_of(*b.current), warp = self / warp_size, lane = self % warp_size;
   if (!(mask >> lane & 1))
-    fatal(std::string(name) + " at line " + std::to_string(line) + " with a mask that leaves its own lane out");
+    fatal(
+        std::string(name) + " at line " + std::to_string(line) + " with a mask that does not contain the calling lane");
   const int lanes = std::min(warp_size, b.threads - warp * warp_size);
   if (lanes < warp_size) mask &= (1u << lanes) - 1;
   auto& collectives = b.collectives[static_cast<size_t>(warp)];
@@ -250,6 +254,7 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
   if (m.arrived != mask) return wait_as(State::collective, name, line);
   if (compute) compute(m.operands, mask);
   collectives.erase(collectives.begin() + static_cast<std::ptrdiff_t>(at));
+  // The race detector counts only __syncwarp of all lanes.
   const bool orders_memory = std::strcmp(name, "__syncwarp") == 0 && (mask == 0xffffffffu || lanes < warp_size);
   for (int i = 0; i < warp_size; ++i) {
     if (!(mask >> i & 1)) continue;

@@ -1,4 +1,5 @@
-// The memory of the running block: shared memory with red zones, cp.async, atomic operations.
+// The memory of the running block: shared memory with red zones, cp.async, atomic operations. A red zone is memory
+// after an object, filled with 0xff, which a write past the object changes.
 #include <cstring>
 
 #include "emulator/block_state.h"
@@ -57,7 +58,7 @@ void* dynamic_shared() {
 
 uintptr_t shared_address(const void* data) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(data);
-  if (!in_shared(address)) fatal("expected an address in shared memory, got another");
+  if (!in_shared(address)) fatal("expected an address in shared memory");
   return address - reinterpret_cast<uintptr_t>(block().shared_begin);
 }
 size_t shared_capacity() { return block().capacity; }
@@ -69,11 +70,12 @@ bool in_shared(uintptr_t address) {
 }
 
 void copy_async(void* to, const void* from, int bytes, int source_bytes) {
-  if (bytes != 4 && bytes != 8 && bytes != 16) fatal("cp.async of " + std::to_string(bytes) + " bytes");
+  if (bytes != 4 && bytes != 8 && bytes != 16)
+    fatal("cp.async: expected 4, 8 or 16 bytes, got " + std::to_string(bytes));
   if (reinterpret_cast<uintptr_t>(to) % static_cast<uintptr_t>(bytes) ||
       reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes))
     fatal("cp.async of " + std::to_string(bytes) + " bytes, misaligned");
-  if (!in_shared(reinterpret_cast<uintptr_t>(to))) fatal("cp.async to something that is not shared memory");
+  if (!in_shared(reinterpret_cast<uintptr_t>(to))) fatal("cp.async: expected a destination in shared memory");
   Thread& t = *block().current;
   Copy c{to, from, bytes, source_bytes, false};
   copy_started(to, static_cast<size_t>(bytes));

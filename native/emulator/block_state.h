@@ -1,4 +1,4 @@
-// State of the running block, shared by the executor (block.cc) and the block's memory (block_memory.cc).
+// The state of the running block, which the executor (block.cc) and the block's memory (block_memory.cc) share.
 #pragma once
 #include <functional>
 #include <memory>
@@ -12,9 +12,11 @@
 namespace heddle {
 namespace emulator {
 
-constexpr size_t largest_shared = 227 << 10, red_zone = 64;
+constexpr size_t largest_shared = 227 << 10;  // shared memory per block of sm_90, the most of all devices
+constexpr size_t red_zone = 64;
 constexpr int warp_size = 32;
 
+// A cp.async.
 struct Copy {
   void* to;
   const void* from;
@@ -43,6 +45,7 @@ struct PendingCollective {
   void* operands[warp_size];
 };
 
+// A __shared__ variable. Its key is any address that identifies it.
 struct Slot {
   const void* key;
   char* data;
@@ -67,7 +70,8 @@ struct Block {
   size_t shared_used = 0, dynamic_bytes = 0, capacity = 0;
 };
 
-// Never destroyed, because a process may end while a lane's thread runs. Null during earlier static initializers.
+// Never destroyed, because the process may exit while the thread of a device runs a block. Null in static initializers
+// that run before that of block.cc.
 extern Block* const the_block;
 inline Block& block() { return *the_block; }
 

@@ -1,4 +1,4 @@
-// Bulk writes from shared to global memory, and the words with which blocks signal their progress.
+// Bulk writes from shared to global memory, and the words by which blocks signal their progress.
 #include <cmath>
 #include <cstring>
 
@@ -14,8 +14,8 @@ void read_source(BulkWrite& w) {
   w.read = true;
 }
 
-// cp.reduce.async.bulk.add.f32 "flushes subnormal inputs and results to sign-preserving zero" (9.7.9.25.4.2), as
-// atom.add.f32 does in global memory.
+// cp.reduce.async.bulk.add.f32 "flushes subnormal inputs and results to sign-preserving zero" (section 9.7.9.25.4.2 of
+// the PTX manual).
 float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
 
 void land(BulkWrite& w) {
@@ -63,7 +63,7 @@ void wait_writes(int pending, bool read_only, int line) {
   const auto unread = [](const std::vector<BulkWrite>& group) {
     return std::any_of(group.begin(), group.end(), [](const BulkWrite& write) { return !write.read; });
   };
-  // Lets other threads run before the sources are read, because the copy engine takes time. This exposes threads that
+  // Other threads run before the sources are read, as they would while a device copies. This exposes threads that
   // overwrite a source too early.
   if (std::any_of(w.committed.begin(), w.committed.begin() + static_cast<std::ptrdiff_t>(done), unread)) {
     asynchronous_state().waiting_for_writes.push_back(running_thread());

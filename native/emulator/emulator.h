@@ -1,12 +1,12 @@
 // A CUDA device that runs kernels as C++ on one CPU thread, to develop and test them without a GPU. Every CUDA thread
-// is a fiber. Blocks run one after another. Undefined behaviour is resolved in the way that exposes errors: shared
-// memory starts as NaN, and asynchronous copies land as late as the program allows, or at once, or at random. Threads
-// and blocks run in order or in random order. HEDDLE_EMULATOR=lazy|eager|random:SEED selects the order; the default is
-// lazy.
+// is a fiber. Blocks run one after another. Undefined behaviour is resolved so that it exposes errors. For
+// example, shared memory starts as NaN. HEDDLE_EMULATOR selects when asynchronous copies land: `lazy`, the default, as
+// late as the program allows; `eager` at once; `random:SEED` at random times. `random` also runs threads and blocks in
+// random order.
 //
-// These errors are fatal, and reported with the kernel's name and lines: a barrier or warp collective that some threads
-// do not reach; lanes of a warp in different collectives; a write past shared memory; misaligned vector operands; a
-// copy in flight when a thread ends.
+// These errors are fatal, and reported with the kernel's name and source lines: a barrier or warp collective that some
+// threads do not reach; lanes of a warp in different collectives; a write past shared memory; misaligned operands of
+// ldmatrix and cp.async, and in race builds any misaligned access; a copy in flight when a thread ends.
 //
 // Not modelled: timing, ordering between blocks, clusters, and rounding of approximate instructions.
 #pragma once
@@ -24,31 +24,32 @@ struct Dim3 {
   size_t size() const { return size_t{x} * y * z; }
 };
 
-// The running CUDA thread's built-in variables, set at every switch.
+// The built-in variables of the running CUDA thread. A switch to another thread sets thread_index.
 extern Dim3 thread_index, block_index, block_size, grid_size;
 
 // Runs a whole launch. Throws heddle::Error INTERNAL on any fatal error.
 void run_grid(const char* kernel, Dim3 grid, Dim3 block, size_t dynamic_shared, const std::function<void()>& body);
 
-// Waits for the launch that another thread runs.
+// Waits until no thread runs a launch.
 void wait_for_grid();
 
-// ---- called by running threads
+// ---- called by running CUDA threads
 
+// Ends the launch with an error. Only the first one of a block is reported.
 [[noreturn]] void fatal(const std::string& message);
 
-// The __shared__ memory of this block. All threads that pass the same key get the same memory. dynamic_shared returns
-// the dynamic part of the launch.
+// Returns __shared__ memory of this block. All threads that pass the same key get the same memory. dynamic_shared
+// returns the dynamic shared memory of the launch.
 void* shared(const void* key, size_t bytes, size_t alignment);
 void* dynamic_shared();
 
 void barrier(int line);  // __syncthreads
 
-// Waits until all lanes of `mask` have arrived. The last one calls `compute` for all of them. operands[i] belongs to
-// lane i, and is null outside the mask.
+// Waits until all lanes of `mask` have called it. The last lane then calls `compute`, if it is not null, for all of
+// them. operands[i] is what lane i passed, and null for lanes outside the mask.
 using Compute = void (*)(void** operands, uint32_t mask);
 void collective(uint32_t mask, const char* name, int line, void* operands, Compute compute);
-int lane_index();
+int lane_index();  // of the running thread in its warp
 
 // cp.async of 4, 8 or 16 bytes. The first source_bytes are read, and the rest become zeros.
 void copy_async(void* to, const void* from, int bytes, int source_bytes);

@@ -12,25 +12,26 @@ int running_thread();  // index within the block
 int threads_of_block();
 void block_until_woken(const char* what, int line);
 void wake(int thread);
-bool completes_immediately();         // whether an asynchronous unit acts at once: always, never, or at random
+bool completes_immediately();         // whether an asynchronous operation completes at once; may be random
 size_t random_below(size_t choices);  // a random number below `choices`, or 0 unless the order is random
 bool is_random();                     // whether the order is random
-// Returns the offset in the block's shared memory, as descriptors use it. Fatal for addresses outside shared memory.
+// Returns the offset of an address in the block's shared memory. Fatal for addresses outside shared memory.
 uintptr_t shared_address(const void* data);
-char* shared_data(uintptr_t address);
-size_t shared_capacity();  // per block on the current device
+char* shared_data(uintptr_t address);  // the inverse of shared_address
+size_t shared_capacity();              // per block on the current device
 
 // ---- the asynchronous units (asynchronous.cc, warpgroup.cc)
 void begin_asynchronous(int warps);  // called before a block
 void synchronise_clocks();           // called by __syncthreads
-bool complete_one_async();           // called if no thread can continue; false if nothing is in flight
-void maybe_complete_async();         // called between two threads
+bool complete_one_async();           // called if no thread can run; false if nothing is in flight
+void maybe_complete_async();         // called at switches in random order
 std::string unfinished();            // called after a block: describes unfinished work, or returns ""
-// The time of the running thread's warp, which advances at barriers of the asynchronous units.
+// Returns the time of the running thread's warp. It advances when the warp arrives at a barrier of asynchronous.h, and
+// at __syncthreads.
 uint32_t warp_time();
-// Whether the running warp is ordered after what the warp of `thread` did until `time`.
+// Whether barriers order the running warp after everything that the warp of `thread` did until `time`.
 bool warp_knows(int thread, uint32_t time);
-// Whether a product reads the address, or has read it and the running warp is not ordered after that.
+// Whether a product in flight reads the address, or one that the running warp is not ordered after has read it.
 bool is_read_asynchronously(uintptr_t shared_address);
 // Whether a copy to the address is in flight.
 bool is_written_asynchronously(uintptr_t shared_address);

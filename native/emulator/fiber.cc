@@ -8,7 +8,7 @@
 namespace heddle {
 namespace emulator {
 
-// Saves callee-saved registers only. The compiler saves all other registers around the call.
+// Saves only the callee-saved registers. The compiler saves all other registers around the call.
 #if defined(__x86_64__)
 asm(R"(
 .text
@@ -73,7 +73,7 @@ heddle_fiber_switch:
 #endif
 
 Fiber::Fiber() {
-  static unsigned made = 0;
+  static unsigned made = 0;  // fibers are made one grid at a time, so this needs no lock
   colour_ = made++ % 64;
   void* memory =
       mmap(nullptr, fiber_stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -85,11 +85,11 @@ Fiber::Fiber() {
 Fiber::~Fiber() { munmap(stack_, fiber_stack_bytes); }
 
 void Fiber::start(void (*entry)()) {
-  // Stacks start at different cache lines. Otherwise the stacks of a block's fibers would map to the same cache sets
-  // and evict each other at every switch.
+  // Cache colouring: the stacks start at different cache lines. Otherwise the stacks of all fibers would map to the
+  // same cache sets and evict each other at every switch.
   uintptr_t* top = reinterpret_cast<uintptr_t*>(stack_ + fiber_stack_bytes - colour_ * 192);
 #if defined(__x86_64__)
-  *--top = 0;  // return address of entry; keeps the stack aligned as after a call
+  *--top = 0;  // the return address of entry, which aligns the stack as a call does
   *--top = reinterpret_cast<uintptr_t>(entry);
   for (int i = 0; i < 6; ++i) *--top = 0;
 #else

@@ -1,5 +1,5 @@
-// Fibers: stacks that take turns on one thread. One fiber is one CUDA thread. A switch takes a few instructions.
-// (ucontext saves the signal mask, which costs two system calls per switch.)
+// Fibers: stacks that take turns on one thread. Each CUDA thread is a fiber. A switch takes a few instructions. POSIX's
+// swapcontext would also make system calls, because it saves the signal mask.
 #pragma once
 #include <cstddef>
 
@@ -13,7 +13,8 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  void start(void (*entry)());  // prepares the stack; the next switch to it runs entry, which must never return
+  // Prepares the stack, so that the next switch to this fiber calls entry. It must never return.
+  void start(void (*entry)());
 
   void* stack_pointer = nullptr;
 

@@ -24,7 +24,7 @@ struct Allocations {
   std::mutex mutex;
   std::map<uintptr_t, Allocation> found;  // by address
   std::map<int, size_t> total;            // bytes per device
-  std::atomic<uint64_t> changes{1};
+  std::atomic<uint64_t> changes{1};       // increases with every change, which makes the caches of in_device stale
 };
 Allocations& allocations() {
   static Allocations& a = *new Allocations;
@@ -78,8 +78,8 @@ int device_of(uintptr_t address) {
   return address < after->first + after->second.bytes + tail ? after->second.device : -1;
 }
 
-// Whether the address is in device memory. Race builds call it for every access. It caches the ranges found last,
-// allocations and the gaps between them, so that most calls need no lock.
+// Whether the address is in device memory. Race builds call it for every access. It caches the last eight ranges that
+// it found, which are allocations or gaps between them. Most calls therefore need no lock.
 bool in_device(uintptr_t address) {
   struct Range {
     uintptr_t begin = 0, bytes = 0;

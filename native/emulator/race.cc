@@ -12,13 +12,14 @@ namespace heddle {
 namespace emulator {
 namespace {
 
+// The access history of a word or a byte.
 struct Cell {
-  Epoch write, read;
+  Epoch write, read;  // the last ones
   bool written_in_kernel = false, read_by_many = false, in_flight = false, unwritten = false;
   int32_t read_warp = -1;  // warp of all readers since the last write, -1 if several
 };
 
-// The access history of four bytes. Once bytes were accessed separately, `parts` has one history per byte.
+// The access history of four bytes. After an access to only some of them, `parts` has one history per byte.
 struct Word {
   Cell cell;
   std::unique_ptr<std::array<Cell, 4>> parts;
@@ -27,9 +28,10 @@ struct Word {
 constexpr size_t page_bytes = 4096, word_bytes = 4;
 struct Page {
   Word word[page_bytes / word_bytes];
-  uint64_t grid = 0;  // the grid that the history belongs to; the history of an earlier grid is dropped on the next use
+  uint64_t grid = 0;  // the grid of the history. The first access by a later grid clears the page.
 };
 
+// Shadow memory: the access history of all addresses.
 struct Shadow {
   std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
   struct Recent {
@@ -55,10 +57,10 @@ struct Shadow {
   void clear() {
     ++grid;
     for (Recent& r : recent) r = {};
-    if (pages.size() > 4096) pages.clear();  // most of them belong to freed memory
+    if (pages.size() > 4096) pages.clear();  // limits the memory: most pages belong to freed allocations
   }
 
-  // Calls use(cell, address) for the history of these bytes.
+  // Calls use(cell, address) for each cell of these bytes.
   template <class F> void each(uintptr_t begin, size_t bytes, F use) {
     const uintptr_t end = begin + bytes;
     for (uintptr_t address = begin; address < end;) {
@@ -75,7 +77,7 @@ struct Shadow {
       address = next;
     }
   }
-  // Clears the history of these bytes. `unwritten` makes a read of them an error.
+  // Clears the history of these bytes. With `unwritten`, reading them before a write is an error.
   void reset(uintptr_t begin, size_t bytes, bool unwritten) {
     for (uintptr_t address = begin; address < begin + bytes; address += word_bytes) {
       Word& w = at(address);
@@ -94,6 +96,7 @@ Shadow& shadow() {
 int32_t block_of(int32_t thread) { return thread / 1024; }
 int32_t warp_of(int32_t thread) { return thread / 32; }
 
+// Whether program order, a __syncthreads or a __syncwarp orders the two accesses.
 bool ordered(const Epoch& before, const Epoch& now) {
   if (before.thread == now.thread) return true;
   if (block_of(before.thread) != block_of(now.thread)) return false;
@@ -117,8 +120,8 @@ void on_read(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
   if (c.written_in_kernel && !ordered(c.write, now)) report("a read after an unordered write", c.write, shared);
   const bool first = c.read.thread < 0 || (c.written_in_kernel && c.read.barriers < c.write.barriers);
   if (first || ordered(c.read, now)) {
-    // Forgets earlier reads only if all are ordered before this read. This holds if they are of one thread or of this
-    // warp, or if a barrier separates them.
+    // Forgets the earlier reads if all of them are ordered before this one. That holds if one thread or this warp made
+    // them, or if a __syncthreads separates them from this read.
     if (first || !c.read_by_many || c.read.barriers < now.barriers || c.read_warp == warp_of(now.thread)) {
       c.read_by_many = false;
       c.read_warp = warp_of(now.thread);
@@ -151,7 +154,7 @@ void on_write(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
 }
 
 #ifdef HEDDLE_EMULATE_CUDA_RACES
-// `alignment`: the alignment that the access needs on a device.
+// Checks and records an access of the running thread. `alignment` is the alignment that the access needs on a device.
 void access(const void* data, size_t bytes, bool write, size_t alignment = 1) {
   const Epoch* now = current_epoch();
   if (!now) return;
@@ -187,9 +190,9 @@ void check_async_read(const void* data, size_t bytes) {
   shadow().each(reinterpret_cast<uintptr_t>(data), bytes, [&](const Cell& c, uintptr_t) {
     if (c.unwritten) fatal("an asynchronous read of unwritten shared memory");
     if (!c.written_in_kernel) return;
-    const bool told =
+    const bool known =  // a barrier of asynchronous.h orders the write before this read
         block_of(c.write.thread) == block_of(now.thread) && warp_knows(c.write.thread % 1024, c.write.time);
-    if (!told && !ordered(c.write, now)) report("an asynchronous read after an unordered write", c.write, true);
+    if (!known && !ordered(c.write, now)) report("an asynchronous read after an unordered write", c.write, true);
     if (proxy_fences_of(c.write.thread % 1024) == c.write.proxy_fences)
       fatal("an asynchronous read of a thread's write without a fence.proxy.async after it");
   });
@@ -208,7 +211,7 @@ void check_async_read(const void*, size_t) {}
 }  // namespace heddle
 
 #ifdef HEDDLE_EMULATE_CUDA_RACES
-// Functions that gcc's -fsanitize=thread calls.
+// The functions to which gcc's -fsanitize=thread inserts calls.
 extern "C" {
 #define HEDDLE_ACCESS(bytes) \
   void __tsan_read##bytes(void* p) { heddle::emulator::access(p, bytes, false, bytes); } \
@@ -232,7 +235,7 @@ void __tsan_func_exit() {}
 void __tsan_init() {}
 void __tsan_acquire(void*) {}
 void __tsan_release(void*) {}
-// Guards of local statics are atomic loads. Kernels have no other atomic loads.
+// Called for the guards of local statics. Kernels have no other atomic loads.
 unsigned char __tsan_atomic8_load(const volatile unsigned char* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 unsigned int __tsan_atomic32_load(const volatile unsigned int* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 unsigned int __tsan_atomic32_fetch_add(volatile unsigned int* p, unsigned int v, int) {

@@ -1,9 +1,11 @@
-// The runtime library of emulated devices. Work on a stream runs only when the stream is waited for. This exposes
-// memory that is freed too early.
+// The runtime library of emulated devices. Work on a stream runs only when the program waits for the stream. This
+// exposes memory that is freed too early.
 //
-// HEDDLE_EMULATE_CUDA selects the devices. 1 to 8: that many devices of compute capability 8.0; sm_89 or sm_90: one
-// device of that capability; old-driver: a driver that is too old for this build; old-device: a device without kernels
-// in this build.
+// HEDDLE_EMULATE_CUDA selects the devices:
+// - 1 to 8: that many devices of compute capability 8.0;
+// - sm_89 or sm_90: one device of compute capability 8.9 or 9.0;
+// - old-driver: no device, and a driver that is too old for this build;
+// - old-device: one device for which this build has no kernels.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -55,14 +57,14 @@ int device_count() {
   return value.size() == 1 && value[0] >= '1' && value[0] <= '8' ? value[0] - '0' : 0;
 }
 
-// Waiting and allocating are not allowed in a thread that captures, and invalidate the capture.
+// Whether the running thread captures a stream. It must not wait or allocate then: CUDA invalidates the capture.
 bool forbidden() {
   if (capturing) capturing->invalidated = true;
   return capturing != nullptr;
 }
 
 void run(CudaStream* stream) {
-  // Work after a failed launch is dropped, as on a device whose context has failed.
+  // If a launch throws, the work after it is dropped, as on a device whose context has failed.
   std::deque<Work> work;
   work.swap(stream->work);
   for (auto& w : work) w();
@@ -77,7 +79,7 @@ std::set<void*>& host_memory() {
 }  // namespace
 
 int current_device() { return current; }
-// 99 KB are available on every architecture from sm_80 on.
+// Every architecture from sm_80 on has at least 99 KB.
 size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }
 
 void enqueue(cudaStream_t stream, Work work) {
@@ -179,7 +181,7 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
 }
 cudaError_t cudaFree(void* data) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  wait_for_grid();  // cudaFree of CUDA waits for the device
+  wait_for_grid();  // as in CUDA, where cudaFree waits for the device
   return !data || release_device(data) ? cudaSuccess : cudaErrorInvalidValue;
 }
 cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
@@ -264,7 +266,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  while (!event->reached && !event->stream->work.empty()) {  // runs nothing that was queued later
+  while (!event->reached && !event->stream->work.empty()) {  // leaves work that was queued after the event
     const Work work = std::move(event->stream->work.front());
     event->stream->work.pop_front();
     work();
@@ -306,7 +308,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* work, cudaGraph_t graph, unsig
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
-  enqueue(stream, [graph] {  // keeps a pointer, which exposes a graph that is destroyed before it has run
+  enqueue(stream, [graph] {  // a pointer instead of a copy, to expose graphs that are destroyed before they have run
     for (const Work& work : graph->work) work();
   });
   return cudaSuccess;

@@ -1,4 +1,5 @@
-// cuTensorMapEncodeTiled for bf16 and bytes. It checks the requirements that the driver documents.
+// cuTensorMapEncodeTiled for bf16 and bytes. It rejects arguments that the driver's documentation forbids, and features
+// that the emulator lacks.
 #include <cstring>
 
 #include "cuda.h"

@@ -1,4 +1,4 @@
-// Emulates wgmma: descriptors, fragments, and when tiles are read and accumulators become visible.
+// Emulates wgmma: its descriptors and fragments, and the times when it reads tiles and writes accumulators.
 #include <cstring>
 #include <limits>
 
@@ -12,8 +12,8 @@ namespace {
 
 constexpr uintptr_t piece_bytes = 16;  // the unit that a swizzle moves
 
-// A matrix descriptor ("Parallel Thread Execution ISA", 9.7.15.5.1.2.2). Maps element (i, k) to its address, where i is
-// a row of a or a column of b.
+// A matrix descriptor ("Parallel Thread Execution ISA", section 9.7.15.5.1.2.2). It maps element (i, k) to its address.
+// i is a row of a or a column of b.
 struct Descriptor {
   uintptr_t start, leading, stride;
   bool transposed;  // MN-major
@@ -44,7 +44,7 @@ float element(uintptr_t address, bool e4m3) {
 
 int depth_of(const WarpgroupProduct& w) { return w.e4m3 ? 32 : 16; }
 
-// Computes the warp's 16 of the 64 rows.
+// Computes the 16 rows of a warp, unless this has been done.
 void compute(Product& p, int warp) {
   if (p.done) return;
   p.done = true;
@@ -54,8 +54,8 @@ void compute(Product& p, int warp) {
   float left[16][32];
   std::vector<float> right(static_cast<size_t>(depth * n));
   if (w.left) {
-    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A". Register r of lane i holds two elements of row i
-    // / 4 + 8 (r % 2) of the warp's 16: columns c and c + 1 with c = 2 (i % 4) + 8 (r / 2).
+    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A". Register r of lane i holds two elements of a row.
+    // The row is i / 4 + 8 (r % 2) of the warp's 16. The columns are c and c + 1 with c = 2 (i % 4) + 8 (r / 2).
     for (int lane = 0; lane < warp_lanes; ++lane)
       for (int r = 0; r < 4; ++r)
         for (int e = 0; e < 2; ++e)
@@ -80,6 +80,7 @@ void compute(Product& p, int warp) {
 
 // Figure "WGMMA .m64nNk16 register fragment layout for accumulator matrix D". Register r of lane i holds one element.
 // Its row is i / 4 + 8 ((r / 2) % 2) of the warp's 16. Its column is 8 (r / 4) + 2 (i % 4) + r % 2.
+// Calls use(accumulator of the lane, element of p.sums) for each.
 template <class F> void each_sum(const Product& p, F use) {
   const int n = p.lanes[0].n;
   for (int lane = 0; lane < warp_lanes; ++lane)
@@ -88,13 +89,14 @@ template <class F> void each_sum(const Product& p, F use) {
           (*p.sums)[static_cast<size_t>((lane / 4 + r / 2 % 2 * 8) * n + r / 4 * 8 + lane % 4 * 2 + r % 2)]);
 }
 
+// Checks that the warp may read the tiles of the product, and records which granules it reads.
 void check_reads(Product& p, int warp, int line) {
   Asynchronous& s = asynchronous_state();
   Warp& w = s.warps[static_cast<size_t>(warp)];
   const WarpgroupProduct& lane = p.lanes[0];
   const Descriptor b(lane.b, lane.b_transposed, lane.e4m3, line);
   const int depth = depth_of(lane);
-  // Checks pieces of 16 bytes, which swizzling keeps together.
+  // The checks are per piece of 16 bytes, because the swizzle moves whole pieces.
   std::vector<uintptr_t> pieces, found;
   const auto read = [&](uintptr_t address) {
     if (address + piece_bytes > shared_capacity()) fatal("wgmma" + at(line) + " reads beyond shared memory");
@@ -121,6 +123,7 @@ void check_reads(Product& p, int warp, int line) {
   p.granules = std::move(found);
 }
 
+// Issues a product of the running warp. Its accumulators become NaN until retire() writes them.
 void issue(void** lanes, int line) {
   Asynchronous& s = asynchronous_state();
   const int warp = warp_of(running_thread());
@@ -159,6 +162,7 @@ void issue(void** lanes, int line) {
   w.open.push_back(std::move(p));
 }
 
+// wgmma.wait_group: completes products until at most `pending` groups are in flight.
 void retire(int pending) {
   Asynchronous& s = asynchronous_state();
   const int warp = warp_of(running_thread());
@@ -175,6 +179,7 @@ void retire(int pending) {
         --s.granules[number].reading;
         s.granules[number].read[warp] = w.clock[static_cast<size_t>(warp)];
       }
+      // Accumulators stay NaN as long as a later product in flight adds to them.
       const auto uses = [&](const Product& other) { return other.lanes[0].sums == p.lanes[0].sums; };
       bool last = &p == &group.back() || std::none_of(&p + 1, group.data() + group.size(), uses);
       for (const auto& later : w.committed) last = last && std::none_of(later.begin(), later.end(), uses);
@@ -188,7 +193,7 @@ void retire(int pending) {
 
 }  // namespace
 
-// Waits for all lanes of the warp (.sync.aligned). `mine` is the lane's operand.
+// Runs `compute` when all lanes of the warp have arrived (.sync.aligned). `mine` is the operand of the calling lane.
 static void meet(const char* name, int line, void* mine, Compute compute) {
   collective(0xffffffffu, name, line, mine, compute);
 }

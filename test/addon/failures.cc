@@ -1,4 +1,5 @@
-// Throws every kind of failure at the binding on demand. Only in builds with HEDDLE_TEST_HOOKS (the sanitizer build).
+// Adds a function to the addon that throws each kind of exception that the binding must translate. Only in builds with
+// HEDDLE_TEST_HOOKS (the sanitizer build).
 #include <napi.h>
 
 #include <new>

@@ -1,5 +1,5 @@
-// Compares the kernels of the instruction sets of arm64 to the last bit, where their arithmetic is the same. Runs on a
-// processor that has all of them (or on qemu-aarch64 -cpu max). Exits with an error elsewhere.
+// Compares the kernels of the arm64 instruction sets with each other, bit by bit, where their arithmetic is the same.
+// Runs on a processor that has all of these sets, or on qemu-aarch64 -cpu max. Exits with an error on other processors.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -24,6 +24,7 @@ constexpr DType types[] = {
 
 int failures = 0, cases = 0;
 uint64_t state = 88172645463325252ull;
+// Xorshift64 (Marsaglia, 2003).
 uint64_t next_random() { return state ^= state << 13, state ^= state >> 7, state ^= state << 17; }
 float uniform() { return static_cast<float>(static_cast<double>(next_random() >> 11) / (1ull << 53) * 2 - 1); }
 
@@ -48,7 +49,8 @@ void expect(bool right, const char* isa, const char* what, int64_t m, int64_t n,
       static_cast<long long>(k));
 }
 
-// Quantized weights and 8-bit activations: integers are exact, and every set adds up groups in the same order.
+// Compares products of quantized weights and 8-bit activations. Their bits must be equal, because sums of integers are
+// exact, and all sets add up the groups in the same order.
 void quantized(const cpu::Kernels& base, const cpu::Kernels& other, DType type, int64_t m, int64_t n, int64_t blocks,
     bool rowwise, DType y_type) {
   const BlockType block = block_type(type);
@@ -59,7 +61,7 @@ void quantized(const cpu::Kernels& base, const cpu::Kernels& other, DType type, 
   for (float& v : bias) v = uniform();
   std::vector<char> w(static_cast<size_t>(n * row_bytes));
   for (char& byte : w) byte = static_cast<char>(next_random() >> 20);
-  // Clear a high bit of each byte, because the largest exponents would make scales infinite.
+  // Clears bit 6 of each byte, because large exponents would make scales infinite.
   for (int64_t at = 0; at < n * blocks; ++at)
     for (int64_t i = 0; i < block.bytes; ++i) w[static_cast<size_t>(at * block.bytes + i)] &= static_cast<char>(0xbf);
   cpu::QuantLinear p{};
@@ -78,8 +80,8 @@ void quantized(const cpu::Kernels& base, const cpu::Kernels& other, DType type, 
   expect(want == got, other.name, dtype_name(type), m, n, k);
 }
 
-// The last rows of a bf16 product, which do not fill a tile, use products of pairs instead of 2 x 2 blocks. Both must
-// give the same bits.
+// Checks that rows of a bf16 product have the same bits in any tile. The last rows, which do not fill a tile, use
+// products of pairs instead of 2 x 2 blocks.
 void blocks_of_bf16(const cpu::Kernels& kernels, int64_t n, int64_t k) {
   const int64_t most = 64;
   std::vector<bf16> a(static_cast<size_t>(most * k)), b(static_cast<size_t>(n * k));
@@ -110,7 +112,7 @@ void blocks_of_bf16(const cpu::Kernels& kernels, int64_t n, int64_t k) {
                to_float(b[static_cast<size_t>(j * k + p)]);
       worst = std::fmax(worst, std::fabs(sum - whole[static_cast<size_t>(i * n + j)]));
     }
-  // Each of k / 2 sums of magnitude below sqrt(k) rounds by at most one unit in its last place.
+  // There are k / 2 additions. Sums are below sqrt(k), and an addition errs by at most one unit in the last place.
   const double allowed = static_cast<double>(k) * std::sqrt(static_cast<double>(k)) * 0x1p-24;
   expect(worst <= allowed, kernels.name, "products of bf16 differ from their sums in double", most, n, k);
 }

@@ -1,4 +1,4 @@
-// Runs test files of scripts/test-arm.mjs in this process: `node main.js REPORT PATTERN FILE...`.
+// Runs test files in this process, for scripts/test-arm.mjs: `node main.js REPORT PATTERN FILE...`. Writes the numbers of tests to REPORT.
 import { writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { type File, startTests, type Task, type VitestRunner } from "@vitest/runner";
@@ -28,7 +28,7 @@ const runner: VitestRunner = {
   },
 };
 
-/** Counts a finished task's tests, and prints those that failed. */
+/** Counts the tests of a finished task, and prints the failures. */
 function reportTask(task: Task, path: string): void {
   const name = path ? `${path} > ${task.name}` : task.name;
   for (const error of task.result?.errors ?? []) console.error(`FAILED ${name}\n${error.stack ?? error.message}\n`);

@@ -1,5 +1,5 @@
-// Exports what op cases import from vitest, taken from the packages that it consists of. vitest itself needs child processes and
-// native packages, which an emulated processor does not have.
+// Exports the functions that op cases import from vitest. They come from the packages of which vitest consists. vitest itself needs child
+// processes and native packages, which do not run on an emulated processor.
 import { chai, JestAsymmetricMatchers, JestChaiExpect, JestExtend } from "@vitest/expect";
 
 export { afterAll, afterEach, beforeAll, beforeEach, describe, it, test } from "@vitest/runner";

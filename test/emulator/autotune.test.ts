@@ -1,4 +1,5 @@
-// Autotuning on an emulated device measures the CPU time of kernels for a model's matrix products, stores the choices and uses them.
+// Autotuning on an emulated device. It measures each kernel for a model's matrix products, stores the fastest and uses them. Times are
+// those of the CPU that emulates the device.
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { autotune } from "../../lib/bench/index.ts";
@@ -48,7 +49,7 @@ test("autotuning measures every kernel of every matrix product of a model", asyn
   expect(kept.get("64 16 32 bf16 bf16 f32 NT")).toBe(kept.get("64 16 32 bf16 bf16 bf16 NT"));
 }, 600_000);
 
-/** A product deep enough to be split along k, which changes the rounding of its sums. */
+/** Computes a product that is deep enough to be split along k. The split changes the rounding of the sums, so the bits tell the kernel. */
 async function bits(device: Device): Promise<Float32Array> {
   const [m, n, k] = [20, 24, 1096];
   const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i + 1));

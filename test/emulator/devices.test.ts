@@ -1,4 +1,4 @@
-// Situations that need emulated devices: several devices, incompatible drivers and devices. Requires an addon built with --emulator.
+// Several devices, and incompatible drivers and devices, which are emulated. Needs an addon that was built with --emulator.
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
 import { Device, deviceInfo, openDevice, Tensor } from "../../lib/graph/index.ts";
@@ -38,7 +38,7 @@ test("a tensor is copied from another device, with and without peer access, repe
   emulate("3");
   const values = numbers(3000, 5);
   const from = await Tensor.from(openDevice({ device: "cuda:0" }), "f32", [3000], values);
-  // Devices 0 and 1 have peer access, device 2 has none. The second Device object of device 1 finds access already enabled.
+  // Devices 0 and 1 can access each other, but not device 2. When device 1 is opened again, peer access is already enabled.
   for (const index of [1, 2, 1]) {
     const to = Tensor.zeros(new Device(1, index), "f32", [3000]);
     for (let i = 0; i < 2; i++) await to.copyFrom(from);
@@ -79,7 +79,7 @@ describe("an incompatible system", () => {
   });
 });
 
-test("auto warns in one line that it ignores a GPU", async () => {
+test("device auto warns once, in one line, that it ignores a GPU", async () => {
   const lines: Error[] = [];
   const listen = (warning: Error) => lines.push(warning);
   process.on("warning", listen);

@@ -1,5 +1,5 @@
-// Products with fused epilogues on emulated devices with and without wgmma. Their outputs and gradients are at least as accurate as those
-// of separate kernels, measured against f32 on the CPU.
+// Matrix products with fused epilogues, on emulated devices with and without wgmma. Their outputs and gradients must be at least as
+// accurate as those of separate kernels. Errors are measured against f32 on the CPU.
 import { afterAll, beforeEach, expect, test, vi } from "vitest";
 import {
   add,
@@ -44,7 +44,7 @@ const data = new Map(
   names.map((name) => [name, toBf16(Float32Array.from({ length: shapes[name][0]! * shapes[name][1]! }, draw))]),
 );
 
-/** Blocks of models and their operands. */
+/** Parts of models that the compiler fuses: name, operands, graph. */
 const graphs: [string, Name[], (v: Values) => Value][] = [
   ["a gate", ["x", "g", "u", "d"], ({ x, g, u, d }) => linear(glu(linear(x, g), linear(x, u)), d)],
   [
@@ -111,8 +111,8 @@ test.each(cases)(
       expect(error, name).toBeGreaterThan(0);
       return error / separate[k]!.error;
     });
-    // A fused epilogue does not round intermediate values, which reduces the error. If it saves few roundings (squared relu), errors differ
-    // by chance, by at most 2 %.
+    // A fused epilogue does not round intermediate values, which reduces the error. The squared relu saves few roundings, so its errors may
+    // be larger by chance, by at most 2 %.
     expect(Math.max(...ratios), "each output").toBeLessThan(1.05);
     expect(
       ratios.reduce((product, r) => product * r, 1),

@@ -1,5 +1,6 @@
-// A fake libnccl.so.2, for ranks that are lanes of one process whose device memory is host memory. Its collectives are
-// synchronous and sum in rank order. A group's calls run one by one, because all ranks make them in the same order.
+// A fake libnccl.so.2. All ranks are threads of one process, and device memory is host memory. The collectives are
+// synchronous and sum in rank order. The calls of a group run one by one, because all ranks make them in the same
+// order.
 #include <condition_variable>
 #include <cstdint>
 #include <cstring>
@@ -10,19 +11,24 @@
 
 namespace {
 
+// The ranks of a communicator.
 struct Group {
   std::mutex mutex;
   std::condition_variable changed;
   int size = 0, arrived = 0, joined = 0;
-  long round = 0;
-  std::vector<const void*> data;
+  long round = 0;                 // number of completed barriers
+  std::vector<const void*> data;  // operand of each rank
   std::vector<double> sums;
 };
 std::mutex groups_mutex;
 std::map<std::string, Group> groups;
 int ids = 0;
 
-// Sums of the tests are small integers, which bf16 holds exactly, so that truncation rounds nothing.
+constexpr int uint8 = 1, float32 = 7, float64 = 8, bfloat16 = 9;  // ncclDataType_t
+constexpr int sum = 0;                                            // ncclRedOp_t
+constexpr int invalid_argument = 4;                               // ncclResult_t
+
+// Truncates floats. In the tests, the sums are small integers, which bf16 represents exactly.
 struct Bf16 {
   uint16_t bits = 0;
   explicit Bf16(float value) {
@@ -79,7 +85,7 @@ int ncclGetUniqueId(UniqueId* id) {
 }
 
 int ncclCommInitRank(ncclComm** out, int size, UniqueId id, int rank) {
-  if (std::strncmp(id.bytes, "fake ", 5) != 0) return 4;  // ncclInvalidArgument
+  if (std::strncmp(id.bytes, "fake ", 5) != 0) return invalid_argument;
   Group* group;
   {
     std::lock_guard<std::mutex> lock(groups_mutex);
@@ -92,29 +98,29 @@ int ncclCommInitRank(ncclComm** out, int size, UniqueId id, int rank) {
   return 0;
 }
 
-// NCCL queues its work on a stream. This fake computes at once, so earlier work on the stream must have finished. The
-// runtime's order of calls guarantees that.
+// NCCL queues its work on a stream. This fake computes at once, so it relies on the runtime, which finishes earlier
+// work on the stream before it calls NCCL.
 int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, ncclComm* comm, void*) {
-  if ((type != 7 && type != 8) || op != 0) return 4;
+  if ((type != float32 && type != float64) || op != sum) return invalid_argument;
   Group& g = *comm->group;
   g.data[static_cast<size_t>(comm->rank)] = from;
-  meet(g, [&] { type == 7 ? add<float>(g, count, g.sums) : add<double>(g, count, g.sums); });
+  meet(g, [&] { type == float32 ? add<float>(g, count, g.sums) : add<double>(g, count, g.sums); });
   for (size_t i = 0; i < count; ++i) {
-    if (type == 7) static_cast<float*>(to)[i] = static_cast<float>(g.sums[i]);
+    if (type == float32) static_cast<float*>(to)[i] = static_cast<float>(g.sums[i]);
     else static_cast<double*>(to)[i] = g.sums[i];
   }
-  meet(g, [] {});  // no rank may overwrite sums that another still reads
+  meet(g, [] {});  // no rank may overwrite the sums while another reads them
   return 0;
 }
 
 // Only the root's `to` is written.
 int ncclReduce(const void* from, void* to, size_t count, int type, int op, int root, ncclComm* comm, void*) {
-  if ((type != 7 && type != 9) || op != 0) return 4;
+  if ((type != float32 && type != bfloat16) || op != sum) return invalid_argument;
   Group& g = *comm->group;
   g.data[static_cast<size_t>(comm->rank)] = from;
-  meet(g, [&] { type == 7 ? add<float>(g, count, g.sums) : add<Bf16>(g, count, g.sums); });
+  meet(g, [&] { type == float32 ? add<float>(g, count, g.sums) : add<Bf16>(g, count, g.sums); });
   for (size_t i = 0; comm->rank == root && i < count; ++i) {
-    if (type == 7) static_cast<float*>(to)[i] = static_cast<float>(g.sums[i]);
+    if (type == float32) static_cast<float*>(to)[i] = static_cast<float>(g.sums[i]);
     else static_cast<Bf16*>(to)[i] = Bf16(static_cast<float>(g.sums[i]));
   }
   meet(g, [] {});
@@ -122,12 +128,12 @@ int ncclReduce(const void* from, void* to, size_t count, int type, int op, int r
 }
 
 int ncclBroadcast(const void* from, void* to, size_t count, int type, int root, ncclComm* comm, void*) {
-  if (type != 1) return 4;  // ncclUint8
+  if (type != uint8) return invalid_argument;
   Group& g = *comm->group;
   g.data[static_cast<size_t>(comm->rank)] = from;
   meet(g, [] {});
   if (comm->rank != root) std::memcpy(to, g.data[static_cast<size_t>(root)], count);
-  meet(g, [] {});  // no rank may write memory that another still reads
+  meet(g, [] {});  // the root may not write to its memory while others read it
   return 0;
 }
 
@@ -138,5 +144,5 @@ int ncclCommDestroy(ncclComm* comm) {
   delete comm;
   return 0;
 }
-const char* ncclGetErrorString(int status) { return status == 4 ? "invalid argument" : "unhandled"; }
+const char* ncclGetErrorString(int status) { return status == invalid_argument ? "invalid argument" : "unhandled"; }
 }

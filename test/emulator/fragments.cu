@@ -1,9 +1,9 @@
 // Tests the fragment layouts of cuda/ptx/ptx.cuh against the tables of "Parallel Thread Execution ISA", section
-// 9.7.14.5. The tests restate the tables independently, as row and column of a lane's i-th element. They load and store
-// matrices through these tables, so that a wrapper with another layout gives a wrong product.
+// 9.7.14.5. The tests contain the tables again, as the row and column of the i-th element of a lane. They load and
+// store matrices by these tables, so that a wrapper with another layout gives a wrong product.
 //
-// The program runs on the emulator and, compiled by nvcc, on a GPU. Only the GPU reveals an error that a test shares
-// with a wrapper. The tests are in fragments/, one file per instruction family.
+// The program runs on the emulator and, compiled by nvcc, on a GPU. Only the GPU reveals a misreading that a test
+// shares with its wrapper. The tests are in fragments/, one file per instruction family.
 #include "fragments/bulk.cuh"
 #include "fragments/conversions.cuh"
 #include "fragments/copies.cuh"

@@ -1,5 +1,5 @@
-// Small cases of kernels with shared memory, tiles and pipelines, compared with their reference implementations. They
-// run on a GPU, or on the emulated device in every order of events. mutants.mjs links its mutations with this program.
+// Small cases of kernels with shared memory, tiles and pipelines, compared with their references. They run on a GPU, or
+// on the emulated device in several orders of events. mutants.mjs links each mutation with this program.
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -17,8 +17,8 @@ using namespace heddle::cases;
 
 namespace {
 
-// Runs the program. HEDDLE_CHECK makes the runtime compare every node with its reference, and check sentinels after its
-// outputs.
+// Runs a program on a device. HEDDLE_CHECK makes the runtime compare every node with its reference, and check the
+// sentinels after the node's outputs.
 void run(const Builder& b, const std::shared_ptr<Accelerator>& device, Lane& lane) {
   std::vector<std::shared_ptr<Storage>> bound;
   for (const auto& bytes : b.data) {
@@ -51,9 +51,9 @@ struct Case {
   Builder (*build)();
   const char* check = "1";  // HEDDLE_CHECK
 };
-// HEDDLE_CHECK for results that must be accurate to f32. `exact` allows an error of 32 * 2^-24, because sums of some
-// hundred products depend on the order. exact_on_hardware is larger, because tensor cores of GPUs truncate sums,
-// whereas the emulator rounds them.
+// HEDDLE_CHECK for results that must be as accurate as f32. `exact` allows an error of 32 * 2^-24, because a sum of
+// some hundred products depends on their order. exact_on_hardware allows more, because the tensor cores of GPUs
+// truncate sums, whereas the emulator rounds them.
 constexpr const char *exact = "1.9e-6", *exact_on_hardware = "1e-5";
 
 int run_all(const std::string& beginning, bool first_failure) {
@@ -122,9 +122,9 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"experts", [] { return experts(90, 70, false); }},
       {"experts, one input per slot", [] { return experts(90, 20, true); }},
   };
-  // Attention on sm_90a: one to four key tiles, head widths with full and with partial boxes, sequences that end within
-  // a tile. Products: each with its gradients, so that both operands occur in both layouts; both tile widths, more
-  // tiles than multiprocessors, more tiles along k than stages, odd rows.
+  // Products run with their gradients, so that both operands occur in both layouts. They cover both tile widths, more
+  // tiles than multiprocessors, more tiles along k than stages, and odd numbers of rows. Attention covers one to four
+  // key tiles, head widths with full and with partial boxes, and sequences that end within a tile.
   const std::vector<Case> on_sm90 = {
       {"sm_90: wide tiles", [] { return linear(DType::bf16, 300, 328, 264, false); }},
       {"sm_90: half tiles, transposed", [] { return linear(DType::bf16, 768, 456, 104, true); }},
@@ -170,7 +170,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"tf32 epilogue, split k", [] { return ended(DType::f32, 24, 1100, 40); }},
       {"tf32: split k, large tiles", [] { return linear(DType::f32, 72, 1544, 80, false); }},
   };
-  // fp8 products by mma.sync: both tile sizes, a ring that wraps around, and partial tiles in both dimensions.
+  // fp8 products by mma.sync, with both tile sizes, a ring that wraps around, and partial tiles in both dimensions.
   const std::vector<Case> on_sm89 = {
       {"sm_89 fp8", [] { return fp8(DType::f32, 70, 400, 140); }},
       {"sm_89 fp8, large tiles, bf16", [] { return fp8(DType::bf16, 270, 784, 200); }},

@@ -1,10 +1,14 @@
-// Mutation tests of the kernels. emulator_kernels of the race build must detect each mutation by a wrong result, a race or an emulator
-// error. Needs .cmake/races, built with its tests (`npm run test:emulator` builds it).
+// Mutation tests of the CUDA kernels on the emulator. emulator_kernels of the race build must detect each mutation by a wrong result, a
+// race or another error of the emulator. Needs .cmake/races, built with its tests (`npm run test:emulator` builds it).
 //
-// A mutation recompiles the affected file with the build's options and links it with the rest of the build. Then the cases of that file run
-// up to the first failure. The unmodified emulator_kernels is the control.
+// The script recompiles the mutated file with the build's options and links it with the rest of the build. Then it runs the cases of
+// that file up to the first failure. The unmodified emulator_kernels is the control.
 //
-//   node test/emulator/mutants.mjs [--checked] [PATTERN]     only mutations whose name matches; --checked: the control has already passed
+// A mutation is [name, file, text, replacement, source?, cases?]. `file` is the name of a file in native/cuda. The first occurrence of
+// `text` in it is replaced. `source` is the file to compile, and `cases` is the prefix of the cases to run. The defaults are those of
+// casesOf and headers.
+//
+//   node test/emulator/mutants.mjs [--checked] [PATTERN]     PATTERN selects mutations by name; --checked skips the control
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -24,7 +28,7 @@ const mutants = [
   ...[...warpgroups, ...warpgroupAttention, ...warpgroupGradients],
 ];
 
-// The cases of emulator_kernels that run a file's kernels.
+// For each source file, the prefix of the cases that run its kernels (kernels.cc).
 const casesOf = {
   "gemm.cu": "linear f32",
   "gemm_tensor.cu": "linear bf16",
@@ -52,7 +56,7 @@ const casesOf = {
   "experts.cu": "experts",
   "routing.cu": "experts",
 };
-// For a mutated header: a file that uses it, and the cases to run.
+// For each header, a source file that includes it, and the prefix of the cases to run.
 const headers = {
   "cache.cuh": ["cache.cu", "cached attention"],
   "cached_attention_tensor.cuh": ["cached_attention_tensor.cu", "cached tensor"],
@@ -70,10 +74,7 @@ const headers = {
   "tensor_tile.cuh": ["gemm_tensor.cu", "linear bf16"],
   "quant.cuh": ["gemm.cu", "quantized"],
 };
-/**
- * Returns the file to compile and the cases to run. The file is the one that the mutation names. Otherwise it is the mutated file, or for a
- * header the file in `headers`.
- */
+/** Returns the file to compile and the prefix of the cases to run. `named` and `cases` are those of the mutation, if any. */
 const placeOf = (file, named, cases) =>
   named ? [named, cases ?? casesOf[named]] : (headers[file] ?? [file, casesOf[file]]);
 
@@ -105,13 +106,13 @@ function run(program, args) {
   });
 }
 
-/** Paths below native/ of the kernels' sources by their names, which are unique. */
+/** The paths of the files of native/cuda, relative to native/, by name. Names are unique. */
 const paths = new Map(
   readdirSync(join(root, "native", "cuda"), { recursive: true }).map((path) => [basename(path), `cuda/${path}`]),
 );
 const pathOf = (file) => `native/${paths.get(file)}`;
 
-/** Compiles `source` in `work` with `text` as the content of `file`, and links the test with it. */
+/** Compiles `source` with `text` as the content of `file`, and links emulator_kernels with it. Returns the program, which is in `work`. */
 async function linkMutant(work, source, file, text) {
   rmSync(join(work, "include"), { recursive: true, force: true }); // removes the header of the previous mutation
   const command = commands.find((c) => c.file.endsWith(pathOf(source))).command.split(" ");
@@ -147,7 +148,7 @@ const textOf = (file) => readFileSync(join(root, pathOf(file)), "utf8");
 let survived = 0;
 let failedControls = 0;
 
-/** The control: the same cases must pass without a mutation. */
+/** Prefixes of the cases of the chosen mutations. They must pass without a mutation. */
 const controls = new Set(
   asked.includes("--checked") ? [] : chosen.map(([, file, , , named, cases]) => placeOf(file, named, cases)[1]),
 );
@@ -158,6 +159,7 @@ async function control(beginning) {
   failedControls += 1;
 }
 
+/** Runs one mutation, and prints whether it was detected. */
 async function plant(work, name, file, from, to, named, cases) {
   if (!textOf(file).includes(from)) {
     console.error(`STALE     ${name}: ${file} does not contain the text to replace`);

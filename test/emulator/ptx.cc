@@ -1,5 +1,5 @@
-// Tests of the emulator itself: when asynchronous copies complete, and which errors are fatal. fragments.cu tests the
-// layouts.
+// Tests of the emulator itself: when asynchronous operations complete, and which errors are fatal. fragments.cu tests
+// the layouts of fragments.
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -29,7 +29,7 @@ void test_cp_async() {
     HEDDLE_SHARED(uint32_t, to, [4]);
     cuda::ptx::copy_async_16(to, source, 8);
     cuda::ptx::commit_copies();
-    if (!emulator::detecting_races()) before = to[0];  // in race builds the read is an error, which test_reports checks
+    if (!emulator::detecting_races()) before = to[0];  // in race builds this is an error (test_reports)
     cuda::ptx::wait_copies<0>();
     std::memcpy(after, to, 16);
   });
@@ -61,7 +61,7 @@ void test_reports() {
   expect_fatal("wait in __shfl_xor_sync", 32, [] {
     if (threadIdx.x < 16) __shfl_xor_sync(0xffffffffu, 1.0f, 1);
   });
-  expect_fatal("leaves its own lane out", 32, [] { __shfl_xor_sync(0x0000ffffu, 1.0f, 1); });
+  expect_fatal("does not contain the calling lane", 32, [] { __shfl_xor_sync(0x0000ffffu, 1.0f, 1); });
   expect_fatal("a write past 16 bytes of shared memory", 1, [] {
     HEDDLE_SHARED(float, four, [4]);
     volatile int beyond = 4;
@@ -85,7 +85,7 @@ void test_reports() {
 }
 
 void test_named_barriers() {
-  // Two warps take turns, beginning with warp 1. Neither continues before the other has arrived.
+  // Two warps take turns, beginning with warp 1. Each waits until the other has arrived.
   for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
     setenv("HEDDLE_EMULATOR", order, 1);
     std::vector<int> turns;
@@ -118,7 +118,7 @@ void test_named_barriers() {
 }
 
 void test_registers() {
-  // A block of 384 threads has at most 168 registers per thread: three warpgroups share 504.
+  // A thread in a block of 384 has at most 168 registers. The three warpgroups share 3 * 168 = 504.
   bool taken = false;
   emulator::run_grid("registers", {2}, {384}, 0, [&] {
     if (threadIdx.x < 128) return cuda::ptx::give_registers<24>();
@@ -141,8 +141,8 @@ struct alignas(1024) Lines {
 };
 alignas(16) uint16_t ones[64 * 64];
 
-// The steps of a kernel that multiplies a tile by itself. The first group is on by default, and each step may be
-// omitted. The second group adds errors.
+// Options of a kernel that multiplies a tile by itself. Each member of the first group is a step, which false omits.
+// Each member of the second group is an error, which true adds.
 struct Steps {
   bool fence_barrier = true, barrier_before_use = true, expect = true, wait = true, fence_products = true,
        commit = true, wait_products = true;
@@ -167,8 +167,8 @@ void one_tile(const Steps& step, const CUtensorMap& map, float* first_sum) {
   uint64_t describes = cuda::ptx::describe_tile(tile, 0, 1024);
   if (step.other_descriptor && threadIdx.x >= 64) describes += 2;
   if (step.other_swizzle) describes ^= uint64_t{3} << 62;  // the 64-byte swizzle
-  // The second operand has 128 columns, but the tile only 64 lines. A stride of 0 repeats the first eight lines for all
-  // groups of eight columns.
+  // The second operand has 128 columns, but the tile has only 64 lines. With a stride of 0, all groups of eight columns
+  // read the first eight lines.
   const uint64_t again = cuda::ptx::describe_tile(tile, 0, 0);
   cuda::ptx::multiply_tiles<false, false>(sum, describes, again, true);
   if (step.commit) cuda::ptx::commit_products();
@@ -229,8 +229,9 @@ void test_sm90() {
 
 // ---- bulk writes
 
-// The steps of one thread that writes 32 floats from shared to global memory. Each step may be omitted. `overwrite` and
-// `read_early` add errors. `skipped` and `bytes` are the offset and the size of the source in bytes.
+// Options of a thread that writes 32 floats from shared to global memory. Each member of the first group is a step,
+// which false omits. `overwrite` writes to the source before it is read. `read_early` reads the result before the last
+// wait. `skipped` and `bytes` are the offset and the size of the source in bytes.
 struct BulkSteps {
   bool fence = true, commit = true, wait_read = true, wait = true, release = true;
   bool overwrite = false, read_early = false;
@@ -267,7 +268,7 @@ void test_bulk_writes() {
   for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
     run(order, {});
     expect(to[0] == 7 && to[31] == 7 && to[32] == 1 && *word == 1, "a bulk write: complete after wait_group");
-    // Sources are read and results written at separate times: wait_group.read does not wait for the writes.
+    // wait_group.read waits only until the source is read, not for the write.
     BulkSteps early;
     early.read_early = true;
     run(order, early);
@@ -299,7 +300,7 @@ void test_bulk_writes() {
   };
   without("that thread 0 has not committed", &BulkSteps::commit, &BulkSteps::release);
   without("whose source is not read yet", &BulkSteps::wait_read, &BulkSteps::wait, &BulkSteps::release);
-  without("a release", &BulkSteps::wait);  // only the source is read
+  without("a release", &BulkSteps::wait);  // the source is read, but the write is in flight
   without("a release", &BulkSteps::commit);
   if (emulator::detecting_races()) without("without a fence.proxy.async after it", &BulkSteps::fence);
   for (const size_t bytes : {size_t{0}, size_t{8}, size_t{120}}) {
@@ -316,7 +317,7 @@ void test_bulk_writes() {
   beyond.bytes = size_t{1} << 20;
   broken("beyond shared memory", beyond);
   expect_fatal("expected an address in shared memory", 1, [&] { cuda::ptx::store_bytes(to, to, 16); });
-  // Only a later block would write this word.
+  // Only a block that has not started could write this word.
   *word = 0;
   expect_fatal("for a word to become 1, which is 0", 1, [&] { cuda::ptx::wait_for_word(word, 1); });
   emulator::release_device(to);

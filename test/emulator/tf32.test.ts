@@ -1,15 +1,15 @@
-// f32 products may round operands to tf32 only if the caller permits it, and then have tf32's accuracy.
+// Products of f32 round their operands to tf32 only if the caller permits it. Their error is then at most that of tf32.
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { compile, Device, Dimension, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 
 const [width, outputs, most] = [140, 76, 150];
 
-/** Rounds to 10 fraction bits, to nearest. */
+/** Rounds to 10 fraction bits, to nearest, ties away from zero. */
 function toTf32(values: Float32Array): Float32Array {
   const bits = new Uint32Array(values.slice().buffer);
   return new Float32Array(bits.map((u) => ((u + 0x1000) & ~0x1fff) >>> 0).buffer);
 }
-/** Values that need all 24 bits. */
+/** Returns random values in [-1, 1) that need all 24 bits of f32. */
 function numbers(count: number, seed: number): Float32Array {
   let state = seed + 1;
   return Float32Array.from({ length: count }, () => {
@@ -47,8 +47,8 @@ test.each([150, 20])("a product of %i rows has at most tf32's error", async (row
   const allowing = new Device(1, 0, true);
   expect(allowing.allowTf32).toBe(true);
   const got = await run(allowing, x);
-  // Permits twice the error of the exact product of rounded operands, as in op cases. A large enough error shows that operands were
-  // rounded.
+  // The tolerance is twice the error of an exact product of rounded operands, as in the op cases. The lower bound shows that the operands
+  // were rounded.
   expect(maxDifference(got, truth)).toBeLessThanOrEqual(2 * rounded + 2 ** -21 * largest);
   expect(maxDifference(got, truth)).toBeGreaterThan(rounded / 2);
   expect(maxDifference(await run(new Device(1, 0), x), truth)).toBeLessThan(rounded / 16);

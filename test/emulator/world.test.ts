@@ -1,5 +1,5 @@
-// Two ranks on two emulated devices with a fake NCCL library. Checks that its functions are found and called in the right order with the
-// right memory. NCCL itself needs several GPUs.
+// Two ranks on two emulated devices with a fake NCCL library. Checks that heddle finds its functions and calls them in the right order with
+// the right memory. The real NCCL would need several GPUs.
 import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const open = (rank: number, more: object = {}) =>
   openNcclWorld({ rank, size: 2, device: `cuda:${rank}`, rendezvous: join(folder, "rendezvous"), ...more });
 
-test("reports a missing NCCL", async () => {
+test("reports that NCCL is not installed", async () => {
   process.env.HEDDLE_NCCL = join(folder, "libnone.so");
   await expect(open(0)).rejects.toMatchObject({
     code: "UNSUPPORTED",

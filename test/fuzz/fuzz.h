@@ -25,9 +25,8 @@ inline void require(bool holds, const std::string& property) {
   std::abort();
 }
 
-// Returns true if `body` returns, and false if it throws a typed error. INTERNAL is a defect by definition, as is any
-// other exception, which ends the process. `internal` allows INTERNAL, for inputs that violate preconditions of
-// internal callers.
+// Returns true if `body` returns, and false if it throws an Error. The code INTERNAL is a defect, and so is any other
+// exception, which ends the process. `internal` allows INTERNAL, for inputs that internal callers never pass.
 template <class F> bool accepts(F&& body, bool internal = false) {
   try {
     body();
@@ -42,7 +41,7 @@ template <class F> bool accepts(F&& body, bool internal = false) {
 class Block {
  public:
   explicit Block(size_t bytes) : bytes_(new uint8_t[bytes]()), size_(bytes) {}
-  // Filled from the input, repeated if it is shorter.
+  // Filled with `from`, which is repeated if it is shorter.
   Block(size_t bytes, const std::vector<uint8_t>& from) : Block(bytes) {
     for (size_t i = 0; i < bytes && !from.empty(); ++i) bytes_[i] = from[i % from.size()];
   }
@@ -59,7 +58,7 @@ inline DType quantised_type(Input& in) {
   return static_cast<DType>(in.ConsumeIntegralInRange<int>(first, last));
 }
 
-// Half of the values are ordinary.
+// Returns a small integer in half of the cases, and otherwise a special value or any double.
 inline double number(Input& in) {
   static const double odd[] = {0, 1, 2, 3, 4, 8, 0.5, -1, -0.0, 1e-300, 5e-324, 1e6, 1e38, 1e300, 2147483647.0,
       2147483648.0, 9007199254740992.0, 9.3e18, 1.9e19, INFINITY, -INFINITY, NAN};

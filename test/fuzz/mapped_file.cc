@@ -1,4 +1,5 @@
-// Reads ranges of a mapped file. Only ranges within the file are read, even after another program has truncated it.
+// Reads ranges of a mapped file. Reading must succeed exactly for ranges that exist, even after another program has
+// truncated the file.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@ struct TemporaryFile {
   ~TemporaryFile() { unlink(path.c_str()); }
 };
 
+// Returns an offset or a length: up to the file's size, any number, or close to SIZE_MAX.
 size_t position(Input& in, size_t size) {
   if (in.ConsumeBool()) return in.ConsumeIntegralInRange<size_t>(0, size + 2);
   return in.ConsumeBool() ? in.ConsumeIntegral<size_t>() : SIZE_MAX - in.ConsumeIntegralInRange<size_t>(0, size + 2);
@@ -33,7 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::shared_ptr<Mapping> mapping = Mapping::open(file.path);
   require(mapping->size() == content.size(), "the mapping has the file's size");
 
-  size_t left = content.size();  // size of the file
+  size_t left = content.size();  // current size of the file
   while (in.remaining_bytes() > 0) {
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0 && left > 0) {
       left = in.ConsumeIntegralInRange<size_t>(0, left - 1);

@@ -1,5 +1,6 @@
-// Every op with operands of arbitrary shapes, types, attributes and bytes. The op's check rejects them with a typed
-// error. Otherwise the reference, and the kernel if linked, stay within the operands' memory.
+// Runs every op with operands of arbitrary shapes, types and bytes, and with arbitrary attributes. Either the op's
+// check rejects them with a typed error, or the reference, and the kernel if it is linked, access only the operands'
+// memory.
 #include <cmath>
 
 #include "fuzz.h"
@@ -12,15 +13,15 @@ using namespace heddle::fuzz;
 
 namespace {
 
-constexpr size_t most_bytes = 1 << 16;  // maximum size of an operand in a computation
+constexpr size_t most_bytes = 1 << 16;  // maximum total size of the operands of an op that runs
 
-// All attributes of all ops.
+// The attributes of all ops, except the optional `ring` of the cache ops.
 const char* const attribute_names[] = {"activation", "cap", "causal", "context", "decay", "eps", "factor", "function",
     "high", "int8", "interleaved", "inverse", "length", "low", "normalise", "offset", "original", "p", "rowwise",
     "scale", "sequenceLength", "softcap", "stream", "tanh", "transposed", "window", "interleaved_out", "bf16", "fp8",
     "piece"};
 
-// Dimensions come from a small set, so that operands often fit together.
+// Draws shapes from a small set of dimensions, so that the shapes of operands often match.
 struct Dimensions {
   int64_t pool[4];
   explicit Dimensions(Input& in) {
@@ -47,7 +48,8 @@ DType type(Input& in) {
                      : static_cast<DType>(in.ConsumeIntegralInRange<int>(0, static_cast<int>(DType::count) - 1));
 }
 
-// With `small`, i32 elements are -1 to 5 and floats are -2 to 2. Quantized and u8 operands keep their bytes.
+// Sets the tensor's memory. With `small`, replaces i32 elements by -1 to 5, and floats by -2 to 2. Other types keep the
+// block's bytes.
 void fill(Tensor& t, const Block& block, bool small) {
   t.data = block.data();
   if (!small || t.dtype == DType::u8 || is_quantised(t.dtype)) return;
@@ -73,7 +75,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     desc.values.push_back({type(in), dimensions.shape(in)});
     return static_cast<int>(desc.values.size()) - 1;
   };
-  // Also tries one operand too many or too few.
+  // Also tries one input too many or too few, and too few outputs.
   const int max_in = op.max_inputs < 0 ? 4 : op.max_inputs, max_out = op.outputs < 0 ? 4 : op.outputs;
   const int inputs = in.ConsumeIntegralInRange<int>(op.min_inputs > 0 ? op.min_inputs - 1 : 0, max_in + 1),
             outputs = in.ConsumeIntegralInRange<int>(0, max_out + 1);
@@ -82,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       node.inputs.push_back(-1);
       continue;
     }
-    // The same operand may occur twice.
+    // Operands may have the shape and the type of the first one.
     if (i > 0 && node.inputs[0] >= 0 && in.ConsumeIntegralInRange<int>(0, 3) == 0)
       desc.values.push_back(desc.values[static_cast<size_t>(node.inputs[0])]);
     else add();
@@ -94,7 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           node.outputs.push_back(static_cast<int>(desc.values.size()) - 1);
     else node.outputs.push_back(add());
   }
-  if (outputs > max_out) return 0;  // more outputs than the op table allows would be an INTERNAL error
+  if (outputs > max_out) return 0;  // more outputs than the op table allows are an INTERNAL error
   desc.nodes.push_back(node);
 
   std::unique_ptr<Program> program;

@@ -1,4 +1,4 @@
-// Plans memory for arbitrary sizes and lifetimes. Values that are alive at the same time must not share a byte.
+// Plans memory for values of arbitrary sizes and lifetimes. Values that are live at the same time must not overlap.
 #include "fuzz.h"
 #include "runtime/plan/planner.h"
 
@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   MemoryPlan plan;
   if (!accepts([&] { plan = plan_memory(values, guard); })) {
-    require(huge, "ordinary sizes are planned");
+    require(huge, "values of ordinary sizes have a plan");
     return 0;
   }
   require(plan.offsets.size() == values.size(), "every value has an offset");

@@ -1,6 +1,6 @@
-// Builds programs of arbitrary nodes over arbitrary values. They are rejected with a typed error, or run in one planned
-// arena with views and in-place ops. The results must equal those of running node by node with separate memory for each
-// value.
+// Builds programs of arbitrary nodes over arbitrary values. A program is rejected with a typed error, or runs in one
+// planned arena, with views and in-place ops. Its results must equal those of running node by node with separate memory
+// for each value.
 #include <future>
 
 #include "fuzz.h"
@@ -19,14 +19,16 @@ const Arity arities[] = {{"add", 2, 1}, {"mul", 2, 1}, {"affine", 1, 1}, {"minim
     {"stop_gradient", 1, 1}, {"reshape", 1, 1}, {"accumulate", 3, 0}, {"assign", 2, 0}, {"split", 1, 2},
     {"concat", 2, 1}, {"gather_rows", 2, 1}, {"sum", 1, 1}};
 
+// Returns a program that is usually valid. With `wild`, sizes are arbitrary.
 ProgramDesc program(Input& in, bool wild) {
   ProgramDesc desc;
   if (in.ConsumeBool())
     desc.symbols.push_back(wild ? in.ConsumeIntegral<int64_t>() : in.ConsumeIntegralInRange<int64_t>(0, 5));
   const int64_t width = in.ConsumeIntegralInRange<int64_t>(1, 4);
   const auto value = [&] {
-    // Fixed dimensions differ from every symbol's bound: the checks see only bounds and could not tell them apart.
-    // TypeScript distinguishes the two.
+    // A value has 7 rows, 6 rows, or as many as the symbol (-1). The symbol's bound is at most 5. A fixed dimension
+    // must not equal the bound: the checks compare bounds, so they would accept a symbolic dimension in its place.
+    // TypeScript rejects that.
     ValueDesc v{DType::f32, {2, {in.ConsumeBool() ? 7 : desc.symbols.empty() ? 6 : -1, width}}};
     if (in.ConsumeIntegralInRange<int>(0, 7) == 0) v.shape = {1, {1}};
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0) v.dtype = DType::i32, v.shape = {1, {6 + in.ConsumeBool()}};
@@ -57,8 +59,8 @@ ProgramDesc program(Input& in, bool wild) {
   return desc;
 }
 
-// Whether the elements are equal. The two zeros are: with an offset of 0, a kernel may leave out the addition, which
-// turns -0 into 0.
+// Whether the elements are equal. -0 equals 0, because a kernel may omit the addition of an offset of 0, which would
+// turn -0 into 0.
 bool same(DType type, const unsigned char* a, const unsigned char* b, size_t bytes) {
   if (type != DType::f32) return bytes == 0 || std::memcmp(a, b, bytes) == 0;
   for (size_t i = 0; i < bytes; i += sizeof(float)) {
@@ -69,7 +71,7 @@ bool same(DType type, const unsigned char* a, const unsigned char* b, size_t byt
   return true;
 }
 
-// Prints each node with its operands, for HEDDLE_FUZZ_SHOW=1.
+// Prints the program. HEDDLE_FUZZ_SHOW=1 calls it, to debug an input.
 void show(const ProgramDesc& desc) {
   for (size_t v = 0; v < desc.values.size(); ++v)
     std::fprintf(
@@ -91,14 +93,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const ProgramDesc desc = program(in, wild);
   if (std::getenv("HEDDLE_FUZZ_SHOW")) show(desc);
   std::shared_ptr<Program> checked;
-  if (!accepts([&] { checked = std::make_shared<Program>(desc); }, true)) return 0;  // an unknown symbol
+  // A dimension of a wild program may refer to a symbol that does not exist, which is INTERNAL.
+  if (!accepts([&] { checked = std::make_shared<Program>(desc); }, true)) return 0;
   RunArguments arguments;
   for (const int64_t bound : desc.symbols)
     arguments.symbols.push_back(wild ? bound : in.ConsumeIntegralInRange<int64_t>(0, bound));
   const auto bytes = [&](int v, const std::vector<int64_t>& symbols) { return desc.resolve(v, symbols).bytes(); };
   for (size_t v = 0; v < desc.values.size(); ++v)
     if (bytes(static_cast<int>(v), desc.symbols) > 4096) return 0;
-  // Small integers, so that sums are exact in any order.
+  // Returns small integers as floats, so that sums are exact in any order.
   const auto small_floats = [&](size_t n) {
     std::vector<uint8_t> list(n);
     for (size_t i = 0; i + 4 <= n; i += 4) {
@@ -151,7 +154,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       };
       for (const int v : n.inputs) node.in.push_back(tensor(v)), node.present.push_back(true);
       for (const int v : n.outputs) node.out.push_back(tensor(v));
-      op.check(node);  // shapes valid at the bounds may be invalid at these sizes
+      op.check(node);  // shapes that match at the symbols' bounds may differ at smaller sizes
       if (op.view) {
         addresses[static_cast<size_t>(n.outputs[0])] = addresses[static_cast<size_t>(n.inputs[0])];
         continue;

@@ -1,4 +1,5 @@
-// Reads blocks of every quantized type from arbitrary bytes (NaN scales included), and writes values to blocks.
+// Dequantizes blocks of arbitrary bytes, in which scales may be NaN, and quantizes arbitrary values, for every
+// quantized type.
 #include <cmath>
 
 #include "fuzz.h"
@@ -9,7 +10,7 @@ using namespace heddle::fuzz;
 
 namespace {
 
-// Decodes a row, and its blocks one by one. The results must be equal.
+// Dequantizes a row at once, and block by block. The results must be equal.
 void read(DType type, const std::vector<uint8_t>& bytes) {
   const BlockType& t = block_type(type);
   const int64_t blocks = static_cast<int64_t>(bytes.size()) / t.bytes, n = blocks * t.elements;
@@ -24,7 +25,7 @@ void read(DType type, const std::vector<uint8_t>& bytes) {
   }
 }
 
-// Writes values and reads them back. The squared error may exceed that of all zeros by at most 2 %.
+// Quantizes and dequantizes values. The squared error must be at most 2 % larger than that of a block of zeros.
 void write(DType type, const std::vector<uint8_t>& bytes) {
   if (!quantises_to(type)) return;
   const BlockType& t = block_type(type);
@@ -43,7 +44,8 @@ void write(DType type, const std::vector<uint8_t>& bytes) {
     error += (static_cast<double>(back[i]) - x[i]) * (static_cast<double>(back[i]) - x[i]),
         energy += static_cast<double>(x[i]) * x[i];
   }
-  // The smallest f16 is 6e-8. Values below it times the integer range may become 0 or be rounded up.
+  // Scales are f16, whose smallest number is 6e-8. Values up to about 127 times as large, 1e-5, may have a scale that
+  // is rounded to 0 or up.
   const double vanishing = 1e-5 * 1e-5 * t.elements;
   require(error <= 1.02 * energy + vanishing,
       std::string(dtype_name(type)) + ": error " + std::to_string(error) + " of " + std::to_string(energy));

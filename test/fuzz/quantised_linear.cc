@@ -1,5 +1,5 @@
-// Compares the linear kernel for quantized weights with its reference, for any bytes of blocks and activations. Finite
-// results agree, and the kernel's result is not finite where the reference's is not.
+// Compares the linear kernel for quantized weights with its reference, for arbitrary bytes of weights and activations.
+// Finite results must agree. Where the reference's result is not finite, the kernel's must not be finite either.
 #include <cmath>
 
 #include "fuzz.h"
@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Tensor x{nullptr, xt, {2, {N, K}}}, w{nullptr, type, {2, {M, K}}}, y{nullptr, yt, {2, {N, M}}};
   const Block xs(x.bytes(), rest), ws(w.bytes(), weights), ys(y.bytes()), expected(y.bytes());
   x.data = xs.data(), w.data = ws.data(), y.data = ys.data();
-  if (!raw)  // ordinary activations
+  if (!raw)  // replaces the activations by multiples of 1/16 in [-2, 2]
     for (int64_t i = 0; i < N * K; ++i)
       store_float(x, i, static_cast<float>((i * 37 + static_cast<int64_t>(rest.size())) % 65 - 32) / 16);
 
@@ -51,20 +51,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Row wide = load_all(w), activations = load_all(x);
   for (int64_t i = 0; i < N; ++i)
     for (int64_t m = 0; m < M; ++m) {
-      double largest = 0, reach = 0;  // bounds of the sum, and of the kernel's intermediate values
+      double largest = 0, reach = 0;  // upper bounds of the sum, and of the kernel's intermediate values
       for (int64_t k = 0; k < K; ++k) {
         const double weight = std::fabs(wide[m * K + k]), activation = std::fabs(activations[i * K + k]);
         largest += activation * weight;
-        // The kernel may multiply an infinite weight (mxfp4 with a scale of 2^127) by zero. It may also sum activations
-        // whose weights are zero.
+        // The kernel may multiply an infinite weight (mxfp4 with a scale of 2^127) by an activation of zero. It may
+        // also sum activations whose weights are zero.
         if (std::isinf(weight)) reach += weight;
         else if (std::isfinite(activation)) reach += activation * std::fmax(weight, 1);
       }
       const double got = load_float(y, i * M + m), want = load_float(node.out[0], i * M + m);
-      // A scale times a minimum may overflow although the sum does not.
+      // Skips sums that are close to overflow: an intermediate value, such as a scale times a minimum, may overflow
+      // although the sum does not.
       if (largest > 1e30 || reach > 1e30) continue;
       if (!std::isfinite(want)) {
-        require(!std::isfinite(got), "not finite in the reference, " + std::to_string(got) + " in the kernel");
+        require(!std::isfinite(got),
+            "expected a result that is not finite, as in the reference, got " + std::to_string(got));
         continue;
       }
       const double allowed = (yt == DType::bf16 ? 0.01 : 1e-4) * largest + 1e-30;

@@ -1,5 +1,5 @@
-// Compiles arbitrary patterns of tokenizer files. They are rejected with a typed error, or match any text within the
-// step budget.
+// Compiles arbitrary patterns, as tokenizer files may have them, and matches them with arbitrary text. A pattern is
+// rejected with a typed error, exceeds the step budget (a typed error too), or matches.
 #include "fuzz.h"
 #include "tokenizer/regex/regex.h"
 #include "tokenizer/text/utf.h"

@@ -1,4 +1,5 @@
-// Samples from arbitrary logits with arbitrary parameters. The result is a token of the vocabulary or a typed error.
+// Samples from arbitrary logits with arbitrary parameters. The op returns a token of the vocabulary, or throws a typed
+// error.
 #include <cmath>
 
 #include "fuzz.h"
@@ -22,10 +23,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int64_t V = in.ConsumeIntegralInRange<int64_t>(1, 90), L = in.ConsumeIntegralInRange<int64_t>(0, 6),
                 B = in.ConsumeIntegralInRange<int64_t>(0, 3);
   const int64_t top = in.ConsumeIntegralInRange<int64_t>(0, V);
-  const float history = static_cast<float>(in.ConsumeIntegralInRange<int64_t>(0, L));
+  const float history_length = static_cast<float>(in.ConsumeIntegralInRange<int64_t>(0, L));
   float params[] = {parameter(in, 0, 3), std::floor(parameter(in, 0, 40)), parameter(in, 0, 1), parameter(in, 0, 1),
-      parameter(in, 0.1f, 4), parameter(in, -3, 3), parameter(in, -3, 3), std::floor(parameter(in, 0, history)),
-      history};
+      parameter(in, 0.1f, 4), parameter(in, -3, 3), parameter(in, -3, 3), std::floor(parameter(in, 0, history_length)),
+      history_length};
   if (in.ConsumeBool()) params[8] = static_cast<float>(number(in));
   const auto ids = [&](int64_t n) {
     std::vector<int32_t> list;
@@ -35,7 +36,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                          : in.ConsumeIntegralInRange<int32_t>(-1, static_cast<int32_t>(V) - 1));
     return list;
   };
-  std::vector<int32_t> said = ids(L), biased = ids(B),
+  std::vector<int32_t> history = ids(L), biased = ids(B),
                        rng{in.ConsumeIntegral<int32_t>(), in.ConsumeIntegral<int32_t>(), in.ConsumeIntegral<int32_t>()};
   std::vector<float> bias;
   for (int64_t i = 0; i < B; ++i) bias.push_back(static_cast<float>(number(in)));
@@ -52,19 +53,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Node node;
   node.attributes = &none;
   const auto operand = [](void* at, DType type, int64_t columns) { return Tensor{at, type, {2, {1, columns}}}; };
-  node.in = {operand(logit, DType::f32, V), operand(params, DType::f32, 9), operand(said.data(), DType::i32, L),
+  node.in = {operand(logit, DType::f32, V), operand(params, DType::f32, 9), operand(history.data(), DType::i32, L),
       operand(biased.data(), DType::i32, B), operand(bias.data(), DType::f32, B), operand(rng.data(), DType::i32, 3)};
   node.present.assign(6, true);
   node.out = {Tensor{&token, DType::i32, {1, {1}}}, Tensor{&logprob, DType::f32, {1, {1}}},
       operand(top_ids.data(), DType::i32, top), operand(top_logprobs.data(), DType::f32, top),
       Tensor{&entropy, DType::f32, {1, {1}}}};
   const OpDef& op = *Registry::find("sample");
-  require(accepts([&] { op.check(node); }), "the op accepts the operands");
+  require(accepts([&] { op.check(node); }), "the op's check accepts the operands");
   if (!accepts([&] { op.reference(node); })) return 0;
 
   require(token >= 0 && token < V, "the token is in the vocabulary");
-  require(!std::isnan(logprob) && logprob <= 1e-3f, "its log-probability is at most 0 and not NaN");
-  require(entropy >= 0 && entropy <= std::log(static_cast<double>(V)) + 1e-3, "the entropy is that of V tokens");
+  require(!std::isnan(logprob) && logprob <= 1e-3f, "the log-probability is at most 0 and not NaN");
+  require(entropy >= 0 && entropy <= std::log(static_cast<double>(V)) + 1e-3,
+      "the entropy is at least 0 and at most log V");
   const int32_t* best = reinterpret_cast<const int32_t*>(top_ids.data());
   for (int64_t k = 0; k < top; ++k) {
     require(best[k] >= 0 && best[k] < V, "the best tokens are in the vocabulary");

@@ -20,6 +20,7 @@ std::vector<SplitStage> stages(Input& in) {
   return list;
 }
 
+// Checks the decoding of arbitrary bytes as UTF-8.
 void lossy(const std::string& bytes) {
   std::string text;
   utf::append_lossy(bytes, text);
@@ -32,6 +33,7 @@ void lossy(const std::string& bytes) {
   require(text.compare(0, head.size(), head) == 0, "text that is emitted early is a prefix of the whole");
 }
 
+// Converts arbitrary UTF-16 to UTF-8, and checks the result and the map of offsets.
 std::string wide(const std::u16string& units) {
   std::string text;
   utf::append_utf8(units.data(), units.size(), text);
@@ -43,7 +45,7 @@ std::string wide(const std::u16string& units) {
   return text;
 }
 
-// Reapplies the merges of `train_bpe` with a simple algorithm.
+// Trains a vocabulary. Checks that each merge joins existing tokens, and that each new token occurs in the text.
 void train(Input& in, const std::string& text) {
   WordCounts* words = nullptr;
   std::unique_ptr<WordCounts> owner;
@@ -61,7 +63,7 @@ void train(Input& in, const std::string& text) {
   options.tokens = in.ConsumeIntegralInRange<uint32_t>(0, 60),
   options.min_count = in.ConsumeIntegralInRange<uint64_t>(0, 3);
   std::vector<TrainedMerge> merges;
-  require(accepts([&] { merges = train_bpe(*words, options); }), "any words can be trained on");
+  require(accepts([&] { merges = train_bpe(*words, options); }), "training accepts any words");
   std::vector<std::string> tokens;
   for (int b = 0; b < 256; ++b) tokens.push_back(std::string(1, static_cast<char>(b)));
   for (const TrainedMerge& m : merges) {
@@ -72,7 +74,7 @@ void train(Input& in, const std::string& text) {
     require(tokens[m.token] == joined, "a token is the concatenation of its parts");
     require(text.find(joined) != std::string::npos, "a token occurs in the text");
   }
-  require(tokens.size() <= 256 + options.tokens, "no more tokens than asked for");
+  require(tokens.size() <= 256 + options.tokens, "training adds at most the requested number of tokens");
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Tokenizers with arbitrary vocabularies, merges and options on arbitrary text. Construction fails with a typed error.
-// Otherwise the ids equal a simple merge loop (without other options), and decode to the same text at once and
-// incrementally.
+// Builds tokenizers with arbitrary vocabularies, merges and options, and encodes arbitrary text. Building may fail with
+// a typed error. Ids of byte-level BPE without other options must equal those of a simple merge loop, and decode to the
+// text. Decoding all ids at once must equal decoding them one by one.
 #include <algorithm>
 
 #include "fuzz.h"
@@ -21,13 +21,15 @@ std::u16string units(Input& in, size_t most) {
   std::u16string text(bytes.size() / 2, u'\0');
   for (size_t i = 0; i < text.size(); ++i) {
     const auto high = static_cast<uint8_t>(bytes[2 * i]), low = static_cast<uint8_t>(bytes[2 * i + 1]);
-    // Mostly two letters, spaces and marks, so that merges apply. Otherwise any unit, including lone surrogates.
+    // Mostly letters and spaces (U+2581 is SentencePiece's), so that merges apply. Otherwise any unit, including lone
+    // surrogates.
     static const char16_t common[] = {u'a', u'b', u' ', 0x2581, u'a', u'b', u'é', 0x3000};
     text[i] = high < 0xC0 ? common[low % 8] : static_cast<char16_t>(high << 8 | low);
   }
   return text;
 }
 
+// Returns the character for a byte in GPT-2's byte-level alphabet: bytes that are not printable become U+0100 and up.
 char16_t letter_of(uint32_t byte) {
   if (is_printable_byte(byte)) return static_cast<char16_t>(byte);
   char16_t other = 0x100;
@@ -35,11 +37,12 @@ char16_t letter_of(uint32_t byte) {
   return other;
 }
 
-// Builds consistent vocabularies: every byte or some characters, and merges of existing tokens.
+// The operands of to_vocabulary_texts.
 struct Texts {
   std::u16string tokens, merges;
   std::vector<uint32_t> token_lengths, token_ids, merge_lengths, merge_ranks;
 };
+// Adds a consistent vocabulary: all bytes or a few characters, and merges of existing tokens.
 void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
   std::vector<std::u16string> tokens;
   if (spec.byte_level) {
@@ -74,7 +77,7 @@ void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
   }
 }
 
-// Builds vocabularies that may be inconsistent.
+// Adds a vocabulary that may be inconsistent.
 void add_anything(Input& in, Texts& texts) {
   texts.tokens = units(in, 40), texts.merges = units(in, 20);
   for (int i = in.ConsumeIntegralInRange<int>(0, 20); i > 0; --i) {
@@ -140,12 +143,13 @@ TokenizerSpec specification(Input& in) {
         in.ConsumeIntegralInRange<uint8_t>(0, 3), in.ConsumeBool()});
   Texts texts;
   in.ConsumeIntegralInRange<int>(0, 3) ? add_vocabulary(in, spec, texts) : add_anything(in, texts);
-  VocabularyTexts said =
+  VocabularyTexts vocabulary =
       to_vocabulary_texts(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths);
-  said.merge_ranks = texts.merge_ranks;
+  vocabulary.merge_ranks = texts.merge_ranks;
   if (spec.kind == ModelKind::unigram)
-    for (size_t i = 0; i < texts.token_ids.size(); ++i) said.scores.push_back(in.ConsumeIntegralInRange<int>(-9, 2));
-  spec.texts = std::make_shared<const VocabularyTexts>(std::move(said));
+    for (size_t i = 0; i < texts.token_ids.size(); ++i)
+      vocabulary.scores.push_back(in.ConsumeIntegralInRange<int>(-9, 2));
+  spec.texts = std::make_shared<const VocabularyTexts>(std::move(vocabulary));
   if (spec.kind == ModelKind::wordpiece) spec.subword_prefix = in.ConsumeBool() ? "a" : "";
   for (int i = in.ConsumeIntegralInRange<int>(0, 4); i > 0; --i) {
     SpecAddedToken token;
@@ -187,7 +191,7 @@ std::vector<uint32_t> encode_plainly(const TokenizerModel& model, const std::str
   return all;
 }
 
-std::string decode_slowly(
+std::string decode_incrementally(
     const std::shared_ptr<const TokenizerModel>& model, const std::vector<uint32_t>& ids, bool skip) {
   Decoder decoder(model, skip);
   std::string text;
@@ -222,7 +226,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Encoder encoder(model);
   const auto encode = [&](bool offsets, Encoding& out) {
     options.offsets = offsets;
-    // Encoding fails only if a pattern reaches its cap or the vocabulary lacks its unknown token.
+    // Encoding may fail only if a pattern exceeds its step budget, or if the vocabulary has no unknown token.
     const bool done = accepts([&] { encoder.encode(text.data(), text.size(), options, barriers, out); });
     require(done || spec.kind != ModelKind::bpe || !spec.pre_tokenizer.empty() || spec.uses_normalizer,
         "any text is encoded");
@@ -267,6 +271,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string whole = decode(model, any.data(), any.size(), skip);
   require(utf::is_well_formed(whole), "decoded text is well-formed");
   if (spec.decode_kind != DecodeKind::steps)
-    require(decode_slowly(model, any, skip) == whole, "decoding one by one equals decoding at once");
+    require(decode_incrementally(model, any, skip) == whole, "decoding one by one equals decoding at once");
   return 0;
 }

@@ -1,5 +1,5 @@
-// Parts of the tokenizer that whole-tokenizer inputs rarely reach: the JSON vocabulary reader, the automaton of added
-// tokens, character maps, offsets of normalized text, and training of character vocabularies.
+// Tests parts of the tokenizer that the target `tokenizer` rarely reaches: the reader of JSON vocabularies, compiled
+// vocabularies, the automaton of added tokens, character maps, offsets of normalized text, and training.
 #include <algorithm>
 #include <atomic>
 
@@ -26,7 +26,8 @@ std::string text_of(const std::string& bytes) {
 }
 
 void json(Input& in) {
-  // Any bytes within a valid file frame, so that they reach the readers of tokens and merges.
+  // Half of the time, inserts the bytes into the objects of a valid file, so that they reach the readers of tokens and
+  // merges.
   const bool framed = in.ConsumeBool();
   const std::string a = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, 200)),
                     b = in.ConsumeRemainingBytesAsString();
@@ -61,7 +62,8 @@ void json(Input& in) {
   }
 }
 
-// Arbitrary bodies with a valid checksum are rejected, or give a consistent vocabulary.
+// Reads a compiled vocabulary with an arbitrary body and a valid checksum. The reader must reject it, or return a
+// vocabulary with which build_tokenizer succeeds or throws a typed error.
 void compiled(Input& in) {
   const auto small = [&] { return in.ConsumeIntegralInRange<uint32_t>(0, 12); };
   std::string body;
@@ -87,13 +89,14 @@ void compiled(Input& in) {
   accepts([&] { (void)build_tokenizer(spec); });
 }
 
-// Returns texts of few letters, so that contents share prefixes and suffixes.
+// Returns a text with only four different characters, so that the contents of tokens share prefixes and suffixes.
 std::string letters(Input& in, size_t most) {
   std::string text = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, most));
   for (char& c : text) c = "aab <"[static_cast<uint8_t>(c) % 5];
   return text;
 }
 
+// Checks the automaton of added tokens against a search for each token, and that text is split into its parts.
 void added_tokens(Input& in) {
   std::vector<AddedToken> tokens;
   for (int i = in.ConsumeIntegralInRange<int>(1, 6); i > 0; --i) {
@@ -188,7 +191,8 @@ void training(Input& in) {
         "a merge joins existing tokens");
     if (merge.token == tokens.size()) tokens.push_back("");
   }
-  require(tokens.size() <= symbols.alphabet.size() + options.tokens, "no more tokens than asked for");
+  require(tokens.size() <= symbols.alphabet.size() + options.tokens,
+      "training adds at most the requested number of tokens");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// AMX needs the kernel's permission, which applies to a whole process and depends on its signal stacks. Each case
-// therefore runs in a child process.
+// Tests the permission that Linux requires for AMX. A process has it or not as a whole, and keeps it. Linux denies it
+// if the alternate signal stack of a thread is too small for the state of AMX. Each case runs in a child process.
 #include "cpu/isa/dispatch.h"
 
 #include <cstdio>
@@ -25,11 +25,14 @@ namespace hardware {
 
 namespace {
 
+// Whether this process has the permission.
 bool permitted() {
+  constexpr long get_permissions = 0x1022, tile_data = 18;  // ARCH_GET_XCOMP_PERM, XFEATURE_XTILEDATA
   uint64_t permissions = 0;
-  return syscall(SYS_arch_prctl, 0x1022, &permissions) == 0 && permissions >> 18 & 1;  // ARCH_GET_XCOMP_PERM
+  return syscall(SYS_arch_prctl, get_permissions, &permissions) == 0 && permissions >> tile_data & 1;
 }
 
+// Installs an alternate signal stack that is too small for the state of AMX.
 void take_small_stack() {
   static char memory[4096];
   stack_t stack{};
@@ -37,7 +40,7 @@ void take_small_stack() {
   sigaltstack(&stack, nullptr);
 }
 
-// Returns the result of cpu_isa(), or its exception.
+// Returns the result of cpu_isa() with HEDDLE_ISA set to `forced`, or the message of its exception.
 std::string isa(const char* forced) {
   if (forced) setenv("HEDDLE_ISA", forced, 1);
   else unsetenv("HEDDLE_ISA");
@@ -48,14 +51,15 @@ std::string isa(const char* forced) {
   }
 }
 
+// Whether the calling thread can zero and store a tile.
 bool tiles_work() {
   using namespace hardware;
-  alignas(64) float zeros[256];
-  std::memset(zeros, 1, sizeof zeros);
+  alignas(64) float stored[256];
+  std::memset(stored, 1, sizeof stored);
   const Tiles tiles;
   tile_zero<0>();
-  tile_store<0>(zeros, tile_row_bytes);
-  return zeros[255] == 0;
+  tile_store<0>(stored, tile_row_bytes);
+  return stored[255] == 0;
 }
 
 bool serves_older_threads() {
@@ -76,9 +80,9 @@ constexpr Case cases[] = {
         [] { return !heddle::cpu_isas().empty() && !permitted(); }},
     {"forcing a lower set does not request the permission",
         [] { return isa("avx512bf16") == "avx512bf16" && !permitted(); }},
-    {"with a small signal stack, the next lower set is chosen",
+    {"with a small signal stack, cpu_isa chooses the next lower set",
         [] { return take_small_stack(), isa(nullptr) == "avx512bf16" && !permitted(); }},
-    {"with a small signal stack, forcing amx is an error that names it",
+    {"with a small signal stack, forcing amx is an error that lists the usable sets",
         [] { return take_small_stack(), isa("amx").find("avx512bf16), got amx") != std::string::npos; }},
 };
 

@@ -1,4 +1,4 @@
-// CPU and memory limits of a process, read from fake cgroup file trees.
+// Tests the CPU and memory limits that a process reads from its control groups (cgroups), with fake file trees.
 #include "core/platform/linux/control_groups.h"
 
 #include <cstdio>
@@ -20,6 +20,7 @@ struct File {
   const char *path, *text;
 };
 
+// Checks the limit that `measure` reads from a root folder with these files.
 void expect(const char* what, std::initializer_list<File> files, double want,
     double (*measure)(const std::string& root) = cpu_quota) {
   std::string name = (std::filesystem::temp_directory_path() / "heddle-cpus-XXXXXX").string();
@@ -61,7 +62,7 @@ void memory_cases() {
           {"/sys/fs/cgroup/system.slice/trains.service/memory.max", "500000000\n"},
           {"/sys/fs/cgroup/system.slice/trains.service/memory.current", "100000000\n"}},
       400, megabytes);
-  expect("usage above the limit",
+  expect("usage above the limit leaves no memory",
       {meminfo, {groups, "0::/\n"}, {"/sys/fs/cgroup/memory.max", "1000\n"},
           {"/sys/fs/cgroup/memory.current", "2000\n"}},
       0, megabytes);
@@ -76,7 +77,7 @@ void memory_cases() {
       {meminfo, {groups, "5:memory:/\n"}, {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"},
           {"/sys/fs/cgroup/memory/memory.usage_in_bytes", "1500000000\n"}},
       3072, megabytes);
-  expect("nonsense",
+  expect("malformed files are ignored",
       {{groups, "0::/\n"}, {system, "MemAvailable: much\n"}, {"/sys/fs/cgroup/memory.max", "\n"},
           {"/sys/fs/cgroup/memory.current", "x"}},
       static_cast<double>(SIZE_MAX) / 1e6, megabytes);
@@ -98,13 +99,14 @@ int main() {
           {"/sys/fs/cgroup/kubepods/pod1/cpu.max", "200000 100000\n"},
           {"/sys/fs/cgroup/kubepods/pod1/main/cpu.max", "400000 100000\n"}},
       2);
-  expect("a group outside the mount", {{groups, "0::/../other\n"}, {mount, "300000 100000\n"}}, 3);
+  expect("a group outside the mount has the limit of the mount",
+      {{groups, "0::/../other\n"}, {mount, "300000 100000\n"}}, 3);
   expect("control groups v1, with the controllers cpu and cpuacct together",
       {{groups, "9:name=systemd:/\n3:cpuset:/box\n2:cpu,cpuacct:/box\n"},
           {"/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us", "50000\n"},
           {"/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us", "100000\n"}},
       .5);
-  expect("control groups v1, with the path of the host",
+  expect("control groups v1, where /proc has the host's path",
       {{groups, "1:cpu:/docker/0123\n"}, {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "250000\n"},
           {"/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"}},
       2.5);
@@ -112,12 +114,12 @@ int main() {
       {{groups, "1:cpu:/\n"}, {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n"},
           {"/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"}},
       0);
-  expect("another controller's group",
+  expect("the group of another controller is ignored",
       {{groups, "1:cpuset:/\n"}, {"/sys/fs/cgroup/cpuset/cpu.cfs_quota_us", "100000\n"},
           {"/sys/fs/cgroup/cpuset/cpu.cfs_period_us", "100000\n"}},
       0);
-  expect("nonsense", {{groups, "\n:\n0:\nx\n0::\n"}, {mount, "lots 0 \n"}}, 0);
-  expect("a period of 0", {{groups, "0::/\n"}, {mount, "100000 0\n"}}, 0);
+  expect("malformed files are ignored", {{groups, "\n:\n0:\nx\n0::\n"}, {mount, "lots 0 \n"}}, 0);
+  expect("a period of 0 is no limit", {{groups, "0::/\n"}, {mount, "100000 0\n"}}, 0);
   if (usable_cpus() < 1 || (!allowed_cpus().empty() && usable_cpus() > static_cast<int>(allowed_cpus().size()))) {
     std::printf("FAILED usable_cpus: expected 1 to %zu, got %d\n", allowed_cpus().size(), usable_cpus());
     ++failures;

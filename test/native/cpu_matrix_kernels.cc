@@ -31,7 +31,7 @@ std::vector<std::pair<std::string, double>> attention_attributes(
   return {{"sequenceLength", T}, {"causal", causal}, {"window", window}, {"softcap", cap}, {"scale", scale}};
 }
 
-// Whether terms are rounded: AVX-512 BF16 multiplies probabilities and score gradients as bf16.
+// Whether kernels round probabilities and score gradients to bf16 before they multiply them.
 bool rounds_terms(DType t) { return t == bf && multiplies_bf16(); }
 
 void attention_cases() {
@@ -41,11 +41,11 @@ void attention_cases() {
     int64_t window;
     double cap;
   };
+  // The keys and values of the last shape are too large to be copied at once (side_floats).
   const Shape shapes[] = {{1, 1, 1, 1, 8, true, 0, 0}, {2, 5, 2, 1, 16, true, 0, 0}, {1, 64, 4, 2, 64, true, 0, 0},
       {3, 77, 3, 3, 20, false, 0, 0}, {2, 150, 6, 2, 33, true, 0, 0}, {1, 200, 2, 1, 48, true, 37, 0},
-      {1, 129, 2, 2, 64, true, 1, 0}, {1, 90, 2, 1, 80, true, 50, 2.0},
-      // The last shape is longer than one copied part.
-      {1, 131, 1, 1, 128, false, 0, 1.5}, {17, 70, 1, 1, 40, true, 0, 0}, {1, 2100, 2, 1, 256, true, 40, 0}};
+      {1, 129, 2, 2, 64, true, 1, 0}, {1, 90, 2, 1, 80, true, 50, 2.0}, {1, 131, 1, 1, 128, false, 0, 1.5},
+      {17, 70, 1, 1, 40, true, 0, 0}, {1, 2100, 2, 1, 256, true, 40, 0}};
   for (const Shape& s : shapes)
     for (const DType t : {f32, bf}) {
       const int64_t N = s.B * s.T;
@@ -66,10 +66,11 @@ void attention_cases() {
       Case c{
           "attention_backward", label, attributes, {filled(t, {N, s.H, s.D}), q, k, v, out[0], out[1]}, {o, k, v}, {}};
       for (Buffer& b : c.out) b = Buffer(t, {b.t.shape[0], b.t.shape[1], b.t.shape[2]});
-      c.floor = 4e-6;  // d = p (dp - delta): the difference of two dot products of D rounded terms may cancel to 0
+      // Score gradients are p (dp - delta). dp and delta are dot products of D rounded terms, and may cancel.
+      c.floor = 4e-6;
       if (t == bf) {
-        // delta = dot(do, o) inherits the rounding of o, which the reference does not read. The expected value is
-        // therefore that of the f32 kernel on the same numbers, which is itself checked against the reference.
+        // delta = dot(do, o) inherits the rounding of o to bf16. The reference does not read o. The expected values are
+        // therefore those of the f32 kernel for the same numbers. The f32 case compares that kernel with the reference.
         Case wide = c;
         for (Buffer& b : wide.in) b = widened(b);
         for (Buffer& b : wide.out) b = widened(b);
@@ -88,7 +89,7 @@ void cached_attention_cases() {
     bool causal;
     int64_t window;
     double cap;
-    std::vector<std::vector<int32_t>> segments;
+    std::vector<std::vector<int32_t>> segments;  // first row, number of rows, slot, past
   };
   const Shape shapes[] = {{4, 2, 64, 100, true, 0, 0, {{0, 1, 1, 40}}},
       {3, 3, 20, 1500, true, 0, 0, {{0, 1, 2, 1400}, {1, 2, 0, 600}, {3, 70, 1, 3}, {73, 4, 3, 0}}},

@@ -1,5 +1,6 @@
-// Runs kernels that read quantized weights in place in a mapped file. Reading beyond the last block crashes, and
-// unaligned blocks must give the same bits. Rows are random bytes, like those of an untrusted file.
+// Runs kernels on quantized weights as they are in a mapped file: unaligned, and at the end of accessible memory.
+// Reading beyond the last block crashes. The results must have the same bits as with aligned weights. Blocks are random
+// bytes, like those of an untrusted file.
 #include "kernel_check.h"
 
 namespace {
@@ -8,7 +9,7 @@ struct Product {
   std::string op;
   std::vector<std::pair<std::string, double>> attributes;
   std::vector<Buffer> in, out;
-  size_t weight;  // index of the operand
+  size_t weight;  // index of the weight among the inputs
 };
 
 Buffer random_blocks(DType t, int64_t rows, int64_t columns) {
@@ -17,8 +18,8 @@ Buffer random_blocks(DType t, int64_t rows, int64_t columns) {
   return b;
 }
 
-// Returns the outputs for a weight at the end of a mapping, or for an aligned weight with space after it. packed: in
-// the packed form. unpacked: packed on the fly.
+// Returns the outputs for a weight at the end of accessible memory, or for an aligned weight. `packed` and `unpacked`
+// are those of Node: the weight has a packed form, or will have one. Returns nothing if the kernel has no packed form.
 std::vector<Buffer> outputs_of(const Product& p, bool at_edge, bool packed, bool unpacked) {
   Attributes attributes;
   for (const auto& a : p.attributes) attributes.set(a.first, a.second);
@@ -50,7 +51,7 @@ std::vector<Buffer> outputs_of(const Product& p, bool at_edge, bool packed, bool
 }
 
 void check_product(const Product& p, const std::string& label) {
-  for (const int form : {0, 1, 2}) {
+  for (const int form : {0, 1, 2}) {  // stored, packed, not packed yet
     ++cases;
     const std::vector<Buffer> apart = outputs_of(p, false, form == 1, form == 2),
                               edge = outputs_of(p, true, form == 1, form == 2);

@@ -31,7 +31,7 @@ void logprob_cases() {
         Case c{"token_logprob_backward", label, attributes, {upstream, x, table, targets, out[1]},
             {Buffer(h, {s.N, s.C}), Buffer(f32, {s.V, s.C})}, {}};
         c.floor = 1e-6;
-        // With bf16 products the gradients of the logits are rounded to bf16 (relative 2^-8) before they are summed.
+        // bf16 products round the gradients of the logits to bf16 before they sum them. The relative error is 2^-8.
         if (h == bf && w == bf && multiplies_bf16()) c.tolerance = 1.0 / 128;
         check(c);
       }
@@ -51,11 +51,12 @@ void norm_cases() {
           check({"rms_norm", label, {{"eps", 1e-5}, {"offset", double(residual)}}, {x, gain, r}, out,
               {true, true, residual}});
           Case layer{"layer_norm", label, {{"eps", 1e-5}}, {x, gain, bias, r}, out, {true, true, N % 2 == 1, residual}};
-          layer.floor = C == 1 ? 2e-3 : 1e-6;  // one column: (h - mean) is rounding only, amplified by 1 / sqrt(eps)
+          // With one column, h - mean is only a rounding error, which 1 / sqrt(eps) amplifies.
+          layer.floor = C == 1 ? 2e-3 : 1e-6;
           check(layer);
           Case back{"rms_norm_backward", label, {{"eps", 1e-5}, {"offset", 1}}, {x, r, gain, filled(t, {N, C})},
               {Buffer(t, {N, C}), Buffer(f32, {C})}, {true, true, true, residual}};
-          back.floor = 1e-5;  // g - h * projection cancels
+          back.floor = 1e-5;  // because g - h * projection may cancel
           check(back);
           Case layer_back{"layer_norm_backward", label, {{"eps", 1e-5}}, {x, r, gain, filled(t, {N, C})},
               {Buffer(t, {N, C}), Buffer(f32, {C}), Buffer(f32, {C})}, {true, true, true, residual}};
@@ -75,7 +76,7 @@ void elementwise_cases() {
       for (const double a : {0.0, 1.0, 2.0}) {
         Case glu{"glu", label + " activation " + std::to_string(int(a)), {{"activation", a}},
             {filled(t, {n}, 6), filled(t, {n})}, {y()}, {}};
-        glu.floor = 2e-6;  // erf has an absolute error of 1.5e-7, times x
+        glu.floor = 2e-6;  // erf has an absolute error of 1.5e-7, which is multiplied by x
         check(glu);
         Case back{"glu_backward", glu.label, glu.attributes, {filled(t, {n}), filled(t, {n}, 6), filled(t, {n})},
             {y(), y()}, {}};

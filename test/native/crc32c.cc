@@ -1,5 +1,5 @@
-// Every CRC-32C implementation on this machine equals the bitwise definition, for lengths around words and streams, any
-// alignment, parts and joins.
+// Compares every CRC-32C implementation of this machine with the bitwise definition: for lengths around the sizes of
+// words and of interleaved streams, for any alignment, and for checksums that are continued or joined.
 #include "core/crc32c.h"
 
 #include <cstdio>
@@ -15,9 +15,10 @@ int failures = 0;
 void expect(bool ok, const std::string& what) {
   if (ok) return;
   ++failures;
-  std::fprintf(stderr, "expected %s\n", what.c_str());
+  std::fprintf(stderr, "FAILED %s\n", what.c_str());
 }
 
+// The definition. 0x82f63b78 is the bit-reversed polynomial of Castagnoli (RFC 3720).
 uint32_t bit_by_bit(uint32_t before, const uint8_t* p, size_t bytes) {
   uint32_t crc = ~before;
   for (size_t i = 0; i < bytes; ++i) {
@@ -30,7 +31,7 @@ uint32_t bit_by_bit(uint32_t before, const uint8_t* p, size_t bytes) {
 void check_way(const heddle::Crc32cWay& way, const std::vector<uint8_t>& bytes, std::mt19937_64& random) {
   const std::string name = way.name;
   expect(way.run(0, "123456789", 9) == 0xe3069283u, name + ": the check value of the standard");
-  expect(way.run(0x12345678u, bytes.data(), 0) == 0x12345678u, name + ": no bytes change nothing");
+  expect(way.run(0x12345678u, bytes.data(), 0) == 0x12345678u, name + ": an empty input does not change the checksum");
   std::vector<uint8_t> zeros(32), ones(32, 0xff);
   expect(way.run(0, zeros.data(), 32) == 0x8a9136aau && way.run(0, ones.data(), 32) == 0x62a8ab43u,
       name + ": the vectors of RFC 3720");
@@ -45,10 +46,12 @@ void check_way(const heddle::Crc32cWay& way, const std::vector<uint8_t>& bytes, 
   for (int i = 0; i < 400; ++i) {
     const size_t at = random() % 5000, length = random() % 30000, cut = length ? random() % length : 0;
     const uint32_t before = static_cast<uint32_t>(random()), whole = bit_by_bit(before, &bytes[at], length);
-    expect(way.run(before, &bytes[at], length) == whole, name + ": " + std::to_string(length) + " bytes after others");
-    expect(way.run(way.run(before, &bytes[at], cut), &bytes[at + cut], length - cut) == whole, name + ": two parts");
+    expect(way.run(before, &bytes[at], length) == whole,
+        name + ": " + std::to_string(length) + " bytes, continuing a checksum");
+    expect(way.run(way.run(before, &bytes[at], cut), &bytes[at + cut], length - cut) == whole,
+        name + ": two parts, the second continuing the first");
     const uint32_t first = way.run(before, &bytes[at], cut), second = way.run(0, &bytes[at + cut], length - cut);
-    expect(heddle::crc32c_joined(first, second, length - cut) == whole, name + ": two parts joined");
+    expect(heddle::crc32c_joined(first, second, length - cut) == whole, name + ": two separate parts, joined");
   }
   // Any single flipped bit changes the checksum.
   std::vector<uint8_t> some(bytes.begin(), bytes.begin() + 20000);
@@ -57,7 +60,7 @@ void check_way(const heddle::Crc32cWay& way, const std::vector<uint8_t>& bytes, 
     const size_t bit = random() % (some.size() * 8);
     some[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
     expect(way.run(0, some.data(), some.size()) != before,
-        name + ": another checksum with bit " + std::to_string(bit) + " flipped");
+        name + ": the checksum changes with bit " + std::to_string(bit) + " flipped");
     some[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
   }
 }
@@ -74,7 +77,7 @@ int main() {
     names += std::string(names.empty() ? "" : ", ") + way.name;
   }
   expect(heddle::crc32c(0, bytes.data(), bytes.size()) == bit_by_bit(0, bytes.data(), bytes.size()),
-      "the chosen implementation: the bitwise checksum");
+      "the default implementation: the bitwise checksum");
   std::printf("crc32c: %s: %s\n", names.c_str(), failures ? "failed" : "equal to the bitwise definition");
   return failures ? 1 : 0;
 }

@@ -1,4 +1,4 @@
-// Checks the choice of a product's kernel, tiles, stages and parts, and of attention's kernel
+// Tests the choice of the kernel, tiles, stages and splits of a matrix product, and of the kernel of attention
 // (native/cuda/runtime/choice.h).
 #include <cstdio>
 #include <random>
@@ -36,7 +36,7 @@ const DeviceProperties a100{80, 108, 163 << 10, false}, rtx3090{86, 82, 99 << 10
     h100{90, 132, 227 << 10, true}, plain_h100{90, 132, 227 << 10, false}, rtx5090{120, 170, 99 << 10, false},
     b200{100, 148, 227 << 10, false};
 
-// x (m, k) W (n, k)^T
+// Returns the shape of x (m, k) W (n, k)^T.
 GemmShape product(int64_t m, int64_t n, int64_t k, DType type = DType::bf16) {
   GemmShape g;
   g.m = m, g.n = n, g.k = k;
@@ -54,7 +54,7 @@ void test_table() {
     expect("one row", choose_gemm(product(1, 4096, 4096), d), {few, 1, 1, 1, 1, 4096});
     expect("four rows", choose_gemm(product(4, 11008, 4096), d), {few, 1, 1, 1, 1, 4096});
   }
-  // Skinny: few tiles of a deep product are split along k.
+  // Few tiles with a large inner dimension: split along k.
   expect("16 rows, A100", choose_gemm(product(16, 4096, 4096), a100), {tensor, 64, 64, 3, 3, 1408});
   expect("16 rows, RTX 3090", choose_gemm(product(16, 4096, 4096), rtx3090), {tensor, 64, 64, 3, 2, 2048});
   expect("16 rows, H100", choose_gemm(product(16, 4096, 4096), h100), {tensor, 64, 64, 3, 4, 1024});
@@ -63,7 +63,7 @@ void test_table() {
   expect("a weight's gradient of 64 x 64", choose_gemm(product(64, 64, 16384), h100), {tensor, 64, 64, 3, 16, 1024});
   expect(
       "a weight's gradient of 768 x 768", choose_gemm(product(768, 768, 8192), a100), {tensor, 128, 128, 4, 3, 2752});
-  // Square.
+  // Many rows and columns.
   expect("512, A100", choose_gemm(product(512, 512, 512), a100), {tensor, 64, 64, 3, 1, 512});
   expect("1024, A100", choose_gemm(product(1024, 1024, 1024), a100), {tensor, 64, 64, 3, 1, 1024});
   expect("2048, H100", choose_gemm(product(2048, 2048, 2048), h100), {warpgroup, 128, 256, 4, 1, 2048});
@@ -78,17 +78,17 @@ void test_table() {
       {tensor, 128, 128, 4, 1, 4096});
   expect("4096, B200", choose_gemm(product(4096, 4096, 4096), b200), {tensor, 128, 128, 4, 1, 4096});
   expect("4096, RTX 5090", choose_gemm(product(4096, 4096, 4096), rtx5090), {tensor, 128, 128, 3, 1, 4096});
-  // Big: the logits of a vocabulary.
+  // The logits of a vocabulary.
   expect("logits, H100", choose_gemm(product(8192, 128256, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
-  // Odd: edges do not change the kernel, but rows that are not a multiple of 16 bytes do.
+  // Partial tiles do not change the kernel, but rows that are not a multiple of 16 bytes do.
   expect("1000 x 3000 x 777", choose_gemm(product(1000, 3000, 777), a100), {tensor, 128, 128, 4, 1, 777});
   GemmShape odd = product(1000, 3000, 777);
   odd.aligned = false;
   expect("unaligned", choose_gemm(odd, h100), {plain, 64, 64, 1, 1, 777});
-  // Types.
+  // f32 and mixed types.
   expect("f32", choose_gemm(product(4096, 4096, 4096, DType::f32), h100), {plain, 64, 64, 1, 1, 4096});
   expect("f32, few tiles", choose_gemm(product(64, 64, 4096, DType::f32), h100), {plain, 64, 64, 1, 8, 512});
-  // TF32 is used only if the caller allows it, with the tiles of bf16: the bytes of a stage are the same.
+  // tf32 is used only if the caller allows it. It has the tiles of bf16, because a stage has the same number of bytes.
   DeviceProperties allowing = a100, allowing_h100 = h100;
   allowing.tf32 = allowing_h100.tf32 = true;
   expect("tf32", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing),
@@ -110,7 +110,7 @@ void test_table() {
   expect("added to f32", choose_gemm(adds, h100), {warpgroup, 128, 256, 4, 1, 4096});
 }
 
-// A row's bits must not depend on other rows.
+// With `rowwise`, the bits of a row must not depend on the number of rows, so the choice must not either.
 void test_rowwise() {
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090})
     for (const DType type : {DType::bf16, DType::f32}) {
@@ -121,8 +121,8 @@ void test_rowwise() {
     }
 }
 
-// For every shape, parts cover the depth, none is empty, and their sums fit into the workspace, also with fewer rows
-// than planned.
+// For every shape, the splits cover the inner dimension, none is empty, and their partial sums fit into the workspace.
+// The workspace never shrinks with a larger shape, so it also suffices for fewer rows than planned.
 void test_parts() {
   bool covered = true, fits = true, enough = true;
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090})
@@ -145,8 +145,8 @@ void test_parts() {
   expect("a larger product has at least as much workspace", enough);
 }
 
-// For every shape, the default choice comes first, and names are unique and valid. Also tests lookup in a table of
-// names.
+// For every shape, the first candidate is the default choice, and names of candidates are unique. Also tests that a
+// tuning table selects candidates by name.
 void test_candidates() {
   bool own_first = true, named_once = true, covered = true, fits = true;
   DeviceProperties tf32 = a100;
@@ -208,15 +208,15 @@ void test_attention() {
       attention_takes_warpgroups(256, 4096, h100) && !attention_gradients_take_warpgroups(256, 4096, h100));
   expect("attention gradients, H100",
       attention_gradients_take_warpgroups(128, 4096, h100) && attention_gradients_take_warpgroups(40, 128, h100));
-  expect("gradients of wide heads and of short sequences", !attention_takes_warpgroups(264, 4096, h100) &&
-                                                               !attention_takes_warpgroups(128, 127, h100) &&
-                                                               !attention_gradients_take_warpgroups(64, 100, h100));
+  expect("heads that are too wide and sequences that are too short",
+      !attention_takes_warpgroups(264, 4096, h100) && !attention_takes_warpgroups(128, 127, h100) &&
+          !attention_gradients_take_warpgroups(64, 100, h100));
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
     expect("attention elsewhere",
         !attention_takes_warpgroups(128, 4096, d) && !attention_gradients_take_warpgroups(128, 4096, d));
 }
 
-// Grids of expert products cover every tile of every group once, within the device's grid limits.
+// The grids of expert products have one block for every tile of every group, and are within the device's grid limits.
 void test_tile_grids() {
   std::mt19937 random(3);
   bool enough = true, tight = true, once = true, possible = true;
@@ -238,8 +238,8 @@ void test_tile_grids() {
       once &= *places.begin() == std::pair<int64_t, int64_t>{0, 0} &&
               *places.rbegin() == std::pair<int64_t, int64_t>{all - 1, columns - 1};
   }
-  // Grids with more row tiles than 65535, the limit of the second grid dimension. There are up to 2^31 - 1 pairs, and
-  // the result has up to 8 TiB in bf16.
+  // Grids with more than 65535 row tiles, which is the limit of the second grid dimension. There are at most 2^31 - 1
+  // pairs of a token and an expert. Results have at most 8 TiB in bf16.
   for (const int64_t pairs :
       {int64_t{4194240}, int64_t{4194304}, int64_t{5000000}, int64_t{1} << 28, (int64_t{1} << 31) - 1})
     for (const int64_t M : {64, 768, 4096, 14336, 28672, 131072}) {

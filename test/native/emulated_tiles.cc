@@ -1,5 +1,5 @@
-// Compares native/cpu/isa/emulate_amx.h with the AMX instructions, to the last bit, on a processor that has them. Tests
-// on other processors use the emulation.
+// Compares native/cpu/isa/emulate_amx.h with the AMX instructions, bit by bit, on a processor that has them. Test
+// builds for other processors use this emulation.
 #include <cstdio>
 
 #include "cpu/isa/emulate_amx.h"
@@ -16,10 +16,12 @@ namespace hardware {
 
 namespace {
 
+// Whether the processor has AMX-BF16 and AMX-TILE, and Linux permits this process to use them.
 bool has_amx() {
+  constexpr long request = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & 1 && d >> 24 & 1 &&
-         syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+         syscall(SYS_arch_prctl, request, tile_data) == 0;
 }
 
 uint64_t state = 88172645463325252ull;
@@ -27,13 +29,14 @@ uint32_t random_bits() {
   return state ^= state << 13, state ^= state >> 7, state ^= state << 17, static_cast<uint32_t>(state >> 20);
 }
 
-// Returns a bf16 of either sign with an exponent in [low, high].
+// Returns a random bf16 with a biased exponent in [low, high].
 uint16_t number(int low, int high) {
   const uint32_t bits = random_bits(),
                  exponent = static_cast<uint32_t>(low) + (bits >> 16) % static_cast<uint32_t>(high - low + 1);
   return static_cast<uint16_t>((bits & 0x807f) | exponent << 7);
 }
-float extended(uint16_t half) {  // the float with these upper bits
+// Returns a float with these upper bits, and random lower bits.
+float extended(uint16_t half) {
   const uint32_t bits = uint32_t{half} << 16 | (random_bits() & 0xffff);
   float f;
   std::memcpy(&f, &bits, sizeof f);
@@ -42,33 +45,34 @@ float extended(uint16_t half) {  // the float with these upper bits
 
 enum class Form {
   plain,
-  cancels,  // neighbours along k cancel, except for the last bit of some
-  least,    // the first product is the smallest normal number, the second is far smaller, and the rest are 0
+  cancels,  // products of neighbours along k cancel, except that some differ in the last bit
+  least,    // the first product is 2^-126, the smallest normal number; the second is far smaller; the rest are 0
 };
 
 struct Kind {
   const char* name;
-  int a_low, a_high, b_low, b_high, c_low, c_high;  // exponents
+  int a_low, a_high, b_low, b_high, c_low, c_high;  // ranges of biased exponents
   Form form = Form::plain;
 };
 constexpr Kind kinds[] = {
-    {"of one magnitude", 120, 130, 120, 130, 120, 130},
-    {"of all magnitudes", 1, 254, 1, 254, 1, 254},
-    {"any bits: subnormals, infinities and NaN among them", 0, 255, 0, 255, 0, 255},
-    {"sums about the least normal number", 55, 72, 55, 72, 0, 4},
-    {"products far below the least normal number", 0, 70, 0, 70, 0, 2},
-    {"subnormals by large ones", 0, 2, 100, 255, 0, 255},
-    {"sums about the largest number", 180, 191, 180, 191, 250, 254},
+    {"numbers of one magnitude", 120, 130, 120, 130, 120, 130},
+    {"numbers of all magnitudes", 1, 254, 1, 254, 1, 254},
+    {"any bits, including subnormals, infinities and NaN", 0, 255, 0, 255, 0, 255},
+    {"sums near the smallest normal number", 55, 72, 55, 72, 0, 4},
+    {"products far below the smallest normal number", 0, 70, 0, 70, 0, 2},
+    {"subnormals times large numbers", 0, 2, 100, 255, 0, 255},
+    {"sums near the largest number", 180, 191, 180, 191, 250, 254},
     {"sums that cancel", 110, 140, 110, 140, 100, 150, Form::cancels},
-    {"sums that cancel to the least normal number", 55, 70, 55, 70, 0, 10, Form::cancels},
-    {"sums that round to the least normal number", 50, 53, 50, 53, 0, 0, Form::least},
+    {"sums that cancel to near the smallest normal number", 55, 70, 55, 70, 0, 10, Form::cancels},
+    {"sums that round to the smallest normal number", 50, 53, 50, 53, 0, 0, Form::least},
 };
 
+// Fills tiles of a (16 rows of 16 pairs along k), b (16 pairs of 16 columns) and c (16, 16).
 void fill(const Kind& kind, uint16_t* a, uint16_t* b, float* c) {
   for (int i = 0; i < 512; ++i) a[i] = number(kind.a_low, kind.a_high), b[i] = number(kind.b_low, kind.b_high);
   for (int i = 0; i < 256; ++i) c[i] = extended(number(kind.c_low, kind.c_high));
   for (int i = 0; i < 512; ++i) {
-    const int of_a = i % 32 / 2, of_b = i / 32;  // positions along k, in pairs
+    const int of_a = i % 32 / 2, of_b = i / 32;  // index of the element's pair along k
     if (kind.form == Form::cancels) {
       if (of_a % 2) a[i] = static_cast<uint16_t>(a[i - 2] ^ 0x8000 ^ (random_bits() % 4 == 0));
       if (of_b % 2) b[i] = b[i - 32];
@@ -96,8 +100,8 @@ long check(const Kind& kind) {
     for (int i = 0; i < 256; ++i) {
       if (std::isnan(c[i]) ? std::isnan(got[i]) : std::memcmp(c + i, got + i, sizeof *c) == 0) continue;
       if (wrong++ == 0)
-        std::printf("FAIL %s: element %d of round %d: the instruction gives %a, emulated %a\n", kind.name, i, round,
-            static_cast<double>(got[i]), static_cast<double>(c[i]));
+        std::printf("FAIL %s: element %d of round %d: the instruction gives %a, the emulation %a\n", kind.name, i,
+            round, static_cast<double>(got[i]), static_cast<double>(c[i]));
     }
   }
   std::printf("%s: %ld of %d differ\n", kind.name, wrong, 400 * 256);
@@ -108,7 +112,7 @@ long check(const Kind& kind) {
 
 int main() {
   if (!has_amx()) {
-    std::printf("NOT RUN: this processor, or its system, has no AMX\n");
+    std::printf("NOT RUN: the processor or the system does not support AMX\n");
     return 0;
   }
   long wrong = 0;

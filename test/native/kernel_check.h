@@ -1,6 +1,7 @@
-// Compares every CPU kernel of the active instruction set (HEDDLE_ISA) with its op's reference, over shapes with tails
-// in every dimension. Guard bytes follow each output and the scratch memory. One and three threads must agree to the
-// last bit. Further runs place every operand at the end of accessible memory, and output 0 in the memory of inputs.
+// Compares CPU kernels of the active instruction set (HEDDLE_ISA) with the references of their ops. Shapes have partial
+// vectors and tiles in every dimension. Guard bytes follow each operand and the scratch memory. Runs with one and with
+// three threads must give the same bits. Another run places every
+// operand at the end of accessible memory. Then output 0 is placed in the memory of each input that allows it.
 #pragma once
 #include <sys/mman.h>
 #include <unistd.h>
@@ -26,11 +27,12 @@ namespace {  // included by each test executable once
 constexpr DType f32 = DType::f32, bf = DType::bf16, f16_ = DType::f16, i32 = DType::i32;
 
 uint64_t state = 88172645463325252ull;
+// Xorshift64 (Marsaglia, 2003).
 uint64_t next_random() { return state ^= state << 13, state ^= state >> 7, state ^= state << 17; }
 float uniform() { return static_cast<float>(static_cast<double>(next_random() >> 11) / (1ull << 53) * 2 - 1); }
 int64_t below(int64_t n) { return static_cast<int64_t>(next_random() % static_cast<uint64_t>(n)); }
 
-// Whether bf16 products round their operands to bf16.
+// Whether the kernels of the active instruction set round the operands of products of bf16 tensors to bf16.
 inline bool multiplies_bf16() {
   const std::string isa = cpu_isa();
   return isa == "avx512bf16" || isa == "amx" || isa == "neoni8mm";
@@ -64,7 +66,7 @@ struct Buffer {  // a tensor's memory followed by guard bytes
   }
 };
 
-// A tensor that ends at the end of accessible memory, like the end of a mapped file.
+// A copy of a tensor that ends at the end of accessible memory, as in a mapped file.
 class AtEdge {
  public:
   explicit AtEdge(const Buffer& from) : bytes_(from.t.bytes()) {
@@ -92,16 +94,17 @@ struct Case {
   std::string op, label;
   std::vector<std::pair<std::string, double>> attributes;
   std::vector<Buffer> in, out;
-  std::vector<bool> present;
-  double tolerance = 2e-5;  // relative to the output's root mean square, plus bf16 rounding for bf16 outputs
-  double floor = 1e-7;      // absolute
-  // Terms of sums are rounded to bf16. Allows twice the error of rounding an output, as the tests of ops do.
+  std::vector<bool> present;  // per input; empty: all
+  double tolerance = 2e-5;    // relative to the value plus the output's root mean square
+  double floor = 1e-7;        // absolute tolerance
+  // Whether the kernel rounds the terms of its sums to bf16. bf16 outputs then get an additional tolerance of the
+  // largest output times 2^-8.
   bool rounds_terms = false;
   std::vector<Buffer> want;  // expected outputs; empty: use the reference
 };
 
 int failures = 0, cases = 0;
-std::map<std::string, int> covered;
+std::map<std::string, int> covered;  // number of runs of each kernel
 
 void fail(const Case& c, const std::string& what) {
   ++failures;
@@ -118,6 +121,7 @@ Node node_of(
   return n;
 }
 
+// Compares two operands element by element. i32 operands are not compared.
 void compare(const Case& c, const char* name, Buffer& got, Buffer& want) {
   Tensor g = got.view(), w = want.view();
   const int64_t n = g.shape.size();
@@ -131,7 +135,7 @@ void compare(const Case& c, const char* name, Buffer& got, Buffer& want) {
   for (int64_t i = 0; i < n; ++i) {
     const double a = load_float(g, i), b = load_float(w, i);
     double allowed = c.tolerance * (typical + std::fabs(b)) + c.floor;
-    if (g.dtype == bf) allowed += std::fabs(b) / 128;  // both may round to neighbouring values
+    if (g.dtype == bf) allowed += std::fabs(b) / 128;  // the two may be rounded to neighbouring bf16 values
     if (g.dtype == bf && c.rounds_terms) allowed += largest / 256;
     const double error = std::isnan(a) != std::isnan(b) ? INFINITY
                          : std::isnan(a) || a == b      ? 0
@@ -145,7 +149,8 @@ void compare(const Case& c, const char* name, Buffer& got, Buffer& want) {
 
 void check_in_place(const Case& c, const std::vector<bool>& present, std::vector<Buffer>& want);
 
-// Accesses beyond the operands crash here, and the results must equal those of normal memory.
+// Runs the kernel with every operand at the end of accessible memory. An access beyond an operand crashes. The results
+// must equal those of the first run.
 void check_at_edges(const Case& c, const Attributes& attributes, const std::vector<Buffer>& want_in,
     const std::vector<Buffer>& want_out) {
   std::deque<AtEdge> in, out;
@@ -165,6 +170,7 @@ void check_at_edges(const Case& c, const Attributes& attributes, const std::vect
       fail(c, "input " + std::to_string(i) + " depends on the addresses of operands");
 }
 
+// Runs all checks of a case.
 void check(Case c) {
   ++cases;
   if (c.present.empty()) c.present.assign(c.in.size(), true);
@@ -177,7 +183,7 @@ void check(Case c) {
   try {
     op->check(reference);
   } catch (const Error& e) {
-    return fail(c, std::string("the case is not valid: ") + e.what());
+    return fail(c, std::string("invalid case: ") + e.what());
   }
   if (c.want.empty()) op->reference(reference);
   else out = c.want;
@@ -186,7 +192,7 @@ void check(Case c) {
     std::vector<Buffer> kin = c.in, kout = c.out;
     Node node = node_of(attributes, kin, kout, c.present);
     const KernelDef* kernel = Registry::pick(c.op, node);
-    if (!kernel) return fail(c, "no kernel supports it");
+    if (!kernel) return fail(c, "no kernel supports the case");
     ++covered[kernel->name];
     Pool pool(threads);
     const size_t bytes = kernel->scratch ? kernel->scratch(node, threads) : 0;
@@ -216,7 +222,7 @@ void check(Case c) {
   check_in_place(c, c.present, out);
 }
 
-// For each input whose bit is set in OpDef::inplace: runs the kernel with output 0 in the memory of that input.
+// Runs the kernel once for each input whose bit is set in OpDef::inplace, with output 0 in the memory of that input.
 void check_in_place(const Case& c, const std::vector<bool>& present, std::vector<Buffer>& want) {
   const OpDef* op = Registry::find(c.op);
   Attributes attributes;
@@ -242,6 +248,7 @@ Buffer filled(DType t, std::vector<int64_t> dims, float scale = 1) {
   b.fill(scale);
   return b;
 }
+// Returns random indices below `limit`. With `ignore`, every fifth is -100, which token_logprob ignores.
 Buffer indices(int64_t n, int64_t limit, bool ignore = false) {
   Buffer b(i32, {n});
   for (int64_t i = 0; i < n; ++i)
@@ -257,6 +264,7 @@ Buffer widened(Buffer& b) {
   return w;
 }
 
+// Runs the kernel of a case with one thread, and leaves the results in c.out.
 void run_kernel(Case& c) {
   Attributes attributes;
   for (const auto& a : c.attributes) attributes.set(a.first, a.second);

@@ -1,17 +1,17 @@
-// Mutants that change no result. Each entry has the kernels, the mutants, and the reason why no program can detect them.
+// Mutants that do not change a result. Each entry has a part of the kernel's name, the mutants, and the reason why no test can detect them.
 export const harmless = [
   {
     kernel: "tensor_warpgroup",
     what: /^without setmaxnreg\.inc/,
-    // PTX has unlimited registers. Without the request for more, ptxas spills registers: the kernel is slower and has the same results. A
-    // missing release is caught, because the request then waits forever.
-    why: "setmaxnreg.inc asks for registers that PTX does not name",
+    // PTX has unlimited registers. Without setmaxnreg.inc, ptxas spills registers: the kernel is slower, but its results are the same. A
+    // missing setmaxnreg.dec is caught, because setmaxnreg.inc then waits forever.
+    why: "PTX has unlimited registers, so that a kernel without setmaxnreg.inc computes the same",
   },
   {
     kernel: "tensor_warpgroup_kernelINS0_4sm908RingTileILi256ELi4ELi16384ELi32768EEELb0ELb0E",
     what: /^bit (1[6-9]|2[0-9]) of or\.b64/,
-    // Bits 16 to 29 are the leading dimension's byte offset ("Matrix Descriptor Format"). "Strides" says of K-major tiles with a swizzle that it
-    // is not used. Both operands of these kernels are K-major.
-    why: "K-major tiles with a swizzle have no use for the leading byte offset",
+    // Bits 16 to 29 are the byte offset of the leading dimension ("Matrix Descriptor Format"). The manual's section "Strides" says that
+    // swizzled K-major tiles do not use it. Both operands of these kernels are K-major.
+    why: "swizzled K-major tiles do not use the leading byte offset",
   },
 ];

@@ -1,4 +1,4 @@
-// Runs a few lines of PTX on the simulator.
+// Runs a few lines of PTX on the simulator, and checks the result or the report.
 #pragma once
 #include <cstdio>
 #include <string>
@@ -10,14 +10,15 @@
 namespace simulator {
 namespace tests {
 
-// The result of a kernel whose parameter `out` is an array of 1024 words: the words that it wrote, and the message of
-// its failure, if any.
+// The result of a kernel: the content of its output array, and the message of its failure, or "".
 struct Result {
   std::vector<uint32_t> out;
   std::string failure;
 };
 
-// Runs `body` with `blocks` blocks of `threads` threads. The shared variable `s` has `shared` bytes.
+// Runs `body` with `blocks` blocks of `threads` threads. The shared variable `s` has `shared` bytes. %r0 is %tid.x. %r1
+// and %d0 are the addresses of s and of the output array, which has 1024 words. %r2 and %d1 are the addresses of the
+// thread's word in each.
 inline Result run_ptx(const std::string& body, uint32_t threads, uint32_t shared = 4096, uint32_t blocks = 1) {
   const std::string text =
       ".version 9.0\n.target sm_90a\n.address_size 64\n.entry k(\n.param .u64 out\n)\n{\n"
@@ -57,18 +58,18 @@ inline void check(bool holds, const std::string& name, const std::string& seen) 
   ++failures;
 }
 
-// Checks that the lines fail with a message that contains `words`.
+// Checks that `body` fails with a message that contains `words`.
 inline void reports(
     const char* name, const char* words, const std::string& body, uint32_t threads = 32, uint32_t blocks = 1) {
   const Result r = run_ptx(body, threads, 4096, blocks);
   check(r.failure.find(words) != std::string::npos, name, r.failure.empty() ? "nothing was reported" : r.failure);
 }
-// Checks that the lines run to their end.
+// Checks that `body` runs without a report.
 inline void accepts(const char* name, const std::string& body, uint32_t threads = 32) {
   const Result r = run_ptx(body, threads);
   check(r.failure.empty(), name, r.failure);
 }
-// Checks that the lines leave these bits in %r9 of thread 5.
+// Checks that `body` leaves these bits in %r9 of thread 5.
 inline void computes(const char* name, uint32_t bits, const std::string& body) {
   const Result r = run_ptx(body + "\nst.global.u32 [%d1], %r9;", 32);
   char seen[64];

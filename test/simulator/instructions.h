@@ -12,9 +12,10 @@ inline void test_instructions() {
       "mov.u32 %r3, 0x12345678; mov.u32 %r4, 0x12345678; shf.r.wrap.b32 %r9, %r3, %r4, 40;");
   computes("prmt selects bytes and replicates signs", 0xff0188ff,
       "mov.u32 %r3, 0x000000ff; mov.u32 %r4, 0x88000001; prmt.b32 %r9, %r3, %r4, 0xf470;");
-  computes("bfi inserts bits", 0xfffff5ff, "mov.u32 %r3, 5; mov.u32 %r4, -1; bfi.b32 %r9, %r3, %r4, 8, 4;");
+  computes("bfi inserts a bit field", 0xfffff5ff, "mov.u32 %r3, 5; mov.u32 %r4, -1; bfi.b32 %r9, %r3, %r4, 8, 4;");
   computes("bfe extends the sign", 0xfffffffd, "mov.u32 %r3, 0x00000d00; bfe.s32 %r9, %r3, 8, 4;");
-  computes("mul.hi of signed words", 0xffffffff, "mov.u32 %r3, -2; mov.u32 %r4, 3; mul.hi.s32 %r9, %r3, %r4;");
+  computes("mul.hi returns the upper half of a signed product", 0xffffffff,
+      "mov.u32 %r3, -2; mov.u32 %r4, 3; mul.hi.s32 %r9, %r3, %r4;");
   computes("dp4a adds products of signed bytes", 0xfffffffb,
       "mov.u32 %r3, 0x01ff02fe; mov.u32 %r4, 0x01010301; dp4a.s32.s32 %r9, %r3, %r4, -9;");
   computes("a conversion to integers clamps", 0x7fffffff, "mov.f32 %f1, 0f50000000; cvt.rzi.s32.f32 %r9, %f1;");
@@ -48,16 +49,16 @@ inline void test_instructions() {
       "mov.f32 %f1, 0f7FC00000; setp.ne.f32 %p1, %f1, %f1; selp.b32 %r9, 1, 0, %p1;");
   computes("an unordered comparison with NaN is true", 1,
       "mov.f32 %f1, 0f7FC00000; setp.ltu.f32 %p1, %f1, %f1; selp.b32 %r9, 1, 0, %p1;");
-  computes("shfl.up clamps at the segment's begin", 4,
+  computes("shfl.up stays within the segment", 4,
       "mov.u32 %r3, 1; mov.u32 %r4, 0; mov.u32 %r5, -1; shfl.sync.up.b32 %r9, %r0, %r3, %r4, %r5;");
   computes("shfl.bfly stays within segments of 8", 5,
       "mov.u32 %r3, 8; mov.u32 %r4, 0x1807; mov.u32 %r5, -1; shfl.sync.bfly.b32 %r9, %r0, %r3, %r4, %r5;");
-  computes("vote.ballot collects predicates", 0xaaaaaaaa,
+  computes("vote.ballot collects the predicates of all lanes", 0xaaaaaaaa,
       "and.b32 %r3, %r0, 1; setp.eq.s32 %p1, %r3, 1; vote.sync.ballot.b32 %r9, %p1, -1;");
-  computes("lanes that part meet again", 7,
+  computes("diverged lanes reconverge", 7,
       "setp.lt.s32 %p1, %r0, 16; @%p1 bra A; mov.u32 %r3, 1; bra B;\nA:\nmov.u32 %r3, 2;\nB:\n"
       "mov.u32 %r4, -1; shfl.sync.idx.b32 %r5, %r3, 31, 31, %r4; mul.lo.s32 %r3, %r3, 3; add.s32 %r9, %r3, %r5;");
-  computes("loops end for each lane alone", 15,
+  computes("each lane leaves a loop by its own condition", 15,
       "mov.u32 %r9, 0; mov.u32 %r3, %r0;\nL:\nadd.s32 %r9, %r9, %r3; sub.s32 %r3, %r3, 1; setp.gt.s32 %p1, %r3, 0; "
       "@%p1 bra L;");
 }

@@ -1,10 +1,10 @@
-// Mutation tests on the simulator: each statement of a kernel's PTX that synchronises is left out once, and each bit of each matrix
-// descriptor is flipped once. The small cases of test/emulator/kernels.cc must then fail, by a report or a wrong result.
+// Mutation tests on the simulator. A mutant of a kernel's PTX lacks one synchronizing statement, or has one flipped bit in a matrix
+// descriptor. The small cases of test/emulator/kernels.cc must fail with each mutant, by a report or a wrong result.
 //
 //   node test/simulator/mutants.mjs DEVICE CASES [KERNEL [PATTERN]]     e.g. sm_90 "sm_90: wide tiles" tensor_warpgroup_kernel "^without"
 //
-// DEVICE is sm_80 or sm_90. CASES is a prefix of case names, and KERNEL a part of kernel names. PATTERN selects mutants by their description.
-// Needs the build of `npm run test:simulator`. Mutants listed in harmless.mjs run too, and must not be caught.
+// DEVICE is sm_80 or sm_90. CASES is a prefix of case names. KERNEL is a part of kernel names. PATTERN selects mutants by their description.
+// Needs the build of `npm run test:simulator`. Mutants that harmless.mjs lists run too, and must survive.
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { finished, root } from "../../scripts/testing.mjs";
@@ -21,7 +21,7 @@ const run = (mutant) =>
 
 const control = await run("list");
 if (control.status !== 0) {
-  console.error(`the kernels fail without a mutation:\n${control.output}`);
+  console.error(`the cases fail without a mutation:\n${control.output}`);
   process.exit(1);
 }
 const mutants = control.output

@@ -1,4 +1,4 @@
-// Tests what the simulator computes for single instructions, and that it reports each kind of mistake.
+// Tests that the simulator computes single instructions as the manual says, and that it reports each kind of mistake.
 #include "instructions.h"
 
 namespace simulator {
@@ -6,7 +6,7 @@ namespace tests {
 namespace {
 
 void test_memory() {
-  reports("an access beyond an allocation", "after the begin of an allocation", "st.global.u32 [%d1+4000], %r0;");
+  reports("an access beyond an allocation", "after the start of an allocation", "st.global.u32 [%d1+4000], %r0;");
   reports("a misaligned access", "is not a multiple of", "st.global.u32 [%d1+2], %r0;");
   reports("an access beyond shared memory", "are outside of", "st.shared.u32 [%r2+4096], %r0;");
   reports("a read of shared memory that was not written", "was never written", "ld.shared.u32 %r3, [%r2];");
@@ -21,14 +21,14 @@ void test_races() {
   const std::string neighbour = "xor.b32 %r3, %r0, 1; shl.b32 %r3, %r3, 2; add.s32 %r3, %r1, %r3; ";
   reports("a read without a barrier", "race",
       write + other + "setp.ge.s32 %p1, %r0, 32; @%p1 ld.shared.u32 %r4, [%r3];", 64);
-  reports("a write over what is read", "race",
+  reports("a write to bytes that another thread still reads", "race",
       write + other + "bar.sync 0; ld.shared.u32 %r4, [%r3]; st.shared.u32 [%r2], %r4;", 64);
-  reports("two writes", "race", "st.shared.u32 [%r1], %r0;", 64);
+  reports("two writes to one address", "race", "st.shared.u32 [%r1], %r0;", 64);
   reports("a read of another lane's write", "race", write + neighbour + "ld.shared.u32 %r4, [%r3];");
   accepts("a barrier between a write and a read", write + other + "bar.sync 0; ld.shared.u32 %r4, [%r3];", 64);
-  accepts("a barrier of a warp between a write and a read",
-      write + neighbour + "bar.warp.sync -1; ld.shared.u32 %r4, [%r3];");
-  reports("an arrival does not wait", "race",
+  accepts(
+      "bar.warp.sync between a write and a read", write + neighbour + "bar.warp.sync -1; ld.shared.u32 %r4, [%r3];");
+  reports("a read after bar.arrive, which does not wait", "race",
       write + other + "bar.sync 0; setp.ge.s32 %p1, %r0, 32; @%p1 bra A; " + write +
           "bar.sync 1, 64; bra B;\nA:\nbar.arrive 1, 64; ld.shared.u32 %r4, [%r3];\nB:\n",
       64);
@@ -36,14 +36,14 @@ void test_races() {
 
 void test_barriers() {
   const std::string half = "setp.lt.s32 %p1, %r0, 16; @%p1 bra A; ";
-  reports("a barrier of a part of a warp", "needs all threads", half + "bar.sync 0;\nA:\n");
-  reports(
-      "a barrier that others do not reach", "deadlock", "setp.lt.s32 %p1, %r0, 32; @%p1 bra A; bar.sync 0;\nA:\n", 64);
+  reports("a barrier that only half of a warp reaches", "needs all threads", half + "bar.sync 0;\nA:\n");
+  reports("a barrier that the other warp does not reach", "deadlock",
+      "setp.lt.s32 %p1, %r0, 32; @%p1 bra A; bar.sync 0;\nA:\n", 64);
   reports("a barrier with two counts", "others expect",
       "setp.lt.s32 %p1, %r0, 32; @%p1 bra A; bar.sync 1, 64; bra B;\nA:\nbar.sync 1, 96;\nB:\n", 96);
-  reports("an arrival that nobody waits for", "have arrived at barrier",
+  reports("an arrival at a barrier that no warp waits for", "have arrived at barrier",
       "setp.lt.s32 %p1, %r0, 32; @%p1 bra A; bar.arrive 1, 64;\nA:\n", 64);
-  reports("a shuffle with lanes that are elsewhere", "member mask",
+  reports("a shuffle with diverged lanes", "member mask",
       half + "mov.u32 %r4, -1; shfl.sync.idx.b32 %r5, %r0, 0, 31, %r4;\nA:\n");
 }
 
@@ -54,11 +54,12 @@ void test_copies() {
   const std::string commit = "cp.async.commit_group; ", wait = "cp.async.wait_group 0; ";
   reports("a read of a copy in flight", "was not waited for", copy + commit + "ld.shared.u32 %r5, [%r3]; " + wait);
   reports("a read of a copy that was not committed", "was not waited for", copy + wait + "ld.shared.u32 %r5, [%r3];");
-  reports("a kernel that ends before its copies", "in flight", copy + commit);
+  reports("a kernel that ends while copies are in flight", "in flight", copy + commit);
   reports("a read of another thread's copy", "race", copy + commit + wait + "ld.shared.u32 %r5, [%r2+16];");
   accepts("a copy that was waited for", copy + commit + wait + "ld.shared.u32 %r5, [%r3];");
 }
 
+// Continues with thread 0 only. The others branch to A.
 const std::string one = "setp.ne.s32 %p1, %r0, 0; @%p1 bra A; ";
 void test_hopper() {
   const std::string init = one + "mov.u32 %r3, 1; mbarrier.init.shared::cta.b64 [%r1], %r3; ";
@@ -74,7 +75,7 @@ void test_hopper() {
   accepts("a bulk copy", init + fence + again + expect + load + wait + read);
   reports(
       "a bulk copy that was not waited for", "not waited for", init + fence + again + expect + load + "\nB:\n" + read);
-  reports("an mbarrier that the asynchronous proxy does not see", "fence.proxy.async",
+  reports("an mbarrier that is initialized without a proxy fence", "fence.proxy.async",
       init + "\nA:\nbar.sync 0; " + again + expect + load + wait);
   reports("a copy of fewer bytes than expected", "deadlock",
       init + fence + again + expect + "mov.u32 %r4, 32; " + load + wait);
@@ -83,7 +84,7 @@ void test_hopper() {
           "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r1], 64; mbarrier.arrive.shared::cta.b64 _, [%r1]; "
           "mbarrier.arrive.shared::cta.b64 _, [%r1];\nB:\n");
   reports(
-      "an mbarrier object that was not initialised", "no mbarrier object", "mbarrier.arrive.shared::cta.b64 _, [%r1];");
+      "an mbarrier object that was not initialized", "no mbarrier object", "mbarrier.arrive.shared::cta.b64 _, [%r1];");
   reports("a plain write to an mbarrier object", "mbarrier object", init + "st.shared.u32 [%r1], %r3;\nA:\n");
   const std::string store = "shl.b32 %r3, %r0, 4; st.shared.u32 [%r2], %r0; ";
   const std::string bulk =
@@ -93,8 +94,8 @@ void test_hopper() {
   accepts("a bulk store", fenced + bulk + "cp.async.bulk.wait_group 0;\nA:\n");
   reports("a bulk store without a fence", "fence.proxy.async",
       store + "bar.sync 0; " + one + bulk + "cp.async.bulk.wait_group 0;\nA:\n");
-  reports("a bulk store that nobody waits for", "bulk copies have read", fenced + bulk + "\nA:\n");
-  reports("more registers than were released", "deadlock",
+  reports("a bulk store that the thread does not wait for", "bulk copies have read", fenced + bulk + "\nA:\n");
+  reports("a request for more registers than were released", "deadlock",
       "setmaxnreg.dec.sync.aligned.u32 240; setmaxnreg.inc.sync.aligned.u32 256;");
 }
 
@@ -119,7 +120,7 @@ void test_products() {
   };
   expect("a product of tiles", "", ready + fence + product(good));
   expect("a product without wgmma.fence", "wgmma.fence", ready + product(good));
-  expect("a product of what was written without a fence", "fence.proxy.async",
+  expect("a product of a tile that was written without a proxy fence", "fence.proxy.async",
       zeros + "bar.sync 0; " + fence + product(good));
   expect("a descriptor without a swizzle", "another swizzle", ready + fence + product("0x0000004000000040"));
   expect("a descriptor with a base offset", "base offset", ready + fence + product("0x4002004000000040"));

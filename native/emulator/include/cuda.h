@@ -1,4 +1,4 @@
-// Replaces CUDA's driver header in the emulator: the types of tensor maps, under CUDA's names.
+// Replaces the header of CUDA's driver API in builds for the emulator. Declares the types of tensor maps.
 #pragma once
 #include <cstdint>
 
@@ -27,9 +27,9 @@ enum CUtensorMapFloatOOBfill { CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0 };
 namespace heddle {
 namespace emulator {
 
-// The content of an emulated map, innermost dimension first.
+// The content of a CUtensorMap, innermost dimension first.
 struct TensorMap {
-  static constexpr uint64_t valid = 0x70616d20726f7374;
+  static constexpr uint64_t valid = 0x70616d20726f7374;  // "tsor map" in ASCII
   uint64_t magic;
   const char* data;
   uint32_t rank;

@@ -1,5 +1,5 @@
-// Replaces CUDA's runtime header if native/cuda is compiled for the emulator. Has the part of the language and of the
-// runtime library that native/cuda uses, under CUDA's names.
+// Replaces the header of CUDA's runtime API in builds of native/cuda for the emulator. Defines, under CUDA's names, the
+// parts of the language and of the runtime library that native/cuda uses.
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -49,14 +49,14 @@ template <class T> struct Shuffle {
   int source;
 };
 
-// Returns the value of lane `source`, which must be in the mask.
+// Returns the value of lane `source`, which must be in the mask. Outside 0 to 31, returns the lane's own value.
 template <class T> T shuffle(uint32_t mask, T value, int source, const char* name, int line) {
   Shuffle<T> mine{value, value, source};
   collective(mask, name, line, &mine, [](void** lanes, uint32_t taking_part) {
     for (int i = 0; i < 32; ++i) {
       if (!(taking_part >> i & 1)) continue;
       Shuffle<T>& to = *static_cast<Shuffle<T>*>(lanes[i]);
-      if (to.source < 0 || to.source > 31) continue;  // as in CUDA, the lane keeps its value
+      if (to.source < 0 || to.source > 31) continue;
       if (!(taking_part >> to.source & 1))
         fatal("a shuffle from lane " + std::to_string(to.source) + ", which does not participate");
       to.result = static_cast<Shuffle<T>*>(lanes[to.source])->value;
@@ -124,14 +124,14 @@ inline unsigned __float_as_uint(float f) {
   std::memcpy(&u, &f, 4);
   return u;
 }
-// Byte i of the result is the byte of b:a that the low three bits of nibble i of the selector select.
+// Byte i of the result is a byte of the 64 bits b:a. The low three bits of the selector's nibble i are its index.
 inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
   const uint64_t bytes = uint64_t{b} << 32 | a;
   unsigned result = 0;
   for (int i = 0; i < 4; ++i) result |= static_cast<unsigned>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
   return result;
 }
-// Returns the low word of high:low after shifting right by the low five bits of `shift`.
+// Shifts the 64 bits high:low right by the low five bits of `shift`, and returns the low word.
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
   return static_cast<unsigned>((uint64_t{high} << 32 | low) >> (shift & 31));
 }
@@ -199,7 +199,8 @@ cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetLastError();
-// Returns an error if it lowers a kernel's limit, because another thread may rely on the limit. CUDA permits it.
+// Returns an error for a limit below the kernel's current one, although CUDA permits it. Another thread may rely on the
+// current limit.
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int bytes);
 const char* cudaGetErrorString(cudaError_t status);
 cudaError_t cudaMalloc(void** data, size_t bytes);
@@ -236,10 +237,10 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
 namespace heddle {
 namespace emulator {
 
-// Defers the work until the stream is synchronized. This exposes arguments that do not live that long.
+// Defers work until the program waits for the stream. This exposes arguments that do not live that long.
 void enqueue(cudaStream_t stream, std::function<void()> work);
 cudaError_t function_attributes(cudaFuncAttributes* attributes);
-// Throws if a launch needs more dynamic shared memory than the kernel may have on the current device.
+// Throws if `bytes` of dynamic shared memory exceed the limit that cudaFuncSetAttribute set for the kernel, or 48 KB.
 void check_shared(const void* kernel, size_t bytes, const char* name);
 
 }  // namespace emulator

@@ -34,6 +34,7 @@ const Families& families() {
   return all;
 }
 
+// The bytes of 32 lanes. A predicate has one bit per lane.
 constexpr int32_t bytes_of(Width w) { return w == Width::b64 ? 256 : w == Width::b32 ? 128 : 4; }
 
 }  // namespace
@@ -52,8 +53,8 @@ void Decoder::fail(const Statement& s, const std::string& what) const {
   throw Failure(function.name + ", line " + std::to_string(s.line) + ": " + joined(s) + ": " + what);
 }
 
-// Places static variables first: those of the entry, then those of the module that the entry uses. Dynamic shared
-// memory follows. It has only the alignment of its declaration, so code that needs more must align its pointers.
+// Assigns addresses to shared variables: those of the entry, then those of the module that the entry uses. Dynamic
+// shared memory follows. It gets only its declared alignment, so that a kernel that needs more must align its pointers.
 void Decoder::place_variables(const Module& module) {
   std::set<std::string> used;
   const std::function<void(const Operand&)> visit = [&](const Operand& o) {
@@ -114,7 +115,7 @@ int32_t Decoder::constant(uint64_t bits, Width width) {
     const auto* raw = reinterpret_cast<const unsigned char*>(&value);
     kernel_->constants.insert(kernel_->constants.end(), raw, raw + (width == Width::b64 ? 8 : 4));
   }
-  return constants_[key] = ~at;
+  return constants_[key] = ~at;  // complemented: see Instruction
 }
 
 int32_t Decoder::special(const std::string& name, Width width) {
@@ -129,7 +130,7 @@ int32_t Decoder::special(const std::string& name, Width width) {
   for (const auto& group : groups)
     if (name.compare(0, name.size() - 1, group.first) == 0) s.kind = group.second + (name.back() - 'x');
   if (name == "%laneid") s.kind = Special::laneid;
-  if (name.compare(0, 6, "param+") == 0) {
+  if (name.compare(0, 6, "param+") == 0) {  // made by symbol()
     s.kind = Special::parameter;
     s.parameter_offset = static_cast<uint32_t>(std::stoul(name.substr(6)));
   }
@@ -144,7 +145,7 @@ int32_t Decoder::symbol(const std::string& name, Width width) {
   if (shared != shared_.end()) return constant(shared->second, width);
   for (const Variable& p : function.parameters)
     if (p.name == name) {
-      if (width != Width::b64) throw Failure(function.name + ": the address of a parameter has 64 bits");
+      if (width != Width::b64) throw Failure(function.name + ": expected 64 bits for a parameter's address");
       return special("param+" + std::to_string(p.offset), Width::b64);
     }
   throw Failure(function.name + ": unknown symbol " + name);
@@ -158,7 +159,7 @@ int32_t Decoder::target(const Operand& o, Width wanted) {
     return sinks_[wanted] = take(wanted);
   }
   if (o.kind != Operand::reg) throw Failure(function.name + ": expected a register to write to");
-  if (width(o) != wanted) throw Failure(function.name + ": a register of another width than the instruction's");
+  if (width(o) != wanted) throw Failure(function.name + ": the register's width differs from the instruction's");
   return offsets_[static_cast<size_t>(o.reg_index)];
 }
 
@@ -166,7 +167,7 @@ int32_t Decoder::source(const Operand& o, Width wanted) {
   switch (o.kind) {
     case Operand::reg:
       if (o.negated) throw Failure(function.name + ": negated operands are not modelled");
-      if (width(o) != wanted) throw Failure(function.name + ": a register of another width than the instruction's");
+      if (width(o) != wanted) throw Failure(function.name + ": the register's width differs from the instruction's");
       return offsets_[static_cast<size_t>(o.reg_index)];
     case Operand::immediate: return constant(o.bits, wanted);
     case Operand::special: return special(o.name, wanted);
@@ -204,7 +205,7 @@ void Decoder::decode(const Statement& s, Instruction& i) {
     if (i.run) return;
   }
   auto form = forms().find(joined(s));
-  // cvt also takes the lower bits of a register that is wider than its type.
+  // cvt accepts a register that is wider than its source type, and reads the lower bits.
   if (form != forms().end() && s.op[0] == "cvt" && s.operands.size() == 2 && s.operands[1].kind == Operand::reg &&
       width(s.operands[1]) == Width::b64 && form->second.operands[1] == Width::b32)
     form = forms().find(joined(s) + "/wide");
@@ -213,7 +214,7 @@ void Decoder::decode(const Statement& s, Instruction& i) {
   if (widths.size() != s.operands.size()) fail(s, "expected " + std::to_string(widths.size()) + " operands");
   i.run = form->second.run;
   i.d = target(s.operands[0], widths[0]);
-  if (s.operands[0].pair >= 0) fail(s, "a second result is not modelled");
+  if (s.operands[0].pair >= 0) fail(s, "the second result of d|p is not modelled");
   if (widths.size() > 1) i.a = source(s.operands[1], widths[1]);
   if (widths.size() > 2) i.b = source(s.operands[2], widths[2]);
   if (widths.size() > 3) i.c = source(s.operands[3], widths[3]);
@@ -233,7 +234,7 @@ std::unique_ptr<Kernel> Decoder::decode() {
     kernel_->code[n].rejoin = meet[n];
     kernel_->texts.push_back(joined(function.code[n]));
   }
-  // Running beyond the last statement ends the thread.
+  // A thread that runs past the last statement exits.
   Statement end;
   end.op = {"exit"};
   decode(end, kernel_->code.back());

@@ -1,5 +1,5 @@
-// Decodes statements to instructions. Registers become offsets, constants become 32 equal lanes, and targets of
-// branches become indices.
+// Decodes the statements of an entry to instructions. Registers become offsets, constants become 32 equal lanes, and
+// branch targets become indices of instructions.
 #pragma once
 #include "simulator/machine/flow.h"
 #include "simulator/machine/machine.h"
@@ -12,15 +12,15 @@ class Decoder {
   Decoder(const Module& module, const Function& function);
   std::unique_ptr<Kernel> decode();
 
-  // Return the offset of an operand. They fail unless the operand has the width.
-  int32_t target(const Operand& o, Width width);  // for `_`, the offset of a register that nothing reads
+  // Return the offset of an operand. Fail if the operand has another width.
+  int32_t target(const Operand& o, Width width);  // an operand to write; `_` gets a register that nothing reads
   int32_t source(const Operand& o, Width width);
   int32_t predicate(const Operand& o) { return source(o, Width::predicate); }
-  Width width(const Operand& o) const;  // width of a register
+  Width width(const Operand& o) const;  // the operand must be a register
   int32_t constant(uint64_t bits, Width width);
   // Sets i.a to the base of an address, and i.immediate to its offset. Returns the width of the base.
   Width address(const Operand& o, Instruction& i);
-  // Appends an operand to the instruction's list (in Kernel::operands).
+  // Appends the offset of an operand to the instruction's list in Kernel::operands.
   void list(Instruction& i, int32_t offset);
   [[noreturn]] void fail(const Statement& s, const std::string& what) const;
 
@@ -41,10 +41,11 @@ class Decoder {
   std::map<std::pair<uint64_t, Width>, int32_t> constants_;
   std::map<std::string, int32_t> specials_;
   std::map<std::string, uint32_t> shared_;  // address of each variable
-  std::map<Width, int32_t> sinks_;
+  std::map<Width, int32_t> sinks_;          // offset of the register that `_` writes, per width
 };
 
-// How a family of opcodes (by its first part) is decoded.
+// Decodes a family of opcodes. A family is the first part of an opcode, such as "ld". The function leaves `run` null
+// for an opcode that it does not know.
 using Decode = void (*)(Decoder&, const Statement&, Instruction&);
 using Families = std::unordered_map<std::string, Decode>;
 void add_control_families(Families&);

@@ -1,5 +1,6 @@
-// The control flow graph, and immediate post-dominators (Cooper, Harvey and Kennedy, "A Simple, Fast Dominance
-// Algorithm", on the reversed graph). Lanes that diverge at a branch reconverge at its immediate post-dominator.
+// Builds the control flow graph and its immediate post-dominators. They are the immediate dominators of the reversed
+// graph (Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"). Lanes that diverge at a branch reconverge
+// at its immediate post-dominator.
 #include "simulator/machine/flow.h"
 
 #include <algorithm>
@@ -41,7 +42,7 @@ std::vector<int> rejoins(const Function& f, const Flow& flow) {
   std::vector<std::vector<int>> before(static_cast<size_t>(blocks));
   for (int b = 0; b < exit; ++b)
     for (const int t : next[static_cast<size_t>(b)]) before[static_cast<size_t>(t)].push_back(b);
-  // Post-order of the reversed graph, from the exit.
+  // Numbers the blocks in post-order of the reversed graph, from the exit.
   std::vector<int> number(static_cast<size_t>(blocks), -1), order;
   std::vector<std::pair<int, size_t>> stack{{exit, 0}};
   std::vector<char> seen(static_cast<size_t>(blocks), 0);
@@ -58,7 +59,7 @@ std::vector<int> rejoins(const Function& f, const Flow& flow) {
       stack.pop_back();
     }
   }
-  std::vector<int> parent(static_cast<size_t>(blocks), -1);
+  std::vector<int> parent(static_cast<size_t>(blocks), -1);  // immediate post-dominator of each block
   parent[static_cast<size_t>(exit)] = exit;
   for (bool changed = true; changed;) {
     changed = false;
@@ -71,7 +72,7 @@ std::vector<int> rejoins(const Function& f, const Flow& flow) {
           common = s;
           continue;
         }
-        while (common != s)
+        while (common != s)  // intersects the paths from both blocks to the exit
           if (number[static_cast<size_t>(common)] < number[static_cast<size_t>(s)])
             common = parent[static_cast<size_t>(common)];
           else s = parent[static_cast<size_t>(s)];

@@ -1,4 +1,4 @@
-// A decoded kernel, and the state of its blocks and warps. A warp runs each instruction for 32 lanes.
+// A decoded kernel, and the state of its blocks and warps. A warp runs each instruction for all 32 lanes.
 #pragma once
 #include <cstring>
 #include <deque>
@@ -18,7 +18,8 @@ constexpr uint32_t all_lanes = 0xffffffffu;
 struct Warp;
 struct Block;
 
-// An operand is the offset of its 32 lanes: in the registers of the warp, or (complemented) in the kernel's constants.
+// d, a, b and c are byte offsets of the 32 lanes of an operand. An offset of at least 0 is in the warp's registers. A
+// negative one is the complement of an offset in the kernel's constants.
 struct Instruction {
   void (*run)(Warp&, const Instruction&) = nullptr;
   int32_t d = 0, a = 0, b = 0, c = 0;
@@ -30,7 +31,7 @@ struct Instruction {
   uint32_t flags = 0;
   int64_t immediate = 0;
   int line = 0;
-  // The allocation that this instruction used last.
+  // A cache of memory::check: the bounds of the allocation that this instruction accessed last.
   mutable uint64_t seen_begin = 0, seen_end = 0, seen_version = 0;
 };
 
@@ -40,8 +41,8 @@ struct Kernel {
   std::vector<int32_t> operands;
   std::vector<unsigned char> constants;
   std::vector<std::string> texts;  // opcode of each instruction, for messages
-  // Special registers, which are set before a warp runs. The kinds are x, y and z of %tid, %ntid, %ctaid and %nctaid,
-  // then %laneid and the address of a parameter.
+  // Special registers, which are set before a warp runs. The first four kinds are followed by y and z: tid + 1 is
+  // %tid.y. `parameter` is the address of a kernel parameter.
   struct Special {
     enum Kind { tid = 0, ntid = 3, ctaid = 6, nctaid = 9, laneid = 12, parameter = 13 };
     int kind;
@@ -51,7 +52,7 @@ struct Kernel {
   std::vector<Special> specials;
   std::vector<Variable> parameters;
   uint32_t parameter_bytes = 0, register_bytes = 0;
-  uint32_t shared_bytes = 0;    // static
+  uint32_t shared_bytes = 0;    // static shared memory
   uint32_t dynamic_offset = 0;  // offset of dynamic shared memory
   uint32_t local_bytes = 0;     // local memory per thread
   int max_threads = 0;
@@ -67,16 +68,17 @@ struct Launch {
   Dim grid, threads;
   uint32_t dynamic_shared = 0;
   std::vector<unsigned char> parameters;  // the kernel reads them through `base`
-  unsigned char* base = nullptr;          // aligned to 128 bytes, because a tensor map must be aligned to 64
+  unsigned char* base = nullptr;          // a copy, aligned to 128 bytes because a tensor map needs 64
 };
 
-// Lanes that wait for others: see "Divergence of Threads in Control Constructs".
+// Diverged lanes that wait until other lanes have run ("Divergence of Threads in Control Constructs"). They continue at
+// pc, and end their path at rejoin.
 struct Path {
   int pc, rejoin;
   uint32_t mask;
 };
 
-// One cp.async of a warp.
+// A cp.async that a warp has issued.
 struct AsyncCopy {
   const Instruction* instruction;
   uint32_t mask;
@@ -86,15 +88,15 @@ struct AsyncCopy {
   uint32_t source_bytes[lanes];
 };
 
-// One wgmma.mma_async that has been issued. Holds the register operands as they were when it was issued.
+// A wgmma.mma_async that was issued. Holds a copy of its register operands.
 struct AsyncProduct {
   const Instruction* instruction;
   uint64_t a, b;
   bool add;
-  std::vector<uint32_t> left;  // 4 registers of 32 lanes
+  std::vector<uint32_t> left;  // a, if it is in registers: 4 registers of 32 lanes
 };
 
-// One cp.async.bulk of a thread from shared to global memory.
+// A cp.async.bulk or cp.reduce.async.bulk of a thread, from shared to global memory.
 struct BulkStore {
   const Instruction* instruction;
   uint32_t from, bytes;
@@ -115,13 +117,14 @@ struct Warp {
   uint32_t exited = 0;
   std::vector<Path> paths;
   enum State { ready, waiting, finished } state = ready;
-  bool yields = false;  // ends its turn, because it polls
+  bool yields = false;  // ends the warp's turn, because its last instruction polls
   std::vector<AsyncCopy> open_copies;
   std::deque<std::vector<AsyncCopy>> copy_groups;
   std::vector<AsyncProduct> open_products;
   std::deque<std::vector<AsyncProduct>> product_groups;
   bool products_fenced = false;
-  uint64_t products_issued = 0;  // hash of all issued products, which must be equal in the warps of a warpgroup
+  // Hash of all issued products. The warps of a warpgroup must end with the same hash.
+  uint64_t products_issued = 0;
   std::vector<BulkStore> open_stores[lanes];
   std::deque<std::vector<BulkStore>> store_groups[lanes];
   int registers_each = 0;  // registers per thread, as set by setmaxnreg
@@ -136,12 +139,12 @@ struct Warp {
   }
   [[noreturn]] void fail(const Instruction& i, const std::string& what) const;
   void need_all(const Instruction& i) const {
-    if (mask != full) fail(i, "needs all threads of the warp, but some have left or are elsewhere");
+    if (mask != full) fail(i, "needs all threads of the warp, but some have exited or diverged");
   }
 };
 
 struct NamedBarrier {
-  int threads = 0, arrived = 0;  // threads: 0 while unused
+  int threads = 0, arrived = 0;  // threads: the expected number, 0 before the first arrival
   std::vector<Warp*> sleepers;
   Clock clock;
 };
@@ -158,12 +161,12 @@ struct Block {
   std::vector<unsigned char> local;
 };
 
-// Completes the bulk stores of a thread that ends. Fails if their sources were not read.
+// Completes the bulk stores of a thread that exits. Fails if it has not waited until their sources were read.
 void end_stores(Warp& w, const Instruction& i, int lane);
 // Runs a launch to its end. Throws Failure.
 void run(Launch& launch);
-// Increases with every step that other warps or blocks may wait for. If it stays the same for many rounds, the
-// scheduler reports a deadlock.
+// A counter that increases with every step for which other warps or blocks may wait. If it stays the same for many
+// rounds, the scheduler reports a deadlock.
 extern uint64_t progress;
 
 }  // namespace simulator

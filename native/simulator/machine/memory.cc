@@ -14,7 +14,7 @@ namespace {
 struct Allocation {
   uint64_t bytes;
   Kind kind;
-  bool lent;
+  bool lent;  // parameters of a launch: see lend
 };
 std::recursive_mutex& mutex() {
   static auto& m = *new std::recursive_mutex;  // never destroyed: threads may outlive static objects
@@ -26,7 +26,7 @@ std::map<uint64_t, Allocation>& allocations() {
 }
 size_t used = 0;
 uint64_t version = 1;  // increases when the set of allocations changes
-// cudaMalloc's alignment. Bytes before and after belong to no allocation.
+// The alignment of cudaMalloc. Each allocation also has a gap of this size before and after it.
 constexpr size_t alignment = 256;
 
 }  // namespace
@@ -93,7 +93,7 @@ void check(const Warp& w, const Instruction& i, uint64_t address, uint64_t bytes
   if (!find(address, bytes, begin, end)) {
     std::ostringstream text;
     text << "global memory: " << bytes << " bytes at 0x" << std::hex << address << std::dec;
-    if (begin) text << ", " << (address - begin) << " bytes after the begin of an allocation of " << (end - begin);
+    if (begin) text << ", " << (address - begin) << " bytes after the start of an allocation of " << (end - begin);
     w.fail(i, text.str());
   }
   i.seen_begin = begin, i.seen_end = end, i.seen_version = version;

@@ -1,5 +1,6 @@
-// Allocates places for registers by linear scan (Poletto and Sarkar, 1999). The interval of a register is from the
-// first to the last statement at which it is alive. Each lane has a separate place, so divergence changes nothing.
+// Allocates registers to places by linear scan (Poletto and Sarkar, 1999). The interval of a register reaches from the
+// first to the last statement at which it is live. A place has separate storage for each lane, so diverged lanes do not
+// overwrite each other's values.
 #include <algorithm>
 #include <queue>
 
@@ -14,7 +15,8 @@ void clear(Bits& bits, int n) { bits[static_cast<size_t>(n) / 64] &= ~(uint64_t{
 
 struct Registers {
   std::vector<int> read, written;
-  bool kept = false;  // the registers are used after the statement too, so they stay alive in the whole kernel
+  // An asynchronous statement uses its registers after it was issued. They stay live in the whole kernel.
+  bool kept = false;
 };
 void collect(const Operand& o, std::vector<int>& into) {
   if (o.reg_index >= 0) into.push_back(o.reg_index);
@@ -22,8 +24,8 @@ void collect(const Operand& o, std::vector<int>& into) {
   for (const Operand& part : o.parts) collect(part, into);
 }
 
-// The first operand is written, except by instructions without a result. A guarded result also counts as read, because
-// the guard may keep its old value.
+// Returns the registers that a statement reads and writes. The first operand is written, except by instructions without
+// a result. A guarded result also counts as read, because it keeps its old value if the guard is false.
 Registers registers_of(const Statement& s) {
   static const char* const without_result[] = {
       "st", "red", "bar", "bra", "ret", "exit", "fence", "membar", "cp", "prefetch", "setmaxnreg", "wgmma"};
@@ -47,22 +49,23 @@ Places places(const Function& f, const Flow& flow) {
   const size_t count = f.registers.size(), words = count / 64 + 1, blocks = flow.firsts.size();
   std::vector<Registers> uses;
   for (const Statement& s : f.code) uses.push_back(registers_of(s));
-  // Registers alive at the begin of each block.
-  std::vector<Bits> alive(blocks, Bits(words, 0)), needs(blocks, Bits(words, 0)), kills(blocks, Bits(words, 0));
+  // Liveness analysis, with one set of registers per block. live_in: live at the block's start. used: read before the
+  // block writes them. defined: written by the block.
+  std::vector<Bits> live_in(blocks, Bits(words, 0)), used(blocks, Bits(words, 0)), defined(blocks, Bits(words, 0));
   for (size_t b = 0; b + 1 < blocks; ++b)
     for (int n = flow.firsts[b + 1] - 1; n >= flow.firsts[b]; --n) {
-      for (const int r : uses[static_cast<size_t>(n)].written) clear(needs[b], r), set(kills[b], r);
-      for (const int r : uses[static_cast<size_t>(n)].read) set(needs[b], r);
+      for (const int r : uses[static_cast<size_t>(n)].written) clear(used[b], r), set(defined[b], r);
+      for (const int r : uses[static_cast<size_t>(n)].read) set(used[b], r);
     }
   for (bool changed = true; changed;) {
     changed = false;
     for (size_t b = blocks - 1; b-- > 0;)
       for (size_t word = 0; word < words; ++word) {
         uint64_t after = 0;
-        for (const int t : flow.next[b]) after |= alive[static_cast<size_t>(t)][word];
-        const uint64_t now = needs[b][word] | (after & ~kills[b][word]);
-        changed |= now != alive[b][word];
-        alive[b][word] = now;
+        for (const int t : flow.next[b]) after |= live_in[static_cast<size_t>(t)][word];
+        const uint64_t now = used[b][word] | (after & ~defined[b][word]);
+        changed |= now != live_in[b][word];
+        live_in[b][word] = now;
       }
   }
   std::vector<int> first(count, -1), last(count, -1);
@@ -74,8 +77,8 @@ Places places(const Function& f, const Flow& flow) {
   for (size_t b = 0; b + 1 < blocks; ++b) {
     for (size_t word = 0; word < words; ++word) {
       uint64_t after = 0;
-      for (const int t : flow.next[b]) after |= alive[static_cast<size_t>(t)][word];
-      for (uint64_t bits = alive[b][word]; bits; bits &= bits - 1)
+      for (const int t : flow.next[b]) after |= live_in[static_cast<size_t>(t)][word];
+      for (uint64_t bits = live_in[b][word]; bits; bits &= bits - 1)
         touch(word * 64 + static_cast<size_t>(__builtin_ctzll(bits)), flow.firsts[b]);
       for (uint64_t bits = after; bits; bits &= bits - 1)
         touch(word * 64 + static_cast<size_t>(__builtin_ctzll(bits)), flow.firsts[b + 1]);
@@ -98,7 +101,8 @@ Places places(const Function& f, const Flow& flow) {
   using Ending = std::pair<int, int>;  // the last statement, and the register
   std::priority_queue<Ending, std::vector<Ending>, std::greater<Ending>> active;
   for (const int r : order) {
-    // A statement may write a place that it still reads, so places are free only after it.
+    // A place becomes free after the last statement of its register, because a statement may write before it has read
+    // all operands.
     while (!active.empty() && active.top().first < first[static_cast<size_t>(r)]) {
       const auto gone = static_cast<size_t>(active.top().second);
       free[static_cast<size_t>(f.registers[gone])].push_back(p.of[gone]);

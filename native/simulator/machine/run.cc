@@ -1,4 +1,4 @@
-// Runs a launch. Several blocks are resident at a time. They take turns, and so do the warps of each block.
+// Runs a launch. Several blocks are resident at a time. The blocks take turns, and so do the warps of each block.
 #include <algorithm>
 #include <random>
 
@@ -18,7 +18,7 @@ constexpr int quiet_rounds = 20000;  // rounds without progress that count as a 
 
 uint32_t part(const Dim& d, int axis) { return axis == 0 ? d.x : axis == 1 ? d.y : d.z; }
 
-// Sets the special registers of PTX, once per warp, because the modelled ones never change.
+// Sets the special registers of PTX. Once per warp is enough, because the modelled ones never change.
 void set_specials(Warp& w, const Block& block) {
   using Special = Kernel::Special;
   const Launch& l = *block.launch;
@@ -43,7 +43,8 @@ void set_specials(Warp& w, const Block& block) {
   }
 }
 
-// Returns the registers per thread before setmaxnreg: the register file divided by the threads, in steps of 8.
+// Returns the registers per thread at the launch: 65536 registers divided by the block's threads, rounded down to a
+// multiple of 8. 248 is the largest multiple below 255, the limit of a thread.
 int registers_of(const Launch& l) {
   return static_cast<int>(std::min<uint64_t>(248, 65536 / l.threads.volume() / 8 * 8));
 }
@@ -81,7 +82,7 @@ void start(Block& block, const Launch& launch, uint64_t number) {
   }
 }
 
-// Runs a warp until its turn ends, it waits or it has finished.
+// Runs a warp until its turn ends, it waits, it polls, or it has finished.
 void advance(Warp& w) {
   const Instruction* code = w.kernel->code.data();
   w.yields = false;
@@ -106,6 +107,7 @@ void advance(Warp& w) {
   }
 }
 
+// Describes where each unfinished warp of a block waits.
 std::string where(const Block& b) {
   std::string text;
   for (const Warp& w : b.warps)
@@ -117,6 +119,7 @@ std::string where(const Block& b) {
   return text;
 }
 
+// Checks a block that has ended.
 void finish(const Block& b) {
   for (size_t n = 0; n < b.warps.size(); ++n)
     if (b.warps[n].products_issued != b.warps[n / 4 * 4].products_issued)

@@ -7,8 +7,10 @@
 
 namespace simulator {
 namespace {
-constexpr uint32_t several = 32;  // more than one lane of the warp has read
+// An element of reads_ has the clock in its upper bits and the lane in its lower 6 bits.
 constexpr uint32_t lane_bits = 6;
+constexpr uint32_t several = 32;  // instead of a lane: more than one lane of the warp has read
+// Clocks have 26 bits. A block starts below this limit, so that its clocks do not overflow.
 constexpr uint32_t clock_limit = 1u << 25;
 }  // namespace
 
@@ -30,7 +32,7 @@ void Shared::start(uint32_t bytes, int warps) {
     writes_.assign(granules, Write{});
     reads_.assign(static_cast<size_t>(warps), std::vector<uint32_t>(granules, 0));
   }
-  // All clocks of the previous block are older than those of this block.
+  // All clocks of this block are newer than those of the previous block. Its reads and writes thus need not be cleared.
   warps_ = warps;
   clocks_.assign(static_cast<size_t>(warps) + 1, Clock(static_cast<size_t>(warps) + 1, base));
   for (size_t i = 0; i < clocks_.size(); ++i) clocks_[i][i] = base + 1;
@@ -115,11 +117,12 @@ void Shared::check_write(const Warp& w, const Instruction& i, int lane, uint32_t
     if (writer == self ? last.clock >= mine[self] : last.clock > mine[writer])
       race(w, i, lane, "overwrites a write", g, last.thread);
   }
-  if (touched != 15) return;  // reads are recorded per 4 bytes, so a smaller write may not touch the bytes read
+  if (touched != 15)
+    return;  // reads are recorded per 4 bytes: a smaller write may not overlap the bytes that were read
   for (uint32_t r = 0; r < static_cast<uint32_t>(warps_); ++r) {
     const uint32_t seen = reads_[r][g], when = seen >> lane_bits, who = seen & ((1u << lane_bits) - 1);
     if (r == self ? when >= mine[self] && who != static_cast<uint32_t>(lane) : when > mine[r])
-      race(w, i, lane, "overwrites what is still read by a thread", g, r * lanes + who % lanes);
+      race(w, i, lane, "overwrites bytes without waiting for a read", g, r * lanes + who % lanes);
   }
 }
 
@@ -146,7 +149,8 @@ void Shared::atomic(const Warp& w, const Instruction& i, int lane, uint32_t addr
   bounds(w, i, address, bytes);
   const uint32_t at = address - shared_begin;
   for (uint32_t b = at; b < at + bytes; ++b)
-    if (states_[b] != written) w.fail(i, "an atomic in shared memory that was not written, or not with plain stores");
+    if (states_[b] != written)
+      w.fail(i, "an atomic in shared memory that is unwritten, in flight, or an mbarrier object");
   const uint32_t now = clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(w.index)];
   for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g) {
     if (!writes_[g].atomic) check_write(w, i, lane, g, 15);
@@ -197,20 +201,21 @@ void Shared::end_agent_copy(uint32_t address, uint32_t bytes, Clock& into) {
 Mbarrier& Shared::mbarrier(const Warp& w, const Instruction& i, uint32_t address) {
   if (address % 8) w.fail(i, "an mbarrier object must be aligned to 8 bytes");
   const auto found = mbarriers.find(address);
-  if (found == mbarriers.end()) w.fail(i, "no mbarrier object was initialised at " + std::to_string(address));
+  if (found == mbarriers.end()) w.fail(i, "no mbarrier object was initialized at " + std::to_string(address));
   Mbarrier& m = found->second;
   const Clock& mine = clocks_[static_cast<size_t>(w.index)];
   if (m.init_warp == w.index ? m.init_clock >= mine[static_cast<size_t>(w.index)] && !(w.mask == 1u << m.init_lane)
                              : m.init_clock > mine[static_cast<size_t>(m.init_warp)])
-    w.fail(i, "the mbarrier object at " + std::to_string(address) + " is used before its initialisation is visible");
+    w.fail(i, "the mbarrier object at " + std::to_string(address) + " is used before its initialization is visible");
   return m;
 }
 
 void Shared::init_mbarrier(const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t count) {
   if (address % 8) w.fail(i, "an mbarrier object must be aligned to 8 bytes");
-  if (count == 0 || count >= 1u << 20) w.fail(i, "mbarrier.init with a count of " + std::to_string(count));
+  if (count == 0 || count >= 1u << 20)
+    w.fail(i, "mbarrier.init: expected a count of 1 to 2^20 - 1, got " + std::to_string(count));
   bounds(w, i, address, 8);
-  if (mbarriers.count(address)) w.fail(i, "an mbarrier object is initialised twice");
+  if (mbarriers.count(address)) w.fail(i, "an mbarrier object is initialized twice");
   write(w, i, lane, address, 8);
   std::fill_n(states_.begin() + (address - shared_begin), 8, object);
   Mbarrier& m = mbarriers[address];

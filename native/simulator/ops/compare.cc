@@ -1,5 +1,5 @@
-// "Comparison and Selection Instructions" of the manual, and mov and cvta of "Data Movement and Conversion
-// Instructions".
+// Section "Comparison and Selection Instructions" of the manual, and mov and cvta of "Data Movement and Conversion
+// Instructions". mov of vectors is in warp.cc.
 #include "simulator/ops/lanes.h"
 
 namespace simulator {
@@ -23,7 +23,7 @@ SIMULATOR_COMPARISON(Lt, a < b)
 SIMULATOR_COMPARISON(Le, a <= b)
 SIMULATOR_COMPARISON(Gt, a > b)
 SIMULATOR_COMPARISON(Ge, a >= b)
-// Floats: a comparison with NaN is false without u (even ne), and true with u.
+// Comparisons of floats. If an operand is NaN, those without "u" are false (even ne), and those with "u" are true.
 SIMULATOR_COMPARISON(OrderedNe, a<b || a> b)
 SIMULATOR_COMPARISON(Equ, !(a < b || a > b))
 SIMULATOR_COMPARISON(Neu, !(a == b))
@@ -102,8 +102,8 @@ void add_comparison_forms(Forms& forms) {
     forms[std::string("selp.") + type] = {&select<uint64_t>, {Width::b64, Width::b64, Width::b64, Width::predicate}};
     forms[std::string("mov.") + type] = {&move<uint64_t>, {Width::b64, Width::b64}};
   }
-  // Generic addresses of global memory and of parameters equal their addresses in those spaces. Shared memory has a
-  // window.
+  // A generic address of global memory or of a parameter equals its address in that space. Shared memory has a window
+  // of generic addresses.
   for (const char* space : {"global", "param", "to.global"})
     forms[std::string("cvta.") + space + ".u64"] = forms["mov.u64"];
   add_unary<uint64_t, uint64_t, SharedToGeneric>(forms, "cvta.shared.u64");

@@ -1,4 +1,5 @@
-// "Control Flow Instructions", and barriers and fences of "Parallel Synchronization and Communication Instructions".
+// Section "Control Flow Instructions" of the manual, and the barriers and fences of "Parallel Synchronization and
+// Communication Instructions".
 #include "simulator/machine/decode.h"
 
 namespace simulator {
@@ -11,8 +12,8 @@ void branch(Warp& w, const Instruction& i) {
     w.pc = i.target;
     return;
   }
-  // At i.rejoin all lanes of this path continue, unless the path itself ends there. If i.rejoin is -1, both paths run
-  // to the end of the kernel.
+  // From i.rejoin on, all lanes of this path run together again. If this path ends at i.rejoin too, the enclosing path
+  // continues there instead. If i.rejoin is -1, both paths run to the exit.
   if (i.rejoin >= 0 && w.rejoin != i.rejoin) w.paths.push_back({i.rejoin, w.rejoin, w.path_mask});
   if (w.pc != i.rejoin) w.paths.push_back({w.pc, i.rejoin, stays});
   w.pc = i.target, w.rejoin = i.rejoin, w.path_mask = taken;
@@ -40,8 +41,8 @@ void leave(Warp& w, const Instruction& i) {
   }
 }
 
-// "bar": barrier a for b threads, or for all threads of the block without b. Each warp counts as 32 threads.
-constexpr uint32_t arrives_only = 1, all_threads = 2;
+constexpr uint32_t arrives_only = 1, all_threads = 2;  // flags
+// Returns an operand that must be equal in all threads.
 uint32_t uniform(Warp& w, const Instruction& i, int32_t offset) {
   const auto* v = w.get<uint32_t>(offset);
   const int first = __builtin_ctz(w.mask);
@@ -49,10 +50,11 @@ uint32_t uniform(Warp& w, const Instruction& i, int32_t offset) {
     if ((w.mask >> l & 1) && v[l] != v[first]) w.fail(i, "an operand differs between the threads of the warp");
   return v[first];
 }
+// "bar a, b": waits at barrier a for b threads. Without b, for all threads of the block. A warp counts as 32 threads.
 void barrier(Warp& w, const Instruction& i) {
   w.need_all(i);  // bar is barrier.cta with .aligned
   const uint32_t number = uniform(w, i, i.a);
-  if (number > 15) w.fail(i, "barrier " + std::to_string(number));
+  if (number > 15) w.fail(i, "expected barrier 0 to 15, got " + std::to_string(number));
   const auto all = static_cast<uint32_t>(w.block->warps.size()) * lanes;
   const uint32_t threads = i.flags & all_threads ? all : uniform(w, i, i.b);
   if (threads == 0 || threads % lanes || threads > all)
@@ -65,7 +67,7 @@ void barrier(Warp& w, const Instruction& i) {
   join(b.clock, shared.clock(w.index));
   shared.tick(w.index);
   b.arrived += lanes;
-  if (b.arrived > b.threads) w.fail(i, "more threads than the barrier expects");
+  if (b.arrived > b.threads) w.fail(i, "more threads arrive than the barrier expects");
   if (!(i.flags & arrives_only)) {
     b.sleepers.push_back(&w);
     w.state = Warp::waiting;
@@ -79,20 +81,21 @@ void barrier(Warp& w, const Instruction& i) {
   b = {};
 }
 
-// "bar.warp.sync": orders the memory accesses of the lanes of the mask. They must be the lanes of the current path.
+// Fails unless the member mask has exactly the lanes of the current path.
 void check_members(Warp& w, const Instruction& i, int32_t offset) {
   const uint32_t members = uniform(w, i, offset);
   if ((members & w.full) != w.mask)
-    w.fail(i,
-        "the member mask " + std::to_string(members) + " is not that of the threads here, " + std::to_string(w.mask));
+    w.fail(i, "the member mask " + std::to_string(members) + " differs from the mask of the threads that execute it, " +
+                  std::to_string(w.mask));
 }
+// "bar.warp.sync": orders the memory accesses of the lanes of the mask.
 void warp_barrier(Warp& w, const Instruction& i) {
   check_members(w, i, i.a);
   w.block->shared.tick(w.index);
 }
 
 void proxy_fence(Warp& w, const Instruction&) { w.block->shared.fence(w); }
-void fence(Warp&, const Instruction&) {}  // a block runs in order, so memory fences have nothing to do
+void fence(Warp&, const Instruction&) {}  // accesses take effect in program order, so memory fences do nothing
 
 void decode_bra(Decoder& d, const Statement& s, Instruction& i) {
   i.target = d.function.label(s.operands.at(0));
@@ -108,7 +111,7 @@ void decode_bar(Decoder& d, const Statement& s, Instruction& i) {
     if (name == "arrive") i.flags |= arrives_only;
     if (s.operands.size() < 2) i.flags |= all_threads;
     if (s.operands.size() > 1) i.b = d.source(s.operands[1], Width::b32);
-    if (name == "arrive" && s.operands.size() < 2) d.fail(s, "needs a number of threads");
+    if (name == "arrive" && s.operands.size() < 2) d.fail(s, "bar.arrive: expected a number of threads");
   } else {
     return;
   }

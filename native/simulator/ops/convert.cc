@@ -1,4 +1,4 @@
-// "Data Movement and Conversion Instructions: cvt" of the manual.
+// Section "Data Movement and Conversion Instructions: cvt" of the manual.
 #include <cmath>
 #include <limits>
 
@@ -8,8 +8,8 @@
 namespace simulator {
 namespace {
 
-// Converts between integers: extends by the sign of the source, or truncates. A result of 8 bits is extended to 16 bits
-// by its own sign.
+// Converts between integers. Truncates, or extends according to the signedness of the source. A result of 8 bits is
+// then extended to 16 bits according to its own signedness.
 template <class R, class A> struct Integer {
   using Wide = std::conditional_t<sizeof(R) == 1, std::conditional_t<std::is_signed_v<R>, int16_t, uint16_t>, R>;
   static Wide of(A a) { return static_cast<Wide>(static_cast<R>(a)); }
@@ -34,7 +34,7 @@ template <class R> void add_targets(Forms& forms, const std::string& r) {
   add_pair<R, uint64_t>(forms, r, "u64");
 }
 
-template <class R, class A> struct Nearest {  // the host rounds to nearest even
+template <class R, class A> struct Nearest {  // relies on the host's rounding mode, to nearest even
   static R of(A a) { return static_cast<R>(a); }
 };
 template <class A> void add_to_float(Forms& forms, const std::string& a) {
@@ -42,7 +42,8 @@ template <class A> void add_to_float(Forms& forms, const std::string& a) {
   add_unary<double, A, Nearest<double, A>>(forms, "cvt.rn.f64." + a);
 }
 
-// To integers: clamped to the range of d. NaN becomes 0, or 0x8000… for 64 bits.
+// Conversions of floats to integers. The result is clamped to the range of d. NaN becomes 0, or bits 0x8000… for 64
+// bits.
 enum class Round { nearest, zero, down, up };
 template <class T, Round round> T rounded(T a) {
   switch (round) {
@@ -86,10 +87,10 @@ struct FloatToHalf {
 struct FloatToBf16 {
   static uint16_t of(float a) { return bf16_of_float(a); }
 };
-struct FloatsToBf16x2 {  // a goes to the upper half
+struct FloatsToBf16x2 {  // a becomes the upper half of d
   static uint32_t of(float a, float b) { return static_cast<uint32_t>(bf16_of_float(a)) << 16 | bf16_of_float(b); }
 };
-struct FloatToTf32 {  // .rna: to nearest, ties away from zero
+struct FloatToTf32 {  // .rna rounds to nearest, ties away from zero; tf32 has 13 fraction bits fewer than f32
   static uint32_t of(float a) {
     if (a != a) return 0x7fffffffu;
     return (to_bits<float>(a) + 0x1000u) & ~0x1fffu;

@@ -1,5 +1,5 @@
-// "Data Movement and Conversion Instructions: Asynchronous copy": cp.async, in groups that a thread waits for. The
-// bytes move at the latest moment: when their group is waited for.
+// Section "Data Movement and Conversion Instructions: Asynchronous copy" of the manual: cp.async, and bulk copies to
+// global memory. The bytes move at the latest possible moment: when a thread waits for the copy's group.
 #include <algorithm>
 #include <cmath>
 
@@ -9,7 +9,8 @@
 namespace simulator {
 namespace {
 
-// "cp.async": copies i.flags bytes. The fourth operand is the number of bytes to read. The other bytes become zeros.
+// "cp.async": writes i.flags bytes to shared memory. The fourth operand is the number of bytes that it reads. The rest
+// become zeros.
 void copy_async(Warp& w, const Instruction& i) {
   AsyncCopy c;
   c.instruction = &i;
@@ -25,13 +26,16 @@ void copy_async(Warp& w, const Instruction& i) {
     c.from[lane] = from[lane] + static_cast<uint64_t>(static_cast<int64_t>(*offset));
     c.source_bytes[lane] = size[lane];
     if (c.to[lane] % c.bytes || c.from[lane] % c.bytes) w.fail(i, "addresses must be multiples of the size");
-    if (size[lane] > c.bytes) w.fail(i, "reads more bytes than it copies");
+    if (size[lane] > c.bytes)
+      w.fail(
+          i, "expected a source of at most " + std::to_string(c.bytes) + " bytes, got " + std::to_string(size[lane]));
     if (size[lane]) memory::check(w, i, c.from[lane], size[lane]);
     w.block->shared.begin_copy(w, i, lane, c.to[lane], c.bytes, Shared::Proxy::generic);
   }
   w.open_copies.push_back(c);
 }
 
+// Completes a copy.
 void land(Warp& w, const AsyncCopy& c) {
   for (int lane = 0; lane < lanes; ++lane) {
     if (!(c.mask >> lane & 1)) continue;
@@ -44,7 +48,7 @@ void land(Warp& w, const AsyncCopy& c) {
 }
 
 void need_path(Warp& w, const Instruction& i) {
-  if (w.mask != (w.full & ~w.exited)) w.fail(i, "groups of a part of a warp are not modelled");
+  if (w.mask != (w.full & ~w.exited)) w.fail(i, "groups of only some threads of a warp are not modelled");
 }
 void commit_group(Warp& w, const Instruction& i) {
   need_path(w, i);
@@ -60,8 +64,8 @@ void wait_group(Warp& w, const Instruction& i) {
   }
 }
 
-// Bulk copies and reductions from shared to global memory: section "cp.async.bulk" and "cp.reduce.async.bulk".
-constexpr uint32_t adds = 1;
+// Bulk copies and reductions from shared to global memory: sections "cp.async.bulk" and "cp.reduce.async.bulk".
+constexpr uint32_t adds = 1;  // flag of reductions
 void store_bulk(Warp& w, const Instruction& i) {
   const auto* to = w.get<uint64_t>(i.a);
   const auto* from = w.get<uint32_t>(i.b);
@@ -78,11 +82,13 @@ void store_bulk(Warp& w, const Instruction& i) {
     w.open_stores[lane].push_back(s);
   }
 }
+// Replaces a subnormal number by zero of the same sign. 2^-126 is the smallest normal number. cp.reduce.async.bulk
+// flushes its operands and results.
 float flushed(float f) { return std::fabs(f) < 1.17549435e-38f ? std::copysign(0.0f, f) : f; }
 
 void read_source(Warp& w, int lane, BulkStore& s) {
   if (!s.data.empty()) return;
-  // Checks for races again: a thread that has written the source since the instruction did not wait for the copy.
+  // Checks again for races. A thread that has written to the source since store_bulk did not wait for the copy.
   w.block->shared.read(w, *s.instruction, lane, s.from, s.bytes, Shared::Proxy::async);
   const unsigned char* data = w.block->shared.data(s.from);
   s.data.assign(data, data + s.bytes);
@@ -109,6 +115,8 @@ void commit_stores(Warp& w, const Instruction&) {
       w.open_stores[lane].clear();
     }
 }
+// "cp.async.bulk.wait_group N": waits until at most N groups are in flight. With .read, only until their sources are
+// read.
 template <bool only_read> void wait_stores(Warp& w, const Instruction& i) {
   for (int lane = 0; lane < lanes; ++lane) {
     if (!(w.mask >> lane & 1)) continue;
@@ -134,8 +142,9 @@ void decode_cp(Decoder& d, const Statement& s, Instruction& i) {
   if (name == "cp.async.cg.shared.global" || name == "cp.async.ca.shared.global") {
     if (s.operands.size() != 4 || s.operands[2].kind != Operand::immediate) d.fail(s, "expected four operands");
     i.flags = static_cast<uint32_t>(s.operands[2].bits);
-    const bool l2 = s.op[2] == "cg";  // cp.async.cg copies 16 bytes only
-    if (l2 ? i.flags != 16 : i.flags != 4 && i.flags != 8 && i.flags != 16) d.fail(s, "a size that does not exist");
+    const bool l2 = s.op[2] == "cg";  // .cg caches in L2 only
+    if (l2 ? i.flags != 16 : i.flags != 4 && i.flags != 8 && i.flags != 16)
+      d.fail(s, l2 ? "expected 16 bytes" : "expected 4, 8 or 16 bytes");
     Instruction from;
     d.address(s.operands[1], from);
     if (d.address(s.operands[0], i) != Width::b32) d.fail(s, "expected a shared address of 32 bits");
@@ -176,7 +185,7 @@ void end_stores(Warp& w, const Instruction& i, int lane) {
       if (s.data.empty()) unread = true;
       else write_target(s);
     }
-  if (unread) w.fail(i, "a thread ends before its bulk copies have read shared memory");
+  if (unread) w.fail(i, "a thread exits before its bulk copies have read shared memory");
   w.store_groups[lane].clear();
 }
 

@@ -1,5 +1,5 @@
-// "Floating Point Instructions" of the manual. Approximations are computed with the operators and functions of C++,
-// whose errors are within the bounds of the manual.
+// Section "Floating Point Instructions" of the manual. Approximations such as ex2.approx use the operators and
+// functions of C++, whose errors are within the manual's bounds.
 #include <cmath>
 #include <limits>
 
@@ -35,7 +35,7 @@ template <class T> struct Neg {
 template <class T> struct Abs {
   static T of(T a) { return std::fabs(a); }
 };
-// "min" and "max": a NaN loses against a number, and -0 is less than +0.
+// "min" and "max": if one operand is NaN, the result is the other one. -0 is less than +0.
 template <class T, bool largest> struct Extreme {
   static T of(T a, T b) {
     if (a != a) return b;
@@ -49,23 +49,24 @@ struct CopySign {
   static float of(float a, float b) { return std::copysign(b, a); }
 };
 
-// Rounds the exact sum s + e as .rm (down) or .rz (towards zero) does. Rounds s to the nearest float first, and then
-// moves to a neighbour if necessary.
+// Rounds the exact sum s + e as .rm (down) or .rz (towards zero) does. s is the sum rounded to double, and e is its
+// rounding error. Rounds s to the nearest float first, and then moves to a neighbouring float if necessary.
 float directed(double s, double e, bool to_zero) {
   constexpr float most = std::numeric_limits<float>::max();
   if (!std::isfinite(s)) return static_cast<float>(s);
-  if (s > most) return most;  // .rm and .rz never round away from a smaller number
+  if (s > most) return most;  // both modes round a finite sum down to the largest float, never to infinity
   if (s < -most) return to_zero ? -most : -INFINITY;
   const float f = static_cast<float>(s);
-  const double over = static_cast<double>(f) - s;  // exact: f and s are neighbours
+  const double over = static_cast<double>(f) - s;  // exact by Sterbenz's lemma
   const bool above = over > 0 || (over == 0 && e < 0), below = over < 0 || (over == 0 && e > 0);
   if (to_zero ? above && f > 0 : above) return std::nextafter(f, -INFINITY);
   if (to_zero && below && f < 0) return std::nextafter(f, INFINITY);
   return f;
 }
+// The rounding errors of the next two are computed by Knuth's TwoSum.
 struct FmaDown {
   static float of(float a, float b, float c) {
-    const double p = static_cast<double>(a) * b;  // exact
+    const double p = static_cast<double>(a) * b;  // exact: 24 + 24 bits fit into 53
     const double s = p + c, t = s - p;
     return directed(s, (p - (s - t)) + (c - t), false);
   }
@@ -77,6 +78,7 @@ struct AddToZero {
   }
 };
 
+// Replaces a subnormal number by zero of the same sign, as .ftz does. 2^-126 is the smallest normal number.
 float flushed(float f) { return std::fabs(f) < 1.17549435e-38f ? std::copysign(0.0f, f) : f; }
 template <bool flush> struct Exp2 {
   static float of(float a) { return flush ? flushed(std::exp2(flushed(a))) : std::exp2(a); }

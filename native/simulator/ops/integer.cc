@@ -1,4 +1,4 @@
-// "Integer Arithmetic Instructions" of the manual.
+// Section "Integer Arithmetic Instructions" of the manual.
 #include <limits>
 
 #include "simulator/ops/lanes.h"
@@ -30,7 +30,7 @@ template <class T> struct MulLow {
 template <class T> struct MadLow {
   static T of(T a, T b, T c) { return Add<T>::of(MulLow<T>::of(a, b), c); }
 };
-// "mul": .hi returns the upper half of the product.
+// "mul.hi": the upper half of the product.
 template <class T> struct MulHigh {
   static T of(T a, T b) {
     using Wide = std::conditional_t<std::is_signed_v<T>, __int128, unsigned __int128>;
@@ -50,7 +50,7 @@ template <class T> struct Max {
   static T of(T a, T b) { return a < b ? b : a; }
 };
 
-// "div": the result of a division by zero is unspecified, so a program must not use it.
+// "div" and "rem". The manual leaves the result of a division by zero unspecified, so it is reported.
 template <class T, bool remainder> void divide(Warp& w, const Instruction& i) {
   const auto* a = w.get<Storage<T>>(i.a);
   const auto* b = w.get<Storage<T>>(i.b);
@@ -60,6 +60,7 @@ template <class T, bool remainder> void divide(Warp& w, const Instruction& i) {
     if (!(w.mask >> l & 1)) continue;
     const T x = from_bits<T>(a[l]), y = from_bits<T>(b[l]);
     if (y == 0) w.fail(i, "division by zero in lane " + std::to_string(l));
+    // Dividing the smallest number by -1 would overflow in C++.
     const bool overflows = std::is_signed_v<T> && y == static_cast<T>(-1);
     d[l] = to_bits<T>(overflows ? (remainder ? T{0} : Neg<T>::of(x)) : static_cast<T>(remainder ? x % y : x / y));
   }
@@ -84,7 +85,7 @@ template <class R, class T> void add_wide(Forms& forms, const std::string& type)
   add_ternary<R, T, T, R, MadWide<R, T>>(forms, "mad.wide." + type);
 }
 
-// "dp4a": four products of bytes.
+// "dp4a": c plus the products of the four bytes of a and b.
 template <class A, class B> struct Dp4a {
   static int32_t of(uint32_t a, uint32_t b, int32_t c) {
     uint32_t sum = static_cast<uint32_t>(c);

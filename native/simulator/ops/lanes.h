@@ -1,5 +1,5 @@
-// Instructions that are functions of one lane, and run for all 32 lanes. Registers of up to 32 bits are stored in 32
-// bits, zero-extended.
+// Instructions whose result in a lane depends only on the operands of that lane. Registers of up to 32 bits are stored
+// in 32 bits, zero-extended.
 #pragma once
 #include <functional>
 #include <type_traits>
@@ -11,10 +11,10 @@ namespace simulator {
 
 using Run = void (*)(Warp&, const Instruction&);
 
-// An opcode for decode(): its function, and the widths of d, a, b and c.
+// How to decode an opcode. A fifth operand goes to the instruction's list.
 struct Form {
   Run run = nullptr;
-  std::vector<Width> operands;
+  std::vector<Width> operands;  // widths of d, a, b, c and the fifth operand
 };
 using Forms = std::unordered_map<std::string, Form>;
 
@@ -46,7 +46,7 @@ template <class T> inline Storage<T> to_bits(T value) {
   }
 }
 
-// Writes the lanes of the mask.
+// Writes a result to the lanes of the mask.
 template <class S> inline void commit(Warp& w, int32_t offset, const S (&from)[lanes]) {
   S* to = w.at<S>(offset);
   if (w.mask == all_lanes) {

@@ -1,4 +1,4 @@
-// "Logic and Shift Instructions" of the manual, and the bit fields of "Integer Arithmetic Instructions".
+// Section "Logic and Shift Instructions" of the manual, and the bit operations of "Integer Arithmetic Instructions".
 #include "simulator/ops/lanes.h"
 
 namespace simulator {
@@ -16,7 +16,7 @@ template <class T> struct Xor {
 template <class T> struct Not {
   static T of(T a) { return static_cast<T>(~a); }
 };
-// "shl" and "shr": amounts beyond the width are clamped to it.
+// "shl" and "shr": an amount larger than the width is clamped to the width.
 template <class T> struct ShiftLeft {
   static T of(T a, uint32_t n) { return n >= 8 * sizeof(T) ? T{0} : static_cast<T>(a << n); }
 };
@@ -27,7 +27,8 @@ template <class T> struct ShiftRight {
     return static_cast<T>(a >> n);
   }
 };
-// "shf": a funnel shift of [b, a]. .wrap takes the amount modulo 32, .clamp at most 32.
+// "shf": shifts the 64 bits b:a, and returns the upper word (.l) or the lower word (.r). .wrap takes the amount modulo
+// 32. .clamp limits it to 32.
 template <bool right, bool wrap> struct Funnel {
   static uint32_t of(uint32_t a, uint32_t b, uint32_t c) {
     const uint32_t n = wrap ? c & 31 : (c > 32 ? 32 : c);
@@ -49,7 +50,8 @@ struct Brev {
     return d;
   }
 };
-// "prmt" in its default mode: a selector of four bits per byte, whose highest bit replicates the sign.
+// "prmt" in its default mode. The selector has four bits per byte of the result: three select a byte of b:a, and the
+// highest replicates that byte's sign bit.
 struct Permute {
   static uint32_t of(uint32_t a, uint32_t b, uint32_t selector) {
     const uint64_t bytes = static_cast<uint64_t>(b) << 32 | a;
@@ -63,7 +65,7 @@ struct Permute {
     return d;
   }
 };
-// "bfe": len bits of a from pos on.
+// "bfe": the len bits of a that start at pos, extended by their highest bit if the type is signed.
 template <class T> struct Extract {
   static T of(T a, uint32_t pos, uint32_t len) {
     pos &= 255, len &= 255;

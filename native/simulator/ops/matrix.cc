@@ -1,11 +1,12 @@
-// "Warp Level Matrix Instructions": mma.sync and ldmatrix. In the comments below, g = lane / 4 and t = lane % 4.
+// Section "Warp Level Matrix Instructions" of the manual: mma.sync and ldmatrix. In the comments below, g = lane / 4,
+// t = lane % 4, and an element of a matrix is (row, column).
 #include "simulator/machine/decode.h"
 #include "simulator/ops/small_floats.h"
 
 namespace simulator {
 namespace {
 
-// Sums k products for each element of c. They are added one after the other: the manual leaves the order open.
+// Adds the K products of each element to c, one after the other. The manual does not specify the order.
 template <int K, class T, class Sum> void products(const T (&a)[16][K], const T (&b)[K][8], Sum (&c)[16][8]) {
   for (int r = 0; r < 16; ++r)
     for (int k = 0; k < K; ++k)

@@ -1,5 +1,5 @@
-// "Parallel Synchronization and Communication Instructions: mbarrier", and the bulk copies to shared memory that
-// complete transactions on one: "cp.async.bulk" and "cp.async.bulk.tensor".
+// Section "Parallel Synchronization and Communication Instructions: mbarrier" of the manual. Also the bulk copies to
+// shared memory, which complete transactions of an mbarrier: "cp.async.bulk" and "cp.async.bulk.tensor".
 #include "simulator/machine/decode.h"
 #include "simulator/machine/memory.h"
 #include "simulator/ops/tensor_map.h"
@@ -7,7 +7,7 @@
 namespace simulator {
 namespace {
 
-constexpr int64_t most_transactions = (1 << 20) - 1;  // "mbarrier: tx-count": its valid range
+constexpr int64_t most_transactions = (1 << 20) - 1;  // the maximum of the tx-count
 
 // "Phase Completion of the mbarrier object".
 void complete_phase(Mbarrier& m) {
@@ -27,9 +27,9 @@ void init(Warp& w, const Instruction& i) {
       w.block->shared.init_mbarrier(w, i, lane, a[lane] + static_cast<uint32_t>(i.immediate), count[lane]);
 }
 
-// "mbarrier.arrive", with release semantics. With .expect_tx, adds the number of bytes that copies will write in this
-// phase.
-constexpr uint32_t expects = 1;
+// "mbarrier.arrive", with release semantics. With .expect_tx, first adds the number of bytes that copies will write in
+// this phase.
+constexpr uint32_t expects = 1;  // flag of .expect_tx
 void arrive(Warp& w, const Instruction& i) {
   Shared& shared = w.block->shared;
   const auto* a = w.get<uint32_t>(i.a);
@@ -51,14 +51,14 @@ const TensorMap& tensor_map(Warp& w, const Instruction& i, uint64_t address) {
   if (address % 64) w.fail(i, "a tensor map must be aligned to 64 bytes");
   memory::check(w, i, address, 128);
   const auto* map = reinterpret_cast<const TensorMap*>(address);
-  if (map->mark != TensorMap::expected_mark) w.fail(i, "no tensor map was encoded here");
+  if (map->mark != TensorMap::expected_mark) w.fail(i, "expected a tensor map that cuTensorMapEncodeTiled has written");
   return *map;
 }
 
-// "Swizzling Modes": with 128 bytes, bits 4 to 6 of an address are exclusive-ored with bits 7 to 9.
+// "Swizzling Modes": the 128-byte swizzle XORs bits 7 to 9 of an address into bits 4 to 6.
 uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
 
-// Copies a box whose innermost dimension has 128 bytes. Elements outside of the tensor become zeros.
+// Copies a box to shared memory. Its innermost dimension has 128 bytes. Elements outside of the tensor become zeros.
 void land_box(Shared& shared, const AsyncBox& c) {
   const auto& map = *reinterpret_cast<const TensorMap*>(c.map);
   const uint32_t inner = map.boxes[0], line = inner * map.element_bytes, lines = c.bytes / line;
@@ -82,7 +82,7 @@ void land_box(Shared& shared, const AsyncBox& c) {
   }
 }
 
-// Completes the oldest copy and its transactions. Its bytes are then visible to threads that wait for the phase.
+// Completes the oldest copy in flight and its transactions. Threads that wait for the phase then see its bytes.
 void land(Shared& shared, Mbarrier& m) {
   const AsyncBox c = m.copies.front();
   m.copies.erase(m.copies.begin());
@@ -94,8 +94,8 @@ void land(Shared& shared, Mbarrier& m) {
   ++progress;
 }
 
-// "mbarrier.try_wait.parity": whether the phase of this parity has completed. If it has not, first completes one copy
-// in flight. If it has, acquires what was released to it.
+// "mbarrier.try_wait.parity": tests whether the phase of this parity has completed. If it has not, completes one copy
+// in flight and tests again. If it has, the accesses before the phase's arrivals are visible to the warp (acquire).
 void try_wait(Warp& w, const Instruction& i) {
   Shared& shared = w.block->shared;
   const auto* a = w.get<uint32_t>(i.a);
@@ -104,7 +104,7 @@ void try_wait(Warp& w, const Instruction& i) {
   bool failed = false;
   for (int lane = 0; lane < lanes; ++lane) {
     if (!(w.mask >> lane & 1)) continue;
-    if (parity[lane] > 1) w.fail(i, "a parity of " + std::to_string(parity[lane]));
+    if (parity[lane] > 1) w.fail(i, "expected a parity of 0 or 1, got " + std::to_string(parity[lane]));
     Mbarrier& m = shared.mbarrier(w, i, a[lane] + static_cast<uint32_t>(i.immediate));
     if ((m.phase & 1) == parity[lane] && !m.copies.empty()) land(shared, m);
     done[lane] = (m.phase & 1) != parity[lane];
@@ -115,8 +115,8 @@ void try_wait(Warp& w, const Instruction& i) {
   w.yields = failed;
 }
 
-// A copy to shared memory, of a box (with a tensor map) or of bytes.
-constexpr uint32_t boxed = 1;
+// Issues a copy to shared memory: of a tensor's box, or of contiguous bytes.
+constexpr uint32_t boxed = 1;  // flag of a box
 void load_bulk(Warp& w, const Instruction& i) {
   Shared& shared = w.block->shared;
   const int32_t* more = w.kernel->operands.data() + i.first;  // mbarrier, then bytes or coordinates
@@ -130,15 +130,16 @@ void load_bulk(Warp& w, const Instruction& i) {
       const TensorMap& map = tensor_map(w, i, from);
       c.map = from;
       c.rank = static_cast<int>(i.count) - 1;
-      if (c.rank != static_cast<int>(map.rank)) w.fail(i, "the tensor map has another number of dimensions");
+      if (c.rank != static_cast<int>(map.rank))
+        w.fail(i, "expected as many coordinates as the tensor map has dimensions");
       c.bytes = map.element_bytes;
       for (int d = 0; d < c.rank; ++d) {
         c.at[d] = static_cast<int32_t>(w.get<uint32_t>(more[1 + d])[lane]);
         c.bytes *= map.boxes[d];
       }
       if (c.to % 128) w.fail(i, "the shared address must be a multiple of 128");
-      // The swizzle permutes the bytes of each 1024.
-      if (c.to % 1024) w.fail(i, "a box with a swizzle of 128 bytes that is not aligned to 1024 is not modelled");
+      // The pattern of the swizzle repeats every 1024 bytes.
+      if (c.to % 1024) w.fail(i, "a box with the 128-byte swizzle that is not aligned to 1024 bytes is not modelled");
     } else {
       c.from = from;
       c.bytes = w.get<uint32_t>(more[1])[lane];
@@ -148,7 +149,7 @@ void load_bulk(Warp& w, const Instruction& i) {
     if (c.bytes == 0) continue;
     Mbarrier& m = shared.mbarrier(w, i, w.get<uint32_t>(more[0])[lane]);
     if (!shared.fenced(m.init_warp, m.init_lane, m.init_clock))
-      w.fail(i, "the mbarrier object was initialised without fence.proxy.async after it");
+      w.fail(i, "the mbarrier object was initialized without fence.proxy.async after it");
     shared.begin_copy(w, i, lane, c.to, c.bytes, Shared::Proxy::async);
     m.copies.push_back(c);
   }
@@ -162,10 +163,10 @@ void decode_mbarrier(Decoder& d, const Statement& s, Instruction& i) {
     i.run = &init;
     i.b = d.source(s.operands.at(1), Width::b32);
   } else if (name == "arrive.shared::cta.b64" || name == "arrive.expect_tx.shared::cta.b64") {
-    if (s.operands.at(0).kind != Operand::none) d.fail(s, "the state is not modelled");
+    if (s.operands.at(0).kind != Operand::none) d.fail(s, "the state result is not modelled: expected _");
     address = 1;
     i.run = &arrive;
-    if (s.operands.size() > (s.op[2] == "expect_tx" ? 3u : 2u)) d.fail(s, "a count is not modelled");
+    if (s.operands.size() > (s.op[2] == "expect_tx" ? 3u : 2u)) d.fail(s, "the count operand is not modelled");
     if (s.op[2] == "expect_tx") i.flags = expects, i.b = d.source(s.operands.at(2), Width::b32);
   } else if (name == "try_wait.parity.shared::cta.b64") {
     address = 1;

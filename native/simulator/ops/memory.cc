@@ -8,16 +8,16 @@ namespace simulator {
 namespace {
 
 enum class Space { global, shared, generic };
-constexpr uint32_t short_base = 1, wide_register = 2;  // flags
+constexpr uint32_t short_base = 1, wide_register = 2;  // flags: the base address has 32 bits, registers have 64 bits
 
-// Returns the address that a lane accesses.
+// Returns the address that the lane accesses.
 inline uint64_t address_of(const Warp& w, const Instruction& i, int lane) {
   const uint64_t base = i.flags & short_base ? w.get<uint32_t>(i.a)[lane] : w.get<uint64_t>(i.a)[lane];
   return base + static_cast<uint64_t>(i.immediate);
 }
 
-// Checks the access of one lane, and returns its memory. Shared memory has a window of generic addresses ("Generic
-// Addressing").
+// Checks the access of one lane, and returns a pointer to the memory. A generic address in the window of shared memory
+// accesses shared memory ("Generic Addressing").
 template <bool writes>
 unsigned char* locate(Warp& w, const Instruction& i, int lane, Space space, uint64_t address, uint32_t bytes) {
   if (address % bytes)
@@ -39,7 +39,7 @@ unsigned char* locate(Warp& w, const Instruction& i, int lane, Space space, uint
   return w.block->shared.data(at);
 }
 
-// T: the type of an element. i.count elements go to the registers of the list.
+// "ld": loads i.count elements of type T to the registers of the list.
 template <class T, Space space> void load(Warp& w, const Instruction& i) {
   const uint32_t count = i.count, bytes = count * static_cast<uint32_t>(sizeof(T));
   const int32_t* list = w.kernel->operands.data() + i.first;
@@ -56,6 +56,7 @@ template <class T, Space space> void load(Warp& w, const Instruction& i) {
     }
   }
 }
+// "st": stores i.count elements of type T from the registers of the list.
 template <class T, Space space> void store(Warp& w, const Instruction& i) {
   const uint32_t count = i.count, bytes = count * static_cast<uint32_t>(sizeof(T));
   const int32_t* list = w.kernel->operands.data() + i.first;
@@ -97,8 +98,8 @@ Access access_of(Decoder& d, const Statement& s) {
   Access a;
   for (size_t n = 1; n < s.op.size(); ++n) {
     const std::string& part = s.op[n];
-    // Parameters are in memory of the launch, with global addresses. `acquire` and `release` have no effect, because
-    // blocks run in order.
+    // Parameters are in the launch's copy, which has global addresses. `acquire` and `release` have no effect, because
+    // accesses take effect in program order.
     if (part == "global" || part == "param") a.space = Space::global;
     else if (part == "shared" || part == "shared::cta") a.space = Space::shared;
     else if (part == "v2" || part == "v4") a.count = static_cast<uint32_t>(part[1] - '0');
@@ -107,7 +108,7 @@ Access access_of(Decoder& d, const Statement& s) {
              part != "relaxed")
       d.fail(s, "." + part + " is not modelled");
   }
-  if (a.bits == 0) d.fail(s, "no type");
+  if (a.bits == 0) d.fail(s, "expected a type");
   return a;
 }
 
@@ -116,7 +117,7 @@ void take_address(Decoder& d, const Statement& s, const Operand& o, Instruction&
   if (d.address(o, i) == Width::b32) i.flags |= short_base;
 }
 
-// Notes the width of an access's register, which all of its registers share.
+// Records the width of a register of an access. All registers of an access must have the same width.
 void note_width(Decoder& d, const Statement& s, const Access& a, Width w, bool is_first, Instruction& i) {
   if (a.bits == 64 && w != Width::b64) d.fail(s, "expected registers of 64 bits, got one of 32 bits");
   if (!is_first && (w == Width::b64) != ((i.flags & wide_register) != 0))
@@ -161,8 +162,8 @@ void decode_st(Decoder& d, const Statement& s, Instruction& i) {
                          : nullptr;
 }
 
-// Runs the atomics of one lane after the other. Atomics in shared memory do not race with each other, but are checked
-// for races with plain stores.
+// "atom": runs the lanes one after the other. Atomics in shared memory do not race with each other. An atomic after a
+// plain store is checked for a race with the store, and with the loads since then.
 template <class T, class F> void atomic(Warp& w, const Instruction& i, Space space, F change) {
   Storage<T> d[lanes] = {};
   for (int lane = 0; lane < lanes; ++lane) {

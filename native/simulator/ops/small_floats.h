@@ -1,4 +1,4 @@
-// Floats of 16 and 8 bits: see "Fundamental Types" and "Alternate Floating-Point Data Formats" of the manual.
+// Floats of 16 and 8 bits ("Fundamental Types" and "Alternate Floating-Point Data Formats" of the manual).
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -19,13 +19,14 @@ inline uint32_t bits_of_float(float f) {
 
 inline float float_of_bf16(uint16_t bits) { return float_of_bits(static_cast<uint32_t>(bits) << 16); }
 
-// Rounds to nearest even. NaN becomes the canonical NaN.
+// Rounds to nearest even. NaN becomes the canonical NaN, 0x7fff.
 inline uint16_t bf16_of_float(float f) {
   const uint32_t bits = bits_of_float(f);
   if (f != f) return 0x7fff;
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// A subnormal half is a multiple of 2^-24. The exponent's bias changes from 15 to 127.
 inline float float_of_half(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16, exponent = half >> 10 & 31, mantissa = half & 1023;
   if (exponent == 31) return float_of_bits(sign | 0x7f800000 | mantissa << 13);
@@ -33,7 +34,7 @@ inline float float_of_half(uint16_t half) {
   return float_of_bits(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 
-// Rounds to nearest even. Numbers that are too large become infinite.
+// Rounds to nearest even. Numbers beyond the largest half become infinite.
 inline uint16_t half_of_float(float f) {
   const uint32_t bits = bits_of_float(f), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return 0x7fff;
@@ -46,7 +47,7 @@ inline uint16_t half_of_float(float f) {
   return static_cast<uint16_t>(sign | ((rounded >> 13) - (112 << 10)));
 }
 
-// e4m3: a bias of 7, no infinities, NaN at 0x7f.
+// e4m3 has an exponent bias of 7, no infinities, and NaN at 0x7f and 0xff.
 inline float float_of_e4m3(uint8_t bits) {
   const int exponent = bits >> 3 & 15, mantissa = bits & 7;
   if (exponent == 15 && mantissa == 7) return std::nanf("");

@@ -1,11 +1,11 @@
-// The 128 opaque bytes of a CUtensorMap, as cuTensorMapEncodeTiled of the simulated driver writes them.
+// The content of a CUtensorMap, which CUDA defines as 128 opaque bytes. The simulated cuTensorMapEncodeTiled writes it.
 #pragma once
 #include <cstdint>
 
 namespace simulator {
 
 struct TensorMap {
-  static constexpr uint64_t expected_mark = 0x70616d20726f736e;
+  static constexpr uint64_t expected_mark = 0x70616d20726f736e;  // "nsor map" in ASCII
   uint64_t mark, data;
   uint32_t rank, element_bytes;
   uint64_t sizes[5];

@@ -1,21 +1,22 @@
-// shfl and vote of the manual's "Data Movement" and "Parallel Synchronization" instructions, and mov of packed
+// Instructions that exchange values between lanes: shfl and vote. Also mov of vectors, which packs and unpacks
 // registers.
 #include "simulator/machine/decode.h"
 
 namespace simulator {
 namespace {
 
-// Fails unless the member mask has exactly the lanes of the current path. The simulator runs one path of a warp at a
-// time.
+// Fails unless the member mask has exactly the lanes of the current path. Lanes of other paths are at another
+// instruction.
 void check_members(Warp& w, const Instruction& i, const uint32_t* members) {
   for (int lane = 0; lane < lanes; ++lane)
     if ((w.mask >> lane & 1) && (members[lane] & w.full) != w.mask)
-      w.fail(i, "the member mask " + std::to_string(members[lane]) + " is not that of the threads here, " +
-                    std::to_string(w.mask));
+      w.fail(i, "the member mask " + std::to_string(members[lane]) +
+                    " differs from the mask of the threads that execute it, " + std::to_string(w.mask));
 }
 
-// "shfl.sync": d = a of the lane that b selects, within the segment and bound of c. p is whether that lane is within
-// the bound.
+// "shfl.sync": d is a of the lane that b selects. c has the bound in bits 0 to 4 and the mask of the segment in bits 8
+// to
+// 12. p tells whether the selected lane is within the bound. If not, d is the lane's own a.
 enum class Shuffle { up, down, butterfly, index };
 template <Shuffle mode> void shuffle(Warp& w, const Instruction& i) {
   const int32_t* more = w.kernel->operands.data() + i.first;  // member mask, p
@@ -37,7 +38,8 @@ template <Shuffle mode> void shuffle(Warp& w, const Instruction& i) {
       case Shuffle::index: from = least | (value & ~segment), inside = from <= most; break;
     }
     if (!inside) from = lane;
-    if ((w.mask >> lane & 1) && !(w.mask >> from & 1)) w.fail(i, "reads from a lane that is not here");
+    if ((w.mask >> lane & 1) && !(w.mask >> from & 1))
+      w.fail(i, "reads from a lane that does not execute the instruction");
     d[lane] = a[from], p[lane] = inside;
   }
   commit(w, i.d, d);
@@ -65,7 +67,7 @@ void decode_shfl(Decoder& d, const Statement& s, Instruction& i) {
   }
 }
 
-// "vote.sync.ballot": the lanes of the mask whose predicate holds.
+// "vote.sync.ballot": a bit for each lane of the mask, set if its predicate holds.
 void ballot(Warp& w, const Instruction& i) {
   check_members(w, i, w.get<uint32_t>(i.b));
   const uint32_t bits = w.predicate(i.a) & w.mask;
@@ -73,6 +75,7 @@ void ballot(Warp& w, const Instruction& i) {
   for (uint32_t& lane : d) lane = bits;
   commit(w, i.d, d);
 }
+// "vote.sync.all" and "vote.sync.any".
 template <bool all> void vote(Warp& w, const Instruction& i) {
   check_members(w, i, w.get<uint32_t>(i.b));
   const uint32_t bits = w.predicate(i.a) & w.mask;
@@ -88,7 +91,8 @@ void decode_vote(Decoder& d, const Statement& s, Instruction& i) {
   i.b = d.source(s.operands.at(2), Width::b32);
 }
 
-// "mov": packs the elements of a vector into a register, the first element into the lowest bits, or unpacks a register.
+// "mov" of vectors: packs the elements of a vector into a register, or unpacks a register. The first element has the
+// lowest bits.
 template <int halves, class Part, class Whole> void pack(Warp& w, const Instruction& i) {
   const int32_t* parts = w.kernel->operands.data() + i.first;
   Storage<Whole> d[lanes] = {};

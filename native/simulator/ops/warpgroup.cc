@@ -1,5 +1,6 @@
-// "Asynchronous Warpgroup Level Matrix Instructions: wgmma", and setmaxnreg. Each warp computes its 16 rows. Products
-// read shared memory and write their sums at the latest moment: when their group is waited for.
+// Section "Asynchronous Warpgroup Level Matrix Instructions" of the manual: wgmma. Also setmaxnreg. Each of the four
+// warps computes its 16 of the 64 rows. A product reads shared memory and writes its sums at the latest possible
+// moment: when its warp waits for its group.
 #include "simulator/machine/decode.h"
 #include "simulator/ops/small_floats.h"
 
@@ -7,25 +8,28 @@ namespace simulator {
 namespace {
 
 constexpr uint32_t a_by_descriptor = 1, a_transposed = 2, b_transposed = 4, bytes_8 = 8;  // flags
-// i.immediate is N. The instruction's list has N / 2 sums, then 4 registers of a if a is in registers.
+// i.immediate is N. The instruction's list has the N / 2 registers of the sums. If a is in registers, 4 more follow.
 
-// "Matrix Descriptor Format". Only the swizzle of 128 bytes is modelled, whose patterns begin at multiples of 1024.
+// "Matrix Descriptor Format": the start address, and the byte offsets of the leading and the stride dimension. Only the
+// 128-byte swizzle without a base offset is modelled: its pattern begins at a multiple of 1024 bytes.
 struct Tile {
   uint32_t start, leading, stride;
 };
 Tile tile_of(Warp& w, const Instruction& i, uint64_t descriptor) {
   if (descriptor >> 62 != 1) w.fail(i, "a descriptor with another swizzle than 128 bytes is not modelled");
   if (descriptor >> 49 & 7) w.fail(i, "a descriptor with a base offset is not modelled");
-  if (descriptor & 0x3ff1c000c000c000u) w.fail(i, "a descriptor with reserved bits");
+  if (descriptor & 0x3ff1c000c000c000u) w.fail(i, "a descriptor has reserved bits set");
   return {static_cast<uint32_t>(descriptor & 0x3fff) << 4, static_cast<uint32_t>(descriptor >> 16 & 0x3fff) << 4,
       static_cast<uint32_t>(descriptor >> 32 & 0x3fff) << 4};
 }
 
+// XORs bits 7 to 9 of an address into bits 4 to 6.
 uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
 
-// Reads `rows` (from `first` on, along M or N) by K elements into `to[k * rows + r]`. "Shared Memory Matrix Layout":
-// K-major: 8 rows of 128 bytes form an atom, `stride` apart. MN-major: an atom is 64 elements by 8 along k; `stride`
-// separates atoms along k, and `leading` those along M or N.
+// Reads K columns of `rows` rows, from row `first` on, into `to[k * rows + r]`. A row runs along M for a, and along N
+// for b. "Shared Memory Matrix Layout" describes two layouts. K-major: an atom has 8 rows of 128 bytes, and atoms are
+// `stride` bytes apart. MN-major (transposed): an atom has 8 lines of 64 elements, one line per k. Atoms are `stride`
+// bytes apart along k, and `leading` bytes apart along M or N.
 template <class T, class Convert>
 void read_tile(Warp& w, const Instruction& i, const Tile& t, bool transposed, uint32_t first, uint32_t rows, uint32_t K,
     float* to, Convert convert) {
@@ -39,6 +43,7 @@ void read_tile(Warp& w, const Instruction& i, const Tile& t, bool transposed, ui
                                          r % 64 * static_cast<uint32_t>(sizeof(T))
                                    : t.start + r / 8 * t.stride + r % 8 * 128 + k * static_cast<uint32_t>(sizeof(T));
       const uint32_t address = swizzled(logical);
+      // The race checks need a lane. Any will do, because the whole warp issues the product.
       shared.read(w, i, static_cast<int>(outer % lanes), address, 16, Shared::Proxy::async);
       T values[piece];
       std::memcpy(values, shared.data(address), 16);
@@ -47,8 +52,8 @@ void read_tile(Warp& w, const Instruction& i, const Tile& t, bool transposed, ui
     }
 }
 
-// "Register Fragments and Shared Memory Matrix Layouts": register r of a lane holds one element. Its row is
-// lane / 4 + 8 (r / 2 % 2) of the warp's 16. Its column is 8 (r / 4) + 2 (lane % 4) + r % 2.
+// Computes a product. "Register Fragments and Shared Memory Matrix Layouts": register r of a lane holds one sum. Its
+// row is lane / 4 + 8 (r / 2 % 2) of the warp's 16. Its column is 8 (r / 4) + 2 (lane % 4) + r % 2.
 void multiply(Warp& w, const AsyncProduct& p) {
   const Instruction& i = *p.instruction;
   const auto N = static_cast<uint32_t>(i.immediate), K = i.flags & bytes_8 ? 32u : 16u;
@@ -64,7 +69,7 @@ void multiply(Warp& w, const AsyncProduct& p) {
     if (i.flags & a_by_descriptor) {
       read_tile<uint16_t>(w, i, tile_of(w, i, p.a), i.flags & a_transposed, warp_row, 16, K, a.data(), float_of_bf16);
     } else {
-      // Register r holds elements k and k + 1 of row lane / 4 + 8 (r % 2), with k = 2 (lane % 4) + 8 (r / 2).
+      // Register r of a holds columns k and k + 1 of row lane / 4 + 8 (r % 2). k is 2 (lane % 4) + 8 (r / 2).
       for (int r = 0; r < 4; ++r)
         for (int l = 0; l < lanes; ++l)
           for (int e = 0; e < 2; ++e)
@@ -104,7 +109,7 @@ uint64_t uniform(Warp& w, const Instruction& i, int32_t offset) {
 void issue(Warp& w, const Instruction& i) {
   w.need_all(i);
   if (!w.products_fenced) w.fail(i, "wgmma.fence is missing");
-  if (w.full != all_lanes) w.fail(i, "an incomplete warp");
+  if (w.full != all_lanes) w.fail(i, "expected a warp of 32 threads");
   AsyncProduct p;
   p.instruction = &i;
   const int32_t* list = w.kernel->operands.data() + i.first;
@@ -137,7 +142,7 @@ void wait_group(Warp& w, const Instruction& i) {
     for (const AsyncProduct& p : w.product_groups.front()) multiply(w, p);
     w.product_groups.pop_front();
   }
-  // The program may now read and write the sums, so the next product needs a fence.
+  // The program may now access the registers of the sums, so that the next product needs a fence.
   w.products_fenced = false;
 }
 
@@ -156,7 +161,7 @@ void decode_wgmma(Decoder& d, const Statement& s, Instruction& i) {
   i.immediate = n;
   const std::vector<Operand>& o = s.operands;
   const bool in_registers = o.at(1).kind == Operand::vector;
-  const size_t fixed = bf16 ? (in_registers ? 1 : 2) : 0;  // number of operands for transposition
+  const size_t fixed = bf16 ? (in_registers ? 1 : 2) : 0;  // number of transpose operands: one per descriptor of bf16
   if (o.size() != 6 + fixed || o[0].parts.size() != static_cast<size_t>(n) / 2) d.fail(s, "wrong number of operands");
   for (const Operand& sum : o[0].parts) d.list(i, d.target(sum, Width::b32));
   if (in_registers) {
@@ -175,12 +180,13 @@ void decode_wgmma(Decoder& d, const Statement& s, Instruction& i) {
   i.run = &issue;
 }
 
-// "setmaxnreg": .dec gives registers of the warp back to the block, .inc waits until there are enough.
+// "setmaxnreg": .dec releases registers of the warp to the block. .inc waits until the block has enough.
 void release_registers(Warp& w, const Instruction& i) {
   w.need_all(i);
   const int n = static_cast<int>(i.immediate);
   if (n > w.registers_each)
-    w.fail(i, "releases to more registers than the warp has: " + std::to_string(w.registers_each));
+    w.fail(i, "expected at most the warp's " + std::to_string(w.registers_each) + " registers per thread, got " +
+                  std::to_string(n));
   w.block->free_registers += w.registers_each - n;
   w.registers_each = n;
   ++progress;
@@ -188,9 +194,11 @@ void release_registers(Warp& w, const Instruction& i) {
 void request_registers(Warp& w, const Instruction& i) {
   w.need_all(i);
   const int n = static_cast<int>(i.immediate), more = n - w.registers_each;
-  if (more < 0) w.fail(i, "requests fewer registers than the warp has: " + std::to_string(w.registers_each));
+  if (more < 0)
+    w.fail(i, "expected at least the warp's " + std::to_string(w.registers_each) + " registers per thread, got " +
+                  std::to_string(n));
   if (w.block->free_registers < more) {
-    --w.pc;  // tries again
+    --w.pc;  // runs the instruction again in the next turn
     w.yields = true;
     return;
   }
@@ -204,7 +212,7 @@ void decode_setmaxnreg(Decoder& d, const Statement& s, Instruction& i) {
   if (name == "dec.sync.aligned.u32") i.run = &release_registers;
   if (!i.run) return;
   i.immediate = static_cast<int64_t>(s.operands.at(0).bits);
-  if (i.immediate < 24 || i.immediate > 256 || i.immediate % 8) d.fail(s, "takes multiples of 8 from 24 to 256");
+  if (i.immediate < 24 || i.immediate > 256 || i.immediate % 8) d.fail(s, "expected a multiple of 8 from 24 to 256");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Splits PTX into tokens: see the manual's "Syntax".
+// Splits PTX into tokens (section "Syntax" of the manual).
 #pragma once
 #include <cctype>
 
@@ -10,7 +10,7 @@ class Lexer {
  public:
   Lexer(const std::string& text, size_t at) : text_(text), at_(at) {}
 
-  // Returns the next token, or "" at the end. Identifiers keep their % and inner dots and colons. A number is one
+  // Returns the next token, or "" at the end. An identifier includes its %, dots and double colons. A number is one
   // token.
   std::string next() {
     const std::string token = peek();
@@ -33,7 +33,7 @@ class Lexer {
   size_t at() const { return at_; }
   void move_to(size_t at) {
     at_ = at;
-    if (counted_ > at) counted_ = at;  // lines_ stays, so line numbers after a move back are too large
+    if (counted_ > at) counted_ = at;  // lines_ does not decrease, so line numbers after a move back are too large
   }
   int line() {
     for (; counted_ < at_; ++counted_) lines_ += text_[counted_] == '\n';
@@ -42,6 +42,7 @@ class Lexer {
   [[noreturn]] void fail(const std::string& what) {
     throw Failure("PTX, line " + std::to_string(line()) + " of the entry: " + what);
   }
+  // Makes the current line number 1.
   void start_counting() { counted_ = at_, lines_ = 1; }
 
  private:
@@ -64,7 +65,8 @@ class Lexer {
     size_t end = at_;
     if (end < text_.size() &&
         (word(text_[end]) || (text_[end] == '.' && end + 1 < text_.size() && word(text_[end + 1])))) {
-      // A name, with modifiers such as .shared::cta. A single colon ends a label.
+      // An identifier or a directive, with modifiers such as .shared::cta. The colon after a label is a
+      // separate token.
       ++end;
       while (end < text_.size() && (word(text_[end]) || text_[end] == '.' || text_.compare(end, 2, "::") == 0))
         end += text_[end] == ':' ? 2 : 1;

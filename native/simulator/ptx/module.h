@@ -1,5 +1,5 @@
-// The text of a PTX module as a tree: entries with their registers, variables and statements. Section titles in this
-// folder are those of NVIDIA's "Parallel Thread Execution ISA", version 9.0.
+// The syntax tree of a PTX module: entries with their registers, variables and statements. "The manual" is NVIDIA's
+// "Parallel Thread Execution ISA", version 9.0. Comments of the simulator quote its section titles.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -10,12 +10,12 @@
 
 namespace simulator {
 
-// An error that the simulator reports: a mistake of the program, or something that it does not model.
+// An error that the simulator reports: a mistake in a kernel, or a feature that is not modelled.
 struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-enum class Width { predicate, b32, b64 };  // 16-bit registers have storage of 32 bits
+enum class Width { predicate, b32, b64 };  // storage of a register; 16-bit registers use 32 bits
 
 struct Operand {
   enum Kind { none, reg, immediate, special, symbol, address, vector, label };
@@ -24,7 +24,7 @@ struct Operand {
   bool is_float = false;       // an immediate written as 0f… or 0d…
   int reg_index = -1;          // reg: index in Function::registers
   int pair = -1;               // d|p: index of the register p
-  int scope = 0;               // label: the scope that uses it
+  int scope = 0;               // label: the scope that contains the operand
   uint64_t bits = 0;           // immediate: its value
   int64_t offset = 0;          // address: the constant added to its base
   std::string name;            // special, symbol, label: its name
@@ -33,7 +33,7 @@ struct Operand {
 
 struct Statement {
   std::vector<std::string> op;  // split at the dots: {"add", "s32"}
-  int guard = -1;               // a predicate register
+  int guard = -1;               // index of a predicate register; -1: no guard
   bool guard_negated = false;
   std::vector<Operand> operands;
   int line = 0;
@@ -41,7 +41,7 @@ struct Statement {
 
 struct Variable {
   std::string name, space;
-  uint32_t align = 1, bytes = 0, offset = 0;  // bytes of 0: sized by the launch
+  uint32_t align = 1, bytes = 0, offset = 0;  // bytes: 0 for dynamic shared memory, which the launch sizes
 };
 
 struct Function {
@@ -51,11 +51,11 @@ struct Function {
   std::vector<Width> registers;
   std::vector<Statement> code;
   std::map<std::string, int> labels;  // "scope:name" to the index of a statement
-  std::vector<int> scope_parents;     // parent of each scope of the body
+  std::vector<int> scope_parents;     // the enclosing scope of each scope { }; -1: none
   int max_threads = 0;                // product of the dimensions of .maxntid
   uint32_t parameter_bytes = 0;
 
-  int label(const Operand& operand) const;  // the index of the statement
+  int label(const Operand& operand) const;  // index of the statement that a label names
 };
 
 struct Module {
@@ -64,7 +64,7 @@ struct Module {
   std::map<std::string, size_t> functions;  // by name: offset in `text` of the token after .func
   std::vector<Variable> variables;          // declared outside of entries
 
-  explicit Module(std::string text);
+  explicit Module(std::string text);  // reads declarations only
   std::unique_ptr<Function> parse(const std::string& entry) const;
 };
 

@@ -9,7 +9,7 @@
 namespace simulator {
 namespace {
 
-// Statements that mutants leave out. A try_wait is not left out, but succeeds at once.
+// Opcodes whose statements mutants remove. A mutant replaces mbarrier.try_wait by a test that always succeeds.
 const char* const removed[] = {"bar.sync", "bar.arrive", "bar.warp.sync", "fence.proxy", "wgmma.fence",
     "wgmma.commit_group", "wgmma.wait_group", "cp.async.commit_group", "cp.async.wait_group",
     "cp.async.bulk.commit_group", "cp.async.bulk.wait_group", "mbarrier.arrive", "setmaxnreg"};
@@ -40,7 +40,7 @@ std::vector<Mutant> mutants(const Module& module, const std::string& entry) {
     if (statement.compare(0, 6, "or.b64") == 0 && comma != std::string::npos &&
         std::isdigit(static_cast<unsigned char>(statement[comma + 2]))) {
       const uint64_t constant = std::strtoull(statement.c_str() + comma + 2, nullptr, 10);
-      if (constant >> 62 == 1)  // a matrix descriptor with the swizzle of 128 bytes
+      if (constant >> 62 == 1)  // the constant part of a matrix descriptor with the 128-byte swizzle
         for (int bit = 0; bit < 64; ++bit)
           all.push_back(
               {at, next - 1, statement.substr(0, comma + 2) + std::to_string(constant ^ uint64_t{1} << bit) + ";",

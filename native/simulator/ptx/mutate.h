@@ -1,4 +1,5 @@
-// Planted mistakes in one entry: a statement that synchronises is left out, or a bit of a matrix descriptor is flipped.
+// Mutants of an entry. Each has one planted mistake: a synchronizing statement is removed, or a bit of a matrix
+// descriptor is flipped.
 #pragma once
 #include <string>
 #include <vector>
@@ -14,7 +15,8 @@ struct Mutant {
 };
 // Returns all mutants of an entry, always in the same order.
 std::vector<Mutant> mutants(const Module& module, const std::string& entry);
-// Returns the module's text. If HEDDLE_SIMULATOR_MUTANT (`entry:number`) is a mutant of this entry, applies it.
+// Returns the module's text, with the mutant that HEDDLE_SIMULATOR_MUTANT=ENTRY:NUMBER selects if ENTRY is this entry.
+// With `list`, prints the entry's mutants and returns the text unchanged.
 std::string mutated(const Module& module, const std::string& entry);
 
 }  // namespace simulator

@@ -23,7 +23,7 @@ uint32_t bytes_of(const std::string& type) {  // ".b8" to 1
   return static_cast<uint32_t>(std::atoi(type.c_str() + 2)) / 8;
 }
 
-// Parses a declaration from the token after its state space, as in `.align 4 .b8 name[16]`: "Variable Declarations".
+// Parses a declaration, from the token after its state space: `.align 4 .b8 name[16]` ("Variable Declarations").
 Variable declaration(Lexer& lexer, const std::string& space) {
   Variable v;
   v.space = space;
@@ -34,7 +34,7 @@ Variable declaration(Lexer& lexer, const std::string& space) {
     else if (token == ".ptr" || token == ".global") continue;
     else element = bytes_of(token);
   }
-  if (element == 0) lexer.fail("a declaration without a type");
+  if (element == 0) lexer.fail("expected a type in the declaration");
   v.name = lexer.next();
   v.bytes = element;
   v.align = std::max(v.align, element);
@@ -46,7 +46,7 @@ Variable declaration(Lexer& lexer, const std::string& space) {
     v.bytes *= static_cast<uint32_t>(std::stoul(lexer.next()));
     lexer.expect("]");
   }
-  if (lexer.peek() == "=") lexer.fail("initialised variables are not modelled: " + v.name);
+  if (lexer.peek() == "=") lexer.fail("initialized variables are not modelled: " + v.name);
   return v;
 }
 
@@ -93,6 +93,7 @@ class Parser {
     while (scopes_.size() >= depth) statement();
   }
 
+  // The registers that a scope declares.
   struct Names {
     std::map<std::string, int> registers;                 // `p`
     std::map<std::string, std::pair<int, int>> numbered;  // `%r<8>`: first index and count
@@ -110,7 +111,7 @@ class Parser {
     if (lexer_.take("}")) return scopes_.pop_back();
     if (lexer_.take(";")) return;
     std::string token = lexer_.next();
-    if (token.empty()) lexer_.fail("the text ends in a body");
+    if (token.empty()) lexer_.fail("expected }, got the end of the text");
     if (token == ".reg") return declare_registers();
     if (token == ".param") return declare_parameter();
     if (token == ".shared" || token == ".local") {
@@ -131,7 +132,7 @@ class Parser {
     if (token == "@") {
       s.guard_negated = lexer_.take("!");
       s.guard = find_register(lexer_.next());
-      if (s.guard < 0) lexer_.fail("the guard is not a register");
+      if (s.guard < 0) lexer_.fail("expected a declared register after @");
       token = lexer_.next();
     }
     s.op = split(token);
@@ -140,7 +141,7 @@ class Parser {
       s.operands.push_back(operand());
       if (!lexer_.take(",") && lexer_.peek() != ";") lexer_.fail("expected a comma, got " + lexer_.peek());
     }
-    // The parser turns parameters of functions into registers, so their loads and stores become moves.
+    // Parameters of functions are registers here (declare_parameter), so their loads and stores become moves.
     const auto is_parameter = [&](const Operand& o) {
       return o.kind == Operand::address && o.parts[0].kind == Operand::reg && o.offset == 0 &&
              parameters_.count(o.parts[0].reg_index);
@@ -155,13 +156,13 @@ class Parser {
       s.op = {"bra"};
       Operand end;
       end.name = returns_.back();
-      end.scope = -2;  // a label of the whole entry
+      end.scope = -2;  // a label that the parser made, which belongs to the whole entry
       s.operands = {end};
     }
     f_.code.push_back(std::move(s));
   }
 
-  // Declares a `.param` variable of a body. A call passes an argument or a result in it.
+  // Declares a `.param` variable of a body, as a register. Calls pass arguments and results in such variables.
   void declare_parameter() {
     const Variable v = declaration(lexer_, "param");
     if (v.bytes != 8 && v.bytes != 4)
@@ -173,6 +174,7 @@ class Parser {
     if (lexer_.peek() == ";") lexer_.next();
   }
 
+  // Parses a list of parameters, and returns their registers.
   std::vector<int> arguments() {
     std::vector<int> registers;
     lexer_.expect("(");
@@ -184,8 +186,8 @@ class Parser {
     return registers;
   }
 
-  // "call (result), function, (arguments)": inlines the function. Its parameters are the registers that the caller
-  // passes.
+  // "call (result), function, (arguments)": inlines the function. Its parameters name the registers that the caller
+  // passes. `ret` becomes a branch to a label after the body.
   void call(const Statement& s) {
     if (s.guard >= 0) lexer_.fail("a call with a guard is not modelled");
     std::vector<int> given = arguments();
@@ -197,7 +199,7 @@ class Parser {
     given.insert(given.end(), more.begin(), more.end());
     const auto found = module_.functions.find(name);
     if (found == module_.functions.end()) lexer_.fail("no function " + name);
-    // The function's scope has no parent, so names of the caller are not visible in it.
+    // The function's scope has no parent, so that the names of the caller are not visible in the function.
     const std::vector<int> outer = std::move(scopes_);
     scopes_.clear();
     open();
@@ -206,8 +208,8 @@ class Parser {
     returns_.push_back(end);
     lexer_.move_to(found->second);
     size_t n = 0;
-    for (int list = 0; list < 2; ++list) {
-      if (list == 1) lexer_.next();  // the function's name
+    for (int list = 0; list < 2; ++list) {  // `(result) name (parameters)`
+      if (list == 1) lexer_.next();         // the function's name
       lexer_.expect("(");
       while (!lexer_.take(")")) {
         lexer_.expect(".param");
@@ -244,6 +246,7 @@ class Parser {
     lexer_.expect(";");
   }
 
+  // Returns the register's index, or -1. Inner scopes hide the names of outer ones.
   int find_register(const std::string& name) const {
     size_t digits = name.size();
     while (digits > 0 && std::isdigit(static_cast<unsigned char>(name[digits - 1]))) --digits;
@@ -267,7 +270,7 @@ class Parser {
     if (text.size() > 2 && text[0] == '0' && (text[1] == 'f' || text[1] == 'F' || text[1] == 'd' || text[1] == 'D')) {
       o.bits = std::stoull(text.substr(2), nullptr, 16);
       o.is_float = true;
-      if (negative) lexer_.fail("a negated bit pattern");
+      if (negative) lexer_.fail("expected no - before a float's bit pattern");
       return o;
     }
     o.bits = std::stoull(text, nullptr, 0);
@@ -319,11 +322,11 @@ class Parser {
   const Module& module_;
   Lexer lexer_;
   Function& f_;
-  std::set<int> parameters_;          // registers
+  std::set<int> parameters_;          // registers that declare_parameter made
   std::vector<std::string> returns_;  // for each open call, the label to which its `ret` branches
   int calls_ = 0;
-  std::vector<Names> names_;
-  std::vector<int> scopes_;
+  std::vector<Names> names_;  // by scope
+  std::vector<int> scopes_;   // the open scopes, innermost last
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The device: its properties, its memory, and errors.
+// The runtime's API for the device: properties, memory, errors, tensor maps.
 #include <cuda.h>
 
 #include <cstdio>
@@ -30,7 +30,7 @@ std::recursive_mutex& lock() {
 }
 
 const DeviceLimits& device() {
-  // Few multiprocessors, so that even small products have more tiles than multiprocessors.
+  // Four multiprocessors are few enough that even small products have more tiles than multiprocessors.
   static const DeviceLimits ampere{8, 0, 4, 166912, "simulated sm_80"}, hopper{9, 0, 4, 232448, "simulated sm_90"};
   return settings().hopper ? hopper : ampere;
 }
@@ -125,14 +125,15 @@ SIMULATOR_API cudaError_t cudaMemcpyAsync(
   if (bytes == 0) return cudaSuccess;
   const bool uploads = kind == cudaMemcpyHostToDevice, downloads = kind == cudaMemcpyDeviceToHost;
   if ((!downloads && !on_device(to, bytes)) || (!uploads && !on_device(from, bytes)))
-    return report_failure("a copy of " + std::to_string(bytes) + " bytes that are not in one allocation of the device");
+    return report_failure(
+        "a copy of " + std::to_string(bytes) + " bytes that are not inside one allocation of the device");
   if (uploads && !memory::is_pinned(from)) {  // pageable memory is staged before the call returns
     const auto* source = static_cast<const unsigned char*>(from);
     auto staged = std::make_shared<std::vector<unsigned char>>(source, source + bytes);
     return enqueue(stream, [=] { std::memcpy(to, staged->data(), bytes); });
   }
   const cudaError_t status = enqueue(stream, [=] { std::memmove(to, from, bytes); });
-  // A copy to pageable memory returns when it is done.
+  // A copy to pageable memory returns only when it is complete.
   return status == cudaSuccess && downloads && !memory::is_pinned(to) ? drain(stream) : status;
 }
 SIMULATOR_API cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t bytes, cudaStream_t stream) {
@@ -140,12 +141,13 @@ SIMULATOR_API cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, i
 }
 SIMULATOR_API cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   Hold hold(lock());
-  if (bytes && !on_device(to, bytes)) return report_failure("a memset of bytes that are not in one allocation");
+  if (bytes && !on_device(to, bytes))
+    return report_failure("a memset of " + std::to_string(bytes) + " bytes that are not inside one allocation");
   return enqueue(stream, [=] { std::memset(to, value, bytes); });
 }
 
 namespace {
-// The driver's function: see "Tensor Map Object Management" of the driver API.
+// cuTensorMapEncodeTiled. "Tensor Map Object Management" of the driver API has its requirements.
 CUresult encode_tiled(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank, void* data, const cuuint64_t* sizes,
     const cuuint64_t* strides, const cuuint32_t* boxes, const cuuint32_t* steps, CUtensorMapInterleave interleave,
     CUtensorMapSwizzle swizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill fill) {
@@ -167,7 +169,7 @@ CUresult encode_tiled(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t ran
     m.strides[d] = d == 0 ? m.element_bytes : strides[d - 1];
     if (d > 0 && (m.strides[d] % 16 || m.strides[d] >= uint64_t{1} << 40)) return CUDA_ERROR_INVALID_VALUE;
   }
-  // The innermost dimension of a box may not exceed the swizzle of 128 bytes. Smaller dimensions are not modelled.
+  // The innermost dimension of a box may have at most 128 bytes, the size of the swizzle. Fewer bytes are not modelled.
   if (boxes[0] * m.element_bytes != 128) return CUDA_ERROR_NOT_SUPPORTED;
   *map = {};
   std::memcpy(map, &m, sizeof m);

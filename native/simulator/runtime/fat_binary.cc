@@ -1,4 +1,4 @@
-// Registration of fat binaries and their functions, as nvcc's host code does it (crt/host_runtime.h), and launches.
+// Launches, and the functions by which nvcc's host code registers fat binaries and kernels (crt/host_runtime.h).
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -16,12 +16,12 @@ struct Wrapper {  // __fatBinC_Wrapper_t of fatbinary_section.h
   const unsigned char* data;
   void* unused;
 };
-struct Header {  // header of the container
+struct Header {  // header of the fat binary
   uint32_t magic;
   uint16_t version, header_bytes;
   uint64_t bytes;
 };
-struct Part {  // header of the part for one architecture, without the fields that are not needed
+struct Part {  // the first fields of the header of a part; a part has the code for one architecture
   uint16_t kind, version;
   uint32_t header_bytes;
   uint64_t bytes;
@@ -40,6 +40,7 @@ std::map<const void*, Entry>& entries() {
   std::abort();
 }
 
+// The launch configurations that <<<...>>> has pushed and the kernel's stub has not popped.
 struct Call {
   dim3 grid, threads;
   size_t shared;
@@ -77,7 +78,7 @@ using namespace simulator;
 SIMULATOR_API void** __cudaRegisterFatBinary(void* wrapper) {
   std::lock_guard<std::recursive_mutex> hold(lock());
   const auto* w = static_cast<const Wrapper*>(wrapper);
-  if (w->magic != wrapper_magic) give_up("a fat binary of an unknown form");
+  if (w->magic != wrapper_magic) give_up("a fat binary with an unknown magic number");
   const auto* header = reinterpret_cast<const Header*>(w->data);
   if (header->magic != header_magic) give_up("a compressed fat binary: compile with --compress-mode=none");
   auto* binary = new FatBinary;

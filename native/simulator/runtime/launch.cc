@@ -1,4 +1,4 @@
-// Runs launches. With HEDDLE_SIMULATOR_PROFILE=1, prints the time of each kernel at exit.
+// Runs launches. With HEDDLE_SIMULATOR_PROFILE=1, prints each kernel's time when the process exits.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

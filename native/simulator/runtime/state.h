@@ -1,4 +1,5 @@
-// State of the simulated runtime: modules, kernels, streams. Every entry point holds `lock()`.
+// State that the files of the simulated runtime share. Every function of the runtime's API that accesses it holds
+// `lock()`.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -25,8 +26,10 @@ struct Entry {
   FatBinary* binary = nullptr;
   std::string name;
   std::unique_ptr<Kernel> kernel;  // decoded at the first use
+  // cudaFuncAttributeMaxDynamicSharedMemorySize. Unless it was set, static and dynamic shared memory have 48 KB
+  // together.
   size_t dynamic_limit = size_t{48} << 10;
-  bool opted_in = false;
+  bool opted_in = false;  // the attribute was set
 };
 
 constexpr int device_count = 1;
@@ -42,13 +45,15 @@ Entry* entry_of(const void* host_function);  // null: not registered
 // Returns the kernel, or null if the binary has no code for the device.
 const Kernel* kernel_of(Entry& entry);
 
-// Remembers an error for cudaGetLastError, and the text of a failure for cudaGetErrorString.
+// Records an error for cudaGetLastError, and returns it.
 cudaError_t report(cudaError_t status);
+// Prints a failed launch or copy, and records its message for cudaGetErrorString. Returns cudaErrorLaunchFailure.
 cudaError_t report_failure(const std::string& what);
 
 using Work = std::function<void()>;
 // Queues work on a stream, or adds it to the graph that the stream captures.
 cudaError_t enqueue(cudaStream_t stream, Work work);
+// Run the queued work of all streams that do not capture, or of one stream.
 cudaError_t drain_all();
 cudaError_t drain(cudaStream_t stream);
 void run_launch(Launch& launch);

@@ -1,5 +1,5 @@
-// Streams, events and graphs. Work runs at the latest moment: when the program waits for it. This reveals host memory
-// that is reused too early, and missing waits.
+// Streams, events and graphs. Work runs at the latest possible moment: when the program waits for it. This reveals
+// missing waits, and host memory that is reused too early.
 #include <chrono>
 #include <deque>
 #include <map>
@@ -22,7 +22,7 @@ struct CUevent_st {
 };
 struct CUstream_st {
   std::deque<Work> queue;
-  CUgraph_st* captured = nullptr;
+  CUgraph_st* captured = nullptr;  // the graph that the stream captures, or null
   bool running = false;
 };
 
@@ -35,7 +35,7 @@ std::map<cudaStream_t, std::unique_ptr<CUstream_st>>& streams() {
 }  // namespace
 
 cudaError_t enqueue(cudaStream_t stream, Work work) {
-  if (!streams().count(stream)) return report(cudaErrorInvalidResourceHandle);  // the default stream is not used
+  if (!streams().count(stream)) return report(cudaErrorInvalidResourceHandle);  // the default stream is not modelled
   if (stream->captured) stream->captured->work.push_back(std::move(work));
   else stream->queue.push_back(std::move(work));
   return cudaSuccess;
@@ -50,7 +50,7 @@ cudaError_t drain(cudaStream_t stream) {
     try {
       work();
     } catch (const std::exception& failure) {
-      stream->queue.clear();  // a real device would refuse all later work
+      stream->queue.clear();  // on a real device, later work fails too
       return report_failure(failure.what());
     }
   }
@@ -134,7 +134,7 @@ SIMULATOR_API cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned)
 }
 SIMULATOR_API cudaError_t cudaEventDestroy(cudaEvent_t event) {
   Hold hold(lock());
-  // A record that is still queued refers to the event.
+  // A record that is still queued points to the event, so it must run before the event is deleted.
   const cudaError_t status = event->reached < event->recorded ? drain(event->stream) : cudaSuccess;
   delete event;
   return status;

@@ -1,4 +1,5 @@
-// Bulk writes from shared to global memory (ptx_bulk.cuh), and words with which blocks signal their progress.
+// Tests of bulk writes from shared to global memory, and of the words by which blocks signal their progress
+// (ptx_bulk.cuh). Section numbers are those of the PTX manual.
 #pragma once
 #include "cuda/ptx/ptx_bulk.cuh"
 #include "device.cuh"
@@ -6,11 +7,11 @@
 namespace heddle {
 namespace cuda {
 
-// Sections 9.7.9.25.4.1 and .2. Writes 16, 48 and 1024 bytes of `from` to the same offsets of `to`, in two groups, as
-// stores or as additions. Both have 2048 floats.
+// Sections 9.7.9.25.4.1 and 9.7.9.25.4.2. Stores 16, 48 and 1024 bytes of `from` to the same offsets of `to`, or adds
+// them as floats. The writes form two groups. Both arrays have 2048 floats.
 constexpr int bulk_floats = 2048;
 struct BulkPart {
-  int at, floats;
+  int at, floats;  // index of the first float, and their number
 };
 constexpr BulkPart bulk_parts[] = {{4, 4}, {64, 12}, {1024, 256}};
 
@@ -80,8 +81,8 @@ void test_bulk_sums(Device& device) {
   expect(ok, "cp.reduce.async.bulk.add.f32: rounds to nearest even and flushes subnormals");
 }
 
-// Sources may be overwritten after wait_group.read, and results are complete after wait_group. Additions of four warps
-// to one address are atomic.
+// Four warps overwrite their sources after wait_group.read, and wait for the results by wait_group. They all add to the
+// same addresses, because additions are atomic.
 __global__ void __launch_bounds__(128) write_again(float* to, float* sums) {
 #if HEDDLE_SM90A
   HEDDLE_SHARED(float4, memory, [4][8]);
@@ -121,9 +122,9 @@ void test_bulk_sources(Device& device) {
   expect(ok, "cp.async.bulk.wait_group.read: sources may be overwritten, and all writes complete");
 }
 
-// Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12. Each block takes a number when it starts. It adds to the sums once the block
-// with the previous number has released its successor. Another order gives another sum. words (2): the next number, and
-// the number of finished blocks.
+// Sections 9.7.13.5, 9.7.9.8 and 9.7.9.12. Each block takes a number when it starts. It adds to the sums after the
+// block with the previous number has done so. Any other order would give other sums. words (2): the next number, and
+// the number of blocks that have added.
 __host__ __device__ inline float part_of_block(int number) {
   const float large = 33554432.0f;  // 2^25, so that adding small numbers rounds
   return number % 3 == 1 ? large : number % 3 == 2 ? -large : static_cast<float>(number + 1);

@@ -1,4 +1,4 @@
-// Conversions between f16, bf16, tf32, e4m3 and f32.
+// Tests of conversions between f16, bf16, tf32, e4m3 and f32.
 #pragma once
 #include "cuda/quant/fp8.cuh"
 #include "cuda/rows/math.cuh"
@@ -7,7 +7,7 @@
 namespace heddle {
 namespace cuda {
 
-// Rounds to 10 fraction bits, to nearest, ties away from zero.
+// Rounds to 10 fraction bits, to nearest, ties away from zero. 2^-136 is the spacing of subnormal tf32 numbers.
 float nearest_tf32(float f) {
   if (f == 0 || !std::isfinite(f)) return f;
   int exponent;
@@ -21,7 +21,7 @@ __global__ void round_tf32_once(const float* from, uint32_t* to, int count) {
   if (i < count) to[i] = ptx::round_to_tf32(__float_as_uint(from[i]));
 }
 
-// Converts floats of every exponent, including ties and their neighbours.
+// Converts floats of every exponent, among them ties between tf32 numbers and the floats next to them.
 void test_round_tf32(Device& device) {
   constexpr size_t count = 65536;
   Shared<float> from(device, count);
@@ -56,7 +56,7 @@ __global__ void convert_once(const float* from, uint16_t* half, float* back, uin
   brain[i] = float_to_bf16(from[i]);
 }
 
-// Converts all f16 values, and floats of every exponent, including ties between f16 values.
+// Converts all f16 numbers, and floats of every exponent, among them ties between f16 numbers.
 void test_conversions(Device& device) {
   constexpr size_t count = 65536;
   Shared<float> from(device, count), back(device, count);
@@ -84,7 +84,7 @@ void test_conversions(Device& device) {
   expect(to_brain, "float to bf16");
 }
 
-// Decodes all bytes, and encodes floats of every exponent, including ties.
+// Decodes all bytes, and encodes floats of every exponent, among them ties between e4m3 numbers.
 __global__ void e4m3_once(const float* from, uint8_t* bytes, float* numbers, int count) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= count) return;
@@ -92,7 +92,7 @@ __global__ void e4m3_once(const float* from, uint8_t* bytes, float* numbers, int
   if (i < 256) numbers[i] = fp8_to_float(static_cast<uint8_t>(i));
 }
 
-// Decodes E4M3: 4 exponent bits with bias 7, 3 fraction bits; S.1111.111 is NaN.
+// Decodes E4M3, which has 4 exponent bits with bias 7 and 3 fraction bits. NaN has ones in all bits except the sign.
 double e4m3_value(int byte) {
   const int exponent = byte >> 3 & 15, fraction = byte & 7;
   const double magnitude = (byte & 0x7f) == 0x7f ? NAN

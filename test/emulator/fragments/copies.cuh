@@ -1,4 +1,4 @@
-// Copies of tiles to shared memory and to registers: ldmatrix, cp.async, TMA boxes.
+// Tests of copies of tiles to shared memory and to registers: ldmatrix, cp.async, TMA boxes.
 #pragma once
 #include "cuda/ptx/ptx_sm90.cuh"
 #include "cuda/runtime/tensor_map.h"
@@ -62,7 +62,7 @@ void test_cp_async(Device& device) {
   expect(ok, "cp.async: bytes that are not read become zeros");
 }
 
-// Copies a box of 64 columns and `lines` rows at (column, row) to shared memory, and its bytes from there to `to`.
+// Copies the box of 64 columns and `lines` rows at (column, row) to shared memory, and from there to `to`.
 __global__ void __launch_bounds__(32)
     box_once(const __grid_constant__ CUtensorMap map, int column, int row, int lines, uint16_t* to) {
 #if HEDDLE_SM90A
@@ -93,7 +93,7 @@ void test_boxes(Device& device) {
   for (size_t i = 0; i < matrix.host.size(); ++i) matrix.host[i] = static_cast<uint16_t>(i + 1);
   const CUtensorMap map = map_of_matrix(matrix.to_device(), rows, columns, columns, lines);
   bool ok = true;
-  // inside the matrix, across both edges, at an unaligned column, outside
+  // Boxes inside the matrix, across both edges, at a column that is not a multiple of the box, and outside.
   for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 32}, {8, 17}, {128, 0}}) {
     launch(device.context, "copy by TMA", {1, 32, 1024 + lines * 128}, box_once, map, column, row,
         static_cast<int>(lines), got.to_device());

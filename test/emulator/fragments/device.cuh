@@ -1,5 +1,5 @@
-// Helpers of the tests of fragments.cu. Each test launches a __global__ function over device memory, as heddle launches
-// its kernels.
+// Helpers of the tests of fragments.cu. Each test launches a __global__ function in the same way as heddle launches its
+// kernels.
 #pragma once
 #include <cmath>
 #include <cstdio>

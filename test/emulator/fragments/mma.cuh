@@ -1,4 +1,4 @@
-// mma.sync for bf16, tf32, e4m3 and s8.
+// Tests of mma.sync for bf16, tf32, e4m3 and s8.
 #pragma once
 #include "cuda/ptx/ptx.cuh"
 #include "conversions.cuh"
@@ -7,7 +7,7 @@
 namespace heddle {
 namespace cuda {
 
-// Figures 80 to 82: .bf16 fragments of mma.m16n8k16. groupID = %laneid >> 2, threadID_in_group = %laneid % 4.
+// Figures 80 to 82: .bf16 fragments of mma.m16n8k16. The manual calls `group` groupID and `thread` threadID_in_group.
 __device__ inline Place place_a(int lane, int i) {  // i in 0..7
   const int group = lane >> 2, thread = lane % 4;
   return {(i < 2 || (i >= 4 && i < 6)) ? group : group + 8, i < 4 ? thread * 2 + (i & 1) : thread * 2 + (i & 1) + 8};
@@ -57,7 +57,8 @@ void test_mma(Device& device) {
         want += static_cast<double>(to_float(bf16{a.host[i * 16 + k]})) * to_float(bf16{b.host[k * 8 + j]});
       worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
     }
-  // The tolerance is one ulp per addition, because tensor cores truncate where a CPU rounds.
+  // The tolerance is one ulp (1.2e-7, of a sum of at most 16) per addition, because tensor cores truncate where a CPU
+  // rounds.
   expect(worst < 16 * 16 * 1.2e-7, "mma.m16n8k16: the product");
 }
 
@@ -148,8 +149,8 @@ void test_mma_e4m3() {
   std::mt19937 random(5);
   Shared<uint8_t> a(device, 16 * 32), b(device, 32 * 8);
   Shared<float> c(device, 16 * 8);
-  // Operands are multiples of 2^-9 up to 1/8, of either sign. A misplaced element then causes a larger error than the
-  // bits that the hardware may drop.
+  // Operands are multiples of 2^-9 of either sign, up to 1/8. A misplaced element then causes a larger error than the
+  // truncation of sums.
   for (auto* bytes : {&a.host, &b.host})
     for (auto& v : *bytes) v = static_cast<uint8_t>(random() % 2 * 128 + random() % 33);
   for (auto& v : c.host) v = static_cast<float>(random() % 9) - 4;

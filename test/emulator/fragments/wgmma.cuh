@@ -1,4 +1,4 @@
-// wgmma, its descriptors and its swizzle (section 9.7.15.5).
+// Tests of wgmma, its descriptors and its swizzle (section 9.7.15.5).
 #pragma once
 #include "cuda/rows/math.cuh"
 #include "cuda/ptx/ptx_sm90.cuh"
@@ -8,7 +8,7 @@
 namespace heddle {
 namespace cuda {
 
-// Figure "128B swizzle": in lines of 128 bytes, chunk c of line r is stored at chunk c ^ (r mod 8).
+// Figure "128B swizzle": a line has 128 bytes, in chunks of 16. Chunk c of line r is stored at chunk c ^ (r mod 8).
 __device__ inline int swizzled_byte(int line, int byte) {
   return line * 128 + ((byte / 16) ^ (line % 8)) * 16 + byte % 16;
 }
@@ -18,8 +18,8 @@ __device__ inline Place place_d(int thread, int i) {
   return {16 * warp + (lane >> 2) + 8 * ((i >> 1) & 1), (i >> 2) * 8 + (lane % 4) * 2 + (i & 1)};
 }
 
-// d (64, N) = a (64, 64) b (64, N), both row-major in global memory. Each is stored to shared memory K-major or
-// MN-major. With in_registers, a is loaded into registers, 16 elements along k at a time.
+// d (64, N) = a (64, 64) b (64, N). a and b are row-major in global memory, and K-major or MN-major in shared memory.
+// With in_registers, a is in registers, 16 elements along k per product.
 template <bool a_mn_major, bool b_mn_major, int N, bool in_registers>
 __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const uint16_t* b, float* d) {
 #if HEDDLE_SM90A
@@ -92,12 +92,11 @@ void test_warpgroup(Device& device, const char* what) {
   expect(worst < 64 * 64 * 1.2e-7, what);  // as in test_mma
 }
 
-// The right operand in the manual's canonical layouts (9.7.15.5.1.2.1.3, 128B swizzling, T = 8 elements of 16 bits),
-// with strides in elements:
+// Returns the offset of element (k, n) of b in the manual's canonical layouts (section 9.7.15.5.1.2.1.3, 128B
+// swizzling, T = 8 elements of 16 bits). In CuTe's notation, shape : strides in elements, they are
 //   MN-major  ((T, 8, m), (8, k)) : ((1, T, LBO), (8 T, SBO))      K-major  ((8, m), (T, 2 k)) : ((8 T, SBO), (1, T))
-// Swizzle<3, 4, 3> follows, which XORs bits 7 to 9 of a byte's address into bits 4 to 6. m counts atoms of 64 columns.
-// For N = 96, the operand has the first half of the second atom, whose columns are spread over all eight chunks of a
-// line.
+// m counts atoms of 64 columns. Then Swizzle<3, 4, 3> XORs bits 7 to 9 of the offset in bytes into bits 4 to 6. For
+// N = 96, b has only half of the columns of the second atom. They are spread over all eight chunks of a line.
 inline size_t canonical_byte(bool mn_major, int n, int k, int lbo, int sbo) {
   const int element = mn_major ? n % 8 + n / 8 % 8 * 8 + n / 64 * lbo + k % 8 * 64 + k / 8 * sbo
                                : n % 8 * 64 + n / 8 * sbo + k % 8 + k / 8 * 8;
@@ -106,7 +105,7 @@ inline size_t canonical_byte(bool mn_major, int n, int k, int lbo, int sbo) {
 }
 
 constexpr int image_bytes = 32768;
-// d (64, N) = a (64, 16) b (16, N). b is given as an image of shared memory.
+// d (64, N) = a (64, 16) b (16, N). `image` is the content of shared memory with b.
 template <bool b_mn_major, int N>
 __global__ void __launch_bounds__(128)
     image_once(const uint16_t* a, const uint32_t* image, unsigned lbo, unsigned sbo, float* d) {
@@ -141,9 +140,9 @@ template <bool b_mn_major, int N> void test_canonical(Device& device, const char
   std::mt19937 random(9);
   std::uniform_real_distribution<float> draw(-1, 1);
   bool ok = true;
-  // Pairs of LBO and SBO, in elements, for atoms of 1024 bytes: adjacent boxes, as in the kernels; atoms of one k group
-  // adjacent, with a gap between k groups; atoms far apart. Pairs with which a K-major operand would not fit into the
-  // image are skipped.
+  // Pairs of LBO and SBO, in elements, for atoms of 1024 bytes. First adjacent boxes, as in the kernels. Then adjacent
+  // atoms of one group along k, with a gap between groups. Then atoms far apart. Skips a pair if a K-major operand
+  // would not fit into the image.
   for (const auto& [lbo, sbo] : {std::pair<int, int>{4096, 512}, {512, 1536}, {6144, 2048}}) {
     if (!b_mn_major && (sbo * (N / 8) > image_bytes / 2)) continue;
     Shared<uint16_t> a(device, 64 * 16);
@@ -222,8 +221,8 @@ void test_warpgroup_e4m3(Device& device) {
         want += static_cast<double>(e4m3_to_float(a.host[i * 128 + k])) * e4m3_to_float(b.host[j * 128 + k]);
       worst = std::fmax(worst, std::fabs(want - d.host[i * 128 + j]));
     }
-  // A product of at most 4 keeps 13 fraction bits when it is added to 31 others, so it loses up to 2^-11. The tolerance
-  // is four times the sum of these losses.
+  // The hardware keeps 13 fraction bits of a product when it adds it to 31 others. A product of at most 4 thus loses up
+  // to 2^-11. 128 products lose up to 128 / 2048, and the tolerance is four times as large.
   expect(worst < 128 * 4.0 / 2048, "wgmma of e4m3: the product");
 }
 

@@ -1,11 +1,11 @@
-// Attention over whole sequences, and over the key/value cache.
+// Programs with attention over whole sequences, and over the key/value cache.
 #pragma once
 #include "builder.h"
 
 namespace heddle {
 namespace cases {
 
-// Forward pass and gradients. T: rows of each sequence.
+// Forward pass and gradients. T: rows per sequence, H: query heads, KH: key heads, D: head width.
 inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false,
     double softcap = 0, int64_t sequences = 2, bool causal = true) {
   Builder b;
@@ -23,8 +23,8 @@ inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D
   return b;
 }
 
-// Two sequences packed with documents of different lengths. Padding rows between and after them neither attend nor are
-// attended to. Without a causal mask, rows attend to their whole document.
+// Two sequences, each packed with documents of different lengths. Document -1 is padding between and after them: its
+// rows do not attend, and no row attends to them. Without a causal mask, rows attend to their whole document.
 inline Builder packed(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, bool causal, double window = 0) {
   Builder b;
   std::vector<int32_t> of_rows;
@@ -61,7 +61,8 @@ inline Builder attention_forward(
   return b;
 }
 
-// type: the type of queries and outputs. cache: the type of keys and values.
+// One sequence of `rows` new rows after `past` cached ones. type: the type of queries and outputs. cache: the type of
+// keys and values. A segment is (first row, number of rows, slot, past).
 inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType::f32, DType cache = DType::f32) {
   Builder b;
   const int64_t L = past + rows;
@@ -72,8 +73,8 @@ inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType:
   return b;
 }
 
-// Attention over the caches of three sequences, with sinks and a window that is shorter than the longest of them. The
-// last segment shares a row with the segment before it.
+// Attention over the caches of three sequences, with sinks and a window. The window is shorter than the longest
+// sequence. The last segment shares a row with the segment before it.
 inline Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int64_t KH, double softcap) {
   Builder b;
   const int64_t L = 460, rows = 9;
@@ -85,7 +86,7 @@ inline Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int6
   return b;
 }
 
-// Two paged sequences that share their first page. Half of the page table is unused.
+// Two sequences in pages. They share their first page. Half of the page table is unused.
 inline Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows, DType of_rows = DType::f32) {
   Builder b;
   const int64_t L = past + rows, entries = (L + page - 1) / page, pages = 2 * entries + 1, bytes = D + 4;
@@ -112,6 +113,7 @@ inline Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t 
   return b;
 }
 
+// A q8 cache that is a ring of 9 rows, for a window of 5. A row of a q8 cache has D bytes and a scale of 4 bytes.
 inline Builder cached_q8(int64_t D) {
   Builder b;
   const int64_t rows = 3, L = 9;
@@ -122,7 +124,7 @@ inline Builder cached_q8(int64_t D) {
     b.desc.bound.push_back(v);
     return v;
   };
-  // the new rows wrap around the ring's end
+  // The new rows have positions 8 to 10, so that 9 and 10 wrap around.
   const int k = cache(), v = cache(), segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, 8});
   for (const int to : {k, v}) b.node("cache_write", {to, x, segments}, {}, {{"ring", 5}});
   b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})},

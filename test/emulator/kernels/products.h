@@ -1,5 +1,5 @@
-// Matrix products: linear layers with gradients and fused ops, quantized weights, fp8, experts, token
-// log-probabilities.
+// Programs with matrix products: linear layers with gradients and fused ops, quantized weights, fp8, experts, token
+// log-probabilities. N: rows, K: inner dimension, M: output columns.
 #pragma once
 #include <cmath>
 #include <cstring>
@@ -22,8 +22,8 @@ inline Builder linear(DType type, int64_t N, int64_t K, int64_t M, bool transpos
   return b;
 }
 
-// Products with epilogues: every activation, a residual, a gate; with and without biases and outputs for the backward
-// pass.
+// Products with every kind of epilogue: activations, a residual, a gate. Biases, and the outputs that the backward pass
+// needs, are sometimes absent.
 inline Builder ended(DType type, int64_t N, int64_t K, int64_t M) {
   Builder b;
   const int x = b.floats(type, {N, K}), w = b.floats(type, {M, K}), up = b.floats(type, {M, K}),
@@ -59,7 +59,7 @@ inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M) {
   const int x = b.floats(type, {N, K}), w = b.value(DType::u8, {M, K});
   std::vector<float> numbers(static_cast<size_t>(M * K)), scales(static_cast<size_t>(fp8_blocks(M) * fp8_blocks(K)));
   std::uniform_real_distribution<float> draw(-1, 1);
-  // Blocks have different magnitudes.
+  // The blocks of 128 x 128 elements have different magnitudes, so that their scales differ.
   for (int64_t i = 0; i < M * K; ++i) numbers[i] = draw(b.random) * static_cast<float>(1 + i / K / 128 + i % K / 128);
   b.data.emplace_back(numbers.size());
   fp8_quantise(numbers.data(), M, K, b.data.back().data(), scales.data());
@@ -95,7 +95,7 @@ inline Builder experts(int64_t N, int64_t M, bool per_slot) {
   return b;
 }
 
-// The op processes the vocabulary in parts and sums their gradients.
+// Log-probabilities of tokens. The op processes the vocabulary in parts and sums the gradients of the parts.
 inline Builder logprob(int64_t N, int64_t C, int64_t V) {
   Builder b;
   const int h = b.floats(DType::bf16, {N, C}), w = b.floats(DType::bf16, {V, C}), upstream = b.floats(DType::f32, {N});

@@ -1,4 +1,4 @@
-// Row-wise ops: norms and sums, embeddings, RoPE, log-probabilities in f32.
+// Programs with row-wise ops: norms and sums, embeddings, RoPE, log-probabilities in f32, sampling.
 #pragma once
 #include "builder.h"
 
@@ -46,7 +46,7 @@ inline Builder rows() {
   return b;
 }
 
-// Samples from two rows of random logits, with the parameters of native/ops/sample.cc.
+// Samples from two rows of random logits. `parameters` are the nine of native/ops/sample.cc.
 inline Builder sampled(int64_t V, int32_t top, std::initializer_list<float> parameters) {
   Builder b;
   const int64_t R = 2;

@@ -1,4 +1,4 @@
-// Mutations of attention. Each is [name, file below native/cuda, text, replacement of its first occurrence, file to compile, cases to run].
+// Mutations of attention. mutants.mjs describes the fields.
 export const attention = [
   [
     "attention: warps without rows return before a barrier",

@@ -1,5 +1,4 @@
-// Mutations of fused matrix products. Each is [name, file below native/cuda, text, replacement of its first occurrence, file to compile,
-// cases to run].
+// Mutations of fused matrix products. mutants.mjs describes the fields.
 const tensor = ["gemm_tensor.cu", "epilogue bf16"];
 const warpgroups = ["gemm_sm90.cu", "sm_90 epilogue"];
 const plain = ["gemm.cu", "epilogue f32"];

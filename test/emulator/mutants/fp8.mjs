@@ -1,4 +1,4 @@
-// Mutations of fp8 products. Each is [name, file below native/cuda, text, replacement of its first occurrence, file to compile].
+// Mutations of fp8 products. mutants.mjs describes the fields.
 export const fp8 = [
   [
     "fp8 warpgroups: does not wait for a tile before multiplying it",

@@ -1,5 +1,4 @@
-// Mutations of norms, experts and other kernels. Each is [name, file below native/cuda, text, replacement of its first occurrence,
-// file to compile if it is a header].
+// Mutations of norms, experts, sampling and other kernels. mutants.mjs describes the fields.
 export const others = [
   [
     "norm: no barrier between two block sums",

@@ -1,5 +1,4 @@
-// Mutations of matrix products. Each is [name, file below native/cuda, text, replacement of its first occurrence, file to compile,
-// cases to run].
+// Mutations of matrix products. mutants.mjs describes the fields.
 export const products = [
   [
     "product: no barrier before the tiles are read",

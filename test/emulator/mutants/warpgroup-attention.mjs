@@ -1,4 +1,4 @@
-// Mutations of attention on sm_90a. Each is [name, file below native/cuda, text, replacement of its first occurrence, file to compile].
+// Mutations of attention on sm_90a. mutants.mjs describes the fields.
 export const warpgroupAttention = [
   [
     "warpgroup attention: the copying warpgroup keeps registers that others request",

@@ -1,5 +1,4 @@
-// Mutations of attention gradients on sm_90a. Each is [name, file below native/cuda, text, replacement of its first occurrence,
-// file to compile, cases to run].
+// Mutations of attention gradients on sm_90a. mutants.mjs describes the fields.
 export const warpgroupGradients = [
   [
     "warpgroup gradients: does not wait for the scores",

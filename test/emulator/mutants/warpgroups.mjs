@@ -1,5 +1,4 @@
-// Mutations of matrix products on sm_90a. Each is [name, file below native/cuda, text, replacement of its first occurrence,
-// file to compile, cases to run].
+// Mutations of matrix products on sm_90a. mutants.mjs describes the fields.
 export const warpgroups = [
   [
     "warpgroups: more registers than the block was launched with",

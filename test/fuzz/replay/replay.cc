@@ -1,7 +1,7 @@
-// Runs a fuzz target on every input of its corpus, without libFuzzer, so that any compiler can build it: npm run
-// test:asan.
+// Runs a fuzz target on every input of its corpus. Does not need libFuzzer, so that any compiler can build it (npm run
+// test:asan).
 //
-//   replay_NAME CORPUS    a file with one input a line, in base64, as test/fuzz/corpus/NAME.txt
+//   replay_NAME CORPUS    CORPUS is a file with one input per line, in base64, such as test/fuzz/corpus/NAME.txt
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -14,6 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace {
 
+// Returns the value of a base64 digit, or -1.
 int digit(char c) {
   if (c >= 'A' && c <= 'Z') return c - 'A';
   if (c >= 'a' && c <= 'z') return c - 'a' + 26;
@@ -21,7 +22,7 @@ int digit(char c) {
   return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-// Returns false for a character that is not in base64's alphabet.
+// Decodes base64. Returns false if a character is not in the alphabet.
 bool decode(const std::string& line, std::vector<uint8_t>& bytes) {
   bytes.clear();
   unsigned value = 0;
@@ -51,9 +52,9 @@ int main(int count, char** arguments) {
       std::fprintf(stderr, "%s: line %d is not base64\n", arguments[1], inputs);
       return 1;
     }
-    // A failure ends the process. The number printed last is that of the failing input.
+    // A failure ends the process, so the last number that is printed is that of the failing input.
     std::fprintf(stderr, "input %d\n", inputs);
-    // A block of exactly this size, so that AddressSanitizer detects reads beyond it.
+    // Copies the input to memory of exactly its size, so that AddressSanitizer detects reads beyond it.
     const std::unique_ptr<uint8_t[]> exact(new uint8_t[bytes.size()]);
     std::copy(bytes.begin(), bytes.end(), exact.get());
     LLVMFuzzerTestOneInput(exact.get(), bytes.size());
