@@ -161,7 +161,7 @@ describe("/infill", () => {
         [{ ...body, input_extra: [{}] }, /^input_extra: /],
         [{ ...body, n_predict: "a" }, /^n_predict: /],
         [{ ...body, temperatur: 1 }, /^temperatur: .*nearest: temperature/],
-        [{ ...body, input_prefix: "The cat ".repeat(300) }, /expected at most 256 tokens/],
+        [{ ...body, input_prefix: "The cat ".repeat(300) }, /^input_prefix: expected at most 256 tokens/],
       ] as const)
         expect([given, await post("/infill", given)]).toMatchObject([
           given,
