@@ -215,6 +215,7 @@ async function* start(
     const measured = await evaluateLabelled(model, heldOut, { signal: call.signal });
     if (!options.calibrate || problemType !== "single_label_classification") return measured.metrics;
     const temperature = fitClassifierTemperature(measured);
+    if (Number.isNaN(temperature)) return measured.metrics; // the model returned a logit that is not finite
     model.setClassifierTemperature(temperature);
     const calibrated = await evaluateLabelled(model, heldOut, { signal: call.signal, logits: measured.logits });
     return {
