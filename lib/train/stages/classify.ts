@@ -90,7 +90,7 @@ const classifyShape = {
   /**
    * Weight of each label's rows, by label. `balanced` weights labels inversely to their frequency, with a mean of 1
    * over the rows. Default: 1 each. As in PyTorch's `CrossEntropyLoss(weight)`, the loss is divided by the sum of the
-   * weights of a step's targets.
+   * weights of a step's targets. Only for single labels.
    */
   classWeights: option(
     // z.record would drop a label named `__proto__`.
@@ -103,7 +103,7 @@ const classifyShape = {
     "weight of each label by name; balanced: inversely proportional to its frequency",
     { otherwise: "1 each" },
   ),
-  /** Share of the target that is spread evenly over all labels. Default 0. */
+  /** Share of the target that is spread evenly over all labels. Only for single labels. Default 0. */
   labelSmoothingFactor: variant(crossEntropyShape.labelSmoothingFactor, z.number().min(0).max(0.99).default(0), {
     help: "label smoothing",
   }),
@@ -114,13 +114,21 @@ const classifyShape = {
 };
 
 /** The strict schema of the options, as in a configuration file. */
-export const classifySchema = z.strictObject({
-  ...sharedShape,
-  ...epochShape,
-  ...heldOutShape<ClassifyRow>(),
-  ...adapterShape,
-  ...classifyShape,
-});
+export const classifySchema = z
+  .strictObject({
+    ...sharedShape,
+    ...epochShape,
+    ...heldOutShape<ClassifyRow>(),
+    ...adapterShape,
+    ...classifyShape,
+  })
+  .superRefine(({ problemType, classWeights, labelSmoothingFactor }, context) => {
+    if (problemType === "single_label_classification") return;
+    const refuse = (option: string, expected: string) =>
+      context.addIssue({ code: "custom", path: [option], message: `${expected} with problemType ${problemType}` });
+    if (classWeights !== undefined) refuse("classWeights", "no weights");
+    if (labelSmoothingFactor > 0) refuse("labelSmoothingFactor", "0");
+  });
 
 /** Options of `trainClassifier`. */
 export interface ClassifyOptions<Base = LanguageModel>
