@@ -57,14 +57,30 @@ function typesOf(schema: unknown, root: unknown, depth: number): ReadonlySet<Jso
   return types;
 }
 
+/** Returns what a JSON pointer refers to. Returns undefined for a place that does not exist, for anchors and for other documents. */
 function resolved(reference: string, root: unknown): unknown {
-  if (!reference.startsWith("#/")) return root;
+  if (reference !== "#" && !reference.startsWith("#/")) return undefined;
   let value = root;
-  for (const part of reference.slice(2).split("/", MAX_DEPTH)) {
-    const key = part.replaceAll("~1", "/").replaceAll("~0", "~");
-    value = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+  for (let at = 1; at < reference.length; ) {
+    const next = reference.indexOf("/", at + 1);
+    const end = next < 0 ? reference.length : next;
+    const key = unescaped(reference.slice(at + 1, end));
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Record<string, unknown>)[key];
+    at = end;
   }
   return value;
+}
+
+/** Decodes a part of a JSON pointer in a URI. */
+function unescaped(part: string): string {
+  let text = part;
+  try {
+    text = decodeURIComponent(part);
+  } catch {
+    // The part contains a literal percent sign.
+  }
+  return text.replaceAll("~1", "/").replaceAll("~0", "~");
 }
 
 export function typeOfValue(value: unknown): JsonType {

@@ -7,6 +7,7 @@ import { exists, ioError } from "../io/atomic-files.ts";
 import { claim } from "../io/claim.ts";
 import { PARTIAL } from "./download.ts";
 import { cacheFolder } from "./environment.ts";
+import { missingFolder } from "./missing-files.ts";
 import { folderOfRepository, needModelName, repositoryOfFolder } from "./model-name.ts";
 import { OLLAMA_PREFIX } from "./ollama.ts";
 import { allSnapshots, filesBelow, findSnapshot, namesOf, refsOf, type Snapshot, walk } from "./snapshot.ts";
@@ -122,6 +123,7 @@ async function removeRevision(folder: string, { commit, folder: snapshot }: Snap
   for (const { folder: other } of rest)
     for (const file of await allFiles(other)) kept.add(await blobOf(join(other, file)));
   for (const [ref, named] of await refsOf(folder)) if (named === commit) await remove(join(folder, "refs", ref));
+  await remove(missingFolder(folder, commit));
   await removeFolder(snapshot);
   if (rest.length === 0) return removeFolder(folder);
   for (const blob of await readdir(join(folder, "blobs")).catch(() => []))

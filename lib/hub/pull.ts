@@ -4,14 +4,16 @@ import { join } from "node:path";
 import { onAbort } from "../core/abort-listeners.ts";
 import { checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { checkNames } from "../core/unknown-options.ts";
+import { VOCABULARY_FILES } from "../formats/tokenizer-files.ts";
 import { makeFolder, writeFileAtomically } from "../io/atomic-files.ts";
 import { claim } from "../io/claim.ts";
 import type { RepositoryFile } from "./api.ts";
 import { downloadBlob, PARTIAL } from "./download.ts";
 import { accessToken, cacheFolder, endpoint, isOffline, requestTimeout } from "./environment.ts";
 import { matchesAny } from "./file-pattern.ts";
+import { noteMissing } from "./missing-files.ts";
 import { folderOfRepository, type ModelName, needModelName } from "./model-name.ts";
-import { type ModelKind, type ModelSelection, selectFiles } from "./repository-files.ts";
+import { isVocabulary, type ModelKind, type ModelSelection, selectFiles } from "./repository-files.ts";
 import { HubRequests, pause } from "./requests.ts";
 import { pathOf } from "./resolve.ts";
 import { filesBelow } from "./snapshot.ts";
@@ -97,6 +99,8 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
     await makeFolder(join(folder, "blobs"));
     const snapshot = join(folder, "snapshots", commit);
     const fetched = await fetchFiles(files, { folder, snapshot, parsed, commit, requests, signal, onProgress });
+    if ((!selection || selection.kind === "safetensors") && !listed.some(({ path }) => isVocabulary(path)))
+      await noteMissing(folder, commit, VOCABULARY_FILES);
     if (parsed.revision !== commit) await writeRef(join(folder, "refs", ...parsed.revision.split("/")), commit);
     return {
       name: parsed.repository,

@@ -1,4 +1,5 @@
 // Decides which files of a repository heddle needs, and what kind of model they are.
+import { basename } from "node:path";
 import { HeddleError } from "../core/errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../formats/adapter-config.ts";
 import { HEAD_CONFIG_FILE } from "../formats/config/heads.ts";
@@ -28,6 +29,7 @@ const SETTINGS: ReadonlySet<string> = new Set([
   HEAD_CONFIG_FILE,
   MODEL_CARD_FILE,
 ]);
+const VOCABULARIES: ReadonlySet<string> = new Set(VOCABULARY_FILES);
 /** The files in a folder of a sentence-transformers module, such as `1_Pooling`. */
 const MODULE_FILE = /^\d+_[A-Za-z]+\/([^/]+)$/;
 const SHARD = /^model-\d{5}-of-\d{5}\.safetensors$/;
@@ -71,6 +73,11 @@ export function selectFiles(
   if (!VOCABULARY_FILES.some((file) => there.has(file)))
     throw unsupported(name, paths.length === 0 ? "an empty repository" : "none of these");
   return { kind: "tokenizer", files: paths.filter(isSetting) };
+}
+
+/** Whether a model's file has a vocabulary, also one in the folder of a sentence-transformers module. */
+export function isVocabulary(path: string): boolean {
+  return isSetting(path) && (VOCABULARIES.has(basename(path)) || path.endsWith(".tiktoken"));
 }
 
 /** Whether a file is read in addition to the weights: a configuration, a tokenizer's file, or a chat template. */

@@ -1,16 +1,15 @@
 // Finds the files of a model by its name: a path, a model in the shared cache, or one of Ollama's.
 import { stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
 import { VOCABULARY_FILES } from "../formats/tokenizer-files.ts";
 import { cacheFolder, isOffline } from "./environment.ts";
+import { isKnownMissing } from "./missing-files.ts";
 import { folderOfRepository, type ModelName, parseModelName } from "./model-name.ts";
 import { findOllamaModel, OLLAMA_PREFIX } from "./ollama.ts";
 import type { PullOptions } from "./pull.ts";
-import { type ModelSelection, missingPart, selectFiles } from "./repository-files.ts";
+import { isVocabulary, type ModelSelection, missingPart, selectFiles } from "./repository-files.ts";
 import { allSnapshots, filesBelow, findSnapshot, refsOf, type Snapshot } from "./snapshot.ts";
-
-const VOCABULARIES: ReadonlySet<string> = new Set(VOCABULARY_FILES);
 
 export interface ResolveOptions {
   /** Whether to fetch a model that is not in the cache. Default: false */
@@ -35,7 +34,9 @@ export async function resolveModel(given: string, options: ResolveOptions = {}):
   const folder = join(cacheFolder(), folderOfRepository(name!.repository));
   const snapshot = await findSnapshot(folder, name!);
   if (!snapshot && isFileName(given)) return given;
-  const cached = snapshot ? await cachedModel(name!, snapshot, needs) : { problem: await notCached(name!, folder) };
+  const cached = snapshot
+    ? await cachedModel(name!, { ...snapshot, repository: folder }, needs)
+    : { problem: await notCached(name!, folder) };
   const mayPull = download !== false && !isOffline();
   if ("path" in cached && !(mayPull && cached.lacksTokenizer)) return cached.path;
   if ("problem" in cached && !mayPull) throw cached.problem;
@@ -74,16 +75,17 @@ async function isThere(path: string): Promise<boolean> {
   );
 }
 
-/** A model of the cache that can be opened. It may lack a tokenizer that the repository has. */
+/** A model of the cache that can be opened. */
 interface CachedPath {
   path: string;
+  /** Whether the cache has no tokenizer, and the repository may have one. */
   lacksTokenizer: boolean;
 }
 
 /** Returns the path of a model in the cache, or the error that says what is missing. */
 async function cachedModel(
   name: ModelName,
-  snapshot: Snapshot,
+  snapshot: Snapshot & { repository: string },
   needs: "model" | "tokenizer",
 ): Promise<CachedPath | { problem: HeddleError }> {
   const files = await filesBelow(snapshot.folder);
@@ -105,13 +107,11 @@ async function cachedModel(
   }
   const missing = missingPart(selection.files) ?? (selection.kind === "tokenizer" ? "weights" : undefined);
   if (missing !== undefined && needs === "model") return lacks(missing);
-  const lacksTokenizer = selection.kind === "safetensors" && !files.some(isVocabulary);
+  const lacksTokenizer =
+    selection.kind === "safetensors" &&
+    !files.some(isVocabulary) &&
+    !(await isKnownMissing(snapshot.repository, snapshot.commit, VOCABULARY_FILES));
   return { path: pathOf(snapshot.folder, selection), lacksTokenizer };
-}
-
-/** Whether a file has a vocabulary, also one in the folder of a sentence-transformers module. */
-function isVocabulary(path: string): boolean {
-  return VOCABULARIES.has(basename(path)) || path.endsWith(".tiktoken");
 }
 
 /** Returns the path to open of a model's snapshot: a GGUF file, or the folder. */

@@ -279,6 +279,8 @@ const NAMES: Record<keyof GenerateOptions, true> = {
 export const MAX_DRAFT_TOKENS = 15;
 /** Temperature if neither the caller nor the model sets one. */
 export const DEFAULT_TEMPERATURE = 0.8;
+/** The share in place of a model's 0, with which transformers keeps the likeliest token only. */
+const LEAST_TOP_P = 2 ** -126;
 /** Maximum number of new tokens if neither the caller nor the model sets one. */
 export const DEFAULT_MAX_TOKENS = 256;
 /** Maximum number of samples per prompt. */
@@ -337,7 +339,12 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     defaultMaxTokens: generation.maxNewTokens ?? DEFAULT_MAX_TOKENS,
     temperature: finite("temperature", modelTemperature, (v) => v >= 0, "a number of at least 0"),
     topK: whole("topK", generation.topK ?? 0, 0, 2 ** 30),
-    topP: finite("topP", generation.topP ?? 1, (v) => Math.fround(v) > 0 && v <= 1, "a number above 0 and at most 1"),
+    topP: finite(
+      "topP",
+      Math.max(generation.topP ?? 1, LEAST_TOP_P),
+      (v) => Math.fround(v) > 0 && v <= 1,
+      "a number above 0 and at most 1",
+    ),
     minP: finite("minP", generation.minP ?? 0, (v) => v >= 0 && v <= 1, "a number of 0 to 1"),
     repetitionPenalty: finite(
       "repetitionPenalty",

@@ -1,5 +1,7 @@
 import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
 
+const { some } = Array.prototype;
+
 /** Returns softmax(logits / temperature). */
 export function softmax(logits: ArrayLike<number>, temperature = 1): number[] {
   const scaled = Array.from(logits, (v) => v / temperature);
@@ -22,7 +24,7 @@ const [MIN_TEMPERATURE, MAX_TEMPERATURE] = [0.01, 100];
  * confidence of answers, not the answers. As in Platt (1999), the targets are smoothed with one additional example that is spread evenly
  * over all labels. Otherwise a model that is always right would become infinitely confident.
  * @param logits one row per example, one logit per label @param truth label indices
- * @returns a temperature from 0.01 to 100; 1 if there are no examples
+ * @returns a temperature from 0.01 to 100; 1 if there are no examples; NaN if a logit is not finite
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function fitTemperature(logits: readonly ArrayLike<number>[], truth: readonly number[]): number {
@@ -34,6 +36,8 @@ export function fitTemperature(logits: readonly ArrayLike<number>[], truth: read
   }
   const count = logits.length;
   if (count === 0) return 1;
+  // An infinite logit has an infinite weight in the slope, whose sign is then NaN.
+  if (logits.some((row) => some.call(row, (logit) => !Number.isFinite(logit)))) return Number.NaN;
   // The log-likelihood is concave in 1/T. Its slope Σ (target logit − expected logit) decreases, so bisection finds its zero.
   const slope = (inverse: number) =>
     logits.reduce((sum, row, i) => {

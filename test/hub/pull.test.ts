@@ -3,6 +3,7 @@ import { lstatSync, readFileSync, readlinkSync } from "node:fs";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { removeModel } from "../../lib/hub/cached-models.ts";
 import { resolveModel } from "../../lib/hub/resolve.ts";
 import { filesBelow } from "../../lib/hub/snapshot.ts";
 import { LanguageModel, type PullProgress, pullModel, Tokenizer } from "../../lib/index.ts";
@@ -47,7 +48,7 @@ describe("a pull", () => {
     const commit = hub.add("owner/layout", { "config.json": small, "model.safetensors": large });
     await pullModel("owner/layout@v1");
     const folder = join(cache, "models--owner--layout");
-    expect((await readdir(folder)).sort()).toEqual(["blobs", "refs", "snapshots"]);
+    expect((await readdir(folder)).sort()).toEqual([".no_exist", "blobs", "refs", "snapshots"]);
     expect((await readdir(join(folder, "blobs"))).sort()).toEqual([digestOf(large), digestOf(small)].sort());
     expect(readFileSync(join(folder, "refs", "v1"), "utf8")).toBe(commit);
     const snapshot = join(folder, "snapshots", commit);
@@ -230,6 +231,40 @@ describe("LanguageModel.load", () => {
     const asked = hub.requests.length;
     await resolveModel("owner/textless", { download: true });
     expect(hub.requests.length).toBe(asked);
+  });
+
+  test.each([
+    ["by heddle", async () => void (await pullModel("owner/bare"))],
+    ["in part", async () => void (await pullModel("owner/bare", { include: ["config.json", "*.safetensors"] }))],
+  ])("asks the Hub no more about a repository without a tokenizer that was fetched %s", async (_, fetched) => {
+    const { "config.json": config, "model.safetensors": weights } = await modelFiles();
+    const commit = hub.add("owner/bare", {
+      ...{ "config.json": config!, "model.safetensors": weights! },
+      "original/tokenizer.model": "not a file of the model",
+    });
+    await fetched();
+    const asked = hub.requests.length;
+    const path = join(cache, "models--owner--bare", "snapshots", commit);
+    for (const name of ["owner/bare", `owner/bare@${commit}`])
+      expect(await resolveModel(name, { download: true })).toBe(path);
+    await using model = await LanguageModel.load("owner/bare", { download: true });
+    expect(model.tokenizer).toBeUndefined();
+    expect(hub.requests.length).toBe(asked);
+    // Hugging Face's tools note missing files in the same way.
+    expect(await filesBelow(join(cache, "models--owner--bare", ".no_exist", commit))).toContain("tokenizer.json");
+  });
+
+  test("asks the Hub once about a tokenizer that another tool has not fetched", async () => {
+    const { "config.json": config, "model.safetensors": weights } = await modelFiles();
+    const commit = hub.add("owner/bare", { "config.json": config!, "model.safetensors": weights! });
+    await pullModel("owner/bare");
+    await rm(join(cache, "models--owner--bare", ".no_exist"), { recursive: true });
+    await resolveModel("owner/bare", { download: true });
+    const asked = hub.requests.length;
+    await resolveModel("owner/bare", { download: true });
+    expect(hub.requests.length).toBe(asked);
+    await removeModel(`owner/bare@${commit}`);
+    expect(await filesBelow(cache)).toEqual([]);
   });
 
   test("finds repositories whose names end like those of files", async () => {

@@ -86,6 +86,13 @@ describe("resolveOptions", () => {
     expect(resolveOptions({ seed: 7 }, context).seed).toBe(7);
   });
 
+  test("keeps the likeliest token only for a topP of 0 in the model's generation config", () => {
+    const { topP } = resolveOptions({}, { ...context, generation: { topP: 0 } });
+    expect(topP).toBeLessThan(1e-30);
+    expect(Math.fround(topP)).toBeGreaterThan(0);
+    expect(resolveOptions({ topP: 0.9 }, { ...context, generation: { topP: 0 } }).topP).toBe(0.9);
+  });
+
   test("rejects an invalid value in the model's generation config, and names it", () => {
     expect(failure({}, { ...context, generation: { topP: 7 } as never }).message).toContain("topP");
   });

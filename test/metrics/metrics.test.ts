@@ -132,6 +132,9 @@ describe("temperature", () => {
       ),
     ).toBe(100);
     expect(fitTemperature([], [])).toBe(1);
+    for (const broken of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
+      for (const row of [[broken, 1], new Float32Array([1, broken])])
+        expect(fitTemperature([row, [2, 1]], [0, 1])).toBeNaN();
     expect(softmax([1000, 0, -1000])).toEqual([1, 0, 0]);
     expect(sigmoid(-800)).toBe(0);
     expect(sigmoid(800)).toBe(1);

@@ -125,6 +125,24 @@ describe("/infill", () => {
       expect(events.at(-1)).toMatchObject({ tokens_predicted: usage.completionTokens });
     }));
 
+  test("reports what ended the answer, as llama.cpp does", async () => {
+    const { text, usage } = await expected();
+    const stop = text.slice(2, 5);
+    await using full = tinyModel({ tokenizer }, { maxPositionEmbeddings: usage.promptTokens + 1 });
+    for (const [served, more, ending] of [
+      [model, { stop: [stop] }, { stop_type: "word", stopping_word: stop, truncated: false }],
+      [model, { n_predict: 1 }, { stop_type: "limit", stopping_word: "", truncated: false }],
+      [full, {}, { stop_type: "limit", stopping_word: "", truncated: true }],
+    ] as const)
+      await withServer(served, {}, async ({ post }) => {
+        const { body: whole } = await post("/infill", { ...body, ...more });
+        expect(whole).toMatchObject({ ...ending, has_new_line: whole.content.includes("\n") });
+        const { body: streamed } = await post("/infill", { ...body, ...more, stream: true });
+        const last = JSON.parse((streamed as string).trimEnd().split("\n\n").at(-1)!.replace("data: ", ""));
+        expect({ ...last, tokens_cached: 0 }).toEqual({ ...whole, tokens_cached: 0, content: "" });
+      });
+  });
+
   test("answers Ollama's requests with a suffix, whole and streamed", () =>
     withServer(model, {}, async ({ post }) => {
       const { ids } = await infillIds(tokenizer, { prefix: "The cat", suffix: " and ran home" });
@@ -161,7 +179,7 @@ describe("/infill", () => {
         [{ ...body, input_extra: [{}] }, /^input_extra: /],
         [{ ...body, n_predict: "a" }, /^n_predict: /],
         [{ ...body, temperatur: 1 }, /^temperatur: .*nearest: temperature/],
-        [{ ...body, input_prefix: "The cat ".repeat(300) }, /expected at most 256 tokens/],
+        [{ ...body, input_prefix: "The cat ".repeat(300) }, /^input_prefix: expected at most 256 tokens/],
       ] as const)
         expect([given, await post("/infill", given)]).toMatchObject([
           given,

@@ -259,6 +259,18 @@ describe("a prompt", () => {
       expect(parts.at(-1)).toMatchObject({ response: "", ...ends("length") });
     }));
 
+  test("that is too long is refused by its name", () =>
+    serving(async (client) => {
+      const got = { 2000: "\\d+", 100000: "more than \\d+ characters" };
+      for (const [times, text] of Object.entries(got))
+        expect(await client.post(GENERATE, { prompt: "cat ".repeat(Number(times)) })).toMatchObject({
+          status: 400,
+          body: {
+            error: expect.stringMatching(`^prompt: expected at most \\d+ tokens, the context length, got ${text}$`),
+          },
+        });
+    }));
+
   test("that is empty only loads the model", () =>
     serving(async (client) => {
       const { body } = await client.post(GENERATE, { prompt: "" });

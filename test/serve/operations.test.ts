@@ -303,6 +303,23 @@ describe("OpenTelemetry", () => {
       expect(spans[0]).not.toHaveProperty("status");
     }));
 
+  test.each([
+    ["/v1/embeddings", { input: [1, 2, 3] }, "/v1/embeddings"],
+    ["/api/embed", { input: "The cat" }, "/api/embed"],
+    ["/api/embeddings", { prompt: "The cat" }, "/api/embeddings"],
+    ["/embed", { inputs: "The cat" }, "/embed"],
+    ["/models/tiny/pipeline/feature-extraction", { inputs: "The cat" }, "/models/:model/pipeline/feature-extraction"],
+  ])("%s is a span of embeddings", (path, request, route) =>
+    withServer(model, {}, async ({ post }) => {
+      expect((await post(path, request)).status).toBe(200);
+      await until(() => spans[0]?.ended === true, "the span");
+      expect(spans[0]).toMatchObject({
+        name: "embeddings tiny",
+        attributes: { "gen_ai.operation.name": "embeddings", "gen_ai.provider.name": "heddle", "http.route": route },
+      });
+    }),
+  );
+
   test("failures of the server are errors of the span, and those of clients are not", async () => {
     const server = await serve([{ name: "late", path: "/nowhere" }], { port: 0 });
     try {

@@ -71,7 +71,10 @@ describe("reranking", () => {
       expect((await post("/v1/rerank", { query, documents: long })).status).toBe(200);
       expect(await post("/v1/rerank", { query, documents: long, truncation: false })).toMatchObject({
         status: 400,
-        body: refusal("context_length_exceeded", /64 tokens/),
+        body: refusal(
+          "context_length_exceeded",
+          /^documents\[1\]: expected at most 64 tokens, the context length, got \d+$/,
+        ),
       });
     }));
 
@@ -123,6 +126,10 @@ describe.each(["/v1/score", "/score"])("%s", (path) => {
       expect(await post(path, { text_1: "a", text_2: "b" })).toMatchObject({
         status: 400,
         body: refusal("invalid_value", /^label: expected one of sea, land, sky/),
+      });
+      expect(await post(path, { label: "sea", text_1: "a", text_2: "the sea ".repeat(200) })).toMatchObject({
+        status: 400,
+        body: refusal("context_length_exceeded", /^text_2: expected at most 64 tokens/),
       });
     }));
 });

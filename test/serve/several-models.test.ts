@@ -93,6 +93,28 @@ test("requests name models and adapters, which answer as they do alone", async (
   }
 });
 
+test("Ollama's list has the size and details of a loaded model under all its names", async () => {
+  const sources = [
+    { name: "first", path: at("first"), aliases: ["gpt-4o"], adapters: { red: at("red") } },
+    { name: "second", path: at("second") },
+  ];
+  const server = await serve(sources, { port: 0 });
+  try {
+    const { ask: get, chat } = clientOf(server);
+    const list = async () => (await get("/api/tags")).body.models;
+    expect((await list()).map(({ size }: { size: number }) => size)).toEqual([0, 0, 0, 0]);
+    await chat({ ...ask, model: "gpt-4o" });
+    const [first, alias, red, second] = await list();
+    expect(first).toMatchObject({ name: "first:latest", size: expect.any(Number), details: { family: "llama" } });
+    expect(first.size).toBeGreaterThan(0);
+    expect(alias).toEqual({ ...first, name: "gpt-4o:latest", model: "gpt-4o:latest" });
+    expect(red).toEqual({ ...first, name: "red:latest", model: "red:latest" });
+    expect(second).toMatchObject({ name: "second:latest", size: 0, details: { family: "" } });
+  } finally {
+    await server.close(0);
+  }
+});
+
 test("a model on the disk is unloaded for another, and loaded again with the same answers", async () => {
   const alone = { first: await answerOf(at("first")), second: await answerOf(at("second")) };
   const sources = ["first", "second"].map((name) => ({ name, path: at(name) }));

@@ -72,7 +72,11 @@ test("Another beginning changes the answer, and unknown ids are refused", () =>
     const refused = await client.post("/v1/chat/completions", { ...body, continue_token_ids: [1, 1e6] });
     expect(refused).toMatchObject({ status: 400, body: { error: { param: "continue_token_ids" } } });
     const full = { ...body, continue_token_ids: Array(1020).fill(first) };
-    expect((await client.post("/v1/chat/completions", full)).body.error.code).toBe("context_length_exceeded");
+    expect((await client.post("/v1/chat/completions", full)).body.error).toMatchObject({
+      message: expect.stringMatching(/^messages: expected at most 1024 tokens, the context length, got \d+$/),
+      param: "messages",
+      code: "context_length_exceeded",
+    });
   }));
 
 test("A beginning is refused together with a format, which would hold for the rest of the answer only", () =>

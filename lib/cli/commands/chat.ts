@@ -8,6 +8,7 @@ import { loadConversation } from "../chat/saved-conversation.ts";
 import { defineCommand } from "../command.ts";
 import { loadOptions, needTokenizer, openModel } from "../options/model-options.ts";
 import { generateOptions, samplingOptions } from "../options/sampling-options.ts";
+import { standardInput } from "../options/standard-input.ts";
 import { painter } from "../terminal/color.ts";
 import { type Output, oneLine } from "../terminal/output.ts";
 
@@ -42,6 +43,7 @@ export const command = defineCommand({
   },
   async run({ options, out }) {
     const generation = { contextOverflow: "truncateLeft" as const, ...withoutUndefined(generateOptions(options)) };
+    standardInput(); // a folder is refused before the model is loaded
     const { beginning, names } = await newChatOptions(options);
     const { session } = options;
     if (session !== undefined && options.resume !== undefined)

@@ -1,6 +1,7 @@
 import { HeddleError } from "../../core/errors.ts";
 import { readRows, rowError } from "../../data/rows.ts";
 import { isPrompt, type Prompt } from "../../language-model/prompt.ts";
+import { standardInput } from "./standard-input.ts";
 
 /** Returns the prompt of a command line: TEXT (`-` is stdin), or `--token-ids`. */
 export async function promptOf(positionals: readonly string[], ids: number[] | undefined): Promise<Prompt> {
@@ -12,12 +13,11 @@ export async function promptOf(positionals: readonly string[], ids: number[] | u
   return givenText(text);
 }
 
-/** Returns a text argument. `-` reads stdin, without the final line end that `echo` and editors add. */
+/** Returns a text argument. `-` reads stdin, without the final line end that `echo` and editors add. @throws HeddleError INVALID_FILE */
 export async function givenText(text: string): Promise<string> {
   if (text !== "-") return text;
   let all = "";
-  process.stdin.setEncoding("utf8");
-  for await (const part of process.stdin) all += part;
+  for await (const part of standardInput().setEncoding("utf8")) all += part;
   return all.replace(/\r?\n$/, "");
 }
 

@@ -6,6 +6,7 @@ import { HeddleError } from "../../core/errors.ts";
 import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../../core/temp-files.ts";
 import { ioError, makeFolder } from "../../io/atomic-files.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
+import { standardInput } from "./standard-input.ts";
 
 export class Spool {
   private constructor(
@@ -18,9 +19,10 @@ export class Spool {
   /**
    * Copies standard input to a file in `folder`. If the system has paths for file descriptors, the file is unlinked before the first byte is
    * written, so that it disappears with the process.
-   * @throws HeddleError IO, ABORTED
+   * @throws HeddleError INVALID_FILE if it is a folder, IO, ABORTED
    */
   static async standardInput(folder: string, signal: AbortSignal): Promise<Spool> {
+    const input = standardInput();
     const name = join(folder, temporaryName(".stdin", TEMPORARY_FILE));
     const bar = new WorkProgress();
     let handle: FileHandle | undefined;
@@ -30,7 +32,7 @@ export class Spool {
       handle = await open(name, "w+");
       const path = (await withoutName(name, handle)) ?? name;
       let bytes = 0;
-      for await (const chunk of addAbortSignal(signal, process.stdin) as AsyncIterable<Buffer>) {
+      for await (const chunk of addAbortSignal(signal, input) as AsyncIterable<Buffer>) {
         await handle.appendFile(chunk);
         bytes += chunk.length;
         bar.update(`${(bytes / 1e6).toFixed(1)} MB of standard input`);

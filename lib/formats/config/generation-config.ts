@@ -12,23 +12,28 @@ const ids = z
 const within = (test: (value: number) => boolean, expected: string) =>
   z.number({ error: expected }).refine(test, expected);
 const whole = within((v) => Number.isInteger(v) && v >= 0, "a whole number of at least 0");
+/** Whether a number is at least 0 in the sampler's 32-bit floats, in which a large one is infinite. */
+const isFloat = (v: number) => v >= 0 && Number.isFinite(Math.fround(v));
 
 const schema = z.object({
   bos_token_id: number.nullish(),
   eos_token_id: ids.nullish(),
   pad_token_id: number.nullish(),
   do_sample: z.boolean({ error: "true or false" }).nullish(),
-  temperature: within((v) => v >= 0, "a number of at least 0").nullish(),
-  top_k: whole.nullish(),
-  top_p: within((v) => v > 0 && v <= 1, "a number above 0 and at most 1").nullish(),
+  temperature: within(isFloat, "a number of at least 0").nullish(),
+  top_k: within((v) => Number.isInteger(v) && v >= 0 && v <= 2 ** 30, "a whole number of 0 to 1073741824").nullish(),
+  top_p: within((v) => v >= 0 && v <= 1, "a number of 0 to 1").nullish(),
   min_p: within((v) => v >= 0 && v <= 1, "a number of 0 to 1").nullish(),
-  repetition_penalty: within((v) => v > 0, "a number above 0").nullish(),
+  repetition_penalty: within((v) => isFloat(v) && Math.fround(v) > 0, "a number above 0").nullish(),
   num_beams: within((v) => Number.isInteger(v) && v >= 1, "a whole number of at least 1").nullish(),
   length_penalty: within(Number.isFinite, "a finite number").nullish(),
   early_stopping: z.union([z.boolean(), z.literal("never")], { error: 'true, false or "never"' }).nullish(),
   max_new_tokens: whole.nullish(),
   max_length: whole.nullish(),
 });
+
+/** Fields without which texts would end in another place. The other fields are defaults, which a caller may set. */
+const NEEDED: ReadonlySet<PropertyKey | undefined> = new Set(["bos_token_id", "eos_token_id", "pad_token_id"]);
 
 /** A model's generation defaults. Values that its file omits are undefined. */
 export interface GenerationConfig {
@@ -44,7 +49,7 @@ export interface GenerationConfig {
   temperature?: number;
   /** Number of most likely tokens to sample from. 0 means all. */
   topK?: number;
-  /** Sample from the fewest most likely tokens whose total probability reaches this value. */
+  /** Sample from the fewest most likely tokens whose total probability reaches this value. 0 means the most likely token only. */
   topP?: number;
   /** Sample from tokens with at least this fraction of the most likely token's probability. */
   minP?: number;
@@ -66,20 +71,13 @@ export interface GenerationConfig {
 }
 
 /**
- * Reads generation_config.json of a model folder. Returns an empty object if the folder has no such file. Errors: IO,
- * INVALID_FILE.
+ * Reads generation_config.json of a model folder. Returns an empty object if the folder has no such file. A default that
+ * cannot be used is ignored, with a warning. Errors: IO, INVALID_FILE for other content.
  */
 export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
   const path = join(folder, "generation_config.json");
   if (!(await exists(path))) return {};
-  const value = await readJson(path);
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]!;
-    const place = [path, ...issue.path.map(String)].join(": ");
-    throw new HeddleError("INVALID_FILE", `${place}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`);
-  }
-  const raw = parsed.data;
+  const raw = fieldsOf(await readJson(path), path);
   const config: GenerationConfig = {
     bosTokenId: raw.bos_token_id ?? undefined,
     eosTokenIds: raw.eos_token_id ?? undefined,
@@ -97,6 +95,20 @@ export async function readGenerationConfig(folder: string): Promise<GenerationCo
     maxLength: raw.max_length ?? undefined,
   };
   return Object.fromEntries(Object.entries(config).filter(([, entry]) => entry !== undefined));
+}
+
+/** Reads the fields. Warns about a default that cannot be used, and leaves it out. @throws HeddleError INVALID_FILE */
+function fieldsOf(value: unknown, path: string): z.output<typeof schema> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const { issues } = parsed.error;
+  const said = (issue: z.core.$ZodIssue) =>
+    `${[path, ...issue.path.map(String)].join(": ")}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`;
+  const needed = issues.find(({ path: [field] }) => field === undefined || NEEDED.has(field));
+  if (needed) throw new HeddleError("INVALID_FILE", said(needed));
+  for (const issue of issues) process.emitWarning(`${said(issue)}; the default is ignored`, "HeddleWarning");
+  const wrong = new Set(issues.map(({ path: [field] }) => field));
+  return schema.parse(Object.fromEntries(Object.entries(value as object).filter(([field]) => !wrong.has(field))));
 }
 
 /** Converts to the snake_case object for generation_config.json. */

@@ -1,5 +1,6 @@
 // Answers a conversation. Every dialect converts its requests to this form, and the answer to its own.
 import { formatType } from "../../constrain/index.ts";
+import { HeddleError } from "../../core/errors.ts";
 import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
 import { isTokenId } from "../../inference/generation-options.ts";
 import { overflow } from "../../inference/sequence.ts";
@@ -13,7 +14,7 @@ import {
 import type { GenerateOptions, LanguageModel } from "../../language-model/index.ts";
 import { MAX_CHARACTERS_A_TOKEN } from "../../language-model/prompt.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
-import { invalid, Refusal, unsupported } from "../http/http-error.ts";
+import { invalid, unsupported } from "../http/http-error.ts";
 import { inTurn } from "../http/turns.ts";
 import type { Begun } from "./answer.ts";
 import type { Exchange } from "./context.ts";
@@ -147,15 +148,15 @@ function* checkedConversation(
   return { renderer, messages: checked };
 }
 
-/** Counts the characters of a conversation. @throws Refusal 400 if it cannot fit the context */
+/** Counts the characters of a conversation. @throws Refusal 400; HeddleError CONTEXT_OVERFLOW if it cannot fit the context */
 function* sizeOf({ contextLength }: LanguageModel, messages: readonly unknown[], more: unknown): Slices<number> {
   if (messages.length > MAX_MESSAGES) throw invalid("messages", `at most ${MAX_MESSAGES} messages`, messages);
   const most = contextLength * MAX_CHARACTERS_A_TOKEN;
   const length = messages.length > contextLength ? 0 : yield* charactersInSlices([messages, more], most);
   if (length <= most && messages.length <= contextLength) return length;
   const got = length > most ? `more than ${most} characters` : `${messages.length} messages`;
-  throw new Refusal(400, `messages: expected at most ${contextLength} tokens, the context length, got ${got}`, {
-    param: "messages",
-    code: "context_length_exceeded",
-  });
+  throw new HeddleError(
+    "CONTEXT_OVERFLOW",
+    `messages: expected at most ${contextLength} tokens, the context length, got ${got}`,
+  );
 }

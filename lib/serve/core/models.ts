@@ -107,6 +107,11 @@ export class Models {
     return this.bases.flatMap(({ name, loadedModel: model }) => (model ? [{ name, model }] : []));
   }
 
+  /** Returns the model that a name stands for, which is the base of an adapter. Undefined if it is not loaded now. */
+  loadedAs(name: string): LanguageModel | undefined {
+    return this.byName.get(name)?.base.loadedModel;
+  }
+
   /** The state of each model and adapter. */
   get all(): ModelStatus[] {
     return this.entries.map(({ name, aliases, base }) => ({

@@ -16,6 +16,8 @@ export interface Route {
    */
   path: string;
   endpoint(exchange: Exchange): Promise<void> | void;
+  /** The endpoint's own names of parameters, in addition to those of its dialect. */
+  parameterNames?: Readonly<Record<string, string>>;
   /** Whether the request needs an API key. Default true. */
   guarded?: boolean | ((settings: HandlerSettings) => boolean);
   /** Whether the endpoint answers while the server closes. Default false. */
@@ -61,9 +63,14 @@ export function routesAt(path: string, dialects: readonly Dialect[]): Found[] {
   return dialects.flatMap((dialect) =>
     dialect.routes.flatMap((route) => {
       const parameter = parameterOf(path, route.path);
-      return parameter === undefined ? [] : [{ dialect, route, parameter }];
+      return parameter === undefined ? [] : [{ dialect: dialectOf(dialect, route), route, parameter }];
     }),
   );
+}
+
+/** Returns the dialect with the endpoint's own names of parameters. */
+function dialectOf(dialect: Dialect, { parameterNames }: Route): Dialect {
+  return parameterNames ? { ...dialect, parameterNames: { ...dialect.parameterNames, ...parameterNames } } : dialect;
 }
 
 /** Returns the parameter in a path, "" if the pattern has none, or undefined if the path does not match. */

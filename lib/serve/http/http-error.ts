@@ -52,7 +52,7 @@ export function refusalOf(error: unknown, names: Readonly<Record<string, string>
   switch (error.code) {
     case "CONTEXT_OVERFLOW":
       // The hint in parentheses is for callers of the library, not for requests.
-      return new Refusal(400, error.message.replace(/ \([^()]*\)$/, ""), { param, code: "context_length_exceeded" });
+      return new Refusal(400, message.replace(/ \([^()]*\)$/, ""), { param, code: "context_length_exceeded" });
     case "INVALID_ARGUMENT":
     case "SHAPE_MISMATCH":
       return new Refusal(400, message, { param, code: "invalid_value" });

@@ -5,6 +5,11 @@ import { infill } from "./infill.ts";
 
 export const llamaCpp: Dialect = {
   errorBody: openai.errorBody,
-  parameterNames: { ...openai.parameterNames, maxTokens: "n_predict", repetitionPenalty: "repeat_penalty" },
+  parameterNames: {
+    ...openai.parameterNames,
+    maxTokens: "n_predict",
+    repetitionPenalty: "repeat_penalty",
+    prompt: "input_prefix", // the whole prompt, of which the request's `prompt` is only the end
+  },
   routes: [{ method: "POST", path: "/infill", endpoint: infill }],
 };

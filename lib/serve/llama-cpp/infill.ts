@@ -2,9 +2,9 @@
 import { z } from "zod";
 import { isObject } from "../../core/is-object.ts";
 import { flag, whole } from "../../core/schema-parts.ts";
-import { wholeAnswer } from "../core/answer.ts";
+import { type Delta, wholeAnswer } from "../core/answer.ts";
 import { type Exchange, sendAnswer } from "../core/context.ts";
-import { type Answers, generate } from "../core/generate.ts";
+import { type Answers, generate, type Usage } from "../core/generate.ts";
 import { infillPrompts } from "../core/infill.ts";
 import type { Served } from "../core/models.ts";
 import { parameters } from "../core/parameters.ts";
@@ -61,7 +61,7 @@ export function infill(exchange: Exchange): Promise<void> {
 }
 
 async function fill(exchange: Exchange, served: Served, given: z.infer<typeof infillSchema>): Promise<void> {
-  const { model, name } = served;
+  const { model } = served;
   const { input_prefix: prefix = "", input_suffix: suffix = "", input_extra: extra, prompt: middle, n_predict } = given;
   const { prompts, ends } = infillPrompts(exchange, served, { param: "model", prefix, suffix, middle, extra });
   const maxTokens = n_predict === undefined || n_predict < 0 ? undefined : n_predict;
@@ -74,39 +74,57 @@ async function fill(exchange: Exchange, served: Served, given: z.infer<typeof in
     stop: [given.stop ?? [], ends].flat(2),
   };
   await generate(exchange, served, { prompts, options }, (answers) =>
-    given.stream ? sendStream(exchange, answers, name) : sendWhole(exchange, answers, name),
+    given.stream ? sendStream(exchange, answers, served) : sendWhole(exchange, answers, served),
   );
 }
 
-function lastPart(model: string, content: string, finish: string, { usage }: Answers): object {
+interface Ending {
+  finishReason: Delta["finishReason"];
+  stopText: string | undefined;
+  /** The text that was not sent before. */
+  content: string;
+  hasNewLine: boolean;
+  usage: Usage;
+}
+
+/** Returns the last part of an answer. It lacks `prompt`, `generation_settings`, `timings` and `id_slot`. */
+function lastPart({ name, model }: Served, { content, hasNewLine, finishReason, stopText, usage }: Ending): object {
+  const { promptTokens, completionTokens, cachedTokens } = usage;
   return {
     index: 0,
     content,
     tokens: [],
-    model,
+    model: name,
     stop: true,
-    stop_type: finish === "length" ? "limit" : "eos",
-    truncated: false,
-    tokens_predicted: usage.completionTokens,
-    tokens_evaluated: usage.promptTokens,
-    tokens_cached: usage.cachedTokens,
+    stop_type: finishReason === "length" ? "limit" : stopText === undefined ? "eos" : "word",
+    stopping_word: stopText ?? "",
+    has_new_line: hasNewLine,
+    truncated: finishReason === "length" && promptTokens + completionTokens > model.contextLength,
+    tokens_predicted: completionTokens,
+    tokens_evaluated: promptTokens,
+    tokens_cached: cachedTokens,
   };
 }
 
-async function sendWhole(exchange: Exchange, answers: Answers, model: string): Promise<void> {
+async function sendWhole(exchange: Exchange, answers: Answers, served: Served): Promise<void> {
   const [answer] = await answers.read(wholeAnswer);
   exchange.signal.throwIfAborted();
-  await sendAnswer(exchange, lastPart(model, answer!.text, answer!.finishReason, answers));
+  const { text: content, finishReason, stopText } = answer!;
+  const ending = { content, hasNewLine: content.includes("\n"), finishReason, stopText, usage: answers.usage };
+  await sendAnswer(exchange, lastPart(served, ending));
 }
 
-async function sendStream(exchange: Exchange, answers: Answers, model: string): Promise<void> {
+async function sendStream(exchange: Exchange, answers: Answers, served: Served): Promise<void> {
   const { response, signal, service, dialect } = exchange;
   const events = new EventStream(response, { stallTimeout: service.settings.stallTimeout, signal });
   try {
     await answers.read(async (parts) => {
-      for await (const { text: content, finishReason } of parts) {
-        if (content !== "" && !finishReason) await events.send([{ index: 0, content, stop: false }]);
-        else if (finishReason) await events.end(lastPart(model, content, finishReason, answers));
+      let hasNewLine = false;
+      for await (const { text: content, finishReason, stopText } of parts) {
+        hasNewLine ||= content.includes("\n");
+        if (content !== "") await events.send([{ index: 0, content, stop: false }]);
+        if (!finishReason) continue;
+        await events.end(lastPart(served, { content: "", hasNewLine, finishReason, stopText, usage: answers.usage }));
       }
     });
   } catch (error) {

@@ -43,7 +43,12 @@ export const ollama: Dialect = {
   },
   routes: [
     { method: "POST", path: `${BASE}chat`, endpoint: chat },
-    { method: "POST", path: `${BASE}generate`, endpoint: generateText },
+    {
+      method: "POST",
+      path: `${BASE}generate`,
+      endpoint: generateText,
+      parameterNames: { message: "prompt", messages: "prompt" },
+    },
     { method: "POST", path: `${BASE}embed`, endpoint: embed },
     { method: "POST", path: `${BASE}embeddings`, endpoint: embeddings },
     { method: "GET", path: `${BASE}tags`, endpoint: listTags },

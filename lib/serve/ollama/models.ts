@@ -14,14 +14,14 @@ import { parsed, showSchema } from "./schema.ts";
 /** The time at which a model will be unloaded. It is unknown, because the server unloads on demand, so it is as late as possible. */
 const NEVER = "9999-12-31T23:59:59Z";
 
-/** Lists all models. Only those that are loaded have sizes and details. */
+/** Lists all models, also by their aliases. Only those that are loaded have sizes and details. */
 export async function listTags(exchange: Exchange): Promise<void> {
-  const { names, loaded } = exchange.service.models;
-  const models = names.map(async (name) => {
-    const served = loaded.find((one) => one.name === name);
-    return { ...entryOf(name, served?.model), modified_at: await modifiedAt(exchange, served?.model) };
+  const { models } = exchange.service;
+  const entries = models.names.map(async (name) => {
+    const model = models.loadedAs(name);
+    return { ...entryOf(name, model), modified_at: await modifiedAt(exchange, model) };
   });
-  sendJson(exchange.response, 200, { models: await Promise.all(models) });
+  sendJson(exchange.response, 200, { models: await Promise.all(entries) });
 }
 
 /** Lists the models that are loaded. */

@@ -54,7 +54,12 @@ export const openai: Dialect = {
   errorBody,
   parameterNames,
   routes: [
-    { method: "POST", path: "/v1/chat/completions", endpoint: chatCompletions },
+    {
+      method: "POST",
+      path: "/v1/chat/completions",
+      endpoint: chatCompletions,
+      parameterNames: { prompt: "messages" },
+    },
     { method: "POST", path: "/v1/completions", endpoint: completions },
     { method: "POST", path: "/v1/embeddings", endpoint: embeddings },
     { method: "GET", path: "/v1/models", endpoint: listModels },

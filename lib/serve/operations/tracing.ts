@@ -25,6 +25,8 @@ const OPERATIONS: Readonly<Record<string, string>> = {
   "/v1/embeddings": "embeddings",
   "/api/embed": "embeddings",
   "/api/embeddings": "embeddings",
+  "/embed": "embeddings",
+  "/models/:model/pipeline/feature-extraction": "embeddings",
 };
 
 /** The span of a request. It is a child of the caller's span, if the request names one (`traceparent`). */

@@ -6,18 +6,19 @@ import { cohereRerank, jinaRerank } from "./rerank.ts";
 import { score } from "./score.ts";
 import { detokenize, tokenize } from "./tokenize.ts";
 
-const at = (paths: readonly string[], endpoint: Route["endpoint"]): Route[] =>
-  paths.map((path) => ({ method: "POST", path, endpoint }));
+/** @param text name of the parameter that the library's errors call `text` */
+const at = (paths: readonly string[], endpoint: Route["endpoint"], text?: string): Route[] =>
+  paths.map((path) => ({ method: "POST", path, endpoint, ...(text !== undefined && { parameterNames: { text } }) }));
 
 export const vllm: Dialect = {
   errorBody: openai.errorBody,
-  parameterNames: { ...openai.parameterNames, label: "label", text: "input" },
+  parameterNames: { ...openai.parameterNames, label: "label" },
   routes: [
-    ...at(["/v1/rerank", "/rerank"], jinaRerank),
-    ...at(["/v2/rerank"], cohereRerank),
-    ...at(["/v1/score", "/score"], score),
-    ...at(["/v1/classify", "/classify"], classify),
-    ...at(["/tokenize"], tokenize),
+    ...at(["/v1/rerank", "/rerank"], jinaRerank, "documents"),
+    ...at(["/v2/rerank"], cohereRerank, "documents"),
+    ...at(["/v1/score", "/score"], score, "text_2"),
+    ...at(["/v1/classify", "/classify"], classify, "input"),
+    ...at(["/tokenize"], tokenize, "prompt"),
     ...at(["/detokenize"], detokenize),
   ],
 };

@@ -23,15 +23,21 @@ export interface BestOptions {
 
 /** The state of the comparison in a checkpoint. */
 export interface BestState {
-  /** The best evaluation so far. */
-  held: EvalEvent;
-  value: number;
+  /** The best evaluation so far, and its value. Absent if no value was finite. */
+  held?: EvalEvent;
+  value?: number;
   /** The metric that was compared. Absent in older checkpoints. */
   metric?: string;
   /** Whether greater values of the metric are better. Absent in older checkpoints. */
   greater?: boolean;
   /** Number of evaluations since the last one that was better by the threshold. */
   stale: number;
+}
+
+/** An evaluation, and its value of the metric. */
+interface Valued {
+  held: EvalEvent;
+  value: number;
 }
 
 const DEFAULT_METRIC = "evalLoss";
@@ -46,17 +52,31 @@ export class Best {
   private readonly greater: boolean;
   private readonly weights: () => ReadonlyMap<string, Tensor>;
   private copies: Map<string, Float32Array> | undefined;
-  private found: BestState | undefined;
+  private found: Valued | undefined;
+  private stale = 0;
+  /** Whether an evaluation had the metric. */
+  private isKnown = false;
+  private hasWarned = false;
+  private readonly warn: (message: string) => void;
 
   /** Creates the comparison. Returns undefined if the options need none: no best model to load, and no early stopping. */
-  static of(options: BestOptions, weights: () => ReadonlyMap<string, Tensor>): Best | undefined {
+  static of(
+    options: BestOptions,
+    weights: () => ReadonlyMap<string, Tensor>,
+    warn: (message: string) => void,
+  ): Best | undefined {
     const { loadBestModelAtEnd = false, earlyStoppingPatience } = options;
-    return loadBestModelAtEnd || earlyStoppingPatience !== undefined ? new Best(options, weights) : undefined;
+    return loadBestModelAtEnd || earlyStoppingPatience !== undefined ? new Best(options, weights, warn) : undefined;
   }
 
-  private constructor(options: BestOptions, weights: () => ReadonlyMap<string, Tensor>) {
+  private constructor(
+    options: BestOptions,
+    weights: () => ReadonlyMap<string, Tensor>,
+    warn: (message: string) => void,
+  ) {
     this.options = options;
     this.weights = weights;
+    this.warn = warn;
     this.metric = options.metricForBestModel ?? DEFAULT_METRIC;
     this.greater = options.greaterIsBetter ?? !/loss$/i.test(this.metric);
   }
@@ -68,12 +88,18 @@ export class Best {
 
   /** Whether early stopping has run out of patience. */
   get exhausted(): boolean {
-    return (this.found?.stale ?? 0) >= (this.options.earlyStoppingPatience ?? Number.POSITIVE_INFINITY);
+    return this.stale >= (this.options.earlyStoppingPatience ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** The best evaluation so far. Undefined if no value was finite. */
+  get held(): EvalEvent | undefined {
+    return this.found?.held;
   }
 
   /** State for a checkpoint. */
   get state(): BestState | undefined {
-    return this.found && { ...this.found, metric: this.metric, greater: this.greater };
+    if (!this.isKnown && this.stale === 0) return undefined;
+    return { ...this.found, stale: this.stale, metric: this.metric, greater: this.greater };
   }
 
   /**
@@ -84,40 +110,48 @@ export class Best {
   resume(state: BestState | undefined): boolean {
     const { metric = this.metric, greater = this.greater } = state ?? {};
     const differs = metric !== this.metric || greater !== this.greater;
-    this.found = differs ? undefined : state;
-    return differs;
+    if (differs || !state) return differs;
+    const { held, value, stale } = state;
+    this.found = held && value !== undefined ? { held, value } : undefined;
+    this.stale = stale;
+    this.isKnown = true;
+    return false;
   }
 
   /**
    * Adds an evaluation to the comparison.
    * @param how.nothing whether the loss of this evaluation counted no tokens, so that metrics may be missing
    * @returns whether this evaluation is the best one so far
-   * @throws HeddleError INVALID_ARGUMENT if the evaluation lacks the metric. A value that is not finite is never the
-   * best.
+   * @throws HeddleError INVALID_ARGUMENT if the evaluation lacks the metric. A value that is not finite is no
+   * improvement. The first such value gives a warning.
    */
   add(held: EvalEvent, { nothing = false }: { nothing?: boolean } = {}): boolean {
     const value = this.valueOf(held, nothing);
     const before = this.found;
-    if (!Number.isFinite(value)) {
-      if (before) this.found = { ...before, stale: before.stale + 1 };
+    if (value === undefined || !Number.isFinite(value)) {
+      this.stale += 1;
+      if (!this.hasWarned)
+        this.warn(
+          `metricForBestModel: expected a finite ${this.metric} at step ${held.step}, got ${value ?? "none"}; such an evaluation is no improvement`,
+        );
+      this.hasWarned = true;
       return false;
     }
-    if (!before) {
-      this.found = { held: finite(held), value, stale: 0 };
-      return true;
-    }
-    const gain = this.greater ? value - before.value : before.value - value;
-    const stale = gain > (this.options.earlyStoppingThreshold ?? 0) ? 0 : before.stale + 1;
-    this.found = gain > 0 ? { held: finite(held), value, stale } : { ...before, stale };
+    const gain = before ? (this.greater ? value - before.value : before.value - value) : Number.POSITIVE_INFINITY;
+    this.stale = gain > (this.options.earlyStoppingThreshold ?? 0) ? 0 : this.stale + 1;
+    if (gain > 0) this.found = { held: finite(held), value };
     return gain > 0;
   }
 
-  /** Returns the value of the metric. If it is missing, returns NaN if an earlier evaluation had it, or if no token was counted. */
-  private valueOf({ evalLoss, metrics }: EvalEvent, nothing: boolean): number {
+  /** Returns the value of the metric. It may be missing if an earlier evaluation had it, or if no token was counted. */
+  private valueOf({ evalLoss, metrics }: EvalEvent, nothing: boolean): number | undefined {
     const values: Metrics = { ...metrics, ...(evalLoss !== undefined && { evalLoss }) };
     const name = this.metric;
-    if (Object.hasOwn(values, name)) return values[name]!;
-    if (nothing || this.found) return Number.NaN;
+    if (Object.hasOwn(values, name)) {
+      this.isKnown = true;
+      return values[name]!;
+    }
+    if (nothing || this.isKnown) return undefined;
     const known = Object.keys(values).join(", ");
     throw new HeddleError("INVALID_ARGUMENT", `metricForBestModel: expected one of ${known || "none"}, got ${name}`);
   }

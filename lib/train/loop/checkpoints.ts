@@ -131,7 +131,7 @@ export class CheckpointStore {
         device: this.device,
       },
       {
-        ...(limit !== undefined && { saveTotalLimit: limit, keep: state.best?.held.step, among: this.replaceable }),
+        ...(limit !== undefined && { saveTotalLimit: limit, keep: state.best?.held?.step, among: this.replaceable }),
         warn: this.options.warn,
       },
     );
@@ -199,7 +199,7 @@ export class CheckpointStore {
     const own = await isInFolder(found.path, this.options.outputDir);
     if (own && state.replaceable) this.replaceable?.add(state.step);
     const digest = digestOfText(JSON.stringify([await readManifest(found.path), state]));
-    if (!best || !state.best) return { state, digest, own, load };
+    if (!best || !state.best?.held) return { state, digest, own, load };
     const { step } = state.best.held;
     const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
     const damage = path !== undefined && path !== found.path && (await findDamage(path, this.reading(signal)));

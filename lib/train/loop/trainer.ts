@@ -212,7 +212,8 @@ export async function* trainLoop<Batch>(
   let [saved, evaluated] = [-1, 0];
   const world = options.world ?? soloWorld;
   const slow = new SlowRanks(world.size);
-  const best = Best.of(options, () => new Map(step.optimizer.names.map((name) => [name, model.weight(name)])));
+  const weights = () => new Map(step.optimizer.names.map((name) => [name, model.weight(name)]));
+  const best = Best.of(options, weights, options.warn ?? emitWarning);
   const meter = new Meter(stage);
   const watch = new LossSpikeGuard(options, options.warn ?? emitWarning);
   const evaluates = source.evaluation !== undefined || options.evaluate !== undefined;
@@ -346,7 +347,7 @@ export async function* trainLoop<Batch>(
       }
     }
     await save();
-    if (evaluates && held === undefined && !(best?.loads && best.state)) {
+    if (evaluates && held === undefined && !(best?.loads && best.held)) {
       // Resumed after the last step. The finished model's card still needs its held-out loss.
       held = yield* heldOut();
     }
@@ -367,7 +368,7 @@ export async function* trainLoop<Batch>(
       ...watch.counts,
       ...(held?.evalLoss !== undefined && { evalLoss: held.evalLoss }),
       ...(evalMetrics && { evalMetrics }),
-      ...(best?.loads && best.state && { bestStep: best.state.held.step }),
+      ...(best?.loads && best.held && { bestStep: best.held.step }),
       seconds,
       path,
     };

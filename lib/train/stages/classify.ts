@@ -117,13 +117,21 @@ const classifyShape = {
 };
 
 /** The strict schema of the options, as in a configuration file. */
-export const classifySchema = z.strictObject({
-  ...sharedShape,
-  ...epochShape,
-  ...heldOutShape<ClassifyRow>(),
-  ...adapterShape,
-  ...classifyShape,
-});
+export const classifySchema = z
+  .strictObject({
+    ...sharedShape,
+    ...epochShape,
+    ...heldOutShape<ClassifyRow>(),
+    ...adapterShape,
+    ...classifyShape,
+  })
+  .superRefine(({ problemType, classWeights, labelSmoothingFactor }, context) => {
+    if (problemType === "single_label_classification") return;
+    const refuse = (option: string, expected: string) =>
+      context.addIssue({ code: "custom", path: [option], message: `${expected} with problemType ${problemType}` });
+    if (classWeights !== undefined) refuse("classWeights", "no weights");
+    if (labelSmoothingFactor > 0) refuse("labelSmoothingFactor", "0");
+  });
 
 /** Options of `trainClassifier`. */
 export interface ClassifyOptions<Base = LanguageModel>
@@ -218,6 +226,7 @@ async function* start(
     const measured = await evaluateLabelled(model, heldOut, { signal: call.signal });
     if (!options.calibrate || problemType !== "single_label_classification") return measured.metrics;
     const temperature = fitClassifierTemperature(measured);
+    if (Number.isNaN(temperature)) return measured.metrics; // the model returned a logit that is not finite
     model.setClassifierTemperature(temperature);
     const calibrated = await evaluateLabelled(model, heldOut, { signal: call.signal, logits: measured.logits });
     return {

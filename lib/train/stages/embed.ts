@@ -264,11 +264,11 @@ async function embeddingMetrics(
       scored.map((p) => p.second),
       prompts.sentence,
     );
-    const rho = spearman(
+    // NaN if all similarities are equal
+    metrics.spearman = spearman(
       first.map((v, i) => dotProduct(v, second[i]!)),
       scored.map((p) => p.score),
     );
-    if (Number.isFinite(rho)) metrics.spearman = rho;
   }
   return metrics;
 }

@@ -67,7 +67,10 @@ const grpoShape = {
     z.enum(rewardScales).default("group"),
     "divide advantages by the standard deviation of a prompt's rewards (group), a rollout's (batch), or not",
   ),
-  /** Leave answers truncated at maxCompletionLength out of the loss. Default false. */
+  /**
+   * Leave answers truncated at maxCompletionLength out of the loss. As in TRL, `dapo` divides by the tokens of the other answers, and the
+   * other loss types by the number of all answers. Default false.
+   */
   maskTruncatedCompletions: option(
     flag().default(false),
     "exclude answers truncated at maxCompletionLength from the loss",

@@ -216,14 +216,18 @@ describe("the conversation", () => {
       body: { object: "response.input_tokens", input_tokens: usage.input_tokens },
     });
     const refused = await client.post(`${RESPONSES}/input_tokens`, { input: "cat ".repeat(2000) });
-    expect(refused).toMatchObject({ status: 400, body: { error: { param: "input" } } });
+    expect(refused).toMatchObject({
+      status: 400,
+      body: { error: { param: "input", message: expect.stringMatching(/^input: /) } },
+    });
   });
 
   test("loses its oldest turns with truncation auto, and is refused without it", async () => {
     const turn = (text: string) => ({ role: "user", content: `${text} ${"cat ".repeat(300)}` });
     const input = [{ role: "system", content: "S" }, turn("a"), turn("b"), turn("c"), { role: "user", content: "d" }];
     const long = { input: [...input.slice(0, 4), ...input.slice(1, 4), ...input.slice(1)] };
-    const refused = { status: 400, body: { error: { param: "input", code: "context_length_exceeded" } } };
+    const message = expect.stringMatching(/^input: expected at most 1024 tokens, the context length, got /);
+    const refused = { status: 400, body: { error: { message, param: "input", code: "context_length_exceeded" } } };
     expect(await client.post(RESPONSES, long)).toMatchObject(refused);
     const { usage } = await respond({ ...long, truncation: "auto" });
     expect(usage.input_tokens).toBeLessThanOrEqual(1024 - 24);

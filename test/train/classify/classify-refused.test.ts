@@ -91,6 +91,30 @@ describe("trainClassifier", () => {
       "INVALID_ARGUMENT classWeights: expected labels of animal",
       { classWeights: { stone: 2 } },
     ],
+    [
+      "class weights for several labels per text",
+      good,
+      "INVALID_ARGUMENT classWeights: expected no weights with problemType multi_label_classification, got ",
+      { problemType: "multi_label_classification", classWeights: "balanced" },
+    ],
+    [
+      "class weights for a regression",
+      good,
+      "INVALID_ARGUMENT classWeights: expected no weights with problemType regression, got ",
+      { problemType: "regression", classWeights: { value: 2 } },
+    ],
+    [
+      "label smoothing for several labels per text",
+      good,
+      "INVALID_ARGUMENT labelSmoothingFactor: expected 0 with problemType multi_label_classification, got 0.1",
+      { problemType: "multi_label_classification", labelSmoothingFactor: 0.1 },
+    ],
+    [
+      "label smoothing for a regression",
+      good,
+      "INVALID_ARGUMENT labelSmoothingFactor: expected 0 with problemType regression, got 0.1",
+      { problemType: "regression", labelSmoothingFactor: 0.1 },
+    ],
   ])("rejects data with %s", async (_, lines, message, more = {}) => {
     expect(await failing(lines, more)).toContain(message);
   });

@@ -138,6 +138,22 @@ describe("trainEmbedding", () => {
     expect(evalMetrics!.spearman).toBeGreaterThan(0.8);
   });
 
+  test("a correlation of equal similarities is NaN, and does not end the training", async () => {
+    const evalScores = [1, 2, 3].map((score) => ({ sentence1: "a hat", sentence2: "a hat", score }));
+    const said: string[] = [];
+    await using base = newModel();
+    const given = options({
+      ...{ evalScores, evalFraction: 0.2, maxSteps: 2, evalSteps: 2 },
+      ...{ metricForBestModel: "spearman", earlyStoppingPatience: 1 },
+      onWarning: (message: string) => void said.push(message),
+    });
+    const { steps, evalMetrics } = await trainEmbedding(base, given);
+    expect([steps, evalMetrics!.spearman]).toEqual([2, Number.NaN]);
+    expect(said).toEqual([
+      expect.stringMatching(/^metricForBestModel: expected a finite spearman at step 2, got NaN;/),
+    ]);
+  });
+
   test("hard negatives raise the first loss, and a symmetric loss is the mean of both directions", async () => {
     const first = async (data: EmbedOptions["data"], more: Partial<EmbedOptions> = {}) => {
       await using base = newModel();

@@ -301,6 +301,28 @@ describe("early stopping", () => {
     expect(await weightsOf(again)).toEqual(await weightsOf(base));
   });
 
+  test("a metric that is never finite is no improvement, and gives one warning; a resumed run stays stopped", async () => {
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      const said: string[] = [];
+      const outputDir = join(folder, `early-${value}`);
+      const options = {
+        ...{ outputDir, earlyStoppingPatience: 3, loadBestModelAtEnd: true },
+        evaluate: () => ({ score: value }),
+        onWarning: (message: string) => void said.push(message),
+      };
+      await using base = await newModel();
+      const result = await bestRun(base, corpus, options);
+      expect(result).toMatchObject({ steps: 6, evalMetrics: { score: value } });
+      expect(result.bestStep).toBeUndefined();
+      expect(said).toEqual([
+        `metricForBestModel: expected a finite score at step 2, got ${value}; such an evaluation is no improvement`,
+      ]);
+      await using again = await newModel();
+      expect(await bestRun(again, corpus, { ...options, resume: true })).toMatchObject({ steps: 6 });
+      expect(await weightsOf(again)).toEqual(await weightsOf(base));
+    }
+  });
+
   test("without loadBestModelAtEnd it keeps the last weights, and the threshold defines an improvement", async () => {
     await using base = await newModel();
     const options = { earlyStoppingPatience: 1, loadBestModelAtEnd: false, earlyStoppingThreshold: 2 };

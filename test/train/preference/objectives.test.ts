@@ -39,7 +39,7 @@ test("orpo: an answer with probability 1 has finite odds and gradients", async (
   optimizer.dispose();
 });
 
-test("grpo's token metrics exclude answers that are masked for being truncated", () => {
+test("grpo's token metrics and dapo's divisor exclude answers that are masked for being truncated", () => {
   const stage = grpoStage({
     lossType: "dapo",
     epsilon: 0.2,
@@ -59,6 +59,14 @@ test("grpo's token metrics exclude answers that are masked for being truncated",
     answers: masked.map((m) => ({ answer, advantage: 1, ...(m && { masked: true }) })),
     report: { reward: 3 },
   });
+  // As TRL's num_items_in_batch, which it counts after masking.
+  expect(
+    [
+      [false, false],
+      [false, true],
+      [true, true],
+    ].map((masked) => stage.count(batch(masked))),
+  ).toEqual([4, 2, 0]);
   const figures = stage.metrics!([{ ratio, kl }], [batch([false, true])]);
   expect(figures).toEqual({ reward: 3, clipRatio: 0.5, kl: expect.closeTo(0.3, 6) });
   expect(stage.metrics!([{ ratio, kl }], [batch([true, true])])).toEqual({ reward: 3 });
