@@ -1,5 +1,4 @@
 // Conversion of whole models between safetensors folders and GGUF files.
-import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { checkNames, type Names } from "../core/unknown-options.ts";
@@ -49,6 +48,7 @@ import { jsonWithEos } from "../tokenizer/pipeline/template-processor.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
 import { type Base, keptMatrix, keptWeights } from "./kept-matrices.ts";
+import { needOtherPlace, realPath } from "./own-files.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
@@ -122,11 +122,12 @@ export async function convertModel(
   if (to !== "gguf" && to !== "safetensors") throw invalidArgument("to", "gguf or safetensors", to);
   const how = { ...options, dtype: writtenType(options.dtype, to) };
   // Converting a model onto itself is refused, because a smaller type would replace the original.
-  const real = (path: string) => realpath(path).catch(() => resolve(path));
-  if ((await real(input)) === (await real(output)))
+  if ((await realPath(input)) === (await realPath(output)))
     throw invalidArgument("output", "a path other than the model's", output);
   const model = await openModelFiles(input);
   try {
+    await needOtherPlace(model, output, to, "the model's");
+    if (base) await needOtherPlace(base.files, output, to, "the base's");
     return to === "gguf" ? await toGguf(model, input, output, how, base) : await toFolder(model, input, output, how);
   } finally {
     model.close();
