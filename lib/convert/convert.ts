@@ -179,8 +179,7 @@ function planTensors(
   const rooms = new ChunkRooms();
   const { config } = model;
   const weights = to === "gguf" ? splitGateUp(model.weights, config) : model.weights;
-  const whole = base && keptWeights(base);
-  const kept = whole && splitGateUp(whole, base.files.config);
+  const kept = base && keptWeights(base);
   const { weight: head } = familyOf(config.modelType).head(config);
   const fusedExperts = formatOf(config.modelType).experts?.fused;
   const planned: Planned[] = [];
@@ -199,7 +198,7 @@ function planTensors(
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
     // Experts are not converted to fp8 if the family's folders store them in fused tensors.
     const layer = EIGHT_BITS.test(name) && !(fusedExperts && shape.length === 3);
-    const own = kept && !full ? keptMatrix(name, shape, { base, kept, config }) : undefined;
+    const own = kept && !full ? keptMatrix(name, shape, config, kept) : undefined;
     const from = own ? ({ stored: own, change: { kind: "none" } } as const) : { stored, change };
     const matrix = { shape, head: name === head, layer };
     const target = full ? "f32" : targetType(dtype, from.stored.dtype as NumberDType, to, matrix);

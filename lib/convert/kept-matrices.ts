@@ -1,4 +1,5 @@
 // Quantized matrices that a conversion copies from the file of a model's base.
+import { splitGateUp } from "../formats/gate-up.ts";
 import { layoutChange } from "../formats/gguf/gguf-names.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import type { StoredTensor, WeightSource } from "../formats/weights.ts";
@@ -11,15 +12,22 @@ export interface Base {
   changed: ReadonlySet<string>;
 }
 
+/** The unchanged weights of a base, with its configuration. */
+interface Kept {
+  weights: WeightSource;
+  config: ModelFiles["config"];
+}
+
 /**
  * Returns a GGUF file's weights without the changed ones, or undefined if the base is no GGUF file. The model of a base
  * stores its quantized matrices as f32 in a folder, and quantizing these again would not give the same blocks.
  */
-export function keptWeights({ files: { weights }, changed }: Base): WeightSource | undefined {
+export function keptWeights({ files: { weights, config }, changed }: Base): Kept | undefined {
   if (weights.format !== "gguf") return undefined;
   const names = weights.names().filter((name) => !changed.has(name));
   const kept = new Set(names);
-  return { ...weights, names: () => names, has: (name) => kept.has(name) };
+  const unchanged = { ...weights, names: () => names, has: (name: string) => kept.has(name) };
+  return { weights: splitGateUp(unchanged, config), config };
 }
 
 /**
@@ -29,11 +37,12 @@ export function keptWeights({ files: { weights }, changed }: Base): WeightSource
 export function keptMatrix(
   name: string,
   shape: readonly number[],
-  { base, kept, config }: { base: Base; kept: WeightSource; config: ModelFiles["config"] },
+  config: ModelFiles["config"],
+  kept: Kept,
 ): StoredTensor | undefined {
-  if (!kept.has(name)) return undefined;
-  const { dtype, shape: own } = kept.info(name);
+  if (!kept.weights.has(name)) return undefined;
+  const { dtype, shape: own } = kept.weights.info(name);
   if (dtype === undefined || !isQuantized(dtype) || String(own) !== String(shape)) return undefined;
-  const layouts = [base.files.config, config].map((of) => JSON.stringify(layoutChange(name, of)));
-  return layouts[0] === layouts[1] ? kept.tensor(name) : undefined;
+  const layouts = [kept.config, config].map((of) => JSON.stringify(layoutChange(name, of)));
+  return layouts[0] === layouts[1] ? kept.weights.tensor(name) : undefined;
 }
