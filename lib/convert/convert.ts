@@ -1,5 +1,4 @@
 // Conversion of whole models between safetensors folders and GGUF files.
-import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { checkNames, type Names } from "../core/unknown-options.ts";
@@ -48,6 +47,8 @@ import { namedTemplates, readTemplates } from "../tokenizer/files/template-files
 import { jsonWithEos } from "../tokenizer/pipeline/template-processor.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
+import { type Base, keptMatrix, keptWeights } from "./kept-matrices.ts";
+import { needOtherPlace, realPath } from "./own-files.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
@@ -100,11 +101,13 @@ export interface ConvertResult {
  *
  * An output file appears complete or not at all. Errors: INVALID_ARGUMENT (also if the output is the input), NOT_FOUND,
  * IO, INVALID_FILE, UNSUPPORTED, ABORTED, and NUMERICAL if a value does not fit the type or is not finite.
+ * @param base the GGUF file that the input was made from. Its quantized matrices are copied to GGUF unless they changed
  */
 export async function convertModel(
   input: string,
   output: string,
   options: ConvertOptions = {},
+  base?: Base,
 ): Promise<ConvertResult> {
   checkNames(options, CONVERT_NAMES);
   checkPath("input", input, "the path of a model");
@@ -119,12 +122,13 @@ export async function convertModel(
   if (to !== "gguf" && to !== "safetensors") throw invalidArgument("to", "gguf or safetensors", to);
   const how = { ...options, dtype: writtenType(options.dtype, to) };
   // Converting a model onto itself is refused, because a smaller type would replace the original.
-  const real = (path: string) => realpath(path).catch(() => resolve(path));
-  if ((await real(input)) === (await real(output)))
+  if ((await realPath(input)) === (await realPath(output)))
     throw invalidArgument("output", "a path other than the model's", output);
   const model = await openModelFiles(input);
   try {
-    return to === "gguf" ? await toGguf(model, input, output, how) : await toFolder(model, input, output, how);
+    await needOtherPlace(model, output, to, "the model's");
+    if (base) await needOtherPlace(base.files, output, to, "the base's");
+    return to === "gguf" ? await toGguf(model, input, output, how, base) : await toFolder(model, input, output, how);
   } finally {
     model.close();
   }
@@ -170,10 +174,12 @@ function planTensors(
   to: "gguf" | "safetensors",
   dtype: ConvertOptions["dtype"],
   device: Device,
+  base?: Base,
 ): Planned[] {
   const rooms = new ChunkRooms();
   const { config } = model;
   const weights = to === "gguf" ? splitGateUp(model.weights, config) : model.weights;
+  const kept = base && keptWeights(base);
   const { weight: head } = familyOf(config.modelType).head(config);
   const fusedExperts = formatOf(config.modelType).experts?.fused;
   const planned: Planned[] = [];
@@ -192,8 +198,12 @@ function planTensors(
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
     // Experts are not converted to fp8 if the family's folders store them in fused tensors.
     const layer = EIGHT_BITS.test(name) && !(fusedExperts && shape.length === 3);
-    const target = full ? "f32" : targetType(dtype, stored.dtype, to, { shape, head: name === head, layer });
-    const bytes = () => streamTensor(stored, { device, dtype: target, change, to, finite: true, rooms });
+    const own = kept && !full ? keptMatrix(name, shape, config, kept) : undefined;
+    const from = own ? ({ stored: own, change: { kind: "none" } } as const) : { stored, change };
+    const matrix = { shape, head: name === head, layer };
+    const target = full ? "f32" : targetType(dtype, from.stored.dtype as NumberDType, to, matrix);
+    const bytes = () =>
+      streamTensor(from.stored, { device, dtype: target, change: from.change, to, finite: true, rooms });
     planned.push({ huggingFace: name, tensor: { name, dtype: target, shape, bytes } });
   }
   return planned;
@@ -241,11 +251,12 @@ async function toGguf(
   input: string,
   output: string,
   options: ConvertOptions,
+  base?: Base,
 ): Promise<ConvertResult> {
   const { config } = model;
   // Build the metadata first, so that its errors come before those of the tensors.
   const metadata = model.weights.gguf ? new Map(model.weights.gguf.values) : await ggufMetadata(model, input);
-  const tensors = planTensors(model, "gguf", options.dtype, deviceOf(options)).map(({ huggingFace, tensor }) => {
+  const tensors = planTensors(model, "gguf", options.dtype, deviceOf(options), base).map(({ huggingFace, tensor }) => {
     const name = ggufName(huggingFace, config.modelType);
     if (name === undefined) {
       throw new HeddleError("UNSUPPORTED", `${input}: tensor ${JSON.stringify(huggingFace)} has no name in GGUF`);

@@ -70,7 +70,8 @@ class MixedCorpus implements Corpus<MixtureState> {
   #rows = 0;
   #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(corpora: readonly Corpus[], weights: readonly number[], batchSize: number, seed: number) {
+  constructor(corpora: readonly Corpus[], given: readonly number[], batchSize: number, seed: number) {
+    const weights = scaled(given);
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     let sum = 0;
     this.#ends = weights.map((weight) => {
@@ -82,7 +83,7 @@ class MixedCorpus implements Corpus<MixtureState> {
     this.#seed = seed;
     this.batchSize = batchSize;
     this.maxSeqLength = corpora[0]!.maxSeqLength;
-    this.#fingerprint = `${weights.join(" : ")}, seed ${seed}`;
+    this.#fingerprint = `${given.join(" : ")}, seed ${seed}`;
   }
 
   next(options: { signal?: AbortSignal } = {}): Promise<Batch> {
@@ -191,6 +192,17 @@ class MixedCorpus implements Corpus<MixtureState> {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/**
+ * Scales weights by a power of two, so that the largest is from 1 to below 2, and their sum is finite. Such a scaling does
+ * not round weights, except ones that are negligible beside the largest.
+ */
+function scaled(weights: readonly number[]): number[] {
+  const exponent = Math.floor(Math.log2(weights.reduce((a, b) => Math.max(a, b))));
+  // In two steps, because the inverse of a subnormal number is infinite.
+  const half = Math.trunc(exponent / 2);
+  return weights.map((weight) => weight * 2 ** -half * 2 ** (half - exponent));
 }
 
 /** Joins batches of one row into one batch. Rows that are missing at the end are padding. */

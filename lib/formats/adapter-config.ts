@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, HeddleError } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { readJson } from "../io/atomic-files.ts";
+import { modulePattern } from "./module-pattern.ts";
 
 export const ADAPTER_CONFIG_FILE = "adapter_config.json";
 export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
@@ -19,11 +20,12 @@ export interface AdapterFileConfig {
   alpha: number;
   dropout: number;
   useRslora: boolean;
-  targetModules: "all-linear" | string[];
+  /** "all-linear", names or their ends, or a regular expression. The weights show which layers it matched. */
+  targetModules: string | string[];
   modulesToSave: string[];
   /** Whether modules that are tied in the model stay tied in the adapter. */
   ensureWeightTying?: boolean | undefined;
-  /** Ranks that differ from `r`. A key is the end of a module's name, or "^" followed by its whole name. */
+  /** Ranks that differ from `r`. A key is a regular expression for the module's name (see modulePattern). */
   rankPattern: Record<string, number>;
   /** Alphas that differ from `alpha`, with keys as in rankPattern. */
   alphaPattern: Record<string, number>;
@@ -95,15 +97,10 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     const given = value[name] ?? {};
     if (!isObject(given)) throw invalid(name, "an object", given);
     for (const [key, n] of Object.entries(given)) {
-      if (typeof n !== "number" || !(n > 0)) throw invalid(`${name}.${key}`, "a number above 0", n);
-      // PEFT allows regular expressions as keys. In practice only escaped dots and an end mark occur.
-      if (!/^\^?[\w.\\-]+\$?$/.test(key))
-        throw new HeddleError(
-          "UNSUPPORTED",
-          `${path}: ${name}: expected the ends of modules' names, got ${describe(key)}`,
-        );
+      if (!(Number.isFinite(n) && (n as number) > 0)) throw invalid(`${name}.${key}`, "a number above 0", n);
     }
-    return Object.fromEntries(Object.entries(given).map(([key, n]) => [key.replace(/\$$|\\/g, ""), n as number]));
+    modulePattern(given, `${path}: ${name}`);
+    return given as Record<string, number>;
   };
   const targets = value.target_modules;
   const base = value.base_model_name_or_path;
@@ -112,8 +109,8 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     alpha: number("lora_alpha", 8, (v) => v > 0 && Number.isFinite(v), "a number above 0"),
     dropout: number("lora_dropout", 0, (v) => v >= 0 && v < 1, "a number from 0 to below 1"),
     useRslora: flag("use_rslora"),
-    // A string other than all-linear is a regular expression. The weights show which layers it matched.
-    targetModules: typeof targets === "string" ? "all-linear" : names("target_modules"),
+    targetModules:
+      typeof targets === "string" ? targets.replace(/^all-linear$/i, "all-linear") : names("target_modules"),
     modulesToSave: names("modules_to_save"),
     ensureWeightTying: flag("ensure_weight_tying"),
     rankPattern: pattern("rank_pattern"),
@@ -123,17 +120,6 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     beside: names("heddle_beside"),
     taskType: TASKS.find((task) => task === value.task_type),
   };
-}
-
-/**
- * Returns a module's value in a pattern: the value of the first key that matches, as in PEFT's get_pattern_key. Returns
- * undefined if no key matches.
- * @param module the module's name in the adapter's file
- */
-export function patternValue(pattern: Readonly<Record<string, number>>, module: string): number | undefined {
-  const matches = (key: string) =>
-    key.startsWith("^") ? module === key.slice(1) : module === key || module.endsWith(`.${key}`);
-  return Object.entries(pattern).find(([key]) => matches(key))?.[1];
 }
 
 /** Returns the content of adapter_config.json, with the keys that PEFT's loader expects. */

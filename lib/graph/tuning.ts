@@ -74,25 +74,39 @@ function checkedChoices(path: string, device: string, choices: unknown): Choices
 }
 
 /**
- * Adds a device's choices to the file, and replaces existing choices for the same products.
+ * Adds a device's choices to the file, and replaces existing choices for the same products. Drops what the file's limits
+ * leave no room for: the devices that were measured longest ago, and the device's older choices.
  * @throws HeddleError INVALID_FILE if the existing file is not a tuning file, IO
  */
 export function writeTuning(path: string, device: string, choices: Choices): void {
   const all = readTuning(path);
-  all.set(device, new Map([...(all.get(device) ?? []), ...choices]));
-  const devices = Object.fromEntries([...all].map(([name, of]) => [name, Object.fromEntries([...of].sort())]));
+  const older = [...(all.get(device) ?? [])].filter(([product]) => !choices.has(product));
+  // The new device comes last, so that the file lists devices in the order of their measurement.
+  all.delete(device);
+  all.set(device, new Map([...older, ...choices].slice(-MAX_CHOICES)));
+  let text = textOf(all);
+  while (all.size > 1 && (all.size > MAX_DEVICES || Buffer.byteLength(text) > MAX_BYTES)) {
+    all.delete(all.keys().next().value!);
+    if (all.size <= MAX_DEVICES) text = textOf(all);
+  }
   const written = join(dirname(path), temporaryName(`.${basename(path)}`, TEMPORARY_FILE));
   try {
     mkdirSync(dirname(path), { recursive: true });
     for (const name of readdirSync(dirname(path)))
       if (name.startsWith(`.${basename(path)}.`) && readTemporaryName(name)?.ended) rmSync(join(dirname(path), name));
-    writeFileSync(written, `${JSON.stringify({ format: 1, devices }, null, 1)}\n`, { flush: true });
+    writeFileSync(written, text, { flush: true });
     renameSync(written, path);
   } catch (error) {
     rmSync(written, { force: true });
     const { code } = error as NodeJS.ErrnoException;
     throw new HeddleError("IO", `${path}: expected a file that can be written, got ${code}`, { cause: error });
   }
+}
+
+/** Returns the text of a tuning file. */
+function textOf(all: ReadonlyMap<string, Choices>): string {
+  const devices = Object.fromEntries([...all].map(([name, of]) => [name, Object.fromEntries([...of].sort())]));
+  return `${JSON.stringify({ format: 1, devices }, null, 1)}\n`;
 }
 
 const warned = new Set<string>();

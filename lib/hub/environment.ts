@@ -40,7 +40,7 @@ export function isOffline(): boolean {
 
 /**
  * Returns the server's address without a slash at the end: HF_ENDPOINT, or the public Hub.
- * @throws HeddleError INVALID_ARGUMENT unless it is an http or https URL
+ * @throws HeddleError INVALID_ARGUMENT unless it is an http or https URL without credentials; the message does not show it
  */
 export function endpoint(): string {
   const given = variable("HF_ENDPOINT") ?? DEFAULT_ENDPOINT;
@@ -50,8 +50,14 @@ export function endpoint(): string {
   } catch {
     // The check below reports it.
   }
-  if (!url || !/^https?:$/.test(url.protocol) || url.username !== "" || url.search !== "" || url.hash !== "")
+  if (!url || !/^https?:$/.test(url.protocol) || url.search !== "" || url.hash !== "")
     throw new HeddleError("INVALID_ARGUMENT", "HF_ENDPOINT: expected an http or https URL, got another text");
+  // fetch rejects such URLs, with a message that contains the password.
+  if (url.username !== "" || url.password !== "")
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "HF_ENDPOINT: expected a URL without a name and password, got one with them (HF_TOKEN has the token)",
+    );
   return url.href.replace(/\/+$/, "");
 }
 

@@ -59,7 +59,8 @@ export class HubRequests {
   readonly json: typeof fetch = async (input) => {
     const url = String(input);
     // Check the URL, because the server chooses the URL of the next page of a list.
-    if (!isBelow(url, this.endpoint)) throw badAnswer(this.endpoint, "a next page of the list below this address", url);
+    if (!isBelow(url, this.endpoint))
+      throw badAnswer(this.endpoint, "a next page of the list below this address", shownText(url, this.endpoint));
     return retried(this.options.signal, async () => {
       const started = performance.now();
       const answer = await this.open(url, {});
@@ -96,7 +97,10 @@ export class HubRequests {
       const target = answer.headers.get("location");
       const next = target === null ? undefined : parsed(target, url);
       if (!next || (next.protocol !== "https:" && !(next.protocol === "http:" && url.protocol === "http:")))
-        throw badAnswer(this.endpoint, "a redirect to https", target ?? "none");
+        throw badAnswer(this.endpoint, "a redirect to https", target === null ? "none" : shownText(target, url));
+      // fetch rejects such URLs, with a message that contains the password and the query.
+      if (next.username !== "" || next.password !== "")
+        throw badAnswer(this.endpoint, "a redirect to a URL without a name and password", shown(next));
       url = next;
     }
     throw badAnswer(this.endpoint, `at most ${MAX_REDIRECTS} redirects`, "more");
@@ -272,9 +276,15 @@ function isBelow(url: string, endpoint: string): boolean {
   return parsed(url, new URL(endpoint))?.href.startsWith(`${endpoint}/`) === true;
 }
 
-/** Returns a URL without its query, because the query may contain a signature. */
+/** Returns a URL without its query, because the query may contain a signature, and without a name and password. */
 function shown(url: URL): string {
-  return url.origin + url.pathname;
+  return `${url.protocol}//${url.host}${url.pathname}`;
+}
+
+/** Returns a URL that a server sent, as `shown` does. */
+function shownText(text: string, base: string | URL): string {
+  const url = parsed(text, new URL(base));
+  return url ? shown(url) : "an invalid URL";
 }
 
 function causeOf(error: unknown): unknown {

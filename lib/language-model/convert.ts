@@ -10,6 +10,7 @@ import {
 import { checkPath, invalidArgument } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { removeLeft, temporaryName } from "../core/temp-files.ts";
+import { openModelFiles } from "../formats/model-files.ts";
 import type { Device } from "../graph/index.ts";
 import { makeFolder } from "../io/atomic-files.ts";
 import { isAdapterFolder } from "./adapters.ts";
@@ -38,7 +39,8 @@ const MERGED = ".heddle-merged";
  *
  * For a LoRA adapter's folder (adapter_config.json and adapter_model.safetensors) it writes the base with the adapter merged. The
  * conversion loads the base, and uses a temporary folder next to the output. If the process is killed, the next conversion removes that
- * folder. Quantized matrices that the adapter changes become f32.
+ * folder. From a quantized GGUF file to GGUF, only matrices that the adapter changes become f32. The others keep their blocks, unless
+ * `dtype` is another type. A folder has no quantized types, so all become f32.
  *
  * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or
  * infinite), ABORTED. An output file appears complete or not at all.
@@ -73,6 +75,8 @@ async function convertMerged(
   await using model = new LanguageModel(
     await loadLanguageModel(adapter, { device, threads, ...(signal && { signal }) }, base),
   );
+  const weights = () => new Map(model.model.weightNames.map((name) => [name, model.model.weight(name)]));
+  const before = weights();
   // If the type changes, merge in f32, so that nothing is rounded twice.
   if (how.dtype !== undefined) await model.model.absorbAdapters();
   else for (const name of model.model.adapters.keys()) await model.model.mergeAdapter(name);
@@ -82,7 +86,14 @@ async function convertMerged(
   const folder = join(parent, temporaryName(MERGED));
   try {
     await model.save(folder, { ...(signal && { signal }) });
-    return await convertWhole(folder, output, how);
+    const changed = new Set([...weights()].flatMap(([name, tensor]) => (before.get(name) === tensor ? [] : [name])));
+    // `default` is a folder.
+    const files = model.path === undefined || model.path === "default" ? undefined : await openModelFiles(model.path);
+    try {
+      return await convertWhole(folder, output, how, files && { files, changed });
+    } finally {
+      files?.close();
+    }
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -343,7 +343,7 @@ export class LanguageModel {
    * together, once all are on the disk. An earlier model in the folder stays until then, so the disk needs space for both. Files of the
    * earlier model that were not replaced are then removed: its tokenizer, chat templates, adapter, sentence-transformers' modules and card.
    * Other files stay. Adapters are not saved: use `saveAdapter`, or merge them into the weights with `mergeAdapter` first.
-   * @param options.dtype `auto` keeps each weight's type
+   * @param options.dtype `auto` keeps each weight's type. Quantized weights become f32, because safetensors has no quantized types
    * @throws HeddleError INVALID_ARGUMENT if an active adapter is not merged, because its effect would be lost; IO, ABORTED
    */
   async save(

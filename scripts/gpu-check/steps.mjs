@@ -133,17 +133,21 @@ function torchPeer(out, emulated) {
   };
 }
 
+/**
+ * Returns a command that runs another, and fails unless that ends with `status` and prints a line that matches. Its output
+ * goes to stderr too. `tee` appends to it, because it would truncate the log that stderr is.
+ */
+export function printing(pattern, status, command) {
+  const script = `"\${@:3}" | tee -a /dev/stderr | grep "$1" >/dev/null; s=("\${PIPESTATUS[@]}"); [ "\${s[0]}" = "$2" ] && [ "\${s[2]}" = 0 ]`;
+  return ["bash", "-c", script, "bash", pattern, String(status), ...command];
+}
+
 function withoutGpu(program, device) {
   // The program must exit with 1 and a message that names the number of devices, 0.
   const refuses = (name) => ({
     name: `${name} without a GPU`,
     seconds: 20,
-    command: [
-      "bash",
-      "-c",
-      `set -o pipefail; "$0" | tee /dev/stderr | grep -q "one of the 0 CUDA devices"; [ "\${PIPESTATUS[0]}" = 1 ]`,
-      program(name),
-    ],
+    command: printing("one of the 0 CUDA devices", 1, [program(name)]),
     env: { CUDA_VISIBLE_DEVICES: "" },
     after: ["build"],
   });
@@ -152,7 +156,7 @@ function withoutGpu(program, device) {
     {
       name: "info without a GPU",
       seconds: 20,
-      command: ["bash", "-c", `"$@" | tee /dev/stderr | grep -q "^cudaDevices  *0"`, "bash", ...heddle, "info"],
+      command: printing('"cudaDevices": *0\\b', 0, [...heddle, "info", "--json"]),
       env: { HEDDLE_BINARY: device.HEDDLE_BINARY, CUDA_VISIBLE_DEVICES: "" },
       after: ["build"],
     },

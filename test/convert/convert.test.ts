@@ -1,5 +1,5 @@
 import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
@@ -16,6 +16,7 @@ import { tokenizerToGguf } from "../../lib/tokenizer/files/gguf-write.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError, expectSameBytes, temporaryFolder } from "../formats/helpers.ts";
 import { fixtures } from "../helpers/fixtures.ts";
+import { splitGguf } from "./foreign-gguf.ts";
 
 function bytesOf(weights: WeightSource, name: string): Uint8Array {
   const { file, offset, bytes } = weights.tensor(name);
@@ -229,6 +230,31 @@ describe("safetensors → GGUF → safetensors", () => {
         /output: expected a path other than the model's, got /,
       );
     expectSameBytes(readFileSync(file), before, "the source");
+  });
+
+  test("rejects an output that would replace the weights of the input", async () => {
+    const folder = await makeModel("llama");
+    const single = temporaryFolder();
+    await convertModel(folder, join(single, "m.gguf"));
+    const [first, second] = (await splitGguf(join(single, "m.gguf"), 2)) as [string, string];
+    const weights = join(folder, "model.safetensors");
+    const before = [weights, join(single, "m.gguf"), first, second].map((path) => [path, readFileSync(path)] as const);
+    for (const [input, output] of [
+      [weights, folder],
+      [single, join(single, "m.gguf")],
+      [first, second],
+      [second, first],
+      [dirname(first), second],
+    ] as const)
+      await expectError(
+        () => convertModel(input, output, { dtype: "f16" }),
+        "INVALID_ARGUMENT",
+        /output: expected a path other than the model's, got /,
+      );
+    for (const [path, bytes] of before) expectSameBytes(readFileSync(path), bytes, path);
+    // The other format's files have other names.
+    await convertModel(folder, join(folder, "m.gguf"));
+    await convertModel(join(single, "m.gguf"), single);
   });
 
   test("bf16 → f32 → bf16 is exact for every finite bit pattern", async () => {

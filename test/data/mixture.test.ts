@@ -98,6 +98,30 @@ describe.each(["concatenate", "bestFit"] as const)("openMixture, %s", (packing) 
   });
 });
 
+it("draws by weight whatever the size of the weights, and the same rows if they are scaled by a power of two", async () => {
+  const parts = (weights: readonly number[]) =>
+    [a, b].map((files, i) => ({ files, weight: weights[i]!, ...(i > 0 && { textField: "story" }) }));
+  const drawn = async (weights: readonly number[]) => {
+    using corpus = await openMixture({ ...base, parts: parts(weights) });
+    const texts = [];
+    for (let i = 0; i < 40; i++) texts.push(byteTokenizer.decode((await corpus.next()).tokens));
+    const turns = [];
+    for await (const { tokens } of corpus.pass({ maxBatches: 3 })) turns.push(byteTokenizer.decode(tokens));
+    return { texts, turns };
+  };
+  const even = await drawn([1, 1]);
+  const rows = (name: string, texts: readonly string[]) => texts.join("").split(`${name} number`).length - 1;
+  expect(rows("a", even.texts) / rows("b", even.texts)).toBeCloseTo(1, 0);
+  for (const weights of [
+    [1e308, 1e308],
+    [5e-324, 5e-324],
+    [2 ** 1023, 2 ** 1023],
+  ])
+    expect(await drawn(weights), String(weights)).toEqual(even);
+  expect(await drawn([2 ** 1023, 2 ** 1023 * 1.5])).toEqual(await drawn([2, 3]));
+  expect(await drawn([2 ** -1074, 3 * 2 ** -1074])).toEqual(await drawn([1, 3]));
+});
+
 it("an invalid weight is rejected, and the error names it", async () => {
   for (const weight of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
     await expect(openMixture({ ...base, parts: [{ files: a }, { files: b, weight }] })).rejects.toMatchObject({

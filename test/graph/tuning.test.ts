@@ -41,6 +41,32 @@ test("a written tuning file reads back equal, and keeps devices and products tha
   expect(readdirSync(join(path, ".."))).toEqual(["tuning.json"]);
 });
 
+test("a file that many drivers and versions have filled can be written and read again, without the oldest devices", () => {
+  const path = join(temporaryFolder(), "tuning.json");
+  const choices = new Map([[key, "tensor 128x128"]]);
+  for (let i = 0; i < 64; i++) writeTuning(path, `driver ${i}`, choices);
+  writeTuning(path, "driver 0", choices);
+  writeTuning(path, "driver 64", choices);
+  const devices = [...readTuning(path).keys()];
+  expect(devices).toHaveLength(64);
+  expect([devices[0], ...devices.slice(-2)]).toEqual(["driver 2", "driver 0", "driver 64"]);
+});
+
+test("a written file stays within the sizes that reading accepts", () => {
+  const path = join(temporaryFolder(), "tuning.json");
+  const many = (from: number) =>
+    new Map(
+      Array.from({ length: 20_000 }, (_, i) => [`${from + i} 4096 4096 bf16 bf16 f32 NT`, "tensor 128x128 parts"]),
+    );
+  for (const device of ["one", "two", "three", "four"]) writeTuning(path, device, many(0));
+  writeTuning(path, "four", new Map([["7 7 7 f32 f32 f32 TN", "multiply_add 64x64"]]));
+  const read = readTuning(path);
+  expect([...read.keys()].at(-1)).toBe("four");
+  expect(read.size).toBeGreaterThan(1);
+  expect(read.get("four")!.size).toBe(20_000);
+  expect(read.get("four")!.get("7 7 7 f32 f32 f32 TN")).toBe("multiply_add 64x64");
+});
+
 test("writing removes temp files of dead processes and keeps those of live ones", () => {
   const folder = temporaryFolder();
   const living = left(".tuning.json", ".tmp", process.ppid);

@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
 import { PullBar } from "../../lib/cli/terminal/pull-bar.ts";
 import { WorkProgress } from "../../lib/cli/terminal/work-progress.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
 import { cacheFolder, endpoint, isOffline, requestTimeout } from "../../lib/hub/environment.ts";
 import "./helpers.ts"; // removes the variables before each test
 
@@ -46,6 +47,19 @@ test("offline mode, timeouts and addresses are read from variables as Python's t
   delete process.env.HF_ENDPOINT;
   expect(endpoint()).toBe("https://huggingface.co");
 });
+
+test.each(["https://:hunter2@hub.example", "https://me@hub.example", "https://me:hunter2@hub.example/path"])(
+  "rejects an address with credentials, and does not show them: %s",
+  (address) => {
+    process.env.HF_ENDPOINT = address;
+    expect(() => endpoint()).toThrow(
+      new HeddleError(
+        "INVALID_ARGUMENT",
+        "HF_ENDPOINT: expected a URL without a name and password, got one with them (HF_TOKEN has the token)",
+      ),
+    );
+  },
+);
 
 test("the bar of a pull shows bytes, speed and time, and fits the terminal", () => {
   const written: string[] = [];

@@ -58,6 +58,21 @@ describe("a hostile server", () => {
       (r) => redirect(r, `${hub.endpoint}/api/models/owner/answers/revision/main?more`),
       /expected at most 8 redirects, got "more"$/,
     ],
+    [
+      "a redirect with a password",
+      (r) => redirect(r, "https://me:hunter2@storage.example/file?signature=s3cret"),
+      /: expected a redirect to a URL without a name and password, got "https:\/\/storage\.example\/file"$/,
+    ],
+    [
+      "a redirect to ftp with a signature",
+      (r) => redirect(r, "ftp://me:hunter2@storage.example/file?signature=s3cret"),
+      /: expected a redirect to https, got "ftp:\/\/storage\.example\/file"$/,
+    ],
+    [
+      "a redirect to an invalid URL",
+      (r) => redirect(r, "https://me:hunter2@[storage/?signature=s3cret"),
+      /: expected a redirect to https, got "an invalid URL"$/,
+    ],
     ["a redirect to a file", (r) => redirect(r, "file:///etc/passwd"), /expected a redirect to https, got "file:/],
     ["a redirect to nowhere", (r) => r.writeHead(302).end(), /expected a redirect to https, got "none"$/],
   ])("is refused when it answers with %s", async (_, answer, message) => {

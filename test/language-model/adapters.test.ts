@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readAdapterConfig } from "../../lib/formats/adapter-config.ts";
 import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
 import { convertModel } from "../../lib/language-model/convert.ts";
 import { createModel } from "../../lib/language-model/create.ts";
@@ -165,7 +166,16 @@ describe("adapters in files", () => {
       /init_lora_weights: "pissa_niter_4" is not/,
     ],
     ["olora", (c) => Object.assign(c, { init_lora_weights: "olora" }), /init_lora_weights: "olora" is not supported/],
-    ["pattern", (c) => Object.assign(c, { alpha_pattern: { ".*q": 2 } }), /alpha_pattern: expected the ends/],
+    [
+      "pattern",
+      (c) => Object.assign(c, { alpha_pattern: { "(?!.*0).*q_proj": 2 } }),
+      /alpha_pattern: expected a regular expression without look-around, .*, got "\(\?!\.\*0\)\.\*q_proj"/,
+    ],
+    [
+      "ranks",
+      (c) => Object.assign(c, { rank_pattern: { "q\\b": 2 } }),
+      /rank_pattern: expected a regular expression without \\b, got/,
+    ],
   ];
   test.each(cases)("loadAdapter names the field that does not fit: %s", async (name, change, message) => {
     const out = await written(name, change);
@@ -282,11 +292,25 @@ describe("adapters in files", () => {
 
   test.each([
     ["the first key that matches", { q_proj: 40, "layers.1.self_attn.q_proj": 8 }, [20, 20]],
+    ["regular expressions", { "layers\\.\\d\\.self_attn\\.q_proj": 40 }, [20, 20]],
+    ["sets of layers", { "layers\\.[1-9]\\.self_attn\\.(q|k)_proj": 40 }, [2, 20]],
     ["whole names only after ^", { "^layers.0.self_attn.q_proj": 8, "^model.layers.1.self_attn.q_proj": 40 }, [2, 20]],
   ])("takes alphas from a pattern as PEFT does: %s", async (name, pattern, expected) => {
     const out = await written(`pattern ${name}`, (c) => Object.assign(c, { alpha_pattern: pattern }));
     await using base = llama();
     await base.loadAdapter(out);
     expect([...base.model.adapters.get("default")!.layers.values()].map((l) => l.scale)).toEqual(expected);
+  });
+
+  test("resolves target_modules that is a regular expression to the layers of the weights", async () => {
+    const target = "(?!.*\\.1\\.).*\\.(q|v)_proj|.*q_proj";
+    const out = await written("expression", (c) => Object.assign(c, { target_modules: target }));
+    expect((await readAdapterConfig(out)).targetModules).toBe(target);
+    await using base = llama();
+    await base.loadAdapter(out);
+    expect(base.model.adapters.get("default")!.config.targetModules).toEqual([
+      "model.layers.0.self_attn.q_proj",
+      "model.layers.1.self_attn.q_proj",
+    ]);
   });
 });

@@ -18,7 +18,10 @@ const { runSteps, summaryText } = (await import(new URL("runner.mjs", scripts).h
   runSteps: (steps: object[], options: object) => Promise<Result[]>;
   summaryText: (summary: object) => string;
 };
-const { stepNames } = (await import(new URL("steps.mjs", scripts).href)) as { stepNames: () => string[] };
+const { printing, stepNames } = (await import(new URL("steps.mjs", scripts).href)) as {
+  printing: (pattern: string, status: number, command: readonly string[]) => string[];
+  stepNames: () => string[];
+};
 
 let folder: string;
 beforeAll(async () => {
@@ -85,6 +88,24 @@ test("a failed step is recorded, and the following steps run", async () => {
   expect(text).toContain("2 passed, 3 failed, 1 skipped, 1 refused, 1 absent");
   expect(text).toMatch(/--- fails\nbefore\nwhy\n/);
   expect(text).toMatch(/passed +works .*3 of 3 tests/);
+});
+
+test("a step that expects a line and an exit status needs both, and keeps the log of earlier steps", async () => {
+  const expecting = (name: string, script: string) => ({
+    name,
+    seconds: 20,
+    command: printing("^the 0 devices", 1, ["bash", "-c", script]),
+  });
+  const { results, log } = await run("printing", [
+    bash("earlier", "echo an earlier line"),
+    expecting("both", "echo the 0 devices; exit 1"),
+    expecting("another line", "echo the 1 devices; exit 1"),
+    expecting("another status", "echo the 0 devices; exit 2"),
+    expecting("neither", "true"),
+  ]);
+  expect(results.map(({ status }) => status)).toEqual(["passed", "passed", "failed", "failed", "failed"]);
+  expect(results[2]!.tail).toEqual(["the 1 devices"]);
+  for (const line of ["an earlier line", "the 0 devices", "the 1 devices"]) expect(log).toContain(`${line}\n`);
 });
 
 test("the summary compares the bench with the data sheet, and with PyTorch's figures of the same names", () => {

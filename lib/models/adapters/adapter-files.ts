@@ -5,7 +5,6 @@ import {
   type AdapterFileConfig,
   adapterConfigToJson,
   MAX_ADAPTER_RANK,
-  patternValue,
   readAdapterConfig,
 } from "../../formats/adapter-config.ts";
 import { parseModelConfig } from "../../formats/config/config.ts";
@@ -13,6 +12,7 @@ import { formatOf } from "../../formats/config/families.ts";
 import { HEAD_CONFIG_FILE, headsFromJson } from "../../formats/config/heads.ts";
 import { languageModelName } from "../../formats/config/multimodal.ts";
 import { sourcesOf } from "../../formats/element-sources.ts";
+import { modulePattern } from "../../formats/module-pattern.ts";
 import { castTensor } from "../../formats/native-cast.ts";
 import type { TensorData } from "../../formats/tensor-data.ts";
 import { openWeights, type StoredTensor } from "../../formats/weights.ts";
@@ -73,12 +73,16 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
       if (matrix) adapted.set(module, { ...low, scale: 0 });
       else saved.set(module, target);
     }
+    const alphaOf = modulePattern(config.alphaPattern, `${folder}: alpha_pattern`);
     for (const [module, low] of adapted) {
       const { stored = "", shape: [r = 0] = [] } = found.get(low.a) ?? {};
-      const alpha = patternValue(config.alphaPattern, moduleOf(bareName(stored))) ?? config.alpha;
+      const alpha = alphaOf(moduleOf(bareName(stored))) ?? config.alpha;
       adapted.set(module, { ...low, scale: loraScale({ r, alpha, useRslora: config.useRslora }) });
     }
-    const { r, alpha, dropout, useRslora, targetModules, modulesToSave } = config;
+    const { r, alpha, dropout, useRslora, modulesToSave } = config;
+    const { targetModules: targets } = config;
+    const isExpression = typeof targets === "string" && targets !== "all-linear";
+    const targetModules = isExpression && adapted.size > 0 ? [...adapted.keys()] : targets;
     const adapter: Adapter = {
       name,
       config: parseLora({ r, alpha, dropout, useRslora, targetModules, modulesToSave }, `${folder}: adapter`),
