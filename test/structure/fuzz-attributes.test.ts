@@ -13,7 +13,9 @@ test("the fuzz target of ops sets every attribute that an op reads", () => {
     .filter((path) => /^(ops|cpu|cuda)\/.*\.(cc|h|cu|cuh)$/.test(path.replaceAll("\\", "/")))
     .map((path) => read(`native/${path}`));
   const used = sources.flatMap((text) =>
-    [...text.matchAll(/\battr(?:_int|_flag)?\(\s*"([^"]+)"/g)].map(([, name]) => name),
+    [...text.matchAll(/\b(?:attr(?:_int|_flag)?|attributes->(?:get|integer|flag))\(\s*"([^"]+)"/g)].map(
+      ([, name]) => name,
+    ),
   );
   expect(used.length).toBeGreaterThan(50);
   expect([...new Set(used)].filter((name) => !set.has(name!))).toEqual([]);

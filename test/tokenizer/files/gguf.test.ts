@@ -194,7 +194,7 @@ describe("invalid GGUF metadata", () => {
       "thousands of pieces of the longest length", // rejected before any work
       spm(Array.from({ length: 4000 }, (_, i): [string, number] => [String(i).padEnd(512, "x"), 0])),
       "INVALID_FILE",
-      /shorter tokens/u,
+      /squared token lengths/u,
     ],
     [
       "an invalid embedded tokenizer.json",

@@ -88,7 +88,9 @@ describe("merges derived from scores", () => {
       "tokenizer.ggml.tokens[1]: expected at most 512 characters, got 513",
     );
     const long = Array.from({ length: 200 }, (_, i) => String(i).padStart(500, "x"));
-    expect(() => Tokenizer.fromGguf(record(long))).toThrow("tokenizer.ggml.tokens: expected shorter tokens");
+    expect(() => Tokenizer.fromGguf(record(long))).toThrow(
+      "tokenizer.ggml.tokens: expected squared token lengths that add up to at most",
+    );
     expect(() => Tokenizer.fromGguf(record(["a", "b".repeat(70_000)]))).toThrow(
       "tokenizer.ggml.tokens: expected at most 65536 characters, got 70000",
     );

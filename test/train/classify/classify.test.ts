@@ -254,7 +254,7 @@ describe("classification of words", () => {
     await expectError(
       () => base.classifyTokens(["a", "", "b"]),
       "INVALID_ARGUMENT",
-      /^words\[1\]: expected a word with a token, got ""$/,
+      /^INVALID_ARGUMENT words\[1\]: expected a word with a token, got ""$/,
     );
     const path = join(folder, "words");
     await base.save(path);
