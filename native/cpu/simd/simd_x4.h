@@ -8,12 +8,18 @@ using U = uint32_t __attribute__((vector_size(16)));
 
 HEDDLE_SIMD F zero() { return F{}; }
 HEDDLE_SIMD F set1(float v) { return F{v, v, v, v}; }
+#ifdef __aarch64__
+// GCC would move a memcpy of a vector through two general registers.
+HEDDLE_SIMD F load(const float* p) { return reinterpret_cast<F>(vld1q_f32(p)); }
+HEDDLE_SIMD void store(float* p, F v) { vst1q_f32(p, reinterpret_cast<float32x4_t>(v)); }
+#else
 HEDDLE_SIMD F load(const float* p) {
   F v;
   __builtin_memcpy(&v, p, 16);
   return v;
 }
 HEDDLE_SIMD void store(float* p, F v) { __builtin_memcpy(p, &v, 16); }
+#endif
 
 HEDDLE_SIMD F add(F a, F b) { return a + b; }
 HEDDLE_SIMD F sub(F a, F b) { return a - b; }
