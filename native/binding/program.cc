@@ -149,7 +149,7 @@ Napi::Function ProgramHandle::define(Napi::Env env) {
   return DefineClass(env, class_name, {InstanceAccessor<&ProgramHandle::arena_bytes>("arenaBytes")});
 }
 
-ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : Handle(info) {
   guard(info, [&] {
     info.This().As<Napi::Object>().TypeTag(&tag);
     if (!info[0].IsObject()) throw invalid_argument("description: expected an object, got another value");
@@ -158,7 +158,8 @@ ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) 
 }
 
 Napi::Value ProgramHandle::arena_bytes(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(program_->arena_bytes()));
+  return guard(info,
+      [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(program_->arena_bytes())); });
 }
 
 Napi::Function ExecutableHandle::define(Napi::Env env) {
@@ -168,7 +169,7 @@ Napi::Function ExecutableHandle::define(Napi::Env env) {
           InstanceAccessor<&ExecutableHandle::recordings>("recordings")});
 }
 
-ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : Handle(info) {
   guard(info, [&] {
     info.This().As<Napi::Object>().TypeTag(&tag);
     std::shared_ptr<Program> program = unwrap<ProgramHandle>(info[0], "program").program();

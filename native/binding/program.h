@@ -4,13 +4,14 @@
 
 #include <memory>
 
+#include "binding/handle.h"
 #include "runtime/executable.h"
 
 namespace heddle {
 
 // class NativeProgram { constructor(description); readonly arenaBytes }: see ProgramDescription in
 // lib/binding/graph.ts.
-class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
+class ProgramHandle : public Handle<ProgramHandle> {
  public:
   static const napi_type_tag tag;
   static constexpr const char* class_name = "NativeProgram";
@@ -24,7 +25,7 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
 };
 
 // class NativeExecutable { constructor(program, tensors, lane?); readonly deviceSeconds, recordings; dispose() }
-class ExecutableHandle : public Napi::ObjectWrap<ExecutableHandle> {
+class ExecutableHandle : public Handle<ExecutableHandle> {
  public:
   static const napi_type_tag tag;
   static constexpr const char* class_name = "NativeExecutable";
