@@ -23,6 +23,31 @@ test("errors in native code are HeddleErrors with a code", () => {
   expect(wrong).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", name: "HeddleError" }));
 });
 
+test("getters throw a HeddleError for objects of another class", () => {
+  const tensor = new binding.NativeTensor(64);
+  const flag = new binding.AbortFlag();
+  const getters = Object.entries(binding).flatMap(([name, value]) =>
+    typeof value === "function" && value.prototype
+      ? Object.entries(Object.getOwnPropertyDescriptors(value.prototype)).flatMap(([key, { get }]) =>
+          get ? [{ name: `${name}.${key}`, type: value, get }] : [],
+        )
+      : [],
+  );
+  expect(getters.map(({ name }) => name)).toEqual(
+    expect.arrayContaining([
+      ...["NativeTensor.bytes", "NativeLane.arenaBytes", "NativeProgram.arenaBytes", "NativeExecutable.deviceSeconds"],
+      ...["NativeExecutable.recordings", "MappedFile.size", "NativeTokenizer.size", "NativeDecoder.settled"],
+    ]),
+  );
+  for (const { name, type, get } of getters)
+    for (const other of [tensor, flag, {}, Object.create(type.prototype), new Proxy(tensor, {}), 5, undefined]) {
+      if (other === tensor && name.startsWith("NativeTensor")) continue;
+      expect(() => get.call(other), name).toThrow(
+        expect.objectContaining({ name: "HeddleError", code: "INVALID_ARGUMENT" }),
+      );
+    }
+});
+
 test("each copy of the loader throws its own error class", async () => {
   vi.resetModules();
   const { binding: other } = await import("../lib/binding/index.ts");

@@ -41,6 +41,7 @@ export interface NativeProgramHandle {
 export interface NativeExecutableHandle {
   /** Device time of the last run, in seconds; 0 on the CPU. */
   readonly deviceSeconds: number;
+  readonly waitedSeconds: number;
   /** Number of recorded CUDA graphs: one per combination of symbol values that the device replays with a single launch. */
   readonly recordings: number;
   dispose(): void;

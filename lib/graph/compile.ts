@@ -188,6 +188,11 @@ export class Executable<R extends Results = Results> {
     return this.native.deviceSeconds;
   }
 
+  /** Seconds that the last run waited for other ranks (`reduceScatter`); 0 on CUDA, where the stream waits. */
+  get waitedSeconds(): number {
+    return this.native.waitedSeconds;
+  }
+
   /** @internal Number of CUDA graphs recorded so far, one per combination of input sizes. */
   get recordings(): number {
     return this.native.recordings;

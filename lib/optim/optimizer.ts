@@ -73,6 +73,9 @@ export interface StateTensor {
 
 export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
 
+/** Least size of a batch of gradients that CPU ranks exchange at once (native/distributed/rank_thread_sums.cc). */
+const EXCHANGE_BYTES = 4 * 2 ** 20;
+
 /**
  * Whether weight decay applies to a parameter. Matrices and stacks of matrices decay. Biases of experts and norms of
  * heads have two dimensions too, but are stacks of vectors, and do not decay. LoRA matrices of a module named `bias`
@@ -101,6 +104,9 @@ export class Optimizer {
   readonly state = new Map<string, StateTensor>();
   /** The elements that each rank updates, by rank. */
   readonly parts: readonly (readonly Piece[])[];
+  /** Number of elements of the largest parameter. */
+  private readonly largest: number;
+  private readonly isOnAccelerator: boolean;
   /** Number of updates, the exponent of the bias correction. */
   steps = 0;
   private readonly options: Required<AdamWOptions>;
@@ -116,6 +122,8 @@ export class Optimizer {
     const { muon: muonOptions, groups = [], ranks, dividesGradients = false, ...adamwOptions } = options;
     if (muonOptions) checkMuon(muonOptions);
     this.dividesGradients = dividesGradients && ranks !== undefined;
+    this.isOnAccelerator = device.kind !== "cpu";
+    this.largest = Math.max(0, ...[...parameters.values()].map(({ elements }) => elements));
     this.options = { ...ADAMW_DEFAULTS, ...adamwOptions };
     const byMuon = (name: string) => muonOptions?.names.has(name) ?? false;
     const momentsOf = (name: string) => (byMuon(name) ? ["momentum"] : ["m", "v"]);
@@ -213,6 +221,15 @@ export class Optimizer {
       reduceScatter(whole, state, { ...rangesOf(name, this.parts), add: keep !== undefined });
     } else if (keep) accumulate(state!, gradient, keep);
     else assign(state!, gradient);
+  }
+
+  /**
+   * Approximate size in bytes of the copies of gradients that are exchanged with other ranks, with `dividesGradients` on the CPU. The program
+   * copies a gradient while the copies before it are exchanged.
+   */
+  get exchangeBytes(): number {
+    if (!this.dividesGradients || this.isOnAccelerator) return 0;
+    return 2 * Math.max(EXCHANGE_BYTES, 4 * this.largest);
   }
 
   /**

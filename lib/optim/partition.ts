@@ -18,38 +18,46 @@ export interface Shared {
 }
 
 /**
- * Divides parameters among ranks, so that all hold about the same amount of optimiser state. A parameter is cut only at
- * multiples of `squarePiece`, where its sum of squares is cut too. So the gradient's norm has the same bits as on one
- * rank.
- * @returns the pieces of each rank, at most one per parameter
+ * Divides parameters among ranks, so that all hold about the same amount of optimiser state. Every rank has a part of every large parameter,
+ * so that summing one parameter over the ranks gives all of them the same work. A parameter is cut only between pieces of its sum of squares,
+ * so that the gradient's norm has the same bits as on one rank.
+ * @returns the pieces of each rank, at most one of a parameter; later elements belong to later ranks
  */
 export function partition(parameters: readonly Shared[], ranks: number): readonly (readonly Piece[])[] {
   const parts: Piece[][] = Array.from({ length: ranks }, () => []);
   const loads: number[] = new Array(ranks).fill(0);
   const give = (rank: number, { name, state }: Shared, start: number, count: number) => {
-    const last = parts[rank]!.at(-1);
-    if (last?.name === name)
-      parts[rank]![parts[rank]!.length - 1] = { name, start: last.start, count: last.count + count };
-    else parts[rank]!.push({ name, start, count });
+    parts[rank]!.push({ name, start, count });
     loads[rank]! += count * state;
   };
   // Large matrices first, each to the rank with the least so far. The others can then be cut to fill the gaps.
   const matrices = parameters.filter(({ whole }) => whole).toSorted((a, b) => b.elements - a.elements);
   for (const one of matrices) give(loads.indexOf(Math.min(...loads)), one, 0, one.elements);
-  const rest = parameters.filter(({ whole }) => !whole);
-  // State that the current rank and the later ranks hold in the end.
-  let left = loads.reduce((sum, load) => sum + load, 0) + rest.reduce((sum, one) => sum + one.elements * one.state, 0);
-  let rank = 0;
-  for (const one of rest) {
+  let total = loads.reduce((sum, load) => sum + load, 0);
+  for (const one of parameters.filter(({ whole }) => !whole)) {
     const piece = squarePiece(one.elements);
-    for (let start = 0; start < one.elements; start += piece) {
-      const count = Math.min(piece, one.elements - start);
-      // Go on to the next rank if less than half of the piece fits into this rank's equal share of what is left.
-      while (rank < ranks - 1 && loads[rank]! + (count * one.state) / 2 > left / (ranks - rank)) left -= loads[rank++]!;
-      give(rank, one, start, count);
+    total += one.elements * one.state;
+    const missing = loads.map((load) => Math.max(0, total / ranks - load));
+    let start = 0;
+    for (const [rank, pieces] of apportion(missing, Math.ceil(one.elements / piece)).entries()) {
+      const count = Math.min(pieces * piece, one.elements - start);
+      if (count > 0) give(rank, one, start, count);
+      start += count;
     }
   }
   return parts;
+}
+
+/** Divides `count` items in proportion to `weights`, of which one is above 0, by the method of the largest remainder. */
+function apportion(weights: readonly number[], count: number): number[] {
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const shares = weights.map((weight) => (weight / total) * count);
+  const given = shares.map(Math.floor);
+  const left = count - given.reduce((sum, items) => sum + items, 0);
+  const byRemainder = shares.map((share, i) => ({ i, remainder: share - given[i]! }));
+  byRemainder.sort((a, b) => b.remainder - a.remainder || a.i - b.i);
+  for (const { i } of byRemainder.slice(0, left)) given[i]! += 1;
+  return given;
 }
 
 /**

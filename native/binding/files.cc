@@ -15,8 +15,6 @@
 namespace heddle {
 namespace {
 
-// Methods check this tag, so a call on an object of another class (`MappedFile.prototype.bytes.call({})`) throws.
-constexpr napi_type_tag mapped_file_tag = {0x6f1d6b0b5c2f4e8aULL, 0x9a7c31e5d0b84f26ULL};
 constexpr double max_exact = 9007199254740991.0;  // 2^53 - 1
 
 size_t to_size(const Napi::Value& value, const char* name) {
@@ -96,22 +94,22 @@ DType number_type(const Napi::Value& value, const char* name) {
 }
 
 Napi::Function MappedFile::define(Napi::Env env) {
-  return DefineClass(env, "MappedFile",
+  return DefineClass(env, class_name,
       {InstanceAccessor<&MappedFile::size>("size"), InstanceMethod<&MappedFile::bytes>("bytes"),
           InstanceMethod<&MappedFile::text>("text"), InstanceMethod<&MappedFile::check>("check"),
           InstanceMethod<&MappedFile::close>("close")});
 }
 
-MappedFile::MappedFile(const Napi::CallbackInfo& info) : Napi::ObjectWrap<MappedFile>(info) {
+MappedFile::MappedFile(const Napi::CallbackInfo& info) : Handle(info) {
   guard(info, [&] {
     if (!info[0].IsString()) throw invalid_argument("path: expected a file name, got something else");
     mapping_ = Mapping::open(info[0].As<Napi::String>().Utf8Value());
-    info.This().As<Napi::Object>().TypeTag(&mapped_file_tag);
+    info.This().As<Napi::Object>().TypeTag(&tag);
   });
 }
 
 std::shared_ptr<Mapping> MappedFile::mapping(const Napi::Value& value) {
-  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&mapped_file_tag)) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tag)) {
     throw invalid_argument("file: expected a MappedFile, got something else");
   }
   const std::shared_ptr<Mapping>& mapping = Unwrap(value.As<Napi::Object>())->mapping_;
@@ -155,7 +153,7 @@ Napi::Value MappedFile::check(const Napi::CallbackInfo& info) {
 
 Napi::Value MappedFile::close(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
-    if (!info.This().As<Napi::Object>().CheckTypeTag(&mapped_file_tag)) {
+    if (!info.This().As<Napi::Object>().CheckTypeTag(&tag)) {
       throw invalid_argument("file: expected a MappedFile, got something else");
     }
     Unwrap(info.This().As<Napi::Object>())->mapping_.reset();  // close() may be called twice

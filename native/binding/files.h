@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "binding/handle.h"
 #include "core/mapping.h"
 #include "core/tensor.h"
 
@@ -14,8 +15,10 @@ DType number_type(const Napi::Value& value, const char* name);
 
 // In JavaScript: class MappedFile { constructor(path); size; bytes(offset, length); text(offset, length); check();
 // close() }.
-class MappedFile : public Napi::ObjectWrap<MappedFile> {
+class MappedFile : public Handle<MappedFile> {
  public:
+  static constexpr napi_type_tag tag = {0x6f1d6b0b5c2f4e8aULL, 0x9a7c31e5d0b84f26ULL};
+  static constexpr const char* class_name = "MappedFile";
   static Napi::Function define(Napi::Env env);
   explicit MappedFile(const Napi::CallbackInfo& info);
 

@@ -46,7 +46,7 @@ Napi::Function LaneHandle::define(Napi::Env env) {
           InstanceAccessor<&LaneHandle::arena_bytes>("arenaBytes")});
 }
 
-LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(info.Env()) {
+LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : Handle(info), env_(info.Env()) {
   guard(info, [&] {
     info.This().As<Napi::Object>().TypeTag(&tag);
     const int threads = static_cast<int>(integer(info[0], "threads", 1024));
@@ -358,7 +358,9 @@ Napi::Value LaneHandle::choose(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value LaneHandle::arena_bytes(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), lane_ ? static_cast<double>(lane_->arena_bytes()) : 0);
+  return guard(info, [&]() -> Napi::Value {
+    return Napi::Number::New(info.Env(), lane_ ? static_cast<double>(lane_->arena_bytes()) : 0);
+  });
 }
 
 Napi::Value LaneHandle::run(const Napi::CallbackInfo& info) {
@@ -374,7 +376,7 @@ Napi::Function AbortFlagHandle::define(Napi::Env env) {
 }
 
 AbortFlagHandle::AbortFlagHandle(const Napi::CallbackInfo& info)
-    : ObjectWrap(info), flag(std::make_shared<std::atomic<bool>>(false)) {
+    : Handle(info), flag(std::make_shared<std::atomic<bool>>(false)) {
   info.This().As<Napi::Object>().TypeTag(&tag);
 }
 

@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "binding/handle.h"
 #include "runtime/lane.h"
 #include "core/mapping.h"
 #include "core/row_order.h"
@@ -23,7 +24,7 @@ void check_place(const Storage& tensor, const Lane& lane, const char* what);
 // allGather(tensorsByRank); arenaBytes; cast(source, offset, from, to, addend, count, target, at, how): see CastCall;
 // quantiseFp8(numbers, rows, columns): see Fp8Call; crc32c(source, offset, bytes, before): see DigestCall;
 // run(executable, symbols, inputs, outputs, flag, late, count, each, feed): see RunSeries }
-class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
+class LaneHandle : public Handle<LaneHandle> {
  public:
   static const napi_type_tag tag;
   static constexpr const char* class_name = "NativeLane";
@@ -67,7 +68,7 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
 };
 
 // class AbortFlag { abort() }: runs check the flag between nodes and within long nodes.
-class AbortFlagHandle : public Napi::ObjectWrap<AbortFlagHandle> {
+class AbortFlagHandle : public Handle<AbortFlagHandle> {
  public:
   static const napi_type_tag tag;
   static constexpr const char* class_name = "AbortFlag";

@@ -149,7 +149,7 @@ Napi::Function ProgramHandle::define(Napi::Env env) {
   return DefineClass(env, class_name, {InstanceAccessor<&ProgramHandle::arena_bytes>("arenaBytes")});
 }
 
-ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : Handle(info) {
   guard(info, [&] {
     info.This().As<Napi::Object>().TypeTag(&tag);
     if (!info[0].IsObject()) throw invalid_argument("description: expected an object, got another value");
@@ -158,17 +158,19 @@ ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) 
 }
 
 Napi::Value ProgramHandle::arena_bytes(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(program_->arena_bytes()));
+  return guard(info,
+      [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(program_->arena_bytes())); });
 }
 
 Napi::Function ExecutableHandle::define(Napi::Env env) {
   return DefineClass(env, class_name,
       {InstanceMethod<&ExecutableHandle::dispose>("dispose"),
           InstanceAccessor<&ExecutableHandle::device_seconds>("deviceSeconds"),
+          InstanceAccessor<&ExecutableHandle::waited_seconds>("waitedSeconds"),
           InstanceAccessor<&ExecutableHandle::recordings>("recordings")});
 }
 
-ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : Handle(info) {
   guard(info, [&] {
     info.This().As<Napi::Object>().TypeTag(&tag);
     std::shared_ptr<Program> program = unwrap<ProgramHandle>(info[0], "program").program();
@@ -182,6 +184,10 @@ ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(
     if (info.Length() > 2 && !info[2].IsUndefined()) accelerator = unwrap<LaneHandle>(info[2], "lane").accelerator();
     executable_ = std::make_shared<Executable>(std::move(program), std::move(tensors), std::move(accelerator));
   });
+}
+
+Napi::Value ExecutableHandle::waited_seconds(const Napi::CallbackInfo& info) {
+  return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), executable()->waited_seconds()); });
 }
 
 Napi::Value ExecutableHandle::device_seconds(const Napi::CallbackInfo& info) {

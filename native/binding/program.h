@@ -4,13 +4,14 @@
 
 #include <memory>
 
+#include "binding/handle.h"
 #include "runtime/executable.h"
 
 namespace heddle {
 
 // class NativeProgram { constructor(description); readonly arenaBytes }: see ProgramDescription in
 // lib/binding/graph.ts.
-class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
+class ProgramHandle : public Handle<ProgramHandle> {
  public:
   static const napi_type_tag tag;
   static constexpr const char* class_name = "NativeProgram";
@@ -23,8 +24,9 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
   std::shared_ptr<Program> program_;
 };
 
-// class NativeExecutable { constructor(program, tensors, lane?); readonly deviceSeconds, recordings; dispose() }
-class ExecutableHandle : public Napi::ObjectWrap<ExecutableHandle> {
+// class NativeExecutable { constructor(program, tensors, lane?); readonly deviceSeconds, waitedSeconds,
+// recordings; dispose() }
+class ExecutableHandle : public Handle<ExecutableHandle> {
  public:
   static const napi_type_tag tag;
   static constexpr const char* class_name = "NativeExecutable";
@@ -34,6 +36,7 @@ class ExecutableHandle : public Napi::ObjectWrap<ExecutableHandle> {
 
  private:
   Napi::Value device_seconds(const Napi::CallbackInfo& info);
+  Napi::Value waited_seconds(const Napi::CallbackInfo& info);
   Napi::Value recordings(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   std::shared_ptr<Executable> executable_;

@@ -60,7 +60,7 @@ Napi::Function RanksHandle::define(Napi::Env env) {
 }
 
 RanksHandle::RanksHandle(const Napi::CallbackInfo& info)
-    : ObjectWrap(info), env_(info.Env()), line_(std::make_shared<Line>()) {
+    : Handle(info), env_(info.Env()), line_(std::make_shared<Line>()) {
   guard(info, [&] {
     info.This().As<Napi::Object>().TypeTag(&tag);
     if (!info[0].IsArray()) throw invalid_argument("libraries: expected an array of names, got another value");

@@ -7,6 +7,7 @@
 #include <memory>
 #include <unordered_set>
 
+#include "binding/handle.h"
 #include "distributed/rank_thread_sums.h"
 
 namespace heddle {
@@ -14,7 +15,7 @@ namespace heddle {
 // class NativeRanks { constructor(libraries, silenceSeconds, onLost); join(); allReduce(tensors, type);
 // reduceScatter(tensorsByRank, type); allGather(tensorsByRank); sum(numbers); broadcast(tensors, root); gather(bytes);
 // barrier(); leave(); end(code, seconds); cpus() }. A process has one at most.
-class RanksHandle : public Napi::ObjectWrap<RanksHandle> {
+class RanksHandle : public Handle<RanksHandle> {
  public:
   static const napi_type_tag tag;
   static constexpr const char* class_name = "NativeRanks";

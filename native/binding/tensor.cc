@@ -42,7 +42,7 @@ RowOrder row_order(const Napi::Value& value, size_t bytes) {
 
 }  // namespace
 
-TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : Handle(info) {
   guard(info, [&] {
     info.This().As<Napi::Object>().TypeTag(&tag);
     if (info[0].IsNumber() || info.Length() == 1) {

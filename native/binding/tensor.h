@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "binding/handle.h"
 #include "core/mapping.h"
 #include "core/memory.h"
 
@@ -11,7 +12,7 @@ namespace heddle {
 
 // class NativeTensor { constructor(bytes, lane?) | constructor(mappedFile, offset, bytes, lane?, rows?) |
 // constructor(mappedTensor, lane, rows) | constructor(tensor, offset, bytes); bytes; dispose() }
-class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
+class TensorHandle : public Handle<TensorHandle> {
  public:
   static const napi_type_tag tag;
   static constexpr const char* class_name = "NativeTensor";

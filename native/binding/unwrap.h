@@ -10,7 +10,7 @@
 
 namespace heddle {
 
-// T is an ObjectWrap with `static const napi_type_tag tag` and `static constexpr const char* class_name`.
+// T is a Handle with `static const napi_type_tag tag` and `static constexpr const char* class_name`.
 template <class T> bool is_a(const Napi::Value& value) {
   return value.IsObject() && value.As<Napi::Object>().CheckTypeTag(&T::tag);
 }

@@ -1,17 +1,25 @@
 #include "distributed/rank_thread_sums.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "core/error.h"
 
 namespace heddle {
 namespace {
 
-// Large enough that the latency of a sum does not matter.
-constexpr size_t batch_bytes = size_t{4} << 20;
-// Number of batches that may wait, which limits the memory. A single value may be larger than a batch.
-constexpr size_t most_posted = 2;
+// Returns the least bytes of a batch, of which every rank receives about the same part. They are so large that a
+// message takes longer than its latency. HEDDLE_RANK_BATCH_BYTES replaces them in tests.
+size_t least_batch_bytes(int ranks) {
+  const char* set = std::getenv("HEDDLE_RANK_BATCH_BYTES");
+  if (set && *set) return static_cast<size_t>(std::strtoull(set, nullptr, 10));
+  return std::max(size_t{4} << 20, static_cast<size_t>(ranks) * (size_t{32} << 10));
+}
+// Number of batches that may wait for their sums while another is filled. It limits the memory.
+constexpr size_t most_posted = 1;
 
 }  // namespace
 
@@ -57,7 +65,12 @@ struct RankThreadSums::Batch {
   }
 };
 
+RankThreadSums::RankThreadSums(
+    std::weak_ptr<RankThread> thread, int rank, int size, const std::atomic<bool>& stopping)
+    : thread_(std::move(thread)), rank_(rank), size_(size), stopping_(stopping), batch_bytes_(least_batch_bytes(size)) {}
+
 void RankThreadSums::start(const float* value, const RankRanges& ranges, float* own, bool add) {
+  store_complete(most_posted);
   if (!filling_) {
     filling_ = std::make_shared<Batch>();
     filling_->spans.resize(static_cast<size_t>(size_));
@@ -75,8 +88,7 @@ void RankThreadSums::start(const float* value, const RankRanges& ranges, float* 
     if (r == rank_) batch.targets.push_back({begin, own, count, add});
   }
   batch.bytes += bytes;
-  if (batch.bytes >= batch_bytes) post();
-  store_complete(most_posted);
+  if (batch.bytes >= batch_bytes_) post();
 }
 
 void RankThreadSums::post() {
@@ -96,14 +108,16 @@ void RankThreadSums::post() {
 }
 
 void RankThreadSums::store_complete(size_t most) {
-  while (!posted_.empty()) {
-    if (!posted_.front()->wait_for(std::chrono::milliseconds(posted_.size() > most ? 50 : 0))) {
+  for (; !posted_.empty(); posted_.pop_front()) {
+    Batch& batch = *posted_.front();
+    if (!batch.wait_for(std::chrono::milliseconds(0))) {
       if (posted_.size() <= most) return;
-      if (stopping_.load(std::memory_order_relaxed)) throw Error("ABORTED", "run: aborted by its signal");
-      continue;
+      const auto began = std::chrono::steady_clock::now();
+      while (!batch.wait_for(std::chrono::milliseconds(50)))
+        if (stopping_.load(std::memory_order_relaxed)) throw Error("ABORTED", "run: aborted by its signal");
+      waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     }
-    posted_.front()->store();
-    posted_.pop_front();
+    batch.store();
   }
 }
 
@@ -113,5 +127,7 @@ void RankThreadSums::finish() {
 }
 
 void RankThreadSums::abandon() { filling_ = nullptr, posted_.clear(); }
+
+double RankThreadSums::take_waited_seconds() { return std::exchange(waited_, 0.0); }
 
 }  // namespace heddle

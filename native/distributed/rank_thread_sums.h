@@ -18,13 +18,13 @@ namespace heddle {
 class RankThreadSums final : public RankSums {
  public:
   // `stopping`: once it is set, waiting ends with the error ABORTED.
-  RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int size, const std::atomic<bool>& stopping)
-      : thread_(std::move(thread)), rank_(rank), size_(size), stopping_(stopping) {}
+  RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int size, const std::atomic<bool>& stopping);
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   void start(const float* value, const RankRanges& ranges, float* own, bool add) override;
   void finish() override;
   void abandon() override;
+  double take_waited_seconds() override;
 
  private:
   struct Batch;
@@ -35,6 +35,8 @@ class RankThreadSums final : public RankSums {
   const std::weak_ptr<RankThread> thread_;
   const int rank_, size_;
   const std::atomic<bool>& stopping_;
+  const size_t batch_bytes_;
+  double waited_ = 0;
   std::shared_ptr<Batch> filling_;             // may be null
   std::deque<std::shared_ptr<Batch>> posted_;  // in the order in which they complete
 };

@@ -27,6 +27,15 @@ void Attributes::set(const std::string& name, double value) {
   items_.push_back({key, value});
 }
 
+std::vector<int64_t> Attributes::list(const char* first, size_t count) const {
+  std::vector<int64_t> numbers;
+  if (count == 0) return numbers;
+  const Item* item = find(first, std::strlen(first));
+  if (!item || count > static_cast<size_t>(items_.data() + items_.size() - item)) absent(first);
+  for (size_t i = 0; i < count; ++i) numbers.push_back(whole(first, item[i].value));
+  return numbers;
+}
+
 void Attributes::absent(const char* name) {
   throw internal_error(std::string("attribute ") + name + ": expected to be set by the op table, got nothing");
 }

@@ -31,6 +31,8 @@ class Attributes {
   int64_t integer(const char* name) const { return whole(name, get(name)); }
   int64_t integer(const char* name, double fallback) const { return whole(name, get(name, fallback)); }
   bool flag(const char* name) const { return get(name, 0) != 0; }
+  // Returns `count` whole numbers: the named one and those that were set after it. Throws INTERNAL if there are fewer.
+  std::vector<int64_t> list(const char* first, size_t count) const;
   bool operator==(const Attributes& o) const { return items_ == o.items_; }
 
  private:

@@ -10,10 +10,8 @@ namespace {
 
 constexpr int64_t most_ranks = 65536;
 
-std::string end_name(int64_t i) { return "end." + std::to_string(i); }
-
 // g f32 is cut into ranges of its elements, one for each of `ranks` ranks from rank `first` on. `end.i` is the end of
-// range i. own f32 = the sum over all ranks of this rank's range, or own += that sum with `add`. A rank without a range
+// range i. The ends are set one after another. own f32 = the sum over all ranks of this rank's range, or own += that sum with `add`. A rank without a range
 // has no operand own.
 void check_reduce_scatter(const Node& n) {
   Check c("reduce_scatter", n, 1, 2, 0, 0);
@@ -22,8 +20,8 @@ void check_reduce_scatter(const Node& n) {
   c.attr_flag("add");
   const int64_t first = c.attr_int("first", 0, most_ranks - 1), ranks = c.attr_int("ranks", 1, most_ranks - first);
   int64_t begin = 0, longest = 0;
-  for (int64_t i = 0; i < ranks; ++i) {
-    const int64_t end = c.attr_int(end_name(i).c_str(), begin, int64_t{1} << 53);
+  for (const int64_t end : n.attributes->list("end.0", static_cast<size_t>(ranks))) {
+    if (end < begin) c.invalid("expected ends that do not decrease, got " + std::to_string(end));
     longest = std::max(longest, end - begin);
     begin = end;
   }
@@ -62,7 +60,7 @@ RankRanges rank_ranges(const Node& n, const RankSums* sums) {
   RankRanges ranges;
   ranges.first = static_cast<int>(n.attr_int("first"));
   const int64_t ranks = n.attr_int("ranks");
-  for (int64_t i = 0; i < ranks; ++i) ranges.ends.push_back(n.attr_int(end_name(i).c_str()));
+  ranges.ends = n.attributes->list("end.0", static_cast<size_t>(ranks));
   const int rank = sums ? sums->rank() : 0, size = sums ? sums->size() : 1;
   if (ranges.first + ranks > size)
     throw invalid_argument("reduce_scatter: expected ranges of at most " + std::to_string(size) +

@@ -39,6 +39,8 @@ class Executable {
   // Seconds that the accelerator took for the last run, with the copies of inputs and outputs. 0 on the CPU. Any
   // thread.
   double device_seconds() const { return device_seconds_.load(std::memory_order_relaxed); }
+  // Seconds that the last run waited for other ranks. 0 on an accelerator, whose stream waits. Any thread.
+  double waited_seconds() const { return waited_seconds_.load(std::memory_order_relaxed); }
   // Number of recordings, one for each combination of sizes and memory (RecordingKey). Any thread.
   int recordings() const { return recording_count_.load(std::memory_order_relaxed); }
 
@@ -106,7 +108,7 @@ class Executable {
   bool recordable_ = false;
   RecordingKey last_;  // key of the last run; a second run with the same key is recorded
   std::vector<std::pair<RecordingKey, std::shared_ptr<Recording>>> recordings_;  // least recently used first
-  std::atomic<double> device_seconds_{0};
+  std::atomic<double> device_seconds_{0}, waited_seconds_{0};
   std::atomic<int> recording_count_{0};
 };
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { compile, globalNorm, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 import { Optimizer } from "../../lib/optim/optimizer.ts";
-import { type Piece, partition } from "../../lib/optim/partition.ts";
+import { type Piece, partition, rangesOf } from "../../lib/optim/partition.ts";
 import { SharedNorm, squarePiece } from "../../lib/optim/square-sums.ts";
 
 const device = openDevice();
@@ -37,6 +37,22 @@ test("every element belongs to one rank, ranks have about equal optimizer state,
       );
       expect(Math.abs(state - total / ranks)).toBeLessThanOrEqual(2 * squarePiece(5_000_000));
     }
+  }
+});
+
+test("every rank has a part of every large parameter, so that its gradient's sums are everyone's work", () => {
+  const parameters = [...Array.from({ length: 9 }, (_, i) => shared(`up.${i}`, 720_896)), shared("norm", 512)];
+  for (const ranks of [2, 7, 32]) {
+    const parts = partition(parameters, ranks);
+    for (const { name, elements } of parameters.slice(0, -1)) {
+      const counts = parts.map((pieces) => pieces.find((piece) => piece.name === name)?.count ?? 0);
+      expect(Math.max(...counts)).toBeLessThanOrEqual(elements / ranks + 2 * squarePiece(elements));
+      expect(Math.min(...counts)).toBeGreaterThan(0);
+      const { first, ends } = rangesOf(name, parts);
+      expect([first, ends.length, ends.at(-1)]).toEqual([0, ranks, elements]);
+      expect(ends.map((end, rank) => end - (ends[rank - 1] ?? 0))).toEqual(counts);
+    }
+    expect(rangesOf("norm", parts)).toMatchObject({ ends: [512] });
   }
 });
 

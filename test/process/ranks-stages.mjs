@@ -1,6 +1,6 @@
 // Trains a tiny model with several stages on the ranks of a launcher, or alone, and prints each stage's losses on rank 0.
-// Usage: ranks-stages.mjs ENTRY ACCUMULATE [SHARDING]
-const [entry, accumulate, sharding] = process.argv.slice(2);
+// Usage: ranks-stages.mjs ENTRY ACCUMULATE [SHARDING [large]]. With `large`, the model's matrices are cut among the ranks.
+const [entry, accumulate, sharding, size] = process.argv.slice(2);
 const { createModel, dpo, grpo, openWorld, ppo, pretrain, sft, Tokenizer, trainClassifier } = await import(entry);
 
 const world = await openWorld({ threads: 1 });
@@ -59,13 +59,23 @@ const stages = {
     trainClassifier(base, { ...shared, data: sentences.map((text, i) => ({ text, label: ["c", "d", "b"][i % 3] })) }),
 };
 
+const text = [{ text: sentences.join("\n") }];
+const large = {
+  pretrain: stages.pretrain,
+  "pretrain in bf16": (base) => pretrain(base, { ...shared, data: text, maxSeqLength: 16, dtype: "bf16" }),
+  "pretrain with Muon": (base) => pretrain(base, { ...shared, data: text, maxSeqLength: 16, optim: "muon" }),
+  "sft with LoRA": (base) =>
+    sft(base, { ...shared, data: sentences.map((text) => ({ text })), lora: { r: 128 }, maxSeqLength: 32 }),
+};
+
 const found = {};
-for (const [name, start] of Object.entries(stages)) {
+for (const [name, start] of Object.entries(size === "large" ? large : stages)) {
   const base = createModel(
     {
       modelType: "llama",
       hiddenSize: 32,
       intermediateSize: 64,
+      ...(size === "large" && { hiddenSize: 192, intermediateSize: 512, vocabSize: 4096 }),
       numHiddenLayers: 2,
       numAttentionHeads: 4,
       numKeyValueHeads: 2,

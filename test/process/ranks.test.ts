@@ -146,6 +146,7 @@ test("a killed rank ends all ranks, and the run resumes with another number of r
   const started = performance.now();
   let killed = 0;
   const broken = await train(2, "broken", {
+    more: { sharding: "gradients" },
     atStep(step, pid) {
       if (step !== 10) return;
       killed = performance.now();
@@ -229,6 +230,22 @@ test("every stage has the same losses on several ranks as alone, bit for bit if 
       expect(Math.abs(pairs[name]![i]! - loss), `${name}, step ${i + 1}`).toBeLessThan(
         bound * Math.max(1, Math.abs(loss)),
       );
+}, 120_000);
+
+test("parts of matrices and several batches of gradients have the same losses as one process, bit for bit", async () => {
+  // Small batches, so that sums are started and stored while the program goes on.
+  process.env.HEDDLE_RANK_BATCH_BYTES = "60000";
+  try {
+    const alone = await node([script, entry, "3", "none", "large"]);
+    expect(alone.code, alone.stderr).toBe(0);
+    for (const sharding of ["optimizer", "gradients"]) {
+      const { code, stdout, stderr } = await mpirun(3, [script, entry, "1", sharding, "large"]);
+      expect(code, stderr).toBe(0);
+      expect(JSON.parse(stdout), sharding).toEqual(JSON.parse(alone.stdout));
+    }
+  } finally {
+    delete process.env.HEDDLE_RANK_BATCH_BYTES;
+  }
 }, 120_000);
 
 test("reduceScatter and allGather agree with allReduce bit for bit, for parts of any size", async () => {

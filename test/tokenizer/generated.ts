@@ -132,14 +132,17 @@ export function charsmap(entries: [string, string][], size = 1 << 14): string {
   const units = new Uint32Array(size);
   const used = new Uint8Array(size);
   used[0] = 1;
+  const bases = new Set<number>(); // no two nodes share one, or each would have the children of both
   const build = (node: number, list: typeof keys, depth: number) => {
     const leaf = list.find((key) => key.bytes.length === depth);
     const children = [...new Set(list.filter((key) => key.bytes.length > depth).map((key) => key.bytes[depth]!))];
     const labels = leaf ? [0, ...children] : children;
     if (labels.length === 0) return;
     let offset = 1;
-    while (labels.some((label) => used[node ^ offset ^ label]) || (node ^ offset) > size - 256) offset++;
+    const taken = (base: number) => bases.has(base) || base > size - 256 || labels.some((label) => used[base ^ label]);
+    while (taken(node ^ offset)) offset++;
     const base = node ^ offset;
+    bases.add(base);
     units[node] = (units[node]! | (offset << 10) | (leaf ? 1 << 8 : 0)) >>> 0;
     for (const label of labels) used[base ^ label] = 1;
     if (leaf) units[base] = (leaf.at | (1 << 31)) >>> 0;

@@ -26,7 +26,8 @@ export interface SftDataOptions extends SftRowOptions {
 const NAMED = 3;
 
 /**
- * Tokenizes rows, truncated to maxSeqLength. Rows without a token to learn are left out, with a warning.
+ * Tokenizes rows, truncated to maxSeqLength. Rows without a token to learn, and rows that truncationMode drops, are left
+ * out with a warning.
  * @throws HeddleError `file:line: …` for an invalid row; INVALID_FILE (INVALID_ARGUMENT for rows in memory) if no row
  * is left
  */
@@ -38,6 +39,7 @@ export async function readSftExamples(
   const { maxSeqLength, truncationMode, name, warn } = options;
   const out: SftData = { examples: [], indices: [], count: 0, conversations: 0 };
   const dropped: string[] = [];
+  const unlearned: string[] = [];
   const cut: string[] = [];
   for await (const row of readRows(source, options)) {
     out.count++;
@@ -46,8 +48,12 @@ export async function readSftExamples(
     const tooLong = whole.ids.length > maxSeqLength;
     if (tooLong && truncationMode === "error")
       throw rowError(row, "row", `at most maxSeqLength = ${maxSeqLength} tokens`, said(`${whole.ids.length} tokens`));
+    if (tooLong && truncationMode === "drop") {
+      dropped.push(`${row.where} (${whole.ids.length} tokens)`);
+      continue;
+    }
     const kept = tooLong ? truncated(whole, maxSeqLength, truncationMode) : whole;
-    if (!kept?.mask.includes(1)) dropped.push(place(row, whole, maxSeqLength));
+    if (!kept.mask.includes(1)) unlearned.push(place(row, whole, options));
     else {
       if (tooLong) cut.push(row.where);
       out.examples.push(kept);
@@ -59,10 +65,17 @@ export async function readSftExamples(
       source,
       name,
       "at least one row with a token to learn",
-      dropped.length === 0 ? "no rows" : `none: ${first(dropped)}`,
+      [
+        ...(unlearned.length > 0 ? [`none: ${first(unlearned)}`] : []),
+        ...(dropped.length > 0 ? [`only longer ones than maxSeqLength ${maxSeqLength}: ${first(dropped)}`] : []),
+      ].join("; ") || "no rows",
     );
   if (dropped.length > 0)
-    warn(`${name}: ${rowsWere(dropped.length)} skipped because no token is trained on: ${first(dropped)}`);
+    warn(
+      `${name}: ${rowsWere(dropped.length)} skipped, longer than ${maxSeqLength} tokens (maxSeqLength): ${first(dropped)}`,
+    );
+  if (unlearned.length > 0)
+    warn(`${name}: ${rowsWere(unlearned.length)} skipped because no token is trained on: ${first(unlearned)}`);
   if (cut.length > 0)
     warn(`${name}: ${rowsWere(cut.length)} cut to ${maxSeqLength} tokens (maxSeqLength): ${first(cut)}`);
   return out;
@@ -72,12 +85,7 @@ function isConversation({ value }: LocatedRow): boolean {
   return Array.isArray(value.messages) || Array.isArray(value.prompt);
 }
 
-function truncated(
-  { ids, mask }: SftExample,
-  length: number,
-  mode: SftDataOptions["truncationMode"],
-): SftExample | undefined {
-  if (mode === "drop") return undefined;
+function truncated({ ids, mask }: SftExample, length: number, mode: SftDataOptions["truncationMode"]): SftExample {
   const from = mode === "keep_start" ? 0 : ids.length - length;
   const kept = { ids: ids.slice(from, from + length), mask: mask.slice(from, from + length) };
   kept.mask[0] = 0; // not learned, because the token before it was cut off
@@ -85,9 +93,14 @@ function truncated(
 }
 
 /** Describes a row of which no token is learned, for messages. */
-function place({ where }: LocatedRow, { ids, mask }: SftExample, maxSeqLength: number): string {
-  if (ids.length <= maxSeqLength) return `${where} (${ids.length} tokens, none to learn)`;
-  return `${where} (${ids.length} tokens, of which the first to learn is number ${mask.indexOf(1) + 1}, with maxSeqLength ${maxSeqLength})`;
+function place(
+  { where }: LocatedRow,
+  { ids, mask }: SftExample,
+  { maxSeqLength, truncationMode }: SftDataOptions,
+): string {
+  if (!mask.includes(1)) return `${where} (${ids.length} tokens, none to learn)`;
+  const [which, index] = truncationMode === "keep_end" ? ["last", mask.lastIndexOf(1)] : ["first", mask.indexOf(1)];
+  return `${where} (${ids.length} tokens, of which the ${which} to learn is number ${index + 1}, with maxSeqLength ${maxSeqLength})`;
 }
 
 const rowsWere = (count: number) => (count === 1 ? "1 row was" : `${count} rows were`);

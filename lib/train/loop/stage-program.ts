@@ -75,7 +75,8 @@ export class StageProgram<Batch> {
     const of = replay ? "replay" : undefined;
     needRoomForRows(model, shape, of);
     const besides = [...optimizer.gradients.values(), ...optimizer.moments.values(), ...frozen.tensors.values()];
-    const needed = (program: Program) => program.arenaBytes + besides.reduce((sum, { bytes }) => sum + bytes, 0);
+    const needed = (program: Program) =>
+      program.arenaBytes + optimizer.exchangeBytes + besides.reduce((sum, { bytes }) => sum + bytes, 0);
     const { names } = optimizer;
     const gradientProgram = (keep: boolean) => {
       const program = compile((): Results => {
@@ -114,7 +115,7 @@ export class StageProgram<Batch> {
   async accumulate(
     batch: Batch,
     options: { totals: Totals; keep: boolean; weight?: number; noise: Int32Array; signal?: AbortSignal | undefined },
-  ): Promise<{ loss: number; tokens: number; outputs: Outputs }> {
+  ): Promise<{ loss: number; tokens: number; outputs: Outputs; waitedSeconds: number }> {
     const { totals, keep, weight = 1, noise, signal } = options;
     const micro = this.stage.collate(batch, totals.count, totals.weight);
     if (keep) this.later ??= this.bindLater();
@@ -122,7 +123,7 @@ export class StageProgram<Batch> {
     // The gradient of the loss itself, from which the backward pass starts.
     const seed = weight === 1 ? ONE : Float32Array.of(weight);
     const { loss, ...outputs } = await program.run(this.inputs(program, micro, { noise, keep: ONE, seed }), { signal });
-    return { loss: loss![0]!, tokens: micro.tokens, outputs };
+    return { loss: loss![0]!, tokens: micro.tokens, outputs, waitedSeconds: program.waitedSeconds };
   }
 
   /**

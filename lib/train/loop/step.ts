@@ -48,7 +48,7 @@ export interface Accumulated {
   metrics: Metrics;
   /** Number of items that single metrics are means over: see `Stage.metricCounts`. */
   metricCounts: Metrics;
-  /** Seconds that each rank spent on computing gradients. */
+  /** Seconds that each rank spent on computing gradients. 0 if they cannot be told from waiting. */
   rankSeconds: readonly number[];
 }
 
@@ -147,12 +147,13 @@ export class TrainStep<Batch> {
     const started = performance.now();
     let micro = 0;
     const next = () => ({ keep: micro > 0, noise: this.noise(micro++), signal });
-    let [loss, tokens, replayLoss] = [0, 0, 0];
+    let [loss, tokens, replayLoss, waited] = [0, 0, 0, 0];
     const outputs = [];
     for (const batch of batches) {
       const result = await this.program.accumulate(batch, { totals, ...next() });
       loss += result.loss;
       tokens += result.tokens;
+      waited += result.waitedSeconds;
       outputs.push(result.outputs);
     }
     for (const batch of replay ? replayed : []) {
@@ -160,8 +161,11 @@ export class TrainStep<Batch> {
       const result = await replay!.program.accumulate(batch, options);
       replayLoss += result.loss;
       tokens += result.tokens;
+      waited += result.waitedSeconds;
     }
-    const seconds = (performance.now() - started) / 1000;
+    // On CUDA, the time of a program that divides gradients includes unknown waits for other ranks.
+    const isKnown = !this.optimizer.dividesGradients || this.model.device.kind === "cpu";
+    const seconds = isKnown ? (performance.now() - started) / 1000 - waited : 0;
     if (this.shared) await this.shared.sumGradients();
     else await world.allReduce([...this.optimizer.gradients.values()]);
     const [lossOfAll, tokensOfAll, replayOfAll] = await world.sum([loss, tokens, replayLoss]);

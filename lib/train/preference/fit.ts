@@ -40,12 +40,13 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
   let count = 0;
   const dropped: string[] = [];
   const cut: string[] = [];
-  const empty: string[] = [];
+  const equal: string[] = [];
+  const dismissed: string[] = [];
   for await (const row of readRows(data, { name, signal })) {
     count++;
     const items: Item[] = [];
     const read = options.read(row);
-    if (read.length === 0) empty.push(row.where);
+    if (read.length === 0) (row.value.dismissed === true ? dismissed : equal).push(row.where);
     for (const item of read) {
       const sequences = options.sequences(item);
       const excess = Math.max(...sequences.map(({ ids }) => ids.length)) - limit;
@@ -84,7 +85,8 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
       "at least one row",
       [
         ...(dropped.length > 0 ? [`only ones that are too long: ${firstOf(dropped)}`] : []),
-        ...(empty.length > 0 ? [`only equal answers: ${firstOf(empty)}`] : []),
+        ...(equal.length > 0 ? [`only equal answers: ${firstOf(equal)}`] : []),
+        ...(dismissed.length > 0 ? [`only dismissed prompts: ${firstOf(dismissed)}`] : []),
       ].join("; ") || "none",
     );
   return { rows: out, indices, count };

@@ -1,7 +1,7 @@
-// Gives rank 0's bytes to all ranks over MASTER_PORT, for launchers that set the variable but have no store. A rank that
-// connects sends `heddle/1 KEY RANK` and a line break. Rank 0 answers with its bytes and closes the connection.
+// Gives rank 0's bytes to all ranks over MASTER_PORT, for launchers that set the variable but have no store. A rank that connects sends
+// `heddle/1 KEY SIZE RANK` and a line break. Rank 0 answers with `found`, a line break and its bytes. The rank confirms them with `ok`.
 import { once } from "node:events";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HeddleError } from "../../core/errors.ts";
 import type { StoreAddress } from "./torch-store.ts";
@@ -12,21 +12,24 @@ const MAX_REQUEST = 1024;
 const MAX_BYTES = 1 << 20;
 /** Milliseconds between attempts to connect, because rank 0 may start later. */
 const RETRY_MS = 200;
+/** Milliseconds that a connection may take. Rank 0 then drops it, and the rank tries again. */
+const CONNECTION_MS = 10_000;
+/** Number of ranks that a message names. */
+const NAMED = 8;
 
 /** The ranks that meet. */
 export interface Meeting {
   rank: number;
   size: number;
-  /** The same on all ranks, and different from other runs that might use the port. */
+  /** The same on all ranks. It may be the same in other runs, if the launcher gives runs no names. */
   key: string;
 }
 
 /**
- * Shares rank 0's bytes with all ranks. Rank 0 listens on the port, and returns at once. It stops listening when all ranks have the bytes,
- * or after the time limit.
+ * Shares rank 0's bytes with all ranks. Rank 0 listens on the port until every rank has confirmed the bytes.
  * @param mine rank 0's bytes
- * @returns rank 0's bytes
- * @throws HeddleError NOT_FOUND if rank 0 does not answer in time, INVALID_ARGUMENT if its port is taken or the keys differ, IO
+ * @returns rank 0's bytes, when rank 0 knows that all ranks have them
+ * @throws HeddleError NOT_FOUND if a rank is missing after the time limit, INVALID_ARGUMENT if the port is taken or a rank is of another run, IO
  */
 export async function shareByPort(at: StoreAddress, meeting: Meeting, mine: Uint8Array): Promise<Uint8Array> {
   if (meeting.rank > 0) return await askRankZero(at, meeting);
@@ -35,54 +38,85 @@ export async function shareByPort(at: StoreAddress, meeting: Meeting, mine: Uint
 }
 
 const nameOf = ({ address, port }: StoreAddress) => `MASTER_ADDR: rank 0 at ${address}:${port}`;
-const wordOf = (key: string) => encodeURIComponent(key);
+/** A run as requests and answers describe it. */
+const runOf = ({ key, size }: Meeting) => `${encodeURIComponent(key)} ${size}`;
 
-async function serve(at: StoreAddress, { size, key }: Meeting, mine: Uint8Array): Promise<void> {
-  const served = new Set<string>();
-  const server: Server = createServer((socket) => {
-    socket.unref().on("error", () => {}); // the rank tries again
-    socket.setTimeout(10_000, () => socket.destroy());
-    let request = "";
-    socket.setEncoding("latin1").on("data", (text: string) => {
-      request += text;
-      if (request.length > MAX_REQUEST) socket.destroy();
-      const [, given, rank] = /^heddle\/1 (\S*) (\d{1,9})\n/.exec(request) ?? [];
-      if (rank === undefined) return;
-      if (given !== wordOf(key)) return void socket.end(`other ${wordOf(key)}\n`);
-      socket.end(Buffer.concat([Buffer.from("found\n"), mine]), () => {
-        served.add(rank);
-        if (served.size === size - 1) server.close();
-      });
-    });
+async function serve(at: StoreAddress, meeting: Meeting, mine: Uint8Array): Promise<void> {
+  const missing = new Set(Array.from({ length: meeting.size - 1 }, (_, i) => i + 1));
+  const server = createServer();
+  const all = new Promise<void>((resolve) => {
+    server.on("connection", (socket) =>
+      answer(socket, meeting, mine, (rank) => {
+        missing.delete(rank);
+        if (missing.size === 0) resolve();
+      }),
+    );
   });
   server.listen(at.port);
   try {
     await once(server, "listening");
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
-    const taken = code === "EADDRINUSE" || code === "EACCES";
     throw new HeddleError(
-      taken ? "INVALID_ARGUMENT" : "IO",
+      code === "EADDRINUSE" || code === "EACCES" ? "INVALID_ARGUMENT" : "IO",
       `MASTER_PORT: expected a port on which rank 0 can listen, got ${at.port} (${code ?? message})`,
       { cause },
     );
   }
-  server.unref();
-  setTimeout(() => server.close(), at.timeoutSeconds * 1000).unref();
+  const limit = new AbortController();
+  const late = sleep(at.timeoutSeconds * 1000, true, { signal: limit.signal }).catch(() => false);
+  try {
+    if (!(await Promise.race([all, late]))) return;
+    const named = [...missing].slice(0, NAMED).join(", ");
+    const more = missing.size > NAMED ? ` and ${missing.size - NAMED} more` : "";
+    throw new HeddleError(
+      "NOT_FOUND",
+      `MASTER_PORT: timed out after ${at.timeoutSeconds} s, got no request of rank ${named}${more} of ${meeting.size}`,
+    );
+  } finally {
+    limit.abort();
+    server.close();
+  }
 }
 
-async function askRankZero(at: StoreAddress, { rank, key }: Meeting): Promise<Uint8Array> {
+/** Answers a rank. @param confirmed called when it has confirmed the bytes */
+function answer(socket: Socket, meeting: Meeting, mine: Uint8Array, confirmed: (rank: number) => void): void {
+  socket.on("error", () => {}); // the rank tries again
+  setTimeout(() => socket.destroy(), CONNECTION_MS).unref();
+  let request = "";
+  let rank: number | undefined;
+  socket.setEncoding("latin1").on("data", (text: string) => {
+    request += text;
+    if (request.length > MAX_REQUEST) return void socket.destroy();
+    if (rank !== undefined) {
+      if (!request.endsWith("ok\n")) return;
+      confirmed(rank);
+      return void socket.end();
+    }
+    const [, run, of] = /^heddle\/1 (\S* \d{1,9}) (\d{1,9})\n/.exec(request) ?? [];
+    if (run === undefined) return;
+    if (run !== runOf(meeting) || Number(of) < 1 || Number(of) >= meeting.size)
+      return void socket.end(`other ${runOf(meeting)}\n`);
+    rank = Number(of);
+    socket.write(Buffer.concat([Buffer.from(`found ${mine.length}\n`), mine]));
+  });
+}
+
+async function askRankZero(at: StoreAddress, meeting: Meeting): Promise<Uint8Array> {
   const end = performance.now() + at.timeoutSeconds * 1000;
   for (let why = "no answer"; ; await sleep(RETRY_MS)) {
     const left = end - performance.now();
     if (left <= 0)
       throw new HeddleError("NOT_FOUND", `${nameOf(at)}: timed out after ${at.timeoutSeconds} s, got ${why}`);
     const socket = connect(at.port, at.address);
-    const timer = setTimeout(() => socket.destroy(new Error("no answer")), left);
+    const timer = setTimeout(() => socket.destroy(new Error("no answer")), Math.min(left, CONNECTION_MS));
     try {
       await once(socket, "connect");
-      socket.write(`heddle/1 ${wordOf(key)} ${rank}\n`);
-      return answerIn(at, key, await readAll(socket));
+      socket.write(`heddle/1 ${runOf(meeting)} ${meeting.rank}\n`);
+      const found = await readAnswer(at, meeting, socket);
+      socket.end("ok\n");
+      await once(socket, "close"); // rank 0 closes when it has read the confirmation
+      return found;
     } catch (error) {
       if (error instanceof HeddleError) throw error;
       const { code, message } = error as NodeJS.ErrnoException;
@@ -94,27 +128,25 @@ async function askRankZero(at: StoreAddress, { rank, key }: Meeting): Promise<Ui
   }
 }
 
-/** Reads until the other side closes. @throws Error if there are too many bytes */
-async function readAll(socket: Socket): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  for await (const part of socket as AsyncIterable<Buffer>) {
-    parts.push(part);
-    bytes += part.length;
-    if (bytes > MAX_BYTES) throw new Error(`more than ${MAX_BYTES} bytes`);
+/** Reads rank 0's bytes. @throws Error if the answer is not rank 0's, HeddleError INVALID_ARGUMENT if it is of another run */
+async function readAnswer(at: StoreAddress, meeting: Meeting, socket: Socket): Promise<Uint8Array> {
+  let bytes = Buffer.alloc(0);
+  for await (const part of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    bytes = Buffer.concat([bytes, part]);
+    if (bytes.length > MAX_BYTES) throw new Error(`more than ${MAX_BYTES} bytes`);
+    const end = bytes.indexOf(10);
+    if (end < 0) continue;
+    const head = bytes.toString("latin1", 0, end);
+    const [, length] = /^found (\d{1,9})$/.exec(head) ?? [];
+    if (length !== undefined && bytes.length >= end + 1 + Number(length))
+      return new Uint8Array(bytes.subarray(end + 1, end + 1 + Number(length)));
+    const [, key, size] = /^other (\S*) (\d+)$/.exec(head) ?? [];
+    if (size !== undefined)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `${nameOf(at)}: expected the run ${meeting.key} with rank ${meeting.rank} of ${meeting.size}, got ${decodeURIComponent(key!)} with ${size} ranks; give each run its own MASTER_PORT`,
+      );
+    if (length === undefined) throw new Error("an answer of another program");
   }
-  return Buffer.concat(parts);
-}
-
-function answerIn(at: StoreAddress, key: string, bytes: Buffer): Uint8Array {
-  const end = bytes.indexOf(10);
-  const head = bytes.toString("latin1", 0, Math.max(0, end));
-  if (head === "found") return new Uint8Array(bytes.subarray(end + 1));
-  const other = /^other (\S*)$/.exec(head)?.[1];
-  if (other !== undefined)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `${nameOf(at)}: expected the run ${key}, got ${decodeURIComponent(other)}; give each run its own MASTER_PORT`,
-    );
-  throw new Error(bytes.length === 0 ? "a closed connection" : "an answer of another program");
+  throw new Error(bytes.length === 0 ? "a closed connection" : "an incomplete answer");
 }

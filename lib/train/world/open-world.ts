@@ -49,6 +49,9 @@ export interface OpenWorld extends World, AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** Two weeks. Timers count milliseconds in 31 bits. */
+const MAX_TIMEOUT_SECONDS = 14 * 86_400;
+
 const NAMES = ["device", "threads", "rank", "size", "localRank", "rendezvous", "timeoutSeconds", "silenceSeconds"];
 
 /**
@@ -118,7 +121,7 @@ async function openCuda(named: string | Device, launch: Resolved, options: World
     const world = await joinNccl({ ...rankAndSize(launch), device, meet: { rendezvous, timeoutSeconds } });
     return opened(world, device, launch, () => {});
   }
-  if (launch.launcher === "torchrun" || (launch.launcher === "slurm" && launch.master?.port !== undefined)) {
+  if (launch.launcher === "torchrun") {
     const meet = { exchange: meetAtMaster(rankAndSize(launch), launch, timeoutSeconds) };
     return opened(await joinNccl({ ...rankAndSize(launch), device, meet }), device, launch, () => {});
   }
@@ -141,9 +144,9 @@ function rankAndSize({ rank, size }: Resolved): { rank: number; size: number } {
  * Returns a function that gives rank 0's bytes to all ranks: through the store of torchrun's agent, which listens on MASTER_PORT, or else
  * through MASTER_PORT itself, on which rank 0 then listens.
  */
-function meetAtMaster(
+export function meetAtMaster(
   { rank, size }: { rank: number; size: number },
-  { master, agentStore, runId = "" }: Resolved,
+  { master, agentStore, runId = "" }: Pick<Resolved, "master" | "agentStore" | "runId">,
   timeoutSeconds = 120,
 ) {
   if (master?.port === undefined)
@@ -151,6 +154,8 @@ function meetAtMaster(
       "UNSUPPORTED",
       "rendezvous: expected a path that all ranks see, because MASTER_ADDR and MASTER_PORT are not set, got none",
     );
+  if (typeof timeoutSeconds !== "number" || !(timeoutSeconds > 0 && timeoutSeconds <= MAX_TIMEOUT_SECONDS))
+    throw invalidArgument("timeoutSeconds", `a number above 0, at most ${MAX_TIMEOUT_SECONDS}`, timeoutSeconds);
   const at = { address: master.address, port: master.port, timeoutSeconds };
   // Every attempt has a new NCCL id, so it needs a new key: the agent's store may outlive an attempt.
   const key = `heddle/${runId}/${process.env.TORCHELASTIC_RESTART_COUNT ?? "0"}/nccl`;

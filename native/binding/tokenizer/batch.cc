@@ -8,6 +8,7 @@
 #include "binding/arrays.h"
 #include "binding/tokenizer/utf16_batch.h"
 #include "binding/guard.h"
+#include "binding/handle.h"
 #include "binding/init.h"
 #include "binding/tokenizer/job.h"
 #include "binding/tokenizer/workspace.h"
@@ -197,31 +198,31 @@ struct DecodeBatch {
   }
 };
 
-constexpr napi_type_tag batch_tag = {0x62c85f07d3a94e1bULL, 0x9f14e6a82b7d50c3ULL};
-
 // In JavaScript: class NativeBatch { constructor(tokenizer, flags, extras?); expect(units); read(strings, continues);
 // run(); takeIds(room); takeOffsets(room); close() }; see lib/binding/tokenizer.ts.
-class NativeBatch : public Napi::ObjectWrap<NativeBatch> {
+class NativeBatch : public Handle<NativeBatch> {
  public:
+  static constexpr napi_type_tag tag = {0x62c85f07d3a94e1bULL, 0x9f14e6a82b7d50c3ULL};
+  static constexpr const char* class_name = "NativeBatch";
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeBatch",
+    return DefineClass(env, class_name,
         {InstanceMethod<&NativeBatch::expect>("expect"), InstanceMethod<&NativeBatch::read>("read"),
             InstanceMethod<&NativeBatch::run>("run"), InstanceMethod<&NativeBatch::take_ids>("takeIds"),
             InstanceMethod<&NativeBatch::take_offsets>("takeOffsets"), InstanceMethod<&NativeBatch::close>("close")});
   }
 
-  explicit NativeBatch(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeBatch>(info) {
+  explicit NativeBatch(const Napi::CallbackInfo& info) : Handle(info) {
     guard(info, [&] {
       TokenizerParts parts = parts_of(info[0]);
       batch_ = std::make_shared<EncodeBatch>(
           std::move(parts.model), std::move(parts.workspaces), to_options(to_uint32(info[1])), to_extras(info[2]));
-      info.This().As<Napi::Object>().TypeTag(&batch_tag);
+      info.This().As<Napi::Object>().TypeTag(&tag);
     });
   }
 
  private:
   static const std::shared_ptr<EncodeBatch>& from(const Napi::CallbackInfo& info) {
-    if (!info.This().IsObject() || !info.This().As<Napi::Object>().CheckTypeTag(&batch_tag))
+    if (!info.This().IsObject() || !info.This().As<Napi::Object>().CheckTypeTag(&tag))
       throw invalid_argument("batch: expected a NativeBatch, got something else");
     return Unwrap(info.This().As<Napi::Object>())->batch_;
   }

@@ -8,6 +8,7 @@
 
 #include "binding/arrays.h"
 #include "binding/guard.h"
+#include "binding/handle.h"
 #include "binding/init.h"
 #include "binding/tokenizer/tokenizer.h"
 #include "binding/tokenizer/job.h"
@@ -21,8 +22,6 @@
 namespace heddle {
 namespace {
 
-constexpr napi_type_tag vocabulary_tag = {0x6c1f9a0b37d54e82ULL, 0x93b5e27c4d180fa6ULL};
-
 std::string_view to_view(const Napi::Value& value, const char* name) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     throw invalid_argument(std::string(name) + ": expected a Uint8Array, got something else");
@@ -31,10 +30,12 @@ std::string_view to_view(const Napi::Value& value, const char* name) {
   return {reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength()};
 }
 
-class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
+class NativeJsonVocabulary : public Handle<NativeJsonVocabulary> {
  public:
+  static constexpr napi_type_tag tag = {0x6c1f9a0b37d54e82ULL, 0x93b5e27c4d180fa6ULL};
+  static constexpr const char* class_name = "NativeJsonVocabulary";
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeJsonVocabulary",
+    return DefineClass(env, class_name,
         {InstanceAccessor<&NativeJsonVocabulary::rest>("rest"), InstanceAccessor<&NativeJsonVocabulary::size>("size"),
             InstanceMethod<&NativeJsonVocabulary::token>("token"), InstanceMethod<&NativeJsonVocabulary::find>("find"),
             InstanceMethod<&NativeJsonVocabulary::find_all>("findAll"),
@@ -45,18 +46,18 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
   }
 
   // Only the functions that init() defines call this constructor, with an External of the vocabulary.
-  explicit NativeJsonVocabulary(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeJsonVocabulary>(info) {
+  explicit NativeJsonVocabulary(const Napi::CallbackInfo& info) : Handle(info) {
     guard(info, [&] {
       if (!info[0].IsExternal())
         throw invalid_argument(
             "NativeJsonVocabulary: expected a call of readJsonVocabulary, got a direct construction");
       read_ = *info[0].As<Napi::External<std::shared_ptr<const JsonVocabulary>>>().Data();
-      info.This().As<Napi::Object>().TypeTag(&vocabulary_tag);
+      info.This().As<Napi::Object>().TypeTag(&tag);
     });
   }
 
   static std::shared_ptr<const JsonVocabulary>& from(const Napi::Value& value) {
-    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&vocabulary_tag)) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tag)) {
       throw invalid_argument("vocabulary: expected a NativeJsonVocabulary, got something else");
     }
     return Unwrap(value.As<Napi::Object>())->read_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "binding/guard.h"
+#include "binding/handle.h"
 #include "binding/init.h"
 #include "binding/tokenizer/tokenizer.h"
 #include "core/error.h"
@@ -14,22 +15,22 @@
 namespace heddle {
 namespace {
 
-constexpr napi_type_tag list_tag = {0x2f8c5d17e3a94b60ULL, 0xa41d9c7be0f35286ULL};
-
-class NativeStringList : public Napi::ObjectWrap<NativeStringList> {
+class NativeStringList : public Handle<NativeStringList> {
  public:
+  static constexpr napi_type_tag tag = {0x2f8c5d17e3a94b60ULL, 0xa41d9c7be0f35286ULL};
+  static constexpr const char* class_name = "NativeStringList";
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeStringList",
+    return DefineClass(env, class_name,
         {InstanceAccessor<&NativeStringList::length>("length"), InstanceMethod<&NativeStringList::read>("read"),
             InstanceMethod<&NativeStringList::add>("add"), InstanceMethod<&NativeStringList::strings>("strings")});
   }
 
-  explicit NativeStringList(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeStringList>(info) {
-    guard(info, [&] { info.This().As<Napi::Object>().TypeTag(&list_tag); });
+  explicit NativeStringList(const Napi::CallbackInfo& info) : Handle(info) {
+    guard(info, [&] { info.This().As<Napi::Object>().TypeTag(&tag); });
   }
 
   static NativeStringList* from(const Napi::Value& value) {
-    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&list_tag)) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tag)) {
       throw invalid_argument("list: expected a NativeStringList, got something else");
     }
     return Unwrap(value.As<Napi::Object>());

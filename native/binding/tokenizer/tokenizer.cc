@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "binding/guard.h"
+#include "binding/handle.h"
 #include "binding/init.h"
 #include "binding/tokenizer/calls.h"
 #include "binding/tokenizer/job.h"
@@ -20,13 +21,12 @@
 namespace heddle {
 namespace {
 
-constexpr napi_type_tag tokenizer_tag = {0x3b1f0c5e7a924d18ULL, 0x8c6d2e9f41b07a53ULL};
-constexpr napi_type_tag decoder_tag = {0x51d7a4c2e08b4f36ULL, 0xb92c7f1e6a3d0845ULL};
-
-class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
+class NativeTokenizer : public Handle<NativeTokenizer> {
  public:
+  static constexpr napi_type_tag tag = {0x3b1f0c5e7a924d18ULL, 0x8c6d2e9f41b07a53ULL};
+  static constexpr const char* class_name = "NativeTokenizer";
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeTokenizer",
+    return DefineClass(env, class_name,
         {InstanceAccessor<&NativeTokenizer::size>("size"),
             InstanceAccessor<&NativeTokenizer::model_number>("modelNumber"),
             InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
@@ -37,7 +37,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
             InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
   }
 
-  explicit NativeTokenizer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTokenizer>(info) {
+  explicit NativeTokenizer(const Napi::CallbackInfo& info) : Handle(info) {
     guard(info, [&] {
       if (info[0].IsExternal()) {  // called by startTokenizer
         model_ = *info[0].As<Napi::External<std::shared_ptr<const TokenizerModel>>>().Data();
@@ -47,7 +47,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
       }
       calls_ = std::make_shared<TokenizerCalls>(model_);
       TokenizerCalls::define(calls_, info.This().As<Napi::Object>());
-      info.This().As<Napi::Object>().TypeTag(&tokenizer_tag);
+      info.This().As<Napi::Object>().TypeTag(&tag);
       reported_ = held;
       Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_);
     });
@@ -58,7 +58,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   }
 
   static NativeTokenizer* from(const Napi::Value& value) {
-    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tokenizer_tag)) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tag)) {
       throw invalid_argument("tokenizer: expected a NativeTokenizer, got something else");
     }
     return Unwrap(value.As<Napi::Object>());
@@ -162,18 +162,20 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
 
 // In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, after); push(id): string; flush(); settled
 // }. `after` is a Uint32Array of ids whose text was already returned, another decoder to continue, or undefined.
-class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
+class NativeDecoder : public Handle<NativeDecoder> {
  public:
+  static constexpr napi_type_tag tag = {0x51d7a4c2e08b4f36ULL, 0xb92c7f1e6a3d0845ULL};
+  static constexpr const char* class_name = "NativeDecoder";
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeDecoder",
+    return DefineClass(env, class_name,
         {InstanceMethod<&NativeDecoder::push>("push"), InstanceMethod<&NativeDecoder::flush>("flush"),
             InstanceAccessor<&NativeDecoder::settled>("settled")});
   }
 
-  explicit NativeDecoder(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeDecoder>(info) {
+  explicit NativeDecoder(const Napi::CallbackInfo& info) : Handle(info) {
     guard(info, [&] {
       const Napi::Value after = info[2];
-      if (after.IsObject() && after.As<Napi::Object>().CheckTypeTag(&decoder_tag)) {
+      if (after.IsObject() && after.As<Napi::Object>().CheckTypeTag(&tag)) {
         decoder_ = std::make_unique<Decoder>(from(after));
       } else {
         decoder_ = std::make_unique<Decoder>(NativeTokenizer::from(info[0])->model(), info[1].ToBoolean().Value());
@@ -182,13 +184,13 @@ class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
           decoder_->follow(ids.data(), ids.size());
         }
       }
-      info.This().As<Napi::Object>().TypeTag(&decoder_tag);
+      info.This().As<Napi::Object>().TypeTag(&tag);
     });
   }
 
  private:
   static Decoder& from(const Napi::Value& value) {
-    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&decoder_tag)) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tag)) {
       throw invalid_argument("decoder: expected a NativeDecoder, got something else");
     }
     return *Unwrap(value.As<Napi::Object>())->decoder_;

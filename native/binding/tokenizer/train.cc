@@ -11,6 +11,7 @@
 #include "binding/arrays.h"
 #include "binding/tokenizer/utf16_batch.h"
 #include "binding/guard.h"
+#include "binding/handle.h"
 #include "binding/init.h"
 #include "binding/tokenizer/tokenizer.h"
 #include "binding/tokenizer/job.h"
@@ -22,15 +23,15 @@
 namespace heddle {
 namespace {
 
-constexpr napi_type_tag trainer_tag = {0x7e2b90d45f1c4a6bULL, 0xa04d83c6e1f72b59ULL};
-
 // In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); forget();
 // feed(threads); trainBytes(…); trainCharacters(…); trainPieces(…) }. feed and the train methods return a job. A job of
 // T is { promise: Promise<T>, cancel() }. Only one job may run at a time.
-class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
+class NativeTrainer : public Handle<NativeTrainer> {
  public:
+  static constexpr napi_type_tag tag = {0x7e2b90d45f1c4a6bULL, 0xa04d83c6e1f72b59ULL};
+  static constexpr const char* class_name = "NativeTrainer";
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeTrainer",
+    return DefineClass(env, class_name,
         {InstanceMethod<&NativeTrainer::read>("read"), InstanceMethod<&NativeTrainer::forget>("forget"),
             InstanceMethod<&NativeTrainer::feed>("feed"), InstanceMethod<&NativeTrainer::train_bytes>("trainBytes"),
             InstanceMethod<&NativeTrainer::train_characters>("trainCharacters"),
@@ -38,7 +39,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   // `rule`: Uint32Array of split stages, or { normalizer, preTokenizer }.
-  explicit NativeTrainer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTrainer>(info) {
+  explicit NativeTrainer(const Napi::CallbackInfo& info) : Handle(info) {
     guard(info, [&] {
       const std::vector<std::string> specials = to_utf8_strings(info[1], "specialTokens");
       state_ = std::make_shared<State>();
@@ -51,7 +52,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       } else {
         throw invalid_argument("rule: expected a Uint32Array of split stages or { normalizer, preTokenizer }");
       }
-      info.This().As<Napi::Object>().TypeTag(&trainer_tag);
+      info.This().As<Napi::Object>().TypeTag(&tag);
     });
   }
 
@@ -119,7 +120,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   };
 
   static NativeTrainer* from(const Napi::CallbackInfo& info) {
-    if (!info.This().IsObject() || !info.This().As<Napi::Object>().CheckTypeTag(&trainer_tag)) {
+    if (!info.This().IsObject() || !info.This().As<Napi::Object>().CheckTypeTag(&tag)) {
       throw invalid_argument("trainer: expected a NativeTrainer, got something else");
     }
     return Unwrap(info.This().As<Napi::Object>());

@@ -9,6 +9,7 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
   try {
     run_in_order(a, lane, context);
     context.sums->finish();
+    waited_seconds_.store(context.sums->take_waited_seconds(), std::memory_order_relaxed);
   } catch (...) {
     context.sums->abandon();
     throw;

@@ -14,6 +14,7 @@ namespace {
 using Kind = RegexNode::Kind;
 using Node = std::unique_ptr<RegexNode>;
 constexpr uint32_t max_repeat = 1000;
+constexpr int max_quantifiers = 8;  // after one operand
 
 Node make(Kind kind) {
   Node node = std::make_unique<RegexNode>();
@@ -52,7 +53,9 @@ class Parser : private RegexReader {
       }
       Node part = atom(options, depth);
       for (int wraps = 0; Node repeated = quantified(part); ++wraps) {
-        if (wraps > 8) refuse("more than eight consecutive quantifiers");
+        if (wraps == max_quantifiers) {
+          refuse("more than " + std::to_string(max_quantifiers) + " consecutive quantifiers");
+        }
         part = std::move(repeated);
       }
       all->parts.push_back(std::move(part));

@@ -239,7 +239,8 @@ class Metaspace : public PreTokenizerStep {
     rewrite(pieces, [&](TextBuilder& out, size_t begin, size_t end) {
       const std::string_view piece = std::string_view(text.text).substr(begin, end - begin);
       const bool there = piece[0] == ' ' || piece.substr(0, mark_.size()) == mark_;
-      const bool wanted = scheme_ == Scheme::always || (scheme_ == Scheme::first && text.origins[begin].begin == 0);
+      const bool wanted =
+          scheme_ == Scheme::always || (scheme_ == Scheme::first && text.origins[begin].begin == text.start);
       if (wanted && !there && !continues_text(pieces, begin)) out.put(mark_, begin, begin);
       for (size_t i = begin; i < end;) {
         // Search this piece only. Searching the whole text for each of many pieces would take quadratic time.

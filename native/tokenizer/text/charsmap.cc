@@ -15,21 +15,29 @@ using unicode::GraphemeBreak;
 // Limits on untrusted maps. The longest of SentencePiece's own rules have a few dozen bytes.
 constexpr size_t max_key_bytes = 256, max_text_bytes = 1024;
 
-int count_characters(std::string_view text) {
-  int count = 0;
-  for (const char c : text) count += (static_cast<uint8_t>(c) & 0xC0) != 0x80;
-  return count;
+// Appends the changes that replace old_text[begin, end) by `new_part`. Like in Hugging Face's library, each new
+// character replaces one old character. If the text grows, the last old character becomes several new ones. If it
+// shrinks, the last new character replaces several old ones.
+void replace(
+    std::vector<Change>& changes, std::string_view old_text, size_t begin, size_t end, std::string_view new_part) {
+  size_t at = begin, next = begin;
+  for_each_character(new_part, [&](uint32_t code, size_t, size_t) {
+    if (next < end) {
+      at = next;
+      next += static_cast<size_t>(utf::sequence_length(old_text[at]));
+    }
+    put(changes, code, at, next - at);
+  });
+  drop(changes, end);
 }
 
-// Appends the changes that replace `old_part` by `new_part`, as Hugging Face's library does. If the text grows, the
-// last characters are insertions. If it shrinks, the last character also replaces the removed ones.
-void replace(std::vector<Change>& changes, std::string_view old_part, std::string_view new_part) {
-  const int added = count_characters(new_part) - count_characters(old_part);
-  for_each_character(new_part, [&](uint32_t code, size_t, size_t) { changes.push_back({code, 0}); });
-  for (size_t i = changes.size(); added > 0 && i > 0 && changes.size() - i < static_cast<size_t>(added); --i) {
-    changes[i - 1].change = 1;
+// Like in SentencePiece and in Hugging Face's library, deleted text at the start does not count as text before the
+// first word.
+void transform(NormalizedText& text, const std::vector<Change>& changes) {
+  if (text.tracked && !changes.empty() && text.origins[0].begin == text.start) {
+    text.start = text.origins[changes[0].begin].begin;
   }
-  if (added < 0 && !changes.empty()) changes.back().change += added;
+  text.transform(changes);
 }
 
 }  // namespace
@@ -140,15 +148,16 @@ void Charsmap::run_longest(NormalizedText& text) const {
     if (const char* to = find(from.substr(at), true, length)) {
       modified = true;
       text.check_growth(changes.size());
-      replace(changes, from.substr(at, length), to);
+      replace(changes, from, at, at + length, to);
       at += length;
       continue;
     }
     int size = 0;
-    changes.push_back({utf::decode(from.data() + at, size), 0});
+    const uint32_t code = utf::decode(from.data() + at, size);
+    put(changes, code, at, static_cast<size_t>(size));
     at += static_cast<size_t>(size);
   }
-  if (modified) text.transform(changes, 0);
+  if (modified) transform(text, changes);
 }
 
 void Charsmap::run(NormalizedText& text) const {
@@ -157,15 +166,15 @@ void Charsmap::run(NormalizedText& text) const {
   bool modified = false;
   const std::string_view from = text.text;
   for (size_t at = 0; at < from.size();) {
-    const size_t end = cluster_end(from, at);
-    const std::string_view cluster = from.substr(at, end - at);
+    const size_t start = at, end = cluster_end(from, at);
+    const std::string_view cluster = from.substr(start, end - start);
     at = end;
     size_t length = 0;
     if (cluster.size() < 6) {
       if (const char* to = find(cluster, false, length)) {
         modified = true;
         text.check_growth(changes.size());
-        replace(changes, cluster, to);
+        replace(changes, from, start, end, to);
         continue;
       }
     }
@@ -173,13 +182,13 @@ void Charsmap::run(NormalizedText& text) const {
       if (const char* to = find(cluster.substr(begin, size), false, length)) {
         modified = true;
         text.check_growth(changes.size());
-        replace(changes, cluster.substr(begin, size), to);
+        replace(changes, from, start + begin, start + begin + size, to);
       } else {
-        changes.push_back({code, 0});
+        put(changes, code, start + begin, size);
       }
     });
   }
-  if (modified) text.transform(changes, 0);
+  if (modified) transform(text, changes);
 }
 
 size_t cluster_end(std::string_view text, size_t at) {

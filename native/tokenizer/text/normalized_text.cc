@@ -23,6 +23,7 @@ void NormalizedText::assign(std::string_view from, size_t offset, bool with_orig
   text.assign(from);
   limit = growth * from.size() + spare;
   tracked = with_origins;
+  start = 0;
   origins.clear();
   if (!tracked) return;
   origins.reserve(text.size());
@@ -34,7 +35,7 @@ void NormalizedText::assign(std::string_view from, size_t offset, bool with_orig
   }
 }
 
-void NormalizedText::transform(const std::vector<Change>& changes, size_t removed) {
+void NormalizedText::transform(const std::vector<Change>& changes) {
   check_growth(changes.size());
   std::string new_text;
   new_text.reserve(text.size());
@@ -45,20 +46,10 @@ void NormalizedText::transform(const std::vector<Change>& changes, size_t remove
   }
   std::vector<Origin> new_origins;
   new_origins.reserve(origins.size());
-  size_t at = 0;  // position in the old text
-  const auto skip = [&](size_t count) {
-    for (; count > 0 && at < text.size(); --count) at += utf::sequence_length(text[at]);
-  };
-  skip(removed);
+  Origin origin{0, 0};
   for (const Change& change : changes) {
-    // An inserted character shares the origin of the character before it.
-    const size_t from = change.change > 0 ? at - 1 : at;
-    Origin origin = change.change > 0 && at == 0 ? Origin{0, 0}
-                    : origins.empty()            ? Origin{0, 0}
-                                                 : origins[from < origins.size() ? from : origins.size() - 1];
-    if (change.change <= 0) skip(1 + static_cast<size_t>(-change.change));
-    // Removed text belongs to the character before it, so that offsets have no gaps.
-    if (change.change < 0 && at > 0) origin.end = std::max(origin.end, origins[at - 1].end);
+    // The ends ascend too, also if a character has absorbed one that did not directly follow it.
+    origin = {origins[change.begin].begin, std::max(origin.end, origins[change.end - 1].end)};
     const size_t before = new_text.size();
     utf::append_code(change.code, new_text);
     new_origins.insert(new_origins.end(), new_text.size() - before, origin);

@@ -14,12 +14,22 @@ struct Origin {
   uint32_t begin, end;  // byte range of the original text
 };
 
-// A character of the new text. `change` is that of Hugging Face's NormalizedString. 0: replaces the next old character.
-// 1: inserted. -n: replaces the next old character, and the n characters after it are removed.
+// A character of the new text, and the nonempty range of the old text that it replaces, in bytes. The range holds whole
+// characters. Ranges may overlap, and removed text may lie between them.
 struct Change {
   uint32_t code;
-  int change;
+  uint32_t begin, end;
 };
+
+// Appends `code`, which replaces the character of `size` bytes at `begin`.
+inline void put(std::vector<Change>& changes, uint32_t code, size_t begin, size_t size) {
+  changes.push_back({code, static_cast<uint32_t>(begin), static_cast<uint32_t>(begin + size)});
+}
+
+// Removes the old text up to `end`. It belongs to the character before it, so that offsets have no gaps.
+inline void drop(std::vector<Change>& changes, size_t end) {
+  if (!changes.empty()) changes.back().end = static_cast<uint32_t>(end);
+}
 
 class NormalizedText {
  public:
@@ -30,6 +40,7 @@ class NormalizedText {
   std::vector<Origin> origins;  // one per byte, if tracked
   bool tracked = false;
   bool continues = false;  // continues an earlier text, so no step adds a word prefix (U+2581 or a space)
+  uint32_t start = 0;      // where the first word begins: after the text that a Charsmap deleted there
 
   // Throws INVALID_FILE if `size`, in bytes or characters, is above `limit`. The limit stops untrusted files whose many
   // steps each lengthen the text. Unicode normalization needs at most 11 times the text's length.
@@ -39,9 +50,8 @@ class NormalizedText {
   RegexBudget* regex_budget = nullptr;           // for the whole text; set before steps run
   const std::atomic<bool>* cancelled = nullptr;  // steps that may take long throw ABORTED soon after it is set
 
-  // Replaces the whole text by the characters of `changes`. The first `removed` characters of the old text have no
-  // change and are removed.
-  void transform(const std::vector<Change>& changes, size_t removed);
+  // Replaces the whole text by the characters of `changes`, whose ranges must have ascending beginnings.
+  void transform(const std::vector<Change>& changes);
 
   // Prepends `content` to a nonempty text. The origin of its bytes is the empty range before the first character.
   void prepend(std::string_view content);
@@ -51,7 +61,7 @@ class NormalizedText {
 class TextBuilder {
  public:
   explicit TextBuilder(const NormalizedText& from) : from_(from) {
-    out_.tracked = from.tracked, out_.continues = from.continues, out_.limit = from.limit;
+    out_.tracked = from.tracked, out_.start = from.start, out_.continues = from.continues, out_.limit = from.limit;
     out_.cancelled = from.cancelled, out_.regex_budget = from.regex_budget;
   }
   size_t size() const { return out_.text.size(); }

@@ -12,22 +12,21 @@
 namespace heddle {
 namespace {
 
-// Removes all characters for which keep(code) is false.
-template <class F> void filter(NormalizedText& text, F&& keep) {
+// Removes all characters for which stays(code) is false.
+template <class F> void filter(NormalizedText& text, F&& stays) {
   std::vector<Change> changes;
-  size_t removed_first = 0;
-  for_each_character(text.text, [&](uint32_t code, size_t, size_t) {
-    if (keep(code)) changes.push_back({code, 0});
-    else if (changes.empty()) ++removed_first;
-    else --changes.back().change;
+  for_each_character(text.text, [&](uint32_t code, size_t begin, size_t size) {
+    if (stays(code)) put(changes, code, begin, size);
+    else drop(changes, begin + size);
   });
-  text.transform(changes, removed_first);
+  text.transform(changes);
 }
 
 template <class F> void map(NormalizedText& text, F&& to) {
   std::vector<Change> changes;
-  for_each_character(text.text, [&](uint32_t code, size_t, size_t) { changes.push_back({to(code), 0}); });
-  text.transform(changes, 0);
+  for_each_character(
+      text.text, [&](uint32_t code, size_t begin, size_t size) { put(changes, to(code), begin, size); });
+  text.transform(changes);
 }
 
 void lowercase(NormalizedText& text) {
@@ -38,12 +37,12 @@ void lowercase(NormalizedText& text) {
     return;
   }
   std::vector<Change> changes;
-  for_each_character(text.text, [&](uint32_t code, size_t, size_t) {
+  for_each_character(text.text, [&](uint32_t code, size_t begin, size_t size) {
     uint32_t lower[2];
     const int count = unicode::lowercase(code, lower);
-    for (int i = 0; i < count; ++i) changes.push_back({lower[i], i > 0});
+    for (int i = 0; i < count; ++i) put(changes, lower[i], begin, size);
   });
-  text.transform(changes, 0);
+  text.transform(changes);
 }
 
 bool is_space(uint32_t code) { return unicode::flags_of(unicode::flag_table(), code) & unicode::space; }
@@ -174,10 +173,10 @@ class ByteLevel : public NormalizerStep {
     std::vector<Change> changes;
     for_each_character(text.text, [&](uint32_t, size_t begin, size_t size) {
       for (size_t i = 0; i < size; ++i) {
-        changes.push_back({alphabet_.character(static_cast<uint8_t>(text.text[begin + i])), i > 0});
+        put(changes, alphabet_.character(static_cast<uint8_t>(text.text[begin + i])), begin, size);
       }
     });
-    text.transform(changes, 0);
+    text.transform(changes);
   }
 
  private:
@@ -226,16 +225,13 @@ class Bert : public NormalizerStep {
 
   static void separate_chinese(NormalizedText& text) {
     std::vector<Change> changes;
-    for_each_character(text.text, [&](uint32_t code, size_t, size_t) {
-      if (!is_chinese(code)) {
-        changes.push_back({code, 0});
-        return;
-      }
-      changes.push_back({' ', 0});
-      changes.push_back({code, 1});
-      changes.push_back({' ', 1});
+    for_each_character(text.text, [&](uint32_t code, size_t begin, size_t size) {
+      const bool separate = is_chinese(code);
+      if (separate) put(changes, ' ', begin, size);
+      put(changes, code, begin, size);
+      if (separate) put(changes, ' ', begin, size);
     });
-    text.transform(changes, 0);
+    text.transform(changes);
   }
 
   bool clean_, chinese_, accents_, lower_;

@@ -17,21 +17,27 @@ std::vector<Change> decomposed(std::string_view text, bool compatible) {
   std::vector<Change> out;
   std::vector<Mark> marks;  // marks since the last starter
   const auto flush = [&] {
-    std::stable_sort(marks.begin(), marks.end(), [](const Mark& a, const Mark& b) { return a.rank < b.rank; });
+    const auto lower = [](const Mark& a, const Mark& b) { return a.rank < b.rank; };
+    if (!std::is_sorted(marks.begin(), marks.end(), lower)) {
+      // Reordered marks replace all of their old text together, so that the ranges still ascend.
+      for (Mark& mark : marks) mark.change.begin = marks[0].change.begin, mark.change.end = marks.back().change.end;
+      std::stable_sort(marks.begin(), marks.end(), lower);
+    }
     for (const Mark& mark : marks) out.push_back(mark.change);
     marks.clear();
   };
-  const auto add = [&](uint32_t code, int change) {
-    const uint8_t rank = unicode::combining_rank(code);
+  const auto add = [&](const Change& change) {
+    const uint8_t rank = unicode::combining_rank(change.code);
     if (rank == 0) flush();
-    if (rank == 0) out.push_back({code, change});
-    else marks.push_back({{code, change}, rank});
+    if (rank == 0) out.push_back(change);
+    else marks.push_back({change, rank});
   };
-  for_each_character(text, [&](uint32_t code, size_t, size_t) {
+  for_each_character(text, [&](uint32_t code, size_t from, size_t size) {
+    const auto begin = static_cast<uint32_t>(from), end = static_cast<uint32_t>(from + size);
     uint32_t parts[unicode::decomposition_limit];
     const int count = unicode::decompose(code, compatible, parts);
-    if (count == 0) add(code, 0);
-    for (int i = 0; i < count; ++i) add(parts[i], i > 0);
+    if (count == 0) add({code, begin, end});
+    for (int i = 0; i < count; ++i) add({parts[i], begin, end});
   });
   flush();
   return out;
@@ -49,7 +55,7 @@ std::vector<Change> composed(const std::vector<Change>& from) {
     if (starter != none && !blocked) {
       if (const uint32_t together = unicode::compose(out[starter].code, change.code)) {
         out[starter].code = together;
-        out[starter].change += change.change - 1;  // the starter also replaces the character that it absorbs
+        out[starter].end = std::max(out[starter].end, change.end);
         continue;
       }
     }
@@ -67,11 +73,11 @@ std::vector<Change> composed(const std::vector<Change>& from) {
 }  // namespace
 
 void decompose_text(NormalizedText& text, bool compatible) {
-  if (!is_ascii(text.text)) text.transform(decomposed(text.text, compatible), 0);
+  if (!is_ascii(text.text)) text.transform(decomposed(text.text, compatible));
 }
 
 void compose_text(NormalizedText& text, bool compatible) {
-  if (!is_ascii(text.text)) text.transform(composed(decomposed(text.text, compatible)), 0);
+  if (!is_ascii(text.text)) text.transform(composed(decomposed(text.text, compatible)));
 }
 
 }  // namespace heddle

@@ -38,12 +38,14 @@ void WordCounts::add_text(std::string_view text, const std::atomic<bool>& cancel
   segments_.clear();
   rule.specials.split(text, 0, text.size(), true, {}, segments_);
   RegexBudget budget(text.size());
+  const auto check_now = [&] {
+    if (cancelled.load(std::memory_order_relaxed)) throw Error("ABORTED", "Tokenizer.train: aborted");
+  };
   uint32_t since_check = 0;
   const auto check = [&] {
-    if ((++since_check & 1023) == 0 && cancelled.load(std::memory_order_relaxed)) {
-      throw Error("ABORTED", "Tokenizer.train: aborted");
-    }
+    if ((++since_check & 1023) == 0) check_now();
   };
+  check_now();  // the next texts may be too short for a check
   for (const TextSegment& segment : segments_) {
     if (segment.id != no_token) continue;
     if (!rule.general) {
@@ -54,17 +56,39 @@ void WordCounts::add_text(std::string_view text, const std::atomic<bool>& cancel
       });
       continue;
     }
-    Pieces pieces;
-    pieces.text.regex_budget = &budget;
-    pieces.text.assign(text.substr(segment.begin, segment.end - segment.begin), segment.begin, rule.needs_origins);
-    for (const auto& step : rule.normalizer) step->run(pieces.text);
-    if (pieces.text.text.empty()) continue;
-    pieces.pieces.assign(1, {0, pieces.text.text.size()});
-    for (const auto& step : rule.pre_tokenizer) step->run(pieces);
-    for (const Pieces::Piece& piece : pieces.pieces) {
-      if (piece.end > piece.begin) add_word(pieces.text.text.data() + piece.begin, piece.end - piece.begin);
-      check();
+    try {
+      add_general(text, segment, budget, cancelled);
+    } catch (const Error&) {
+      check_now();  // the steps report an abort as one of encoding
+      throw;
     }
+  }
+}
+
+// Counts the words of a segment with the rule's normalizer and pre-tokenizer. Throws ABORTED if `cancelled` is set.
+void WordCounts::add_general(
+    std::string_view text, const TextSegment& segment, RegexBudget& budget, const std::atomic<bool>& cancelled) {
+  const auto check = [&] {
+    if (cancelled.load(std::memory_order_relaxed)) throw Error("ABORTED", "Tokenizer.train: aborted");
+  };
+  Pieces pieces;
+  pieces.text.regex_budget = &budget;
+  pieces.text.cancelled = &cancelled;
+  pieces.text.assign(text.substr(segment.begin, segment.end - segment.begin), segment.begin, rule_->needs_origins);
+  for (const auto& step : rule_->normalizer) {
+    step->run(pieces.text);
+    check();
+  }
+  if (pieces.text.text.empty()) return;
+  pieces.pieces.assign(1, {0, pieces.text.text.size()});
+  for (const auto& step : rule_->pre_tokenizer) {
+    step->run(pieces);
+    check();
+  }
+  uint32_t count = 0;
+  for (const Pieces::Piece& piece : pieces.pieces) {
+    if (piece.end > piece.begin) add_word(pieces.text.text.data() + piece.begin, piece.end - piece.begin);
+    if ((++count & 1023) == 0) check();
   }
 }
 

@@ -51,6 +51,8 @@ class WordCounts {
   std::string_view text(const Word& word) const { return {bytes_.data() + word.begin, word.length}; }
 
  private:
+  void add_general(
+      std::string_view text, const TextSegment& segment, RegexBudget& budget, const std::atomic<bool>& cancelled);
   void add_word(const char* word, size_t length, uint64_t count = 1);
   void rehash(size_t capacity);
 

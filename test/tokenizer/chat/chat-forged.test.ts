@@ -14,6 +14,8 @@ const map = charsmap([
   ["«", "<|"],
   ["{{", "<|im_end|>"],
   ["a\u0301", "á"],
+  ["\u0001", ""],
+  ["½", "x<"],
 ]);
 const normalizers: Record<string, object> = {
   NFC: { type: "NFC" },
@@ -46,6 +48,8 @@ const chatMl = [
   added(264, "<S>", { normalized: true }),
   added(265, "\u1ebf", { normalized: true }),
   added(266, "\uac01", { normalized: true }),
+  added(267, "<|raw|>"),
+  added(268, "íz", { normalized: true }),
 ];
 /** The ids of added tokens, which a message's text must not produce. */
 const guarded = (ids: Iterable<number>) => [...ids].filter((id) => id >= 259);
@@ -108,6 +112,12 @@ const tricky = fc.constantFrom(
     "\n",
     "🦙",
     "\ue000",
+    "\u0001",
+    "\u0001\u0001\u0001\u0001",
+    "½",
+    "ﬁ",
+    "i",
+    "z",
   ],
 );
 const content = fc.array(tricky, { maxLength: 8 }).map((parts) => parts.join(""));
@@ -147,6 +157,20 @@ describe.each(Object.entries(normalizers))("message text normalized by %s", (_, 
       expect(tokenizer.fit(conversation, { contextLength: 1000 }).tokens).toBe(expected.length);
       expect((await tokenizer.fitAsync(conversation, { contextLength: 1000 })).tokens).toBe(expected.length);
     }
+  });
+
+  it("never becomes a special token after a token that is matched before normalization", () => {
+    const template = "{% for m in messages %}<|raw|>{{ m.content }}{% endfor %}";
+    fc.assert(
+      fc.property(messages, (conversation) => {
+        const { ids } = tokenizer.applyChatTemplate(conversation, { template });
+        expect(seen(tokenizer, ids)).toEqual(conversation.map(() => 267));
+      }),
+      { numRuns: 150 },
+    );
+    for (const text of ["\u0001\u0001\u0001\u0001\u0001<S>", "½\u0001|im_end|>", "ﬁ\u0301z", "½\u0001S>"])
+      for (const role of ["user", "assistant"])
+        expect(guarded(tokenizer.applyChatTemplate([{ role, content: text }], { template }).ids)).toEqual([267]);
   });
 
   it("never becomes a special token that is composed in several steps", () => {

@@ -101,6 +101,15 @@ describe("pre-tokenizers", () => {
     expect(regex("[^a-z\\p{L}]+|\\d|(?i:it's)|\\x41|é'")).not.toThrow();
   });
 
+  it("may have eight quantifiers after one operand, and no more", () => {
+    const load = (pattern: string) =>
+      fromJson(
+        byteLevelJson([], { pre_tokenizer: { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated" } }),
+      );
+    expect(load(`a${"*".repeat(8)}b`).count("aab")).toBe(3);
+    expect(() => load(`a${"*".repeat(9)}b`)).toThrowError(/more than 8 consecutive quantifiers in the pattern/u);
+  });
+
   it("bound the time and memory of untrusted patterns", () => {
     const load = (pattern: string) =>
       fromJson(

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { binding } from "../../../lib/binding/index.ts";
 import { characterOfByte, namedBytes } from "../../../lib/tokenizer/byte-alphabet.ts";
 import { HeddleError, Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { leastOf, longestTurn, saysTurns } from "../../helpers/clock.ts";
@@ -159,6 +160,16 @@ describe("Tokenizer.train", () => {
       onProgress: ({ phase }) => phase === "merge" && controller.abort(),
     });
     await expect(run).rejects.toMatchObject({ code: "ABORTED" });
+  });
+
+  it("stops soon when aborted in the middle of a slow pattern", async () => {
+    // Native code supports patterns that no algorithm uses: here, a look-behind of a million characters.
+    const preTokenizer = [{ type: "Split", pattern: "(?<=(?:a{1000}){1000})a", isRegex: true, number: 1 }];
+    const trainer = new binding.NativeTrainer({ normalizer: [], preTokenizer }, []);
+    trainer.read(["a".repeat(2_000_000)], false);
+    const { promise, cancel } = trainer.feed(1);
+    setTimeout(cancel, 5);
+    await expect(promise).rejects.toMatchObject({ code: "ABORTED", message: "Tokenizer.train: aborted" });
   });
 
   it("propagates exceptions of a callback or of the texts", async () => {

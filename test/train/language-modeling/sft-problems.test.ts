@@ -91,6 +91,23 @@ describe("sft", () => {
     );
   });
 
+  test("names the length as the reason if truncationMode drops a row", async () => {
+    const long = { text: "what ".repeat(60) };
+    const warnings: string[] = [];
+    const onWarning = (message: string) => void warnings.push(message);
+    await using base = newModel();
+    const dropping = { truncationMode: "drop", maxSeqLength: 64, onWarning } as const;
+    await sft(base, options({ ...dropping, data: [good, long], maxSteps: 1 }));
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^data: 1 row was skipped, longer than 64 tokens \(maxSeqLength\): data: row 2 \(\d+ tokens\)$/,
+      ),
+    ]);
+    await expect(sft(base, options({ ...dropping, data: [long] }))).rejects.toThrow(
+      /^data: expected at least one row with a token to learn, got only longer ones than maxSeqLength 64: data: row 1 \(\d+ tokens\)$/,
+    );
+  });
+
   test("rejects unknown options, also inside lora and replay, and names the nearest known one", () => {
     const base = newModel();
     const wrong = (more: object) => () => sft(base, options(more as Partial<SftOptions>));

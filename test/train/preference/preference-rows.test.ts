@@ -154,6 +154,18 @@ describe("rows", () => {
     );
   });
 
+  test("of prompts that a judge dismissed are named as such if no other row is left", async () => {
+    await using model = await load();
+    const dismissed = { prompt: "Anna likes", dismissed: true } as const;
+    await expect(dpo(model, { ...common, data: [dismissed] })).rejects.toThrow(
+      /^data: expected at least one row, got only dismissed prompts: data: row 1$/,
+    );
+    const tie = { prompt: "Anna likes", ranked: [[" a red ball.", " a small boat."]] };
+    await expect(dpo(model, { ...common, data: [tie, dismissed] })).rejects.toThrow(
+      /got only equal answers: data: row 1; only dismissed prompts: data: row 2$/,
+    );
+  });
+
   test("are dropped or truncated if they are too long, depending on truncationMode", async () => {
     const long = { prompt: "Anna likes ".repeat(40), chosen: " a red ball.", rejected: " the old tree." };
     const warnings: string[] = [];

@@ -1,9 +1,10 @@
 // Rank 0 gives its bytes to the others over MASTER_PORT.
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { shareByPort } from "../../../lib/train/world/master-port.ts";
+import { meetAtMaster } from "../../../lib/train/world/open-world.ts";
 
 const id = Uint8Array.from({ length: 128 }, (_, i) => (i === 5 ? 10 : 255 - i)); // with a line break
 const none = new Uint8Array();
@@ -16,55 +17,73 @@ async function freePort(): Promise<number> {
   await new Promise((done) => server.close(done));
   return port;
 }
+const open = async (timeoutSeconds = 20) => ({ address: "127.0.0.1", port: await freePort(), timeoutSeconds });
+
+/** Opens a connection to rank 0, which may not listen yet. */
+async function connected({ address, port }: { address: string; port: number }): Promise<Socket> {
+  for (;;) {
+    const socket = connect(port, address);
+    socket.on("error", () => {});
+    if (await new Promise((done) => socket.once("connect", () => done(true)).once("close", () => done(false))))
+      return socket;
+    await sleep(10);
+  }
+}
 
 test("all ranks get rank 0's bytes, whoever comes first, and the port is free afterwards", async () => {
-  const at = { address: "127.0.0.1", port: await freePort(), timeoutSeconds: 20 };
-  const early = shareByPort(at, { rank: 1, size: 4, key }, none);
-  await sleep(300);
-  expect(await shareByPort(at, { rank: 0, size: 4, key }, id)).toEqual(id);
-  const late = [2, 3].map((rank) => shareByPort(at, { rank, size: 4, key }, none));
-  expect(await Promise.all([early, ...late])).toEqual([id, id, id]);
-  // The next attempt of the run listens again.
-  for (let i = 0; ; i++)
-    try {
-      await shareByPort(at, { rank: 0, size: 2, key: `${key}/1` }, id);
-      break;
-    } catch (error) {
-      if (i === 50) throw error;
-      await sleep(20);
-    }
-  expect(await shareByPort(at, { rank: 1, size: 2, key: `${key}/1` }, none)).toEqual(id);
+  const at = await open();
+  for (const attempt of [`${key}/0`, `${key}/1`]) {
+    const early = shareByPort(at, { rank: 1, size: 4, key: attempt }, none);
+    await sleep(300);
+    const first = shareByPort(at, { rank: 0, size: 4, key: attempt }, id);
+    const late = [2, 3].map((rank) => shareByPort(at, { rank, size: 4, key: attempt }, none));
+    expect(await Promise.all([first, early, ...late])).toEqual([id, id, id, id]);
+  }
 });
 
-test("a rank of another run is rejected with both names, and the run goes on", async () => {
-  const at = { address: "127.0.0.1", port: await freePort(), timeoutSeconds: 20 };
-  await shareByPort(at, { rank: 0, size: 2, key }, id);
-  await expect(shareByPort(at, { rank: 1, size: 2, key: "heddle/other/0/nccl" }, none)).rejects.toMatchObject({
+test.each([
+  ["another run", { rank: 1, size: 2, key: "other" }],
+  ["a run with another number of ranks", { rank: 2, size: 3, key }],
+  ["a rank that does not exist", { rank: 7, size: 2, key }],
+])("a rank of %s is rejected with both names, and the run goes on", async (_, wrong) => {
+  const at = await open();
+  const first = shareByPort(at, { rank: 0, size: 2, key }, id);
+  await expect(shareByPort(at, wrong, none)).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
-    message: `MASTER_ADDR: rank 0 at 127.0.0.1:${at.port}: expected the run heddle/other/0/nccl, got ${key}; give each run its own MASTER_PORT`,
+    message: `MASTER_ADDR: rank 0 at 127.0.0.1:${at.port}: expected the run ${wrong.key} with rank ${wrong.rank} of ${wrong.size}, got ${key} with 2 ranks; give each run its own MASTER_PORT`,
   });
-  expect(await shareByPort(at, { rank: 1, size: 2, key }, none)).toEqual(id);
+  expect(await Promise.all([first, shareByPort(at, { rank: 1, size: 2, key }, none)])).toEqual([id, id]);
 });
 
-test("a client that sends something else or nothing does not stop the others", async () => {
-  const at = { address: "127.0.0.1", port: await freePort(), timeoutSeconds: 20 };
-  await shareByPort(at, { rank: 0, size: 2, key }, id);
-  const silent = connect(at.port, at.address);
-  const wrong = connect(at.port, at.address);
-  const closed = new Promise((resolve) => wrong.on("error", () => {}).on("close", resolve));
+test("clients that are silent, send something else, or leave with the bytes unconfirmed do not take a rank's place", async () => {
+  const at = await open();
+  const first = shareByPort(at, { rank: 0, size: 2, key }, id);
+  const silent = await connected(at);
+  const wrong = await connected(at);
+  const closed = new Promise((resolve) => wrong.on("close", resolve));
   wrong.write("x".repeat(100_000));
   await closed;
-  expect(await shareByPort(at, { rank: 1, size: 2, key }, none)).toEqual(id);
+  const leaving = await connected(at);
+  leaving.write(`heddle/1 ${encodeURIComponent(key)} 2 1\n`);
+  await once(leaving, "data");
+  leaving.resetAndDestroy();
+  expect(await Promise.all([first, shareByPort(at, { rank: 1, size: 2, key }, none)])).toEqual([id, id]);
   silent.destroy();
 });
 
-test("a missing rank 0, another server and a port in use are errors", async () => {
-  const port = await freePort();
-  const at = { address: "127.0.0.1", port, timeoutSeconds: 0.5 };
+test("missing ranks, another server and a port in use are errors", async () => {
+  const at = await open(0.5);
+  const { port } = at;
   await expect(shareByPort(at, { rank: 1, size: 2, key }, none)).rejects.toMatchObject({
     code: "NOT_FOUND",
     message: `MASTER_ADDR: rank 0 at 127.0.0.1:${port}: timed out after 0.5 s, got ECONNREFUSED`,
   });
+  const first = expect(shareByPort(at, { rank: 0, size: 4, key }, id)).rejects.toMatchObject({
+    code: "NOT_FOUND",
+    message: "MASTER_PORT: timed out after 0.5 s, got no request of rank 1, 3 of 4",
+  });
+  await shareByPort(at, { rank: 2, size: 4, key }, none);
+  await first;
   const server = createServer((socket) => void socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")).listen(port);
   await once(server, "listening");
   await expect(shareByPort(at, { rank: 1, size: 2, key }, none)).rejects.toMatchObject({
@@ -76,4 +95,17 @@ test("a missing rank 0, another server and a port in use are errors", async () =
     message: `MASTER_PORT: expected a port on which rank 0 can listen, got ${port} (EADDRINUSE)`,
   });
   server.close();
+});
+
+test("torchrun's variables without a store meet on the port, and need one and a valid time limit", async () => {
+  const { port } = await open();
+  const master = { address: "127.0.0.1", port };
+  const meet = (rank: number, more = {}, timeoutSeconds?: number) =>
+    meetAtMaster({ rank, size: 2 }, { master, agentStore: false, runId: "job", ...more }, timeoutSeconds);
+  expect(await Promise.all([meet(0)(id), meet(1)(none)])).toEqual([id, id]);
+  expect(() => meet(0, { master: { address: "127.0.0.1" } })).toThrow(
+    /^rendezvous: .*MASTER_PORT are not set, got none/,
+  );
+  for (const wrong of [Number.NaN, 0, -1, Number.POSITIVE_INFINITY])
+    expect(() => meet(0, {}, wrong)).toThrow(/^timeoutSeconds: expected a number above 0, at most 1209600, got/);
 });
