@@ -133,17 +133,19 @@ function torchPeer(out, emulated) {
   };
 }
 
+/**
+ * Returns a script that runs its arguments as a command, and passes if the command prints the pattern and exits with `code`.
+ * Without `-a`, tee would truncate the log. Without reading to the end, grep could end the command by SIGPIPE.
+ */
+const printing = (pattern, code) =>
+  `"$@" | tee -a /dev/stderr | grep '${pattern}' >/dev/null; [ "\${PIPESTATUS[*]}" = "${code} 0 0" ]`;
+
 function withoutGpu(program, device) {
   // The program must exit with 1 and a message that names the number of devices, 0.
   const refuses = (name) => ({
     name: `${name} without a GPU`,
     seconds: 20,
-    command: [
-      "bash",
-      "-c",
-      `set -o pipefail; "$0" | tee /dev/stderr | grep -q "one of the 0 CUDA devices"; [ "\${PIPESTATUS[0]}" = 1 ]`,
-      program(name),
-    ],
+    command: ["bash", "-c", printing("one of the 0 CUDA devices", 1), "bash", program(name)],
     env: { CUDA_VISIBLE_DEVICES: "" },
     after: ["build"],
   });
@@ -152,7 +154,7 @@ function withoutGpu(program, device) {
     {
       name: "info without a GPU",
       seconds: 20,
-      command: ["bash", "-c", `"$@" | tee /dev/stderr | grep -q "^cudaDevices  *0"`, "bash", ...heddle, "info"],
+      command: ["bash", "-c", printing('"cudaDevices":0[,}]', 0), "bash", ...heddle, "info", "--json"],
       env: { HEDDLE_BINARY: device.HEDDLE_BINARY, CUDA_VISIBLE_DEVICES: "" },
       after: ["build"],
     },

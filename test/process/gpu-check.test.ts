@@ -1,9 +1,10 @@
 // The runner of scripts/gpu-check. GPU time is scarce, so a step that fails, hangs or cannot start must not affect the others.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { bin } from "../cli/run.ts";
 
 interface Result {
   name: string;
@@ -18,7 +19,15 @@ const { runSteps, summaryText } = (await import(new URL("runner.mjs", scripts).h
   runSteps: (steps: object[], options: object) => Promise<Result[]>;
   summaryText: (summary: object) => string;
 };
-const { stepNames } = (await import(new URL("steps.mjs", scripts).href)) as { stepNames: () => string[] };
+interface Step {
+  name: string;
+  command: string[];
+  env?: Record<string, string>;
+}
+const { stepNames, stepsOf } = (await import(new URL("steps.mjs", scripts).href)) as {
+  stepNames: () => string[];
+  stepsOf: (options: { mode: string; out: string }) => Step[];
+};
 
 let folder: string;
 beforeAll(async () => {
@@ -151,4 +160,44 @@ test("the steps of gpu-check have distinct names and include the main checks", (
     "ncu-gemm",
   ])
     expect(stepNames()).toContain(name);
+});
+
+describe("the steps without a GPU", () => {
+  const stepOf = (name: string) => stepsOf({ mode: "no-gpu", out: folder }).find((step) => step.name === name)!;
+
+  test("info passes with what `heddle info` prints if there is no device", async () => {
+    const { command, env, ...step } = stepOf("info without a GPU");
+    const [source] = command.flatMap((word, i) => (word.endsWith("main.ts") ? [i] : []));
+    // The built command and its addon start faster than those of the step.
+    const built = command.toSpliced(source! - 1, 2, bin);
+    const { of, log } = await run("info", [
+      { ...step, command: built, env: { ...env, HEDDLE_BINARY: "", HEDDLE_EMULATE_CUDA: "" }, after: [] },
+    ]);
+    expect(of[step.name]).toMatchObject({ status: "passed" });
+    expect(log).toContain('"cudaDevices":0');
+  });
+
+  test("a program passes only if it prints the message and exits with 1, and the log keeps the output before it", async () => {
+    const step = stepOf("kernels without a GPU");
+    const message = "FAILED device: expected one of the 0 CUDA devices here, got cuda:0";
+    for (const [script, status] of [
+      [`echo '${message}'; exit 1`, "passed"],
+      [`echo '${message}'; yes | head -n 200000; exit 1`, "passed"],
+      [`echo '${message}'`, "failed"],
+      ["echo 'FAILED gemm (lazy): no match'; exit 1", "failed"],
+      ["kill -SEGV $$", "failed"],
+    ] as const) {
+      const program = join(folder, "program.sh");
+      await writeFile(program, `#!/bin/bash\n${script}\n`);
+      await chmod(program, 0o755);
+      const command = [...step.command.slice(0, -1), program];
+      const { of, log } = await run("program", [
+        bash("first", "echo output of the first step"),
+        { ...step, command, after: [] },
+      ]);
+      expect([script, of[step.name]!.status]).toEqual([script, status]);
+      expect(log).toContain("output of the first step");
+      await rm(join(folder, "program.txt"));
+    }
+  });
 });
