@@ -35,9 +35,13 @@ export const command = defineCommand({
         signal,
         onWarning: (message) => out.log(message),
       });
-      for await (const event of run) {
-        progress.update(event);
-        if (out.json) out.object(event);
+      try {
+        for await (const event of run) {
+          progress.update(event);
+          if (out.json) out.object(event);
+        }
+      } finally {
+        progress.end();
       }
       const result = await run;
       if (out.json) out.object(result);
