@@ -61,6 +61,7 @@ export const command = defineCommand({
     shuffle: { kind: "integer", value: "SEED", about: "with --to-shards: shuffle the documents with this seed" },
     resume: { kind: "flag", about: "with --to-shards: continue after the shards that the same command has finished" },
   },
+  without: { device: "no device", threads: "no threads", profile: "no profile" },
   async run({ options, positionals, out }) {
     const [text] = positionals;
     if ((text === undefined) === (options.file === undefined))
