@@ -111,6 +111,11 @@ describe("the program", () => {
     expect(await refused(args)).toBe(`heddle: ${option}: expected no ${option.slice(2)}, got the option\n`);
   });
 
+  test("rejects --budget-minutes with --quick, whose steps are fixed", async () => {
+    const args = ["lifecycle", "--out", "life", "--quick", "--budget-minutes", "1"];
+    expect(await refused(args)).toBe("heddle: --budget-minutes: cannot be combined with --quick\n");
+  });
+
   test("rejects --num-assistant-tokens without --assistant-model", async () => {
     const args = ["generate", "x", "--model", model, "--num-assistant-tokens", "2"];
     expect(await refused(args)).toBe("heddle: --num-assistant-tokens: requires --assistant-model\n");
