@@ -6,8 +6,8 @@ import { argmax, classificationReport } from "../metrics/classification.ts";
 import { type LabelledRow, labelsOf, readLabelled } from "../train/examples/classify-rows.ts";
 import { allKept, splitExamples } from "../train/examples/example-source.ts";
 import type { TrainEvent } from "../train/loop/trainer.ts";
-import { type ClassifyOptions, trainClassifier } from "../train/stages/classify.ts";
-import { type SftOptions, sft } from "../train/stages/sft.ts";
+import { type ClassifyOptions, classifySchema, trainClassifier } from "../train/stages/classify.ts";
+import { type SftOptions, sft, sftSchema } from "../train/stages/sft.ts";
 import { checkFunction, checkText, checkTextModel } from "./arguments.ts";
 import { multipleChoice, type Normalization } from "./choice.ts";
 
@@ -156,12 +156,22 @@ export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
   evalData?: RowSource | undefined;
   /** Share of the rows to hold out if evalData is not given. Default 0.2. */
   evalFraction?: number | undefined;
-  /** Options of both trainings. `classify` and `sft` override them. */
-  training: Partial<Omit<ClassifyOptions, "data" | "evalData">> & { maxSteps: number };
+  /**
+   * Options of both trainings. `classify` and `sft` override them. Options that only `trainClassifier` has, such as `pooling` and
+   * `classWeights`, apply to the discriminative model alone. An outputDir belongs in `classify` and `sft`, because each training needs
+   * its own folder.
+   */
+  training: Partial<Omit<ClassifyOptions, "data" | "evalData" | "evalFraction" | "outputDir">> & { maxSteps: number };
   classify?: Partial<ClassifyOptions> | undefined;
   sft?: Partial<SftOptions> | undefined;
   /** Called with each training's events. */
   onEvent?: ((kind: ComparedModel["kind"], event: TrainEvent) => void) | undefined;
+}
+
+/** Returns the options of both trainings that `sft` has. `trainClassifier` has checked their names. */
+function forSft(training: BothKindsOptions["training"]): Partial<SftOptions> {
+  const isShared = (name: string) => Object.hasOwn(sftSchema.shape, name) || !Object.hasOwn(classifySchema.shape, name);
+  return Object.fromEntries(Object.entries(training).filter(([name, value]) => value !== undefined && isShared(name)));
 }
 
 /**
@@ -196,6 +206,9 @@ export async function compareKinds(
   checkText("template", template);
   if (typeof training !== "object" || training === null)
     throw invalidArgument("training", "an object of options, maxSteps among them", training);
+  const outputDir = (training as { outputDir?: unknown }).outputDir;
+  if (outputDir !== undefined)
+    throw invalidArgument("training.outputDir", "no folder, but one each in classify and sft", outputDir);
   if (typeof evalFraction !== "number" || !(evalFraction >= 0 && evalFraction < 1))
     throw invalidArgument("evalFraction", "a number from 0 to below 1", evalFraction);
   const all = await readRowsOf(data, signal);
@@ -209,6 +222,8 @@ export async function compareKinds(
   const plain = (rows: readonly LabelledRow[]) =>
     rows.map(({ text, labels: [label] }) => ({ text: text!, label: label! }));
   const [train, heldOut] = [plain(split.train), plain(split.heldOut)];
+  const asCompletions = (rows: ReturnType<typeof plain>) =>
+    rows.map(({ text, label }) => ({ prompt: prompted(text, template), completion: ` ${label}` }));
   const measure = (name: string, kind: ComparedModel["kind"], model: LanguageModel) =>
     compareClassifiers([{ name, kind, model }], heldOut, { labels, template, normalization, signal });
 
@@ -230,12 +245,9 @@ export async function compareKinds(
   {
     await using model = await loaded();
     table.push(...(await measure("before", "generative", model)));
-    const rows = train.map(({ text, label }) => ({ prompt: prompted(text, template), completion: ` ${label}` }));
-    const { maxSteps, seed, perDeviceTrainBatchSize, learningRate, warmupSteps, maxSeqLength } = training;
-    const shared = { maxSteps, seed, perDeviceTrainBatchSize, learningRate, warmupSteps, maxSeqLength };
-    const known = Object.fromEntries(Object.entries(shared).filter(([, value]) => value !== undefined));
-    for await (const event of sft(model, { ...known, ...options.sft, data: rows, signal }))
-      onEvent?.("generative", event);
+    const evaluation = options.sft?.evalFraction === undefined && { evalData: asCompletions(heldOut) };
+    const given = { ...forSft(training), ...evaluation, ...options.sft, data: asCompletions(train), signal };
+    for await (const event of sft(model, given)) onEvent?.("generative", event);
     table.push(...(await measure("after", "generative", model)));
   }
   return table;

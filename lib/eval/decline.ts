@@ -1,8 +1,8 @@
 import { HeddleError } from "../core/errors.ts";
 
 /**
- * Patterns of answers in which the model declines or does not know. They are matched anywhere in the answer, after lowercasing and
- * normalizing apostrophes. A caller's texts or regular expressions replace all of them.
+ * Patterns of answers in which the model declines or does not know. They are matched anywhere in the answer, without regard to case, after
+ * normalizing apostrophes and white space. A caller's texts or regular expressions replace all of them.
  */
 export const DECLINE_PATTERNS: readonly RegExp[] = [
   /\b(?:do(?:es)? not|don't|doesn't|did not|didn't|cannot|can't|could not|couldn't) (?:\w+ )?(?:know|answer|say|tell|find|determine|have (?:\w+ )?(?:information|answer|knowledge))\b/,
@@ -17,7 +17,10 @@ export const DECLINE_PATTERNS: readonly RegExp[] = [
 /** Whether an answer declines, that is, says that the model does not know. */
 export type Declines = (answer: string) => boolean;
 
-/** How to recognize declines: regular expressions, case-insensitive texts that the answer contains, or a function. */
+/**
+ * How to recognize declines: texts that the answer contains, regular expressions, or a function. Texts and regular expressions ignore case,
+ * also without the flag i. Regular expressions are matched with the answer as it is, and with normalized apostrophes and white space.
+ */
 export type DeclineOption = Declines | readonly (string | RegExp)[];
 
 /** Returns the function that recognizes declines. @throws HeddleError INVALID_ARGUMENT */
@@ -25,18 +28,19 @@ export function declinesBy(option: DeclineOption = DECLINE_PATTERNS): Declines {
   if (typeof option === "function") return option;
   if (!Array.isArray(option) || option.some((p) => typeof p !== "string" && !(p instanceof RegExp)))
     throw new HeddleError("INVALID_ARGUMENT", "declines: expected a function, or texts and regular expressions");
-  const tests = option.map((pattern: string | RegExp) =>
-    typeof pattern === "string"
-      ? (answer: string) => answer.includes(plain(pattern))
-      : // With the flags g and y, `test` would continue at the previous match.
-        (answer: string) => new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, "")).test(answer),
-  );
-  return (answer) => {
-    const text = plain(answer);
-    return tests.some((test) => test(text));
-  };
+  const tests = option.map((pattern: string | RegExp) => {
+    if (typeof pattern === "string") {
+      const part = plain(pattern).toLowerCase();
+      return (answer: string) => plain(answer).toLowerCase().includes(part);
+    }
+    // With the flags g and y, `test` would continue at the previous match.
+    const anyCase = new RegExp(pattern.source, `${pattern.flags.replace(/[gyi]/g, "")}i`);
+    return (answer: string) => anyCase.test(answer) || anyCase.test(plain(answer));
+  });
+  return (answer) => tests.some((test) => test(answer));
 }
 
+/** Returns the text with straight apostrophes and single spaces. */
 function plain(text: string): string {
-  return text.toLowerCase().replace(/[’‘ʼ]/g, "'").replace(/\s+/g, " ").trim();
+  return text.replace(/[’‘ʼ]/g, "'").replace(/\s+/g, " ").trim();
 }

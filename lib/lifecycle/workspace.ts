@@ -1,6 +1,7 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { listFolder } from "../formats/checkpoint/checkpoint.ts";
 import { exists, makeFolder, readJson, writeFileAtomically, writeJson } from "../io/atomic-files.ts";
 import { readWhole } from "../io/open-file.ts";
@@ -63,7 +64,7 @@ export class Workspace {
       return new Workspace(folder, state);
     }
     const state = (await readJson(path)) as State;
-    if (state?.version !== 1 || typeof state.plan !== "object" || typeof state.done !== "object")
+    if (state?.version !== 1 || !isObject(state.plan) || !isObject(state.done))
       throw new HeddleError("INVALID_FILE", `${path}: expected the state of a lifecycle run, got other JSON`);
     const say = ({ seed, budgetMinutes, quick }: Plan) =>
       `seed ${seed}, ${quick ? "quick" : `${budgetMinutes} minutes`}`;

@@ -19,7 +19,7 @@ export interface RankItem {
 
 /**
  * Reads the prompts of a file. Rows of a .jsonl file have `prompt` (a text or messages), `question` or `messages`, and optionally `answers`.
- * Any other file has a prompt on each line.
+ * Any other file has a prompt on each line. A byte-order mark is not part of the first one.
  * @param chat whether to treat texts as user messages in a chat, instead of texts to continue
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`
  */
@@ -32,7 +32,7 @@ export async function readItems(path: string, { chat }: { chat: boolean }): Prom
 async function itemsOfLines(path: string, chat: boolean): Promise<RankItem[]> {
   let text: string;
   try {
-    text = (await readWhole(path, MAX_TEXT_BYTES, { pipes: true })).toString("utf8");
+    text = (await readWhole(path, MAX_TEXT_BYTES, { pipes: true })).toString("utf8").replace(/^\ufeff/, "");
   } catch (error) {
     throw ioError(error, path, "read");
   }

@@ -31,13 +31,14 @@ export async function ask(url, { key, body }) {
     found.server = response.headers.get("x-served-by");
     if (response.status !== 200) {
       found.why = `status ${response.status}: ${(await response.text()).slice(0, 200)}`;
-      return found;
+    } else {
+      if (body.stream) await readStream(response, found, started);
+      else readWhole(await response.json(), found);
+      if (found.fate !== "whole") found.why ||= "the stream ended early";
     }
-    if (body.stream) await readStream(response, found, started);
-    else readWhole(await response.json(), found);
-    if (found.fate !== "whole") found.why = "the stream ended early";
   } catch (error) {
-    found.why = `${error.message}: ${error.cause?.message ?? ""}`;
+    // The server's own message says more than the broken connection after it.
+    found.why ||= `${error.message}: ${error.cause?.message ?? ""}`;
   }
   found.ms = performance.now() - started;
   return found;
@@ -55,7 +56,7 @@ async function readStream(response, found, started) {
     for (const event of events) {
       const data = event.replace(/^data: /, "");
       if (data === "[DONE]") {
-        found.fate = "whole";
+        if (found.why === "") found.fate = "whole";
         continue;
       }
       const { choices = [], usage, error } = JSON.parse(data);

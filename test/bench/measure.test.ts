@@ -150,6 +150,7 @@ describe("baselines", () => {
   test("are read from the JSON of a run, or from lines that end with it", () => {
     const text = JSON.stringify({ machine: { device: "cpu" }, results: [result] });
     expect(parseBaseline(text, "b.json").results[0]).toMatchObject({ name: "x", value: 10 });
+    expect(parseBaseline(`\ufeff${JSON.stringify(JSON.parse(text), null, 2)}\n`, "b.json").results).toHaveLength(1);
     expect(parseBaseline(`{"note":1}\n${text}\n`, "b.json").results).toHaveLength(1);
   });
   test.each([

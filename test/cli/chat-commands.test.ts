@@ -3,6 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/language-model/index.ts";
+import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { folder, heddle, model } from "./tiny.ts";
 
 const greedy = ["--temperature", "0", "--max-tokens", "4", "--ignore-eos"];
@@ -41,6 +42,27 @@ describe("chat commands", () => {
     expect((await saved("b.json")).messages).toEqual([{ role: "system", content: "Be kind." }]);
     const begun = await chat("/system\n/system Other.\n/clear\n/system\n", "--system", "First.");
     expect(begun.stderr).toBe("First.\nThe system prompt is set.\nThe conversation is empty.\nOther.\n");
+  });
+
+  test("/system shows the text of a system prompt that has parts", async () => {
+    const content = [
+      { type: "text", text: "Be brief." },
+      { type: "text", text: "Be kind." },
+    ];
+    // Only chat templates take parts.
+    await using withTemplate = tinyModel({ tokenizer: (await tinyTokenizer()).withChatTemplate() });
+    await withTemplate.save(join(folder, "templated"));
+    await writeFile(join(folder, "parts.json"), JSON.stringify({ messages: [{ role: "system", content }] }));
+    const resumed = await heddle(["chat", "--model", "templated", "--resume", "parts.json"], "/system\n");
+    expect(resumed).toMatchObject({ code: 0, stderr: "Be brief.\nBe kind.\n" });
+  });
+
+  test("the first line of a file with a byte-order mark can be a command", async () => {
+    expect((await chat("\ufeff/system\nThe cat\n/save bom.json\n")).stderr).toBe(
+      "There is no system prompt.\nSaved 2 messages to bom.json.\n",
+    );
+    await chat("\ufeffThe cat\n/save bom.json\n");
+    expect((await saved("bom.json")).messages[0]).toEqual({ role: "user", content: "The cat" });
   });
 
   test("/help lists every command, and /exit ends the chat before the lines that follow it", async () => {

@@ -98,6 +98,29 @@ describe("the program", () => {
     expect((await heddle(["convert", "--help"])).stdout).not.toContain("--model");
   });
 
+  test.each([
+    ["info", "--device", "cpu"],
+    ["info", "--threads", "2"],
+    ["report", "x", "--device", "cpu"],
+    ["report", "x", "--profile"],
+    ["tokenize", "x", "--device", "cpu"],
+    ["tokenize", "x", "--threads", "2"],
+    ["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", "t", "--device", "cpu"],
+  ])("rejects an option that the command does not use: %s %s %s", async (...args) => {
+    const option = args.findLast((word) => word.startsWith("--"))!;
+    expect(await refused(args)).toBe(`heddle: ${option}: expected no ${option.slice(2)}, got the option\n`);
+  });
+
+  test("rejects --budget-minutes with --quick, whose steps are fixed", async () => {
+    const args = ["lifecycle", "--out", "life", "--quick", "--budget-minutes", "1"];
+    expect(await refused(args)).toBe("heddle: --budget-minutes: cannot be combined with --quick\n");
+  });
+
+  test("rejects --num-assistant-tokens without --assistant-model", async () => {
+    const args = ["generate", "x", "--model", model, "--num-assistant-tokens", "2"];
+    expect(await refused(args)).toBe("heddle: --num-assistant-tokens: requires --assistant-model\n");
+  });
+
   test("messages name the option, or the key of the configuration file, that was given", async () => {
     expect(await refused(["generate", "x", "--model", model, "--logprobs", "-1"])).toContain("--logprobs: expected");
     await writeFile(join(folder, "none.json"), JSON.stringify({ maxSteps: 1 }));

@@ -112,6 +112,33 @@ describe("tokenize", () => {
     );
   });
 
+  test("rejects options that have no effect on token files", async () => {
+    await writeFile(join(folder, "rows.jsonl"), '{"text":"The cat"}\n');
+    const shards = (file: string) => ["tokenize", "--model", model, "--to-shards", "none", "--file", file];
+    for (const [args, option, expected] of [
+      [[...shards("corpus.txt"), "--no-special-tokens"], "--no-special-tokens", "--to-shards"],
+      [[...shards("corpus.txt"), "--allow-special"], "--allow-special", "--to-shards"],
+      [[...shards("corpus.txt"), "--jsonl"], "--jsonl", "--to-shards"],
+      [[...shards("-"), "--text-field", "story"], "--text-field", "--jsonl"],
+      [[...shards("-"), "--jsonl", "--document-separator", "line"], "--document-separator", "--jsonl"],
+      [[...shards("-"), "--resume"], "--resume", "standard input"],
+    ] as const) {
+      const message = await refused(args);
+      expect(message).toMatch(`heddle: ${option}: `);
+      expect(message).toContain(expected);
+    }
+    expect(existsSync(join(folder, "none"))).toBe(false);
+    expect(await json([...shards("rows.jsonl"), "--jsonl"])).toMatchObject([{ documents: 1 }]);
+  });
+
+  test("keeps a byte-order mark, which logits of the same input do not have", async () => {
+    const tokenizer = await tinyTokenizer();
+    const [tokens] = await json(["tokenize", "-", "--model", model], "\ufeffThe cat\n");
+    expect(tokens!.ids).toEqual([...tokenizer.encode("\ufeffThe cat")]);
+    const logits = (text: string) => json(["logits", "-", "--model", model], text);
+    expect(await logits("\ufeffThe cat\n")).toEqual(await logits("The cat\n"));
+  });
+
   test("rejects invalid arguments", async () => {
     const shards = ["tokenize", "--file", "corpus.txt", "--model", model, "--to-shards", "refused"];
     expect(await refused([...shards, "--document-separator", ""])).toContain(

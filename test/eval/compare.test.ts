@@ -65,6 +65,58 @@ test("compareKinds compares one trunk as a generative and a discriminative model
   }
 });
 
+test("compareKinds gives both trainings the options that both have, and the other options to the classifier alone", async () => {
+  const tokenizer = await Tokenizer.train(
+    rows.map((r) => r.text),
+    { vocabSize: 300 },
+  );
+  const load = async () =>
+    createModel(
+      { modelType: "llama", hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, maxPositionEmbeddings: 64 },
+      { tokenizer },
+    );
+  const warnings: string[] = [];
+  const seen: Record<string, object[]> = { discriminative: [], generative: [] };
+  const data = rows.slice(0, 16);
+  await compareKinds(load, {
+    data,
+    evalFraction: 0.25,
+    training: {
+      maxSteps: 4,
+      perDeviceTrainBatchSize: 2,
+      gradientAccumulationSteps: 2,
+      loggingSteps: 2,
+      learningRate: 1e-3,
+      lrScheduler: "constant",
+      warmupSteps: 0,
+      evalSteps: 2,
+      pooling: "mean",
+      calibrate: false,
+      onWarning: (message) => warnings.push(message),
+    },
+    sft: { learningRate: 2e-3, packing: false },
+    onEvent: (kind, event) => {
+      const { step } = event;
+      seen[kind]!.push("loss" in event ? { step, learningRate: event.learningRate } : { evaluatedAt: step });
+    },
+  });
+  const events = (learningRate: number) => [
+    { step: 2, learningRate },
+    { evaluatedAt: 2 },
+    { step: 4, learningRate },
+    { evaluatedAt: 4 },
+  ];
+  expect(seen).toEqual({ discriminative: events(1e-3), generative: events(2e-3) });
+  expect(warnings).toEqual([]);
+  // The schema of each training checks the values, so an option that reaches it with a wrong value is an error.
+  const trained = (training: object, more: object = {}) =>
+    compareKinds(load, { data, evalFraction: 0.25, training: { maxSteps: 1, ...training }, ...more });
+  const classify = { weightDecay: 0 };
+  await expectError(() => trained({ weightDecay: -1 }, { classify }), "INVALID_ARGUMENT", /weightDecay/);
+  await expectError(() => trained({ outputDir: "x" }), "INVALID_ARGUMENT", /training\.outputDir: expected no folder/);
+  await expectError(() => trained({ packing: true }), "INVALID_ARGUMENT", /packing/);
+});
+
 test("compareClassifiers compares generative and discriminative models, and names arguments that do not fit", async () => {
   const tokenizer = await Tokenizer.train(
     rows.map((r) => r.text),

@@ -80,6 +80,11 @@ describe("detection of answers that decline", () => {
     const global = declinesBy([/no\b/g]);
     expect([global("no"), global("no"), global("now")]).toEqual([true, true, false]);
     expect(declinesBy((answer) => answer === "?")("?")).toBe(true);
+    expect(declinesBy([/No idea/])("No idea")).toBe(true);
+    expect(declinesBy([/No idea/])("I have NO  idea.")).toBe(true);
+    expect(declinesBy([/can’t say/])("I can’t say")).toBe(true);
+    expect(declinesBy([/can't say/u])("I Can’t say")).toBe(true);
+    expect(declinesBy([/a\n+b/])("A\n\nB")).toBe(true);
     await expectError(() => declinesBy([3 as never]), "INVALID_ARGUMENT", /declines: expected/);
   });
 });

@@ -133,6 +133,19 @@ describe("a quick run of the lesson", () => {
     });
   });
 
+  it.each(["{}", "null", '{"version":1,"plan":null,"done":null}', '{"version":1,"plan":[],"done":{}}'])(
+    "rejects a state that is not that of a run: %s",
+    async (text) => {
+      const damaged = join(folder, "damaged");
+      mkdirSync(damaged, { recursive: true });
+      writeFileSync(join(damaged, "lifecycle.json"), text);
+      await expect(lifecycle({ out: damaged, quick: true })).rejects.toMatchObject({
+        code: "INVALID_FILE",
+        message: `${join(damaged, "lifecycle.json")}: expected the state of a lifecycle run, got other JSON`,
+      });
+    },
+  );
+
   it("continues after kill -9 with the same results", async () => {
     const killed = join(folder, "killed");
     const root = fileURLToPath(new URL("../..", import.meta.url));

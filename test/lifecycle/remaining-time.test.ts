@@ -77,6 +77,21 @@ test("the progress line omits the time left if it is unknown", () => {
   expect(last()).toMatch(/2\/10 {2}loss 2.000 {2}900 tokens\/s {2}12:05 left$/);
 });
 
+test("a message after the progress of a lifecycle begins on its own line", () => {
+  const { stream, last } = terminal();
+  const progress = new LifecycleProgress(stream);
+  progress.end();
+  expect(last()).toBe("");
+  const result = { name: "pretrain", steps: 1, seconds: 1, tokens: 1, metrics: { before: {}, after: {} } } as const;
+  progress.update({ type: "evaluation", stage: "pretrain", secondsLeft: undefined });
+  progress.end();
+  expect(last()).toBe("\n");
+  progress.update({ type: "done", stage: "pretrain", result, secondsLeft: undefined });
+  const line = last();
+  progress.end();
+  expect(last()).toBe(line);
+});
+
 const unit = lossUnit("sft");
 
 test("an evaluation's line has the loss with its unit, and the count it was averaged over", () => {

@@ -303,6 +303,12 @@ describe("answers", () => {
     await next.close();
   });
 
+  test("of a text file do not begin with its byte-order mark", async () => {
+    const path = newFile("prompts.txt");
+    await writeFile(path, "\ufeffOnce upon\r\na time\ufeff\n");
+    expect((await readItems(path, { chat: false })).map((i) => i.prompt)).toEqual(["Once upon", "a time\ufeff"]);
+  });
+
   test("are sampled for prompts of every kind, and an invalid prompt is reported with its line", async () => {
     const path = newFile("prompts.jsonl");
     const rows = [

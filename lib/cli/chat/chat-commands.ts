@@ -1,6 +1,7 @@
 // The commands of a chat: lines that begin with a slash.
 import { HeddleError } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
+import { contentText } from "../../language-model/chat/conversation.ts";
 import type { Chat } from "../../language-model/index.ts";
 import { columns } from "../usage.ts";
 import { loadConversation, saveConversation } from "./saved-conversation.ts";
@@ -43,7 +44,7 @@ export const chatCommands: Readonly<Record<string, ChatCommand>> = {
     run({ chat, say, show }, text) {
       const [first] = chat.messages;
       const present = first?.role === "system" ? first : undefined;
-      if (text === "" && present) return show(String(present.content));
+      if (text === "" && present) return show(contentText(present.content));
       if (text === "") return say("There is no system prompt.");
       chat.messages.splice(0, present ? 1 : 0, { role: "system", content: text });
       say("The system prompt is set.");

@@ -32,6 +32,8 @@ export class MessageReader {
   private readonly hasPasteMode: boolean;
   private isPasting = false;
   private isClosed = false;
+  /** Whether the first line was read. */
+  private hasRead = false;
   private wake: () => void = () => {};
 
   /** @param terminal how to prompt the user of a terminal. Without it, standard input is read as a file. */
@@ -97,7 +99,10 @@ export class MessageReader {
     if (key?.name === "paste-end") this.isPasting = false;
   };
 
-  private onLine(line: string): void {
+  private onLine(given: string): void {
+    // A file may begin with a byte-order mark, which would hide a command.
+    const line = this.hasRead || this.terminal ? given : given.replace(/^\ufeff/, "");
+    this.hasRead = true;
     const entry = this.assembler.add(line, { isPasted: this.isPasting });
     if (entry) this.push(entry);
     else if (this.terminal) this.ask(this.terminal.more);

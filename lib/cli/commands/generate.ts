@@ -47,7 +47,7 @@ export const command = defineCommand({
     "num-assistant-tokens": {
       kind: "integer",
       value: "N",
-      about: "maximum number of tokens drafted at once (default: 8)",
+      about: "with --assistant-model: maximum number of tokens drafted at once (default: 8)",
     },
     "json-object": { kind: "flag", about: "constrain the output to a JSON object" },
     "json-schema": {
@@ -74,6 +74,8 @@ export const command = defineCommand({
     for (const name of ["logprobs", "prompt-logprobs"] as const)
       if (options[name] !== undefined && !out.json)
         throw new HeddleError("INVALID_ARGUMENT", `--${name}: requires --json`);
+    if (options["num-assistant-tokens"] !== undefined && options["assistant-model"] === undefined)
+      throw new HeddleError("INVALID_ARGUMENT", "--num-assistant-tokens: requires --assistant-model");
     const responseFormat = await responseFormatOf(options["json-schema"], options["json-object"]);
     const rows = options.file === undefined ? undefined : promptBatches(options.file, { positionals, ids });
     const prompt = rows ? undefined : await promptOf(positionals, ids);

@@ -19,6 +19,7 @@ export const command = defineCommand({
   about:
     "Shows information about the build and the machine, and with --model about a model. Reads only the headers of its files.",
   options: {},
+  without: { device: "no device", threads: "no threads", profile: "no profile" },
   async run({ options, out }) {
     const machine = machineInfo();
     const path = options.model === undefined ? undefined : await modelPath(options.model);

@@ -1,3 +1,4 @@
+import { HeddleError } from "../../core/errors.ts";
 import type { LifecycleResult, StageMetrics } from "../../lifecycle/types.ts";
 import { defineCommand } from "../command.ts";
 import { interruptible } from "../terminal/interrupt.ts";
@@ -22,6 +23,8 @@ export const command = defineCommand({
   },
   without: { model: "no model (the command trains its own)" },
   async run({ options, out }) {
+    if (options.quick && options["budget-minutes"] !== undefined)
+      throw new HeddleError("INVALID_ARGUMENT", "--budget-minutes: cannot be combined with --quick");
     const { lifecycle } = await import("../../lifecycle/lifecycle.ts");
     const progress = new LifecycleProgress();
     const work = async (signal: AbortSignal) => {
@@ -35,9 +38,13 @@ export const command = defineCommand({
         signal,
         onWarning: (message) => out.log(message),
       });
-      for await (const event of run) {
-        progress.update(event);
-        if (out.json) out.object(event);
+      try {
+        for await (const event of run) {
+          progress.update(event);
+          if (out.json) out.object(event);
+        }
+      } finally {
+        progress.end();
       }
       const result = await run;
       if (out.json) out.object(result);

@@ -12,7 +12,12 @@ export const command = defineCommand({
       about: "path of the page (default: report.html in DIR; for several runs, report.html in the current folder)",
     },
   },
-  without: { model: "no model (DIR is the outputDir of a run)" },
+  without: {
+    model: "no model (DIR is the outputDir of a run)",
+    device: "no device",
+    threads: "no threads",
+    profile: "no profile",
+  },
   async run({ options, positionals, out }) {
     const { readRuns, summaryOf } = await import("../../report/run/run-data.ts");
     const { renderRunReport } = await import("../../report/run/report.ts");

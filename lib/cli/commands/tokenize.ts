@@ -32,8 +32,11 @@ export const command = defineCommand({
       kind: "flag",
       about: "with --file: each line is a JSON string (with --file - and --to-shards: a JSON object)",
     },
-    "no-special-tokens": { kind: "flag", about: "do not add BOS or EOS" },
-    "allow-special": { kind: "flag", about: "parse special tokens in the text, as Hugging Face tokenizers do" },
+    "no-special-tokens": { kind: "flag", about: "do not add BOS or EOS (not with --to-shards)" },
+    "allow-special": {
+      kind: "flag",
+      about: "parse special tokens in the text, as Hugging Face tokenizers do (not with --to-shards)",
+    },
     "to-shards": {
       kind: "string",
       value: "DIR",
@@ -58,6 +61,7 @@ export const command = defineCommand({
     shuffle: { kind: "integer", value: "SEED", about: "with --to-shards: shuffle the documents with this seed" },
     resume: { kind: "flag", about: "with --to-shards: continue after the shards that the same command has finished" },
   },
+  without: { device: "no device", threads: "no threads", profile: "no profile" },
   async run({ options, positionals, out }) {
     const [text] = positionals;
     if ((text === undefined) === (options.file === undefined))
@@ -67,14 +71,15 @@ export const command = defineCommand({
       );
     if (options.jsonl && options.file === undefined)
       throw new HeddleError("INVALID_ARGUMENT", "--jsonl: requires --file");
-    const tokenizer = await loadTokenizerOf(options.model ?? "default");
     const outputDir = options["to-shards"];
     for (const name of ["shard-tokens", "text-field", "document-separator", "shuffle", "resume"] as const)
       if (options[name] !== undefined && outputDir === undefined)
         throw new HeddleError("INVALID_ARGUMENT", `--${name}: requires --to-shards`);
     if (outputDir !== undefined) {
-      if (options.file === undefined) throw new HeddleError("INVALID_ARGUMENT", "--to-shards: requires --file");
       const { file } = options;
+      if (file === undefined) throw new HeddleError("INVALID_ARGUMENT", "--to-shards: requires --file");
+      needShardOptions(file, options);
+      const tokenizer = await loadTokenizerOf(options.model ?? "default");
       const work = async (signal: AbortSignal) => {
         const shards = await writeShards(file, outputDir, tokenizer, options, out, signal);
         if (shards.length === 0)
@@ -86,6 +91,7 @@ export const command = defineCommand({
           : `finished shards are in ${outputDir}; use --resume to continue`,
       );
     }
+    const tokenizer = await loadTokenizerOf(options.model ?? "default");
     const addSpecialTokens = !options["no-special-tokens"];
     const encoded = (line: string) => {
       const ids = Array.from(
@@ -115,6 +121,23 @@ interface ShardOptions {
   shuffle?: number;
   resume?: boolean;
   jsonl?: boolean;
+  "no-special-tokens"?: boolean;
+  "allow-special"?: boolean;
+}
+
+/** Rejects options that have no effect on shards of this file. @throws HeddleError INVALID_ARGUMENT */
+function needShardOptions(file: string, options: ShardOptions): void {
+  const refuse = (name: keyof ShardOptions, why: string) => {
+    if (options[name] !== undefined) throw new HeddleError("INVALID_ARGUMENT", `--${name}: ${why}`);
+  };
+  for (const name of ["no-special-tokens", "allow-special"] as const)
+    refuse(name, "cannot be combined with --to-shards, which always separates documents and reads no special tokens");
+  if (file !== "-") {
+    if (!/\.(jsonl|ndjson)$/i.test(file))
+      refuse("jsonl", `expected --file - or a .jsonl file with --to-shards, got ${file}`);
+  } else if (options.jsonl) refuse("document-separator", "cannot be combined with --jsonl, whose rows are documents");
+  else refuse("text-field", "requires --jsonl with --file -, because text has no fields");
+  if (file === "-") refuse("resume", "expected a file, got standard input, which cannot be read again");
 }
 
 async function writeShards(
@@ -125,11 +148,6 @@ async function writeShards(
   out: Output,
   signal: AbortSignal,
 ): Promise<TokenShard[]> {
-  if (options.resume && file === "-")
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      "--resume: expected a file, got standard input, which cannot be read again",
-    );
   const bar = new WorkProgress();
   const reported = new Set<string>();
   const tell = (shard: TokenShard) => {

@@ -79,7 +79,7 @@ export const command = defineCommand({
       repeated: true,
     },
   },
-  without: { model: "no model (a tokenizer is trained from scratch)" },
+  without: { model: "no model (a tokenizer is trained from scratch)", device: "no device", profile: "no profile" },
   async run({ options, positionals, out }) {
     const vocabSize = options["vocab-size"];
     if (vocabSize === undefined) throw new HeddleError("INVALID_ARGUMENT", "--vocab-size: expected a number, got none");

@@ -91,7 +91,10 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
               else if (!canRewriteLines())
                 out.line("loss" in event ? describeStep(event) : describeEvaluation(event, unit));
             },
-            onWarning: (message) => out.log(message),
+            onWarning(message) {
+              drawing.end();
+              progress.print([message]);
+            },
           });
           progress.end();
           if (!result) return; // only rank 0 has a result

@@ -10,10 +10,15 @@ export async function promptOf(positionals: readonly string[], ids: number[] | u
     throw new HeddleError("INVALID_ARGUMENT", "--token-ids: cannot be combined with a text prompt");
   if (ids !== undefined) return ids;
   if (text === undefined) throw new HeddleError("INVALID_ARGUMENT", "prompt: expected a text or --token-ids, got none");
-  return givenText(text);
+  const given = await givenText(text);
+  return text === "-" ? given.replace(/^\ufeff/, "") : given;
 }
 
-/** Returns a text argument. `-` reads stdin, without the final line end that `echo` and editors add. @throws HeddleError INVALID_FILE */
+/**
+ * Returns a text argument. `-` reads stdin, without the final line end that `echo` and editors add. A byte-order mark stays, because
+ * `tokenize` shows the tokens of all characters.
+ * @throws HeddleError INVALID_FILE
+ */
 export async function givenText(text: string): Promise<string> {
   if (text !== "-") return text;
   let all = "";

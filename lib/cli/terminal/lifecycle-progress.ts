@@ -9,6 +9,9 @@ const EVERY = 20;
 /** Shows the progress of `heddle lifecycle` on stderr: a live line on a terminal, or else a line every few steps. */
 export class LifecycleProgress {
   private readonly stream: NodeJS.WriteStream;
+  /** Whether the cursor is on the live line. */
+  private shown = false;
+
   constructor(stream: NodeJS.WriteStream = process.stderr) {
     this.stream = stream;
   }
@@ -20,6 +23,13 @@ export class LifecycleProgress {
     if (!live) this.stream.write(`${parts.join("  ")}\n`);
     else if (event.type === "done") this.stream.write(`${overwrite(parts.join("  "))}\n`);
     else this.stream.write(overwrite(fitLine(parts, this.stream.columns)));
+    this.shown = live && event.type !== "done";
+  }
+
+  /** Ends the live line, so that a message does not continue it. */
+  end(): void {
+    if (this.shown) this.stream.write("\n");
+    this.shown = false;
   }
 }
 

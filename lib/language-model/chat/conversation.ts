@@ -178,12 +178,16 @@ function checkParts(parts: ChatMessage["content"], name: string): void {
   }
 }
 
-/** Converts content parts to strings, which every template supports. Parts are joined by line breaks, as in vLLM. */
+/** Returns a message's content as a string. Parts are joined by line breaks, as in vLLM. */
+export function contentText(content: ChatMessage["content"]): string {
+  if (!isArray(content)) return (content as string | null | undefined) ?? "";
+  return (content as TextPart[]).map((part) => part.text ?? part.refusal).join("\n");
+}
+
+/** Converts content parts to strings, which every template supports. */
 function withTexts(messages: readonly ChatMessage[]): ChatMessage[] {
   return messages.map((message) =>
-    isArray(message.content)
-      ? { ...message, content: (message.content as TextPart[]).map((part) => part.text ?? part.refusal).join("\n") }
-      : message,
+    isArray(message.content) ? { ...message, content: contentText(message.content) } : message,
   );
 }
 
