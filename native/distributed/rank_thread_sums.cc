@@ -65,9 +65,9 @@ struct RankThreadSums::Batch {
   }
 };
 
-RankThreadSums::RankThreadSums(
-    std::weak_ptr<RankThread> thread, int rank, int size, const std::atomic<bool>& stopping)
-    : thread_(std::move(thread)), rank_(rank), size_(size), stopping_(stopping), batch_bytes_(least_batch_bytes(size)) {}
+RankThreadSums::RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int size, const std::atomic<bool>& stopping)
+    : thread_(std::move(thread)), rank_(rank), size_(size), stopping_(stopping), batch_bytes_(least_batch_bytes(size)) {
+}
 
 void RankThreadSums::start(const float* value, const RankRanges& ranges, float* own, bool add) {
   store_complete(most_posted);

@@ -11,8 +11,8 @@ namespace {
 constexpr int64_t most_ranks = 65536;
 
 // g f32 is cut into ranges of its elements, one for each of `ranks` ranks from rank `first` on. `end.i` is the end of
-// range i. The ends are set one after another. own f32 = the sum over all ranks of this rank's range, or own += that sum with `add`. A rank without a range
-// has no operand own.
+// range i. The ends are set one after another. own f32 = the sum over all ranks of this rank's range, or own += that
+// sum with `add`. A rank without a range has no operand own.
 void check_reduce_scatter(const Node& n) {
   Check c("reduce_scatter", n, 1, 2, 0, 0);
   const Operand g = c.in(0, "g");

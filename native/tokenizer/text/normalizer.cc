@@ -24,8 +24,7 @@ template <class F> void filter(NormalizedText& text, F&& stays) {
 
 template <class F> void map(NormalizedText& text, F&& to) {
   std::vector<Change> changes;
-  for_each_character(
-      text.text, [&](uint32_t code, size_t begin, size_t size) { put(changes, to(code), begin, size); });
+  for_each_character(text.text, [&](uint32_t code, size_t begin, size_t size) { put(changes, to(code), begin, size); });
   text.transform(changes);
 }
 
