@@ -14,9 +14,10 @@ const BYTES = 4;
  * @param of.tokens number of tokens per rank and step
  * @param of.micro number of micro-batches per rank and step
  * @param of.rate floating-point operations per second that a rank reaches
- * @param of.link bytes per second that a rank sends, in collective operations
- * @param of.messages messages per rank and step, each of which takes `of.latency` seconds
- * @param of.overlap share of the gradients' exchange that the backward pass can hide, 0 or 1
+ * @param of.link bytes per second that a rank sends in an all-reduce
+ * @param of.partsLink the same for a reduce-scatter and an all-gather. Default: `link`
+ * @param of.latency seconds that a message takes, of which `of.messages` are sent one after another in a pass over the parameters
+ * @param of.overlap share of the gradients' exchange that the backward pass can hide, from 0 to 1
  * @returns seconds of computation and of visible communication
  */
 export function forecast({
@@ -24,21 +25,21 @@ export function forecast({
   tokens,
   micro = 1,
   rate,
-  link,
   latency,
   messages,
   ranks,
   sharding,
   overlap = 0,
+  ...of
 }) {
   const compute = (6 * parameters * tokens) / rate;
-  // A reduce-scatter or an all-gather moves (N - 1) / N of the bytes through every rank's link.
-  const once = ((ranks - 1) / ranks) * BYTES * parameters;
-  const reduces = sharding === "gradients" ? micro : 1;
-  const perPass = once / link + messages(ranks, parameters) * latency;
-  const reduce = reduces * perPass;
+  if (ranks === 1) return { compute, communication: 0 };
+  // A reduce-scatter or an all-gather moves (N - 1) / N of the bytes through every rank's link. An all-reduce is both.
+  const link = sharding === "none" ? of.link : (of.partsLink ?? of.link);
+  const pass = (((ranks - 1) / ranks) * BYTES * parameters) / link + messages(ranks, parameters) * latency;
+  const reduce = (sharding === "gradients" ? micro : 1) * pass;
   const hidden = sharding === "gradients" ? Math.min(reduce, overlap * (2 / 3) * compute) : 0;
-  return { compute, communication: ranks === 1 ? 0 : reduce - hidden + perPass };
+  return { compute, communication: reduce - hidden + pass };
 }
 
 /**
@@ -52,43 +53,53 @@ export function stateBytes(parameters, ranks, sharding) {
 /** RankGroup exchanges chunks of 2 MiB, or 32 KiB per rank if that is more, by one message to every other rank. */
 const mpiMessages = (ranks, parameters) =>
   Math.ceil((BYTES * parameters) / Math.max(2 ** 21, 2 ** 15 * ranks)) * (ranks - 1);
-/** NCCL's trees have a depth of log2(ranks). Their latency counts once per operation. */
-const ncclMessages = (ranks) => Math.log2(ranks);
+/** One operation for each of about 290 tensors. NCCL's trees have a depth of log2(ranks). */
+const ncclMessages = (ranks) => 290 * Math.log2(ranks);
 
 const H100 = {
   title: "8B parameters, 8,192 tokens per GPU, H100 nodes of 8 GPUs with 8 x 400 Gbit/s, NCCL",
+  memory: 80e9,
   parameters: 8e9,
   tokens: 8192,
   rate: 400e12, // 40 % of the data sheet's 989e12 in bf16
-  link: 185e9, // half of the 370 GB/s that NCCL's all-reduce reaches on such nodes: groups of ncclReduce with many roots
-  latency: 20e-6,
+  link: 370e9, // of NCCL's all-reduce on such nodes
+  partsLink: 185e9, // half of it: groups of ncclReduce and ncclBroadcast with many roots
+  latency: 5e-6,
   messages: ncclMessages,
 };
 const CPU = {
   title: "1.1B parameters, 8 micro-batches of 1,024 tokens per rank, one rank per CPU of 3e12 FLOP/s, 100 Gbit/s, MPI",
+  memory: Number.POSITIVE_INFINITY,
   parameters: 1.1e9,
   tokens: 8192,
   micro: 8,
   rate: 3e12,
-  link: 3e9, // of 12.5e9: one thread copies and adds
+  link: 2e9, // of 12.5e9: one thread copies and adds
   latency: 3e-6,
   messages: mpiMessages,
-  overlap: 1,
+  overlap: 0.9, // each micro-batch's last gradients have nothing to hide behind
 };
 
-function print({ title, ...of }) {
+function print({ title, memory, ...of }) {
   console.log(`\n${title}\n`);
   console.log(
-    "| ranks | sharding | GB of state per rank | compute s | communication s | efficiency |\n|---|---|---|---|---|---|",
+    "| ranks | `sharding` | GB of state per rank | compute s | communication s | efficiency |\n|---|---|---|---|---|---|",
   );
   for (const ranks of [8, 64, 256, 1024])
     for (const sharding of ["none", "optimizer", "gradients"]) {
-      const { compute, communication } = forecast({ ...of, ranks, sharding });
-      const state = stateBytes(of.parameters, ranks, sharding) / 1e9;
-      const efficiency = Math.round((100 * compute) / (compute + communication));
-      console.log(
-        `| ${ranks} | ${sharding} | ${state.toFixed(1)} | ${compute.toFixed(2)} | ${communication.toFixed(2)} | ${efficiency} % |`,
-      );
+      const state = stateBytes(of.parameters, ranks, sharding);
+      const row = (...cells) =>
+        console.log(`| ${[ranks, `\`${sharding}\``, (state / 1e9).toFixed(1), ...cells].join(" | ")} |`);
+      // Intermediate values need memory too, so the state may take at most four fifths.
+      if (state > 0.8 * memory) row("does not fit", "", "");
+      else {
+        const { compute, communication } = forecast({ ...of, ranks, sharding });
+        row(
+          compute.toFixed(2),
+          communication.toFixed(2),
+          `${Math.round((100 * compute) / (compute + communication))} %`,
+        );
+      }
     }
 }
 

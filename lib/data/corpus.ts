@@ -224,12 +224,13 @@ class StreamedCorpus implements Corpus {
     this.#skips = true;
     const skipped = this.#queue.then(async () => {
       this.#check(signal);
-      this.#ahead = undefined;
       const check = () => this.#check(signal);
+      const ahead = this.#ahead?.from === this.#position ? this.#ahead.made : undefined;
+      this.#ahead = undefined;
       const { skip } = this.#maker;
       const after = skip
         ? await skip.call(this.#maker, this.#reader, this.#position, check)
-        : (await this.#make(this.#position, signal)).after;
+        : (await (ahead ?? this.#make(this.#position, signal))).after;
       check();
       this.#position = after;
     });
