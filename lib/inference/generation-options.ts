@@ -5,6 +5,7 @@ import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import type { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type BeamOptions, beamsOf } from "./beam/beam-options.ts";
+import { biasOf, isTokenId } from "./logit-bias.ts";
 import { sameVocabulary } from "./speculative/same-vocabulary.ts";
 
 /** The argument of a custom logit processor. */
@@ -406,10 +407,6 @@ function seedOf(seed: unknown): number {
   return seed;
 }
 
-export function isTokenId(id: unknown, vocabSize: number): id is number {
-  return Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
-}
-
 function stopsOf(stop: GenerateOptions["stop"], vocabSize: number) {
   const list = stop === undefined ? [] : typeof stop === "string" || typeof stop === "function" ? [stop] : stop;
   if (!Array.isArray(list))
@@ -436,20 +433,4 @@ function visibleTokensOf(texts: GenerateOptions["visibleTokens"], tokenizer: Tok
     throw invalidArgument("visibleTokens", "an array of tokens' texts", texts);
   const special = tokenizer?.specialTokens;
   return new Map(texts.flatMap((text) => (special?.has(text) ? [[special.get(text)!, text] as const] : [])));
-}
-
-function biasOf(bias: GenerateOptions["logitBias"], vocabSize: number) {
-  if (bias === undefined) return { biasIds: new Int32Array(0), biasValues: new Float32Array(0) };
-  if (typeof bias !== "object" || bias === null || Array.isArray(bias))
-    throw invalidArgument("logitBias", "an object of token ids and numbers", bias);
-  const pairs: [number, number][] = [];
-  for (const [key, value] of bias instanceof Map ? bias : Object.entries(bias)) {
-    // Strings must be decimal numbers. Number("") would be 0.
-    const id = typeof key === "number" || /^\d+$/.test(key) ? Number(key) : key;
-    if (!isTokenId(id, vocabSize)) throw invalidArgument("logitBias", `token ids below ${vocabSize}`, key);
-    if (typeof value !== "number" || Number.isNaN(value) || Math.fround(value) === Number.POSITIVE_INFINITY)
-      throw invalidArgument(`logitBias of ${key}`, "a number", value);
-    pairs.push([id, value]);
-  }
-  return { biasIds: Int32Array.from(pairs, (p) => p[0]), biasValues: Float32Array.from(pairs, (p) => p[1]) };
 }
