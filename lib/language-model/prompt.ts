@@ -1,6 +1,7 @@
 import { checkAttached, HeddleError, invalidArgument } from "../core/errors.ts";
 import { inSlices, type Slices } from "../core/slices.ts";
-import { isTokenId, type ResolvedOptions } from "../inference/generation-options.ts";
+import type { ResolvedOptions } from "../inference/generation-options.ts";
+import { isTokenId } from "../inference/logit-bias.ts";
 import { checkPromptFits, promptName } from "../inference/sequence.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { LanguageModel } from "./language-model.ts";

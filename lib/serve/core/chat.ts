@@ -2,7 +2,7 @@
 import { formatType } from "../../constrain/index.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
-import { isTokenId } from "../../inference/generation-options.ts";
+import { isTokenId } from "../../inference/logit-bias.ts";
 import { overflow } from "../../inference/sequence.ts";
 import {
   type ChatTemplate,

@@ -1,7 +1,7 @@
 // Reads prompts, which may be one or several texts or lists of ids, as in `prompt` and `input`.
 
 import { atOnce, pause, type Slices } from "../../core/slices.ts";
-import { isTokenId } from "../../inference/generation-options.ts";
+import { isTokenId } from "../../inference/logit-bias.ts";
 import type { LanguageModel } from "../../language-model/index.ts";
 import { cutText, type TextLimit } from "../../language-model/prompt.ts";
 import { withoutClosing } from "../../tokenizer/prompt-ids.ts";

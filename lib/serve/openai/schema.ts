@@ -3,7 +3,7 @@ import { z } from "zod";
 import { EFFORTS } from "../../answers/effort.ts";
 import { isObject } from "../../core/is-object.ts";
 import { flag, list, positive, real, whole } from "../../core/schema-parts.ts";
-import { isTokenId } from "../../inference/generation-options.ts";
+import { isTokenId } from "../../inference/logit-bias.ts";
 import { parameters } from "../core/parameters.ts";
 
 const topP = positive(1);

@@ -1,6 +1,6 @@
 // POST /tokenize and /detokenize
 import { inSlices, type Slices } from "../../core/slices.ts";
-import { isTokenId } from "../../inference/generation-options.ts";
+import { isTokenId } from "../../inference/logit-bias.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { promptIdsOf } from "../core/chat.ts";
 import { holdingPlace } from "../core/compute.ts";
