@@ -48,7 +48,7 @@ const policyShape = {
   ),
   /** Rows that are never trained on. Default: evalData. */
   evalPrompts: option(rows<PromptRow>().optional(), "rows for evaluation, never trained on", { recorded: false }),
-  /** Alias of prompts. Give only one of the two. */
+  /** Alias of prompts. Give only one of the two. Default: prompts. */
   data: variant(textDataShape.data, rows<PromptRow>().optional(), { help: "alias of prompts" }),
   /** Alias of evalPrompts. Default: none. */
   evalData: heldOutRows<PromptRow>("alias of evalPrompts"),

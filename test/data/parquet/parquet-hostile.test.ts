@@ -56,7 +56,7 @@ describe("rejects a footer", () => {
 
   it("with nested lists that are longer than the file or nested too deep", async () => {
     const bomb = Array.from({ length: 30 }, () => [0xf9, 0xff, 0xff, 0xff, 0x0f]).flat();
-    await refuses(parquetFile([0x19, ...bomb, 0, 0]), /a list of 33554431, of \d+ bytes/);
+    await refuses(parquetFile([0x19, ...bomb, 0, 0]), /a list of length 33554431 in \d+ bytes/);
     const nested = Array.from({ length: 40 }, () => 0x19);
     await refuses(parquetFile([...nested, 0, 0]), /nested more than 32 deep/);
     await refuses(parquetFile(Array.from({ length: 40 }, () => 0x1c)), /nested more than 32 deep/);
