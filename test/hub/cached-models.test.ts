@@ -137,7 +137,7 @@ describe("Ollama's models", () => {
       "INVALID_FILE",
       /digest: expected sha256: and 64/,
     ],
-    ["a blob that is missing", [layer()], "NOT_FOUND", /the file of its model is missing/],
+    ["a blob that is missing", [layer()], "NOT_FOUND", /the model's GGUF file is missing: /],
     [
       "an adapter",
       [layer(), layer({ mediaType: "application/vnd.ollama.image.adapter" })],
