@@ -18,7 +18,7 @@ export function knownModelTypes(): string[] {
 export function formatOf(modelType: string): FamilyFormat {
   const found = formats.get(modelType);
   if (!found) {
-    const near = nearest(String(modelType), knownModelTypes());
+    const near = typeof modelType === "string" ? nearest(modelType, knownModelTypes()) : undefined;
     throw new HeddleError(
       "UNSUPPORTED",
       `model_type: expected a supported type${near ? ` (nearest: ${near})` : ""}, got ${describe(modelType)}`,

@@ -32,7 +32,7 @@ export function missingFeatures({ name, value }: UnknownModel): string[] {
   });
   const others = neededByName(name).filter((feature) => !found.some((other) => other.feature === feature));
   // For names with "bert", neededByName has already listed bidirectional attention.
-  const isBidirectional = value("attention.causal") === false && !/bert/.test(String(name));
+  const isBidirectional = value("attention.causal") === false && !/bert/.test(typeof name === "string" ? name : "");
   const causal = isBidirectional ? ["bidirectional attention (attention.causal)"] : [];
   return [...found.map(({ shown }) => shown), ...others, ...causal, ...missingValues(value)];
 }

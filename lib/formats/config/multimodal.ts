@@ -24,7 +24,9 @@ export function languageModelConfig(raw: Json): Json {
     ...Object.fromEntries(outerKeys.map((key) => [key, whole[key]])),
     model_type: modelType,
     architectures: Array.isArray(architectures)
-      ? architectures.map((name) => (/ForConditionalGeneration$/.test(String(name)) ? architecture : name))
+      ? architectures.map((name) =>
+          typeof name === "string" && /ForConditionalGeneration$/.test(name) ? architecture : name,
+        )
       : [architecture],
   };
 }

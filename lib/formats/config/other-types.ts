@@ -112,7 +112,7 @@ export function nearestType({ name, value }: UnknownModel): string | undefined {
   const text = value("model_type");
   if (isModelType(text)) return text;
   const types = knownModelTypes();
-  const spelt = String(name).toLowerCase();
+  const spelt = typeof name === "string" ? name.toLowerCase() : "";
   const begins = types.filter((type) => spelt.startsWith(type)).sort((a, b) => b.length - a.length);
   return begins[0] ?? nearest(spelt, types) ?? byStructure(spelt, value);
 }

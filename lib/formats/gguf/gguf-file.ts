@@ -65,7 +65,7 @@ function* readGguf(file: MappedFile, path: string): Slices<Omit<GgufFile, "path"
   for (let i = 0; i < keyCount; i++) {
     const key = reader.string(`key ${i}`, MAX_KEY_BYTES);
     if (values.has(key)) throw reader.invalid(`metadata: duplicate key ${JSON.stringify(key.slice(0, 100))}`);
-    values.set(key, yield* reader.value(key));
+    values.set(key, yield* reader.value(inMessage(key)));
   }
   const metadata = new GgufMetadata(values, path);
   const alignment = readAlignment(reader, metadata);
@@ -78,6 +78,11 @@ function* readGguf(file: MappedFile, path: string): Slices<Omit<GgufFile, "path"
   const dataStart = padded(reader.position, alignment);
   const entries = yield* placeTensors(reader, table, dataStart, alignment);
   return { version, alignment, metadata, entries };
+}
+
+/** Returns a key for messages, which are one line each. */
+function inMessage(key: string): string {
+  return /[\p{Cc}\u2028\u2029]/u.test(key) ? JSON.stringify(key).replace(/[\u2028\u2029]/g, " ") : key;
 }
 
 function readVersion(reader: GgufReader): 2 | 3 {

@@ -101,6 +101,11 @@ export function reduceScatter(
   options: { first: number; ends: readonly number[]; add: boolean },
 ): void {
   const { first, ends, add } = needNames("reduceScatter: options", options, ["first", "ends", "add"]);
+  const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (!isWhole(first)) throw invalidArgument("reduceScatter: first", "a rank from 0", first);
+  if (!Array.isArray(ends) || ends.length === 0 || !ends.every((end, i) => isWhole(end) && end >= (ends[i - 1] ?? 0)))
+    throw invalidArgument("reduceScatter: ends", "an array of whole numbers that do not decrease", ends);
+  if (typeof add !== "boolean") throw invalidArgument("reduceScatter: add", "true or false", add);
   const attributes: Record<string, number> = { first, ranks: ends.length, add: add ? 1 : 0 };
   for (const [i, end] of ends.entries()) attributes[`end.${i}`] = end;
   reduceScatterNode([g, own], attributes);

@@ -19,9 +19,13 @@ std::vector<Change> decomposed(std::string_view text, bool compatible) {
   const auto flush = [&] {
     const auto lower = [](const Mark& a, const Mark& b) { return a.rank < b.rank; };
     if (!std::is_sorted(marks.begin(), marks.end(), lower)) {
-      // Reordered marks replace all of their old text together, so that the ranges still ascend.
-      for (Mark& mark : marks) mark.change.begin = marks[0].change.begin, mark.change.end = marks.back().change.end;
+      // A reordered mark takes the beginning of the mark whose place it has, as in Hugging Face's tokenizers, so that the
+      // beginnings ascend. The ranges end with the last mark.
+      const uint32_t end = marks.back().change.end;
+      std::vector<uint32_t> begins;
+      for (const Mark& mark : marks) begins.push_back(mark.change.begin);
       std::stable_sort(marks.begin(), marks.end(), lower);
+      for (size_t i = 0; i < marks.size(); ++i) marks[i].change.begin = begins[i], marks[i].change.end = end;
     }
     for (const Mark& mark : marks) out.push_back(mark.change);
     marks.clear();

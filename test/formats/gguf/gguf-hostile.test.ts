@@ -25,6 +25,7 @@ const bad: [string, Buffer, RegExp][] = [
     gguf({ keyCount: 1, keys: [u64(60_000), Buffer.from("abc")] }),
     /ends at byte 35 of at least 60032, within key 0$/,
   ],
+  ["line break in a key", gguf({ keys: [key("a\nb", 99, u32(1))] }), /: "a\\nb": type: expected 0 to 12, got 99$/],
   ["duplicate key", gguf({ keys: [key("a", 4, u32(1)), key("a", 4, u32(1))] }), /duplicate key "a"/],
   ["value type 13", gguf({ keys: [key("a", 13)] }), /a: type: expected 0 to 12, got 13/],
   ["value type 2^32 - 1", gguf({ keys: [key("a", 4294967295)] }), /a: type: expected/],
