@@ -1,4 +1,4 @@
-// Predicts the time of a training step on many ranks from bytes, latencies and assumed rates, and prints the tables of docs/scale.md.
+// Predicts the time of a training step on many ranks from bytes, latencies and assumed rates, and prints tables. docs/scale.md has a part of them.
 //
 //   node scripts/scale-forecast.mjs            predictions for H100 nodes with NCCL, and CPU nodes with MPI
 //   node scripts/scale-forecast.mjs --check FILE.jsonl    compares the model with results of `npm run bench -- ranks`
