@@ -8,6 +8,9 @@
 namespace heddle {
 namespace {
 
+// The length in bytes of the beginning of a text that predicts how long its decomposition is.
+constexpr size_t sample_bytes = 1 << 14;
+
 // Returns the decomposition in canonical order (section 3.11 of the Unicode Standard).
 std::vector<Change> decomposed(std::string_view text, bool compatible) {
   struct Mark {
@@ -19,8 +22,8 @@ std::vector<Change> decomposed(std::string_view text, bool compatible) {
   const auto flush = [&] {
     const auto lower = [](const Mark& a, const Mark& b) { return a.rank < b.rank; };
     if (!std::is_sorted(marks.begin(), marks.end(), lower)) {
-      // A reordered mark takes the beginning of the mark whose place it has, as in Hugging Face's tokenizers, so that the
-      // beginnings ascend. The ranges end with the last mark.
+      // A reordered mark takes the beginning of the mark whose place it has, as in Hugging Face's tokenizers, so that
+      // the beginnings ascend. The ranges end with the last mark.
       const uint32_t end = marks.back().change.end;
       std::vector<uint32_t> begins;
       for (const Mark& mark : marks) begins.push_back(mark.change.begin);
@@ -37,6 +40,12 @@ std::vector<Change> decomposed(std::string_view text, bool compatible) {
     else marks.push_back({change, rank});
   };
   for_each_character(text, [&](uint32_t code, size_t from, size_t size) {
+    // Few large allocations for a long text: each touches its pages for the first time. At most sixteen times the old
+    // capacity, because the rest of the text may differ from its beginning.
+    if (out.size() + unicode::decomposition_limit > out.capacity() && from >= sample_bytes) {
+      const size_t predicted = text.size() / sample_bytes * (out.size() * sample_bytes / from + 64);
+      out.reserve(std::clamp(predicted, 2 * out.capacity(), 16 * out.capacity()));
+    }
     const auto begin = static_cast<uint32_t>(from), end = static_cast<uint32_t>(from + size);
     uint32_t parts[unicode::decomposition_limit];
     const int count = unicode::decompose(code, compatible, parts);
@@ -50,6 +59,7 @@ std::vector<Change> decomposed(std::string_view text, bool compatible) {
 // Composes starters with following characters that are not blocked (section 3.11, D117).
 std::vector<Change> composed(const std::vector<Change>& from) {
   std::vector<Change> out;
+  out.reserve(from.size());
   constexpr size_t none = SIZE_MAX;
   size_t starter = none;  // its index in `out`
   uint8_t last = 0;       // combining rank of the last mark between the starter and the current character; 0: none
