@@ -19,7 +19,7 @@ interface Kept {
 }
 
 /**
- * Returns a GGUF file's weights without the changed ones, or undefined if the base is no GGUF file. The model of a base
+ * Returns a GGUF file's weights without the changed ones, or undefined if the base is not a GGUF file. The model of a base
  * stores its quantized matrices as f32 in a folder, and quantizing these again would not give the same blocks.
  */
 export function keptWeights({ files: { weights, config }, changed }: Base): Kept | undefined {

@@ -195,8 +195,8 @@ class MixedCorpus implements Corpus<MixtureState> {
 }
 
 /**
- * Scales weights by a power of two, so that the largest is from 1 to below 2, and their sum is finite. Such a scaling does
- * not round weights, except ones that are negligible beside the largest.
+ * Scales weights by a power of two, so that the largest is from 1 to below 2, and their sum is finite. A power of two does
+ * not round weights, except weights that are negligible compared with the largest.
  */
 function scaled(weights: readonly number[]): number[] {
   const exponent = Math.floor(Math.log2(weights.reduce((a, b) => Math.max(a, b))));

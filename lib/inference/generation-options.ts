@@ -280,7 +280,7 @@ const NAMES: Record<keyof GenerateOptions, true> = {
 export const MAX_DRAFT_TOKENS = 15;
 /** Temperature if neither the caller nor the model sets one. */
 export const DEFAULT_TEMPERATURE = 0.8;
-/** The share in place of a model's 0, with which transformers keeps the likeliest token only. */
+/** Replaces a model's `top_p` of 0, which means only the likeliest token in transformers. The sampler needs a value above 0. */
 const LEAST_TOP_P = 2 ** -126;
 /** Maximum number of new tokens if neither the caller nor the model sets one. */
 export const DEFAULT_MAX_TOKENS = 256;

@@ -299,6 +299,38 @@ test("reduceScatter and allGather agree with allReduce bit for bit, for parts of
   }
 }, 60_000);
 
+test("a program's waits for a slower rank are counted apart from its computation", async () => {
+  const file = join(folder, "waits.mjs");
+  await writeFile(
+    file,
+    `const { openWorld } = await import(${JSON.stringify(entry)});
+     const { compile, input, reduceScatter, Tensor, tensor } = await import(${JSON.stringify(graph)});
+     const world = await openWorld({ threads: 1 });
+     await world.joinDevice(world.device);
+     const own = Tensor.zeros(world.device, "f32", [2]);
+     const program = compile(() => {
+       reduceScatter(input("g", "f32", [4]), tensor("own", "f32", [2]), { first: 0, ends: [2, 4], add: false });
+       return {};
+     }).bind(world.device, new Map([["own", own]]));
+     await world.sum([0]);
+     if (world.rank === 1) await new Promise((resolve) => setTimeout(resolve, 1500));
+     await program.run({ g: Float32Array.of(1, 2, 3, 4) });
+     const found = { waited: program.waitedSeconds, sums: [...await own.toFloat32()] };
+     const all = (await world.gatherBytes(Buffer.from(JSON.stringify(found)))).map((one) => JSON.parse(Buffer.from(one)));
+     if (world.rank === 0) console.log(JSON.stringify(all));
+     await world.close();`,
+  );
+  const { code, stdout, stderr } = await mpirun(2, [file]);
+  expect(code, stderr).toBe(0);
+  const [fast, slow] = JSON.parse(stdout);
+  expect([fast.sums, slow.sums]).toEqual([
+    [2, 4],
+    [6, 8],
+  ]);
+  expect(fast.waited).toBeGreaterThan(0.7);
+  expect(slow.waited).toBeLessThan(fast.waited / 2);
+}, 60_000);
+
 test("a rank that hangs is named, and all ranks end", async () => {
   const file = join(folder, "hang.mjs");
   await writeFile(
