@@ -56,7 +56,7 @@ template <int R>
     if (R == 2) tile_zero<2>(), tile_zero<3>();
   }
   if (tail) --steps;
-  const auto step = [&]() [[gnu::always_inline]] {
+  const auto step = [&]() HEDDLE_INLINE_LAMBDA {
     tile_load<4>(a, bytes), tile_load<6>(b, 2 * bytes);
     tile_dot<0, 4, 6>();
     tile_load<7>(b + TILE, 2 * bytes);

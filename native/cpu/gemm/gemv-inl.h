@@ -57,7 +57,7 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
   for (int i = 0; i < RM; ++i)
 #pragma GCC unroll 8
     for (int j = 0; j < RN; ++j) acc[i][j] = zero();
-  const auto half_step = [&](int64_t p, auto half) [[gnu::always_inline]] {
+  const auto half_step = [&](int64_t p, auto half) HEDDLE_INLINE_LAMBDA {
     constexpr int h = decltype(half)::value;
     F b[RN];
 #pragma GCC unroll 8
@@ -69,7 +69,7 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
       for (int j = 0; j < RN; ++j) acc[i][j] = fma_in_place(b[j], a, acc[i][j]);
     }
   };
-  const auto step = [&](int64_t p) [[gnu::always_inline]] { half_step(p, Half<0>{}), half_step(p, Half<1>{}); };
+  const auto step = [&](int64_t p) HEDDLE_INLINE_LAMBDA { half_step(p, Half<0>{}), half_step(p, Half<1>{}); };
   int64_t p = 0;
   for (; p + blocks * 2 * W <= k; p += blocks * 2 * W) {
 #pragma GCC unroll 8

@@ -38,10 +38,10 @@ template <int RM, int RN, bool PART>
 #pragma GCC unroll 8
     for (int m = 0; m < RM; ++m) acc[n][m] = PART && !first ? load(sums + (n * RM + m) * W) : zero();
   }
-  const auto pairs = [](const bf16* p) [[gnu::always_inline]] { return load(reinterpret_cast<const float*>(p)); };
+  const auto pairs = [](const bf16* p) HEDDLE_INLINE_LAMBDA { return load(reinterpret_cast<const float*>(p)); };
   constexpr int vectors = W < 16 ? 16 / W : 1;  // vectors of w per cache line
   int64_t p = 0;
-  const auto step = [&](bool fetch) [[gnu::always_inline]] {
+  const auto step = [&](bool fetch) HEDDLE_INLINE_LAMBDA {
 #pragma GCC unroll 8
     for (int n = 0; n < RN; ++n) {
       if (fetch) fetch_stream(PART ? to[n] + p : at[n] + p + ahead);

@@ -41,7 +41,7 @@ template <int R, int N, class T>
     for (int i = 0; i < R; ++i) acc[s][i] = first ? zero() : load(sums + (s * R + i) * W);
   }
   int64_t p = 0;
-  const auto half_step = [&](auto half) [[gnu::always_inline]] {
+  const auto half_step = [&](auto half) HEDDLE_INLINE_LAMBDA {
     constexpr int h = decltype(half)::value;
     F b[N];
 #pragma GCC unroll 2

@@ -96,7 +96,7 @@ HEDDLE_SIMD void tile_products(
   if constexpr (PACKED && PAIRS && R % 2 == 0)
     if (R % W == 0 || as == MR) return block_products<R>(k, a, as, b, bs, acc);
 #endif
-  const auto step = [&]() [[gnu::always_inline]] {
+  const auto step = [&]() HEDDLE_INLINE_LAMBDA {
     F b0 = load(b), b1 = load(b + W);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {

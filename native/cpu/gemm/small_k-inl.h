@@ -88,7 +88,9 @@ template <bool PAIRS, class T> void small_k_products(const Gemm& g, Pool& pool, 
     const int64_t bands = ceil_div(g.m, small_k_rows),
                   grain = max_of<int64_t>(1, 65536 / (small_k_rows * columns * g.k));
     pool.range(bands, grain, [&](int64_t first, int64_t end, int) {
-      for (int64_t i = first * small_k_rows, last = min_of(g.m, end * small_k_rows); i < last;) {
+      int64_t i = first * small_k_rows;
+      const int64_t last = min_of(g.m, end * small_k_rows);
+      while (i < last) {
         const auto band = [&](auto tile, int rows) {
           for (int64_t j = 0; j < columns; j += NR)
             tile(steps, a + i * as, as, packed + j * steps, static_cast<T*>(g.c) + i * g.ldc + j0 + j, g.ldc,

@@ -72,7 +72,7 @@ template <int GROUP, bool MINIMUM> struct AnySource {
 // Reads the scales of blocks of one unit, which begin with their scale.
 template <int BYTES> HEDDLE_SIMD void unit_scales(const uint8_t* at, int units, float* scale) {
   for (int u = 0; u < units; u += 8) {
-    const auto half = [&](int i) [[gnu::always_inline]] {
+    const auto half = [&](int i) HEDDLE_INLINE_LAMBDA {
       uint16_t bits;
       __builtin_memcpy(&bits, at + min_of(u + i, units - 1) * BYTES, 2);
       return static_cast<int>(bits);

@@ -53,7 +53,7 @@ HEDDLE_SIMD void group_products(const int8_t* x, const int8_t* w, int32x4_t (&do
       for (int o = 0; o < arm_outputs / 2; ++o) sum[r][o] = vmmlaq_s32(sum[r][o], rows, outputs[o]), pin(sum[r][o]);
     }
   }
-  const auto two = [](int32x4_t v) [[gnu::always_inline]] { return vreinterpretq_s64_s32(v); };
+  const auto two = [](int32x4_t v) HEDDLE_INLINE_LAMBDA { return vreinterpretq_s64_s32(v); };
 #pragma GCC unroll 2
   for (int r = 0; r < arm_rows / 2; ++r)  // a sum holds two outputs of one row, then the same two of the next row
 #pragma GCC unroll 2

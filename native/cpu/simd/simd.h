@@ -27,6 +27,8 @@
 #endif
 
 #define HEDDLE_SIMD [[gnu::always_inline]] static inline
+// Follows the parameters of a lambda. Clang ignores an attribute in brackets there.
+#define HEDDLE_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace heddle {
 namespace HEDDLE_ISA {
