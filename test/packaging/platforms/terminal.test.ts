@@ -41,7 +41,7 @@ describe.each(tried.filter(({ target, name }) => names.includes(target) || name 
           { after: / Paris[\s\S]*>/, type: CTRL_D },
         ],
       );
-      expect(output).toContain("Ctrl-D to exit");
+      expect(output).toContain("Ctrl-D leaves");
       expect(status, output).toBe(0);
     });
 
