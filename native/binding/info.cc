@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include <cstring>
+#include <string>
 
 #include "binding/guard.h"
 #include "binding/init.h"
@@ -10,13 +11,16 @@
 
 namespace heddle {
 
+static std::string compiler_name() {
 #if defined(__clang__)
-#define HEDDLE_COMPILER "clang " __clang_version__
+  const std::string version = __clang_version__;  // builds of others add their repository after a space
+  return "clang " + version.substr(0, version.find(' '));
 #elif defined(__GNUC__)
-#define HEDDLE_COMPILER "gcc " __VERSION__
+  return "gcc " __VERSION__;
 #else
-#define HEDDLE_COMPILER "unknown"
+  return "unknown";
 #endif
+}
 
 static Napi::Object device_object(Napi::Env env, const CudaDevice& device) {
   Napi::Object object = Napi::Object::New(env);
@@ -43,7 +47,7 @@ static Napi::Value info(const Napi::CallbackInfo& call) {
 
     Napi::Object result = Napi::Object::New(env);
     result.Set("version", HEDDLE_VERSION);
-    result.Set("compiler", HEDDLE_COMPILER);
+    result.Set("compiler", compiler_name());
     result.Set("buildType", HEDDLE_BUILD_TYPE);
     result.Set("cuda", cuda);
     return result;

@@ -63,6 +63,8 @@ export function problemsOf(target, path, systemNames = undefined) {
     for (const name of binary.exported) if (!ENTRY_POINTS.includes(name)) problems.push(`${name} is exported`);
   if (target.system === "Linux") {
     if (binary.executableStack) problems.push("the stack is executable");
+    if (binary.staticThreadStorage)
+      problems.push("thread-local storage is static, and may be full when Node loads the addon");
     problems.push(...tooNew(binary.undefinedNames));
     const unknown = binary.undefinedNames.filter(
       ({ name, version, weak }) => version === "" && !weak && !nodeApi.test(name) && !systemNames?.has(name),

@@ -12,12 +12,14 @@ function readelf(...args) {
 }
 
 /**
- * Returns the processor, needed libraries, exported names, undefined names with the versions they need ("" if none), and whether the stack is
- * executable.
+ * Returns the processor, needed libraries, exported names, undefined names with the versions they need ("" if none), whether the stack is
+ * executable, and whether thread-local variables must be in the space that is reserved when the program starts.
  */
 export function readElf(path) {
-  const needed = [...readelf("-d", path).matchAll(/\(NEEDED\).*\[(.*)\]/g)].map((match) => match[1]);
+  const dynamic = readelf("-d", path);
+  const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.*)\]/g)].map((match) => match[1]);
   const machine = /Machine:\s*(.*)/.exec(readelf("-h", path))?.[1] ?? "";
+  const staticThreadStorage = /\(FLAGS\).*\bSTATIC_TLS\b/.test(dynamic);
   const executableStack = /GNU_STACK.*\bRWE\b/.test(readelf("-l", path));
   const exported = [];
   const undefinedNames = [];
@@ -28,5 +30,5 @@ export function readElf(path) {
     if (index !== "UND") exported.push(name);
     else undefinedNames.push({ name, version, weak: binding === "WEAK" });
   }
-  return { machine, needed, exported, undefinedNames, executableStack };
+  return { machine, needed, exported, undefinedNames, executableStack, staticThreadStorage };
 }

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "core/platform/posix/file_status.h"
 
 namespace heddle {
 namespace {
@@ -28,7 +28,7 @@ int opened(const std::string& path) {
 
 struct stat examined(const std::string& path, intptr_t descriptor) {
   struct stat info;
-  if (::fstat(static_cast<int>(descriptor), &info) != 0) throw io_error(path, "cannot be examined", errno);
+  if (!file_status(static_cast<int>(descriptor), info)) throw io_error(path, "cannot be examined", errno);
   return info;
 }
 
