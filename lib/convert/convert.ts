@@ -40,6 +40,7 @@ import { type Device, isQuantized, openDevice } from "../graph/index.ts";
 import { exists, ioError, makeFolder, readJson } from "../io/atomic-files.ts";
 import { decodeUtf8 } from "../io/json.ts";
 import { readWhole } from "../io/open-file.ts";
+import { realPathIfAny } from "../io/real-path.ts";
 import { type StagedFiles, writeTogether } from "../io/staged-files.ts";
 import { familyOf } from "../models/registry.ts";
 import { tokenizerToGguf } from "../tokenizer/files/gguf-write.ts";
@@ -48,7 +49,7 @@ import { jsonWithEos } from "../tokenizer/pipeline/template-processor.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
 import { type Base, keptMatrix, keptWeights } from "./kept-matrices.ts";
-import { needOtherPlace, realPath } from "./own-files.ts";
+import { needOtherPlace } from "./own-files.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
@@ -122,7 +123,7 @@ export async function convertModel(
   if (to !== "gguf" && to !== "safetensors") throw invalidArgument("to", "gguf or safetensors", to);
   const how = { ...options, dtype: writtenType(options.dtype, to) };
   // Converting a model onto itself is refused, because a smaller type would replace the original.
-  if ((await realPath(input)) === (await realPath(output)))
+  if ((await realPathIfAny(input)) === (await realPathIfAny(output)))
     throw invalidArgument("output", "a path other than the model's", output);
   const model = await openModelFiles(input);
   try {

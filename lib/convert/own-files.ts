@@ -1,14 +1,10 @@
 // Refuses to convert a model onto its own weights.
-import { realpath, stat } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { invalidArgument } from "../core/errors.ts";
 import { partName } from "../formats/gguf/gguf-parts.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
-
-/** Resolves links. A path that does not exist is its own target. */
-export async function realPath(path: string): Promise<string> {
-  return realpath(path).catch(() => resolve(path));
-}
+import { realPathIfAny } from "../io/real-path.ts";
 
 /**
  * Checks that an output does not replace weights of a model that the conversion reads: its GGUF file or a part of it, or
@@ -24,16 +20,16 @@ export async function needOtherPlace(
 ): Promise<void> {
   if (weights.format !== to) return;
   const { path } = weights;
-  const target = await realPath(output);
+  const target = await realPathIfAny(output);
   if (to === "safetensors") {
     const isFolder = (await stat(path)).isDirectory();
-    if (target === (await realPath(isFolder ? path : dirname(path))))
+    if (target === (await realPathIfAny(isFolder ? path : dirname(path))))
       throw invalidArgument("output", `a path other than ${whose}`, output);
     return;
   }
   const [own, part] = [partName(path), partName(target)];
   const isPart = own && part && own.prefix === part.prefix && own.count === part.count;
-  const folders = isPart && (await Promise.all([path, output].map((file) => realPath(dirname(file)))));
-  if (target === (await realPath(path)) || (folders && folders[0] === folders[1]))
+  const folders = isPart && (await Promise.all([path, output].map((file) => realPathIfAny(dirname(file)))));
+  if (target === (await realPathIfAny(path)) || (folders && folders[0] === folders[1]))
     throw invalidArgument("output", `a path other than ${whose}`, output);
 }

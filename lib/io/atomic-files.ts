@@ -1,10 +1,11 @@
 // File access for all formats: typed errors, JSON, and atomic writes.
-import { type FileHandle, lstat, mkdir, open, readlink, realpath, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readlink, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError } from "../core/errors.ts";
 import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../core/temp-files.ts";
 import { type JsonLimits, parseJson } from "./json.ts";
 import { kindOf, readWhole } from "./open-file.ts";
+import { realPath } from "./real-path.ts";
 
 /** Converts a system error to a HeddleError: NOT_FOUND for a missing path, IO for everything else. */
 export function ioError(cause: unknown, path: string, action: string): HeddleError {
@@ -228,7 +229,7 @@ async function placeOf(path: string): Promise<{ place: string; mode?: number }> 
     if (!found.isSymbolicLink())
       throw new HeddleError("IO", `${path}: cannot be written: expected a regular file, got ${kindOf(found)}`);
     try {
-      place = resolve(await realpath(dirname(place)), await readlink(place));
+      place = resolve(await realPath(dirname(place)), await readlink(place));
     } catch (error) {
       throw ioError(error, path, "written");
     }

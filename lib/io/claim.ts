@@ -1,11 +1,12 @@
 // Locks that disappear with their process, however it ends: a killed run never locks out the run that resumes it.
 import { createHash } from "node:crypto";
-import { realpath, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
 import { ioError } from "./atomic-files.ts";
+import { realPath } from "./real-path.ts";
 
 /**
  * Claims a file or folder for one run among all processes of this machine. Where sockets are unavailable, as in some sandboxes, nothing is
@@ -23,12 +24,13 @@ export async function claim(
   kind: "file" | "folder" = "folder",
   { address = addressOf }: { address?: (hash: string) => string } = {},
 ): Promise<() => void> {
-  const real = await realpath(path).catch((error: unknown) => {
+  const real = await realPath(path).catch((error: unknown) => {
     throw ioError(error, path, "claimed");
   });
   const hash = createHash("sha256").update(real).digest("hex");
   const place = address(hash);
-  let taken = await listen(place);
+  // Wine lets several programs listen on one named pipe.
+  let taken = isPipe(place) && (await answers(place)) ? "in use" : await listen(place);
   // The socket's file outlives a killed process. If no process answers, remove the file and claim its name.
   if (taken === "in use" && isFile(place) && !(await answers(place))) {
     await rm(place, { force: true }).catch(() => {});
@@ -49,7 +51,11 @@ function addressOf(hash: string): string {
 }
 
 function isFile(address: string): boolean {
-  return !address.startsWith("\0") && !address.startsWith("\\\\.\\pipe");
+  return !address.startsWith("\0") && !isPipe(address);
+}
+
+function isPipe(address: string): boolean {
+  return address.startsWith("\\\\.\\pipe");
 }
 
 /** @returns the server that holds the name, or undefined if the system has no sockets */

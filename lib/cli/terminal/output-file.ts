@@ -1,7 +1,8 @@
-import { access, constants, realpath, stat, writeFile } from "node:fs/promises";
+import { access, constants, stat, writeFile } from "node:fs/promises";
 import { dirname, sep } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
 import { exists, ioError, writeFileAtomically } from "../../io/atomic-files.ts";
+import { realPathIfAny } from "../../io/real-path.ts";
 
 /**
  * Checks that a file can be written, before the work that produces its content. An existing file is not changed.
@@ -33,7 +34,7 @@ export async function writeText(path: string, text: string): Promise<void> {
       if (error.code !== "ENOENT") throw error;
       return undefined;
     });
-    if ((found === undefined || found.isFile()) && (await takesFiles(dirname(await realpath(path).catch(() => path)))))
+    if ((found === undefined || found.isFile()) && (await takesFiles(dirname(await realPathIfAny(path)))))
       await writeFileAtomically(path, (sink) => sink.write(Buffer.from(text)));
     else await writeFile(path, text);
   } catch (error) {

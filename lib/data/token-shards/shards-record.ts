@@ -1,10 +1,11 @@
 // Reads and writes the record in a folder of token shards: their inputs, and the number of finished shards. Every run writes it, so that
 // only a run with the same inputs can resume.
-import { readdir, realpath, rm, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { removeLeft } from "../../core/temp-files.ts";
 import { exists, ioError, readJson, writeJson } from "../../io/atomic-files.ts";
+import { realPathIfAny } from "../../io/real-path.ts";
 import { TokenFile } from "./token-file.ts";
 import type { TokenShard } from "./write-token-shards.ts";
 
@@ -52,8 +53,7 @@ export class ShardsRecord {
       }),
     );
     // Compare real paths: a symbolic link must not lead a run to overwrite its input.
-    const real = (path: string) => realpath(path).catch(() => path);
-    const [outputDir, ...paths] = await Promise.all([resolve(folder), ...sources.map(({ path }) => path)].map(real));
+    const [outputDir, ...paths] = await Promise.all([folder, ...sources.map(({ path }) => path)].map(realPathIfAny));
     const overwritten = paths.find((path) => dirname(path) === outputDir && SHARD.test(basename(path)));
     if (overwritten) throw invalidArgument("outputDir", "a folder other than that of the input shards", overwritten);
     return new ShardsRecord(folder, { sources, tokenizer, options });

@@ -1,11 +1,12 @@
 // The folder that a run writes, and the rules for a folder with files of an earlier run or a model.
-import { realpath, rm } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../../formats/adapter-config.ts";
 import { listFolder, removeCheckpoint, surveyCheckpoints } from "../../formats/checkpoint/checkpoint.ts";
 import { WEIGHT_FILES } from "../../formats/safetensors/safetensors-write.ts";
 import { ioError } from "../../io/atomic-files.ts";
+import { realPathIfAny } from "../../io/real-path.ts";
 import { COMPLETIONS_FILE, LOG_FILE, RunLog } from "./run-log.ts";
 
 /** Names of the files of a finished model or adapter. */
@@ -109,8 +110,7 @@ export async function isInFolder(checkpoint: string, folder: string): Promise<bo
 }
 
 async function isSameFolder(a: string, b: string): Promise<boolean> {
-  const real = (path: string) => realpath(path).catch(() => resolve(path));
-  return (await real(a)) === (await real(b));
+  return (await realPathIfAny(a)) === (await realPathIfAny(b));
 }
 
 function listed(parts: readonly string[]): string {

@@ -1,0 +1,24 @@
+import { realpath as realpathInNode } from "node:fs";
+import { realpath } from "node:fs/promises";
+import { resolve } from "node:path";
+import { promisify } from "node:util";
+
+/**
+ * Returns the absolute path without symbolic links. On Windows the system's function fails on some virtual drives, and under Wine for paths
+ * over 260 characters. Node's own implementation then replaces it. That one keeps the case of letters as given.
+ *
+ * @throws the error of the file system, such as ENOENT
+ */
+export async function realPath(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (process.platform !== "win32") throw error;
+    return promisify(realpathInNode)(path);
+  }
+}
+
+/** Returns the absolute path without symbolic links, or the absolute path as given if it does not exist. */
+export function realPathIfAny(path: string): Promise<string> {
+  return realPath(path).catch(() => resolve(path));
+}
