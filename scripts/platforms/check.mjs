@@ -3,9 +3,7 @@ import { statSync } from "node:fs";
 import { readElf } from "./elf.mjs";
 import { readMachO } from "./mach-o.mjs";
 import { readPortableExecutable } from "./portable-executable.mjs";
-import { GLIBC_CEILING } from "./targets.mjs";
-
-export const ENTRY_POINTS = ["napi_register_module_v1", "node_api_module_get_api_version_v1"];
+import { ENTRY_POINTS, GLIBC_CEILING } from "./targets.mjs";
 
 const MEGABYTE = 2 ** 20;
 /** Returns the maximum size of a target's packed package, in bytes. */

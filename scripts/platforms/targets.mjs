@@ -7,6 +7,9 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 /** The newest glibc version that a binary may need. RHEL 8, Debian 10 and Ubuntu 20.04 have this version or a newer one. */
 export const GLIBC_CEILING = "2.28";
 
+/** The functions that Node calls. A binary exports nothing else. */
+export const ENTRY_POINTS = ["napi_register_module_v1", "node_api_module_get_api_version_v1"];
+
 /** The CUDA architectures of a release. */
 export const CUDA_ARCHITECTURES = "80-real;86-real;89-real;90a-real;100-real;120-real";
 

@@ -1,8 +1,9 @@
 // Zig as a cross compiler: one download has Clang, LLD, libc++ and the system headers of every target.
+import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { buildFolder, root } from "./targets.mjs";
-import { npmPackage, toolsFolder } from "./tools.mjs";
+import { buildFolder, ENTRY_POINTS, root } from "./targets.mjs";
+import { debianPackages, npmPackage, onPath, toolsFolder } from "./tools.mjs";
 
 export const ZIG_VERSION = "0.11.0";
 
@@ -23,6 +24,41 @@ function script(path, command) {
   const variables = Object.entries(zigEnvironment()).map(([name, value]) => `export ${name}='${value}'\n`);
   writeFileSync(path, `#!/bin/sh\n${variables.join("")}${command}\n`);
   chmodSync(path, 0o755);
+}
+
+/**
+ * Returns the command that links an addon for macOS, without the objects. Zig's linker cannot limit the exported names. macOS would then replace
+ * functions of the addon's libc++ by those of other libraries, or the reverse.
+ */
+function appleLinkCommand(target, bin, compiler) {
+  const names = ["ld64.lld", ...Array.from({ length: 12 }, (_, i) => `ld64.lld-${25 - i}`)];
+  debianPackages(["lld"], () => names.some(onPath));
+  // Zig compiles its libraries when a program first needs them, and shows where they are.
+  const empty = join(bin, "empty.cc");
+  writeFileSync(empty, "");
+  const { stderr } = spawnSync(compiler, ["-dynamiclib", "-v", empty, "-o", join(bin, "empty.dylib")], {
+    encoding: "utf8",
+  });
+  const libraries = /^zig ld .*$/m.exec(stderr)?.[0].match(/\S+\.a(?=\s)/g);
+  if (!libraries) throw new Error(`zig did not name its libraries for ${target.zig}:\n${stderr.slice(-2000)}`);
+  const [, version] = /macos\.(.*)$/.exec(target.zig);
+  const system = join(dirname(installZig()), "lib", "libc", "darwin", `libSystem.${version.split(".")[0]}.tbd`);
+  const options = ["-arch", target.processor, "-platform_version", "macos", version, version];
+  const exported = ENTRY_POINTS.flatMap((name) => ["-exported_symbol", `_${name}`]);
+  const link = join(bin, "link");
+  // -x leaves out the names of local symbols. The libraries follow the objects, which are the arguments.
+  const command = [
+    names.find(onPath),
+    "-bundle",
+    "-x",
+    "-dead_strip",
+    "-undefined",
+    "dynamic_lookup",
+    ...options,
+    ...exported,
+  ];
+  script(link, `exec ${command.join(" ")} "$@" ${[...libraries, system].join(" ")}`);
+  return link;
 }
 
 /** Writes compiler wrappers and a CMake toolchain file for a target. Returns the toolchain file. */
@@ -60,12 +96,9 @@ export function makeToolchain(target) {
     // Keep CMake from asking xcrun for an SDK, because Zig has its own.
     settings.CMAKE_OSX_SYSROOT = "";
     settings.CMAKE_INSTALL_NAME_TOOL = "/bin/true";
-    // CMake would request a bundle, for which Zig builds a program. Request a dynamic library instead, which Node loads as well.
     settings.CMAKE_USER_MAKE_RULES_OVERRIDE_CXX = join(bin, "rules.cmake");
-    writeFileSync(
-      settings.CMAKE_USER_MAKE_RULES_OVERRIDE_CXX,
-      'set(CMAKE_SHARED_MODULE_CREATE_CXX_FLAGS "-dynamiclib")\n',
-    );
+    const link = `${appleLinkCommand(target, bin, compiler)} -o <TARGET> <OBJECTS>`;
+    writeFileSync(settings.CMAKE_USER_MAKE_RULES_OVERRIDE_CXX, `set(CMAKE_CXX_CREATE_SHARED_MODULE "${link}")\n`);
   }
   const file = join(bin, "toolchain.cmake");
   writeFileSync(
