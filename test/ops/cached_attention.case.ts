@@ -369,7 +369,7 @@ export default {
       op: "cached_attention",
       label: "a ring for another window",
       code: "INVALID_ARGUMENT",
-      message: /ring is 5, expected the window of causal attention/,
+      message: /ring is 5, expected causal attention with window 5, got causal 1 and window 6$/,
       inputs: [f32([1, 2, 8]), f32([3, 2, 40, 8]), f32([3, 2, 40, 8]), segments([0, 1, 0, 100])],
       attributes: { causal: 1, window: 6, scale: 1, softcap: 0, ring: 5 },
       outputs: [out("f32", 1, 2, 8)],
