@@ -56,7 +56,7 @@ test.each([
     "an adapter on fewer matrices",
     { lora: { r: 2 } },
     { lora: { r: 2, targetModules: ["q_proj"] } },
-    /^resume: the checkpoint trains more parameters than this run/,
+    /^resume: expected the checkpoint's trainable parameters and optimizer, got others/,
   ],
   [
     "a checkpoint of an adapter without the option lora",
