@@ -1,4 +1,4 @@
-// Resuming with another model, or with other trained parameters, is rejected: the stored numbers would mean something else.
+// Resuming with another model, or with other trained parameters, is rejected: the checkpoint's weights and moments do not fit it.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
