@@ -17,7 +17,9 @@ const wrapped = (tag: string): ReasoningFormat => {
   return { ...marked(THINK, answer), isIn: (template) => hasThink(template) && template.includes(`<${tag}>`) };
 };
 
-/** The formats of reasoning. Formats with more marks precede the others, because several contain `<think>`. */
+/**
+ * The formats of reasoning. The first one that is in a template applies, so the formats with more marks than `<think>` precede `think`.
+ */
 export const REASONING_FORMATS = {
   /** Command R7B and Command A. */
   command: marked(["<|START_THINKING|>", "<|END_THINKING|>"], {

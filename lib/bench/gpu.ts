@@ -17,7 +17,7 @@ function ask(device: Device, fields: readonly string[]): string[] | undefined {
   return values.length === fields.length ? values : undefined;
 }
 
-/** Returns the GPU's name, its driver, and its maximum clock rate. */
+/** Returns the GPU's name, compute capability, number of multiprocessors, driver version and maximum clock rate. */
 export function gpuFacts(device: Device): Record<string, string | number> {
   const info = deviceInfo().cuda.devices[indexOf(device)];
   const [driver, most] = ask(device, ["driver_version", "clocks.max.sm"]) ?? [];

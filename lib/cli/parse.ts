@@ -10,7 +10,7 @@ export interface Parsed {
 /**
  * Parses a command's arguments. `--` ends the options. The argument after an option is its value, even if it begins with
  * `-`, such as a negative number. Another option of the command is not accepted as a value.
- * @param elsewhere the function that `Command.elsewhere` returned
+ * @param elsewhere explains options that belong in the configuration file: see `Command.elsewhere`
  * @throws HeddleError INVALID_ARGUMENT. For an unknown option, the message names the nearest known option
  */
 export function parseArguments(

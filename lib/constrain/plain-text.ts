@@ -1,4 +1,4 @@
-// Automata of texts that are written as they are, without quotes and escapes.
+// Automata of raw text, which has no quotes or escapes.
 import type { Slices } from "../core/slices.ts";
 import type { Work } from "./limits.ts";
 import { ANYTHING } from "./pattern.ts";
@@ -16,8 +16,8 @@ export function* textWithout(
 }
 
 /**
- * Returns the machine of byte sequences that do not contain `mark`. A state is the length of the longest prefix of the mark that ends the
- * bytes read so far (Knuth, Morris and Pratt 1977).
+ * Returns the machine of byte sequences that do not contain `mark`. A state is the length of the longest prefix of `mark` that is a suffix
+ * of the bytes read so far (Knuth, Morris and Pratt 1977).
  */
 export function without(mark: string): Machine {
   const bytes = Buffer.from(mark);

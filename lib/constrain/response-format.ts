@@ -42,7 +42,7 @@ export type ResponseFormat =
 export type JsonFormat = Extract<ResponseFormat, { type: "json_object" | "json_schema" }>;
 
 /**
- * A library's schema that checks and converts the answer, in addition to the JSON schema. Its output is the answer's
+ * A Standard Schema that checks and converts the answer, in addition to the JSON schema. Its output is the answer's
  * `parsed`.
  */
 export interface Validated {
@@ -54,14 +54,16 @@ export type AnswerFormat = ResponseFormat | StandardSchema;
 
 type OutputOf<S extends StandardSchema> = NonNullable<S["~standard"]["types"]>["output"];
 
-/** The library's schema that checks answers in a format; `never` without one. */
+/** The type of a format's Standard Schema: the format itself, or its `validate`. `never` if it has none. */
 type CheckOf<Format> = [Format] extends [StandardSchema]
   ? Format
   : [Format] extends [{ validate: infer S extends StandardSchema }]
     ? S
     : never;
 
-/** An answer in a format: with a schema it has `parsed`, of the schema's output type. `parsed` is optional if the format may be undefined. */
+/**
+ * Adds `parsed` to the type of an answer if the format has a Standard Schema. `parsed` is optional if the format may be undefined.
+ */
 export type Parsed<Whole, Format> = [CheckOf<NonNullable<Format>>] extends [never]
   ? Whole
   : undefined extends Format
@@ -136,7 +138,7 @@ export function formatType(format: AnswerFormat | undefined): string {
 }
 
 /**
- * Adds `parsed` to a complete answer if the options of its call have a schema for it.
+ * Adds `parsed` to a complete answer if the format in the options of its call has a Standard Schema.
  * @param options as `compiledAhead` returned them
  * @throws HeddleError INVALID_ANSWER if the answer was cut, or if the schema rejects it
  */

@@ -68,7 +68,8 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
     windowsUnscaled === true && config.ropeLocalTheta !== config.ropeTheta,
     "llama.cpp uses the RoPE θ of the other layers in sliding layers too",
   );
-  // Skip encoders: their files either name the activation, or have GELU, for which llama.cpp has only one form.
+  // Skip encoders. ModernBERT's files name the activation, and nomic_bert always has SiLU. The others have a form of GELU,
+  // and llama.cpp computes all forms of it alike.
   const act = limits.hiddenAct ?? defaults.hiddenAct;
   differs(!encoder && config.hiddenAct !== act, `llama.cpp computes ${act} instead of hidden_act ${config.hiddenAct}`);
   const pooled = gguf?.classifier?.pooling ?? "mean";

@@ -63,8 +63,8 @@ export class Tensor {
   /** The scales of a matrix of 8-bit floats (u8), one per block of 128 × 128. */
   readonly scale: Tensor | undefined;
   /**
-   * The order of the stored rows, if they are reordered: row r of each block of `rowOrder.length` rows of the matrix is
-   * stored row rowOrder[r] of that block.
+   * The order of the stored rows, if they are reordered. The matrix is stored in blocks of `rowOrder.length` rows. Row r
+   * of a block is stored at row `rowOrder[r]` of the block.
    */
   readonly rowOrder: Int32Array | undefined;
   /** @internal */ readonly native: NativeTensorHandle;
@@ -96,12 +96,12 @@ export class Tensor {
   }
 
   /**
-   * Makes a read-only tensor of a part of a mapped file. On the CPU it copies nothing. The part must be aligned to the
-   * element size, except for quantized types.
-   * @param options.order reorders the rows: row r of each block of `order.length` rows of the tensor is row order[r] of
-   * that block in the file
-   * @param options.lying whether a tensor on the CPU may keep the rows in the file's order. `ordered` then copies them
-   * into order. Otherwise this call copies them
+   * Makes a read-only tensor of a part of a mapped file. On the CPU, the tensor maps the file unless its rows must be
+   * reordered. The part must be aligned to the element size, unless the rows are copied or the type is quantized.
+   * @param options.order reorders the rows within blocks of `order.length` rows. Row r of a block is row `order[r]` of
+   * the block in the file
+   * @param options.lying whether a tensor on the CPU may keep the file's order. Its `rowOrder` is then set, and
+   * `ordered` makes a copy in order. Without `lying`, the tensor is a copy in order
    * @internal
    */
   static mapped(
@@ -131,7 +131,7 @@ export class Tensor {
    */
   ordered(device: Device): Tensor {
     const { dtype, shape, rowOrder } = this;
-    if (!rowOrder) throw new HeddleError("INTERNAL", "ordered: expected rows in another order, got them in order");
+    if (!rowOrder) throw new HeddleError("INTERNAL", "ordered: expected a tensor with rowOrder, got one without");
     const rows = { rowBytes: this.bytes / shape[0]!, order: rowOrder };
     return new Tensor(device, dtype, shape, new binding.NativeTensor(this.native, device.lane, rows), false);
   }

@@ -1,5 +1,5 @@
 // Reads and writes the tuning file of `heddle autotune`: for each device, the fastest measured kernel of each matrix product. The file is
-// replaced atomically. It contains only names of kernels, and a device ignores names that it does not have for a product.
+// replaced atomically. It contains only names. A device ignores a name that is not one of its kernels for the product.
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -15,9 +15,12 @@ export type Choices = ReadonlyMap<string, string>;
 const MAX_BYTES = 4 << 20;
 const MAX_DEVICES = 64;
 const MAX_CHOICES = 20_000;
-/** Rows, columns and depth, the types of both operands and of the result, and the layout: gemm_key in native/cuda/runtime/tuning.h. */
+/**
+ * A product: m, n and k, the types of both operands and of the result, the layout, and `+` if it adds to the result. See gemm_key in
+ * native/cuda/runtime/tuning.h. The `*` of gated products is missing, because `heddle autotune` does not measure them.
+ */
 const KEY = /^[0-9]{1,15}( [0-9]{1,15}){2}( [a-z0-9_]{1,12}){3} [NT]{2}\+?$/;
-/** A kernel, its tile, and `parts` for split-k: variant_name in native/cuda/runtime/tuning.h. */
+/** A kernel, its tile, and `parts` for split-k. See variant_name in native/cuda/runtime/tuning.h. */
 const NAME = /^[a-z0-9_]{1,20} [0-9]{1,5}x[0-9]{1,5}( parts)?$/;
 
 /** Returns the path from HEDDLE_TUNING, or that of a file in the user's cache folder. Undefined if HEDDLE_TUNING is `off`. */

@@ -15,7 +15,7 @@ export interface JsonLimits {
   values?: number | undefined;
   /** Maximum depth of nesting. Default 64. */
   depth?: number | undefined;
-  /** Code of the errors. Default INVALID_FILE. */
+  /** Code of the errors about syntax, nesting and size. Default INVALID_FILE. An error about UTF-8 always has the code INVALID_FILE. */
   code?: HeddleErrorCode | undefined;
 }
 
@@ -125,7 +125,7 @@ export function malformedUtf8At(bytes: Buffer): number {
   let begin = 0;
   for (let end = 0; begin < bytes.length; begin = end) {
     end = Math.min(begin + WINDOW_BYTES, bytes.length);
-    // Do not split a character: move the end of the window before its continuation bytes (10xxxxxx).
+    // Do not split a character: move the end of the window back, over continuation bytes (10xxxxxx), to the first byte of the character.
     while (end < bytes.length && end > begin + 1 && (bytes[end]! & 0xc0) === 0x80) end--;
     if (!isUtf8(bytes.subarray(begin, end))) break;
   }

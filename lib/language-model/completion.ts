@@ -59,7 +59,7 @@ export interface Completion {
   timings: Timings;
 }
 
-/** A complete answer in a format. With a schema it has `parsed`, which is optional if the format may be undefined. */
+/** A complete answer in a format. It has `parsed` if the format has a Standard Schema: see `Parsed`. */
 export type CompletionIn<Format> = Parsed<Completion, Format>;
 
 /**

@@ -141,10 +141,11 @@ export class LanguageModel {
   }
 
   /**
-   * Streams new tokens for one prompt, or for several at once (`piece.index` is the prompt). Awaiting the reply, after the loop or instead
-   * of it, gives the result of `complete`. With `numBeams`, the pieces come together at the end of the search.
+   * Streams new tokens for one prompt, or for several at once. `piece.index` is the index of the prompt times `n`, plus the index of the
+   * sample. Awaiting the reply, after the loop or instead of it, gives the result of `complete`. With `numBeams`, the pieces come together
+   * at the end of the search.
    * @param prompt text, token ids, or an array of those. An empty array is an empty prompt, which is rejected.
-   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL, on reading
+   * @throws HeddleError when the reply is read or awaited: INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL
    */
   generate<F>(prompt: Prompt, options?: OptionsIn<F>): Reply<CompletionIn<F>>;
   generate<F>(prompts: readonly Prompt[], options?: OptionsIn<F>): Reply<CompletionIn<F>[]>;
@@ -190,7 +191,7 @@ export class LanguageModel {
   async completeAll<F>(prompts: readonly Prompt[], options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>[]> {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
     const call = this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
-    // Generation starts in this tick, with the current weights.
+    // Do not await a request that is ready, because its run takes the weights and adapters when it is first read.
     return answersOf(call instanceof Promise ? await call : call, this.loadMs, ready) as Promise<CompletionIn<F>[]>;
   }
 
@@ -207,8 +208,7 @@ export class LanguageModel {
    * @example
    * const { text, reasoning, toolCalls = [] } = await model.respond([{ role: "user", content: "Is it raining in Kyoto?" }], { tools });
    *
-   * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED for a tool choice or an effort that the template cannot express; and as generate, on
-   * reading
+   * @throws HeddleError UNSUPPORTED if the template cannot express the tool choice or the effort; otherwise as generate
    */
   respond<F>(messages: readonly ChatMessage[], options: OptionsIn<F, RespondOptions> = {} as never): ChatReplyIn<F> {
     this.model.assertLive();
@@ -299,7 +299,7 @@ export class LanguageModel {
     return rerank(this, query, documents, options);
   }
 
-  /** Labels words of a text, or given words. Leaves out words without a token. @throws HeddleError INVALID_ARGUMENT for a given one */
+  /** Labels each word of a text that has a token, or given words. @throws HeddleError INVALID_ARGUMENT if a given word has no token */
   async classifyTokens(
     text: string | readonly string[],
     options: { signal?: AbortSignal | undefined } = {},
@@ -312,10 +312,10 @@ export class LanguageModel {
   }
 
   /**
-   * Embeds a text, or each of several texts, as a vector. Its width is that of the model's embedding layers, or else the hidden size for
-   * each pooling mode. Vectors have length 1 unless the model's configuration says otherwise. An empty array gives an empty result. A model
-   * without an embedding configuration returns the mean of its hidden states.
-   * @param options.pooling overrides the model's pooling, like `normalize` and `truncateDim`
+   * Embeds a text, or each of several texts, as a vector. Its width is the hidden size times the number of pooling modes, or the output
+   * width of the model's embedding layers. Vectors have length 1 unless the model's configuration says otherwise. An empty array gives an
+   * empty result. A model without an embedding configuration returns the mean of its hidden states.
+   * @param options.pooling overrides the model's setting, as do `options.normalize` and `options.truncateDim`
    * @param options.promptName one of the model's prompts, prepended to each text
    * @throws HeddleError INVALID_ARGUMENT for a prompt that the model lacks, CONTEXT_OVERFLOW, NUMERICAL
    */

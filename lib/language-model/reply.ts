@@ -22,7 +22,7 @@ export class Reply<Whole, Part extends Piece = Piece>
   private read = false;
   private readonly unawaitable: (() => HeddleError) | undefined;
 
-  /** @internal @param unawaitable the error for awaiting a reply without a single result */
+  /** @internal @param unawaitable the error for awaiting a reply that has several results */
   constructor(start: () => AsyncGenerator<Part, Whole, undefined>, unawaitable?: () => HeddleError) {
     super(start, "reply");
     this.unawaitable = unawaitable;
@@ -65,7 +65,7 @@ export class Reply<Whole, Part extends Piece = Piece>
     await this.return(undefined as Whole);
   }
 
-  // biome-ignore lint/suspicious/noThenProperty: a reply is awaited for the whole
+  // biome-ignore lint/suspicious/noThenProperty: a reply is awaited for its complete result
   override then<A = Whole, B = never>(
     fulfilled?: ((value: Whole) => A | PromiseLike<A>) | null,
     // biome-ignore lint/suspicious/noExplicitAny: as in the type of Promise.then

@@ -11,8 +11,8 @@ const BOS = "<|endoftext|>";
 const TURN = ["<|im_start|>", "<|im_end|>"] as const;
 
 /**
- * Trains a tokenizer on the corpus and the conversations, with a chat template. Prompts and documents begin with the
- * same token.
+ * Trains a tokenizer on a sample of the corpus, and on small talk and everyday questions. It has a chat template. Prompts
+ * and documents begin with the same token.
  */
 export async function trainTokenizer(recipe: Recipe, vocabSize: number, signal?: AbortSignal): Promise<Tokenizer> {
   const { stories, facts, knowledge } = recipe.corpus;

@@ -103,7 +103,7 @@ export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
  * and the rotary fraction.
  * @param x (rows, heads, headDim)
  * @param projection name of the linear layer that computed x. The GGUF layout `rope` needs it, because files with this
- * layout have the rows of heads in another order.
+ * layout store the weight rows of each head in another order.
  * @returns the same shape
  */
 export function rotateHeads(
@@ -135,7 +135,11 @@ function checkDefinition(definition: FamilyDefinition): void {
   for (const [name, value] of Object.entries(own)) {
     if (!/^[a-z][A-Za-z0-9]*$/.test(name)) throw invalidArgument("family.own", "names in camelCase", name);
     if (Object.hasOwn(keys, snakeCase(name)))
-      throw invalidArgument(`family.own.${name}`, `a key of config.json that \`keys\` does not have`, snakeCase(name));
+      throw invalidArgument(
+        `family.own.${name}`,
+        `a name whose key of config.json is not in \`keys\``,
+        snakeCase(name),
+      );
     if (!isOwnValue(value))
       throw invalidArgument(
         `family.own.${name}`,

@@ -34,7 +34,7 @@ export function normal(count: number, deviation: number, next: () => number): Fl
   return out;
 }
 
-/** Draws uniform numbers from [−bound, bound). */
+/** Draws uniform numbers from [−bound, bound]. */
 export function uniform(count: number, bound: number, next: () => number): Float32Array {
   return Float32Array.from({ length: count }, () => bound * (next() / 2147483648 - 1));
 }

@@ -42,7 +42,10 @@ export const BERT_NAMES: EncoderNames = {
   },
 };
 
-/** Sizes and flags of BERT and its variants: learned positions, bidirectional attention, layer norms on the blocks' outputs. */
+/**
+ * Sizes and flags of BERT and its variants. They all have learned positions, bidirectional attention, and layer norms on the blocks'
+ * outputs.
+ */
 export interface EncoderShape {
   names: EncoderNames;
   /** Prefix of all names, such as `bert.`. */

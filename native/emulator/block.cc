@@ -53,6 +53,10 @@ void read_options() {
   }
 }
 
+std::string text_of(const Dim3& d) {
+  return "(" + std::to_string(d.x) + ", " + std::to_string(d.y) + ", " + std::to_string(d.z) + ")";
+}
+
 int index_of(const Thread& t) { return static_cast<int>(&t - block().thread.data()); }
 
 // Makes the next runnable thread the current thread. Returns null if no thread is runnable, or if the block has failed.
@@ -167,10 +171,10 @@ void run_grid(
   Block& b = block();
   if (size.size() < 1 || size.size() > 1024 || size.z > 64)
     throw internal_error(
-        std::string(kernel) + ": expected 1 to 1024 threads a block, got " + std::to_string(size.size()));
+        std::string(kernel) + ": expected a block of 1 to 1024 threads, with z of at most 64, got " + text_of(size));
   if (grid.size() < 1 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
-    throw internal_error(std::string(kernel) + ": expected a grid of at most (2^31 - 1, 65535, 65535), got (" +
-                         std::to_string(grid.x) + ", " + std::to_string(grid.y) + ", " + std::to_string(grid.z) + ")");
+    throw internal_error(
+        std::string(kernel) + ": expected a grid of (1, 1, 1) to (2^31 - 1, 65535, 65535), got " + text_of(grid));
   b.kernel = kernel;
   b.body = &body;
   b.threads = static_cast<int>(size.size());
@@ -195,8 +199,7 @@ void run_grid(
     run_block(Dim3(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
         static_cast<unsigned>(i / grid.x / grid.y)));
     if (!b.failure.empty())
-      throw internal_error(std::string(kernel) + ", block (" + std::to_string(block_index.x) + ", " +
-                           std::to_string(block_index.y) + ", " + std::to_string(block_index.z) + "): " + b.failure);
+      throw internal_error(std::string(kernel) + ", block " + text_of(block_index) + ": " + b.failure);
   }
 }
 
@@ -254,7 +257,7 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
   if (m.arrived != mask) return wait_as(State::collective, name, line);
   if (compute) compute(m.operands, mask);
   collectives.erase(collectives.begin() + static_cast<std::ptrdiff_t>(at));
-  // The race detector counts only __syncwarp of all lanes.
+  // The race detector counts only __syncwarp of all lanes, and in a partial warp every __syncwarp.
   const bool orders_memory = std::strcmp(name, "__syncwarp") == 0 && (mask == 0xffffffffu || lanes < warp_size);
   for (int i = 0; i < warp_size; ++i) {
     if (!(mask >> i & 1)) continue;

@@ -1,5 +1,5 @@
 // The memory of the running block: shared memory with red zones, cp.async, atomic operations. A red zone is memory
-// after an object, filled with 0xff, which a write past the object changes.
+// after an object. It is filled with 0xff, so that a write past the object can be detected.
 #include <cstring>
 
 #include "emulator/block_state.h"

@@ -1,12 +1,15 @@
 // A CUDA device that runs kernels as C++ on one CPU thread, to develop and test them without a GPU. Every CUDA thread
-// is a fiber. Blocks run one after another. Undefined behaviour is resolved so that it exposes errors. For
-// example, shared memory starts as NaN. HEDDLE_EMULATOR selects when asynchronous copies land: `lazy`, the default, as
-// late as the program allows; `eager` at once; `random:SEED` at random times. `random` also runs threads and blocks in
-// random order.
+// is a fiber. Blocks run one after another. Where CUDA leaves a result undefined, the emulator chooses one that exposes
+// errors. For example, shared memory starts as NaN. HEDDLE_EMULATOR selects when asynchronous copies land: `lazy`, the
+// default, as late as the program allows; `eager` at once; `random:SEED` at random times. `random` also runs threads
+// and blocks in random order.
 //
-// These errors are fatal, and reported with the kernel's name and source lines: a barrier or warp collective that some
-// threads do not reach; lanes of a warp in different collectives; a write past shared memory; misaligned operands of
-// ldmatrix and cp.async, and in race builds any misaligned access; a copy in flight when a thread ends.
+// These errors are fatal. Reports name the kernel and the block, and for barriers and collectives the source lines.
+//   - a barrier or warp collective that some threads do not reach
+//   - lanes of a warp in different collectives
+//   - a write past shared memory
+//   - misaligned operands of ldmatrix and cp.async, and in race builds any misaligned access
+//   - a cp.async in flight when a thread ends
 //
 // Not modelled: timing, ordering between blocks, clusters, and rounding of approximate instructions.
 #pragma once

@@ -34,7 +34,9 @@ void check_cached_attention(const Node& n) {
   if (n.attributes->get("context", 0) != 0) c.attr_int("context", 0, int64_t{1} << 53);
   const int64_t ring = ring_of(n);
   if (ring != 0 && (ring != n.attr_int("window") || !n.attr_flag("causal")))
-    c.invalid("ring is " + std::to_string(ring) + ", expected the window of causal attention");
+    c.invalid("ring is " + std::to_string(ring) + ", expected causal attention with window " + std::to_string(ring) +
+              ", got causal " + std::to_string(n.attr_flag("causal")) + " and window " +
+              std::to_string(n.attr_int("window")));
 }
 
 // Reads one row of a head's cache as D doubles.

@@ -14,7 +14,7 @@ void check_cache_width(const Check& c, Operand x, Operand cache) {
 int64_t ring_of(const Node& n) {
   const double ring = n.attributes->get("ring", 0);
   if (!(ring >= 0 && ring <= 1u << 31) || ring != static_cast<double>(static_cast<int64_t>(ring)))
-    throw invalid_argument("cache: ring is " + std::to_string(ring) + ", expected an integer of at least 0");
+    throw invalid_argument("cache: ring is " + std::to_string(ring) + ", expected an integer from 0 to 2^31");
   return static_cast<int64_t>(ring);
 }
 
@@ -44,8 +44,8 @@ std::vector<Segment> read_segments(
                              " past positions, expected both to be at least 0");
     if (s.count == 0) continue;
     if (s.first < 0 || s.first + s.count > rows)
-      throw invalid_argument(name + " covers rows " + std::to_string(s.first) + " to " +
-                             std::to_string(s.first + s.count) + ", expected rows within [0, " + std::to_string(rows) +
+      throw invalid_argument(name + " covers rows [" + std::to_string(s.first) + ", " +
+                             std::to_string(s.first + s.count) + "), expected rows within [0, " + std::to_string(rows) +
                              ")");
     if (s.slot < 0 || s.slot >= cache.slots)
       throw invalid_argument(name + " uses cache slot " + std::to_string(s.slot) + ", expected one of [0, " +
@@ -63,8 +63,8 @@ std::vector<Segment> read_segments(
       for (int64_t i = (s.past > before ? s.past - before : 0) / cache.page; i * cache.page < end; ++i) {
         const int32_t page = cache.table[s.slot * (cache.capacity / cache.page) + i];
         if (page < 0 || page >= cache.pages)
-          throw invalid_argument(name + " has positions in page " + std::to_string(page) + ", entry " +
-                                 std::to_string(i) + " of slot " + std::to_string(s.slot) + ", expected one of [0, " +
+          throw invalid_argument(name + ": entry " + std::to_string(i) + " of slot " + std::to_string(s.slot) +
+                                 " in the page table is " + std::to_string(page) + ", expected a page of [0, " +
                                  std::to_string(cache.pages) + ")");
       }
     }

@@ -200,7 +200,8 @@ size_t Encoder::initial_symbols(const char* begin, const char* end, const Target
       symbols_.push_back({id, static_cast<uint32_t>(size)});
     } else if (by_bytes) {
       // Like in Hugging Face's library, bytes come before the pending unknown text.
-      uint32_t left = static_cast<uint32_t>(size);  // remaining bytes of the text; a suffix adds no length
+      // The lengths of their symbols add up to the character's length. An added prefix or suffix does not count.
+      uint32_t left = static_cast<uint32_t>(size);
       for (const char c : symbol) {
         symbols_.push_back({model.byte_ids[static_cast<uint8_t>(c)], left > 0 ? 1u : 0u});
         left -= left > 0;

@@ -13,8 +13,8 @@ void* resize_memory(void* memory, size_t old_size, size_t size, size_t used) noe
 void give_memory(void* memory, size_t size) noexcept;
 
 // Allocates zeroed memory for tables with random access. Uses large pages if possible, because they save page faults
-// and TLB entries. Returns null if memory is short. Without `in_large_pages`, only touched pages take memory. calloc is
-// unsuitable: it writes the zeros itself when malloc reuses freed memory.
+// and TLB entries. Returns null if memory is short. Without `in_large_pages`, only touched pages take memory. calloc
+// serves only small tables: it writes the zeros itself when it reuses freed memory.
 void* take_zeros(size_t size, bool in_large_pages = true) noexcept;
 void give_zeros(void* memory, size_t size, bool in_large_pages = true) noexcept;
 

@@ -23,8 +23,8 @@ class SipHash {
     ++words_;
   }
 
-  // Adds the size, then the bytes, padded with zeros to whole words. The size keeps apart sequences of parts whose
-  // joined bytes are equal.
+  // Adds the size, then the bytes, padded with zeros to whole words. Because of the size, adding "ab" and "c" gives
+  // another hash than adding "a" and "bc".
   void add_bytes(const void* bytes, size_t size) {
     add(size);
     const auto* at = static_cast<const char*>(bytes);

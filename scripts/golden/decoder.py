@@ -12,7 +12,7 @@ torch.set_default_dtype(torch.float64)
 
 
 class Weights:
-    """The weights by their official names. A weight is computed from its name at its first use."""
+    """The weights by their Hugging Face names. A weight is computed from its name at its first use."""
 
     def __init__(self, around=1.0):
         self.all, self.around, self.bytes = {}, around, {}

@@ -4,8 +4,8 @@
     python3 scripts/golden/encoders.py > test/golden/encoders.json
 
 BERT (Devlin et al. 2019), RoBERTa (Liu et al. 2019), DistilBERT (Sanh et al. 2019), ELECTRA (Clark et al. 2020), MPNet
-(Song et al. 2020) and ModernBERT (Warner et al. 2024) are written from their papers, in float64. Weights have their official names, from
-which their values are computed (`weight` in models.py).
+(Song et al. 2020) and ModernBERT (Warner et al. 2024) are written from their papers, in float64. Weights have their Hugging Face
+names, from which their values are computed (`weight` in models.py).
 """
 import json
 import math

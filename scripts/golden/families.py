@@ -5,7 +5,7 @@
     /usr/bin/python3 scripts/golden/families.py gpt_neox             # only names with this prefix
     /usr/bin/python3 scripts/golden/families.py --update gpt_neox    # replaces these models in the file
 
-Each family is written from its paper or its published definition, in float64. Weights have their official names, and their values
+Each family is written from its paper or its published definition, in float64. Weights have their Hugging Face names, and their values
 are computed from these names (`weight` in models.py). The file therefore has only the names and shapes of the weights.
 """
 import json

@@ -49,7 +49,7 @@ describe("chat commands", () => {
       { type: "text", text: "Be brief." },
       { type: "text", text: "Be kind." },
     ];
-    // Only chat templates take parts.
+    // Content with parts needs a chat template.
     await using withTemplate = tinyModel({ tokenizer: (await tinyTokenizer()).withChatTemplate() });
     await withTemplate.save(join(folder, "templated"));
     await writeFile(join(folder, "parts.json"), JSON.stringify({ messages: [{ role: "system", content }] }));

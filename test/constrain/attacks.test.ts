@@ -7,15 +7,18 @@ import { longestTurn, saysTurns } from "../helpers/clock.ts";
 import { attacks } from "./attacks.ts";
 
 interface Cost {
+  /** CPU time in milliseconds. */
   cpu: number;
+  /** The longest turn of the event loop, in milliseconds. */
   turn: number;
+  /** Peak growth of the heap, in MiB. */
   megabytes: number;
 }
 
 /** Maximum cost of any schema. */
 const MOST: Cost = { cpu: 1000, turn: 50, megabytes: 256 };
 
-/** Milliseconds of processor time, the longest turn of the event loop, and by how much the heap grows at its peak. */
+/** Measures the cost of some work. */
 async function costOf(work: () => Promise<unknown>): Promise<Cost> {
   const heap = process.memoryUsage().heapUsed;
   let peak = heap;
@@ -64,8 +67,8 @@ async function outcome(schema: unknown): Promise<string> {
 const outcomes = /^(?:compiled|INVALID_ARGUMENT|UNSUPPORTED)$/;
 
 /**
- * Listing the names of one object cannot be sliced, because JavaScript lists them all at once. The server limits the names of a body, and
- * test/serve/large-bodies.test.ts measures the turns of a schema with almost as many.
+ * The schema without a limit on turns: JavaScript lists all keys of an object at once, which cannot be sliced. The server limits the keys
+ * of each object in a body. test/serve/large-bodies.test.ts measures the turns of bodies with almost that many keys in an object.
  */
 const indivisible = "400,000 unknown keywords";
 
@@ -95,7 +98,7 @@ describe("compiling a hostile schema", () => {
   });
 });
 
-/** Single bytes, and words that begin and end like parts of JSON. */
+/** Tokens of several bytes: parts of JSON and of words. */
 const words = [
   '{"',
   '":',
@@ -114,6 +117,7 @@ const words = [
   "aaaa",
   '{"d1',
 ];
+/** The texts of the tokens: every single byte, and `words`. */
 const texts = [...Array.from({ length: 256 }, (_, byte) => Buffer.from([byte])), ...words.map((w) => Buffer.from(w))];
 const tokens = {
   vocabSize: texts.length,
@@ -122,7 +126,7 @@ const tokens = {
   tokenBytes: (id: number) => texts[id]!,
 };
 
-/** Writes tokens by a schema. Each number selects one of the allowed tokens. @returns the code of a typed error, or "written" */
+/** Generates tokens that a schema allows. Each number selects an allowed token. @returns the code of a typed error, or "written" */
 async function write(automaton: Automaton, choices: readonly number[]): Promise<string> {
   const constraint = new Constraint(automaton, { tokens, vocabSize: texts.length, ends: new Set() });
   try {

@@ -61,7 +61,7 @@ describe.skipIf(modules[0] === undefined)("the LangChain example", () => {
     expect(inputs).toEqual([{ a: 1 }]);
   });
 
-  test.each(["any", "lake"])("requires a tool with the choice %s", async (tool_choice) => {
+  test.each(["any", "lake"])("calls a tool if tool_choice is %s", async (tool_choice) => {
     const parameters = {
       type: "object",
       properties: { a: { enum: [1] } },
@@ -75,13 +75,13 @@ describe.skipIf(modules[0] === undefined)("the LangChain example", () => {
     expect(calls).toMatchObject([{ name: "lake", args: { a: 1 } }]);
   });
 
-  test("gives structured output by a schema of zod", async () => {
+  test("returns structured output that follows a zod schema", async () => {
     const place = z.object({ place: z.enum(["Kyoto", "Lima"]) });
     const value = await chat(random, { maxTokens: 60 }).withStructuredOutput(place).invoke("The cat");
     expect(place.parse(value)).toEqual(value);
   });
 
-  test("checks and converts structured output by the schema, and returns it with the message on request", async () => {
+  test("checks structured output against the schema, and also returns the message if includeRaw is set", async () => {
     const place = z.object({ place: z.enum(["Kyoto", "Lima"]) });
     const model = chat(random, { maxTokens: 60 });
     const both = await model.withStructuredOutput(place, { includeRaw: true }).invoke("The cat");

@@ -70,7 +70,7 @@ describe.skipIf(modules[0] === undefined)("the MCP example", () => {
   });
 });
 
-test("the next answer of the MCP example sees the reasoning before a call", async () => {
+test("the MCP example passes the reasoning before a tool call to the next request", async () => {
   const call = { id: "1", type: "function", function: { name: "sea", arguments: "{}" } };
   const answers = [{ text: "Well.", reasoning: "Look first.", toolCalls: [call] }, { text: "Blue." }];
   const seen: ChatMessage[][] = [];
@@ -91,7 +91,7 @@ test("the next answer of the MCP example sees the reasoning before a call", asyn
     { role: "tool", tool_call_id: "1", content: "blue" },
   ]);
   expect(messages.at(-1)).toEqual({ role: "assistant", content: "Blue." });
-  // @ts-expect-error: the tools are those of the server
+  // @ts-expect-error: the server provides the tools, so `tools` is not an option
   await respondWithTools(model, { ...server, listTools: async () => ({ tools: [] }) }, [], { tools: [] }).catch(
     () => {},
   );

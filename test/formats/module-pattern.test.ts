@@ -37,7 +37,7 @@ describe("modulePattern", () => {
     ["((((){2000}){2000}){2000}){2000}", "refused"],
     ["((q{100}){100}){100}", "refused"],
     ["(".repeat(2000), "refused"],
-  ])("matches the modules that PEFT matches: %s", (key, expected) => {
+  ])("matches the modules that PEFT matches, or rejects an unsupported or invalid key: %s", (key, expected) => {
     if (expected === "refused")
       expect(() => matched(key)).toThrow(
         expect.objectContaining({

@@ -12,7 +12,7 @@ const rules: Record<string, Rule> = {
   "the sum of tokens": (tokens) => tokens.reduce((a, b) => a + b, 0) % 7 === 0,
   "the length of the answer": (tokens) => tokens.length === 4,
   "a repeated token": (tokens) => new Set(tokens).size < tokens.length,
-  "most tokens": (tokens) => tokens.at(-1)! % 3 > 0,
+  "a last token that is not a multiple of 3": (tokens) => tokens.at(-1)! % 3 > 0,
   always: () => true,
   never: () => false,
 };
@@ -52,7 +52,7 @@ describe("beam search with a stop condition equals a search without a cache", ()
   });
 });
 
-test("beam search with enough beams finds the best of all texts that satisfy the condition", async () => {
+test("beam search with enough beams finds the same best texts as an exhaustive search with the stop condition", async () => {
   const vocabSize = 5;
   const stops: Rule = (tokens) => tokens.length > 1 && tokens.at(-1) === tokens.at(-2);
   for (const seed of [1, 2, 3]) {
@@ -90,16 +90,16 @@ describe("a stop condition on the text", () => {
         .map((id) => decoder.push(id))
         .join("");
       if (decoder.flush() !== "") partial++;
-      // Text that may begin the stop text is held back.
+      // Text that may be the beginning of the stop string is held back.
       const open = ["na", "n"].find((beginning) => text.endsWith(beginning))?.length ?? 0;
       held += open;
       expect(context.text).toBe(text.slice(0, text.length - open));
       expect(context.ids.slice(0, context.promptLength)).toEqual(ids);
       return context.text.length > 24;
     };
-    // Make bytes likely that are parts of characters, and the beginning of the stop text.
+    // Bias the model towards the bytes of é, which are partial characters, and towards the beginning of the stop string.
     const idsOf = (token: string) => [tokenizer.tokenToId(token)].filter((id) => id !== undefined);
-    const bytes = ["Ã", "©", "<0xC3>", "<0xA9>"].flatMap(idsOf); // é, as vocabularies write it
+    const bytes = ["Ã", "©", "<0xC3>", "<0xA9>"].flatMap(idsOf); // the two bytes of é, as vocabularies spell them
     expect(bytes).toHaveLength(2);
     const logitBias = Object.fromEntries([...bytes, ...idsOf("n"), ...idsOf("a")].map((id) => [id, 4]));
     const options: GenerateOptions = { numBeams: 4, n: 4, maxTokens: 40, ignoreEos: true, logitBias };

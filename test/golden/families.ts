@@ -1,4 +1,4 @@
-// Writes the models of families.json as folders with official names.
+// Writes the models of families.json as folders. Weights have their Hugging Face names.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
@@ -8,16 +8,17 @@ import { bytesByName, weightByName } from "./by-name.ts";
 export interface FamilyGolden {
   name: string;
   config: Record<string, unknown> & { model_type: string };
-  /** Shapes by official name. */
+  /** The shape of each weight, by its Hugging Face name. */
   weights: Record<string, number[]>;
   prompt: number[];
   greedy: number[];
   /** Log-probabilities of the greedy tokens. */
   logprobs: number[];
-  /** Logits of the first tokens of prompt and continuation. */
+  /** Logits of the first 16 positions of prompt and continuation. */
   logits: number[][];
-  /** Mean cross-entropy and its gradients. */
+  /** Mean cross-entropy over these positions. */
   loss: number;
+  /** Norm and first values of each weight's gradient. */
   gradients: Record<string, { norm: number; first: number[] }>;
 }
 

@@ -3,12 +3,15 @@ import { describe, expect, test } from "vitest";
 import { add, cast, compile, type FloatDType, input, linear, openDevice, scale } from "../../lib/graph/index.ts";
 import { generator } from "../ops/harness.ts";
 
-/** Two threads each pack the short operand for themselves, six threads share the work. */
+/** Each of two threads packs the whole shorter operand for itself. Six threads pack both operands together. */
 const devices = [2, 6].map((threads) => openDevice({ threads }));
 const random = generator(5);
 const floats = (n: number) => Float32Array.from({ length: n }, () => random() - 0.5);
 
-/** (rows, inputs, outputs): LoRA's second product in both directions, partial tiles, an odd k and a long k. */
+/**
+ * (rows, inputs, outputs). The cases have a short k, as LoRA's second product (transposed in the backward pass), partial tiles, an odd k
+ * and a long k.
+ */
 const shapes = [
   [33, 8, 76],
   [130, 8, 96],
@@ -22,7 +25,7 @@ const shapes = [
 
 describe.each<FloatDType>(["f32", "bf16"])("%s", (type) => {
   test.each(shapes.flatMap((s) => [0, 1].map((turned) => [...s, turned === 1] as const)))(
-    "a fused sum equals a separate one: (%d, %d) to %d, transposed %s",
+    "a fused sum equals a separate one, in bf16 up to rounding: (%d, %d) to %d, transposed %s",
     async (n, k, m, transposed) => {
       const data = { x: floats(n * k), w: floats(k * m), base: floats(n * m) };
       const product = () => {

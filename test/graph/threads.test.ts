@@ -1,5 +1,5 @@
-// Loops are split over threads, and products are packed per thread or jointly. Results must not depend on the number of threads or tasks,
-// or on threads that start late.
+// Loops are split over threads. The operands of products are packed per thread or jointly. Results must not depend on the number of
+// threads or tasks, or on threads that start late.
 import { describe, expect, test } from "vitest";
 import {
   add,
@@ -36,7 +36,7 @@ const shapes = [
 ] as const;
 
 describe.each<FloatDType>(["f32", "bf16"])("%s", (type) => {
-  test.each(shapes)("a product of (%d, %d) over %d has the same bits on any number of threads", async (m, n, k) => {
+  test.each(shapes)("a %d × %d product with k = %d has the same bits on any number of threads", async (m, n, k) => {
     const data = { a: floats(m * k), b: floats(n * k), c: floats(n * k) };
     const build = () => ({
       forward: cast(linear(cast(input("a", "f32", [m, k]), type), cast(input("b", "f32", [n, k]), type)), "f32"),
@@ -81,7 +81,7 @@ function toBf16(v: number): number {
   return f[0]!;
 }
 
-// Sizes from one task to many, back to back, so that threads wake up in the middle of loops. Each run accumulates into the last result, so
+// The loops run back to back with one task to many, so that threads wake up in the middle of loops. Each run adds to the last result, so
 // that a lost or stale task remains visible.
 test.each(counts)("no task of a loop is lost on %d threads", async (threads) => {
   const device = openDevice({ threads });

@@ -1,4 +1,4 @@
-// The variables of Hugging Face's tools.
+// The environment variables of Hugging Face's tools, and the progress bar of a pull.
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
@@ -6,9 +6,9 @@ import { PullBar } from "../../lib/cli/terminal/pull-bar.ts";
 import { WorkProgress } from "../../lib/cli/terminal/work-progress.ts";
 import { HeddleError } from "../../lib/core/errors.ts";
 import { cacheFolder, endpoint, isOffline, requestTimeout } from "../../lib/hub/environment.ts";
-import "./helpers.ts"; // removes the variables before each test
+import "./helpers.ts"; // sets the variables to those of a test server before each test
 
-/** Sets a case's variables, and unsets the others that name the cache. */
+/** Removes the folders that helpers.ts has set, and sets a case's variables. */
 function set(variables: Record<string, string>): void {
   for (const name of ["HF_HUB_CACHE", "HF_HOME"]) delete process.env[name];
   Object.assign(process.env, variables);
@@ -26,7 +26,7 @@ test.each<[Record<string, string>, string]>([
   expect(cacheFolder()).toBe(resolve(folder));
 });
 
-test("offline mode, timeouts and addresses are read from variables as Python's tools read them", () => {
+test("reads offline mode, the timeout and the server's address from the variables of Hugging Face's tools", () => {
   expect(isOffline()).toBe(false);
   for (const value of ["1", "ON", "yes", "True"]) {
     process.env.HF_HUB_OFFLINE = value;
@@ -61,7 +61,7 @@ test.each(["https://:hunter2@hub.example", "https://me@hub.example", "https://me
   },
 );
 
-test("the bar of a pull shows bytes, speed and time, and fits the terminal", () => {
+test("the progress bar of a pull shows bytes, speed and time, and fits the terminal", () => {
   const written: string[] = [];
   const stream = { isTTY: true, columns: 80, write: (text: string) => written.push(text) > 0 };
   let now = 0;
@@ -77,7 +77,7 @@ test("the bar of a pull shows bytes, speed and time, and fits the terminal", () 
   expect(lines.every((line) => line.trimEnd().length < 80)).toBe(true);
 });
 
-test("the bar of a pull of empty files does not say that it waits", () => {
+test("the progress bar does not show that it waits if all files are empty", () => {
   const written: string[] = [];
   const stream = { isTTY: true, columns: 80, write: (text: string) => written.push(text) > 0 };
   const bar = new PullBar(new WorkProgress(stream as never), () => 0);

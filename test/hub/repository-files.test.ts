@@ -77,7 +77,7 @@ test("one GGUF model is chosen, with all its parts", () => {
   expect(tagged("UD-Q4_K_XL")).toBe("a-UD-Q4_K_XL.gguf");
 });
 
-test("a GGUF file with imatrix in its name can be a model, but files of statistics and projectors are not selected", () => {
+test("a GGUF file with imatrix in its name can be a model, but importance matrices and projectors are not selected", () => {
   const other = ["M.imatrix.gguf", "x/imatrix.gguf", "g-mmproj-f16.gguf"];
   for (const model of ["M-imatrix-Q4_K_M.gguf", "M-Q4_K_M-imat.gguf", "M-Q4_K_M_imat.gguf", "M.i1-Q4_K_M.gguf"]) {
     expect(select(model, "M-F32.gguf", ...other)).toEqual(["gguf", model]);

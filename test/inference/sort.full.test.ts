@@ -1,4 +1,4 @@
-// Every input of a trained model's task: it sorts six digits of {0, 1, 2}.
+// A trained model sorts six digits of {0, 1, 2}. The test runs all 3⁶ inputs.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/language-model/index.ts";

@@ -78,7 +78,7 @@ describe.each([
       ).toEqual(bits(plain));
   });
 
-  test("works with an assistant of other weights, several sequences, and prompts beyond the split length of attention", async () => {
+  test("also with several sequences, an assistant with other weights, and a sequence so long that attention is split", async () => {
     await using model = make();
     await using assistant = make(8);
     const long = Array.from({ length: 500 }, (_, i) => phrase[i % 40]!);
@@ -141,7 +141,7 @@ test.each(["f32", "q8"] as const)(
         accepted += got.usage.acceptedTokens!;
       }
     }
-    // Some drafts were accepted and some rejected, and some texts ended within a draft.
+    // Some drafts were accepted and some rejected, and some texts ended at a stop.
     expect(ended).toBeGreaterThan(20);
     expect(accepted).toBeGreaterThan(100);
     expect(drafted).toBeGreaterThan(accepted);
@@ -267,7 +267,7 @@ describe("an assistant with a differently padded vocabulary", () => {
   });
 });
 
-test("rejects other assistants, too long drafts and two kinds of drafts, and names the option", async () => {
+test("rejects assistants with another vocabulary, too long drafts and two kinds of drafts, and names the option", async () => {
   await using model = tinyModel();
   await using other = tinyModel({}, { vocabSize: 300 });
   const cases: [GenerateOptions, RegExp][] = [

@@ -7,7 +7,7 @@ import { tinyModel } from "./helpers.ts";
 
 export interface Stored {
   config?: object;
-  /** Type of the weights: bf16 as loaded, or blocks in a GGUF file. Default f32. */
+  /** Type of the weights: bf16, to which loading converts them, or a block type of a GGUF file. Default f32. */
   dtype?: "bf16" | "q8_0" | "q4_k";
   cacheDtype?: "q8";
 }

@@ -151,7 +151,7 @@ describe("parseJson", () => {
     expect(() => parseJson(`[${"0,".repeat(300_000)}0]`, "x")).toThrow("x: expected JSON of at most 262144 values");
   });
 
-  test("recognizes strings and escapes across the borders of slices", () => {
+  test("recognizes strings and escapes that cross the windows in which a text is checked", () => {
     const escapes = '\\"'.repeat(70_000);
     for (const shift of ["", " ", "  "])
       expect(parseJson(`${shift}["${escapes}[[[,,,"]`, "x", { values: 2, depth: 1 })).toEqual([

@@ -85,7 +85,7 @@ describe.each([
     expect([...after].filter(([tensor, { dtype: own }]) => own !== before.get(tensor)!.dtype)).toHaveLength(2);
     const grown = [...after].reduce((n, [tensor, { bytes }]) => n + bytes.length - before.get(tensor)!.bytes.length, 0);
     expect((await stat(merged)).size - (await stat(base)).size).toBeLessThan(grown + 4096);
-    // The blocks are the same numbers as the folder's matrices in f32.
+    // A merged folder holds the dequantized blocks in f32, so both conversions give the same logits.
     const folderOut = name("-merged");
     await convertModel(name("-adapter"), folderOut);
     const [quantized, wide] = [await logitsOf(merged), await logitsOf(folderOut)];

@@ -7,9 +7,9 @@ import { tools } from "../answers/helpers.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { added } from "../tokenizer/samples.ts";
 
-/** Marks that are special tokens here, and thus not decoded by default. */
+/** Markers of answer formats. They are special tokens of this test's tokenizer, so decoding omits them by default. */
 const MARKS = ["<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|python_tag|>", "[TOOL_CALLS]"];
-/** Shows the reasoning of earlier answers, and begins reasoning unless it is switched off. */
+/** A chat template that shows the reasoning of earlier answers. It opens new reasoning unless `enable_thinking` is false. */
 const THINKING = [
   "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}",
   '{% for c in m.tool_calls or [] %}<tool_call>{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}</tool_call>{% endfor %}{% endfor %}',
@@ -91,7 +91,7 @@ describe("model.respond", () => {
     const got = await gathered(model.respond(user, { reasoning: "none", ...writing("Hi.</think>") }));
     expect(got).toMatchObject({ text: "Hi.</think>", reasoning: "" });
     expect((await gathered(model.respond(user, { reasoning: "high", ...writing("Hi.") }))).reasoning).toBe("Hi.");
-    // Variables of the caller win over those of the effort.
+    // The caller's `variables` override those that the `reasoning` option sets.
     const variables = { enable_thinking: false };
     const own = model.respond(user, { reasoning: "high", variables, ...writing("Hi.") });
     expect((await gathered(own)).reasoning).toBe("");
@@ -171,7 +171,7 @@ describe("model.respond", () => {
   });
 });
 
-test("a chat keeps what the template needs of an answer", async () => {
+test("a chat keeps the reasoning and the tool calls of an answer for the template", async () => {
   const chat = model.chat({ tools });
   const { toolCalls = [] } = await chat.send("hi", writing(`Hm.</think>Well.${call}`));
   const kept = { role: "assistant", content: "Well.", reasoning_content: "Hm.", tool_calls: toolCalls };

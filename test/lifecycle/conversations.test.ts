@@ -30,7 +30,7 @@ describe("joined conversations", () => {
     for (const turn of before) expect(known.has(JSON.stringify(turn))).toBe(true);
   });
 
-  it("equal the lesson's rows if at most one turn is requested", () => {
+  it("equal the original rows if at most one turn is requested", () => {
     expect(conversations(1, sft, 1)).toEqual(sft);
     expect(pairsInConversations(1, preferences.train, sft, 1)).toEqual(preferences.train);
     expect(sft.every(({ messages }) => messages.length === 2)).toBe(true);

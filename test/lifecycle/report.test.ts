@@ -11,7 +11,7 @@ import { exampleReport } from "./example-report.ts";
 const browserPath = process.env.HEDDLE_CHROMIUM ?? "/usr/bin/chromium";
 const hasBrowser = existsSync(browserPath);
 if (!hasBrowser)
-  console.warn(`No ${browserPath} (HEDDLE_CHROMIUM names another): the report is not looked at in a browser.`);
+  console.warn(`No ${browserPath} (HEDDLE_CHROMIUM names another): the tests of the report in a browser are skipped.`);
 
 const html = renderReport(exampleReport());
 

@@ -14,7 +14,7 @@ export interface ReferenceSizes {
 
 type Rows = number[][];
 
-/** The weights of a decoder, which record which of them were read. */
+/** The weights of a decoder. `read` has the names of the weights that were read. */
 export class ReferenceWeights {
   readonly read = new Set<string>();
 

@@ -155,7 +155,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     for (const { inputs } of products) expect(inputs[0]!.shape[0]).toBe(sequences[0]!.length);
   });
 
-  test("save keeps the official names, GGUF gives the same logits or is rejected, and pretraining heads are ignored", async () => {
+  test("save keeps the Hugging Face names, GGUF gives the same logits or is rejected, and pretraining heads are ignored", async () => {
     await using model = await load();
     const saved = temporaryFolder();
     await model.save(saved);

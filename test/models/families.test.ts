@@ -1,4 +1,4 @@
-// Families against scripts/golden/families.py: loading official names, generation, training and files.
+// Families against scripts/golden/families.py: loading Hugging Face's weight names, generation, training and files.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -45,7 +45,7 @@ function nextToken({ prompt, greedy, logits }: FamilyGolden) {
   return { ids, stage };
 }
 
-/** Gradients by official name. Experts are stacked in heddle, but separate or fused in official names. */
+/** Gradients by Hugging Face name. Experts are stacked in heddle, but separate or fused in Hugging Face's files. */
 async function officialGradients(model: Model, gradients: ReadonlyMap<string, Tensor>) {
   const tensors: TensorData[] = [];
   for (const name of model.weightNames) {

@@ -1,4 +1,5 @@
-// q and k rows of GGUF files are used in file order, and returned in the original order as weights.
+// GGUF files of Llama-like models store the rows of q and k in another order than transformers. The model computes with rows in file
+// order, and `weight` returns them in transformers' order.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -37,7 +38,7 @@ describe.each([
   ["granite", { modelType: "granite" }],
   ["mistral", { modelType: "mistral" }],
 ])("%s", (_, config) => {
-  test("gives the folder's exact logits with rows in file order, and after the weights are accessed", async () => {
+  test("a GGUF file gives exactly the logits of its source folder, before and after its weights are accessed", async () => {
     const { folder, gguf } = await twins(config);
     await using a = await LanguageModel.load(folder);
     await using b = await LanguageModel.load(gguf);
@@ -59,7 +60,7 @@ describe.each([
   });
 });
 
-test("layers without RoPE are reordered on load", async () => {
+test("q and k of layers without RoPE are reordered on load", async () => {
   const { folder, gguf } = await twins({ modelType: "smollm3", numHiddenLayers: 4 });
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -69,7 +70,7 @@ test("layers without RoPE are reordered on load", async () => {
   expect(await b.logits(prompt)).toEqual(await a.logits(prompt));
 });
 
-test("layers with q and k biases are reordered on load", async () => {
+test("q and k with biases are reordered on load", async () => {
   const { folder, gguf } = await twins({ attentionBias: true });
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -80,7 +81,7 @@ test("layers with q and k biases are reordered on load", async () => {
 test.each([
   ["an adapter on k", [["k_proj"]]],
   ["an adapter on v and one on q and k", [["v_proj"], ["q_proj", "k_proj"]]],
-])("rows in file order support %s, with merging and unmerging", async (_, targets) => {
+])("with rows in file order, %s can be used, merged and unmerged", async (_, targets) => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -107,7 +108,7 @@ test.each([
   expect(await b.logits(prompt)).toEqual(plain);
 });
 
-test("other adapters and saved sessions keep q and k in file order", async () => {
+test("adapters on other layers and saved sessions keep q and k in file order", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -176,7 +177,7 @@ test.each(["bf16", "q8_0"] as const)("%s rows in file order give the same result
   expect(await b.logits(prompt)).toEqual(await c.logits(prompt));
 });
 
-test("rows in file order support an adapter with a complete q matrix", async () => {
+test("with rows in file order, an adapter can replace the whole q matrix", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -188,7 +189,7 @@ test("rows in file order support an adapter with a complete q matrix", async () 
   expect(await b.logits(prompt)).toEqual(await a.logits(prompt));
 });
 
-test("trained weights are used in the original order, and earlier sessions continue", async () => {
+test("trained weights are used in transformers' order, and earlier sessions continue", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);

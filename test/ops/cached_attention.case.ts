@@ -254,12 +254,12 @@ const pageFailures = [
   {
     label: "a page number above the last",
     table: [0, 1, 2, 4],
-    message: /: segment 0 has positions in page 4, entry 1 of slot 1, expected one of \[0, 4\)$/,
+    message: /: segment 0: entry 1 of slot 1 in the page table is 4, expected a page of \[0, 4\)$/,
   },
   {
     label: "a negative page number",
     table: [0, 1, 2, -1],
-    message: /: segment 0 has positions in page -1, entry 1 of slot 1, expected /,
+    message: /: segment 0: entry 1 of slot 1 in the page table is -1, expected /,
   },
 ].flatMap(({ table, ...rest }) => {
   const pages = given("i32", [2, 2], table);
@@ -332,11 +332,11 @@ const slotFailures = [
   attempt([1, 2, 1, 39], "CONTEXT_OVERFLOW", /: segment 1 ends at position 41, the context holds 40$/),
   attempt([1, 2, 3, 0], "INVALID_ARGUMENT", /: segment 1 uses cache slot 3, expected one of \[0, 3\)$/),
   attempt([1, 2, -1, 0], "INVALID_ARGUMENT", /: segment 1 uses cache slot -1, /),
-  attempt([1, 4, 1, 0], "INVALID_ARGUMENT", /: segment 1 covers rows 1 to 5, expected rows within \[0, 4\)$/),
-  attempt([-1, 2, 1, 0], "INVALID_ARGUMENT", /: segment 1 covers rows -1 to 1, /),
+  attempt([1, 4, 1, 0], "INVALID_ARGUMENT", /: segment 1 covers rows \[1, 5\), expected rows within \[0, 4\)$/),
+  attempt([-1, 2, 1, 0], "INVALID_ARGUMENT", /: segment 1 covers rows \[-1, 1\), /),
   attempt([1, -2, 1, 0], "INVALID_ARGUMENT", /: segment 1 has -2 rows after 0 past positions/),
   attempt([1, 2, 1, -5], "INVALID_ARGUMENT", /: segment 1 has 2 rows after -5 past positions/),
-  attempt([1, 2147483647, 1, 2147483647], "INVALID_ARGUMENT", /: segment 1 covers rows 1 to 2147483648/),
+  attempt([1, 2147483647, 1, 2147483647], "INVALID_ARGUMENT", /: segment 1 covers rows \[1, 2147483648\)/),
 ].flatMap(({ segments: rows, ...rest }) => [
   {
     ...rest,
@@ -369,7 +369,7 @@ export default {
       op: "cached_attention",
       label: "a ring for another window",
       code: "INVALID_ARGUMENT",
-      message: /ring is 5, expected the window of causal attention/,
+      message: /ring is 5, expected causal attention with window 5, got causal 1 and window 6$/,
       inputs: [f32([1, 2, 8]), f32([3, 2, 40, 8]), f32([3, 2, 40, 8]), segments([0, 1, 0, 100])],
       attributes: { causal: 1, window: 6, scale: 1, softcap: 0, ring: 5 },
       outputs: [out("f32", 1, 2, 8)],

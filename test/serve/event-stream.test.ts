@@ -64,7 +64,7 @@ test("a failure before the first event leaves the response to the caller", async
   expect(status).toBe(503);
 });
 
-test("a failure ends the stream with its events", async () => {
+test("a failure sends its own events and ends the stream", async () => {
   const text = await exchanged(async (response) => {
     const events = new EventStream(response, waiting(), NAMED_EVENTS);
     await events.send([small]);

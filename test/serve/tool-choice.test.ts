@@ -53,7 +53,7 @@ function check({ id, type, function: called }: Body): string {
   return called.name;
 }
 
-/** The same model with mark-up tokens in its vocabulary. */
+/** Creates a tiny model whose vocabulary has tokens for the markup of calls. @param special whether they are special tokens */
 async function modelWithMarkup(special: boolean): Promise<LanguageModel> {
   const files = (await tinyTokenizer()).files();
   const json = JSON.parse(files["tokenizer.json"]);
@@ -78,7 +78,7 @@ afterAll(async () => {
   await model.dispose();
 });
 
-/** A template that opens reasoning. */
+/** A template whose prompt ends with the mark that opens reasoning. */
 const opening = `${chatTemplate}{% if add_generation_prompt %}<think>\n{% endif %}{# </think> reasoning_content #}`;
 
 describe("tool_choice", () => {
@@ -203,7 +203,7 @@ describe("tool_choice", () => {
     });
   });
 
-  test("a required call of a template that opens reasoning comes after the reasoning's end", async () => {
+  test("if the template opens reasoning, a required call comes after the end of the reasoning", async () => {
     await using thinking = await chatModel({}, opening);
     const formats = vi.spyOn(AnswerForm.prototype, "callFormat");
     await withServer(thinking, {}, async ({ chat }) => {
@@ -255,7 +255,7 @@ describe("tool_choice", () => {
   });
 });
 
-describe("a vocabulary with mark-up tokens", () => {
+describe("a vocabulary with markup tokens", () => {
   test("uses them for calls, and bans them with tool_choice none", async () => {
     const marked = await modelWithMarkup(false);
     const [open] = marked.tokenizer!.addedTokens.filter(({ content }) => content === "<tool_call>");
@@ -276,7 +276,7 @@ describe("a vocabulary with mark-up tokens", () => {
     await marked.dispose();
   });
 
-  test("writes the mark-up as text if its tokens are special and thus not decoded", async () => {
+  test("gives a valid call also if the markup tokens are special", async () => {
     const marked = await modelWithMarkup(true);
     await withServer(marked, {}, async (asked) =>
       check((await asked.chat({ ...body, tool_choice: "required" })).choices[0].message.tool_calls[0]),

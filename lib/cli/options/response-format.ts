@@ -1,4 +1,4 @@
-// The response format of an answer from command-line options.
+// Reads the response format from command-line options.
 import { compileFormat, type JsonSchema, type ResponseFormat } from "../../constrain/index.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { readJson } from "../../io/atomic-files.ts";

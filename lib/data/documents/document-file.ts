@@ -27,7 +27,7 @@ export interface DocumentShard {
   readonly isEncoded: boolean;
   /** Returns the position of a document in its file. File and position identify a document permanently. */
   position(index: number): number;
-  /** Returns the number of a document's tokens without reading them. Absent if only encoding tells it. */
+  /** Returns the number of a document's tokens without reading them. Absent if the number is known only after encoding. */
   tokenCount?(index: number): number;
   /** Returns a document, encoded. @throws HeddleError INVALID_FILE with the file and the line, row or document */
   read(index: number, encode: Encode): Promise<EncodedDocument>;

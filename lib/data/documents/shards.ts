@@ -76,7 +76,7 @@ function shardBytesOf(file: CorpusFile, shardBytes: number): number {
 }
 
 /**
- * Reads the documents of a shard: those after a separator that begins in the shard, or at the start of the file. A document is read to its
+ * Reads the documents of a shard: those that follow a separator in the shard, and the first document of the file. A document is read to its
  * end, which may be beyond the shard. A document is cut if it extends beyond the shard by more than `reach`. `cutAfter` chooses
  * the place of the cut, and the rest belongs to the next shard. Both shards see the same bytes, and so agree on the place.
  *
@@ -127,8 +127,8 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
   const rule = window.file.rule;
   const startCut = start > 0 ? await cutAfter(window, start, reach) : undefined;
   const endCut = end < window.file.size ? await cutAfter(window, end, reach) : undefined;
-  // A line without a separator before it belongs to the previous shard, unless a document was cut at this shard's
-  // start.
+  // Lines before the first separator in this shard belong to the previous shard, unless a document was cut near this
+  // shard's start.
   let isOwn = start === 0 || startCut !== undefined;
   let line = start === 0 ? 0 : (startCut ?? window.firstLineStart(start, end));
   let documentStart = -1;

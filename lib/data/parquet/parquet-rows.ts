@@ -5,7 +5,7 @@ import type { Values } from "./parquet-values.ts";
 
 /** Number of list entries that are assembled at a time. */
 const SLICE_ENTRIES = 1024;
-/** Maximum number of entries of a slice that is extended to the end of a row. Longer rows are assembled in several slices. */
+/** A slice is extended to the end of its last row, up to this number of entries. A row that ends later is assembled in several slices. */
 const LONG_ROW = 1 << 14;
 
 /** A page after decompression. */
@@ -98,7 +98,7 @@ class NestedRows implements Rows {
     }
   }
 
-  /** Returns the end of the slice that begins at `at`: the end of a row, unless the row is longer than LONG_ROW. */
+  /** Returns the end of the slice that begins at `at`. It is the end of a row, unless the slice would then exceed LONG_ROW entries. */
   private endOf(at: number, count: number): number {
     const { repetition } = this.levels;
     let end = Math.min(count, at + SLICE_ENTRIES);

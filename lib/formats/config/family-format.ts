@@ -85,8 +85,8 @@ export interface GgufFormat {
   byTensors?: ((has: (name: string) => boolean) => ConfigValues) | undefined;
   /**
    * How the family's files describe YaRN. `truncate` is the value of YaRN's `truncate`, which has no GGUF key. With
-   * `wholeAttnFactor`, `attn_factor` is the factor of cosine and sine. Otherwise YaRN's default factor is multiplied by
-   * it. Default: neither.
+   * `wholeAttnFactor`, the key `attn_factor` is the attention factor itself. Otherwise the attention factor is
+   * `attn_factor` times YaRN's default. Default: neither.
    */
   yarn?: { truncate?: boolean | undefined; wholeAttnFactor?: boolean | undefined } | undefined;
   /**

@@ -4,7 +4,7 @@ import { formatOf, knownModelTypes } from "./families.ts";
 type Json = Record<string, unknown>;
 
 /** Keys whose value in the outer configuration takes precedence over that in `text_config`. */
-const OF_THE_WHOLE = [
+const OUTER_KEYS = [
   ...["bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype", "quantization_config"],
   ...["id2label", "label2id", "num_labels", "problem_type"],
 ];
@@ -16,7 +16,7 @@ export function languageModelConfig(raw: Json): Json {
     type === undefined ? undefined : knownModelTypes().find((known) => formatOf(known).partOf?.modelType === type);
   if (modelType === undefined || typeof text !== "object" || text === null || Array.isArray(text)) return raw;
   const { architecture, partOf } = formatOf(modelType);
-  const outerKeys = OF_THE_WHOLE.filter((key) => (whole[key] ?? undefined) !== undefined);
+  const outerKeys = OUTER_KEYS.filter((key) => (whole[key] ?? undefined) !== undefined);
   return {
     ...partOf?.defaults,
     ...whole,
@@ -31,7 +31,7 @@ export function languageModelConfig(raw: Json): Json {
   };
 }
 
-const PICTURES = /^(model\.)?(vision_tower|multi_modal_projector)\./;
+const VISION_WEIGHTS = /^(model\.)?(vision_tower|multi_modal_projector)\./;
 
 /**
  * Returns the name of a multimodal model's weight in its language model, or undefined for weights of the vision part.
@@ -39,7 +39,7 @@ const PICTURES = /^(model\.)?(vision_tower|multi_modal_projector)\./;
  */
 export function languageModelName(name: string, modelType: string): string | undefined {
   if (!formatOf(modelType).partOf) return name;
-  if (PICTURES.test(name)) return undefined;
+  if (VISION_WEIGHTS.test(name)) return undefined;
   return name
     .replace(/^(model\.)?language_model\.lm_head\./, "lm_head.")
     .replace(/^(model\.)?language_model\.(model\.)?/, "model.");

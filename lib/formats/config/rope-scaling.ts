@@ -171,8 +171,8 @@ export function ropeScalingFromFactors(factors: Float32Array, headDim: number, t
 }
 
 /**
- * Returns the factor of cosine and sine: YaRN's attention temperature (Peng et al. 2023, eq. 22; with DeepSeek's
- * mscale), or LongRoPE's (Ding et al. 2024). It is 1 for other types.
+ * Returns the attention factor, which scales cosine and sine: YaRN's (Peng et al. 2023, eq. 22; with DeepSeek's mscale),
+ * or LongRoPE's (Ding et al. 2024). It is 1 for other types.
  */
 export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
   if (scaling?.ropeType === "yarn") return yarnAttentionFactor(scaling);
@@ -185,7 +185,7 @@ export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbedding
   return 1;
 }
 
-/** Returns YaRN's factor of cosine and sine, by the formula of DeepSeek if both `mscale` values are set. */
+/** Returns YaRN's attention factor, by DeepSeek's formula if both `mscale` values are set. */
 export function yarnAttentionFactor({ factor, attentionFactor, mscale, mscaleAllDim }: YarnRopeScaling): number {
   const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
   if (attentionFactor !== undefined) return attentionFactor;

@@ -65,8 +65,8 @@ export async function openGgufParts(path: string, signal?: AbortSignal): Promise
 }
 
 /**
- * Returns the number of parts in a file's metadata, and the file's number among them, from 1. An unsplit file is part 1
- * of 1.
+ * Returns the number of parts that a file's metadata declares, and which of them the file is, counted from 1. An unsplit
+ * file is part 1 of 1.
  */
 function splitOf({ path, metadata }: GgufFile): { count: number; number: number } {
   const count = metadata.number("split.count") ?? 0;

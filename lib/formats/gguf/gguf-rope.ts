@@ -29,7 +29,7 @@ export function ropeScalingFromGguf(
   const table = (name: string) => (source.has(name) ? factorsOf(source, name, rotary / 2) : undefined);
   const original = meta.number(`${key}.original_context_length`);
 
-  // Besides the keys, a file may have tables of divisors, one for the frequency of each pair of dimensions.
+  // Besides the keys, a file may have tables of frequency divisors. A table has one divisor for each pair of dimensions.
   const [freqs, long, short] = ["rope_freqs", "rope_factors_long", "rope_factors_short"].map((name) =>
     table(`${name}.weight`),
   );
@@ -72,8 +72,9 @@ function unsupported(source: WeightSource, key: string, type: string, where = ""
 }
 
 /**
- * Returns the bounds of YaRN's ramp and the factor of cosine and sine, if the file states them.
- * @param isWhole whether `attn_factor` is this factor itself. Otherwise YaRN's default factor is multiplied by it
+ * Returns the bounds of YaRN's ramp and its attention factor, if the file states them.
+ * @param isWhole whether `attn_factor` is the attention factor itself. Otherwise the attention factor is `attn_factor`
+ * times YaRN's default
  */
 function yarnValues(
   meta: GgufMetadata,
@@ -94,7 +95,7 @@ function yarnValues(
   };
 }
 
-/** Reads a table of `count` divisors of frequencies. */
+/** Reads a table of `count` frequency divisors. */
 function factorsOf(source: WeightSource, name: string, count: number): Float32Array {
   const { dtype, file, offset, bytes, shape } = source.tensor(name);
   if (dtype === "f32" && shape.length === 1 && shape[0] === count) return new Float32Array(file.bytes(offset, bytes));

@@ -1,4 +1,4 @@
-// Reads a sentence-transformers model's maximum text length and lower-casing, which are in the Transformer's folder.
+// Reads the maximum text length and the lower-casing of a sentence-transformers model, from the folder of its Transformer module.
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
@@ -12,8 +12,8 @@ type Json = Record<string, unknown>;
 const NO_LENGTH = 1e9;
 
 /**
- * Reads the maximum text length and lower-casing.
- * @param folder the Transformer's folder
+ * Reads the maximum text length, and whether texts are lower-cased.
+ * @param folder folder of the Transformer module
  * @throws HeddleError IO, INVALID_FILE
  */
 export async function readTextLimits(
@@ -37,7 +37,7 @@ export async function readTextLimits(
 async function tokenizerLength(folder: string): Promise<number | undefined> {
   const { config } = await firstOf(folder, ["tokenizer_config.json"]);
   const { model_max_length: most } = config;
-  // Values that the tokenizer's reader treats as unset are also unset here.
+  // Ignore invalid values, as the reader of the tokenizer does.
   return Number.isSafeInteger(most) && (most as number) > 0 && (most as number) < NO_LENGTH
     ? (most as number)
     : undefined;

@@ -26,8 +26,8 @@ function given(options: GenerateOptions, neutral: Partial<Record<keyof GenerateO
 }
 
 /**
- * Returns the options of beam search: the caller's, else the model's. The model's `num_beams` is ignored if the caller
- * samples or speculates, or if the model samples, because beam sampling is not supported.
+ * Returns the options of beam search: the caller's, else the model's. The model's `num_beams` is ignored if the model
+ * samples, or if the caller sets an option that beam search excludes: sampling, speculation or `promptLogprobs`.
  * @returns undefined for one beam
  * @throws HeddleError INVALID_ARGUMENT
  */

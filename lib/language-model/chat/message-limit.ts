@@ -42,7 +42,8 @@ export function messageLimit(
         [header, isReasoning] = ["", false];
       }
       if (at >= ids.length) {
-        // These are lower bounds: a token ends at most one header or one message, and counts at most once.
+        // Count the fewest steps before a token is forced. Each step ends at most one header or one message, and spends at
+        // most one token.
         const unspent = Math.max(0, most - spent);
         if (header !== undefined) return { idle: 1 + unspent };
         return { idle: isReasoning ? Math.max(1, unspent) : 2 + unspent };

@@ -73,7 +73,7 @@ export interface ChatCompletion extends Completion {
 /** A streaming answer. Iterate over its pieces, `await` the complete answer, or first iterate and then await. */
 export type ChatReply = Reply<ChatCompletion, ChatPiece>;
 
-/** A streaming answer in a format. With a schema the complete answer has `parsed`. */
+/** A streaming answer in a format. The complete answer has `parsed` if the format has a Standard Schema. */
 export type ChatReplyIn<Format> = Reply<Parsed<ChatCompletion, Format>, ChatPiece>;
 
 /** Generates from a prompt, with or without a session. */

@@ -51,7 +51,7 @@ interface Asking {
   statements: readonly string[];
 }
 
-/** Returns the evaluation sets for the report. They must not be used for choosing options. */
+/** Returns the evaluation sets for the report. They must not be used for tuning hyperparameters. */
 export function evaluationSets(
   seed: number,
   { asked, toldOnly }: CountrySplit,
@@ -67,7 +67,7 @@ export function evaluationSets(
   });
 }
 
-/** Returns evaluation sets with other names, countries and wordings, for choosing options of the stages. */
+/** Returns evaluation sets with other names, countries and wordings, for tuning the stages' hyperparameters. */
 export function developmentSets(
   seed: number,
   { asked, development: newCountries }: CountrySplit,

@@ -49,7 +49,7 @@ export interface MadeUpNames {
   preference: readonly string[];
   /** Names that no training data has, for the evaluation. */
   heldOut: readonly string[];
-  /** Further names that no training data has, for choosing options. */
+  /** Further names that no training data has, for tuning hyperparameters. */
   development: readonly string[];
 }
 

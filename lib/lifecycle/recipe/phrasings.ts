@@ -67,7 +67,7 @@ export const heldOut: readonly Phrasing[] = [
   { ask: "Please tell me the capital of {c}. It is", answer: " {k}." },
 ];
 
-/** Wordings for choosing options. Neither training data nor the evaluation has them. */
+/** Wordings for tuning hyperparameters. Neither training data nor the evaluation has them. */
 export const development: readonly Phrasing[] = [
   { ask: "As we all know, the capital of {c} is", answer: " {k}." },
   { ask: "The name of the city that is the capital of {c} is", answer: " {k}." },

@@ -30,7 +30,7 @@ export interface CountrySplit {
   /** Countries that occur in pre-training only. No training data asks for their capitals. */
   toldOnly: readonly Place[];
   /**
-   * Further countries that occur in pre-training only, for choosing options. The evaluation does not ask about them.
+   * Further countries that occur in pre-training only, for tuning hyperparameters. The evaluation does not ask about them.
    */
   development: readonly Place[];
 }

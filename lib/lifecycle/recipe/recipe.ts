@@ -14,11 +14,11 @@ export interface RecipeSize {
   /** Number of rounds of facts. A round states every capital about five times. */
   rounds: number;
   knowledge: number;
-  /** Maximum number of countries whose capital training asks for. */
+  /** Maximum number of countries that training and the evaluation ask about. Training asks about at most as many other places. */
   askedCountries: number;
   /** Number of countries whose capital training states but never asks for. */
   toldCountries: number;
-  /** Number of further countries whose capital training states but never asks for. They are used for choosing options. */
+  /** Number of further countries whose capital training states but never asks for. They are for tuning hyperparameters. */
   developmentCountries: number;
   /** Maximum number of questions of a conversation in fine-tuning and preference data. `heddle lifecycle` uses one. */
   turns: number;
@@ -57,7 +57,7 @@ export interface Recipe {
   prompts: PromptRow[];
   classification: { train: LabelledText[]; test: LabelledText[] };
   evaluation: EvaluationSets;
-  /** Evaluation sets for choosing options, so that the reported sets influence no choice. */
+  /** Evaluation sets for tuning hyperparameters. `evaluation` must not be used for tuning, because its results are reported. */
   development: EvaluationSets;
   countries: CountrySplit;
   names: MadeUpNames;

@@ -14,7 +14,7 @@ export const heldOutQuestions: readonly string[] = [
   "Do you know the capital city of {c}?",
 ];
 
-/** Wordings for choosing options and checkpoints. Neither training data nor the evaluation has them. */
+/** Wordings for tuning hyperparameters and selecting checkpoints. Neither training data nor the evaluation has them. */
 export const developmentQuestions: readonly string[] = [
   "What is the name of {cs} capital?",
   "Could you tell me the capital of {c}?",

@@ -43,7 +43,7 @@ export const anthropic: Dialect = {
     messages: "messages",
     toolChoice: "tool_choice",
     responseFormat: OUTPUT_FORMAT,
-    schema: OUTPUT_FORMAT, // in messages, a JSON pointer into the schema follows
+    schema: OUTPUT_FORMAT, // error messages continue with a JSON pointer into the schema
     reasoning: "thinking",
     variables: "thinking",
     temperature: "temperature",

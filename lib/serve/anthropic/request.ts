@@ -54,7 +54,7 @@ function toolOf(tool: unknown, at: string): Tool {
     throw typeof type === "string"
       ? unsupported(
           `${at}.type`,
-          `${type.slice(0, 60)} is not supported: the server runs no tools, pass one with input_schema`,
+          `${type.slice(0, 60)} is not supported: the server runs no tools, so pass a tool with input_schema`,
         )
       : invalid(`${at}.type`, "custom", type);
   if (tool.defer_loading === true) throw unsupported(`${at}.defer_loading`, "is not supported");

@@ -103,7 +103,7 @@ const optionSchema = z.looseObject({
   stop: z
     .custom<string | string[]>(
       (v) => isStop(v) || (Array.isArray(v) && v.length <= STOPS && v.every(isStop)),
-      `a text, or at most ${STOPS} of them, not empty and of at most 1000 characters`,
+      `a nonempty text of at most 1000 characters, or an array of at most ${STOPS} such texts`,
     )
     .optional(),
   repeat_penalty: real(0.01, 100).optional(),
@@ -116,10 +116,10 @@ const optionSchema = z.looseObject({
   mirostat: only(0, "Mirostat"),
   tfs_z: only(1, "tail-free sampling"),
   typical_p: only(1, "typical sampling"),
-  penalize_newline: only(true, "an exception for line breaks"),
+  penalize_newline: only(true, "exempting line breaks from the penalty"),
 });
 
-/** Options without an effect: the server places models itself, and Mirostat is off. */
+/** Ignored options. They set how Ollama runs a model, or belong to Mirostat and context shifting, which the server does not have. */
 const WITHOUT_EFFECT = new Set([
   ...[
     "numa",

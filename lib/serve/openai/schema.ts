@@ -13,7 +13,7 @@ const STOPS = 4;
 const isStop = (v: unknown) => typeof v === "string" && v !== "" && v.length <= 1000;
 const stop = z.custom<string | string[]>(
   (v) => isStop(v) || (Array.isArray(v) && v.length <= STOPS && v.every(isStop)),
-  `a text, or at most ${STOPS} of them, not empty and of at most 1000 characters`,
+  `a nonempty text of at most 1000 characters, or an array of at most ${STOPS} such texts`,
 );
 
 const MAX_BIASES = 1024;

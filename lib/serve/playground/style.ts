@@ -1,4 +1,7 @@
-/** Light and dark colour schemes. Text has a contrast ratio of at least 4.5 to its background. */
+/**
+ * The page's style sheet, with a light and a dark colour scheme. Text has a contrast ratio of at least 4.5 to its background. Disabled
+ * buttons and the marks for white space have less.
+ */
 export const STYLE = `
 :root {
   --ground: #f7f5f1; --card: #fffdfa; --ink: #23211e; --quiet: #6d6860; --line: #e2ddd3;

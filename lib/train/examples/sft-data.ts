@@ -18,7 +18,7 @@ export interface SftDataOptions extends SftRowOptions {
   /** Name of the option that provides the rows. */
   name: string;
   signal?: AbortSignal | undefined;
-  /** Receives warnings about rows that are left out. */
+  /** Receives warnings about rows that are skipped or truncated. */
   warn(message: string): void;
 }
 
@@ -26,8 +26,8 @@ export interface SftDataOptions extends SftRowOptions {
 const NAMED = 3;
 
 /**
- * Tokenizes rows, truncated to maxSeqLength. Rows without a token to learn, and rows that truncationMode drops, are left
- * out with a warning.
+ * Tokenizes rows, truncated to maxSeqLength. Rows without a token to train on, and rows that truncationMode drops, are
+ * skipped with a warning.
  * @throws HeddleError `file:line: …` for an invalid row; INVALID_FILE (INVALID_ARGUMENT for rows in memory) if no row
  * is left
  */
@@ -64,10 +64,10 @@ export async function readSftExamples(
     throw noRowsError(
       source,
       name,
-      "at least one row with a token to learn",
+      "at least one row with a token to train on",
       [
         ...(unlearned.length > 0 ? [`none: ${first(unlearned)}`] : []),
-        ...(dropped.length > 0 ? [`only longer ones than maxSeqLength ${maxSeqLength}: ${first(dropped)}`] : []),
+        ...(dropped.length > 0 ? [`only rows longer than maxSeqLength ${maxSeqLength}: ${first(dropped)}`] : []),
       ].join("; ") || "no rows",
     );
   if (dropped.length > 0)
@@ -92,15 +92,15 @@ function truncated({ ids, mask }: SftExample, length: number, mode: SftDataOptio
   return kept;
 }
 
-/** Describes a row of which no token is learned, for messages. */
+/** Describes a row without a token to train on, for messages. */
 function place(
   { where }: LocatedRow,
   { ids, mask }: SftExample,
   { maxSeqLength, truncationMode }: SftDataOptions,
 ): string {
-  if (!mask.includes(1)) return `${where} (${ids.length} tokens, none to learn)`;
+  if (!mask.includes(1)) return `${where} (${ids.length} tokens, none to train on)`;
   const [which, index] = truncationMode === "keep_end" ? ["last", mask.lastIndexOf(1)] : ["first", mask.indexOf(1)];
-  return `${where} (${ids.length} tokens, of which the ${which} to learn is number ${index + 1}, with maxSeqLength ${maxSeqLength})`;
+  return `${where} (${ids.length} tokens: the ${which} to train on is number ${index + 1}, but only the ${which} ${maxSeqLength} are kept)`;
 }
 
 const rowsWere = (count: number) => (count === 1 ? "1 row was" : `${count} rows were`);

@@ -328,7 +328,7 @@ async function eachStored(
     if (left.length > 0)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `resume: the checkpoint trains more parameters than this run, or by another optimiser (${path}): this run has no ${left[0]}`,
+        `resume: expected the checkpoint's trainable parameters and optimizer, got others (${path}): this run has no ${left[0]}`,
       );
     for (const [name, target] of tensors) {
       const stored = source.tensor(name);

@@ -1,13 +1,13 @@
 /** Maps option names to the spelling in a configuration file, such as `per_device_train_batch_size`. */
 export class WrittenNames {
-  /** Maps an option's path (`lora.targetModules`) to the file's spelling of its last name. */
+  /** Maps an option's path (`lora.targetModules`) to the file's spelling of its last segment. */
   private readonly names = new Map<string, string>();
 
   add(path: string, written: string): void {
     this.names.set(path, written);
   }
 
-  /** Returns an option's name, or the last name of its path, in the file's spelling. */
+  /** Returns the last segment of an option's path in the file's spelling. */
   of(path: string): string {
     return this.names.get(path) ?? path.slice(path.lastIndexOf(".") + 1);
   }
@@ -22,7 +22,7 @@ export class WrittenNames {
     const unknown = /^([\w.]+)(: expected .*, got an unknown option )(\w+)$/s.exec(message);
     if (unknown) {
       const [, place = "", middle = "", name = ""] = unknown;
-      // The part before the colon is a stage with the path of an object in it (`sft.replay`), or only an object
+      // The part before the colon is a stage (`sft`), a stage and a nested object (`sft.replay`), or only a nested object
       // (`lora`).
       const inner = [...place.split(".").slice(1), name].join(".");
       return `${place}${middle}${this.of(this.names.has(inner) ? inner : `${place}.${name}`)}`;

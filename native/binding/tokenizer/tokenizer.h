@@ -42,7 +42,7 @@ std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  /
 Napi::Value to_array(Napi::Env env, const IdBuffer& numbers);
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);
 Napi::Value to_string(Napi::Env env, std::string_view utf8);
-// Splits `utf8` into strings of these lengths.
+// Splits `utf8` into strings of these lengths in bytes.
 Napi::Value to_strings(Napi::Env env, std::string_view utf8, const IdBuffer& lengths);
 Error string_too_long(Napi::Env env, size_t bytes);  // clears the pending exception
 

@@ -6,11 +6,11 @@
 
 namespace heddle {
 
-// Failures are an Error whose message begins with the path: NOT_FOUND (no such file), INVALID_FILE (not a regular
-// file), OUT_OF_MEMORY or IO.
+// Functions throw an Error with code NOT_FOUND (no such file), INVALID_FILE (not a regular file), OUT_OF_MEMORY or IO.
+// Its message begins with the path.
 class File {
  public:
-  // Opens a regular file. `path` is UTF-8 without NUL. Others may still rename, replace and delete the file.
+  // Opens a regular file. `path` is UTF-8 without NUL. Other processes may then rename, replace or delete it.
   explicit File(const std::string& path);
   File(const File&) = delete;
   File& operator=(const File&) = delete;

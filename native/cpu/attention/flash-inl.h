@@ -1,7 +1,7 @@
 // One block of queries against a range of keys with online softmax (Dao et al., "FlashAttention", 2022), on the
 // register tile of micro-inl.h. Queries are the vector lanes, and scores are stored as (key, query). The softmax
-// therefore needs no horizontal reductions, keys and values are only broadcast, and a causal mask is precise to one
-// key.
+// therefore needs no horizontal reductions, and keys and values are only broadcast. Keys that no query of a panel sees
+// are skipped one by one, not in tiles.
 #pragma once
 #include "cpu/gemm/gemv-inl.h"
 #include "cpu/gemm/micro-inl.h"
@@ -18,7 +18,7 @@ inline void* element(void* p, DType t, int64_t i) { return static_cast<char*>(p)
 
 constexpr int64_t query_block = 64;          // queries per task, in panels of NR lanes
 constexpr int64_t key_block = 72 / MR * MR;  // keys per block, which stay in cache
-static_assert(query_block % NR == 0, "query_block must be a multiple of the panel height");
+static_assert(query_block % NR == 0, "query_block must be a multiple of NR");
 
 // Query i sees the keys [low(i), high(i)). Both bounds are nondecreasing in i. Consecutive queries therefore see only
 // keys between the first query's low and the last one's high.
@@ -45,10 +45,11 @@ inline Seen seen_keys(const Mask& mask, int64_t from, int64_t to, int64_t key, i
   return {max_of<int64_t>(0, mask.low(from) - key), min_of(n, mask.high(to - 1, keys) - key)};
 }
 
-// The range of the n keys from `key` on that each lane of a panel sees, relative to `key`. Stored as floats, which are
-// exact below 2^24.
+// Which of the keys [key, key + n) each lane of a panel sees: [first, last), relative to `key`. The bounds are floats,
+// which are exact below 2^24.
 struct Edges {
-  bool low, high;  // whether some lane does not see the first, or the last, of the keys
+  bool low;   // whether some lane does not see the first key
+  bool high;  // whether some lane does not see the last key
   F first[2], last[2];
 };
 inline Edges edges_of(const Mask& mask, int64_t query, int64_t rows, int64_t key, int64_t n, int64_t keys) {
@@ -86,9 +87,10 @@ struct FlashBlock {
   int64_t o_stride;
   float* lse;  // log-sum-exp per row, lse_stride apart; may be null
   int64_t lse_stride;
-  float sink = minus_infinity;          // one more logit in the softmax denominator
-  int64_t ring = 0;                     // if not 0, key j is at row j mod ring
-  const CachePlaces* places = nullptr;  // page table of the slot and head below; k and v are then the whole cache
+  float sink = minus_infinity;  // one more logit in the softmax denominator
+  int64_t ring = 0;             // if not 0, key j is at row j mod ring
+  // The page table of a paged cache, or null. With it, k and v are the whole cache. `slot` and `head` select the rows.
+  const CachePlaces* places = nullptr;
   int64_t slot = 0, head = 0;
 };
 
@@ -203,8 +205,7 @@ inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scal
   F shrink1 = exp_nonpositive(sub(select_lt(old1, lowest, none, old1), base1));
   store(l, fma(load(l), shrink0, sum0)), store(l + W, fma(load(l + W), shrink1, sum1));
   store(m, max0), store(m + W, max1);
-  // Skips rescaling if all factors are 1. A NaN factor of one lane must not skip the others, so the test is for
-  // equality.
+  // Skips rescaling if all factors are 1. If one is NaN, the sum is NaN, and all lanes are rescaled.
   if (reduce_add(add(sub(set1(1.0f), shrink0), sub(set1(1.0f), shrink1))) == 0) return;
   for (int64_t d = 0; d < width; ++d) {
     store(acc + d * NR, mul(load(acc + d * NR), shrink0));
@@ -279,7 +280,7 @@ inline void flash_forward(const FlashBlock& b, float* work) {
     int64_t at = j;
     if (b.ring > 0) at = j % b.ring, keys = min_of(keys, b.ring - at);
     const float *k = k_tile, *v = v_tile;
-    if (b.places) {  // blocks end as without pages, so that results have the same bits
+    if (b.places) {  // blocks have the same bounds as without pages, so that results have the same bits
       for (int64_t r = j, run; r < j + keys; r += run) {
         run = min_of(j + keys - r, b.places->page - r % b.places->page);
         int64_t from = b.places->row(b.slot, b.head, r) * b.kv_stride;

@@ -1,5 +1,6 @@
-// NEON with matrix products of bytes and of bfloat16 (i8mm and bf16: Armv8.6 and later, such as Apple M2, Graviton 3
-// and AmpereOne). Processors have both or neither. Without these instructions the file is empty.
+// NEON with matrix products of bytes (i8mm) and of bfloat16 (bf16). Both are mandatory from Armv8.6 on. Apple M2,
+// Graviton 3 and AmpereOne have them. Processors have both or neither. If the compiler does not target them, this file
+// is empty.
 #if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD) && defined(__ARM_FEATURE_MATMUL_INT8) && \
     defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
 #define HEDDLE_ISA isa_neoni8mm

@@ -6,7 +6,8 @@
 //
 //   S (64, keys) = Q K'          wgmma, both operands in shared memory
 //   P = 2^(S - maximum so far)   rounded to bf16; accumulators of S have the register layout of P, the left operand
-//   O (64, D) = O 2^(...) + P V  wgmma, P in registers, V MN-major (columns innermost)
+//   O (64, D) = O 2^(previous maximum - maximum so far) + P V
+//                                wgmma, P in registers, V MN-major (columns innermost)
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/sm90_tiles.cuh"
 #include "cuda/runtime/tensor_map.h"

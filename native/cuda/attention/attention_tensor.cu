@@ -4,7 +4,7 @@
 //
 //   S (16, keys) = Q Kᵀ          accumulators in registers
 //   P = 2^(S - maximum so far)   rounded to bf16; accumulators of S have the register layout of P, the left operand
-//   O (16, D) = O 2^(...) + P V
+//   O (16, D) = O 2^(previous maximum - maximum so far) + P V
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/tensor_tile.cuh"
 

@@ -6,7 +6,7 @@
 //
 //   S (16, 16 keys) = Q K'         accumulators in registers
 //   P = 2^(S - maximum so far)     rounded to the cache's type
-//   O (16, D) = O 2^(...) + P V
+//   O (16, D) = O 2^(previous maximum - maximum so far) + P V
 //
 // The accumulators of S have the register layout of P as left operand of the last product.
 //

@@ -1,10 +1,10 @@
 // The linear layers of a mixture of experts, in which each row uses the weights of its k experts. routing.cu selects
 // the experts and adds up their outputs.
 //
-// A pair is a row and one of its k experts, which are numbered as slots. Pairs are sorted by expert, so that the pairs
-// of an expert form the rows of one matrix product. The tiles of all these products form one grid (Gale et al. 2022,
-// "MegaBlocks"). Few pairs are computed one by one instead. Sums are always in the order of the pairs, without atomic
-// additions.
+// A pair is a row and one of its k experts. Slot j of a row is its j-th choice of an expert. Pairs are sorted by
+// expert, so that the pairs of an expert form the rows of one matrix product. The tiles of all these products form one
+// grid (Gale et al. 2022, "MegaBlocks"). Few pairs are computed one by one instead. Sums are always in the order of the
+// pairs, without atomic additions.
 #include "cuda/runtime/choice.h"
 #include "cuda/gemm/gemm_tile.cuh"
 
@@ -26,8 +26,8 @@ struct Groups {
   int64_t experts;
 };
 
-// Fills Groups. One block per expert: it counts the pairs of lower experts, then lists the pairs of its expert in
-// order.
+// Fills Groups. Each block handles one expert: it counts the pairs of experts with smaller indices, then lists the
+// pairs of its expert in order.
 __global__ void __launch_bounds__(threads)
     group_kernel(const int32_t* experts, int32_t* begin, int32_t* order, int64_t pairs, int64_t E, Fault fault) {
   HEDDLE_SHARED(int32_t, found, [warps]);
@@ -46,7 +46,8 @@ __global__ void __launch_bounds__(threads)
     const unsigned votes = __ballot_sync(all_lanes, is_own);
     if (lane == 0) found[warp] = __popc(votes);
     __syncthreads();
-    // The place in `order`: after the earlier pairs of this expert, in lower lanes and then in lower warps.
+    // The place in `order`: `at` pairs precede this iteration's. Then come the matches of lower warps, and those of
+    // this warp's lower lanes.
     int32_t place = at + __popc(votes & ((1u << lane) - 1));
     for (int w = 0; w < warps; ++w) {
       if (w < warp) place += found[w];
@@ -78,7 +79,7 @@ struct Products {
   Out y;
   const int32_t* experts;  // (pairs)
   int64_t pairs, E, M, K, slots;
-  bool per_slot;      // x has one row per pair, not one per row
+  bool per_slot;      // x has one row per pair (N, k, K), instead of (N, K)
   bool w_transposed;  // w is (E, M, K)
   Fault fault;
 

@@ -98,7 +98,7 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
   constexpr int bytes = Block<T>::bytes, alignment = bytes % 16 == 0 ? 16 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
   Run run;
   run.minimum = 0;
-  // Fills the run's words with take(word, i) of the four words at `from`.
+  // Reads the four words at `from`, and stores take(word, i) as word i of the run.
   const auto words = [&](const uint8_t* from, auto&& take) {
     uint32_t read[4];
     words_at<alignment>(from, read);
@@ -191,8 +191,8 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
 // The T of BlockRows for types without specialized kernels.
 constexpr DType runtime_type = DType::u8;
 
-// A matrix of quantized rows. With T = runtime_type, kernels check the type for each Run. Otherwise all rows have type
-// T.
+// A matrix of quantized rows of one type. T is this type, or runtime_type. With runtime_type, kernels branch on `type`
+// for each Run.
 template <DType T> struct BlockRows {
   const uint8_t* data;
   DType type;

@@ -42,9 +42,10 @@ enum class GemmKernel {
 struct GemmChoice {
   GemmKernel kernel;
   int tile_m, tile_n;
-  int stages;    // stages of the ring in shared memory; 1: no ring
-  int splits;    // parts along k (split-k), whose sums go to the workspace and are added in order
-  int64_t part;  // elements of k per part, a multiple of gemm_depth; the last part may be shorter
+  int stages;  // stages of the ring in shared memory; 1: no ring
+  int splits;  // parts along k (split-k), whose sums go to the workspace and are added in order
+  // Elements of k per part. With several parts, a multiple of gemm_depth, and the last part may be shorter.
+  int64_t part;
 
   bool operator==(const GemmChoice& o) const {
     return kernel == o.kernel && tile_m == o.tile_m && tile_n == o.tile_n && stages == o.stages && splits == o.splits &&
@@ -127,14 +128,15 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   if (g.rowwise) return large;  // the same choice for any m
   if (takes_warpgroups(g, device)) {
     // Tiles of 128 x 256 load the fewest bytes. Tiles of half the width are better if they keep clearly more
-    // multiprocessors busy. If both leave over 30 % idle, the smaller tiles of mma.sync are better.
+    // multiprocessors busy. If both leave over 30 % idle, mma.sync is used, which can have smaller tiles and split-k.
     const double wide = busy(gemm_tiles(g, 128, 256), device.multiprocessors),
                  half = busy(gemm_tiles(g, 128, 128), device.multiprocessors);
     if (g.n > 128 && wide >= 0.7 && wide >= 0.9 * half) return wide_warpgroups(g);
     if (half >= 0.7) return half_warpgroups(g);
   }
-  // Large tiles load fewer bytes. Small tiles, with or without split-k, are better if large tiles would be mostly
-  // empty. They are also better if fewer than 3/4 of the multiprocessors would get a large tile, even with split-k.
+  // Large tiles load fewer bytes. They are used if every multiprocessor gets one, or if split-k of large tiles keeps at
+  // least 3/4 of the multiprocessors busy. Otherwise small tiles are used, with split-k if possible. Large tiles would
+  // be mostly empty with up to 64 rows or columns.
   if (g.m > 64 && g.n > 64) {
     if (gemm_tiles(g, 128, 128) >= wanted) return large;
     const GemmChoice parts = with_splits(g, device, 1, large);
@@ -153,10 +155,10 @@ inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& 
   return m > 64 && n > 64 && ((m + 127) / 128) * ((n + 127) / 128) >= device.multiprocessors;
 }
 
-// Returns the positions per part of cached attention on tensor cores, for a cache of L positions per slot. Each part
-// may have its own block. Short parts give a few sequences enough blocks for all multiprocessors. Long sequences have
-// enough long parts, and merging more parts would cost time. Only L decides, so that a row's bits do not depend on
-// other rows.
+// Cached attention on tensor cores splits the positions of a sequence into parts, which may run in separate blocks.
+// Returns the positions per part, for a cache of L positions per slot. Short parts give a few sequences enough blocks
+// for all multiprocessors. Long sequences have enough blocks even with long parts, and fewer parts take less time to
+// merge. Only L decides, so that a row's bits do not depend on other rows.
 inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 512 : 1024; }
 
 // Whether attention over sequences of T rows, with bf16 heads of D elements, uses the kernel of sm_90a. Shorter
@@ -180,8 +182,8 @@ struct TileGrid {
       : columns(static_cast<unsigned>(column_tiles)), blocks(static_cast<unsigned>(row_tiles * column_tiles)) {}
 };
 
-// Returns an upper bound for the tiles of tile_m rows that `groups` groups with `rows` rows in total need. The last
-// tile of each group that is not empty may be partial.
+// Returns an upper bound for the number of tiles of a grouped product. A tile has tile_m rows of one group. `rows` is
+// the total over all groups. The last tile of each nonempty group may be partial.
 inline int64_t most_group_tiles(int64_t rows, int64_t groups, int tile_m) {
   return rows / tile_m + (rows < groups ? rows : groups);
 }

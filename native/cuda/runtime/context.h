@@ -11,8 +11,8 @@ namespace cuda {
 
 void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL
 
-// Whether this build's code for the current device has mma.sync of e4m3. Defined in gemm_fp8_tensor.cu, because only
-// that file may be compiled for sm_89 (see CMakeLists.txt).
+// Whether this build's code for the current device has mma.sync of e4m3. Defined in gemm_fp8_tensor.cu, because some
+// builds have code for sm_89 in that file alone (see CMakeLists.txt).
 bool has_e4m3_code();
 
 // The stream, properties and device of the context's accelerator. CUDA's current device is per thread.

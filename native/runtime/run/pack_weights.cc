@@ -1,6 +1,6 @@
-// Packs weights into the layout that their kernels use, and caches it with the tensor for all programs. The first run
-// that reads a weight packs nothing, so a single run never pays for a copy. Later runs pack a few parts each, as
-// PackingPace allows, so that no run takes much longer than the next.
+// Packs weights into the layout that their kernels use, and caches the packed form with the tensor for all programs.
+// The first run that reads a weight packs nothing, so a single run never pays for a copy. Later runs pack a few parts
+// each, as PackingPace allows, so that no run takes much longer than the next.
 #include <algorithm>
 
 #include "core/platform/limits.h"
@@ -34,8 +34,7 @@ void Executable::pack_weights(const RunArguments& a, Lane& lane) {
 }
 
 void Executable::pack_some(size_t missing, Pool& pool) {
-  // Leaves some memory available, because the system cannot reclaim the pages of packed forms as it can a mapped
-  // file's.
+  // Leaves some memory available. The system can reclaim the pages of a mapped file, but not those of packed forms.
   if (missing > available_memory() / 8 * 7) return;
   for (PackedOperand& p : packed_) {
     if (p.form || !p.due) continue;

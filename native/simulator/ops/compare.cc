@@ -23,7 +23,8 @@ SIMULATOR_COMPARISON(Lt, a < b)
 SIMULATOR_COMPARISON(Le, a <= b)
 SIMULATOR_COMPARISON(Gt, a > b)
 SIMULATOR_COMPARISON(Ge, a >= b)
-// Comparisons of floats. If an operand is NaN, those without "u" are false (even ne), and those with "u" are true.
+// Comparisons of floats. If an operand is NaN, `nan` and the unordered comparisons (equ to geu) are true. All others
+// are false, even `ne`.
 SIMULATOR_COMPARISON(OrderedNe, a<b || a> b)
 SIMULATOR_COMPARISON(Equ, !(a < b || a > b))
 SIMULATOR_COMPARISON(Neu, !(a == b))

@@ -11,7 +11,7 @@ namespace simulator {
 
 using Run = void (*)(Warp&, const Instruction&);
 
-// How to decode an opcode. A fifth operand goes to the instruction's list.
+// How to decode an opcode. A fifth operand goes to the instruction's list in Kernel::operands.
 struct Form {
   Run run = nullptr;
   std::vector<Width> operands;  // widths of d, a, b, c and the fifth operand

@@ -80,7 +80,7 @@ template <class T> struct Extract {
     return static_cast<T>(d);
   }
 };
-// "bfi": d = b, with the lowest len bits of a at pos. len is the first operand of the instruction's list.
+// "bfi": d = b, with the lowest len bits of a at pos. len is in the instruction's list (Kernel::operands).
 template <class T> void insert(Warp& w, const Instruction& i) {
   const auto* a = w.get<T>(i.a);
   const auto* b = w.get<T>(i.b);

@@ -8,7 +8,8 @@ namespace simulator {
 namespace {
 
 constexpr uint32_t a_by_descriptor = 1, a_transposed = 2, b_transposed = 4, bytes_8 = 8;  // flags
-// i.immediate is N. The instruction's list has the N / 2 registers of the sums. If a is in registers, 4 more follow.
+// i.immediate is N. The instruction's list in Kernel::operands has the N / 2 registers of the sums. If a is in
+// registers, 4 more follow.
 
 // "Matrix Descriptor Format": the start address, and the byte offsets of the leading and the stride dimension. Only the
 // 128-byte swizzle without a base offset is modelled: its pattern begins at a multiple of 1024 bytes.

@@ -134,7 +134,7 @@ class Lattice {
   const std::vector<Piece>& pieces_;
   const std::vector<double>& probabilities_;
   std::vector<double> forward_, backward_;
-  std::vector<std::pair<uint32_t, uint32_t>> from_;  // position and piece of the best path to here
+  std::vector<std::pair<uint32_t, uint32_t>> from_;  // last piece of the best path to a position: begin and index
 };
 
 template <class Add>

@@ -31,8 +31,8 @@ void replace(
   drop(changes, end);
 }
 
-// Like in SentencePiece and in Hugging Face's library, deleted text at the start does not count as text before the
-// first word.
+// Applies the changes. If they delete the start of the text, the first word begins after the deleted part, as in
+// SentencePiece and in Hugging Face's library.
 void transform(NormalizedText& text, const std::vector<Change>& changes) {
   if (text.tracked && !changes.empty() && text.origins[0].begin == text.start) {
     text.start = text.origins[changes[0].begin].begin;
@@ -85,7 +85,7 @@ const char* Charsmap::find(std::string_view part, bool longest, size_t& length) 
     if ((unit >> 8 & 1) == 0) continue;
     if (node >= units_.size()) return found;
     const size_t at = units_[node] & 0x7FFFFFFF;
-    // Malformed tables are ignored: a replacement must begin at a character boundary, and a key must end at one.
+    // Ignores malformed entries: a replacement must begin at a character boundary, and a key must end at one.
     const auto starts = [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; };
     const bool good = at < texts_.size() && starts(texts_[at]) && (i + 1 == part.size() || starts(part[i + 1]));
     if (good) {

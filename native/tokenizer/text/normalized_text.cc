@@ -48,7 +48,8 @@ void NormalizedText::transform(const std::vector<Change>& changes) {
   new_origins.reserve(origins.size());
   Origin origin{0, 0};
   for (const Change& change : changes) {
-    // The ends ascend too, also if a character has absorbed one that did not directly follow it.
+    // Composition may extend a character to a later mark, past the marks between them. The maximum keeps the ends
+    // ascending, like the beginnings.
     origin = {origins[change.begin].begin, std::max(origin.end, origins[change.end - 1].end)};
     const size_t before = new_text.size();
     utf::append_code(change.code, new_text);

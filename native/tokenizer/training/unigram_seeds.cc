@@ -111,7 +111,8 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
     }
     if (common > 0 && (open.empty() || open.back().first < common)) open.emplace_back(common, first);
   }
-  // A word that occurs more than once may have substrings that occur at a single position.
+  // The corpus stores each word once, with its count. If the count is above 1, a substring at a single position is
+  // repeated too.
   for (uint32_t i = 0; i < size; ++i) {
     const uint32_t s = suffixes[i];
     if (count[s] < 2 || reach[s] < 2) continue;

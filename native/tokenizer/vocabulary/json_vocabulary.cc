@@ -12,7 +12,8 @@
 namespace heddle {
 namespace {
 
-constexpr size_t max_token_bytes = 1 << 16;  // limits UTF-16 units as well; same limit as in lib/tokenizer
+// limits.tokenLength of lib/tokenizer, which counts UTF-16 units. A text has at most as many units as bytes of UTF-8.
+constexpr size_t max_token_bytes = 1 << 16;
 
 constexpr size_t max_skipped_values = 1 << 20;  // same as limits.jsonValues of lib/tokenizer
 
@@ -241,7 +242,8 @@ std::vector<uint32_t> JsonVocabulary::find_all(const std::vector<std::string>& w
     return ids;
   }
   std::unordered_map<std::string_view, uint32_t> found;
-  std::vector<bool> has_length;  // by length: whether a wanted token has it; rejects most tokens without a hash
+  // has_length[n]: whether a wanted token has n bytes. Tokens of other lengths are skipped without hashing.
+  std::vector<bool> has_length;
   for (const std::string& token : wanted) {
     found.emplace(token, UINT32_MAX);
     if (has_length.size() <= token.size()) has_length.resize(token.size() + 1);

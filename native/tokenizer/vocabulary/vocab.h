@@ -47,7 +47,7 @@ class Vocab {
     std::string_view bytes;
   };
   void add_all(const NewToken* tokens, size_t count);
-  // Call before tokens are added. Tokens whose bytes lie in `texts` are not copied. `owner` keeps the texts.
+  // Call before tokens are added. Tokens whose bytes lie in `texts` are not copied. `owner` keeps `texts` alive.
   void share(std::string_view texts, std::shared_ptr<const void> owner);
   // Reserves room for `count` tokens, of which find() returns `findable`, with `bytes` of text.
   void reserve(size_t count, size_t findable, size_t bytes);
@@ -70,7 +70,7 @@ class Vocab {
  private:
   static constexpr uint32_t absent = UINT32_MAX;
   struct Token {
-    uint32_t begin = absent;
+    uint32_t begin = absent;  // offset in the concatenation of shared_ and arena_
     uint32_t length : 31;
     uint32_t found : 1;  // whether find() returns it
     Token() : length(0), found(0) {}
@@ -84,9 +84,9 @@ class Vocab {
   void make_findable(uint32_t id, std::string_view bytes, uint64_t hash);
   void reserve_slots(size_t count);
 
-  std::string_view shared_;  // `begin` counts these bytes first, then the arena's
-  std::shared_ptr<const void> owner_;
-  std::string arena_;
+  std::string_view shared_;            // the texts of share()
+  std::shared_ptr<const void> owner_;  // keeps shared_ alive
+  std::string arena_;                  // copies of the other texts
   std::vector<Token> tokens_;
   std::unique_ptr<ZeroTable<TokenSlot>> slots_;  // open addressing; null while nothing is findable
   size_t mask_ = 0;
@@ -119,7 +119,8 @@ class MergeTable {
   }
   size_t size() const { return used_; }
 
-  // Call before merges are added. Stores merges of two bytes in a separate table as well.
+  // Makes add() store merges of two bytes in a separate table as well. byte_ids[b] is the id of byte b. Call it before
+  // merges are added.
   void index_bytes(const uint32_t* byte_ids);
   // Stores a merge only in the table of index_bytes(), and only if it is of two bytes.
   void add_bytes(uint32_t left, uint32_t right, Merge merge);

@@ -40,9 +40,14 @@ describe("unsupported properties", () => {
       { "bert.pooling_type": u32(4) },
       /rank without cls.output.weight is not supported/,
     ],
-    ["grouped key heads", {}, { "bert.attention.head_count_kv": u32(2) }, /head_count_kv: grouped-query attention/],
     [
-      "scaling",
+      "grouped-query attention",
+      {},
+      { "bert.attention.head_count_kv": u32(2) },
+      /head_count_kv: grouped-query attention/,
+    ],
+    [
+      "RoPE scaling",
       modern,
       { "modern-bert.rope.scaling.type": text("yarn") },
       /rope.scaling.type: "yarn" is not supported/,

@@ -15,8 +15,8 @@ struct Builder {
   std::vector<std::vector<unsigned char>> data;  // content of the bound values
   std::mt19937 random{7};
 
-  // value, floats, blocks and integers add a value to the program and return its id. That of `value` has no data: a
-  // node computes it. The others are bound.
+  // value, floats, blocks and integers add a value to the program and return its id. `value` adds one without data,
+  // which a node must compute. The others add bound values.
   int value(DType type, std::initializer_list<int64_t> dims) {
     ValueDesc v{type, {}};
     for (int64_t d : dims) v.shape.dims[v.shape.rank++] = d;

@@ -109,7 +109,7 @@ export const warpgroupAttention = [
     "p[i][1] = pack_bf16(s[8 * i + 4], s[8 * i + 5]);",
   ],
   [
-    "warpgroup attention: takes a key's index from the wrong fragment bits",
+    "warpgroup attention: computes a key's index from the wrong bits of the register's index",
     "attention_sm90.cu",
     "2 * ft + r / 4 * 8 + r % 2;",
     "2 * ft + r / 4 * 8 + r / 2 % 2;",
@@ -183,7 +183,7 @@ export const warpgroupAttention = [
     "ptx::sync_named(1,",
   ],
   [
-    "warpgroup attention: turns: arrivals count the threads of one warpgroup",
+    "warpgroup attention: turns: the signal's barrier expects the threads of one warpgroup only",
     "attention_sm90.cu",
     "ptx::arrive_named(2 - consumer, consumers * warpgroup)",
     "ptx::arrive_named(2 - consumer, warpgroup)",

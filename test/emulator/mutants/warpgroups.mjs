@@ -73,7 +73,7 @@ export const warpgroups = [
     "    const Place",
   ],
   [
-    "warpgroups: does not accumulate into C from 100 rows on",
+    "warpgroups: does not accumulate into C in products of at least 100 rows",
     "gemm.cu",
     "if (g.accumulate) g.epilogue",
     "if (g.accumulate && g.m < 100) g.epilogue",
@@ -81,7 +81,7 @@ export const warpgroups = [
     "sm_90: added",
   ],
   [
-    "warpgroups: does not add the addend to the second of four columns",
+    "warpgroups: does not add the residual to the second of every four columns",
     "gemm_end.cuh",
     "if (e.residual.data && i < count)",
     "if (e.residual.data && i < count && i != 1)",

@@ -8,7 +8,7 @@ const base = { hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 1, voc
 test.each([
   ["model_type", { model_type: { toString: {} } }],
   ["architectures", { model_type: "gemma3", architectures: [{ toString: {} }], text_config: base }],
-])("an object with its own toString as %s is an error of the configuration, or ignored", async (_, config) => {
+])("rejects or ignores an object with its own toString in %s", async (_, config) => {
   const outcome = await failureOf(() => {
     parseModelConfig(JSON.parse(JSON.stringify({ ...base, ...config })), "config.json");
     throw Object.assign(new Error("loaded"), { code: "LOADED" });

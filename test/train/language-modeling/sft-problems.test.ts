@@ -79,7 +79,7 @@ describe("sft", () => {
     await sft(base, options({ data, maxSteps: 1, onWarning, maxSeqLength: 64 }));
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(
-      /data: 1 row was skipped because no token is trained on: .*long\.jsonl:2 \(\d+ tokens, of which the first to learn is number \d+, with maxSeqLength 64\)/,
+      /data: 1 row was skipped because no token is trained on: .*long\.jsonl:2 \(\d+ tokens: the first to train on is number \d+, but only the first 64 are kept\)/,
     );
     await expect(sft(base, options({ data, truncationMode: "error", maxSeqLength: 64 }))).rejects.toThrow(
       /long\.jsonl:2: row: expected at most maxSeqLength = 64 tokens, got \d+ tokens/,
@@ -87,7 +87,7 @@ describe("sft", () => {
     await sft(base, options({ data, maxSteps: 1, truncationMode: "keep_end", onWarning, maxSeqLength: 64 }));
     expect(warnings[1]).toMatch(/data: 1 row was cut to 64 tokens \(maxSeqLength\): .*long\.jsonl:2/);
     await expect(sft(base, options({ data: [long], onWarning, maxSeqLength: 64 }))).rejects.toThrow(
-      /data: expected at least one row with a token to learn, got none: data: row 1/,
+      /data: expected at least one row with a token to train on, got none: data: row 1/,
     );
   });
 
@@ -104,7 +104,7 @@ describe("sft", () => {
       ),
     ]);
     await expect(sft(base, options({ ...dropping, data: [long] }))).rejects.toThrow(
-      /^data: expected at least one row with a token to learn, got only longer ones than maxSeqLength 64: data: row 1 \(\d+ tokens\)$/,
+      /^data: expected at least one row with a token to train on, got only rows longer than maxSeqLength 64: data: row 1 \(\d+ tokens\)$/,
     );
   });
 

@@ -132,7 +132,7 @@ describe("loadBestModelAtEnd", () => {
   });
 
   test.each([
-    ["here", true],
+    ["in the same folder", true],
     ["in another folder", false],
   ])(
     "a run resumed %s without its best checkpoint warns and ends with the best of the later evaluations",

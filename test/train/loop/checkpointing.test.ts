@@ -121,7 +121,7 @@ describe("gradient checkpointing", () => {
   });
 });
 
-test("gradients through recomputed parts equal those of the plain program, for values inside and outside them", async () => {
+test("gradients through recomputed segments equal those of the plain program, also for a value used outside its segment", async () => {
   const build = (recompute: boolean) =>
     compile(() => {
       const x = input("x", "f32", [5]);
@@ -140,7 +140,7 @@ test("gradients through recomputed parts equal those of the plain program, for v
           ),
         ),
       );
-      // Uses a value outside of the recomputed part that computes it.
+      // Uses a value outside the recomputed segment that computes it.
       const more = sum(tanh(scale(inner[0]!, 0.5)));
       const both = sum(tanh(scale(y, 2)));
       const total = [loss, more, both].reduce(add);

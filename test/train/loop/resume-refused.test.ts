@@ -1,4 +1,4 @@
-// Resuming with another model, or with other trained parameters, is rejected: the stored numbers would mean something else.
+// Resuming with another model, or with other trained parameters, is rejected: the checkpoint's weights and moments do not fit it.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,7 +56,7 @@ test.each([
     "an adapter on fewer matrices",
     { lora: { r: 2 } },
     { lora: { r: 2, targetModules: ["q_proj"] } },
-    /^resume: the checkpoint trains more parameters than this run/,
+    /^resume: expected the checkpoint's trainable parameters and optimizer, got others/,
   ],
   [
     "a checkpoint of an adapter without the option lora",

@@ -1,6 +1,6 @@
-// Reads TensorBoard event files as their formats are documented, independently of the code that writes them: TFRecord
-// (tensorflow.org/tutorials/load_data/tfrecord), CRC-32C (RFC 3720, appendix B.4), protocol buffers (protobuf.dev/programming-guides/encoding),
-// event.proto and summary.proto of TensorFlow.
+// Reads TensorBoard event files independently of the code that writes them. It follows the documentation of the formats: TFRecord
+// (tensorflow.org/tutorials/load_data/tfrecord), CRC-32C (RFC 3720, appendix B.4), protocol buffers
+// (protobuf.dev/programming-guides/encoding), event.proto and summary.proto of TensorFlow.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -14,7 +14,7 @@ export function crc32c(bytes: Uint8Array): number {
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-/** Returns the records of a file before a truncated one. @throws if a checksum is wrong */
+/** Returns a file's records, except for a truncated last one. @throws if a checksum is wrong */
 export function records(file: Buffer): Buffer[] {
   const found: Buffer[] = [];
   const check = (data: Buffer, stored: number) => {
@@ -105,7 +105,7 @@ export function eventsIn(folder: string): ReadEvent[] {
   return files.sort().flatMap((name) => records(readFileSync(join(folder, name))).map(eventOf));
 }
 
-/** Returns a folder's scalars by tag. As in TensorBoard, a session start at step n removes earlier events of step n and later. */
+/** Returns a folder's scalars by tag. As in TensorBoard, a session start at step n removes events of step n or later that precede it. */
 export function scalarsIn(folder: string): Record<string, [step: number, value: number][]> {
   const scalars: Record<string, [number, number][]> = {};
   for (const { step, sessionStart, values } of eventsIn(folder)) {

@@ -124,7 +124,7 @@ test.each([
     { ...mpich, RANK: "1", WORLD_SIZE: "2", LOCAL_RANK: "0" },
     /^LOCAL_RANK: expected 1, which is MPI_LOCALRANKID, got 0/,
   ],
-])("rejects the contradiction in %j", (environment, message) => {
+])("rejects missing, invalid and contradictory variables: %j", (environment, message) => {
   expect(() => describeLaunch(environment)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
   expect(() => describeLaunch(environment)).toThrow(message);
 });

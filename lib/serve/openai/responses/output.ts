@@ -32,7 +32,7 @@ interface OutputOptions {
 
 /** The output of a response. */
 export class Output {
-  /** Number of tokens of the reasoning, including the tokens that open and close it. */
+  /** Number of tokens of the reasoning, including those that open it. The tokens that close it belong to the item that follows. */
   reasoningTokens = 0;
   private readonly options: OutputOptions;
   private readonly finished: Item[] = [];

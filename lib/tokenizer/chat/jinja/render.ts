@@ -91,7 +91,7 @@ function compile(template: string): unknown {
 
 /**
  * Renders a chat template in slices.
- * @param mark the guard's mark, which variables may contain. The length of a text does not include it
+ * @param mark the mark that ChatGuard inserts into the variables. The `length` filter does not count it
  * @param time the time limit that all renderings of a call share
  * @throws HeddleError INVALID_ARGUMENT if the template refuses the messages (raise_exception); INVALID_FILE if it is not a valid template
  * or exceeds a limit, which the message names
