@@ -113,5 +113,5 @@ export function makeToolchain(target) {
 /** Returns the names of musl's functions and variables, from the list that Zig has of them. */
 export function muslSymbols() {
   const list = readFileSync(join(dirname(installZig()), "lib", "libc", "musl", "libc.S"), "utf8");
-  return new Set([...list.matchAll(/^\.(?:globl|weak) (\w+)$/gm)].map((match) => match[1]));
+  return new Set([...list.matchAll(/^(?:\.globl|\.weak|WEAK64) (\w+)$/gm)].map((match) => match[1]));
 }
