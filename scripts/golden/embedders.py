@@ -6,7 +6,7 @@
 The decoders are those of families.py, in float64. Their configurations select causal or bidirectional attention. EmbeddingGemma
 (Schechter Vera et al. 2025) has two dense layers after the mean. Qwen3-Embedding (Zhang et al. 2025) and E5-Mistral (Wang et al. 2024)
 use the last token. gte-Qwen2 and models of LLM2Vec (BehnamGhader et al. 2024) are bidirectional. Weights are computed from their names
-(`weight` in models.py).
+(`weight` in models.py). A gradient is described by its norm, its first elements, and its dot product with the weight named "<name> probe".
 """
 import json
 import sys
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from decoder import Model
 from families import base, number
+from models import weight
 
 torch.set_default_dtype(torch.float64)
 
@@ -55,8 +56,8 @@ def golden(name, config, pooling, dense=()):
         "name": name, "config": config, "pooling": pooling, "weights": {n: list(w.shape) for n, w in model.w.all.items()},
         "sequences": SEQUENCES, "hidden": [[[number(v) for v in row] for row in h.tolist()] for h in hidden],
         "vectors": [[number(v) for v in row] for row in vectors.tolist()], "temperature": TEMPERATURE, "loss": number(loss),
-        "gradients": {n: {"norm": number(w.grad.norm()), "first": [number(v) for v in w.grad.flatten()[:4]]}
-                      for n, w in model.w.all.items()},
+        "gradients": {n: {"norm": number(w.grad.norm()), "first": [number(v) for v in w.grad.flatten()[:4]],
+                          "dot": number((w.grad * weight(f"{n} probe", w.shape)).sum())} for n, w in model.w.all.items()},
     }
 
 

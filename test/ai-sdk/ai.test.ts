@@ -1,9 +1,9 @@
 // Runs the published AI SDK with heddle's models in the same process.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createHeddle } from "../../lib/ai-sdk/index.ts";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { client } from "../serve/clients/installed.ts";
-import { chatModel, type Json } from "../serve/helpers.ts";
+import { chatModel, type Json, user } from "../serve/helpers.ts";
 
 // Version 6 of the SDK has specification V3, and version 7 has V4. Both run on the Node that runs the tests.
 const versions = [
@@ -33,8 +33,11 @@ describe.skipIf(zod === undefined).each(versions)("the AI SDK in %s", (_, loaded
     const { textStream, usage } = ai.streamText({ model: own("tiny"), ...ask });
     let text = "";
     for await (const piece of textStream) text += piece;
-    expect(text).toBe(whole.text);
-    expect((await usage).outputTokens).toBe(whole.usage.outputTokens);
+    const expected = await model.respond(user("The cat"), { temperature: 0, maxTokens: 20 });
+    expect([whole.text, text]).toEqual([expected.text, expected.text]);
+    const { promptTokens, completionTokens } = expected.usage;
+    for (const counted of [whole.usage, await usage])
+      expect(counted).toMatchObject({ inputTokens: promptTokens, outputTokens: completionTokens });
   });
 
   test("generates objects that follow a schema", async () => {
@@ -52,6 +55,7 @@ describe.skipIf(zod === undefined).each(versions)("the AI SDK in %s", (_, loaded
         return { metres: 5 };
       },
     });
+    const asked = vi.spyOn(model, "respond");
     const { steps } = await ai.generateText({
       ...{ model: own("tiny"), ...ask, maxOutputTokens: 200, tools: { sea } },
       toolChoice: "required",
@@ -60,10 +64,23 @@ describe.skipIf(zod === undefined).each(versions)("the AI SDK in %s", (_, loaded
     expect(steps).toHaveLength(2);
     expect(given).toHaveLength(2);
     expect(steps[0].toolResults[0]).toMatchObject({ toolName: "sea", output: { metres: 5 } });
+    const { toolCallId: id, input } = steps[0].toolCalls[0];
+    expect(input).toEqual(given[0]);
+    const call = { id, type: "function", function: { name: "sea", arguments: input } };
+    expect(asked.mock.calls.map(([messages]) => messages)).toEqual([
+      user("The cat"),
+      [
+        ...user("The cat"),
+        { role: "assistant", content: "", tool_calls: [call] },
+        { role: "tool", tool_call_id: id, name: "sea", content: '{"metres":5}' },
+      ],
+    ]);
+    asked.mockRestore();
   });
 
-  test("embeds", async () => {
-    const { embeddings } = await ai.embedMany({ model: own.embeddingModel("tiny"), values: ["a cat", "a dog"] });
-    expect(embeddings.map(({ length }: Json) => length)).toEqual(Array(2).fill(model.config.hiddenSize));
+  test("embeds texts in their order", async () => {
+    const values = ["a cat", "a dog"];
+    const { embeddings } = await ai.embedMany({ model: own.embeddingModel("tiny"), values });
+    expect(embeddings).toEqual((await model.embed(values)).map((vector) => [...vector]));
   });
 });

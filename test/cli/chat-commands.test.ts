@@ -108,7 +108,7 @@ describe("chat commands", () => {
   });
 
   test("paths, quoted commands and commands after a space are messages, and a message can have several lines", async () => {
-    const { stderr } = await chat(
+    const { stdout, stderr } = await chat(
       '/etc/hosts\n /help\n"""/help"""\n"""\na\n\nb\n"""\nx\\\ny\n/save d.json\nlast\\\n',
       "--json",
     );
@@ -121,6 +121,12 @@ describe("chat commands", () => {
       "a\n\nb",
       "x\ny",
     ]);
+    // The last line, which no line continues, is a message without its backslash.
+    const answers = stdout.trimEnd().split("\n");
+    expect(answers).toHaveLength(6);
+    const resumed = await chat("last\n", "--json", "--resume", "d.json");
+    const { text, tokens, promptTokens } = JSON.parse(resumed.stdout);
+    expect(JSON.parse(answers[5]!)).toMatchObject({ text, tokens, promptTokens });
   });
 
   test("a message without its closing quotes at the end of the input is answered", async () => {

@@ -2,7 +2,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { folder, heddle, json } from "./tiny.ts";
+import { folder, heddle, json, refused } from "./tiny.ts";
 
 async function writeRun(name: string): Promise<void> {
   await mkdir(join(folder, name), { recursive: true });
@@ -37,16 +37,30 @@ test("heddle report writes a page into the run's folder, and prints the document
   expect(await readFile(join(folder, "run", "report.html"), "utf8")).toContain("<!doctype html>");
 });
 
-test("heddle report compares runs in the file given by --out, and rejects folders without a run", async () => {
+test("heddle report compares runs in the file given by --out", async () => {
   await writeRun("a");
   await writeRun("b");
   const { code, stdout, stderr } = await heddle(["report", "a", "b", "--out", "both.html"]);
   expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "The report is in both.html.\n", stderr: "" });
   expect(await readFile(join(folder, "both.html"), "utf8")).toContain("2 training runs");
-  for (const args of [["model"], ["none"], [], ["a", "--out", "none/x.html"], ["a", "--model", "default"]]) {
-    const refused = await heddle(["report", ...args]);
-    expect(refused.code).toBe(2);
-    expect(refused.stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(refused.stdout).toBe("");
-  }
+});
+
+test.each([
+  [
+    "a folder without a log",
+    ["model"],
+    "model: expected the outputDir of a training run, got a folder without log.jsonl",
+  ],
+  ["a folder of runs", ["runs"], "got a folder without log.jsonl; runs are in runs/one, runs/two"],
+  ["a missing folder", ["none"], "none: expected the outputDir of a training run, got no such folder"],
+  ["no folder", [], "arguments: expected DIR..., got none"],
+  [
+    "a page in a missing folder",
+    ["run", "--out", "none/x.html"],
+    "none/x.html: cannot be written: no such file or folder",
+  ],
+  ["a model", ["run", "--model", "default"], "--model: expected no model (DIR is the outputDir of a run)"],
+])("heddle report rejects %s on one line", async (_, args, expected) => {
+  for (const name of ["run", "runs/one", "runs/two"]) await writeRun(name);
+  expect(await refused(["report", ...args], { json: false })).toContain(expected);
 });

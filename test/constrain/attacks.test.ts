@@ -126,17 +126,22 @@ const tokens = {
   tokenBytes: (id: number) => texts[id]!,
 };
 
-/** Generates tokens that a schema allows. Each number selects an allowed token. @returns the code of a typed error, or "written" */
-async function write(automaton: Automaton, choices: readonly number[]): Promise<string> {
+/** Generates tokens that a schema allows. Each number selects an allowed token. */
+async function generate(automaton: Automaton, choices: Iterable<number>): Promise<void> {
   const constraint = new Constraint(automaton, { tokens, vocabSize: texts.length, ends: new Set() });
+  for (const choice of choices) {
+    if (constraint.finished) break;
+    const mask = (await constraint.mask())!;
+    const forbidden = new Set("forbidden" in mask ? mask.forbidden : []);
+    const allowed = "allowed" in mask ? [...mask.allowed] : [...texts.keys()].filter((id) => !forbidden.has(id));
+    constraint.accept(allowed[choice % allowed.length]!);
+  }
+}
+
+/** As `generate`. @returns the code of a typed error, or "written" */
+async function write(automaton: Automaton, choices: readonly number[]): Promise<string> {
   try {
-    for (const choice of choices) {
-      if (constraint.finished) break;
-      const mask = (await constraint.mask())!;
-      const forbidden = new Set("forbidden" in mask ? mask.forbidden : []);
-      const allowed = "allowed" in mask ? [...mask.allowed] : [...texts.keys()].filter((id) => !forbidden.has(id));
-      constraint.accept(allowed[choice % allowed.length]!);
-    }
+    await generate(automaton, choices);
     return "written";
   } catch (error) {
     if (error instanceof HeddleError) return error.code;
@@ -168,7 +173,19 @@ describe("generation with a hostile schema that compiles", () => {
     const automaton = new Automaton(compileSchema({ anyOf: lengths }));
     const letters = Array.from({ length: 800 }, () => 0x41);
     // The first choice is the quotation mark, the only allowed token. Letters follow without end.
-    expect(await write(automaton, [0, ...letters])).toBe("UNSUPPORTED");
+    let taken = 0;
+    const choices = function* () {
+      for (const choice of [0, ...letters]) {
+        taken++;
+        yield choice;
+      }
+    };
+    await expect(generate(automaton, choices())).rejects.toMatchObject({
+      code: "UNSUPPORTED",
+      message: expect.stringContaining("too many alternatives are open at one place"),
+    });
+    // The budget of a document suffices for some tokens.
+    expect(taken).toBeGreaterThan(5);
   });
 
   test("evicts states once they take too much memory", () => {

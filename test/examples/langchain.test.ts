@@ -111,8 +111,17 @@ describe.skipIf(modules[0] === undefined)("the LangChain example", () => {
   });
 
   test("ends an answer whose signal is aborted", async () => {
-    const signal = AbortSignal.timeout(20);
-    await expect(chat(random, { maxTokens: 900, ignoreEos: true }).invoke("The cat", { signal })).rejects.toThrow();
+    const controller = new AbortController();
+    let tokens = 0;
+    const count = () => {
+      if (++tokens === 5) controller.abort();
+    };
+    const model = chat(random, { maxTokens: 900, ignoreEos: true, logitProcessors: [count] });
+    const { signal } = controller;
+    await expect(model.invoke("The cat", { signal })).rejects.toMatchObject({ code: "ABORTED" });
+    // The next answer begins after the aborted one has ended.
+    await chat().invoke("The cat");
+    expect(tokens).toBe(5);
   });
 
   test("embeds documents and queries", async () => {

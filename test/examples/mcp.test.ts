@@ -62,7 +62,7 @@ describe.skipIf(modules[0] === undefined)("the MCP example", () => {
     expect(messages[2]).toMatchObject({ role: "tool", content: expect.stringMatching(/^Error: .*a storm/) });
   });
 
-  test("ends after the given number of rounds", async () => {
+  test("without rounds, the model answers without a call", async () => {
     const messages: ChatMessage[] = user("go");
     const { toolCalls } = await respondWithTools(model, connected.client, messages, { ...asked, maxRounds: 0 });
     expect(toolCalls).toBeUndefined();
@@ -70,8 +70,33 @@ describe.skipIf(modules[0] === undefined)("the MCP example", () => {
   });
 });
 
+const call = { id: "1", type: "function", function: { name: "sea", arguments: "{}" } };
+const server = {
+  listTools: async () => ({ tools: [{ name: "sea", inputSchema: {} }] }),
+  callTool: async () => ({ content: [{ type: "text", text: "blue" }] }),
+};
+
+test.each([
+  [{ maxRounds: 0 }, 0],
+  [{ maxRounds: 1 }, 1],
+  [{ maxRounds: 3 }, 3],
+  [{}, 8],
+])("the MCP example ends after the given number of rounds: %j", async (options, rounds) => {
+  const choices: unknown[] = [];
+  const model = {
+    respond: async (_: ChatMessage[], { toolChoice }: { toolChoice: string }) => {
+      choices.push(toolChoice);
+      return toolChoice === "none" ? { text: "Blue." } : { text: "Well.", toolCalls: [call] };
+    },
+  } as unknown as LanguageModel;
+  const messages: ChatMessage[] = user("go");
+  expect(await respondWithTools(model, server, messages, options)).toEqual({ text: "Blue." });
+  expect(choices).toEqual([...Array(rounds).fill("auto"), "none"]);
+  const round = ["assistant", "tool"];
+  expect(messages.map(({ role }) => role)).toEqual(["user", ...Array(rounds).fill(round).flat(), "assistant"]);
+});
+
 test("the MCP example passes the reasoning before a tool call to the next request", async () => {
-  const call = { id: "1", type: "function", function: { name: "sea", arguments: "{}" } };
   const answers = [{ text: "Well.", reasoning: "Look first.", toolCalls: [call] }, { text: "Blue." }];
   const seen: ChatMessage[][] = [];
   const model = {
@@ -80,10 +105,6 @@ test("the MCP example passes the reasoning before a tool call to the next reques
       return answers[seen.length - 1];
     },
   } as unknown as LanguageModel;
-  const server = {
-    listTools: async () => ({ tools: [{ name: "sea", inputSchema: {} }] }),
-    callTool: async () => ({ content: [{ type: "text", text: "blue" }] }),
-  };
   const messages: ChatMessage[] = user("go");
   await respondWithTools(model, server, messages);
   expect(seen[1]!.slice(1)).toEqual([

@@ -12,6 +12,16 @@ const matched = (key: string) => {
   return names.filter((name) => value(name) === 1).map((name) => name.replace(/\D*(\d+).*\.(.)_proj/, "$1$2"));
 };
 
+/** Returns a name that counts how often its characters are read. A matcher reads one for each state that may follow. */
+function countsReads(text: string) {
+  let reads = 0;
+  const charCodeAt = (at: number) => {
+    reads++;
+    return text.charCodeAt(at);
+  };
+  return { name: { length: text.length, charCodeAt } as string, reads: () => reads };
+}
+
 describe("modulePattern", () => {
   test.each([
     ["q_proj", "0q 1q 10q 11q"],
@@ -55,8 +65,15 @@ describe("modulePattern", () => {
 
   test.each(["(a+)+b", "(a|a)*b", "(.*)*b", `${".*".repeat(300)}b`])("matches in linear time: %s", (key) => {
     const value = modulePattern({ [key]: 1 }, "alpha_pattern");
-    expect(value("a".repeat(500))).toBeUndefined();
-    expect(value(`${"a".repeat(500)}b`)).toBe(1);
+    for (const [end, result] of [
+      ["", undefined],
+      ["b", 1],
+    ] as const) {
+      const [short, long] = [500, 4000].map((count) => countsReads(`${"a".repeat(count)}${end}`));
+      for (const { name } of [short!, long!]) expect(value(name)).toBe(result);
+      expect(short!.reads()).toBeGreaterThan(500);
+      expect(long!.reads()).toBeLessThan(8.1 * short!.reads());
+    }
   });
 
   test("limits the size of all expressions together, but not the number of names", () => {

@@ -145,6 +145,7 @@ describe("a stop condition on the text", () => {
     const cut = await model.completeAll([prompt], { ...options, stop: ({ text }) => text.length >= 3 });
     expect(cut.every(({ text }) => text.length === 3 || text.length === 4)).toBe(true);
     for (const { text, finishReason } of cut) expect(finishReason).toBe(/^(ab|xy)+c$/.test(text) ? "stop" : "length");
+    expect(new Set(cut.map(({ finishReason }) => finishReason))).toEqual(new Set(["length", "stop"]));
   });
 });
 

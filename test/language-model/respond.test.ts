@@ -136,12 +136,22 @@ describe("model.respond", () => {
 
   test("keeps no state, and ends when the loop is left", async () => {
     const messages = structuredClone(user);
-    for await (const piece of model.respond(messages, { ...writing("Hello there."), reasoning: "none" })) {
+    const long = writing("Hello there. ".repeat(30));
+    let written = 0;
+    const count = () => {
+      written++;
+    };
+    const options = { ...long, logitProcessors: [count, ...long.logitProcessors], reasoning: "none" } as const;
+    for await (const piece of model.respond(messages, options)) {
       expect(piece.rawText).toBe(piece.text);
       break;
     }
+    const left = written;
+    expect(left).toBeLessThan(10);
+    expect(long.maxTokens).toBeGreaterThan(100);
     expect(messages).toEqual(user);
     expect((await model.respond(messages, { ...writing("Yes."), reasoning: "none" })).text).toBe("Yes.");
+    expect(written).toBe(left);
   });
 
   test("does not look for reasoning if a response format is set", async () => {

@@ -6,7 +6,9 @@ import { module } from "../formats/embedding/embedding-folders.ts";
 import { weightByName } from "../golden/by-name.ts";
 import type { FamilyGolden } from "../golden/families.ts";
 
-export interface EmbedderGolden extends Pick<FamilyGolden, "name" | "config" | "weights" | "loss" | "gradients"> {
+export interface EmbedderGolden extends Pick<FamilyGolden, "name" | "config" | "weights" | "loss"> {
+  /** Gradients by name. `dot` is the dot product with the weight `<name> probe`. */
+  gradients: Record<string, FamilyGolden["gradients"][string] & { dot: number }>;
   pooling: "mean" | "lasttoken";
   /** Two queries, then a matching text for each. */
   sequences: number[][];

@@ -1,6 +1,7 @@
 import { toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
 import {
   activationTypes,
+  type FailureCase,
   f32,
   float,
   generator,
@@ -353,6 +354,24 @@ const slotFailures = [
   },
 ]);
 
+const ringFailures = [-1, 0.5, 2 ** 31 + 1].flatMap((ring): FailureCase[] => {
+  const common = { label: `a ring of ${ring}`, code: "INVALID_ARGUMENT" };
+  const message = new RegExp(`: ring is ${ring.toFixed(6)}, expected an integer `);
+  const [rows, cache] = [segments([0, 1, 0, 0]), f32([3, 2, 40, 8])];
+  return [
+    {
+      ...{ ...common, op: "cache_write", message, attributes: { ring } },
+      ...{ inputs: [cache, f32([1, 2, 8]), rows], outputs: [] },
+    },
+    {
+      ...{ ...common, op: "cached_attention", message },
+      attributes: { causal: 1, window: 6, scale: 1, softcap: 0, ring },
+      inputs: [f32([1, 2, 8]), cache, cache, rows],
+      outputs: [out("f32", 1, 2, 8)],
+    },
+  ];
+});
+
 export default {
   cases: [...cases, ...roundedCases, ...q8Cases, ...ringCases, ...pagedCases],
   failures: [
@@ -374,6 +393,7 @@ export default {
       attributes: { causal: 1, window: 6, scale: 1, softcap: 0, ring: 5 },
       outputs: [out("f32", 1, 2, 8)],
     },
+    ...ringFailures,
     {
       op: "cache_write",
       label: "a q8 cache for another head width",

@@ -52,6 +52,28 @@ test.each([
   expect(text).toBe([small, small, large, small].map(written).join(""));
 });
 
+test("a large event is written in parts of about 64 KB, and none while the buffer is full", async () => {
+  const sizes: number[] = [];
+  const full: boolean[] = [];
+  const text = await exchanged(async (response) => {
+    const write = response.write.bind(response) as (part: string | Uint8Array) => boolean;
+    response.write = (part: string | Uint8Array) => {
+      full.push(response.writableNeedDrain);
+      sizes.push(part.length);
+      return write(part);
+    };
+    const events = new EventStream(response, waiting());
+    await events.sendLarge(large);
+    await events.end();
+  }, textOf);
+  const parts = sizes.slice(1, -1);
+  expect(parts.length).toBeGreaterThan(10);
+  for (const size of parts.slice(0, -1)) expect(size).toBeGreaterThanOrEqual(64 << 10);
+  for (const size of parts) expect(size).toBeLessThan(80 << 10);
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(Buffer.byteLength(text));
+  expect(full).not.toContain(true);
+});
+
 test("a failure before the first event leaves the response to the caller", async () => {
   const status = await exchanged(
     async (response) => {

@@ -276,11 +276,20 @@ describe("a vocabulary with markup tokens", () => {
     await marked.dispose();
   });
 
-  test("gives a valid call also if the markup tokens are special", async () => {
+  test("gives a valid call with markup tokens that are special, and without them", async () => {
     const marked = await modelWithMarkup(true);
-    await withServer(marked, {}, async (asked) =>
-      check((await asked.chat({ ...body, tool_choice: "required" })).choices[0].message.tool_calls[0]),
-    );
+    const [open] = marked.tokenizer!.addedTokens.filter(({ content }) => content === "<tool_call>");
+    await withServer(marked, {}, async (asked) => {
+      for (const [bias, first] of [
+        [100, "<tool_call>"],
+        [-100, "<"],
+      ] as const) {
+        const ask = { ...body, temperature: 1, logprobs: true, logit_bias: { [open!.id]: bias } };
+        const { choices } = await asked.chat({ ...ask, tool_choice: "required" });
+        expect(choices[0].logprobs.content[0].token).toBe(first);
+        check(choices[0].message.tool_calls[0]);
+      }
+    });
     await marked.dispose();
   });
 });

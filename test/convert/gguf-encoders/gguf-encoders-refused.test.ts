@@ -38,7 +38,7 @@ describe("unsupported properties", () => {
       "reranking without a classifier tensor",
       {},
       { "bert.pooling_type": u32(4) },
-      /rank without cls.output.weight is not supported/,
+      /bert\.pooling_type: rank without cls\.output\.weight is not supported/,
     ],
     [
       "grouped-query attention",
@@ -62,7 +62,7 @@ describe("unsupported properties", () => {
       "a reranker of nomic_bert",
       { modelType: "nomic_bert" },
       { "nomic-bert.pooling_type": u32(4) },
-      /rank \(a reranker's head\) is not/,
+      /nomic-bert\.pooling_type: rank \(a reranker's head\) is not/,
     ],
     [
       "an unknown kind of vocabulary",

@@ -157,7 +157,10 @@ function milliseconds(tokenizer: Encoder, text: string): number | undefined {
   return least;
 }
 
-/** Maximum ratio for O(n log n), which gives about 20. O(n^1.5) gives 64, and O(n²) gives 256. */
+/**
+ * Maximum ratio for O(n log n), which gives about 20. O(n^1.5) gives 64, and O(n²) gives 256. The limit is about twice the expected ratio,
+ * because long texts may not fit into the processor's caches.
+ */
 export const MAX_GROWTH = 45;
 
 /**

@@ -301,15 +301,27 @@ describe("pretrain", () => {
     }
   });
 
-  test("the model can generate between steps of its training", async () => {
+  test("the model can generate with its current weights between steps, which does not change the training", async () => {
+    await using alone = newModel();
+    const losses: number[] = [];
+    for await (const event of pretrain(alone, options({ maxSteps: 3, lrScheduler: "constant", warmupSteps: 0 })))
+      if (isStep(event)) losses.push(event.loss);
     await using base = newModel();
-    let texts = 0;
-    for await (const event of pretrain(base, options({ maxSteps: 3 })))
+    await using copy = newModel();
+    const complete = (model: LanguageModel) => model.complete("Ben", { maxTokens: 4, temperature: 0, ignoreEos: true });
+    const seen: number[] = [];
+    const probabilities = new Set<number>();
+    for await (const event of pretrain(base, options({ maxSteps: 3, lrScheduler: "constant", warmupSteps: 0 })))
       if (isStep(event)) {
-        await base.complete("Ben", { maxTokens: 2, temperature: 0 });
-        texts += 1;
+        seen.push(event.loss);
+        const { tokens, logprobs } = await complete(base);
+        for (const name of base.model.weightNames)
+          await copy.model.weight(name).write(await base.model.weight(name).toFloat32());
+        expect(await complete(copy)).toMatchObject({ tokens, logprobs });
+        probabilities.add(logprobs[0]!);
       }
-    expect(texts).toBe(3);
+    expect(seen).toEqual(losses);
+    expect(probabilities.size).toBe(3);
   });
 });
 
