@@ -1,8 +1,8 @@
-// Builds the binaries of other platforms and tries them: npm run test:platforms [-- [--compile | --sample] [--no-cuda] [--built] [TARGET ...]]
+// Builds the binaries of other platforms and tries them: npm run test:platforms [-- [--sample] [--no-cuda] [--built] [TARGET ...]]
 //
-// Without a target, all are built. --compile is for .ci/run: it only compiles files that depend on the system. --sample builds and tests
-// Windows, with the baseline kernels. --built uses the binaries already in prebuilds/. Needs linux-x64, Debian, and root to set up the systems
-// on which the binaries run.
+// Without a target, all are built. --sample is for .ci/run: it compiles the files that depend on the system for some platforms, and then builds
+// and tests Windows with the baseline kernels. --built uses the binaries already in prebuilds/. Needs linux-x64, Debian, and root to set up the
+// systems on which the binaries run.
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -15,26 +15,28 @@ import { report } from "./testing.mjs";
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    compile: { type: "boolean", default: false },
     sample: { type: "boolean", default: false },
     "no-cuda": { type: "boolean", default: false },
     built: { type: "boolean", default: false },
   },
 });
 
-if (values.compile) {
-  const rows = await compilePlatformLayers(positionals.length > 0 ? positionals : compiledTargets);
+const sample = ["win32-x64"];
+
+/** Compiles the system-dependent files of platforms and reports the counts. Returns whether all compile. */
+async function compile(names) {
+  const rows = await compilePlatformLayers(names);
   const failed = rows.filter(({ problem }) => problem);
   for (const { target, path, problem } of failed) console.error(`FAILED ${target} ${path}\n${problem}`);
-  for (const name of new Set(rows.map(({ target }) => target))) {
+  for (const name of names) {
     const own = rows.filter(({ target }) => target === name);
     console.log(`${name}: ${own.filter(({ problem }) => !problem).length} of ${own.length} files compile`);
   }
   report({ numPassedTests: rows.length - failed.length, numFailedTests: failed.length });
-  process.exit(failed.length > 0 ? 1 : 0);
+  return failed.length === 0;
 }
 
-const sample = ["win32-x64"];
+const compiles = !values.sample || (await compile(compiledTargets));
 const names = values.sample ? sample : positionals.length > 0 ? positionals : targets.map(({ name }) => name);
 
 if (!values.built)
@@ -55,4 +57,4 @@ const { status } = spawnSync(process.execPath, [vitest, "run", "--config", confi
     ...(values.sample && { HEDDLE_PLATFORMS_ISA: "baseline" }),
   },
 });
-process.exit(status ?? 1);
+process.exit(compiles ? (status ?? 1) : 1);

@@ -1,13 +1,13 @@
 // Compiles the native files that depend on the system, for each system, without linking. This takes a minute, and full builds take many.
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { finished } from "../testing.mjs";
 import { findTarget, root } from "./targets.mjs";
 import { installZig, zigEnvironment } from "./zig.mjs";
 
-/** The targets cover each C library and each kind of processor. */
-export const compiledTargets = ["linux-x64-musl", "linux-arm64-gnu", "darwin-arm64", "win32-x64"];
+/** The targets cover each C library and each kind of processor, apart from Windows, which `--sample` builds whole. */
+export const compiledTargets = ["linux-x64-musl", "linux-arm64-gnu", "darwin-arm64"];
 
 const layer = "native/core/platform";
 const folders = { Linux: ["linux", "posix"], Darwin: ["darwin", "posix"], Windows: ["windows"] };
@@ -22,27 +22,18 @@ function layerOf(system) {
   );
 }
 
-/** Returns the sources that call the platform layer. It omits the binding, which needs Node's headers. */
-function callers() {
-  return ["core", "runtime", "cpu", "tokenizer"].flatMap((folder) =>
-    readdirSync(join(root, "native", folder), { recursive: true })
-      .map((name) => `native/${folder}/${name}`)
-      .filter((path) => path.endsWith(".cc") && !path.startsWith(layer))
-      .filter((path) => readFileSync(join(root, path), "utf8").includes('#include "core/platform/')),
-  );
-}
-
 /**
- * Compiles the platform layer of each target, and for Windows its callers too, because its types differ most from those of other systems.
- * Returns one row for each file: its target, its path, and the compiler's output if it does not compile.
+ * Compiles the platform layer of each target. Returns one row for each file: its target, its path, and the compiler's output if it does not
+ * compile.
  */
-export async function compilePlatformLayers(names = compiledTargets) {
+export async function compilePlatformLayers(names) {
   const zig = installZig();
   const out = mkdtempSync(join(tmpdir(), "heddle-platforms-"));
-  const rows = names.map(findTarget).flatMap((target) => {
-    const paths = [...layerOf(target.system), ...(target.system === "Windows" ? callers() : [])];
-    return paths.map((path, i) => ({ target, path, object: join(out, target.name, `${i}.o`) }));
-  });
+  const rows = names
+    .map(findTarget)
+    .flatMap((target) =>
+      layerOf(target.system).map((path, i) => ({ target, path, object: join(out, target.name, `${i}.o`) })),
+    );
   for (const name of names) mkdirSync(join(out, name));
   const left = [...rows];
   const worker = async () => {
