@@ -135,6 +135,13 @@ describe("the content of a tuning file", () => {
   });
 });
 
+test("every kind of product that the device describes can be in the file", () => {
+  const choices = new Map(["", "+", "*", "+*"].map((kind) => [`${key}${kind}`, "tensor 64x64"]));
+  const path = join(temporaryFolder(), "tuning.json");
+  writeTuning(path, tuningKey(card), choices);
+  expect(readTuning(path).get(tuningKey(card))).toEqual(choices);
+});
+
 test("choices apply to the same GPU and driver only", () => {
   const path = join(temporaryFolder(), "tuning.json");
   vi.stubEnv("HEDDLE_TUNING", path);

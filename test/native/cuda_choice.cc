@@ -212,7 +212,12 @@ void test_attention() {
   GemmShape gated = product(2048, 2 * 5632, 2048), single = product(2048, 2 * 5632, 2048);
   gated.gated = true;
   expect("a gated product", choose_gemm(gated, h100), choose_gemm(single, h100));
-  expect("a gated product uses its own entry in the tuning table", gemm_key(gated) != gemm_key(single));
+  expect("a gated product's key", gemm_key(gated) == gemm_key(single) + "*");
+  const GemmTable measured{{gemm_key(gated), "tensor 128x128"}, {gemm_key(single), "tensor 64x64"}};
+  expect("a gated product uses its own entry in the tuning table", choose_gemm(gated, h100, measured),
+      {GemmKernel::tensor, 128, 128, 4, 1, 2048});
+  expect("another product ignores the entry of a gated one", choose_gemm(single, h100, measured),
+      {GemmKernel::tensor, 64, 64, 3, 1, 2048});
   expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) &&
                                 attention_takes_warpgroups(72, 200, h100));
   expect("heads of 256, H100",
