@@ -13,6 +13,7 @@ const card = {
   memoryBytes: 8e10,
   multiprocessors: 132,
   driver: "13.0",
+  pciBusId: "0000:3b:00.0",
 };
 const key = "64 4096 4096 bf16 bf16 f32 NT";
 const file = (choices: unknown, device = tuningKey(card)) =>
