@@ -5,32 +5,38 @@ const indexOf = (device: Device) => Number(device.name.split(":")[1]);
 
 /** Queries nvidia-smi for fields of a card. Returns undefined if nvidia-smi is missing or does not know the card. */
 function ask(device: Device, fields: readonly string[]): string[] | undefined {
-  // CUDA numbers only the visible cards, and nvidia-smi all cards, so map the index through CUDA_VISIBLE_DEVICES.
-  const visible = (process.env.CUDA_VISIBLE_DEVICES ?? "").split(",").filter(Boolean);
-  const index = visible[indexOf(device)] ?? String(indexOf(device));
+  // Indices do not name the card: CUDA numbers only the visible cards, and sorts them differently.
+  const id = deviceInfo().cuda.devices[indexOf(device)]?.pciBusId;
+  if (id === undefined) return undefined;
   const { status, stdout } = spawnSync(
     "nvidia-smi",
-    [`--id=${index}`, `--query-gpu=${fields.join(",")}`, "--format=csv,noheader,nounits"],
+    [`--id=${id}`, `--query-gpu=${fields.join(",")}`, "--format=csv,noheader,nounits"],
     { encoding: "utf8", timeout: 10_000 },
   );
   const values = status === 0 ? stdout.trim().split(", ") : [];
   return values.length === fields.length ? values : undefined;
 }
 
+/** Returns the value as a number, or an empty array if nvidia-smi does not know it: `[N/A]`. */
+function numbersIn(value: string | undefined): number[] {
+  return value !== undefined && Number.isFinite(Number(value)) ? [Number(value)] : [];
+}
+
 /** Returns the GPU's name, compute capability, number of multiprocessors, driver version and maximum clock rate. */
 export function gpuFacts(device: Device): Record<string, string | number> {
   const info = deviceInfo().cuda.devices[indexOf(device)];
   const [driver, most] = ask(device, ["driver_version", "clocks.max.sm"]) ?? [];
+  const mostMHz = numbersIn(most);
   return {
     gpu: info?.name ?? "unknown",
     ...(info && { computeCapability: info.computeCapability, multiprocessors: info.multiprocessors }),
     ...(driver !== undefined && { driver }),
-    ...(most !== undefined && { mostMHz: Number(most) }),
+    ...(mostMHz.length > 0 && { mostMHz: mostMHz[0]! }),
   };
 }
 
 /** Returns the current clock of the multiprocessors in MHz, or an empty array if it is unknown. */
 export function gpuClock(device: Device): number[] {
   const [clock] = ask(device, ["clocks.sm"]) ?? [];
-  return clock !== undefined && Number.isFinite(Number(clock)) ? [Number(clock)] : [];
+  return numbersIn(clock);
 }

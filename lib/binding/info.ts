@@ -10,6 +10,8 @@ export interface CudaDeviceInfo {
   multiprocessors: number;
   /** The newest version of CUDA that the driver supports. */
   driver: string;
+  /** Where the card is, for example "0000:3b:00.0". nvidia-smi takes it as `--id`, because its indices may differ from CUDA's. */
+  pciBusId: string;
 }
 
 /** The addon's build, and the CUDA devices that it finds. */

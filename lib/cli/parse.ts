@@ -30,15 +30,14 @@ export function parseArguments(
       positionals.push(argument);
       continue;
     }
-    const equals = argument.indexOf("=");
-    const name = equals < 0 ? argument : argument.slice(0, equals);
+    const name = nameIn(argument);
     const key = name.slice(2);
-    const spec = name.startsWith("--") && Object.hasOwn(specs, key) ? specs[key] : undefined;
+    const spec = isOption(name, specs) ? specs[key] : undefined;
     if (!spec) throw unknownOption(name, specs, elsewhere);
-    let text = equals < 0 ? undefined : argument.slice(equals + 1);
+    let text = name === argument ? undefined : argument.slice(name.length + 1);
     if (spec.kind !== "flag" && text === undefined) {
       text = args[++i];
-      if (text === undefined || (text.startsWith("--") && Object.hasOwn(specs, text.slice(2))))
+      if (text === undefined || isOption(nameIn(text), specs))
         throw new HeddleError("INVALID_ARGUMENT", `${name}: expected a value, got ${text ?? "nothing"}`);
     }
     const value = parseValue(name, spec, text);
@@ -48,6 +47,15 @@ export function parseArguments(
     else options[key] = value;
   }
   return { options, positionals };
+}
+
+/** Returns the part of an argument before `=`. */
+function nameIn(argument: string): string {
+  return argument.split("=", 1)[0]!;
+}
+
+function isOption(name: string, specs: OptionSpecs): boolean {
+  return name.startsWith("--") && Object.hasOwn(specs, name.slice(2));
 }
 
 function unknownOption(name: string, specs: OptionSpecs, elsewhere: Parameters<typeof parseArguments>[2]): HeddleError {

@@ -80,7 +80,12 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
   protected abandon(): void {
     const { what } = this;
     const message = `${what}: its loop was left early, so it has no result`;
-    this.outcome.reject(new HeddleError("ABORTED", message));
+    this.fail(new HeddleError("ABORTED", message));
+  }
+
+  /** @internal Rejects the promise with `reason`, unless it is settled already. */
+  protected fail(reason: unknown): void {
+    this.outcome.reject(reason);
   }
 }
 

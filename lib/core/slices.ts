@@ -10,8 +10,9 @@ const timers = lazily<typeof import("node:timers/promises")>("node:timers/promis
 let begun = Number.NEGATIVE_INFINITY;
 /** Whether the turn in which the slice began is still running. */
 let sameTurn = false;
-/** Resolves at the next turn, which begins a new slice. All paused work waits for this one promise. */
-let nextTurn: Promise<void> | undefined;
+/** Resumes paused work. The work that has waited longest comes first. */
+const waiting: (() => void)[] = [];
+let resumes = false;
 
 function beginSlice(): void {
   begun = performance.now();
@@ -24,28 +25,35 @@ function beginSlice(): void {
     });
 }
 
+const isUsedUp = () => performance.now() - begun > SLICE_MS;
+
 /**
  * Returns a promise that resolves in a later turn of the event loop if this turn's slice is used up, else undefined. All work shares one
- * slice per turn, so the slices of concurrent calls do not add up. The work that waited longest resumes first.
+ * slice per turn, so the slices of concurrent calls do not add up. The work that waited longest resumes first, and the rest of its slice
+ * goes to the next.
  */
 export function pause(): Promise<void> | undefined {
-  if (performance.now() - begun <= SLICE_MS) return undefined;
-  if (sameTurn) return untilNextSlice();
-  beginSlice();
-  return undefined;
+  if (!isUsedUp()) return undefined;
+  if (!sameTurn) {
+    beginSlice();
+    return undefined;
+  }
+  const resumed = new Promise<void>((resolve) => waiting.push(resolve));
+  if (!resumes) void resumeInTurns();
+  return resumed;
 }
 
-async function untilNextSlice(): Promise<void> {
-  do {
-    nextTurn ??= timers()
-      .setImmediate()
-      .then(() => {
-        nextTurn = undefined;
-        beginSlice();
-      });
-    await nextTurn;
-    // Work that resumed earlier in this turn may have used up the new slice.
-  } while (performance.now() - begun > SLICE_MS);
+async function resumeInTurns(): Promise<void> {
+  resumes = true;
+  while (waiting.length > 0) {
+    await timers().setImmediate();
+    beginSlice();
+    do {
+      waiting.shift()!();
+      await undefined; // the resumed work runs until it ends, awaits something or has used up the slice
+    } while (waiting.length > 0 && !isUsedUp());
+  }
+  resumes = false;
 }
 
 /** Long work as a generator. Each `yield` is a point at which it may pause. */

@@ -16,10 +16,10 @@ const MAX_BYTES = 4 << 20;
 const MAX_DEVICES = 64;
 const MAX_CHOICES = 20_000;
 /**
- * A product: m, n and k, the types of both operands and of the result, the layout, and `+` if it adds to the result. See gemm_key in
- * native/cuda/runtime/tuning.h. The `*` of gated products is missing, because `heddle autotune` does not measure them.
+ * A product: m, n and k, the types of both operands and of the result, the layout, `+` if it adds to the result, and `*` if it is gated.
+ * See gemm_key in native/cuda/runtime/tuning.h. `heddle autotune` does not measure the last two kinds.
  */
-const KEY = /^[0-9]{1,15}( [0-9]{1,15}){2}( [a-z0-9_]{1,12}){3} [NT]{2}\+?$/;
+const KEY = /^[0-9]{1,15}( [0-9]{1,15}){2}( [a-z0-9_]{1,12}){3} [NT]{2}\+?\*?$/;
 /** A kernel, its tile, and `parts` for split-k. See variant_name in native/cuda/runtime/tuning.h. */
 const NAME = /^[a-z0-9_]{1,20} [0-9]{1,5}x[0-9]{1,5}( parts)?$/;
 

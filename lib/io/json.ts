@@ -15,18 +15,18 @@ export interface JsonLimits {
   values?: number | undefined;
   /** Maximum depth of nesting. Default 64. */
   depth?: number | undefined;
-  /** Code of the errors about syntax, nesting and size. Default INVALID_FILE. An error about UTF-8 always has the code INVALID_FILE. */
+  /** Code of the errors. Default INVALID_FILE. */
   code?: HeddleErrorCode | undefined;
 }
 
 /**
  * Parses JSON in UTF-8, with or without a byte order mark.
  * @param where name of the source in messages
- * @throws HeddleError INVALID_FILE
+ * @throws HeddleError `limits.code`
  */
 export function parseJson(source: Uint8Array | string, where: string, limits: JsonLimits = {}): unknown {
   checkJson(source, where, limits);
-  const text = typeof source === "string" ? source : decodeUtf8(source, where);
+  const text = typeof source === "string" ? source : decodeUtf8(source, where, limits.code);
   try {
     return JSON.parse(text.startsWith("\ufeff") ? text.slice(1) : text);
   } catch (cause) {
@@ -41,7 +41,7 @@ export function jsonFailure(cause: unknown): string {
   return reason.replace(/\p{Cc}/gu, escaped).replace(/[\u2028\u2029]/g, " ");
 }
 
-/** Checks the nesting and the number of values before the source is parsed. @throws HeddleError INVALID_FILE */
+/** Checks the nesting and the number of values before the source is parsed. @throws HeddleError `limits.code` */
 export function checkJson(source: Uint8Array | string, where: string, limits: JsonLimits = {}): void {
   const { code = "INVALID_FILE" } = limits;
   const { values = Math.max(MAX_VALUES, source.length / BYTES_PER_VALUE), depth = MAX_DEPTH } = limits;
@@ -110,12 +110,12 @@ class SizeCheck {
   }
 }
 
-/** Decodes UTF-8 and keeps a byte order mark. @throws HeddleError INVALID_FILE with the offset of the first invalid byte */
-export function decodeUtf8(bytes: Uint8Array, where: string): string {
+/** Decodes UTF-8 and keeps a byte order mark. @throws HeddleError `code` with the offset of the first invalid byte */
+export function decodeUtf8(bytes: Uint8Array, where: string, code: HeddleErrorCode = "INVALID_FILE"): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const malformed = malformedUtf8At(buffer);
   if (malformed >= 0)
-    throw new HeddleError("INVALID_FILE", `${where}: expected UTF-8, got an invalid sequence at byte ${malformed}`);
+    throw new HeddleError(code, `${where}: expected UTF-8, got an invalid sequence at byte ${malformed}`);
   return buffer.toString("utf8");
 }
 

@@ -67,7 +67,10 @@ export type CompletionIn<Format> = Parsed<Completion, Format>;
  * @throws HeddleError INVALID_ANSWER for the first answer that was cut or rejected. `cause.completions` holds all
  * answers in order, and those that the schema accepts have `parsed`.
  */
-export async function parsedAll(completions: readonly Completion[], options: GenerateOptions): Promise<Completion[]> {
+export async function parsedAll(
+  completions: readonly Completion[],
+  options: Pick<GenerateOptions, "responseFormat">,
+): Promise<Completion[]> {
   const results = await Promise.allSettled(completions.map((completion) => withParsed(completion, options)));
   const all = results.map((result, i) => (result.status === "fulfilled" ? result.value : completions[i]!));
   const refused = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));

@@ -1,4 +1,3 @@
-import { compiledAhead } from "../constrain/index.ts";
 import { checkPath, invalidArgument, withoutTokenizer } from "../core/errors.ts";
 import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { brand } from "../core/instanceof.ts";
@@ -32,7 +31,7 @@ import { type ClassifierInput, classifyTexts } from "./embed/classify-texts.ts";
 import { EMBED_NAMES, type EmbedTextOptions, embeddedIds, embeddings } from "./embed/embed.ts";
 import { type RankedDocument, RERANK_NAMES, type RerankOptions, rerank } from "./embed/rerank.ts";
 import type { TextPair } from "./embed/text-pairs.ts";
-import { answersOf, type Call, callOf, streamOf } from "./generation-request.ts";
+import { answersOf, callOf, generated } from "./generation-request.ts";
 import { type LoadedModel, loadLanguageModel } from "./load.ts";
 import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
 import { type LogitsOptions, logitsOf, reading, type ScoreOptions, scoreOf } from "./logits.ts";
@@ -84,7 +83,7 @@ export class LanguageModel {
   path: string | undefined;
   /** @internal */ readonly loadMs: number;
   private readonly loaded: Pick<Parts, "path" | "name">;
-  private readonly spare = new SpareStore();
+  /** @internal */ readonly spare = new SpareStore();
 
   static {
     brand(LanguageModel, "LanguageModel");
@@ -156,9 +155,7 @@ export class LanguageModel {
   ): Reply<Completion> | Reply<Completion[]> | Reply<Completion | Completion[]> {
     const isSingle = isPrompt(prompt);
     const start = async function* (model: LanguageModel) {
-      const ready = options?.responseFormat ? await compiledAhead(options) : options;
-      const call = model.call(promptList(prompt), ready);
-      const all = yield* streamOf(call instanceof Promise ? await call : call, model.loadMs, ready);
+      const all = yield* generated(model, promptList(prompt), options);
       return isSingle ? all[0]! : all;
     };
     // Several answers cannot be awaited as a single result.
@@ -189,10 +186,9 @@ export class LanguageModel {
    * @throws HeddleError INVALID_ANSWER if the schema of `responseFormat` rejects an answer. `cause.completions` holds all answers in order.
    */
   async completeAll<F>(prompts: readonly Prompt[], options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>[]> {
-    const ready = options?.responseFormat ? await compiledAhead(options) : options;
-    const call = this.call(isEmptyList(prompts) ? [] : promptList(prompts), ready);
+    const call = callOf(this, isEmptyList(prompts) ? [] : promptList(prompts), options);
     // Do not await a request that is ready, because its run takes the weights and adapters when it is first read.
-    return answersOf(call instanceof Promise ? await call : call, this.loadMs, ready) as Promise<CompletionIn<F>[]>;
+    return answersOf(call instanceof Promise ? await call : call, this.loadMs) as Promise<CompletionIn<F>[]>;
   }
 
   /** Starts a conversation: explicit state that can be saved, forked and discarded. */
@@ -434,15 +430,11 @@ export class LanguageModel {
     if (automaton) throw withoutTokenizer("responseFormat");
   }
 
-  private resolve(options: GenerateOptions): ResolvedOptions {
+  /** @internal */
+  resolve(options: GenerateOptions): ResolvedOptions {
     this.model.assertLive();
     const resolved = resolveOptions(options, this.optionContext);
     this.checkTexts(resolved);
     return resolved;
-  }
-
-  /** Starts a request. Returns a promise if prompts are long. */
-  private call(prompts: readonly Prompt[], options: GenerateOptions): Call | Promise<Call> {
-    return callOf(this, prompts, { options: this.resolve(options), spare: this.spare });
   }
 }

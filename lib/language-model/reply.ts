@@ -47,8 +47,9 @@ export class Reply<Whole, Part extends Piece = Piece>
   async throw(error: unknown): Promise<IteratorResult<Part, Whole>> {
     try {
       return await this.pieces.throw(error);
-    } finally {
-      this.abandon();
+    } catch (thrown) {
+      this.fail(thrown); // the answer may not have started
+      throw thrown;
     }
   }
 

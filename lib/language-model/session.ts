@@ -13,6 +13,7 @@ import { eachPiece, runSequences } from "../inference/scheduler.ts";
 import { type Piece, type Sequence, sequencesOf } from "../inference/sequence.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { fingerprintOf } from "../models/fingerprint.ts";
+import type { ModelView } from "../models/model-view.ts";
 import { Answers, type Completion, type CompletionIn } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { continuedIds, type Prompt } from "./prompt.ts";
@@ -111,6 +112,19 @@ export class Session {
   }
 
   private async *answer(prompt: Prompt, options: GenerateOptions): AsyncGenerator<Piece, Completion, undefined> {
+    const held = this.languageModel.model.hold(); // the model may change before the prompt and the options are ready
+    try {
+      return yield* this.answerWith(held, prompt, options);
+    } finally {
+      held.release();
+    }
+  }
+
+  private async *answerWith(
+    model: ModelView,
+    prompt: Prompt,
+    options: GenerateOptions,
+  ): AsyncGenerator<Piece, Completion, undefined> {
     const ready = options?.responseFormat ? await compiledAhead(options) : options;
     const resolved = this.resolve(ready);
     const { cache, contextLength, languageModel } = this;
@@ -120,7 +134,7 @@ export class Session {
     cache.assertLive(); // the cache may have been disposed while a long prompt was tokenized
     this.assertIdle();
     const [sequence] = sequencesOf(ids, resolved, { contextLength, tokenizer, ownsPrompts: true }) as [Sequence];
-    this.renew();
+    cache.renew(model, unmerged(this.named, model));
     const answers = new Answers([sequence]);
     let given = 0;
     const run = async function* () {
@@ -237,19 +251,15 @@ export class Session {
     }
   }
 
-  /** The named adapters, without those that have been merged into the weights. */
-  private get adapters(): readonly string[] | undefined {
-    const { mergedAdapters } = this.languageModel.model;
-    return this.named?.filter((name) => !mergedAdapters.includes(name));
-  }
-
   /** Switches the cache to the model's current state. */
   private renew(): void {
-    this.cache.renew(this.languageModel.model, this.adapters);
+    const { model } = this.languageModel;
+    this.cache.renew(model, unmerged(this.named, model));
   }
 
   private assertCurrent(): void {
-    if (this.cache.isOf(this.languageModel.model, this.adapters)) return;
+    const { model } = this.languageModel;
+    if (this.cache.isOf(model, unmerged(this.named, model))) return;
     throw new HeddleError(
       "INVALID_ARGUMENT",
       "session: the model's weights or adapters changed since its keys and values were computed (the next call computes them again; truncate() drops them)",
@@ -259,6 +269,11 @@ export class Session {
   private assertIdle(): void {
     if (this.busy || this.forking > 0) throw secondCall();
   }
+}
+
+/** Returns the names without those of adapters that have been merged into the weights. */
+function unmerged(names: readonly string[] | undefined, { mergedAdapters }: ModelView): readonly string[] | undefined {
+  return names?.filter((name) => !mergedAdapters.includes(name));
 }
 
 function secondCall(): HeddleError {

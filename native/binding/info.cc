@@ -30,6 +30,7 @@ static Napi::Object device_object(Napi::Env env, const CudaDevice& device) {
   object.Set("driver", device.driver);
   object.Set("memoryBytes", static_cast<double>(device.memory_bytes));
   object.Set("multiprocessors", device.multiprocessors);
+  object.Set("pciBusId", device.pci_bus_id);
   return object;
 }
 

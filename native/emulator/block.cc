@@ -26,6 +26,7 @@ enum class Completion { lazy, eager, random };
 struct Options {
   Completion completion = Completion::lazy;
   bool random_order = false;
+  std::string setting;  // the value of HEDDLE_EMULATOR that was read last
   std::mt19937_64 random;
 };
 
@@ -37,7 +38,7 @@ std::mutex& one_grid_at_a_time() {
 }
 
 // Reads HEDDLE_EMULATOR. Called at every launch, so that one test process can try all settings. The random sequence
-// continues from launch to launch.
+// continues from launch to launch, and starts again when the value changes.
 void read_options() {
   Options& o = options();
   const char* text = std::getenv("HEDDLE_EMULATOR");
@@ -46,11 +47,12 @@ void read_options() {
     o.completion = value == "eager" ? Completion::eager : Completion::lazy;
     o.random_order = false;
   } else if (value.rfind("random:", 0) == 0) {
-    if (!o.random_order) o.random.seed(std::strtoull(value.c_str() + 7, nullptr, 10));
+    if (value != o.setting) o.random.seed(std::strtoull(value.c_str() + 7, nullptr, 10));
     o.completion = Completion::random, o.random_order = true;
   } else {
     throw Error("INVALID_ARGUMENT", "HEDDLE_EMULATOR: expected lazy, eager or random:SEED, got " + value);
   }
+  o.setting = value;
 }
 
 std::string text_of(const Dim3& d) {
@@ -238,7 +240,8 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
     fatal(
         std::string(name) + " at line " + std::to_string(line) + " with a mask that does not contain the calling lane");
   const int lanes = std::min(warp_size, b.threads - warp * warp_size);
-  if (lanes < warp_size) mask &= (1u << lanes) - 1;
+  const uint32_t all_lanes = 0xffffffffu >> (warp_size - lanes);
+  mask &= all_lanes;
   auto& collectives = b.collectives[static_cast<size_t>(warp)];
   size_t at = 0;
   while (at < collectives.size() && !(collectives[at].mask & mask)) ++at;
@@ -257,8 +260,8 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
   if (m.arrived != mask) return wait_as(State::collective, name, line);
   if (compute) compute(m.operands, mask);
   collectives.erase(collectives.begin() + static_cast<std::ptrdiff_t>(at));
-  // The race detector counts only __syncwarp of all lanes, and in a partial warp every __syncwarp.
-  const bool orders_memory = std::strcmp(name, "__syncwarp") == 0 && (mask == 0xffffffffu || lanes < warp_size);
+  // The race detector counts only __syncwarp of all lanes: it has one clock per thread, not one per pair of lanes.
+  const bool orders_memory = std::strcmp(name, "__syncwarp") == 0 && mask == all_lanes;
   for (int i = 0; i < warp_size; ++i) {
     if (!(mask >> i & 1)) continue;
     Thread& t = b.thread[warp * warp_size + i];

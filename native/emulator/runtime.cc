@@ -143,6 +143,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
                                        : 8,
   p->minor = setting() == "sm_89" ? 9 : 0, p->multiProcessorCount = 4;
   p->sharedMemPerBlockOptin = device_shared_bytes();
+  p->pciBusID = device + 1;
   return cudaSuccess;
 }
 

@@ -62,7 +62,7 @@ class Encoder {
   void encode_word(const char* begin, const char* end, Target& target);
   void encode_tokens(const char* begin, size_t length, Target& target);
   void encode_symbols(const char* begin, size_t count, Target& target);
-  size_t initial_symbols(const char* begin, const char* end, const Target& target);
+  size_t initial_symbols(const char*& begin, const char* end, const Target& target);
   AllowedSpecials allowed(const EncodeOptions& options) const;
   const PairMatcher* long_piece_matcher(std::string_view piece) const;
   bool may_need_nfc(std::string_view text) const;

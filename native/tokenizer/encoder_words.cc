@@ -146,9 +146,11 @@ void Encoder::encode_tokens(const char* begin, size_t length, Target& target) {
   }
 }
 
-// Fills symbols_ with the word's bytes (byte-level) or characters. Returns their number.
-size_t Encoder::initial_symbols(const char* begin, const char* end, const Target& target) {
+// Fills symbols_ with the word's bytes (byte-level) or characters. Returns their number. Moves `begin` to the first
+// one, behind unknown text that is dropped.
+size_t Encoder::initial_symbols(const char*& begin, const char* end, const Target& target) {
   const TokenizerModel& model = *model_;
+  const char* const word = begin;
   symbols_.clear();
   Symbol unknown{no_token, 0};  // pending unknown text
   const auto flush = [&] {
@@ -157,9 +159,10 @@ size_t Encoder::initial_symbols(const char* begin, const char* end, const Target
   };
   const auto add_unknown = [&](uint32_t length) {
     // Without an unknown token, unknown text is dropped, as in Hugging Face's library. The previous symbol's offsets
-    // include it.
+    // include it. At the start of the word, no offsets do.
     if (model.unknown == no_token) {
-      if (!symbols_.empty()) symbols_.back().length += length;
+      if (symbols_.empty()) begin += length;
+      else symbols_.back().length += length;
     } else if (model.fuse_unknown && unknown.id != no_token) {
       unknown.length += length;
     } else {
@@ -168,7 +171,7 @@ size_t Encoder::initial_symbols(const char* begin, const char* end, const Target
     }
   };
   if (model.byte_level) {
-    for (const char* p = begin; p < end; ++p) {
+    for (const char* p = word; p < end; ++p) {
       const uint32_t id = model.byte_ids[static_cast<uint8_t>(*p)];
       if (id == no_token) {
         add_unknown(1);
@@ -182,12 +185,12 @@ size_t Encoder::initial_symbols(const char* begin, const char* end, const Target
   }
   const bool decorated = !model.subword_prefix.empty() || !model.word_suffix.empty();
   std::string name;
-  for (const char* p = begin; p < end;) {
+  for (const char* p = word; p < end;) {
     if ((symbols_.size() & 0x3FFF) == 0x3FFF) target.look();
     const int size = utf::sequence_length(*p);
     std::string_view symbol(p, static_cast<size_t>(size));
     if (decorated) {
-      name.assign(p > begin ? model.subword_prefix : std::string());
+      name.assign(p > word ? model.subword_prefix : std::string());
       name += symbol;
       if (p + size == end) name += model.word_suffix;
       symbol = name;

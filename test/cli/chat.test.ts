@@ -2,6 +2,7 @@
 import { cp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { command as chatCommand } from "../../lib/cli/commands/chat.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { folder, heddle, model, start } from "./tiny.ts";
 
@@ -64,6 +65,14 @@ describe("chat", () => {
     expect(JSON.parse(stdout).text).toBe(
       (await loaded.complete(ids, { temperature: 0, maxTokens: 5, ignoreEos: true })).text,
     );
+  });
+
+  test("template variables that are not JSON are an invalid argument, not an invalid file", async () => {
+    const input = { options: { "template-variables": "{" } } as unknown as Parameters<typeof chatCommand.run>[0];
+    await expect(chatCommand.run(input)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringContaining("--template-variables: expected JSON"),
+    });
   });
 
   test("Ctrl-C stops the answer but not the program", async () => {

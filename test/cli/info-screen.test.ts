@@ -16,6 +16,7 @@ const machine: MachineInfo = {
       memoryBytes: 85_000_000_000,
       multiprocessors: 132,
       driver: "12.4",
+      pciBusId: "0000:3b:00.0",
     },
   ],
   cudaDevices: 1,

@@ -42,6 +42,23 @@ test("concurrent work shares one slice per turn", async () => {
   expect(await turnsDuring(work)).toBeGreaterThanOrEqual(15);
 });
 
+test("concurrent work advances at the same rate", async () => {
+  const done = [0, 0, 0];
+  const work = function* (which: number): Slices<void> {
+    for (; done[which]! < 300; done[which]!++) {
+      busyFor(0.1);
+      yield;
+    }
+  };
+  await Promise.race(done.map((_, which) => inSlices(work(which), "the test")));
+  expect(Math.min(...done)).toBeGreaterThan(150);
+});
+
+test("work that ends early leaves the rest of its slice to the others", async () => {
+  const work = () => Promise.all(Array.from({ length: 40 }, () => inSlices(steps(2, 0.1), "the test")));
+  expect(await turnsDuring(work)).toBeLessThan(20);
+});
+
 test("an aborted signal ends the work at its next pause", async () => {
   const controller = new AbortController();
   setImmediate(() => controller.abort());

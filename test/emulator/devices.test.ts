@@ -16,6 +16,7 @@ describe("several devices", () => {
   test("each compute in separate memory", async () => {
     emulate("2");
     expect(deviceInfo().cuda.devices.map((d) => d.index)).toEqual([0, 1]);
+    expect(deviceInfo().cuda.devices.map((d) => d.pciBusId)).toEqual(["0000:01:00.0", "0000:02:00.0"]);
     const [first, second] = [openDevice({ device: "cuda:0" }), openDevice({ device: "cuda:1" })];
     expect(String(second)).toBe("cuda:1");
     const [a, b] = [await bound(first), await bound(second)];

@@ -84,6 +84,54 @@ void test_reports() {
   });
 }
 
+// Returns the order in which the threads of a block run.
+std::vector<unsigned> order_of_threads(const char* setting) {
+  setenv("HEDDLE_EMULATOR", setting, 1);
+  std::vector<unsigned> order;
+  emulator::run_grid("order", {1}, {64}, 0, [&] { order.push_back(threadIdx.x); });
+  return order;
+}
+
+void test_seeds() {
+  const std::vector<unsigned> first = order_of_threads("random:1"), second = order_of_threads("random:2");
+  expect(first != second, "random: seeds give different orders");
+  expect(order_of_threads("random:1") == first, "random: a seed after another gives its own order");
+  expect(order_of_threads("random:1") != first, "random: launches with the same seed have different orders");
+  order_of_threads("lazy");
+  expect(order_of_threads("random:2") == second, "random: a seed after a fixed order gives its own order");
+}
+
+// Each thread writes a word. The lanes of `mask` wait for each other, and read the word of the last thread, which
+// writes first. Returns false if the race detector reports a race.
+bool is_ordered(unsigned threads, unsigned mask) {
+  setenv("HEDDLE_EMULATOR", "lazy", 1);
+  try {
+    emulator::run_grid("part of a warp", {1}, {threads}, 0, [&] {
+      HEDDLE_SHARED(unsigned, words, [32]);
+      volatile unsigned* const word = words;
+      __syncwarp();  // the last thread continues first
+      word[threadIdx.x] = 1;
+      if (!(mask >> threadIdx.x & 1)) return;
+      __syncwarp(mask);
+      static_cast<void>(word[threads - 1]);
+    });
+    return true;
+  } catch (const Error& e) {
+    if (!std::strstr(e.what(), "race in shared memory"))
+      std::printf("FAILED expected a race, got \"%s\"\n", e.what()), ++failures;
+    return false;
+  }
+}
+
+void test_parts_of_warps() {
+  if (!emulator::detecting_races()) return;
+  for (const unsigned threads : {16u, 32u}) {
+    expect(is_ordered(threads, 0xffffffffu), "__syncwarp of all lanes orders their accesses");
+    expect(!is_ordered(threads, 0x3), "__syncwarp of two lanes orders no accesses of the others");
+  }
+  expect(is_ordered(16, 0xffff), "__syncwarp of all lanes of a small block orders their accesses");
+}
+
 void test_named_barriers() {
   // Two warps take turns, beginning with warp 1. Each waits until the other has arrived.
   for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
@@ -329,6 +377,8 @@ void test_bulk_writes() {
 int main() {
   test_cp_async();
   test_reports();
+  test_seeds();
+  test_parts_of_warps();
   test_named_barriers();
   test_registers();
   test_sm90();

@@ -13,6 +13,7 @@ const card = {
   memoryBytes: 8e10,
   multiprocessors: 132,
   driver: "13.0",
+  pciBusId: "0000:3b:00.0",
 };
 const key = "64 4096 4096 bf16 bf16 f32 NT";
 const file = (choices: unknown, device = tuningKey(card)) =>
@@ -133,6 +134,13 @@ describe("the content of a tuning file", () => {
     const other = temporaryFile('{"format":1,"devices":{"a":{"__proto__":"tensor 64x64"}}}', "tuning.json");
     expect(() => readTuning(other)).toThrow("a product such as");
   });
+});
+
+test("every kind of product that the device describes can be in the file", () => {
+  const choices = new Map(["", "+", "*", "+*"].map((kind) => [`${key}${kind}`, "tensor 64x64"]));
+  const path = join(temporaryFolder(), "tuning.json");
+  writeTuning(path, tuningKey(card), choices);
+  expect(readTuning(path).get(tuningKey(card))).toEqual(choices);
 });
 
 test("choices apply to the same GPU and driver only", () => {

@@ -173,10 +173,14 @@ describe("parseJson", () => {
     expect(parse).not.toThrow(/[\n\u2028]/u);
   });
 
-  test("fails with the given error code", () => {
-    expect(() => parseJson("{", "x", { code: "INVALID_ARGUMENT" })).toThrow(
-      expect.objectContaining({ code: "INVALID_ARGUMENT" }),
-    );
+  test.each([
+    ["syntax", "{"],
+    ["nesting", "[[]]"],
+    ["the number of values", "[0,0,0]"],
+    ["UTF-8", Buffer.of(0x22, 0xff, 0x22)],
+  ])("fails with the given error code: %s", (_, source) => {
+    const code = "INVALID_ARGUMENT";
+    expect(() => parseJson(source, "x", { code, depth: 1, values: 3 })).toThrow(expect.objectContaining({ code }));
   });
 });
 

@@ -121,6 +121,37 @@ test("a call takes its weights and adapters synchronously, whatever changes in t
   }
 });
 
+test("a call takes its adapters when it begins, not when its format is compiled or its messages are rendered", async () => {
+  await using own = tinyModel(
+    { tokenizer: await tinyTokenizer() },
+    { maxPositionEmbeddings: 1024, initializerRange: 0.2 },
+  );
+  await addAdapter(own, "x", 5);
+  const options = { ...greedy, maxTokens: 12, responseFormat: { type: "regex", pattern: "[a-z ]{40}" } as const };
+  const messages = [{ role: "user", content: "The cat" }];
+  const inSession = () => {
+    const session = own.session();
+    return session.complete("The cat", options).finally(() => session.dispose());
+  };
+  const calls: [string, () => PromiseLike<{ logprobs: readonly number[] }>][] = [
+    ["complete", () => own.complete("The cat", options)],
+    ["completeAll", () => own.completeAll(["The cat", "The dog"], options).then((all) => all[1]!)],
+    ["generate", () => own.generate("The cat", options)],
+    ["respond", () => own.respond(messages, greedy)],
+    ["respond in a format", () => own.respond(messages, options)],
+    ["session", inSession],
+  ];
+  for (const [name, call] of calls) {
+    const { logprobs: through } = await call();
+    const answer = call().then(({ logprobs }) => logprobs); // begins the call
+    own.setActiveAdapters([]);
+    expect(await answer, name).toEqual(through);
+    expect((await call()).logprobs, name).not.toEqual(through);
+    own.setActiveAdapters(["x"]);
+  }
+  expect(await own.completeAll([], options)).toEqual([]);
+});
+
 test("calls of an encoder, and programs for other adapters, also take weights and adapters synchronously", async () => {
   const encoder = { modelType: "bert", numKeyValueHeads: 4, initializerRange: 0.2, maxPositionEmbeddings: 512 };
   await using own = await adapted(encoder);

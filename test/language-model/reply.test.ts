@@ -115,6 +115,17 @@ describe("a reply that does not finish", () => {
     await thrown.next();
     await expect(thrown.throw(new Error("mine"))).rejects.toThrow("mine");
     expect(await thrown.then(null, ({ message }: Error) => message)).toBe("mine");
+    const unbegunThrown = model.generate(PROMPT, options);
+    await expect(unbegunThrown.throw(new Error("mine"))).rejects.toThrow("mine");
+    expect(await unbegunThrown.next()).toEqual({ done: true, value: undefined });
+    expect(await unbegunThrown.then(null, ({ message }: Error) => message)).toBe("mine");
+  });
+
+  test("keeps its result if it is complete", async () => {
+    const reply = model.generate(PROMPT, options);
+    const { text } = await reply;
+    await expect(reply.throw(new Error("mine"))).rejects.toThrow("mine");
+    expect((await reply).text).toBe(text);
   });
 
   test("rejects once, without an unhandled rejection", async () => {

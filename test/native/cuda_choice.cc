@@ -69,6 +69,17 @@ void test_table() {
   expect("2048, H100", choose_gemm(product(2048, 2048, 2048), h100), {warpgroup, 128, 256, 4, 1, 2048});
   expect("1536 x 1280, H100", choose_gemm(product(1536, 1280, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
   expect("128 columns, H100", choose_gemm(product(16384, 128, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
+  // With slightly more large tiles than multiprocessors, mma.sync would have the same waves of the same tiles as wgmma.
+  expect("132 tiles, H100", choose_gemm(product(1408, 1536, 4096), h100), {warpgroup, 128, 128, 6, 1, 4096});
+  expect("133 tiles, H100", choose_gemm(product(896, 2432, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
+  expect("144 tiles, H100", choose_gemm(product(1536, 1536, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
+  expect("184 tiles, H100", choose_gemm(product(2944, 1024, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
+  expect(
+      "144 tiles in a column, H100", choose_gemm(product(18432, 128, 4096), h100), {warpgroup, 128, 128, 6, 1, 4096});
+  expect("266 tiles, H100", choose_gemm(product(1792, 2432, 4096), h100), {warpgroup, 128, 128, 6, 1, 4096});
+  expect("64 columns, H100", choose_gemm(product(18432, 64, 4096), h100), {tensor, 64, 64, 3, 1, 4096});
+  expect("144 tiles, H100 with the code of another architecture", choose_gemm(product(1536, 1536, 4096), plain_h100),
+      {tensor, 128, 128, 4, 1, 4096});
   expect("small inner dimension, H100", choose_gemm(product(4096, 4096, 56), h100), {tensor, 128, 128, 4, 1, 56});
   expect("1024, H100", choose_gemm(product(1024, 1024, 4096), h100), {tensor, 128, 128, 4, 2, 2048});
   expect("4096, A100", choose_gemm(product(4096, 4096, 4096), a100), {tensor, 128, 128, 4, 1, 4096});
@@ -201,7 +212,12 @@ void test_attention() {
   GemmShape gated = product(2048, 2 * 5632, 2048), single = product(2048, 2 * 5632, 2048);
   gated.gated = true;
   expect("a gated product", choose_gemm(gated, h100), choose_gemm(single, h100));
-  expect("a gated product uses its own entry in the tuning table", gemm_key(gated) != gemm_key(single));
+  expect("a gated product's key", gemm_key(gated) == gemm_key(single) + "*");
+  const GemmTable measured{{gemm_key(gated), "tensor 128x128"}, {gemm_key(single), "tensor 64x64"}};
+  expect("a gated product uses its own entry in the tuning table", choose_gemm(gated, h100, measured),
+      {GemmKernel::tensor, 128, 128, 4, 1, 2048});
+  expect("another product ignores the entry of a gated one", choose_gemm(single, h100, measured),
+      {GemmKernel::tensor, 64, 64, 3, 1, 2048});
   expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) &&
                                 attention_takes_warpgroups(72, 200, h100));
   expect("heads of 256, H100",

@@ -93,6 +93,11 @@ describe("the Messages API rejects", () => {
       { tools: [{ type: "web_search_20250305", name: "web_search" }] },
       "tools[0].type: web_search_20250305 is not supported",
     ],
+    [
+      "null as a tool's description",
+      { tools: [{ ...tool, description: null }] },
+      "tools[0].description: expected a text, got null",
+    ],
     ["a tool without a schema", { tools: [{ name: "f" }] }, "tools[0].input_schema: expected an object"],
     ["deferred tools", { tools: [{ ...tool, defer_loading: true }] }, "tools[0].defer_loading: is not supported"],
     [

@@ -193,7 +193,7 @@ describe("a conversation", () => {
 
   test("has calls of tools and their results", () =>
     serving(async (client) => {
-      const tools = [{ name: "sea", description: "Looks.", input_schema: { type: "object" } }];
+      const tools = [{ type: null, name: "sea", description: "Looks.", input_schema: { type: "object" } }];
       const call = { type: "tool_use", id: "toolu_1", name: "sea", input: { a: [1] } };
       const result = (more: object) => ({ type: "tool_result", tool_use_id: "toolu_1", ...more });
       const conversation = (...blocks: object[]) => ({

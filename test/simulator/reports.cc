@@ -7,6 +7,11 @@ namespace {
 
 void test_memory() {
   reports("an access beyond an allocation", "after the start of an allocation", "st.global.u32 [%d1+4000], %r0;");
+  reports("an access that ends beyond the address space", "global memory: 4 bytes at 0xfffffffffffffffc",
+      "mov.u64 %d2, -4; st.global.u32 [%d2], %r0;");
+  reports("such an access by an instruction that has accessed an allocation",
+      "global memory: 4 bytes at 0xfffffffffffffffc",
+      "mov.u64 %d2, %d1;\nA:\nst.global.u32 [%d2], %r0; setp.ne.u64 %p1, %d2, %d1; mov.u64 %d2, -4; @!%p1 bra A;");
   reports("a misaligned access", "is not a multiple of", "st.global.u32 [%d1+2], %r0;");
   reports("an access beyond shared memory", "are outside of", "st.shared.u32 [%r2+4096], %r0;");
   reports("a read of shared memory that was not written", "was never written", "ld.shared.u32 %r3, [%r2];");

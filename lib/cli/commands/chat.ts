@@ -71,7 +71,9 @@ async function newChatOptions(options: {
   const beginning = {
     ...(system !== undefined && { system }),
     ...(tools !== undefined && { tools: await readJson(tools) }),
-    ...(variables !== undefined && { variables: parseJson(variables, "--template-variables") }),
+    ...(variables !== undefined && {
+      variables: parseJson(variables, "--template-variables", { code: "INVALID_ARGUMENT" }),
+    }),
   } as ChatOptions; // chat() checks the values
   const names = (["system", "tools", "template-variables"] as const).filter((name) => options[name] !== undefined);
   return { beginning, names };

@@ -7,6 +7,7 @@ import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "../../inference/genera
 import type { Piece } from "../../inference/sequence.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
 import type { Completion } from "../completion.ts";
+import { generated } from "../generation-request.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { Reply } from "../reply.ts";
 import { AnswerForm, jsonFormat } from "./answer-format.ts";
@@ -220,9 +221,16 @@ export function respond(
   const renderer = checkedRenderer(languageModel, template as ChatTemplate);
   const messages = given.map((message) => checkedMessage(renderer, message));
   if ((options.n ?? 1) !== 1) throw invalidArgument("n", "1 (respond gives a single answer)", options.n);
-  return new Reply(() =>
-    answerTo(languageModel, renderer, messages, rest as SendOptions, (prompt, more) =>
-      languageModel.generate(prompt, more),
-    ),
-  );
+  return new Reply(async function* () {
+    const held = languageModel.model.hold(); // the model may change while the messages are rendered
+    const generate = async function* (prompt: Uint32Array, more: GenerateOptions) {
+      const [completion] = yield* generated(languageModel, [prompt], more, held);
+      return completion!;
+    };
+    try {
+      return yield* answerTo(languageModel, renderer, messages, rest as SendOptions, generate);
+    } finally {
+      held.release();
+    }
+  });
 }

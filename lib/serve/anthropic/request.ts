@@ -49,6 +49,7 @@ interface Tool {
 
 function toolOf(tool: unknown, at: string): Tool {
   if (!isObject(tool)) throw invalid(at, "an object with name and input_schema", tool);
+  // Anthropic's schema allows null for the type, but not for the description.
   const { type = "custom", name, description, input_schema: schema } = tool;
   if (type !== "custom" && type !== null)
     throw typeof type === "string"

@@ -106,6 +106,11 @@ inline GemmChoice large_tiles(const GemmShape& g, const DeviceProperties& device
 }
 inline GemmChoice small_tiles(const GemmShape& g) { return {tensor_kernel_of(g), 64, 64, 3, 1, g.k}; }
 
+// Whether mma.sync computes a product in large tiles without split-k, because every multiprocessor gets one.
+inline bool takes_large_tiles(const GemmShape& g, const DeviceProperties& device) {
+  return g.m > 64 && g.n > 64 && gemm_tiles(g, 128, 128) >= device.multiprocessors;
+}
+
 // Whether a product that can use tensor cores can use wgmma.
 inline bool takes_warpgroups(const GemmShape& g, const DeviceProperties& device) {
   return g.a == DType::bf16 && device.capability == 90 && device.sm90a && g.k >= gemm_depth;
@@ -128,17 +133,19 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   if (g.rowwise) return large;  // the same choice for any m
   if (takes_warpgroups(g, device)) {
     // Tiles of 128 x 256 load the fewest bytes. Tiles of half the width are better if they keep clearly more
-    // multiprocessors busy. If both leave over 30 % idle, mma.sync is used, which can have smaller tiles and split-k.
+    // multiprocessors busy. If both leave over 30 % idle, mma.sync is used where it can have smaller tiles or split-k.
+    // It cannot if every multiprocessor gets a large tile. It would then have the waves of half_warpgroups.
     const double wide = busy(gemm_tiles(g, 128, 256), device.multiprocessors),
                  half = busy(gemm_tiles(g, 128, 128), device.multiprocessors);
-    if (g.n > 128 && wide >= 0.7 && wide >= 0.9 * half) return wide_warpgroups(g);
-    if (half >= 0.7) return half_warpgroups(g);
+    const double least = takes_large_tiles(g, device) ? 0 : 0.7;
+    if (g.n > 128 && wide >= least && wide >= 0.9 * half) return wide_warpgroups(g);
+    if (half >= least) return half_warpgroups(g);
   }
   // Large tiles load fewer bytes. They are used if every multiprocessor gets one, or if split-k of large tiles keeps at
   // least 3/4 of the multiprocessors busy. Otherwise small tiles are used, with split-k if possible. Large tiles would
   // be mostly empty with up to 64 rows or columns.
+  if (takes_large_tiles(g, device)) return large;
   if (g.m > 64 && g.n > 64) {
-    if (gemm_tiles(g, 128, 128) >= wanted) return large;
     const GemmChoice parts = with_splits(g, device, 1, large);
     if (parts.splits > 1 && gemm_tiles(g, 128, 128) * parts.splits * 4 >= wanted * 3) return parts;
   }

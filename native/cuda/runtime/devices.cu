@@ -1,5 +1,7 @@
 #include "cuda/runtime/devices.h"
 
+#include <cstdio>
+
 #include "cuda/runtime/device.h"
 #include "core/error.h"
 
@@ -7,6 +9,13 @@ namespace heddle {
 namespace {
 
 std::string version_text(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
+
+std::string pci_bus_id(const cudaDeviceProp& p) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%04x:%02x:%02x.0", static_cast<unsigned>(p.pciDomainID),
+      static_cast<unsigned>(p.pciBusID), static_cast<unsigned>(p.pciDeviceID));
+  return text;
+}
 
 // Returns the number of devices. If it is 0, `problem` says why.
 int count_devices(std::string& problem) {
@@ -59,6 +68,7 @@ std::vector<CudaDevice> cuda_devices() {
     cuda::check_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
     device.driver = version_text(driver);
     device.shared_bytes = properties.sharedMemPerBlockOptin;
+    device.pci_bus_id = pci_bus_id(properties);
     devices.push_back(device);
   }
   return devices;

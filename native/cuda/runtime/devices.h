@@ -18,6 +18,7 @@ struct CudaDevice {
   int multiprocessors = 0;
   size_t shared_bytes = 0;  // maximum shared memory per block, with opt-in
   std::string driver;       // the CUDA version that the driver supports
+  std::string pci_bus_id;   // "domain:bus:device.function" in hexadecimal, as nvidia-smi takes it
 };
 
 bool cuda_built();                       // whether the build has CUDA kernels

@@ -188,6 +188,7 @@ struct cudaDeviceProp {
   size_t totalGlobalMem;
   int major, minor, multiProcessorCount;
   size_t sharedMemPerBlockOptin;
+  int pciDomainID, pciBusID, pciDeviceID;
 };
 struct cudaFuncAttributes {
   int binaryVersion;

@@ -29,6 +29,11 @@ uint64_t version = 1;  // increases when the set of allocations changes
 // The alignment of cudaMalloc. Each allocation also has a gap of this size before and after it.
 constexpr size_t alignment = 256;
 
+// Whether these bytes are within [begin, end). Does not compute address + bytes, which overflows near 2^64.
+bool within(uint64_t address, uint64_t bytes, uint64_t begin, uint64_t end) {
+  return address >= begin && address <= end && bytes <= end - address;
+}
+
 }  // namespace
 
 void* allocate(size_t bytes, Kind kind) {
@@ -66,7 +71,7 @@ bool find(uint64_t address, uint64_t bytes, uint64_t& begin, uint64_t& end) {
   if (found == allocations().begin()) return false;
   --found;
   begin = found->first, end = begin + found->second.bytes;
-  return address + bytes <= end;
+  return within(address, bytes, begin, end);
 }
 
 bool is_pinned(const void* data) {
@@ -88,7 +93,7 @@ void take_back(const void* data) {
 }
 
 void check(const Warp& w, const Instruction& i, uint64_t address, uint64_t bytes) {
-  if (i.seen_version == version && address >= i.seen_begin && address + bytes <= i.seen_end) return;
+  if (i.seen_version == version && within(address, bytes, i.seen_begin, i.seen_end)) return;
   uint64_t begin = 0, end = 0;
   if (!find(address, bytes, begin, end)) {
     std::ostringstream text;

@@ -41,6 +41,8 @@ void Vocab::put(uint32_t id, std::string_view bytes) {
   if (id > max_token_id) {
     throw invalid_file("vocab: expected ids up to " + std::to_string(max_token_id) + ", got " + std::to_string(id));
   }
+  // The text of an id would be ambiguous, and find() compares with only one.
+  if (has(id)) throw invalid_file("vocab: expected one token per id, got two of id " + std::to_string(id));
   const size_t used = shared_.size() + arena_.size();
   if (used >= max_text || bytes.size() >= max_text - used)
     throw invalid_file("vocab: expected less than 2 GiB of text");
@@ -50,7 +52,6 @@ void Vocab::put(uint32_t id, std::string_view bytes) {
                          !std::less<>()(shared_.data() + shared_.size(), bytes.data() + bytes.size());
   token.begin = static_cast<uint32_t>(is_shared ? static_cast<size_t>(bytes.data() - shared_.data()) : used);
   token.length = static_cast<uint32_t>(bytes.size()) & 0x7FFFFFFF;
-  token.found = 0;
   if (!is_shared) arena_.append(bytes);
 }
 

@@ -37,7 +37,7 @@ class TokenSlot {
 class Vocab {
  public:
   // Sets the bytes of `id`. find() returns only `findable` tokens, and the first one of equal bytes. Throws
-  // INVALID_FILE for an id above max_token_id, and beyond 2 GiB of text.
+  // INVALID_FILE for an id above max_token_id or added before, and beyond 2 GiB of text.
   void add(uint32_t id, std::string_view bytes, bool findable);
 
   // Adds `count` tokens at once, with overlapping table lookups. That is faster if the tables exceed the CPU's caches.

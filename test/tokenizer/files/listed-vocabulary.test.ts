@@ -305,6 +305,23 @@ describe("tokenizer.json read by native code", () => {
   });
 });
 
+// The official library encodes both tokens, and decodes the id to either of them.
+it.each([
+  ["BPE", {}],
+  ["BPE", { pre_tokenizer: { type: "ByteLevel", add_prefix_space: false } }],
+  ["WordPiece", {}],
+  ["WordLevel", {}],
+])("two tokens of one id are rejected: %s %j", (type, more) => {
+  const json = (b: number) => ({
+    model: { type, vocab: { "<u>": 0, a: 1, b }, merges: [], unk_token: "<u>" },
+    ...more,
+  });
+  expect(() => fromJson(json(1))).toThrow(
+    expect.objectContaining({ code: "INVALID_FILE", message: "vocab: expected one token per id, got two of id 1" }),
+  );
+  expect(fromJson(json(2)).vocabSize).toBe(3);
+});
+
 describe("sparse ids", () => {
   it("are rejected if tables would be much larger than the file", () => {
     const vocab = (id: number) => ({ ...byteLevelJson([], {}, { vocab: { "!": id }, merges: [] }), added_tokens: [] });

@@ -63,6 +63,32 @@ describe("encodeWithOffsets", () => {
     ]);
   });
 
+  it.each([
+    ["characters", null, []],
+    ["characters and merges", null, [["a", "b"]]],
+    ["bytes", { type: "ByteLevel", add_prefix_space: false, use_regex: false }, []],
+    ["words", { type: "WhitespaceSplit" }, []],
+  ])("leaves out text at the start of a word that has no token: %s", (_, pre_tokenizer, merges) => {
+    // The official library gives the second token of "éab" the range of "é" too, because it shifts all offsets.
+    const vocab = merges.length > 0 ? { a: 0, b: 1, ab: 2 } : { a: 0, b: 1 };
+    const tokenizer = fromJson({ pre_tokenizer, model: { type: "BPE", vocab, merges, unk_token: null } });
+    const parts = (...texts: string[]) =>
+      merges.length > 0
+        ? [["ab", texts.join("")]]
+        : [
+            ["a", texts[0]],
+            ["b", texts[1]],
+          ];
+    expect(stretches(tokenizer, "éab")).toEqual(parts("a", "b"));
+    expect(stretches(tokenizer, "éüab")).toEqual(parts("a", "b"));
+    // Later text without a token belongs to the token before it.
+    expect(stretches(tokenizer, "éaüb")).toEqual(parts("aü", "b"));
+    expect(stretches(tokenizer, "abé")).toEqual(parts("a", "bé"));
+    expect(stretches(tokenizer, "é")).toEqual([]);
+    const { ids, offsets } = tokenizer.encodeWithOffsets("éab");
+    expect([...offsets]).toEqual(ids.length === 1 ? [1, 3] : [1, 2, 2, 3]);
+  });
+
   it("places the tokens of a long prepended text at the start of the text", () => {
     const front = fromJson(byteLevelJson(merges, { normalizer: { type: "Prepend", prepend: "▁ab" } }));
     expect([...front.encodeWithOffsets("hi", { allowSpecial: true }).offsets]).toEqual([...Array(10).fill(0), 0, 2]);

@@ -44,7 +44,8 @@ function fieldsOf(message: Buffer): Fields {
   const varint = () => {
     let value = 0n;
     for (let shift = 0n; ; shift += 7n) {
-      const byte = message[at++]!;
+      const byte = message[at++];
+      if (byte === undefined) throw new Error("a message is truncated");
       value |= BigInt(byte & 127) << shift;
       if (byte < 128) return value;
     }

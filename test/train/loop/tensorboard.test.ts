@@ -57,6 +57,11 @@ describe("an event", () => {
     expect(event).toEqual({ wallTime: 1234.5, step, values: [{ tag: "größe/ß", number: Math.fround(-0.1) }] });
   });
 
+  test("is rejected by the reader of these tests if it ends within a number or a text", () => {
+    for (const bytes of [[0x10], [0x10, 0x80], [0x80], [0x1a, 0x05, 0x61], [0x09, 0x00]])
+      expect(() => eventOf(Buffer.from(bytes))).toThrow("a message is truncated");
+  });
+
   test("has the bytes that the protocol buffer's definition gives", () => {
     expect(encodeEvent({ wallTime: 1, step: 3, fileVersion: "brain.Event:2" }).toString("hex")).toBe(
       `09000000000000f03f10031a0d${Buffer.from("brain.Event:2").toString("hex")}`,
