@@ -38,11 +38,11 @@ template <class T> struct NanGradientFixup {
   void pair(int64_t query, float log_sum, int64_t key, float& p, float& d) const {
     float score = a.scale * row_dot(of(a.q, query), of(a.k, key), a.width), slope = 1;
     if (a.softcap > 0) {
-      const float x = score / a.softcap, e = __builtin_expf(-2 * __builtin_fabsf(x));
-      score = a.softcap * __builtin_tanhf(x), slope = 4 * e / ((1 + e) * (1 + e));  // see tanh_slope
+      const float x = score / a.softcap, e = scalar_exp(-2 * __builtin_fabsf(x));
+      score = a.softcap * scalar_tanh(x), slope = 4 * e / ((1 + e) * (1 + e));  // see tanh_slope
     }
     const float delta = row_dot(of(a.o, query), of(a.d_o, query), a.width);
-    p = __builtin_expf(score - log_sum);
+    p = scalar_exp(score - log_sum);
     d = p * (row_dot(of(a.d_o, query), of(a.v, key), a.width) - delta) * slope * a.scale;
   }
   // Returns sum + factor * from, for one vector of a row.

@@ -250,8 +250,7 @@ inline void flash_finish(const FlashBlock& b, const float* m, const float* l, co
     for (int i = 0; i < NR; ++i) inverse[i] = l[p * NR + i] > 0 ? 1 / l[p * NR + i] : 0;
     store_lanes(o + p * NR * width, width, inverse, rows, b.o, b.o_type, p * NR * b.o_stride, b.o_stride);
     if (b.lse)
-      for (int64_t i = 0; i < rows; ++i)
-        b.lse[(p * NR + i) * b.lse_stride] = m[p * NR + i] + __builtin_logf(l[p * NR + i]);
+      for (int64_t i = 0; i < rows; ++i) b.lse[(p * NR + i) * b.lse_stride] = m[p * NR + i] + scalar_log(l[p * NR + i]);
   }
 }
 

@@ -249,7 +249,7 @@ inline void finish_rows(
         n == W ? store(static_cast<float*>(b.o) + at + d, x) : store_n(static_cast<float*>(b.o) + at + d, x, n);
       else n == W ? store(static_cast<bf16*>(b.o) + at + d, x) : store_n(static_cast<bf16*>(b.o) + at + d, x, n);
     }
-    if (b.lse) b.lse[(row + r) * b.lse_stride + head] = sums.max[r] * (1 / log2_e) + __builtin_logf(sum);
+    if (b.lse) b.lse[(row + r) * b.lse_stride + head] = sums.max[r] * (1 / log2_e) + scalar_log(sum);
   }
 }
 

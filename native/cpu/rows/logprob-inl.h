@@ -139,9 +139,9 @@ inline void finish_rows(
     const TokenLogprob& t, int64_t i, int64_t rows, const float* m, const float* s, const float* hit) {
   for (int64_t r = 0; r < rows; ++r) {
     const bool counted = t.targets[i + r] >= 0;
-    const float log_sum = __builtin_logf(s[r]),
+    const float log_sum = scalar_log(s[r]),
                 odds = m[r] - hit[r] + log_sum;  // log odds of all other tokens against the target
-    const float more = __builtin_log1pf(__builtin_expf(odds > 0 ? -odds : odds));
+    const float more = scalar_log1p(scalar_exp(odds > 0 ? -odds : odds));
     t.lse[i + r] = !counted ? 0 : odds > 0 ? m[r] + log_sum + more : hit[r] + more;
     t.logprob[i + r] = !counted ? 0 : odds > 0 ? -odds - more : -more;
   }
@@ -187,7 +187,7 @@ inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
 
 // Returns the gradient with respect to a target's logit, from its log-probability.
 inline float on_target(float upstream, float of_lse, float logprob) {
-  return of_lse * __builtin_expf(logprob) - upstream * __builtin_expm1f(logprob);
+  return of_lse * scalar_exp(logprob) - upstream * scalar_expm1(logprob);
 }
 
 // Turns one row of products into gradients in place. If `rounded` is not null, also writes them to `rounded` as bf16.

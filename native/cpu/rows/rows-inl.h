@@ -46,7 +46,7 @@ template <class T> void softmax_backward_row(const T* dy, const T* y, T* dx, int
 // Subtracts the largest element first: the rounding error then does not grow with a common offset of the row.
 template <class T> void log_softmax_row(const T* x, T* y, int64_t n) {
   float peak = largest_in_row(x, n);
-  F base = set1(peak), log_sum = set1(__builtin_logf(sum_exp_of_row(x, n, peak)));
+  F base = set1(peak), log_sum = set1(scalar_log(sum_exp_of_row(x, n, peak)));
   for (int64_t i = 0; i < n; i += W) write(y, i, n, sub(sub(read(x, i, n), base), log_sum));
 }
 template <class T> void log_softmax_backward_row(const T* dy, const T* y, T* dx, int64_t n) {

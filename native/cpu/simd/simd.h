@@ -142,6 +142,14 @@ HEDDLE_SIMD F exp_reduced(F r) {
   q = fma(q, r, set1(0.5f));
   return fma(fma(q, r, set1(1.0f)), r, set1(1.0f));
 }
+// Functions of one number. They are computed in double and rounded, which nearly always hides differences between the
+// mathematical functions of systems. So results do not depend on the system.
+inline float scalar_exp(float x) { return static_cast<float>(__builtin_exp(static_cast<double>(x))); }
+inline float scalar_expm1(float x) { return static_cast<float>(__builtin_expm1(static_cast<double>(x))); }
+inline float scalar_log(float x) { return static_cast<float>(__builtin_log(static_cast<double>(x))); }
+inline float scalar_log1p(float x) { return static_cast<float>(__builtin_log1p(static_cast<double>(x))); }
+inline float scalar_tanh(float x) { return static_cast<float>(__builtin_tanh(static_cast<double>(x))); }
+
 constexpr float minus_infinity = -__builtin_inff();
 constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
 

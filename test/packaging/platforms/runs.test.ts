@@ -77,10 +77,15 @@ describe.each(tried)("$name", (system) => {
     });
   });
 
-  test("has the results of Linux x64", () => {
+  test("has the results of Linux x64, and on x64 the same bits", () => {
     const [result, expected] = [resultOn(system), resultOn(systems[0]!)];
     expect(result.tokens).toEqual(expected.tokens);
     expect(result.answer).toBe(expected.answer);
+    // This machine's own build has another compiler, and arm64 other instructions, so only losses within rounding are expected there.
+    if (system.target.includes("x64") && names.includes(systems[0]!.target)) {
+      expect(result.losses).toEqual(expected.losses);
+      expect(result.weights).toBe(expected.weights);
+    }
     for (const [step, loss] of Object.entries(expected.losses))
       expect(Math.abs(result.losses[step]! - loss), `loss of step ${step}`).toBeLessThan(1e-4 * loss);
   });
