@@ -2,6 +2,9 @@
 // finished weights, and a text that the model then generates. The model's matrices are so large that the ranks divide them.
 // Usage: sharded-stages.mjs ENTRY ACCUMULATE SHARDING [STAGE…]
 import { createHash } from "node:crypto";
+import { rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 const [entry, accumulate, sharding, ...wanted] = process.argv.slice(2);
 const heddle = await import(entry);
@@ -40,6 +43,8 @@ const shared = {
   sharding,
 };
 const corpus = { data: [{ text: sentences.join("\n") }], maxSeqLength: 16, perDeviceTrainBatchSize: 2 };
+const file = join(tmpdir(), `heddle-sharded-stages-${process.pid}.txt`);
+await writeFile(file, sentences.join("\n"));
 const heldOut = { evalData: [{ text: sentences.slice(0, 5).join(" ") }] };
 const policy = { data: prompts, rewards: [letters], maxCompletionLength: 4 };
 const stages = {
@@ -60,9 +65,12 @@ const stages = {
       metricForBestModel: "step",
       greaterIsBetter: false,
       // Only rank 0 calls it, with a model that can be used.
-      evaluate: async ({ step, model }) => ({ step, length: (await model.generate("The", { maxTokens: 3 })).text.length }),
+      evaluate: async ({ step, model }) => ({
+        step,
+        length: (await model.generate("The", { maxTokens: 3, temperature: 0 })).text.length,
+      }),
     }),
-  sft: (base) => sft(base, { ...shared, data: texts, replay: { data: corpus.data, weight: 0.5, maxSeqLength: 16 } }),
+  sft: (base) => sft(base, { ...shared, data: texts, replay: { data: file, weight: 0.5, maxSeqLength: 16 } }),
   "sft with LoRA": (base) => sft(base, { ...shared, data: texts, lora: { r: 128 } }),
   dpo: (base) => heddle.dpo(base, { ...shared, data: pairs, evalFraction: 0.2 }),
   kto: (base) => heddle.kto(base, { ...shared, data: rated }),
@@ -74,7 +82,12 @@ const stages = {
   grpo: (base) =>
     heddle.grpo(base, { ...shared, ...policy, numGenerations: 2, beta: 0.05, evalPrompts: prompts.slice(0, 3) }),
   "grpo, a rollout for several steps": (base) =>
-    heddle.grpo(base, { ...shared, ...policy, numGenerations: 2, stepsPerGeneration: 2 * shared.gradientAccumulationSteps }),
+    heddle.grpo(base, {
+      ...shared,
+      ...policy,
+      numGenerations: 2,
+      stepsPerGeneration: 2 * shared.gradientAccumulationSteps,
+    }),
   ppo: (base) => heddle.ppo(base, { ...shared, ...policy, numPpoEpochs: 2, numMiniBatches: 2 }),
 };
 
@@ -110,5 +123,6 @@ for (const [name, start] of Object.entries(stages)) {
   if (digests.length > 0 && all.size !== 1) throw new Error(`${name}: expected equal weights on all ranks, got others`);
   found[name] = { events, weights: [...all], text };
 }
+await rm(file);
 if (world.rank === 0) console.log(JSON.stringify(found));
 await world.close();
