@@ -48,8 +48,8 @@ class RankSums {
   virtual void finish() = 0;
   // Forgets the sums that have been started, because the run has failed on this rank. The others must not go on either.
   virtual void abandon() = 0;
-  // Returns the seconds that start(), gather() and finish() have waited for other ranks since the last call. On an accelerator
-  // the stream waits, which is not measured, and the result is 0.
+  // Returns the seconds that start(), gather() and finish() have waited for other ranks since the last call. On an
+  // accelerator the stream waits, which is not measured, and the result is 0.
   virtual double take_waited_seconds() { return 0; }
 };
 
