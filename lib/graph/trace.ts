@@ -16,7 +16,7 @@ export class Trace {
   readonly nodes: Node[] = [];
   readonly inputs = new Map<string, Value>();
   readonly tensors = new Map<string, Value>();
-  /** Tensors of which this process has only a part. Programs collect the whole tensor before nodes that read it. */
+  /** @internal Tensors of which this process has only a part. Programs collect the whole tensor before nodes that read it. */
   readonly divided = new Map<Value, DividedTensor>();
   /** Ranges of nodes made within `recomputable`: index of the first, and one past the last. They are in order and do not nest. */
   readonly segments: { from: number; to: number }[] = [];

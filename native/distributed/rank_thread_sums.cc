@@ -150,7 +150,7 @@ void RankThreadSums::prefetch(const Fill& fill, const RankRanges& ranges, size_t
   prefetched_ = gathered;
 }
 
-void RankThreadSums::gather(const Fill& fill, const RankRanges& ranges, size_t element, unsigned char* whole) {
+void RankThreadSums::gather(const Fill& fill, const RankRanges& ranges, size_t element, void* whole) {
   if (!prefetched_) prefetch(fill, ranges, element);
   wait(*prefetched_);
   prefetched_->check();

@@ -23,7 +23,7 @@ class RankThreadSums final : public RankSums {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   void start(const float* value, const RankRanges& ranges, float* own, bool add) override;
-  void gather(const Fill& fill, const RankRanges& ranges, size_t element, unsigned char* whole) override;
+  void gather(const Fill& fill, const RankRanges& ranges, size_t element, void* whole) override;
   void prefetch(const Fill& fill, const RankRanges& ranges, size_t element) override;
   void finish() override;
   void abandon() override;

@@ -1,5 +1,3 @@
-#include "ops/all_gather.h"
-
 #include <string>
 
 #include "ops/check.h"

@@ -29,7 +29,7 @@ struct RankRanges {
 class RankSums {
  public:
   // Writes this rank's range of a value to `to`. On an accelerator, queues that on the lane's stream.
-  using Fill = std::function<void(unsigned char* to)>;
+  using Fill = std::function<void(void* to)>;
 
   virtual ~RankSums() = default;
   virtual int rank() const = 0;
@@ -40,7 +40,7 @@ class RankSums {
   virtual void start(const float* value, const RankRanges& ranges, float* own, bool add) = 0;
   // Collects a value from all ranks in `whole`. On the CPU, waits for it. On an accelerator, the value is queued on the
   // lane's stream. `element`: bytes of an element. Throws IO if a rank is lost.
-  virtual void gather(const Fill& fill, const RankRanges& ranges, size_t element, unsigned char* whole) = 0;
+  virtual void gather(const Fill& fill, const RankRanges& ranges, size_t element, void* whole) = 0;
   // Starts to collect a value that a later gather() returns. At most one value may wait for its gather(). May do
   // nothing.
   virtual void prefetch(const Fill&, const RankRanges&, size_t /*element*/) {}

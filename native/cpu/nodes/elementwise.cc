@@ -4,7 +4,6 @@
 
 #include "cpu/nodes/nodes.h"
 #include "ops/double_terms.h"
-#include "ops/all_gather.h"
 #include "ops/reduce_scatter.h"
 
 namespace heddle {
@@ -122,7 +121,7 @@ void reduce_scatter(const Node& n, Context& c) {
 
 // Converts this rank's range to the result's type.
 RankSums::Fill own_range(const Node& n, Context& c) {
-  return [&](unsigned char* to) {
+  return [&](void* to) {
     Elementwise e{};
     e.size = n.in[0].shape.size(), e.type = n.in[0].dtype, e.a = n.in[0].data, e.y = to, e.out_type = n.out[0].dtype;
     active().cast(e, c.pool);
@@ -131,7 +130,7 @@ RankSums::Fill own_range(const Node& n, Context& c) {
 void all_gather(const Node& n, Context& c) {
   const RankRanges ranges = gathered_ranges(n, c.sums);
   if (!c.sums || c.sums->size() == 1) return Registry::find("all_gather")->reference(n);
-  c.sums->gather(own_range(n, c), ranges, bytes_of_elements(n.out[0].dtype, 1), n.out[0].as<unsigned char>());
+  c.sums->gather(own_range(n, c), ranges, bytes_of_elements(n.out[0].dtype, 1), n.out[0].data);
 }
 void start_all_gather(const Node& n, Context& c) {
   if (!c.sums || c.sums->size() == 1) return;

@@ -1,7 +1,6 @@
 // Elementwise ops. A thread computes eight adjacent elements at a time. Outputs may alias inputs.
 #include "cuda/rows/math.cuh"
 #include "cuda/rows/philox.cuh"
-#include "ops/all_gather.h"
 #include "ops/noise.h"
 #include "ops/reduce_scatter.h"
 
@@ -329,14 +328,13 @@ void reduce_scatter(const Node& n, Context& c) {
 }
 void all_gather(const Node& n, Context& c) {
   const RankRanges ranges = gathered_ranges(n, c.sums);
-  const auto fill = [&](unsigned char* range) {
+  const auto fill = [&](void* range) {
     Tensor to = n.in[0];
     to.dtype = n.out[0].dtype, to.data = range;
     map(c, "all_gather", Assign{{}, fault_of(c)}, Operands<1, 1>{{view(n.in[0])}, {out(to)}, to.shape.size()});
   };
-  unsigned char* const whole = n.out[0].as<unsigned char>();
-  if (c.sums && c.sums->size() > 1) c.sums->gather(fill, ranges, bytes_of_elements(n.out[0].dtype, 1), whole);
-  else fill(whole);
+  if (c.sums && c.sums->size() > 1) c.sums->gather(fill, ranges, bytes_of_elements(n.out[0].dtype, 1), n.out[0].data);
+  else fill(n.out[0].data);
 }
 size_t own_bytes(const Node& n, int) { return n.has_input(1) && n.attr_flag("add") ? n.in[1].bytes() : 0; }
 
