@@ -1,5 +1,6 @@
 // Tensors whose memory is freed for a while.
 import { afterEach, expect, test } from "vitest";
+import { binding } from "../../lib/binding/index.ts";
 import { compile, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 
 const device = openDevice({ device: process.env.HEDDLE_DEVICE || "cpu", threads: 1 });
@@ -67,6 +68,16 @@ test("unload waits for the runs that were started before, and its message may be
   await w.unload("model: expected whole weights, got none");
   await expect(w.read()).rejects.toMatchObject({ message: "model: expected whole weights, got none" });
   bound.dispose();
+});
+
+test.skipIf(device.kind !== "cpu")("an exchange with other ranks rejects an unloaded tensor", async () => {
+  const t = await matrix([1, 2]);
+  await t.unload(why);
+  const ranks = new binding.NativeRanks([], 15, () => {});
+  await expect((async () => ranks.allReduce([t.native], 0))()).rejects.toMatchObject({
+    code: "UNSUPPORTED",
+    message: "allReduce: expected tensors with memory, got an unloaded one",
+  });
 });
 
 test("a view of another tensor cannot be unloaded, and reloading a loaded tensor keeps its values", async () => {

@@ -68,7 +68,8 @@ export class DividedWeights {
   async abandon(): Promise<void> {
     if (!this.isDivided) return;
     const why = "because a training run with sharding parameters stopped before its end; load a checkpoint instead";
-    for (const whole of this.wholes.values()) await whole.unload(this.message(why));
+    // A disposed model has other errors.
+    for (const whole of this.wholes.values()) await whole.unload(this.message(why)).catch(() => undefined);
   }
 
   /**
