@@ -9,7 +9,7 @@ import { median, report } from "./measure.ts";
 const script = fileURLToPath(new URL("peers/ranks_heddle.mjs", import.meta.url));
 /** Micro-batches per step of all ranks together. */
 const MICRO_BATCHES = 4;
-const SHARDINGS = ["none", "optimizer", "gradients"];
+const SHARDINGS = ["none", "optimizer", "gradients", "parameters"];
 /** Limits of the links, as `tc` writes them. */
 const LINKS = ["10gbit", "1gbit"];
 

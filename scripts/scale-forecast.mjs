@@ -17,7 +17,8 @@ const BYTES = 4;
  * @param of.link bytes per second that a rank sends in an all-reduce
  * @param of.partsLink the same for a reduce-scatter and an all-gather. Default: `link`
  * @param of.latency seconds that a message takes, of which `of.messages` are sent one after another in a pass over the parameters
- * @param of.overlap share of the gradients' exchange that the backward pass can hide, from 0 to 1
+ * @param of.overlap share of the exchange in a program that its computation can hide, from 0 to 1
+ * @param of.weightBytes bytes of an element of the weights that ranks collect with `parameters`. Default: 4
  * @returns seconds of computation and of visible communication
  */
 export function forecast({
@@ -37,6 +38,12 @@ export function forecast({
   // A reduce-scatter or an all-gather moves (N - 1) / N of the bytes through every rank's link. An all-reduce is both.
   const link = sharding === "none" ? of.link : (of.partsLink ?? of.link);
   const pass = (((ranks - 1) / ranks) * BYTES * parameters) / link + messages(ranks, parameters) * latency;
+  if (sharding === "parameters") {
+    // Every micro-batch collects the weights for its forward and its backward pass, and sums the gradients.
+    const volume = (bytes) => (((ranks - 1) / ranks) * bytes * parameters) / link;
+    const each = volume(BYTES) + 2 * volume(of.weightBytes ?? BYTES) + 3 * messages(ranks, parameters) * latency;
+    return { compute, communication: micro * each - Math.min(micro * each, overlap * compute) };
+  }
   const reduce = (sharding === "gradients" ? micro : 1) * pass;
   const hidden = sharding === "gradients" ? Math.min(reduce, overlap * (2 / 3) * compute) : 0;
   return { compute, communication: reduce - hidden + pass };
@@ -46,7 +53,7 @@ export function forecast({
  * Bytes per rank for weights, gradients and AdamW's moments.
  */
 export function stateBytes(parameters, ranks, sharding) {
-  const whole = { none: 16, optimizer: 8, gradients: 4 }[sharding];
+  const whole = { none: 16, optimizer: 8, gradients: 4, parameters: 0 }[sharding];
   return parameters * (whole + (16 - whole) / ranks);
 }
 
@@ -66,6 +73,7 @@ const H100 = {
   partsLink: 185e9, // half of it: groups of ncclReduce and ncclBroadcast with many roots
   latency: 5e-6,
   messages: ncclMessages,
+  weightBytes: 2, // steps in bf16
 };
 const CPU = {
   title: "1.1B parameters, 8 micro-batches of 1,024 tokens per rank, one rank per CPU of 3e12 FLOP/s, 100 Gbit/s, MPI",
@@ -86,7 +94,7 @@ function print({ title, memory, ...of }) {
     "| ranks | `sharding` | GB of state per rank | compute s | communication s | efficiency |\n|---|---|---|---|---|---|",
   );
   for (const ranks of [8, 64, 256, 1024])
-    for (const sharding of ["none", "optimizer", "gradients"]) {
+    for (const sharding of ["none", "optimizer", "gradients", "parameters"]) {
       const state = stateBytes(of.parameters, ranks, sharding);
       const row = (...cells) =>
         console.log(`| ${[ranks, `\`${sharding}\``, (state / 1e9).toFixed(1), ...cells].join(" | ")} |`);

@@ -107,6 +107,10 @@ export interface NativeLaneHandle {
   crc32c(source: NativeMappedFile | Uint8Array, offset: number, bytes: number, before: number): Promise<ArrayBuffer>;
   /** Resolves when the device has completed all work that this lane queued. */
   settle(): Promise<void>;
+  /** Frees a tensor's memory after the work that was queued before. Meanwhile every use fails with the message `why`. */
+  unload(tensor: NativeTensorHandle, why: string): Promise<void>;
+  /** Allocates the memory of an unloaded tensor again, with zeros. */
+  reload(tensor: NativeTensorHandle): Promise<void>;
   /**
    * Returns the kernel variants of this device for a matrix product, its default first; none on the CPU. `a`, `b` and `c` are indices
    * into DTYPES.

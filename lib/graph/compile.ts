@@ -11,6 +11,7 @@ import { checkDevice, type Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./passes/fuse.ts";
 import { fuseActivations, fuseEpilogues } from "./passes/fuse-epilogues.ts";
+import { gatherDivided } from "./passes/gather-divided.ts";
 import { narrow } from "./passes/keep-bf16.ts";
 import { RunPlan, type Series, type Slot } from "./run-plan.ts";
 import { arrayOf, checkTensor, type Tensor, type TensorData } from "./tensor.ts";
@@ -34,7 +35,7 @@ export class Program<R extends Results = Results> {
   private readonly describeForCuda: () => ProgramDescription;
 
   /** @internal */ constructor(trace: Trace, results: R) {
-    const nodes = fuse(live(trace, results), Object.values(results));
+    const nodes = gatherDivided(fuse(live(trace, results), Object.values(results)), trace.divided);
     const ended = fuseActivations(nodes, Object.values(results));
     const description = describeProgram(trace, results, narrow(ended, Object.values(results)));
     this.describeForCuda = () => describeProgram(trace, results, fuseEpilogues(nodes, Object.values(results))).native;
@@ -188,7 +189,7 @@ export class Executable<R extends Results = Results> {
     return this.native.deviceSeconds;
   }
 
-  /** Seconds that the last run waited for other ranks (`reduceScatter`); 0 on CUDA, where the stream waits. */
+  /** Seconds that the last run waited for other ranks (`reduceScatter`, `allGather`); 0 on CUDA, where the stream waits. */
   get waitedSeconds(): number {
     return this.native.waitedSeconds;
   }

@@ -257,6 +257,20 @@ export class Tensor {
     return new Float64Array(await this.device.lane.copy(source.native, this.native, times))[0]!;
   }
 
+  /**
+   * Frees the memory, after the work that was started before, until `reload`. Views, programs and calls that use the tensor meanwhile fail.
+   * @param why the message of their error, which has the code UNSUPPORTED
+   * @internal
+   */
+  async unload(why: string): Promise<void> {
+    await this.device.lane.unload(this.native, why);
+  }
+
+  /** Allocates the memory again, with zeros. @throws HeddleError OUT_OF_MEMORY @internal */
+  async reload(): Promise<void> {
+    await this.device.lane.reload(this.native);
+  }
+
   /** Frees the memory as soon as no executable is bound to it. */
   dispose(): void {
     this.native.dispose();

@@ -2,11 +2,22 @@ import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import type { DType } from "./dtype.ts";
 import { checkType, type Node, type Shape, sameShape, type TensorType, Value } from "./value.ts";
 
+/** The parts of a tensor that is divided among ranks. */
+export interface DividedTensor {
+  /** This rank's part, a tensor of the same trace. Undefined if it has none. */
+  readonly own: Value | undefined;
+  /** The ranges of the ranks, as in `allGather`. */
+  readonly first: number;
+  readonly ends: readonly number[];
+}
+
 /** A recording of the nodes that a function makes, in order. */
 export class Trace {
   readonly nodes: Node[] = [];
   readonly inputs = new Map<string, Value>();
   readonly tensors = new Map<string, Value>();
+  /** @internal Tensors of which this process has only a part. Programs collect the whole tensor before nodes that read it. */
+  readonly divided = new Map<Value, DividedTensor>();
   /** Ranges of nodes made within `recomputable`: index of the first, and one past the last. They are in order and do not nest. */
   readonly segments: { from: number; to: number }[] = [];
   /** @internal Whether `recomputable` is running. */ inSegment = false;
@@ -94,6 +105,11 @@ export function input(name: string, dtype: DType, shape: Shape): Value {
 /** Declares a persistent tensor (a weight, an optimizer moment, a cache), which is bound by name before the program runs. */
 export function tensor(name: string, dtype: DType, shape: Shape): Value {
   return named(activeTrace().tensors, "tensor", name, dtype, shape);
+}
+
+/** Marks a tensor of the active trace as divided among ranks. */
+export function divideTensor(value: Value, parts: DividedTensor): void {
+  activeTrace().divided.set(value, parts);
 }
 
 /** Returns the file, as a path or URL, of a line of a stack trace. */

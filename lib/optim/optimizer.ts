@@ -14,8 +14,9 @@ import {
   tensor,
   type Value,
 } from "../graph/index.ts";
+import { divideTensor } from "../graph/trace.ts";
 import { checkMuon, MUON_DEFAULTS, type MuonOptions, muon } from "./muon.ts";
-import { type Piece, partition, rangesOf } from "./partition.ts";
+import { isDivisible, type Piece, partition, rangesOf } from "./partition.ts";
 import { SharedNorm } from "./square-sums.ts";
 
 /** Hyper-parameters of AdamW (Loshchilov & Hutter 2019). */
@@ -53,6 +54,11 @@ export interface OptimizerOptions extends AdamWOptions {
    * ranks. Default false: the caller sums them.
    */
   dividesGradients?: boolean | undefined;
+  /**
+   * Whether the optimizer has tensors for this rank's parts of the large parameters, which it updates instead of the
+   * parameters. The caller fills them, and frees the parameters. Needs `dividesGradients`. Default false.
+   */
+  dividesParameters?: boolean | undefined;
 }
 
 /** Ranks that share the optimiser's state. */
@@ -100,6 +106,10 @@ export class Optimizer {
    * rank's piece of a parameter that ranks share.
    */
   readonly moments = new Map<string, Tensor>();
+  /** Names of the parameters of which this rank keeps only its part, in `weights`. Empty without `dividesParameters`. */
+  readonly divided: ReadonlySet<string>;
+  /** This rank's parts of the divided parameters, by `part.<name>`. */
+  readonly weights = new Map<string, Tensor>();
   /** Optimiser state of all ranks, by the same names. Checkpoints store it. */
   readonly state = new Map<string, StateTensor>();
   /** The elements that each rank updates, by rank. */
@@ -119,9 +129,13 @@ export class Optimizer {
   private readonly update: Executable<Record<string, never>>;
 
   constructor(device: Device, parameters: ReadonlyMap<string, Tensor>, options: OptimizerOptions = {}) {
-    const { muon: muonOptions, groups = [], ranks, dividesGradients = false, ...adamwOptions } = options;
+    const { muon: muonOptions, groups = [], ranks, dividesGradients = false, ...more } = options;
+    const { dividesParameters = false, ...adamwOptions } = more;
     if (muonOptions) checkMuon(muonOptions);
     this.dividesGradients = dividesGradients && ranks !== undefined;
+    this.divided = new Set(
+      dividesParameters ? [...parameters].filter(([, p]) => isDivisible(p.elements)).map(([name]) => name) : [],
+    );
     this.isOnAccelerator = device.kind !== "cpu";
     this.largest = Math.max(0, ...[...parameters.values()].map(({ elements }) => elements));
     this.options = { ...ADAMW_DEFAULTS, ...adamwOptions };
@@ -140,7 +154,7 @@ export class Optimizer {
     const own = new Map<string, { parameter: Tensor; gradient: Tensor; piece: Piece }>();
     for (const [name, parameter] of parameters) {
       const piece = pieces.get(name);
-      const cut = piece && this.cut(parameter, piece);
+      const cut = piece && (this.divided.has(name) ? this.part(name, parameter, piece) : this.cut(parameter, piece));
       if (this.dividesGradients && !cut) continue;
       const gradient = Tensor.zeros(device, "f32", this.dividesGradients ? cut!.shape : parameter.shape);
       this.gradients.set(`gradient.${name}`, gradient);
@@ -207,6 +221,25 @@ export class Optimizer {
     return view;
   }
 
+  /** Makes the tensor of this rank's part of a divided parameter. */
+  private part(name: string, { device, elements, shape }: Tensor, { count }: Piece): Tensor {
+    const part = Tensor.zeros(device, "f32", count === elements ? shape : [count]);
+    this.weights.set(`part.${name}`, part);
+    return part;
+  }
+
+  /** Marks the divided parameters in the active trace, so that its program collects them from all ranks. */
+  divideTensors(): void {
+    for (const [name, { shape }] of this.state) {
+      const parameter = name.slice(name.indexOf(".") + 1);
+      if (!this.divided.has(parameter)) continue;
+      const key = `part.${parameter}`;
+      const own = this.weights.get(key);
+      const ranges = rangesOf(parameter, this.parts);
+      divideTensor(tensor(parameter, "f32", shape), { own: own && tensor(key, "f32", own.shape), ...ranges });
+    }
+  }
+
   /**
    * Adds nodes to the active trace that store a gradient in its tensor: by overwriting it, or by addition if `keep` is given. With
    * `dividesGradients`, they also sum the gradient over all ranks.
@@ -224,12 +257,12 @@ export class Optimizer {
   }
 
   /**
-   * Approximate size in bytes of the copies of gradients that are exchanged with other ranks, with `dividesGradients` on the CPU. The program
-   * copies a gradient while the copies before it are exchanged.
+   * Approximate size in bytes of the copies that are exchanged with other ranks on the CPU: of gradients with `dividesGradients`, and of
+   * parameters. The program copies a gradient while the copies before it are exchanged, and uses a parameter while the next one is.
    */
   get exchangeBytes(): number {
     if (!this.dividesGradients || this.isOnAccelerator) return 0;
-    return 2 * Math.max(EXCHANGE_BYTES, 4 * this.largest);
+    return 2 * Math.max(EXCHANGE_BYTES, 4 * this.largest) + (this.divided.size > 0 ? 2 * 4 * this.largest : 0);
   }
 
   /**
@@ -273,9 +306,15 @@ export class Optimizer {
     return out;
   }
 
-  dispose(): void {
+  /** Frees everything except `weights`. No update may follow. */
+  disposeState(): void {
     this.norm.dispose();
     this.update.dispose();
     for (const t of [...this.views, ...this.gradients.values(), ...this.moments.values()]) t.dispose();
+  }
+
+  dispose(): void {
+    this.disposeState();
+    for (const t of this.weights.values()) t.dispose();
   }
 }

@@ -7,6 +7,11 @@ export interface Piece {
   readonly count: number;
 }
 
+/** Whether a parameter is large enough to be divided among ranks. Smaller ones, such as norms, belong to one rank as a whole. */
+export function isDivisible(elements: number): boolean {
+  return elements > squarePiece(elements);
+}
+
 /** A parameter to divide among ranks. */
 export interface Shared {
   readonly name: string;

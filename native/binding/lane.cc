@@ -38,7 +38,8 @@ Napi::Function LaneHandle::define(Napi::Env env) {
       {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
           InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::cast>("cast"),
           InstanceMethod<&LaneHandle::quantise_fp8>("quantiseFp8"), InstanceMethod<&LaneHandle::crc32c>("crc32c"),
-          InstanceMethod<&LaneHandle::settle>("settle"), InstanceMethod<&LaneHandle::join>("join"),
+          InstanceMethod<&LaneHandle::settle>("settle"), InstanceMethod<&LaneHandle::unload>("unload"),
+          InstanceMethod<&LaneHandle::reload>("reload"), InstanceMethod<&LaneHandle::join>("join"),
           InstanceMethod<&LaneHandle::join_ranks>("joinRanks"), InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
           InstanceMethod<&LaneHandle::reduce_scatter>("reduceScatter"),
           InstanceMethod<&LaneHandle::all_gather>("allGather"), InstanceMethod<&LaneHandle::run>("run"),
@@ -283,6 +284,26 @@ Napi::Value LaneHandle::settle(const Napi::CallbackInfo& info) {
     return post(info.Env(), [](Lane& lane) {
       if (lane.accelerator()) lane.accelerator()->wait();
     }, info.Env().Undefined(), {});
+  });
+}
+
+// unload(tensor, why): frees the tensor's memory after the work that was queued before. Meanwhile every use fails with
+// `why`.
+Napi::Value LaneHandle::unload(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    std::shared_ptr<Storage> tensor = unwrap<TensorHandle>(info[0], "tensor").storage();
+    if (!info[1].IsString()) throw invalid_argument("why: expected a text, got another value");
+    const std::exception_ptr why =
+        std::make_exception_ptr(Error("UNSUPPORTED", info[1].As<Napi::String>().Utf8Value()));
+    return post(info.Env(), [=](Lane&) { tensor->unload(why); }, info.Env().Undefined(), {});
+  });
+}
+
+// reload(tensor): allocates the memory of an unloaded tensor again, with zeros.
+Napi::Value LaneHandle::reload(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    std::shared_ptr<Storage> tensor = unwrap<TensorHandle>(info[0], "tensor").storage();
+    return post(info.Env(), [=](Lane&) { tensor->reload(); }, info.Env().Undefined(), {});
   });
 }
 

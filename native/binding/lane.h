@@ -20,10 +20,11 @@ void check_place(const Storage& tensor, const Lane& lane, const char* what);
 
 // class NativeLane { constructor(threads, cudaDevice?, allowTf32?); variants(m, n, k, a, b, c, layout);
 // choose(choices); read(tensor, offset, bytes); write(tensor, offset, bytes, lent?); copy(from, to, times); settle();
-// join(id, rank, size); joinRanks(ranks); allReduce(tensors | numbers); reduceScatter(tensorsByRank, type);
-// allGather(tensorsByRank); arenaBytes; cast(source, offset, from, to, addend, count, target, at, how): see CastCall;
-// quantiseFp8(numbers, rows, columns): see Fp8Call; crc32c(source, offset, bytes, before): see DigestCall;
-// run(executable, symbols, inputs, outputs, flag, late, count, each, feed): see RunSeries }
+// unload(tensor, why); reload(tensor); join(id, rank, size); joinRanks(ranks); allReduce(tensors | numbers);
+// reduceScatter(tensorsByRank, type); allGather(tensorsByRank); arenaBytes; cast(source, offset, from, to, addend,
+// count, target, at, how): see CastCall; quantiseFp8(numbers, rows, columns): see Fp8Call; crc32c(source, offset,
+// bytes, before): see DigestCall; run(executable, symbols, inputs, outputs, flag, late, count, each, feed): see
+// RunSeries }
 class LaneHandle : public Handle<LaneHandle> {
  public:
   static const napi_type_tag tag;
@@ -43,6 +44,8 @@ class LaneHandle : public Handle<LaneHandle> {
   Napi::Value quantise_fp8(const Napi::CallbackInfo& info);
   Napi::Value crc32c(const Napi::CallbackInfo& info);
   Napi::Value settle(const Napi::CallbackInfo& info);
+  Napi::Value unload(const Napi::CallbackInfo& info);
+  Napi::Value reload(const Napi::CallbackInfo& info);
   Napi::Value join(const Napi::CallbackInfo& info);
   Napi::Value join_ranks(const Napi::CallbackInfo& info);
   // lane_collectives.cc

@@ -24,6 +24,8 @@ inline Storages storages(const Napi::Value& list, bool on_device, const char* wh
     if (on_device != (storage->accelerator() != nullptr))
       throw invalid_argument(std::string(what) + (on_device ? ": expected tensors of a device, got one of the CPU"
                                                             : ": expected tensors of the CPU, got one of a device"));
+    if (storage->bytes() && !storage->data())
+      throw Error("UNSUPPORTED", std::string(what) + ": expected tensors with memory, got an unloaded one");
   }
   return all;
 }

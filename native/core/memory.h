@@ -30,7 +30,8 @@ class Storage {
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
-  unsigned char* data() const { return data_; }
+  // Null while the memory is unloaded.
+  unsigned char* data() const { return whole_ ? whole_->data() + offset_ : data_; }
   size_t bytes() const { return bytes_; }
   bool writable() const { return whole_ ? whole_->writable() : !owner_ && !read_only_; }
   Accelerator* accelerator() const { return accelerator_.get(); }  // null: the CPU's memory
@@ -64,6 +65,14 @@ class Storage {
     if (whole_) whole_->check();
     if (failure_) std::rethrow_exception(failure_);
   }
+  // Frees the memory until reload(). Meanwhile check() throws `why`. Lane thread only. Throws INVALID_ARGUMENT for a
+  // part of another storage, and for a mapped file.
+  void unload(std::exception_ptr why);
+  // Allocates the memory again, with zeros. Does nothing if it has not been unloaded. Lane thread only. Throws
+  // OUT_OF_MEMORY.
+  void reload();
+  // Changes whenever data() does.
+  uint64_t moves() const { return whole_ ? whole_->moves() : moves_; }
   // Throws IO if bytes of the mapped file have been lost since it was mapped. Call it after using the bytes.
   void check_whole() const;
 
@@ -71,10 +80,12 @@ class Storage {
   Storage(void* data, size_t bytes, std::shared_ptr<void> owner, std::shared_ptr<Accelerator> accelerator)
       : data_(static_cast<unsigned char*>(data)), bytes_(bytes), owner_(std::move(owner)),
         accelerator_(std::move(accelerator)) {}
-  unsigned char* data_;
+  unsigned char* data_;  // unused by a part
   size_t bytes_;
   std::shared_ptr<void> owner_;
   std::shared_ptr<Storage> whole_;  // of which this is a part
+  size_t offset_ = 0;               // of the part in `whole_`
+  uint64_t moves_ = 0;
   std::shared_ptr<Accelerator> accelerator_;
   bool read_only_ = false;
   std::atomic<bool> was_streamed_{false};

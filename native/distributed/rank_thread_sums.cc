@@ -23,7 +23,32 @@ constexpr size_t most_posted = 1;
 
 }  // namespace
 
-struct RankThreadSums::Batch {
+class RankThreadSums::Exchange {
+ public:
+  void end(std::exception_ptr why) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      done_ = true, failed_ = std::move(why);
+    }
+    wake_.notify_one();
+  }
+  bool wait_for(std::chrono::milliseconds time) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    return wake_.wait_for(lock, time, [&] { return done_; });
+  }
+  // Throws the error of a call that has ended.
+  void check() const {
+    if (failed_) std::rethrow_exception(failed_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool done_ = false;
+  std::exception_ptr failed_;
+};
+
+struct RankThreadSums::Batch : Exchange {
   // Where the sums of this rank's range of a value go.
   struct Target {
     const unsigned char* sums;
@@ -36,24 +61,8 @@ struct RankThreadSums::Batch {
   std::vector<Target> targets;
   size_t bytes = 0;
 
-  std::mutex mutex;
-  std::condition_variable wake;
-  bool done = false;
-  std::exception_ptr failed;
-
-  void end(std::exception_ptr why) {
-    {
-      std::lock_guard<std::mutex> lock(mutex);
-      done = true, failed = std::move(why);
-    }
-    wake.notify_one();
-  }
-  bool wait_for(std::chrono::milliseconds time) {
-    std::unique_lock<std::mutex> lock(mutex);
-    return wake.wait_for(lock, time, [&] { return done; });
-  }
   void store() const {
-    if (failed) std::rethrow_exception(failed);
+    check();
     for (const Target& t : targets) {
       if (!t.add) {
         std::memcpy(t.own, t.sums, t.count * sizeof(float));
@@ -63,6 +72,12 @@ struct RankThreadSums::Batch {
       for (size_t i = 0; i < t.count; ++i) t.own[i] += sums[i];
     }
   }
+};
+
+struct RankThreadSums::Gathered : Exchange {
+  std::unique_ptr<unsigned char[]> whole;
+  size_t bytes = 0;
+  SpansByRank spans;
 };
 
 RankThreadSums::RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int size, const std::atomic<bool>& stopping)
@@ -91,20 +106,56 @@ void RankThreadSums::start(const float* value, const RankRanges& ranges, float* 
   if (batch.bytes >= batch_bytes_) post();
 }
 
-void RankThreadSums::post() {
+void RankThreadSums::post(std::shared_ptr<Exchange> exchange, std::function<void(RankGroup&)> work) {
   const std::shared_ptr<RankThread> thread = thread_.lock();
   if (!thread) throw Error("DISPOSED", "world: expected an open one, got a closed one");
-  posted_.push_back(filling_);
-  thread->post([batch = std::move(filling_)](RankGroup* group, std::exception_ptr why) {
+  thread->post([exchange = std::move(exchange), work = std::move(work)](RankGroup* group, std::exception_ptr why) {
     try {
       if (!group) std::rethrow_exception(why);
-      group->reduce_scatter(batch->spans, Summed::f32);
-      batch->end(nullptr);
+      work(*group);
+      exchange->end(nullptr);
     } catch (...) {
-      batch->end(std::current_exception());
+      exchange->end(std::current_exception());
     }
   });
+}
+
+void RankThreadSums::post() {
+  const std::shared_ptr<Batch> batch = std::move(filling_);
   filling_ = nullptr;
+  post(batch, [&spans = batch->spans](RankGroup& group) { group.reduce_scatter(spans, Summed::f32); });
+  posted_.push_back(batch);
+}
+
+void RankThreadSums::wait(Exchange& exchange) {
+  const auto began = std::chrono::steady_clock::now();
+  while (!exchange.wait_for(std::chrono::milliseconds(50)))
+    if (stopping_.load(std::memory_order_relaxed)) throw Error("ABORTED", "run: aborted by its signal");
+  waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+void RankThreadSums::prefetch(const Fill& fill, const RankRanges& ranges, size_t element) {
+  const auto gathered = std::make_shared<Gathered>();
+  gathered->bytes = static_cast<size_t>(ranges.ends.back()) * element;
+  gathered->whole.reset(new unsigned char[gathered->bytes]);
+  gathered->spans.resize(static_cast<size_t>(size_));
+  for (int r = 0; r < size_; ++r) {
+    const RankRanges::Range range = ranges.of(r);
+    if (range.begin == range.end) continue;
+    unsigned char* const begin = gathered->whole.get() + static_cast<size_t>(range.begin) * element;
+    gathered->spans[static_cast<size_t>(r)].push_back({begin, static_cast<size_t>(range.end - range.begin) * element});
+    if (r == rank_) fill(begin);
+  }
+  post(gathered, [&spans = gathered->spans](RankGroup& group) { group.all_gather(spans); });
+  prefetched_ = gathered;
+}
+
+void RankThreadSums::gather(const Fill& fill, const RankRanges& ranges, size_t element, void* whole) {
+  if (!prefetched_) prefetch(fill, ranges, element);
+  wait(*prefetched_);
+  prefetched_->check();
+  std::memcpy(whole, prefetched_->whole.get(), prefetched_->bytes);
+  prefetched_ = nullptr;
 }
 
 void RankThreadSums::store_complete(size_t most) {
@@ -112,10 +163,7 @@ void RankThreadSums::store_complete(size_t most) {
     Batch& batch = *posted_.front();
     if (!batch.wait_for(std::chrono::milliseconds(0))) {
       if (posted_.size() <= most) return;
-      const auto began = std::chrono::steady_clock::now();
-      while (!batch.wait_for(std::chrono::milliseconds(50)))
-        if (stopping_.load(std::memory_order_relaxed)) throw Error("ABORTED", "run: aborted by its signal");
-      waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+      wait(batch);
     }
     batch.store();
   }
@@ -126,7 +174,7 @@ void RankThreadSums::finish() {
   store_complete(0);
 }
 
-void RankThreadSums::abandon() { filling_ = nullptr, posted_.clear(); }
+void RankThreadSums::abandon() { filling_ = nullptr, prefetched_ = nullptr, posted_.clear(); }
 
 double RankThreadSums::take_waited_seconds() { return std::exchange(waited_, 0.0); }
 

@@ -1,4 +1,4 @@
-// Sums over CPU ranks, which the thread of MPI calls computes while the program goes on.
+// Sums and values of CPU ranks, which the thread of MPI calls exchanges while the program goes on.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -14,7 +14,8 @@
 namespace heddle {
 
 // Values are copied to batches, and a batch is summed when it is large enough. The lane's thread stores a batch's sums
-// when a later call finds that it is complete.
+// when a later call finds that it is complete. Values are collected in memory of their own, which the thread may still
+// write when a run has failed.
 class RankThreadSums final : public RankSums {
  public:
   // `stopping`: once it is set, waiting ends with the error ABORTED.
@@ -22,13 +23,22 @@ class RankThreadSums final : public RankSums {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   void start(const float* value, const RankRanges& ranges, float* own, bool add) override;
+  void gather(const Fill& fill, const RankRanges& ranges, size_t element, void* whole) override;
+  void prefetch(const Fill& fill, const RankRanges& ranges, size_t element) override;
   void finish() override;
   void abandon() override;
   double take_waited_seconds() override;
 
  private:
   struct Batch;
+  // A call of the MPI thread that the lane's thread waits for.
+  class Exchange;
+  struct Gathered;
   void post();
+  // Makes the MPI thread run `work`, and `exchange` end with its result.
+  void post(std::shared_ptr<Exchange> exchange, std::function<void(RankGroup&)> work);
+  // Waits for a call. Throws ABORTED if the lane stops.
+  void wait(Exchange& exchange);
   // Stores complete batches. Waits until at most `most` incomplete ones are left.
   void store_complete(size_t most);
 
@@ -39,6 +49,7 @@ class RankThreadSums final : public RankSums {
   double waited_ = 0;
   std::shared_ptr<Batch> filling_;             // may be null
   std::deque<std::shared_ptr<Batch>> posted_;  // in the order in which they complete
+  std::shared_ptr<Gathered> prefetched_;       // may be null
 };
 
 }  // namespace heddle

@@ -169,6 +169,10 @@ using RunGroup = void (*)(const Node* const* nodes, size_t count, Context&);
 // addition.
 using RunOnto = bool (*)(const Node&, Context&);
 
+// Starts work of a later `run` of the node, such as an exchange with other ranks. Between the two calls, nothing writes
+// the node's operands.
+using StartKernel = void (*)(const Node&, Context&);
+
 struct KernelDef {
   const char* op;
   const char* name;  // architecture, operation, direction: "avx2_gemm_linear"
@@ -180,6 +184,7 @@ struct KernelDef {
   Packs packs = {};
   RunGroup run_group = nullptr;  // receives the largest scratch of its nodes
   RunOnto run_onto = nullptr;
+  StartKernel start = nullptr;
 };
 
 struct Registry {

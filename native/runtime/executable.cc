@@ -104,7 +104,11 @@ void Executable::check_sizes(uint64_t changed, int threads) {
 }
 
 void Executable::resolve(const std::vector<int64_t>& symbols, unsigned char* arena, int threads) {
-  if (arena == arena_ && symbols == symbols_ && !values_.empty()) return;
+  uint64_t moves = 0;
+  for (const auto& storage : bound_) moves += storage->moves();
+  if (arena == arena_ && symbols == symbols_ && moves == moves_ && !values_.empty()) return;
+  if (moves != moves_) forget_recordings();  // they have the old addresses
+  moves_ = moves;
   const ProgramDesc& d = program_->desc();
   const bool sizes_known = symbols == symbols_ && threads == sizes_threads_ && !values_.empty();
   uint64_t changed = 0;

@@ -73,6 +73,7 @@ class Executable {
   void run_on_device(const RunArguments& arguments, Lane& lane, Context& context);
   void queue_run(const RunArguments& arguments, Lane& lane, Context& context);
   void queue_or_replay(const RunArguments& arguments, Lane& lane, Context& context);
+  void forget_recordings();
 
   const std::shared_ptr<Program> program_;
   const std::shared_ptr<Accelerator> accelerator_;  // null: the CPU
@@ -84,6 +85,7 @@ class Executable {
   std::vector<Tensor> values_;
   std::vector<int64_t> symbols_;  // symbols of the last resolve()
   unsigned char* arena_ = nullptr;
+  uint64_t moves_ = 0;  // number of moves of the bound tensors before the last resolve()
 
   int scratch_threads_ = 0;   // number of threads that scratch_ is for; 0: unknown
   size_t scratch_ = 0;        // bytes for the symbols' upper bounds

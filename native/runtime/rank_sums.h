@@ -1,6 +1,9 @@
-// Sums over ranks that a program starts while it runs. Training needs them if no rank keeps whole gradients.
+// Sums over ranks that a program starts while it runs, and values that it collects from them. Training needs them if no
+// rank keeps whole gradients or whole weights.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace heddle {
@@ -22,9 +25,12 @@ struct RankRanges {
   }
 };
 
-// Only the lane's thread calls it. All ranks must start the same sums in the same order.
+// Only the lane's thread calls it. All ranks must start the same sums and collect the same values in the same order.
 class RankSums {
  public:
+  // Writes this rank's range of a value to `to`. On an accelerator, queues that on the lane's stream.
+  using Fill = std::function<void(void* to)>;
+
   virtual ~RankSums() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
@@ -32,12 +38,18 @@ class RankSums {
   // may be overwritten after the call. On the CPU, `own` has the sums after finish(). On an accelerator, the sums are
   // queued on the lane's stream, and `add` must be false.
   virtual void start(const float* value, const RankRanges& ranges, float* own, bool add) = 0;
+  // Collects a value from all ranks in `whole`. On the CPU, waits for it. On an accelerator, the value is queued on the
+  // lane's stream. `element`: bytes of an element. Throws IO if a rank is lost.
+  virtual void gather(const Fill& fill, const RankRanges& ranges, size_t element, void* whole) = 0;
+  // Starts to collect a value that a later gather() returns. At most one value may wait for its gather(). May do
+  // nothing.
+  virtual void prefetch(const Fill&, const RankRanges&, size_t /*element*/) {}
   // Waits for all sums that have been started. Throws IO if a rank is lost.
   virtual void finish() = 0;
   // Forgets the sums that have been started, because the run has failed on this rank. The others must not go on either.
   virtual void abandon() = 0;
-  // Returns the seconds that start() and finish() have waited for other ranks since the last call. On an accelerator
-  // the stream waits, which is not measured, and the result is 0.
+  // Returns the seconds that start(), gather() and finish() have waited for other ranks since the last call. On an
+  // accelerator the stream waits, which is not measured, and the result is 0.
   virtual double take_waited_seconds() { return 0; }
 };
 

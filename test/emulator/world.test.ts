@@ -102,7 +102,8 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
   });
 
   const losses = async (device: string, world: World | undefined, gradientAccumulationSteps: number, more = {}) => {
-    await using base = tinyModel({ tokenizer: await tinyTokenizer(), device }, { initializerRange: 0.05 });
+    const { size = {}, ...others } = more as { size?: object };
+    await using base = tinyModel({ tokenizer: await tinyTokenizer(), device }, { initializerRange: 0.05, ...size });
     const options = {
       maxSteps: 4,
       perDeviceTrainBatchSize: 2,
@@ -111,7 +112,7 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
       seed: 4,
       world,
       gradientAccumulationSteps,
-      ...more,
+      ...others,
     };
     const found: number[] = [];
     for await (const event of pretrain(base, { ...options, data: join(folder, "train.txt") }))
@@ -132,5 +133,15 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
     );
     expect(divided[1]).toEqual(divided[0]);
     for (const [i, loss] of whole.entries()) expect(Math.abs(divided[0]![i]! / loss - 1)).toBeLessThan(1e-4);
+  }
+
+  // Its programs also collect the weights, in the type of the steps, of which each rank has a part.
+  const size = { hiddenSize: 64, intermediateSize: 272, numHiddenLayers: 2 };
+  for (const dtype of ["f32", "bf16"]) {
+    const run = (sharding: string) =>
+      Promise.all(all.map((world, rank) => losses(`cuda:${rank}`, world, 1, { sharding, dtype, size, maxSteps: 2 })));
+    const [gradients, parameters] = [await run("gradients"), await run("parameters")];
+    expect(parameters[0]).toHaveLength(2);
+    expect(parameters).toEqual(gradients);
   }
 });

@@ -60,6 +60,15 @@ export default {
       mutates: [1],
       exact: true,
     })),
+    ...activationTypes.flatMap((from) =>
+      activationTypes.map((to) => ({
+        op: "all_gather",
+        label: `${from} to ${to} on a single rank`,
+        inputs: [float(from, [5 * 67])],
+        attributes: { first: 0, ranks: 1, "end.0": 5 * 67 },
+        outputs: [out(to, 5, 67)],
+      })),
+    ),
     ...activationTypes.flatMap((type) => [
       {
         op: "accumulate",
@@ -116,6 +125,33 @@ export default {
       outputs: [],
       code: "INVALID_ARGUMENT",
       message: /^reduce_scatter: expected ranges of at most 1 ranks, which the device's world has, got 2$/,
+    },
+    {
+      op: "all_gather",
+      label: "ranges that do not cover the value",
+      inputs: [f32([8])],
+      attributes: { first: 0, ranks: 1, "end.0": 8 },
+      outputs: [out("f32", 10)],
+      code: "SHAPE_MISMATCH",
+      message: /^all_gather: expected ranges of y's 10 elements, got an end of 8$/,
+    },
+    {
+      op: "all_gather",
+      label: "ranges of more ranks than the device's world has",
+      inputs: [f32([4])],
+      attributes: { first: 0, ranks: 2, "end.0": 4, "end.1": 10 },
+      outputs: [out("f32", 10)],
+      code: "INVALID_ARGUMENT",
+      message: /^all_gather: expected ranges of at most 1 ranks, which the device's world has, got 2$/,
+    },
+    {
+      op: "all_gather",
+      label: "a part that is smaller than its range",
+      inputs: [f32([9])],
+      attributes: { first: 0, ranks: 1, "end.0": 10 },
+      outputs: [out("f32", 10)],
+      code: "SHAPE_MISMATCH",
+      message: /^all_gather: own: expected the 10 elements of rank 0, got 9$/,
     },
     {
       op: "adamw",

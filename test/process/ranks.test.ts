@@ -220,7 +220,7 @@ test("every stage has the same losses on several ranks as alone, bit for bit if 
   // Four ranks add their four gradients in the order in which one process does.
   for (const launcher of Object.values(LAUNCHERS))
     expect(await lossesOf(mpirun(4, [script, entry, "1"], undefined, launcher))).toEqual(expected);
-  for (const sharding of ["optimizer", "gradients"])
+  for (const sharding of ["optimizer", "gradients", "parameters"])
     expect(await lossesOf(mpirun(4, [script, entry, "1", sharding]))).toEqual(expected);
   // Two ranks add them in pairs. Four steps of three additions in f32 bound the difference.
   const pairs = await lossesOf(mpirun(2, [script, entry, "2"]));
@@ -238,7 +238,7 @@ test("parts of matrices and several batches of gradients have the same losses as
   try {
     const alone = await node([script, entry, "3", "none", "large"]);
     expect(alone.code, alone.stderr).toBe(0);
-    for (const sharding of ["optimizer", "gradients"]) {
+    for (const sharding of ["optimizer", "gradients", "parameters"]) {
       const { code, stdout, stderr } = await mpirun(3, [script, entry, "1", sharding, "large"]);
       expect(code, stderr).toBe(0);
       expect(JSON.parse(stdout), sharding).toEqual(JSON.parse(alone.stdout));

@@ -91,24 +91,52 @@ const reduceScatterNode = defineOp({
  * Sums `g` over the ranks of the device's world. Each rank gets the sums of its range of the elements. Every rank must run the same such
  * nodes in the same order. A device without a world is its only rank.
  * @param own f32, this rank's sums; undefined if its range is empty
- * @param options.first the first rank that has a range
- * @param options.ends by rank, from `first` on: the end of its range, which begins where the range before it ends
  * @param options.add whether the sums are added to `own` instead of overwriting it
  */
-export function reduceScatter(
-  g: Value,
-  own: Value | undefined,
-  options: { first: number; ends: readonly number[]; add: boolean },
-): void {
+export function reduceScatter(g: Value, own: Value | undefined, options: RankRanges & { add: boolean }): void {
   const { first, ends, add } = needNames("reduceScatter: options", options, ["first", "ends", "add"]);
-  const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-  if (!isWhole(first)) throw invalidArgument("reduceScatter: first", "a rank from 0", first);
-  if (!Array.isArray(ends) || ends.length === 0 || !ends.every((end, i) => isWhole(end) && end >= (ends[i - 1] ?? 0)))
-    throw invalidArgument("reduceScatter: ends", "an array of whole numbers that do not decrease", ends);
   if (typeof add !== "boolean") throw invalidArgument("reduceScatter: add", "true or false", add);
-  const attributes: Record<string, number> = { first, ranks: ends.length, add: add ? 1 : 0 };
+  reduceScatterNode([g, own], { ...rangeAttributes("reduceScatter", { first, ends }), add: add ? 1 : 0 });
+}
+
+/** Consecutive ranges of a value's elements, one for each of consecutive ranks. */
+export interface RankRanges {
+  /** The first rank that has a range. */
+  first: number;
+  /** By rank, from `first` on: the end of its range, which begins where the range before it ends. */
+  ends: readonly number[];
+}
+
+function rangeAttributes(what: string, { first, ends }: RankRanges): Record<string, number> {
+  const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (!isWhole(first)) throw invalidArgument(`${what}: first`, "a rank from 0", first);
+  if (!Array.isArray(ends) || ends.length === 0 || !ends.every((end, i) => isWhole(end) && end >= (ends[i - 1] ?? 0)))
+    throw invalidArgument(`${what}: ends`, "an array of whole numbers that do not decrease", ends);
+  const attributes: Record<string, number> = { first, ranks: ends.length };
   for (const [i, end] of ends.entries()) attributes[`end.${i}`] = end;
-  reduceScatterNode([g, own], attributes);
+  return attributes;
+}
+
+const allGatherNode = defineOp({
+  name: "all_gather",
+  infer([own], _, wanted) {
+    if (own) needFloat("all_gather", "own", own);
+    return wanted;
+  },
+});
+/**
+ * Collects a value of which each rank of the device's world has a range of the elements. Every rank must run the same such nodes in the
+ * same order. A device without a world is its only rank.
+ * @param own this rank's range, which is converted to `options.dtype`; undefined if the range is empty
+ * @param options.shape shape of the whole value
+ */
+export function allGather(
+  own: Value | undefined,
+  options: RankRanges & { shape: readonly number[]; dtype: "f32" | "bf16" },
+): Value {
+  const { first, ends, shape, dtype } = needNames("allGather: options", options, ["first", "ends", "shape", "dtype"]);
+  if (dtype !== "f32" && dtype !== "bf16") throw invalidArgument("allGather: dtype", "f32 or bf16", dtype);
+  return allGatherNode([own], rangeAttributes("allGather", { first, ends }), [{ dtype, shape }])[0]!;
 }
 
 const OPERANDS = ["parameter", "gradient", "m", "v", "hyper", "factor"] as const;

@@ -106,24 +106,29 @@ export class CheckpointStore {
    * @param optimizerState the optimizer's state, of all ranks
    * @param how.keepOlder for a run that ends with an error: keeps all checkpoints regardless of the limit, and ignores
    * a log that cannot be written
+   * @param how.weight replaces the data of a trained tensor. Default: it is read from the tensor
    */
   async save(
     step: number,
     optimizerState: TensorData[],
     state: TrainerState,
-    { keepOlder = false }: { keepOlder?: boolean } = {},
+    {
+      keepOlder = false,
+      weight = (data) => data,
+    }: { keepOlder?: boolean; weight?: (data: TensorData, tensor: Tensor | undefined) => TensorData } = {},
   ): Promise<void> {
     const { outputDir, trained } = this.options;
     await this.log.flush().catch((error: unknown) => {
       if (!keepOlder) throw error;
     });
+    const tensors = trained.tensors();
     const limit = keepOlder ? undefined : this.replaceable ? 1 : this.options.saveTotalLimit;
     await saveCheckpoint(
       outputDir,
       step,
       {
         tensors: {
-          [trained.file]: trained.data("f32"),
+          [trained.file]: trained.data("f32").map((data) => weight(data, tensors.get(data.name))),
           "optimizer.safetensors": optimizerState,
         },
         state: { ...state, ...(this.replaceable && { replaceable: true }) },

@@ -8,6 +8,11 @@ import type { Piece } from "../../optim/partition.ts";
 import type { Sharding } from "../options/optimizer-options.ts";
 import type { World } from "../world/world.ts";
 
+/** Whether programs sum gradients over the ranks themselves. */
+export function dividesGradients(sharding: Sharding | undefined): boolean {
+  return sharding === "gradients" || sharding === "parameters";
+}
+
 /** A world with the operations that sharding needs. */
 export type ShardingWorld = World & Required<Pick<World, "reduceScatter" | "allGather">>;
 
@@ -27,7 +32,7 @@ export function shardingWorld(sharding: Sharding | undefined, world: World | und
   const needed = [
     "reduceScatter",
     "allGather",
-    ...(sharding === "gradients" ? (["joinDevice"] as const) : []),
+    ...(dividesGradients(sharding) ? (["joinDevice"] as const) : []),
   ] as const;
   for (const name of needed)
     if (typeof world[name] !== "function") throw refused(`a world with ${name}`, "one without it");
@@ -41,7 +46,7 @@ export class SharedState {
   private readonly device: Device;
   /** Every rank's pieces of the gradients. None if the step's program divides the gradients itself. */
   private readonly gradients: readonly (readonly Tensor[])[];
-  /** Every rank's pieces of the weights. */
+  /** Every rank's pieces of the weights that every rank keeps. */
   private readonly weights: readonly (readonly Tensor[])[];
   private readonly views: Tensor[] = [];
 
@@ -53,7 +58,11 @@ export class SharedState {
     this.gradients = (optimizer.dividesGradients ? [] : parts).map((pieces) =>
       pieces.map((piece) => this.cut(gradients.get(`gradient.${piece.name}`)!, piece)),
     );
-    this.weights = parts.map((pieces) => pieces.map((piece) => this.cut(model.weight(piece.name), piece)));
+    this.weights = parts.map((pieces) =>
+      pieces
+        .filter(({ name }) => !optimizer.divided.has(name))
+        .map((piece) => this.cut(model.weight(piece.name), piece)),
+    );
   }
 
   private cut(tensor: Tensor, { start, count }: Piece): Tensor {
@@ -68,7 +77,7 @@ export class SharedState {
     if (this.gradients.length > 0) await this.world.reduceScatter(this.gradients);
   }
 
-  /** Sends the weights that each rank has updated to all ranks. */
+  /** Sends the weights that each rank has updated to all ranks, except the divided ones. */
   gatherWeights(): Promise<void> {
     return this.world.allGather(this.weights);
   }
@@ -91,8 +100,8 @@ export class SharedState {
     for (const name of this.optimizer.state.keys()) await this.gathered(name);
   }
 
-  /** Gathers one tensor of the state. It takes memory for that tensor on every rank. */
-  private async gathered(name: string): Promise<Uint8Array> {
+  /** Gathers one tensor of the state. It takes memory for that tensor on every rank. All ranks must call it at the same time. */
+  async gathered(name: string): Promise<Uint8Array> {
     const { world, optimizer } = this;
     const { shape, own } = optimizer.state.get(name)!;
     const parameter = name.slice(name.indexOf(".") + 1);

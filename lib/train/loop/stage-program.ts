@@ -8,6 +8,7 @@ import {
   input,
   type Program,
   type Results,
+  type Tensor,
   tensor,
   Value,
 } from "../../graph/index.ts";
@@ -59,6 +60,7 @@ export class StageProgram<Batch> {
 
   /**
    * @param options.replay whether the batches come from an earlier stage and are mixed into the steps of another stage
+   * @param options.evaluatesWhole whether evaluations read whole weights, even if the optimizer divides them
    * @throws HeddleError OUT_OF_MEMORY if a micro-batch does not fit into memory
    */
   constructor(
@@ -67,17 +69,19 @@ export class StageProgram<Batch> {
     shape: StepShape,
     optimizer: Optimizer,
     frozen: FrozenMatrices,
-    { replay = false }: { replay?: boolean } = {},
+    { replay = false, evaluatesWhole = false }: { replay?: boolean; evaluatesWhole?: boolean } = {},
   ) {
     this.stage = stage;
     const rows = shape.sequences * shape.sequenceLength;
     const { device } = model;
     const of = replay ? "replay" : undefined;
     needRoomForRows(model, shape, of);
-    const besides = [...optimizer.gradients.values(), ...optimizer.moments.values(), ...frozen.tensors.values()];
-    const needed = (program: Program) =>
-      program.arenaBytes + optimizer.exchangeBytes + besides.reduce((sum, { bytes }) => sum + bytes, 0);
-    const { names } = optimizer;
+    const { names, divided } = optimizer;
+    const state = [optimizer.gradients, optimizer.moments, optimizer.weights, frozen.tensors];
+    const besides = sizeOf(state.flatMap((tensors) => [...tensors.values()]));
+    const freed = sizeOf([...divided].map((name) => model.weight(name)));
+    const needed = (program: Program) => program.arenaBytes + optimizer.exchangeBytes + besides - freed;
+    const tensors = () => new Map([...model.tensors, ...optimizer.weights, ...frozen.tensors]);
     const gradientProgram = (keep: boolean) => {
       const program = compile((): Results => {
         const outputs = lossOf(stage, model, shape, frozen, true);
@@ -88,11 +92,12 @@ export class StageProgram<Batch> {
           allowUnused: replay,
           collect: (g, i) => optimizer.collect(names[i]!, g, kept),
         });
+        optimizer.divideTensors();
         return outputs;
       });
       // Later micro-batches reuse the memory that the program of the first one has already allocated.
       if (!keep) needRoom(device, shape, needed(program), of);
-      return program.bind(device, new Map([...model.tensors, ...frozen.tensors, ...optimizer.gradients]));
+      return program.bind(device, new Map([...tensors(), ...optimizer.gradients]));
     };
     this.first = gradientProgram(false);
     this.tokenTypes = new Int32Array(rows);
@@ -101,8 +106,12 @@ export class StageProgram<Batch> {
     this.positions = new Int32Array(rows);
     for (let i = 0; i < rows; i++) this.positions[i] = this.begin + (i % shape.sequenceLength);
     this.bindLater = () => gradientProgram(true);
-    const evaluation = compile((): Results => lossOf(stage, model, shape, frozen, false));
-    this.evaluation = evaluation.bind(device, new Map([...model.tensors, ...frozen.tensors]));
+    const evaluation = compile((): Results => {
+      const outputs = lossOf(stage, model, shape, frozen, false);
+      if (!evaluatesWhole) optimizer.divideTensors();
+      return outputs;
+    });
+    this.evaluation = evaluation.bind(device, tensors());
   }
 
   /**
@@ -179,6 +188,10 @@ export class StageProgram<Batch> {
     this.later?.dispose();
     this.evaluation.dispose();
   }
+}
+
+function sizeOf(tensors: readonly Tensor[]): number {
+  return tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /** Traces a stage's loss over a model. */

@@ -6,9 +6,10 @@ import { seedBits } from "../../models/random.ts";
 import { Optimizer, type OptimizerOptions } from "../../optim/optimizer.ts";
 import type { Sharding } from "../options/optimizer-options.ts";
 import { gather, soloWorld, type World } from "../world/world.ts";
+import { DividedWeights } from "./divided-weights.ts";
 import { FrozenMatrices } from "./frozen-weights.ts";
 import { MetricMeans } from "./metric-mean.ts";
-import { SharedState, shardingWorld } from "./sharding.ts";
+import { dividesGradients, SharedState, shardingWorld } from "./sharding.ts";
 import { type Metrics, metricsOf, type Stage, summed, type Totals, totalsOf } from "./stage.ts";
 import { type Evaluated, StageProgram } from "./stage-program.ts";
 
@@ -36,6 +37,8 @@ export interface TrainStepOptions extends OptimizerOptions {
   /** The state that is divided among the ranks. Default: none. */
   sharding?: Sharding | undefined;
   replay?: Replay | undefined;
+  /** Whether `evaluate` is called with whole weights (`whole`), even if they are divided. Default false. */
+  evaluatesWhole?: boolean | undefined;
   /** Seed of dropout and noise. */
   seed?: number | undefined;
 }
@@ -62,6 +65,8 @@ export class TrainStep<Batch> {
   readonly optimizer: Optimizer;
   /** The state that the ranks share, with sharding. */
   readonly shared: SharedState | undefined;
+  /** The weights that the ranks divide, with `sharding: "parameters"`. */
+  readonly weights: DividedWeights | undefined;
   private readonly program: StageProgram<Batch>;
   private readonly replay: { program: StageProgram<unknown>; weight: number } | undefined;
   private readonly frozen: FrozenMatrices;
@@ -70,17 +75,19 @@ export class TrainStep<Batch> {
   private readonly seed: number;
 
   private constructor(model: Model, stage: Stage<Batch>, shape: StepShape, options: TrainStepOptions) {
-    const { names = model.languageWeightNames, world = soloWorld, sharding, replay, seed = 0, ...optimizer } = options;
+    const { names = model.languageWeightNames, world = soloWorld, sharding, replay, seed = 0, ...others } = options;
+    const { evaluatesWhole = false, ...optimizer } = others;
     const ranks = shardingWorld(sharding, world);
     this.world = world;
     this.model = model;
     this.seed = seed;
     const weights = new Map(names.map((n) => [n, model.weight(n)]));
-    const dividesGradients = sharding === "gradients";
-    this.optimizer = new Optimizer(model.device, weights, { ...optimizer, ranks, dividesGradients });
+    const divides = { dividesGradients: dividesGradients(sharding), dividesParameters: sharding === "parameters" };
+    this.optimizer = new Optimizer(model.device, weights, { ...optimizer, ranks, ...divides });
     this.shared = ranks && new SharedState(ranks, this.optimizer, model);
+    if (ranks && divides.dividesParameters) this.weights = new DividedWeights(ranks, this.optimizer, model);
     this.frozen = new FrozenMatrices(model, names, shape.dtype);
-    this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen);
+    this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen, { evaluatesWhole });
     this.replay = replay && {
       // With `replay`, weights may be unused: replayed text does not use a classifier or a value head.
       program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { replay: true }),
@@ -94,7 +101,7 @@ export class TrainStep<Batch> {
     shape: StepShape,
     options: TrainStepOptions = {},
   ): Promise<TrainStep<Batch>> {
-    if (options.sharding === "gradients") await options.world?.joinDevice?.(model.device);
+    if (dividesGradients(options.sharding)) await options.world?.joinDevice?.(model.device);
     await model.prepareForTraining(options.names ?? model.languageWeightNames);
     const step = new TrainStep(model, stage, shape, options);
     try {
@@ -137,6 +144,7 @@ export class TrainStep<Batch> {
     signal?: AbortSignal,
     replayed: readonly unknown[] = [],
   ): Promise<Accumulated> {
+    await this.weights?.divide();
     const { world, replay } = this;
     const { stage } = this.program;
     const own = totalsOf(stage, batches);
@@ -187,8 +195,17 @@ export class TrainStep<Batch> {
     };
   }
 
+  /**
+   * Runs `work` with the model's whole weights. With divided weights, all ranks must call it at the same time, and `work` must not change
+   * the weights.
+   */
+  whole<T>(work: () => Promise<T>): Promise<T> {
+    return this.weights ? this.weights.whole(work) : work();
+  }
+
   /** Computes a batch's share of a mean loss, without gradients. Without `totals`, returns the batch's mean loss. */
-  evaluate(batch: Batch, signal?: AbortSignal, totals?: Totals): Promise<Evaluated> {
+  async evaluate(batch: Batch, signal?: AbortSignal, totals?: Totals): Promise<Evaluated> {
+    await this.weights?.divide();
     return this.program.evaluate(batch, signal, totals);
   }
 
@@ -220,11 +237,27 @@ export class TrainStep<Batch> {
     return Int32Array.of(seedBits(this.seed), this.optimizer.steps, micro * this.world.size + this.world.rank);
   }
 
-  dispose(): void {
+  /**
+   * Makes the model's weights whole again after the last update. The optimiser's state is freed first, so that memory need not hold both.
+   * All ranks must call it at the same time.
+   */
+  async end(): Promise<void> {
+    if (!this.weights) return;
+    this.disposeState();
+    await this.weights.restore();
+  }
+
+  /** Frees everything except the divided weights. */
+  private disposeState(): void {
     this.program.dispose();
     this.replay?.program.dispose();
     this.frozen.dispose();
     this.shared?.dispose();
+    this.optimizer.disposeState();
+  }
+
+  dispose(): void {
+    this.disposeState();
     this.optimizer.dispose();
   }
 }

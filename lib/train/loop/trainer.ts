@@ -6,13 +6,14 @@ import { checkSameOptions } from "../options/run-options.ts";
 import type { SampledCompletion } from "../tracking/tracker.ts";
 import { SlowRanks } from "../world/slow-ranks.ts";
 import { type StoppingWorld, stopIfAgreed } from "../world/stop-together.ts";
-import { soloWorld, type World } from "../world/world.ts";
+import { soloWorld } from "../world/world.ts";
 import { Best, type BestOptions, type BestState } from "./best-checkpoint.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
+import { fetch, wholeFor } from "./fetch-batches.ts";
 import { fromFirst, numbersOfFirst } from "./first-rank.ts";
 import { measureHeldOut } from "./held-out.ts";
 import { LossSpikeGuard, type LossSpikeGuardOptions, type LossSpikeGuardState } from "./loss-spike-guard.ts";
-import { needRoomForBatches, watchBatches } from "./needed-memory.ts";
+import { needRoomForBatches } from "./needed-memory.ts";
 import type { RunRecord } from "./run-record.ts";
 import { needSameStart } from "./same-start.ts";
 import { type Metrics, type Stage, someOf } from "./stage.ts";
@@ -101,6 +102,8 @@ export interface BatchSource<Batch> {
   evaluation?: ((signal?: AbortSignal) => AsyncIterable<Batch>) | undefined;
   /** false: a batch is requested only after the step before it, because it depends on the weights (generated answers). */
   readonly prefetch?: boolean | undefined;
+  /** Without `prefetch`: whether the next batch needs the weights. Default true. */
+  readonly readsModel?: boolean | undefined;
   /** Frees the source's resources. Called once when the training ends, also after an error. */
   dispose(): void;
 }
@@ -202,6 +205,7 @@ export async function* trainLoop<Batch>(
     world: options.world,
     sharding: options.sharding,
     replay: options.replay,
+    evaluatesWhole: source.prefetch === false, // its evaluations generate answers, which needs whole weights
     seed: options.seed,
   });
   const writes = (options.world?.rank ?? 0) === 0;
@@ -239,8 +243,13 @@ export async function* trainLoop<Batch>(
     const isDue = writes && store !== undefined && saved !== done;
     // All ranks must know whether rank 0 saves, because it needs their parts of a shared state.
     if (step.shared ? (await world.sum([Number(isDue)]))[0] === 0 : !isDue) return;
-    if (writes) await store!.save(done, step.stateData(), state(), how);
-    else await step.shared?.sendState();
+    const { shared, weights } = step;
+    if (shared && weights)
+      await weights.writing(shared, ({ state: optimizer, weight }) =>
+        store!.save(done, optimizer, state(), { ...how, weight }),
+      );
+    else if (writes) await store!.save(done, step.stateData(), state(), how);
+    else await shared?.sendState();
     saved = done;
   };
   try {
@@ -276,7 +285,10 @@ export async function* trainLoop<Batch>(
       await found.load();
       model.weightsChanged();
     }
-    const next = () => fetch(options.gradientAccumulationSteps, world, source, replay?.source, positions, signal);
+    await step.weights?.divide();
+    const whole = step.whole.bind(step);
+    const next = () =>
+      fetch(options.gradientAccumulationSteps, world, wholeFor(source, whole), replay?.source, positions, signal);
     const { prefetch = true } = source;
     // Results of `finish` for the final weights, which become part of the final evaluation.
     let finished: Metrics | undefined;
@@ -284,9 +296,11 @@ export async function* trainLoop<Batch>(
       // Ranks on different processors may generate different numbers of batches, so ranks agree on a stop only between
       // batches of fixed data.
       const agree = prefetch ? () => stopIfAgreed(world, signal) : async () => {};
-      const measured = await measureHeldOut(step, stage, source, signal, agree);
-      const own = options.evaluate && (await fromFirst(world, () => options.evaluate!({ step: done, signal })));
-      if (done === options.maxSteps && !best?.loads) finished = await options.finish?.();
+      const measure = () => measureHeldOut(step, stage, source, signal, agree);
+      const measured = await (prefetch ? measure() : whole(measure));
+      const own =
+        options.evaluate && (await whole(() => fromFirst(world, () => options.evaluate!({ step: done, signal }))));
+      if (done === options.maxSteps && !best?.loads) finished = options.finish && (await whole(options.finish));
       // Ranks on different processors measure values that differ by rounding. All must agree on the best step, and on when to stop early.
       const { evalLoss } = measured;
       const { tokens, ...loss } = await numbersOfFirst(world, {
@@ -298,7 +312,10 @@ export async function* trainLoop<Batch>(
       evaluated = done;
       const nothing = source.evaluation !== undefined && tokens === 0;
       const isBest = best?.add(event, { nothing }) && best.loads;
-      if (isBest && !store) await best?.copy();
+      if (isBest && step.weights) {
+        // All ranks must know whether one of them copies the weights.
+        if ((await world.sum([Number(!store)]))[0]! > 0) await whole(async () => (store ? undefined : best?.copy()));
+      } else if (isBest && !store) await best?.copy();
       yield event;
       // Save only after the event was logged, because the log is flushed before a checkpoint, and a resumed run does
       // not repeat this evaluation.
@@ -351,6 +368,7 @@ export async function* trainLoop<Batch>(
       // Resumed after the last step. The finished model's card still needs its held-out loss.
       held = yield* heldOut();
     }
+    await step.end();
     if (best?.loads) {
       await world.sum([0]); // wait until rank 0 has written the file that all read
       held = (await best.restore(store)) ?? held;
@@ -374,46 +392,13 @@ export async function* trainLoop<Batch>(
     };
   } catch (error) {
     if (signal?.aborted && done > 0) await save();
+    if (signal?.aborted) await step.end();
     // A rank that fails alone does not have the others' parts of a shared state.
     else if (done > 0 && !step.shared && (await step.isFinite()))
       await save({ keepOlder: true }).catch(() => undefined); // `error` is thrown below
     throw error;
   } finally {
+    await step.weights?.abandon(); // no effect on whole weights
     step.dispose();
   }
-}
-
-/** Fetches this rank's batches of a step, including the replay's, and the positions after the batches of all ranks. */
-function fetch<Batch, Positions>(
-  count: number,
-  world: World,
-  source: BatchSource<Batch>,
-  replay: BatchSource<unknown> | undefined,
-  positions: () => Positions,
-  signal: AbortSignal | undefined,
-): Promise<{ batches: Batch[]; replayed: unknown[]; after: Positions }> {
-  const work = (async () => {
-    const batches: Batch[] = [];
-    for (let i = 0; i < count; i++) {
-      batches.push(await own(source, world, signal));
-      watchBatches(i + 1, count);
-    }
-    const replayed = replay ? [await own(replay, world, signal)] : [];
-    return { batches, replayed, after: positions() };
-  })();
-  work.catch(() => undefined); // reported when awaited
-  return work;
-}
-
-/**
- * Reads one batch for each rank, in order, and returns this rank's. The ranks together consume the same data as one process with more
- * micro-batches.
- */
-async function own<Batch>(source: BatchSource<Batch>, world: World, signal: AbortSignal | undefined): Promise<Batch> {
-  let batch: Batch | undefined;
-  for (let rank = 0; rank < world.size; rank++) {
-    if (rank === world.rank) batch = await source.next(signal);
-    else await (source.skip?.(signal) ?? source.next(signal));
-  }
-  return batch!;
 }

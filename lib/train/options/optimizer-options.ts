@@ -6,7 +6,7 @@ import { above, flag, type Given, option, real, variant, whole } from "./option.
 import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 
 /** Kinds of training state that can be divided among the ranks. */
-export const shardings = ["none", "optimizer", "gradients"] as const;
+export const shardings = ["none", "optimizer", "gradients", "parameters"] as const;
 export type Sharding = (typeof shardings)[number];
 
 /** Batches, precision and steps. */
@@ -34,12 +34,14 @@ export const batchShape = {
   /**
    * The state that is divided among several processes. `"optimizer"` is stage 1 of ZeRO: each process keeps the
    * optimiser state of its part of the trained weights, and updates that part. It then receives the other parts from
-   * the other processes. `"gradients"` is stage 2: each process also keeps only that part of the gradients. Sharding
+   * the other processes. `"gradients"` is stage 2: each process also keeps only that part of the gradients.
+   * `"parameters"` is stage 3, as in FSDP: each process also keeps only that part of the trained weights, and collects a
+   * weight from the others whenever a step uses it. Until the training ends, the model cannot be used otherwise. Sharding
    * does not change the format of checkpoints, so a resumed run may change the option. Default "none".
    */
   sharding: option(
     z.enum(shardings, { error: `one of ${shardings.join(", ")}` }).default("none"),
-    "with several processes: the state that is divided among them. optimizer: the optimiser's state (ZeRO stage 1); gradients: also the gradients (stage 2)",
+    "with several processes: the state that is divided among them. optimizer: the optimiser's state (ZeRO stage 1); gradients: also the gradients (stage 2); parameters: also the trained weights (stage 3)",
     {
       aliases: "zero zerostage zeroredundancy zerooptimization fsdp fsdpstrategy shardingstrategy deepspeed",
       recorded: false,

@@ -80,6 +80,11 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
     );
   }
 
+  /** Whether the next batch begins a rollout. */
+  get readsModel(): boolean {
+    return !this.open;
+  }
+
   async next(signal?: AbortSignal): Promise<RolloutBatch<Item>> {
     const { batchSize, passes } = this.options;
     if (!this.open) {

@@ -21,7 +21,7 @@ export interface World {
   /** Overwrites the tensors of `parts[r]` on all ranks with those of rank r. Sharding needs it. */
   allGather?: ((parts: readonly (readonly Tensor[])[]) => Promise<void>) | undefined;
   /**
-   * Lets programs of `device` sum over all ranks while they run. `sharding: "gradients"` needs it.
+   * Lets programs of `device` exchange data with all ranks while they run. `sharding: "gradients"` and `"parameters"` need it.
    * @throws HeddleError INVALID_ARGUMENT for a device that the world does not connect
    */
   joinDevice?: ((device: Device) => Promise<void>) | undefined;

@@ -127,11 +127,11 @@ const Kernels& active() { return *current().table; }
 
 void add_kernel(const char* op, const char* algorithm, bool (*supports)(const Node&),
     size_t (*scratch)(const Node&, int), void (*run)(const Node&, Context&), Packs packs, RunGroup run_group,
-    RunOnto run_onto) {
+    RunOnto run_onto, StartKernel start) {
   static std::deque<std::string>& names = *new std::deque<std::string>;  // KernelDef keeps the pointers forever
   names.push_back(std::string(current().name) + "_" + algorithm);
   Registry::add(KernelDef{op, names.back().c_str(), priority(current().name), supports, scratch, run, DeviceKind::cpu,
-      packs, run_group, run_onto});
+      packs, run_group, run_onto, start});
 }
 
 }  // namespace cpu

@@ -119,6 +119,24 @@ void reduce_scatter(const Node& n, Context& c) {
   c.sums->start(n.in[0].as<float>(), ranges, n.has_input(1) ? n.in[1].as<float>() : nullptr, n.attr_flag("add"));
 }
 
+// Converts this rank's range to the result's type.
+RankSums::Fill own_range(const Node& n, Context& c) {
+  return [&](void* to) {
+    Elementwise e{};
+    e.size = n.in[0].shape.size(), e.type = n.in[0].dtype, e.a = n.in[0].data, e.y = to, e.out_type = n.out[0].dtype;
+    active().cast(e, c.pool);
+  };
+}
+void all_gather(const Node& n, Context& c) {
+  const RankRanges ranges = gathered_ranges(n, c.sums);
+  if (!c.sums || c.sums->size() == 1) return Registry::find("all_gather")->reference(n);
+  c.sums->gather(own_range(n, c), ranges, bytes_of_elements(n.out[0].dtype, 1), n.out[0].data);
+}
+void start_all_gather(const Node& n, Context& c) {
+  if (!c.sums || c.sums->size() == 1) return;
+  c.sums->prefetch(own_range(n, c), gathered_ranges(n, c.sums), bytes_of_elements(n.out[0].dtype, 1));
+}
+
 bool assign_supports(const Node& n) { return is_float(n.in[0]) && is_float(n.in[1]); }
 void assign(const Node& n, Context& c) {
   Elementwise e{};
@@ -178,6 +196,7 @@ void register_optimizer() {
   add_kernel("square_sums", "square_sums", always, nullptr, square_sums);
   add_kernel("accumulate", "accumulate", accumulate_supports, nullptr, accumulate);
   add_kernel("reduce_scatter", "reduce_scatter", always, nullptr, reduce_scatter);
+  add_kernel("all_gather", "all_gather", always, nullptr, all_gather, {}, nullptr, nullptr, start_all_gather);
   add_kernel("assign", "assign", assign_supports, nullptr, assign);
   add_kernel("adamw", "adamw", adamw_supports, nullptr, adamw);
 }

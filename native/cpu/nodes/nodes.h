@@ -13,7 +13,7 @@ const Kernels& active();
 // Registers a kernel named "<isa>_<algorithm>" for `op`.
 void add_kernel(const char* op, const char* algorithm, bool (*supports)(const Node&),
     size_t (*scratch)(const Node&, int threads), void (*run)(const Node&, Context&), Packs packs = {},
-    RunGroup run_group = nullptr, RunOnto run_onto = nullptr);
+    RunGroup run_group = nullptr, RunOnto run_onto = nullptr, StartKernel start = nullptr);
 
 void register_linear();
 void register_quant();

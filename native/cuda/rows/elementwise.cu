@@ -326,6 +326,16 @@ void reduce_scatter(const Node& n, Context& c) {
     store_sums(c, n.in[1], n.in[0].data, add);
   }
 }
+void all_gather(const Node& n, Context& c) {
+  const RankRanges ranges = gathered_ranges(n, c.sums);
+  const auto fill = [&](void* range) {
+    Tensor to = n.in[0];
+    to.dtype = n.out[0].dtype, to.data = range;
+    map(c, "all_gather", Assign{{}, fault_of(c)}, Operands<1, 1>{{view(n.in[0])}, {out(to)}, to.shape.size()});
+  };
+  if (c.sums && c.sums->size() > 1) c.sums->gather(fill, ranges, bytes_of_elements(n.out[0].dtype, 1), n.out[0].data);
+  else fill(n.out[0].data);
+}
 size_t own_bytes(const Node& n, int) { return n.has_input(1) && n.attr_flag("add") ? n.in[1].bytes() : 0; }
 
 // AdamW (Loshchilov & Hutter 2019): param, grad, m, v -> param, m, v. hyper (7): learning rate, beta1, beta2, eps,
@@ -428,6 +438,7 @@ const RegisterKernel kernels[] = {
     {"accumulate", "cuda_accumulate", supports_unquantized, accumulate},
     {"assign", "cuda_assign", supports_unquantized, assign},
     {"reduce_scatter", "cuda_reduce_scatter", supports_unquantized, reduce_scatter, own_bytes},
+    {"all_gather", "cuda_all_gather", supports_unquantized, all_gather},
     {"adamw", "cuda_adamw", supports_unquantized, adamw},
     {"clip_factor", "cuda_clip_factor", supports_unquantized, clip_factor},
     {"dropout", "cuda_dropout", supports_unquantized, dropout},

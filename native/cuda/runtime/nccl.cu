@@ -102,6 +102,24 @@ class NcclCollective final : public Collective {
       check(nccl().group_end(), "ncclGroupEnd");
     });
   }
+  void gather(const Fill& fill, const RankRanges& ranges, size_t element, void* whole) override {
+    device().make_current();
+    const RankRanges::Range own = ranges.of(rank_);
+    unsigned char* const begin = static_cast<unsigned char*>(whole);
+    if (own.begin < own.end) fill(begin + static_cast<size_t>(own.begin) * element);
+    queue([=] {
+      check(nccl().group_start(), "ncclGroupStart");
+      for (int r = ranges.first; r < ranges.first + static_cast<int>(ranges.ends.size()); ++r) {
+        const RankRanges::Range range = ranges.of(r);
+        if (range.begin == range.end) continue;
+        unsigned char* const at = begin + static_cast<size_t>(range.begin) * element;
+        check(nccl().broadcast(at, at, static_cast<size_t>(range.end - range.begin) * element, nccl_uint8, r,
+                  communicator_, device().stream()),
+            "ncclBroadcast");
+      }
+      check(nccl().group_end(), "ncclGroupEnd");
+    });
+  }
   void finish() override {}
   void abandon() override {}
 

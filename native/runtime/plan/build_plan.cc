@@ -21,6 +21,7 @@ std::shared_ptr<const ExecutionPlan> build_plan(const ProgramDesc& desc) {
     find_fused_adds(desc, *plan);
   }
   find_streams(desc, *plan);
+  find_prefetches(desc, *plan);
   return plan;
 }
 

@@ -7,7 +7,7 @@ std::shared_ptr<const ExecutionPlan> plan_for(
     const Accelerator& accelerator, const ProgramDesc& desc, ExecutionPlan plan) {
   for (size_t i = 0; i < plan.nodes.size(); ++i) {
     PlannedNode& n = plan.nodes[i];
-    n.group = 1, n.fused_add = 0, n.next_stream = {};
+    n.group = 1, n.fused_add = 0, n.next_stream = {}, n.next_start = -1;
     if (n.is_noop) continue;
     n.kernel = Registry::pick(desc.nodes[i].op, n.bounds, DeviceKind::cuda);
     if (n.kernel || Registry::references_only()) continue;

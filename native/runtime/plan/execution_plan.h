@@ -37,6 +37,7 @@ struct PlannedNode {
   size_t group = 1;                   // number of nodes that one call of run_group runs, beginning with this node
   size_t fused_add = 0;               // the later `add` that KernelDef::run_onto fuses with this node; 0: none
   WeightStream next_stream;           // the next weight that a node streams; after the last weight, the first one
+  int next_start = -1;                // the later node that KernelDef::start begins after this node; -1: none
   uint64_t symbols = 0;               // the symbols among its operands' dimensions (symbol_bit)
   Node bounds;                        // operands without data, symbolic dimensions at their upper bounds
 };

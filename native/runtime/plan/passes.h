@@ -41,6 +41,8 @@ void find_groups(const ProgramDesc& desc, ExecutionPlan& plan);
 void find_fused_adds(const ProgramDesc& desc, ExecutionPlan& plan);
 // 8. Finds the weight that each node announces for prefetching.
 void find_streams(const ProgramDesc& desc, ExecutionPlan& plan);
+// 9. Finds the node whose exchange with other ranks each such node starts.
+void find_prefetches(const ProgramDesc& desc, ExecutionPlan& plan);
 
 // Returns the plan with an accelerator's kernels, where nodes run one by one. Throws UNSUPPORTED with the name of the
 // op if the accelerator has no kernel for a node.

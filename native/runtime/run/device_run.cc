@@ -90,6 +90,11 @@ void Executable::queue_run(const RunArguments& a, Lane& lane, Context& context) 
       device.queue_download(host + output_offset_[i], values_[d.outputs[i]].data, a.outputs[i].bytes);
 }
 
+void Executable::forget_recordings() {
+  recordings_.clear(), last_ = {};
+  recording_count_.store(0, std::memory_order_relaxed);
+}
+
 void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& context) {
   if (!recordable_ || Profile::on()) return queue_run(a, lane, context);  // a profile waits after each node
   Accelerator& device = *accelerator_;

@@ -96,6 +96,10 @@ void Executable::run_node(size_t i, Context& context) {
   if (n.kernel) n.kernel->run(nodes_[i], context);
   else if (accelerator_) run_reference(i, *accelerator_);
   else n.op->reference(nodes_[i]);
+  if (n.next_start >= 0) {
+    const size_t next = static_cast<size_t>(n.next_start);
+    plan_->nodes[next].kernel->start(nodes_[next], context);
+  }
 }
 
 }  // namespace heddle

@@ -7,6 +7,7 @@ import { Tensor } from "../../../lib/graph/index.ts";
 import type { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import type { Sharding } from "../../../lib/train/options/optimizer-options.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
 import type { World } from "../../../lib/train/world/world.ts";
@@ -156,8 +157,12 @@ test("sharding that is not possible is rejected with the reason", async () => {
   expect(await failed(first, "gradients")).toBe(
     "INVALID_ARGUMENT sharding: gradients: expected a world with joinDevice, got one without it",
   );
+  expect(await failed(first, "parameters")).toBe(
+    "INVALID_ARGUMENT sharding: parameters: expected a world with joinDevice, got one without it",
+  );
+  expect(await failed(undefined, "parameters")).toBe(`INVALID_ARGUMENT sharding: parameters: ${several}`);
   expect(await failed(first, "everything" as never)).toMatch(
-    /^INVALID_ARGUMENT sharding: expected one of none, optimizer, gradients/,
+    /^INVALID_ARGUMENT sharding: expected one of none, optimizer, gradients, parameters/,
   );
   const apart = await Promise.all([failed(first), failed(second, "none")]);
   for (const message of apart)
@@ -170,6 +175,7 @@ test("each rank allocates the memory of the documented formula", async () => {
   const size = { hiddenSize: 128, intermediateSize: 512, vocabSize: 4096, numHiddenLayers: 2 };
   const shape = { sequences: 1, sequenceLength: 8, dtype: "f32" as const };
   const allocations = vi.spyOn(Tensor, "zeros");
+  const frees = vi.spyOn(Tensor.prototype, "unload");
   const allocated = async (work: () => Promise<unknown>) => {
     allocations.mockClear();
     await work();
@@ -179,13 +185,20 @@ test("each rank allocates the memory of the documented formula", async () => {
   const names = model.languageWeightNames;
   const parameters = names.reduce((sum, name) => sum + model.weight(name).elements, 0);
   const weights = names.reduce((sum, name) => sum + model.weight(name).bytes, 0);
-  const measured = async (world: World, sharding: "none" | "optimizer" | "gradients") => {
-    let step: { dispose(): void } | undefined;
+  const largest = Math.max(...names.map((name) => model.weight(name).bytes));
+  const arenas = new Map<string, number>();
+  const measured = async (world: World, sharding: Sharding) => {
+    let step: TrainStep<never> | undefined;
+    frees.mockClear();
     const bytes = await allocated(async () => {
-      step = await TrainStep.create(model, languageModelling, shape, { world, sharding });
+      step = await TrainStep.create(model, languageModelling as never, shape, { world, sharding });
+      await step.weights?.divide();
     });
+    arenas.set(sharding, step!.arenaBytes);
     step!.dispose();
-    return weights + bytes;
+    const freed = frees.mock.contexts as Tensor[];
+    for (const tensor of freed) await tensor.reload();
+    return weights + bytes - freed.reduce((sum, tensor) => sum + tensor.bytes, 0);
   };
   for (const ranks of [2, 4])
     for (const world of worlds(ranks)) {
@@ -194,10 +207,16 @@ test("each rank allocates the memory of the documented formula", async () => {
       for (const [sharding, each] of [
         ["optimizer", 8 + 8 / ranks],
         ["gradients", 4 + 12 / ranks],
+        ["parameters", 16 / ranks],
       ] as const) {
         const ratio = (await measured(joined, sharding)) / (each * parameters);
         expect(Math.abs(ratio - 1), `${sharding}: rank ${world.rank} of ${ranks}`).toBeLessThan(0.1);
       }
+      // Few whole weights exist at a time.
+      const more = arenas.get("parameters")! - arenas.get("gradients")!;
+      expect(more).toBeGreaterThanOrEqual(largest);
+      expect(more).toBeLessThanOrEqual(3 * largest);
     }
   allocations.mockRestore();
+  frees.mockRestore();
 });
