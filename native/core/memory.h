@@ -31,7 +31,11 @@ class Storage {
   Storage& operator=(const Storage&) = delete;
 
   // Null while the memory is unloaded.
-  unsigned char* data() const { return whole_ ? whole_->data() + offset_ : data_; }
+  unsigned char* data() const {
+    if (!whole_) return data_;
+    unsigned char* const begin = whole_->data();
+    return begin ? begin + offset_ : nullptr;
+  }
   size_t bytes() const { return bytes_; }
   bool writable() const { return whole_ ? whole_->writable() : !owner_ && !read_only_; }
   Accelerator* accelerator() const { return accelerator_.get(); }  // null: the CPU's memory

@@ -58,6 +58,10 @@ void RankThread::State::run(
   try {
     group = std::make_unique<RankGroup>(libraries, silence_seconds, abort_code);
   } catch (...) {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      closing = true;  // from here on, post() rejects jobs that nothing would run
+    }
     connected(nullptr, std::current_exception());
     fail_all(std::current_exception());
     return finish();

@@ -52,7 +52,7 @@ std::vector<Segment> read_segments(
                              std::to_string(cache.slots) + ")");
     if (ring > 0 && s.past + s.count > cache.capacity && s.count > cache.capacity - ring + 1)
       throw Error("CONTEXT_OVERFLOW", name + " has " + std::to_string(s.count) + " rows, expected at most " +
-                                          std::to_string(cache.capacity > ring ? cache.capacity - ring + 1 : 0) +
+                                          std::to_string(cache.capacity >= ring ? cache.capacity - ring + 1 : 0) +
                                           " for a ring of " + std::to_string(cache.capacity) + " with a window of " +
                                           std::to_string(ring));
     if (ring == 0 && s.past + s.count > cache.capacity)

@@ -12,8 +12,9 @@ function readelf(...args) {
 }
 
 /**
- * Returns the processor, needed libraries, exported names, undefined names with the versions they need ("" if none), whether the stack is
- * executable, and whether thread-local variables must be in the space that is reserved when the program starts.
+ * Returns what the dynamic linker needs to know about a file: its processor, needed libraries, and exported and undefined names. Undefined names
+ * have the version that they need, or "". `staticThreadStorage` says whether thread-local variables must be in the space that a program
+ * reserves when it starts.
  */
 export function readElf(path) {
   const dynamic = readelf("-d", path);

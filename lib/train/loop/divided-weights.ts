@@ -88,11 +88,15 @@ export class DividedWeights {
         else await this.oneWhole(names[next - 1]!, async () => {});
       return;
     }
+    let isReading = false;
     const collected = (data: TensorData, number: number, read: () => Promise<Uint8Array>): TensorData => ({
       ...data,
       async bytes() {
         await turn(number);
-        return read();
+        isReading = true;
+        const bytes = await read();
+        isReading = false;
+        return bytes;
       },
     });
     const places = new Map([...this.wholes].map(([name, whole], i) => [whole, { name, number: i + 1 }]));
@@ -107,7 +111,8 @@ export class DividedWeights {
     try {
       await write(tensors);
     } catch (error) {
-      await turn(0).catch(() => undefined); // `error` is the first one
+      // After a failed read the others still wait for the tensor, not for a number. This rank's error ends them.
+      if (!isReading) await turn(0).catch(() => undefined); // `error` is the first one
       throw error;
     }
     await turn(0);

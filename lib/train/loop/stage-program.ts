@@ -61,6 +61,7 @@ export class StageProgram<Batch> {
   /**
    * @param options.replay whether the batches come from an earlier stage and are mixed into the steps of another stage
    * @param options.evaluatesWhole whether evaluations read whole weights, even if the optimizer divides them
+   * @param options.wholeAtTimes whether the weights are whole at times during the run
    * @throws HeddleError OUT_OF_MEMORY if a micro-batch does not fit into memory
    */
   constructor(
@@ -69,7 +70,11 @@ export class StageProgram<Batch> {
     shape: StepShape,
     optimizer: Optimizer,
     frozen: FrozenMatrices,
-    { replay = false, evaluatesWhole = false }: { replay?: boolean; evaluatesWhole?: boolean } = {},
+    {
+      replay = false,
+      evaluatesWhole = false,
+      wholeAtTimes = false,
+    }: { replay?: boolean; evaluatesWhole?: boolean; wholeAtTimes?: boolean } = {},
   ) {
     this.stage = stage;
     const rows = shape.sequences * shape.sequenceLength;
@@ -79,8 +84,11 @@ export class StageProgram<Batch> {
     const { names, divided } = optimizer;
     const state = [optimizer.gradients, optimizer.moments, optimizer.weights, frozen.tensors];
     const besides = sizeOf(state.flatMap((tensors) => [...tensors.values()]));
-    const freed = sizeOf([...divided].map((name) => model.weight(name)));
-    const needed = (program: Program) => program.arenaBytes + optimizer.exchangeBytes + besides - freed;
+    // At the end, divided weights are whole beside their parts, without the other state.
+    const freed = wholeAtTimes ? 0 : sizeOf([...divided].map((name) => model.weight(name)));
+    const parts = sizeOf([...optimizer.weights.values()]);
+    const needed = (program: Program) =>
+      program.arenaBytes + Math.max(optimizer.exchangeBytes + besides - freed, parts);
     const tensors = () => new Map([...model.tensors, ...optimizer.weights, ...frozen.tensors]);
     const gradientProgram = (keep: boolean) => {
       const program = compile((): Results => {

@@ -39,6 +39,8 @@ export interface TrainStepOptions extends OptimizerOptions {
   replay?: Replay | undefined;
   /** Whether `evaluate` is called with whole weights (`whole`), even if they are divided. Default false. */
   evaluatesWhole?: boolean | undefined;
+  /** Whether divided weights are whole at other times too, so that memory must hold all of them. Default false. */
+  wholeAtTimes?: boolean | undefined;
   /** Seed of dropout and noise. */
   seed?: number | undefined;
 }
@@ -76,7 +78,7 @@ export class TrainStep<Batch> {
 
   private constructor(model: Model, stage: Stage<Batch>, shape: StepShape, options: TrainStepOptions) {
     const { names = model.languageWeightNames, world = soloWorld, sharding, replay, seed = 0, ...others } = options;
-    const { evaluatesWhole = false, ...optimizer } = others;
+    const { evaluatesWhole = false, wholeAtTimes = evaluatesWhole, ...optimizer } = others;
     const ranks = shardingWorld(sharding, world);
     this.world = world;
     this.model = model;
@@ -87,10 +89,13 @@ export class TrainStep<Batch> {
     this.shared = ranks && new SharedState(ranks, this.optimizer, model);
     if (ranks && divides.dividesParameters) this.weights = new DividedWeights(ranks, this.optimizer, model);
     this.frozen = new FrozenMatrices(model, names, shape.dtype);
-    this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen, { evaluatesWhole });
+    this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen, { evaluatesWhole, wholeAtTimes });
     this.replay = replay && {
       // With `replay`, weights may be unused: replayed text does not use a classifier or a value head.
-      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { replay: true }),
+      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, {
+        replay: true,
+        wholeAtTimes,
+      }),
       weight: replay.weight,
     };
   }

@@ -206,6 +206,7 @@ export async function* trainLoop<Batch>(
     sharding: options.sharding,
     replay: options.replay,
     evaluatesWhole: source.prefetch === false, // its evaluations generate answers, which needs whole weights
+    wholeAtTimes: source.prefetch === false || options.evaluate !== undefined,
     seed: options.seed,
   });
   const writes = (options.world?.rank ?? 0) === 0;
@@ -392,7 +393,8 @@ export async function* trainLoop<Batch>(
     };
   } catch (error) {
     if (signal?.aborted && done > 0) await save();
-    if (signal?.aborted) await step.end();
+    // A failure to make the weights whole must not replace the abort's error.
+    if (signal?.aborted) await step.end().catch(() => undefined);
     // A rank that fails alone does not have the others' parts of a shared state.
     else if (done > 0 && !step.shared && (await step.isFinite()))
       await save({ keepOlder: true }).catch(() => undefined); // `error` is thrown below
