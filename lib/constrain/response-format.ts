@@ -88,9 +88,9 @@ export interface ToolCallsFormat {
   reasoningEnd?: string | undefined;
   /**
    * Format of an answer without calls. The model then chooses between this format and a call. Default: the answer is a
-   * call.
+   * call. It takes no `validate`, because a call would not match that schema.
    */
-  otherwise?: JsonFormat | undefined;
+  otherwise?: (JsonFormat & { validate?: undefined }) | undefined;
 }
 
 const TYPES = ["text", "json_object", "json_schema", "regex", "tool_calls"];
@@ -233,6 +233,11 @@ function checkedOtherwise(given: unknown): JsonFormat {
   if (type !== "json_object" && type !== "json_schema")
     throw invalidArgument(`${where}.type`, "json_object or json_schema", type);
   checkNames(given as object, NAMES[type]!, where);
+  if ((given as Validated).validate !== undefined)
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${where}.validate is not supported: check the text of an answer without tool calls in your code`,
+    );
   return given as JsonFormat;
 }
 

@@ -173,9 +173,14 @@ test("refuses an unknown format, and schemas that a format cannot express", asyn
     format,
     tools: [{ name: "f", parameters }],
   });
+  const validate = { "~standard": { version: 1, vendor: "test", validate: (value: unknown) => ({ value }) } };
   const refusals: [unknown, RegExp][] = [
     [{ type: "tool_calls", tools, format: "xml" }, /INVALID_ARGUMENT responseFormat.format: expected one of harmony/],
     [{ type: "tool_calls", tools, reasoningEnd: "" }, /INVALID_ARGUMENT responseFormat.reasoningEnd/],
+    [
+      { type: "tool_calls", tools, otherwise: { type: "json_schema", schema: {}, validate } },
+      /^UNSUPPORTED responseFormat.otherwise.validate is not supported/,
+    ],
     [withParameters({ anyOf: [{ required: ["a"] }, { required: ["b"] }] }), /UNSUPPORTED .*a choice among objects/],
     [withParameters({ properties: { a: { type: "string", format: "date" } } }), /UNSUPPORTED .*a string format is not/],
     [withParameters({ properties: { "a>b": {} } }), /UNSUPPORTED .*a property named "a>b"/],

@@ -17,7 +17,7 @@ import { type CallFormat, marksOf, type ReasoningFormat, type WholeFormat } from
 import type { AnswerParser } from "../../answers/parts.ts";
 import { AnswerReader, type Opening } from "../../answers/reader.ts";
 import { toolsByName } from "../../answers/tools.ts";
-import type { AnswerFormat, JsonFormat, ToolCallsFormat } from "../../constrain/index.ts";
+import type { AnswerFormat, ToolCallsFormat } from "../../constrain/index.ts";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import type { LogitProcessor } from "../../inference/generation-options.ts";
 import { familyOf } from "../../models/registry.ts";
@@ -142,7 +142,7 @@ export class AnswerForm {
     of: {
       parallel?: boolean | undefined;
       prompt?: ArrayLike<number> | undefined;
-      otherwise?: JsonFormat | undefined;
+      otherwise?: ToolCallsFormat["otherwise"];
     } = {},
   ): ToolCallsFormat | undefined {
     const { tools, callsIn: format, reasoning } = this;
@@ -272,7 +272,8 @@ export class AnswerForm {
  * Returns the response format if it is a JSON format. The model may then answer with a tool call instead. Undefined for other formats, and
  * for a schema object that validates the answer, because a tool call would not match it.
  */
-export function jsonFormat(format: AnswerFormat | undefined): JsonFormat | undefined {
+export function jsonFormat(format: AnswerFormat | undefined): ToolCallsFormat["otherwise"] {
   if (typeof format !== "object" || !format || "~standard" in format || "validate" in format) return undefined;
-  return format.type === "json_object" || format.type === "json_schema" ? format : undefined;
+  const isJson = format.type === "json_object" || format.type === "json_schema";
+  return isJson ? (format as ToolCallsFormat["otherwise"]) : undefined;
 }
