@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { HeddleError, Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { added, byteLevelJson, fromJson } from "../samples.ts";
 
@@ -368,6 +368,21 @@ describe("untrusted templates", () => {
   it("can read the date with strftime_now", () => {
     const template = "{{ strftime_now('%d %b %Y') }}";
     expect(tokenizer.applyChatTemplate([], { template }).text).toMatch(/^\d\d [A-Z][a-z]{2} \d{4}$/u);
+  });
+
+  it.each([
+    ["2026-01-01T00:00", "001 %I"],
+    ["2026-12-31T23:59", "365 %I"],
+    ["2028-12-31T00:00", "366 %I"],
+    ["2028-07-01T12:00", "183 %I"],
+  ])("can read the day of the year with strftime_now: %s", (now, text) => {
+    vi.useFakeTimers({ toFake: ["Date"], now: new Date(now) });
+    try {
+      const template = "{{ strftime_now('%j %I') }}"; // %I is not supported and stays unchanged
+      expect(tokenizer.applyChatTemplate([], { template }).text).toBe(text);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("are not rendered with invalid messages", () => {

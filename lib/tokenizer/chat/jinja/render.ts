@@ -23,15 +23,25 @@ function range(start: number, stop?: number, step = 1): number[] {
 const months = "January February March April May June July August September October November December".split(" ");
 const days = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
 
+/** Returns the day of the local year, from 1. */
+function dayOfYear(date: Date): number {
+  // Count in UTC, because local days may have 23 or 25 hours.
+  const [year, month, day] = [date.getFullYear(), date.getMonth(), date.getDate()];
+  return (Date.UTC(year, month, day) - Date.UTC(year, 0, 0)) / 86_400_000;
+}
+
 /** Maximum length of a format in UTF-16 units. */
 const MAX_FORMAT = 1000;
 
-/** Formats the current time like Python's strftime, in English for every locale. Unknown directives stay unchanged. */
+/**
+ * Formats the current time in English. It supports the directives Y y m d j B b A a H M S % of Python's strftime. Others
+ * stay unchanged.
+ */
 function strftimeNow(format: string): string {
   if (!(format.length <= MAX_FORMAT)) throw new LimitError(`a format of more than ${MAX_FORMAT} characters`);
   const now = new Date();
   const two = (value: number) => String(value).padStart(2, "0");
-  return format.replace(/%[YymdBbAaHMSj%]/gu, (directive) => {
+  return format.replace(/%[YymdjBbAaHMS%]/gu, (directive) => {
     switch (directive[1]) {
       case "Y":
         return String(now.getFullYear());
@@ -41,6 +51,8 @@ function strftimeNow(format: string): string {
         return two(now.getMonth() + 1);
       case "d":
         return two(now.getDate());
+      case "j":
+        return String(dayOfYear(now)).padStart(3, "0");
       case "B":
         return months[now.getMonth()]!;
       case "b":
