@@ -23,7 +23,7 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
   // Omit a fraction of 1, which is the default, unless the family has another default.
   if (partial !== undefined && (partial !== 1 || saysRotated(modelType))) config.partialRotaryFactor = partial;
-  const scaled = ropeAlpha && alphaTheta(given, raw, config.ropeTheta);
+  const scaled = ropeAlpha && alphaTheta(given, raw, { given: config.ropeTheta, where });
   if (scaled) return void Object.assign(config, { ropeTheta: scaled, ropeScaling: null });
   const scaling = ropeScalingFromJson(given, where);
   config.ropeScaling = scaling;

@@ -103,16 +103,24 @@ export function ropeScalingFromJson(value: Record<string, unknown>, where: strin
 /**
  * Returns θ · α^(d / (d − 2)) for heads of width d, in f32. With an `alpha`, "dynamic" scaling uses this θ at all
  * lengths (transformers' HunYuanDenseV1RotaryEmbedding).
- * @returns undefined for other settings and for invalid values, which the schema reports
+ * @param where names the file in messages
+ * @returns undefined for other settings, for an alpha of 0, which means unset, and for invalid values of other keys, which the schema reports
+ * @throws HeddleError INVALID_FILE for an invalid alpha
  */
 export function alphaTheta(
   scaling: Record<string, unknown>,
   { head_dim, hidden_size, num_attention_heads, rope_theta }: Record<string, unknown>,
-  given: unknown,
+  { given, where }: { given: unknown; where: string },
 ): number | undefined {
   const { alpha, rope_type: type = scaling.type } = scaling;
+  if (type !== "dynamic" || alpha === undefined || alpha === null || alpha === 0) return undefined;
+  if (typeof alpha !== "number" || !(alpha > 0 && alpha < Infinity))
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${where}: rope_scaling.alpha: expected a finite number of at least 0, got ${describe(alpha)}`,
+    );
   const [theta, width] = [given ?? rope_theta ?? 1e4, head_dim ?? Number(hidden_size) / Number(num_attention_heads)];
-  if (type !== "dynamic" || typeof alpha !== "number" || !(alpha > 0) || typeof theta !== "number") return undefined;
+  if (typeof theta !== "number") return undefined;
   return typeof width === "number" && width > 2 ? tidy(theta * alpha ** (width / (width - 2))) : undefined;
 }
 

@@ -50,6 +50,16 @@ describe("config.json", () => {
     expect(modelConfigToJson(config)).toMatchObject({ rope_scaling: null, rope_theta: config.ropeTheta });
     const { alpha: _, ...dynamic } = scaling;
     expect(read({ ...hunyuan, rope_scaling: dynamic }).ropeScaling).toMatchObject({ ropeType: "dynamic" });
+    for (const alpha of [null, 0])
+      expect(read({ ...hunyuan, rope_scaling: { ...scaling, alpha } }).ropeScaling).toMatchObject({ factor: 1 });
+    for (const [alpha, got] of [
+      [-1, "-1"],
+      ["x", '"x"'],
+      [Infinity, "Infinity"],
+    ] as const)
+      expect(() => read({ ...hunyuan, rope_scaling: { ...scaling, alpha } })).toThrow(
+        `rope_scaling.alpha: expected a finite number of at least 0, got ${got}`,
+      );
     expect(() => read({ ...hunyuan, use_cla: true })).toThrow(/use_cla: true is not supported/);
     expect(() => read({ ...hunyuan, use_qk_norm: false })).toThrow(/use_qk_norm: false is not supported/);
   });
