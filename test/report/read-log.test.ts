@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readLog } from "../../lib/report/run/read-log.ts";
+import { MAX_MORE_METRICS, readLog } from "../../lib/report/run/read-log.ts";
 import { readRuns, summaryOf } from "../../lib/report/run/run-data.ts";
 import { SupersededLines } from "../../lib/report/run/superseded-lines.ts";
 import { failureOf } from "../inference/helpers.ts";
@@ -88,7 +88,19 @@ describe("a run's log", () => {
       [3, 1],
     ]);
     expect(log.training.size).toBe(100);
-    expect(log.moreMetrics).toBeGreaterThan(0);
+    // Four curves are those of the step, so 204 of the 300 metrics have none, and two more are constructor and the long name.
+    expect(log.moreMetrics).toBe(206);
+  });
+
+  test("counts long names of metrics that have the same beginning, up to a limit", async () => {
+    const named = (length: number, name: (i: number) => string) =>
+      Object.fromEntries(Array.from({ length }, (_, i) => [name(i), i]));
+    const long = named(3, (i) => `${"x".repeat(500)}${i}`);
+    expect(
+      (await readLog(await runWith(step(1, 1, { metrics: long }) + step(2, 1, { metrics: long })))).moreMetrics,
+    ).toBe(3);
+    const many = named(10_200, (i) => `metric${i}`);
+    expect((await readLog(await runWith(step(1, 1, { metrics: many })))).moreMetrics).toBe(MAX_MORE_METRICS);
   });
 
   test("is refused if it has no event", async () => {

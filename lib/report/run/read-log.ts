@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
@@ -16,6 +17,8 @@ const MAX_LINE = 2 ** 20;
 const MAX_METRICS = 100;
 /** Maximum number of characters in a metric's name. */
 const MAX_NAME = 100;
+/** Maximum of `moreMetrics`, which bounds the memory for the names. */
+export const MAX_MORE_METRICS = 10_000;
 
 /** The numbers of a step that have a chart. */
 const FIELDS = ["loss", "learningRate", "gradNorm", "tokensPerSecond"] as const;
@@ -39,7 +42,7 @@ export interface LogData {
   superseded: number;
   /** Number of lines that are not events, such as one that a kill cut off. */
   unreadable: number;
-  /** Number of metrics beyond those that a report shows. */
+  /** Number of metrics beyond those that a report shows, at most MAX_MORE_METRICS. */
   moreMetrics: number;
 }
 
@@ -97,6 +100,11 @@ async function read(path: string, counts: (line: number, kind: LineKind, step: n
   return data;
 }
 
+/** Returns a name, or the digest of a long one. Names with the same beginning remain distinct. */
+function shortened(name: string): string {
+  return name.length > MAX_NAME ? createHash("sha256").update(name).digest("hex") : name;
+}
+
 function add(data: LogData, event: object & { step: number }, more: Set<string>): void {
   const { step, ...given } = event as Readonly<Record<string, unknown>> & { step: number };
   const isStep = "loss" in given;
@@ -106,7 +114,7 @@ function add(data: LogData, event: object & { step: number }, more: Set<string>)
     let curve = curves.get(name);
     if (!curve) {
       if (curves.size >= MAX_METRICS || name.length > MAX_NAME) {
-        if (more.size < MAX_METRICS) more.add(name.slice(0, MAX_NAME));
+        if (more.size < MAX_MORE_METRICS) more.add(shortened(name));
         return;
       }
       curve = new ThinnedCurve();

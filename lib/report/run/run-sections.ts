@@ -2,6 +2,7 @@ import { type Html, html } from "../html.ts";
 import { duration, grouped, millions } from "../numbers.ts";
 import { answerSection } from "./answer-section.ts";
 import { metricGroups } from "./metric-names.ts";
+import { MAX_MORE_METRICS } from "./read-log.ts";
 import { metricChart, number } from "./run-charts.ts";
 import type { RunData } from "./run-data.ts";
 
@@ -75,7 +76,8 @@ function notes(run: RunData, isNamed: boolean): Html[] {
     log.lossSpikes > 0 && `${many(log.lossSpikes, "loss spike")} occurred.`,
     log.superseded > 0 && `${many(log.superseded, "line")} of the log were replaced by a resumed run.`,
     log.unreadable > 0 && `${many(log.unreadable, "line")} of the log could not be read, as after a kill.`,
-    log.moreMetrics > 0 && `${many(log.moreMetrics, "further metric")} of the log are not shown.`,
+    log.moreMetrics > 0 &&
+      `${log.moreMetrics === MAX_MORE_METRICS ? "At least " : ""}${many(log.moreMetrics, "further metric")} of the log are not shown.`,
     cardProblem !== undefined && `The model card could not be read: ${cardProblem}`,
   ].filter((text) => text !== false);
   return texts.map((text) => html`<p class="note">${isNamed && html`<b>${run.name}</b> `}${text}</p>`);
