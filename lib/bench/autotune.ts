@@ -1,10 +1,10 @@
 import { checkPath, checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { DTYPES } from "../graph/dtype.ts";
-import { type Device, deviceInfo, type FloatDType, openDevice, type Tensor } from "../graph/index.ts";
+import { type Device, deviceInfo, openDevice, type Tensor } from "../graph/index.ts";
 import { knownChoices, tuningKey, tuningPath, writeTuning } from "../graph/tuning.ts";
 import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { linearLayers } from "../models/adapters/linear-layers.ts";
-import { filled, runSeconds } from "./ceilings.ts";
+import { type FilledDType, filled, runSeconds } from "./ceilings.ts";
 import { median } from "./measure.ts";
 import { type Layout, operands, product } from "./suites/gemm.ts";
 
@@ -71,7 +71,7 @@ const MIN_GAIN = 0.03;
 
 interface Product {
   layout: Layout;
-  dtype: FloatDType;
+  dtype: FilledDType;
   m: number;
   n: number;
   k: number;
@@ -128,7 +128,11 @@ export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneR
 }
 
 /** Returns the distinct matrix products of a model's linear layers. */
-async function productsOf(path: string, rows: readonly number[], training: FloatDType | undefined): Promise<Product[]> {
+async function productsOf(
+  path: string,
+  rows: readonly number[],
+  training: FilledDType | undefined,
+): Promise<Product[]> {
   await using model = await LanguageModel.load(path, { device: "cpu", threads: 1 });
   const found = new Map<string, Product>();
   const add = (one: Product) => found.set(JSON.stringify(one), one);

@@ -15,7 +15,10 @@ import {
 import { clockRate } from "./clock.ts";
 import type { CeilingName } from "./types.ts";
 
-/** Number of bytes that the ceiling `read` reads on a CPU. It exceeds the caches of any likely processor. */
+/**
+ * Number of bytes that the ceiling `read` reads on a CPU. It exceeds the caches of most processors. Some server processors have larger
+ * caches, and their result is too high.
+ */
 const READ_BYTES = 256 * 2 ** 20;
 const COPY_BYTES = 2 ** 30;
 const GEMM_SIZE = { cpu: 2048, cuda: 8192 };
@@ -97,7 +100,7 @@ export class Ceilings {
     return this.ceiling(bytes, program, { data });
   }
 
-  private async product(dtype: FloatDType & CeilingName): Promise<Ceiling> {
+  private async product(dtype: FilledDType): Promise<Ceiling> {
     const n = this.small ? 64 : GEMM_SIZE[this.device.kind];
     const shape = [n, n];
     const x = await filled(this.device, dtype, shape);
@@ -129,8 +132,11 @@ export class Ceilings {
 
 const PERIOD = 2048;
 
+/** The types of the tensors that `filled` creates. */
+export type FilledDType = Exclude<FloatDType, "f16">;
+
 /** Creates a tensor with fixed numbers in [-1, 1). */
-export async function filled(device: Device, dtype: FloatDType, shape: readonly number[]): Promise<Tensor> {
+export async function filled(device: Device, dtype: FilledDType, shape: readonly number[]): Promise<Tensor> {
   const t = Tensor.zeros(device, dtype, shape);
   // 7919 and PERIOD are coprime, so the products mod PERIOD run through all residues in a scattered order.
   const values = Float32Array.from({ length: PERIOD }, (_, i) => ((i * 7919) % PERIOD) / (PERIOD / 2) - 1);

@@ -1,5 +1,5 @@
 // The programs of the gemm suite compute the products that they are timed for.
-import { expect, test } from "vitest";
+import { expect, expectTypeOf, test } from "vitest";
 import { filled, runInTurn } from "../../lib/bench/ceilings.ts";
 import { fewRows, operands, product } from "../../lib/bench/suites/gemm.ts";
 import { type Executable, openDevice, type Tensor } from "../../lib/graph/index.ts";
@@ -20,6 +20,16 @@ test.each(["NT", "NN", "TN"] as const)("adds up the products of several matrices
   expect(one.some((value) => value !== 0)).toBe(true);
   const three = await rowOf(3);
   for (const [i, value] of three.entries()) expect(value).toBeCloseTo(3 * one[i]!, 5);
+});
+
+test("fills tensors of f32 and bf16, and no other type", async () => {
+  expectTypeOf<Parameters<typeof filled>[1]>().toEqualTypeOf<"f32" | "bf16">();
+  const device = openDevice({ device: "cpu" });
+  const [single, half] = await Promise.all((["f32", "bf16"] as const).map((dtype) => filled(device, dtype, [2, 1500])));
+  const values = (await single!.read()) as Float32Array;
+  expect(Math.max(...values.map(Math.abs))).toBe(1);
+  expect(await half!.read()).toEqual(new Uint16Array(new Uint32Array(values.buffer).map((bits) => bits >>> 16)));
+  for (const t of [single!, half!]) t.dispose();
 });
 
 test("measures products of few rows on a GPU with more weights than its cache holds", async () => {

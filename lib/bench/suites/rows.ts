@@ -2,7 +2,6 @@ import {
   adamw,
   add,
   compile,
-  type FloatDType,
   gatherRows,
   type Inputs,
   input,
@@ -14,14 +13,14 @@ import {
   tensor,
   type Value,
 } from "../../graph/index.ts";
-import { filled, runSeconds } from "../ceilings.ts";
+import { type FilledDType, filled, runSeconds } from "../ceilings.ts";
 import type { BenchSuite } from "../types.ts";
 
 interface RowWork {
   name: string;
   /** Number of matrices (rows, width) that are read or written, each once. */
   matrices: number;
-  dtype: FloatDType;
+  dtype: FilledDType;
   tensors: readonly string[];
   inputs?: Inputs;
   build(of: (name: string) => Value): Value[];
