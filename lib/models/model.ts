@@ -268,7 +268,7 @@ export class Model extends ModelView {
 
   /**
    * Removes an adapter and frees its tensors after running calls that use it have ended.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if the adapter is merged or being trained
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if the adapter is merged, or being merged or trained
    */
   removeAdapter(name: string): void {
     const [adapter] = this.adaptersOf([name]);
@@ -290,12 +290,12 @@ export class Model extends ModelView {
    * Adds an adapter's update to the weights, so that applying it costs nothing. The adapter is then inactive. The
    * previous weights are kept for `unmergeAdapters`. Outputs agree within the rounding of the weights' type. Quantized
    * weights that the adapter changes become f32. Running calls keep the previous weights.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if the adapter is merged already, or if the adapter or weights that
-   * it changes are being trained
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT if the adapter is merged already, or if a run trains the adapter or
+   * weights that it changes, or another merge uses them
    */
   async mergeAdapter(name: string): Promise<void> {
     const [adapter] = this.adaptersOf([name]);
-    const release = claimWeights(this, [...adapterTensors(adapter!), ...weightsUnder(adapter!)]);
+    const release = claimWeights(this, [...adapterTensors(adapter!), ...weightsUnder(adapter!)], "merge");
     try {
       await this.mergeIn(adapter!);
     } finally {
@@ -320,7 +320,7 @@ export class Model extends ModelView {
   /**
    * Restores the exact weights from before `mergeAdapter`, and activates the merged adapters again. Running calls keep
    * the merged weights.
-   * @throws HeddleError INVALID_ARGUMENT if one of the merged weights is being trained
+   * @throws HeddleError INVALID_ARGUMENT if one of the merged weights is being trained or merged
    */
   unmergeAdapters(): void {
     const { unmerged, active, merged } = this.state;

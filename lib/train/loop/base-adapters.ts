@@ -15,7 +15,7 @@ import { claimWeights } from "../../models/model-claims.ts";
  * activates the adapter named `adapter` (default: `default`), if the model has it. Everything computed before the first
  * step then uses the model to be trained.
  * @throws HeddleError INVALID_ARGUMENT if an adapter is applied to quantised weights, which cannot absorb it; if
- * another run trains the adapter; or if `lora` contradicts an existing adapter
+ * another run trains the adapter or a merge uses it; or if `lora` contradicts an existing adapter
  */
 export async function settleAdapters(
   model: Model,
@@ -44,7 +44,7 @@ export async function settleAdapters(
         : `model: adapter ${name} cannot be merged into quantised weights (${over}): call ${merging}`,
     );
   }
-  const release = claimWeights(model, adapters.flatMap(adapterTensors));
+  const release = claimWeights(model, adapters.flatMap(adapterTensors), "merge");
   try {
     await model.absorbAdapters();
   } finally {

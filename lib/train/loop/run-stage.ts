@@ -178,7 +178,7 @@ async function* prepared<Batch>(
     if (adapter && base.path !== undefined && options.outputDir !== undefined)
       await needApart(options.outputDir, base.path);
     // Check here everything that would otherwise fail in the middle of the run or at its end.
-    claims.push(claimWeights(model, names));
+    claims.push(claimWeights(model, names, "training"));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
     if (store && writes) claims.push(await store.open());
     const tracking = new Tracking(writes ? trackersOf(options, warn) : [], warn);
