@@ -86,7 +86,7 @@ export class Tensor {
     this.rowOrder = rowOrder;
   }
 
-  /** Makes a tensor of zeros. The system allocates its pages when they are first written. */
+  /** Makes a tensor of zeros. On the CPU, the system allocates its pages when they are first written. */
   static zeros(device: Device, dtype: DType, shape: readonly number[]): Tensor {
     checkDevice(device);
     if (!isDType(dtype)) throw invalidArgument("dtype", `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
@@ -100,8 +100,8 @@ export class Tensor {
    * reordered. The part must be aligned to the element size, unless the rows are copied or the type is quantized.
    * @param options.order reorders the rows within blocks of `order.length` rows. Row r of a block is row `order[r]` of
    * the block in the file
-   * @param options.lying whether a tensor on the CPU may keep the file's order. Its `rowOrder` is then set, and
-   * `ordered` makes a copy in order. Without `lying`, the tensor is a copy in order
+   * @param options.keepOrder whether a tensor on the CPU may keep the file's row order. Its `rowOrder` is then set, and
+   * `ordered` makes a copy in order. Without `keepOrder`, the tensor is a copy in order
    * @internal
    */
   static mapped(
@@ -110,10 +110,10 @@ export class Tensor {
     shape: readonly number[],
     file: NativeMappedFile,
     offset: number,
-    { order, lying = false }: { order?: Int32Array | undefined; lying?: boolean } = {},
+    { order, keepOrder = false }: { order?: Int32Array | undefined; keepOrder?: boolean } = {},
   ): Tensor {
     const bytes = byteLength(dtype, shape);
-    const stays = lying && device.kind === "cpu";
+    const stays = keepOrder && device.kind === "cpu";
     const copied = order && !stays;
     if (!copied && offset % (bytesOf(dtype) || 1))
       throw new HeddleError(
@@ -258,7 +258,8 @@ export class Tensor {
   }
 
   /**
-   * Frees the memory, after the work that was started before, until `reload`. Views, programs and calls that use the tensor meanwhile fail.
+   * Frees the memory once the work that was already started has ended. `reload` allocates it again. Views, programs and
+   * calls that use the tensor meanwhile fail.
    * @param why the message of their error, which has the code UNSUPPORTED
    * @internal
    */

@@ -1,5 +1,6 @@
 // Reads and writes the tuning file of `heddle autotune`: for each device, the fastest measured kernel of each matrix product. The file is
-// replaced atomically. It contains only names. A device ignores a name that is not one of its kernels for the product.
+// replaced atomically. It stores kernels by name, without their configurations. A device ignores a name that is not one of its kernels
+// for the product.
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";

@@ -165,7 +165,7 @@ export class LanguageModel {
   }
 
   /**
-   * Returns the whole continuation of one prompt, or for several prompts all of them, like completeAll. An empty array counts as an empty
+   * Returns the continuation of one prompt. For several prompts, returns all continuations, like completeAll. An empty array counts as an empty
    * prompt and is rejected, unlike in completeAll.
    */
   async complete<F>(prompt: Prompt, options?: OptionsIn<F>): Promise<CompletionIn<F>>;
@@ -187,7 +187,8 @@ export class LanguageModel {
    */
   async completeAll<F>(prompts: readonly Prompt[], options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>[]> {
     const call = callOf(this, isEmptyList(prompts) ? [] : promptList(prompts), options);
-    // Do not await a request that is ready, because its run takes the weights and adapters when it is first read.
+    // Do not await a request that is ready: the weights and adapters are chosen when its results are first read, and an await would delay
+    // that.
     return answersOf(call instanceof Promise ? await call : call, this.loadMs) as Promise<CompletionIn<F>[]>;
   }
 
@@ -295,7 +296,10 @@ export class LanguageModel {
     return rerank(this, query, documents, options);
   }
 
-  /** Labels each word of a text that has a token, or given words. @throws HeddleError INVALID_ARGUMENT if a given word has no token */
+  /**
+   * Labels the words of a text. Words without a token are skipped. The words may also be given as an array.
+   * @throws HeddleError INVALID_ARGUMENT if a given word has no token
+   */
   async classifyTokens(
     text: string | readonly string[],
     options: { signal?: AbortSignal | undefined } = {},

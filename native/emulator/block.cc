@@ -260,7 +260,8 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
   if (m.arrived != mask) return wait_as(State::collective, name, line);
   if (compute) compute(m.operands, mask);
   collectives.erase(collectives.begin() + static_cast<std::ptrdiff_t>(at));
-  // The race detector counts only __syncwarp of all lanes: it has one clock per thread, not one per pair of lanes.
+  // For the race detector, only a __syncwarp of all lanes orders memory, because it keeps one clock per thread and not
+  // one per pair of lanes.
   const bool orders_memory = std::strcmp(name, "__syncwarp") == 0 && mask == all_lanes;
   for (int i = 0; i < warp_size; ++i) {
     if (!(mask >> i & 1)) continue;

@@ -67,8 +67,8 @@ async function outcome(schema: unknown): Promise<string> {
 const outcomes = /^(?:compiled|INVALID_ARGUMENT|UNSUPPORTED)$/;
 
 /**
- * The schema without a limit on turns: JavaScript lists all keys of an object at once, which cannot be sliced. The server limits the keys
- * of each object in a body. test/serve/large-bodies.test.ts measures the turns of bodies with almost that many keys in an object.
+ * The schema without a limit on turns: JavaScript lists all keys of an object at once, which cannot be sliced. The server allows
+ * 16,384 keys per object (JSON_LIMITS). test/serve/large-bodies.test.ts measures the turns of objects just below that limit.
  */
 const indivisible = "400,000 unknown keywords";
 
@@ -172,7 +172,7 @@ describe("generation with a hostile schema that compiles", () => {
     const lengths = Array.from({ length: 3000 }, (_, i) => ({ type: "string", maxLength: 900 + i }));
     const automaton = new Automaton(compileSchema({ anyOf: lengths }));
     const letters = Array.from({ length: 800 }, () => 0x41);
-    // The first choice is the quotation mark, the only allowed token. Letters follow without end.
+    // The first choice is the quotation mark, the only allowed token. Then come 800 letters, so the string is never closed.
     let taken = 0;
     const choices = function* () {
       for (const choice of [0, ...letters]) {
@@ -184,7 +184,7 @@ describe("generation with a hostile schema that compiles", () => {
       code: "UNSUPPORTED",
       message: expect.stringContaining("too many alternatives are open at one place"),
     });
-    // The budget of a document suffices for some tokens.
+    // The initial work budget for masks (constraint.ts) lasts for a few tokens, so the error does not come at once.
     expect(taken).toBeGreaterThan(5);
   });
 

@@ -143,8 +143,8 @@ test("a mapped matrix with permuted rows is reordered on load, whether or not fi
     const [row, column] = [Math.floor(i / columns), i % columns];
     return values[(row - (row % 4) + order[row % 4]!) * columns + column]!;
   });
-  for (const lying of [false, true]) {
-    const made = Tensor.mapped(openDevice({ device: "cuda" }), "f32", [rows, columns], file, 0, { order, lying });
+  for (const keepOrder of [false, true]) {
+    const made = Tensor.mapped(openDevice({ device: "cuda" }), "f32", [rows, columns], file, 0, { order, keepOrder });
     expect(made.rowOrder).toBeUndefined();
     expect(await made.read()).toEqual(expected);
     made.dispose();

@@ -136,7 +136,7 @@ describe("a stop condition on the text", () => {
     expect(stopped).toBeGreaterThan(2);
   });
 
-  test('that cuts a document short gives the finish reason "length"', async () => {
+  test('gives the finish reason "length" if it ends an answer before it matches the response format', async () => {
     const model = own({ tokenizer: await tinyTokenizer(), seed: 2 });
     const responseFormat = { type: "regex", pattern: "(ab|xy)+c" } as const;
     const options = { numBeams: 3, n: 2, maxTokens: 12, responseFormat };

@@ -81,7 +81,7 @@ function toBf16(v: number): number {
   return f[0]!;
 }
 
-// The loops run back to back with one task to many, so that threads wake up in the middle of loops. Each run adds to the last result, so
+// Loops of one task up to many tasks run back to back, so that threads wake up in the middle of loops. Each run adds to the last result, so
 // that a lost or stale task remains visible.
 test.each(counts)("no task of a loop is lost on %d threads", async (threads) => {
   const device = openDevice({ threads });

@@ -156,21 +156,21 @@ test("rows of a mapped file are reordered by blocks and by rows, and a file that
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),
     );
   // Devices other than the CPU copy the rows, which are then in order at once.
-  const anywhere = Tensor.mapped(device, "f32", [rows, 5], file, 0, { order, lying: true });
+  const anywhere = Tensor.mapped(device, "f32", [rows, 5], file, 0, { order, keepOrder: true });
   const settled = anywhere.rowOrder ? anywhere.ordered(device) : anywhere;
   expect(Array.from((await settled.read()) as Float32Array)).toEqual(expected);
   const cpu = openDevice({ device: "cpu", threads: 2 });
-  const lying = Tensor.mapped(cpu, "f32", [rows, 5], file, 0, { order, lying: true });
-  expect(Array.from((await lying.read()) as Float32Array)).toEqual(Array.from(numbers));
-  const later = lying.ordered(cpu);
+  const inFileOrder = Tensor.mapped(cpu, "f32", [rows, 5], file, 0, { order, keepOrder: true });
+  expect(Array.from((await inFileOrder.read()) as Float32Array)).toEqual(Array.from(numbers));
+  const later = inFileOrder.ordered(cpu);
   expect(later.rowOrder).toBeUndefined();
   expect(Array.from((await later.read()) as Float32Array)).toEqual(expected);
   expect(() => later.ordered(cpu)).toThrow(expect.objectContaining({ code: "INTERNAL" }));
   expect(() =>
-    Tensor.mapped(cpu, "f32", [rows, 5], file, 0, { order: Int32Array.of(7), lying: true }).ordered(cpu),
+    Tensor.mapped(cpu, "f32", [rows, 5], file, 0, { order: Int32Array.of(7), keepOrder: true }).ordered(cpu),
   ).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
   truncateSync(path, 40);
-  await expect(lying.ordered(cpu).read()).rejects.toMatchObject({ code: "IO" });
+  await expect(inFileOrder.ordered(cpu).read()).rejects.toMatchObject({ code: "IO" });
   const lost = Tensor.mapped(device, "f32", [rows, 5], file, 0, { order });
   await expect(lost.read()).rejects.toMatchObject({ code: "IO" });
 });

@@ -29,7 +29,7 @@ describe("prompt lookup", () => {
     expect(lookUp([9, 1, 2, 3, 1, 2, 3], 7)).toEqual([1, 2, 3, 1, 2, 3, 1]);
   });
 
-  test("drafts the tokens that followed the latest copy of the last four ids, or of as many as have a copy", () => {
+  test("drafts the tokens after the latest earlier occurrence of the last four ids, or of the longest shorter suffix that occurs earlier", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(2), { maxLength: 40, size: "max" }), fc.nat(6), (ids, most) => {
         const draft = lookUp(ids, most);
@@ -99,18 +99,21 @@ describe.each([
   });
 });
 
-test.each(storedModels)("%s: speculative decoding changes no bit of a stored model", async (_, stored) => {
-  await using model = await (await store(stored))({});
-  const prompt = [...phrase, ...phrase.slice(0, 3)];
-  for (const drawn of [{ temperature: 0 }, { temperature: 0.6, seed: 5 }]) {
-    const options: GenerateOptions = { maxTokens: 40, ignoreEos: true, topLogprobs: 2, ...drawn };
-    const plain = await model.complete(prompt, options);
-    for (const speculation of [{ promptLookupNumTokens: 9 }, { assistantModel: model, numAssistantTokens: 6 }]) {
-      const got = await model.complete(prompt, { ...options, ...speculation });
-      expect(bits(got), Object.keys(speculation)[0]).toEqual(bits(plain));
+test.each(storedModels)(
+  "%s: speculative decoding gives bit-identical results with a stored model",
+  async (_, stored) => {
+    await using model = await (await store(stored))({});
+    const prompt = [...phrase, ...phrase.slice(0, 3)];
+    for (const drawn of [{ temperature: 0 }, { temperature: 0.6, seed: 5 }]) {
+      const options: GenerateOptions = { maxTokens: 40, ignoreEos: true, topLogprobs: 2, ...drawn };
+      const plain = await model.complete(prompt, options);
+      for (const speculation of [{ promptLookupNumTokens: 9 }, { assistantModel: model, numAssistantTokens: 6 }]) {
+        const got = await model.complete(prompt, { ...options, ...speculation });
+        expect(bits(got), Object.keys(speculation)[0]).toEqual(bits(plain));
+      }
     }
-  }
-});
+  },
+);
 
 test.each(["f32", "q8"] as const)(
   "a trained model, %s caches: speculation changes no answer of many prompts, with stops and end tokens",

@@ -48,12 +48,12 @@ const families = {
 } as const;
 
 describe.each([
-  ["llama", "q8_0", "v_proj", /attn_v\.weight$/],
-  ["llama", "q4_0", "q_proj", /attn_q\.weight$/],
-  ["phi3", "q8_0", "o_proj", /attn_output\.weight$/],
-  ["gpt2", "q8_0", "c_fc", /ffn_up\.weight$/],
-  ["mixtral", "q8_0", "k_proj", /attn_k\.weight$/],
-] as const)("an adapter of a %s in %s with %s", (family, dtype, target, changed) => {
+  ["v_proj", "llama", "q8_0", /attn_v\.weight$/],
+  ["q_proj", "llama", "q4_0", /attn_q\.weight$/],
+  ["o_proj", "phi3", "q8_0", /attn_output\.weight$/],
+  ["c_fc", "gpt2", "q8_0", /ffn_up\.weight$/],
+  ["k_proj", "mixtral", "q8_0", /attn_k\.weight$/],
+] as const)("an adapter on %s of a %s base quantized to %s", (target, family, dtype, changed) => {
   test("becomes a GGUF file in which all other matrices keep their blocks", async () => {
     const name = (suffix: string) => join(folder, `${family}-${dtype}${suffix}`);
     {

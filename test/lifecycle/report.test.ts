@@ -101,7 +101,7 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
     60_000,
   );
 
-  it("of a quick run leaves at least 16 pixels between the cards and the note", async () => {
+  it("leaves at least 16 pixels between the cards and the note of a quick run", async () => {
     const data = exampleReport();
     const quick = join(folder, "quick.html");
     writeFileSync(quick, renderReport({ ...data, plan: { ...data.plan, quick: true } }));

@@ -276,7 +276,7 @@ describe("a vocabulary with markup tokens", () => {
     await marked.dispose();
   });
 
-  test("gives a valid call with markup tokens that are special, and without them", async () => {
+  test("gives a valid call when the markup tokens are special, whether or not a bias suppresses them", async () => {
     const marked = await modelWithMarkup(true);
     const [open] = marked.tokenizer!.addedTokens.filter(({ content }) => content === "<tool_call>");
     await withServer(marked, {}, async (asked) => {

@@ -172,7 +172,8 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
 /**
  * Returns where to cut the document that crosses `boundary`, or undefined if a separator or the end of the file follows within `reach`.
  * It prefers places where every tokenizer ends a token: before the first line that does not begin with a blank, else before a single
- * space. Without such a place it cuts before the first line that begins in the range, or else before the first character.
+ * space. Without such a place it cuts before the first line that begins in [boundary, boundary + reach), or else before the first
+ * whole UTF-8 character at or after `boundary`.
  */
 async function cutAfter(window: Window, boundary: number, reach: number): Promise<number | undefined> {
   const limit = boundary + reach;

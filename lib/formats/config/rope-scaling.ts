@@ -73,7 +73,7 @@ const NOT_USED_AT_0 = new Set(["mscale", "mscale_all_dim"]);
  * Converts `rope_scaling` of config.json, which may have the old `type` key, to the form that the schema takes. Returns
  * null for "default".
  * @param where names the file in messages
- * @throws UNSUPPORTED for an unknown kind, INVALID_FILE for a kind that is not a text
+ * @throws UNSUPPORTED for an unknown type, INVALID_FILE if the type is not a string
  */
 export function ropeScalingFromJson(value: Record<string, unknown>, where: string): Record<string, unknown> | null {
   const unset = ([key, entry]: [string, unknown]) =>
@@ -87,7 +87,7 @@ export function ropeScalingFromJson(value: Record<string, unknown>, where: strin
   if (type === "su") type = "longrope"; // name in the first Phi-3 files
   delete result.type;
   if (typeof type !== "string")
-    throw new HeddleError("INVALID_FILE", `${where}: rope_scaling.rope_type: expected a text, got ${describe(type)}`);
+    throw new HeddleError("INVALID_FILE", `${where}: rope_scaling.rope_type: expected a string, got ${describe(type)}`);
   const known = KINDS.filter((name) => name !== "factors");
   if (!known.some((name) => name === type)) {
     const got = JSON.stringify(type.slice(0, 60));
@@ -104,7 +104,8 @@ export function ropeScalingFromJson(value: Record<string, unknown>, where: strin
  * Returns θ · α^(d / (d − 2)) for heads of width d, in f32. With an `alpha`, "dynamic" scaling uses this θ at all
  * lengths (transformers' HunYuanDenseV1RotaryEmbedding).
  * @param where names the file in messages
- * @returns undefined for other settings, for an alpha of 0, which means unset, and for invalid values of other keys, which the schema reports
+ * @returns undefined for other settings, for an alpha of 0, which means unset, and for invalid values of other keys,
+ * which the schema reports
  * @throws HeddleError INVALID_FILE for an invalid alpha
  */
 export function alphaTheta(

@@ -166,8 +166,8 @@ async function place(
   const order = source.rowOrder?.(name);
   const aligned = t.offset % (isQuantized(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0;
   if (order && wanted === t.dtype) {
-    const lying = aligned && turnsWhole(name, order.length, source, config);
-    return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, { order, lying });
+    const keepOrder = aligned && turnsWhole(name, order.length, source, config);
+    return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, { order, keepOrder });
   }
   const reordered = await source.reordered?.(name);
   if (wanted === t.dtype && !reordered && !t.sources && aligned)

@@ -1,4 +1,5 @@
-// Metrics for Prometheus, by prom-client. Names are those of vLLM, which Kubernetes' Gateway API Inference Extension reads.
+// Metrics for Prometheus, by prom-client. Metrics that vLLM has too use its names, which Kubernetes' Gateway API Inference Extension
+// reads. The others begin with `heddle:`.
 import type { Gauge, Histogram, Registry } from "prom-client";
 import type { ModelStatus, Models } from "../core/models.ts";
 import { optionalPackage } from "../core/optional.ts";

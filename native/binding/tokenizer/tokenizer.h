@@ -26,7 +26,7 @@ struct EncodeExtras {
   bool has_allowed = false;
   double dropout = 0;
   uint64_t seed = 0;
-  size_t most = SIZE_MAX;
+  size_t most = SIZE_MAX;                    // encoding stops soon after this number of ids
   std::vector<uint32_t> barriers;            // see Encoder::encode
   void apply(EncodeOptions& options) const;  // `options` then points into this object
 };

@@ -134,7 +134,8 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   if (takes_warpgroups(g, device)) {
     // Tiles of 128 x 256 load the fewest bytes. Tiles of half the width are better if they keep clearly more
     // multiprocessors busy. If both leave over 30 % idle, mma.sync is used where it can have smaller tiles or split-k.
-    // It cannot if every multiprocessor gets a large tile. It would then have the waves of half_warpgroups.
+    // It cannot if every multiprocessor gets a large tile. mma.sync would then use tiles of the same size as
+    // half_warpgroups, and leave as many multiprocessors idle.
     const double wide = busy(gemm_tiles(g, 128, 256), device.multiprocessors),
                  half = busy(gemm_tiles(g, 128, 128), device.multiprocessors);
     const double least = takes_large_tiles(g, device) ? 0 : 0.7;

@@ -1,6 +1,6 @@
 // Packs weights into the layout that their kernels use, and caches the packed form with the tensor for all programs.
 // The first run that reads a weight packs nothing, so a single run never pays for a copy. Later runs pack a few parts
-// each, as PackingPace allows, so that no run takes much longer than the next.
+// each, within the limits of PackingPace, so that packing slows no run much.
 #include <algorithm>
 
 #include "core/platform/limits.h"

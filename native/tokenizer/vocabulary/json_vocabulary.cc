@@ -102,7 +102,7 @@ bool read_merges(JsonReader& in, VocabularyTexts& out) {
   return in.take(']');
 }
 
-// Skips a value that is a part of `rest`. Returns false once too many values have been skipped.
+// Skips a value that stays in JsonVocabulary::rest. Returns false once too many values have been skipped.
 bool skip(JsonReader& in) { return in.skip_value() && in.skipped_values() <= max_skipped_values; }
 
 // Calls member(key) at each value of an object. `member` must read the value.

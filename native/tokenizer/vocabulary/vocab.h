@@ -12,7 +12,7 @@
 namespace heddle {
 
 constexpr uint32_t no_token = UINT32_MAX;
-constexpr uint32_t max_token_id = (1u << 22) - 1;  // sixteen times the largest vocabulary in use
+constexpr uint32_t max_token_id = (1u << 22) - 1;  // sixteen times the vocabulary of Gemma 3
 
 // A slot of a hash table of tokens. It also stores some bits of the hash, which reject most colliding tokens before
 // their bytes are compared.

@@ -230,7 +230,7 @@ describe("config.json", () => {
     expect(scalingOf({ ...beside, model_type: "phi3" })).toEqual(original);
     expect(scalingOf({ ...beside, rope_scaling: { type: "yarn", factor: 4 } })).toEqual(original);
     for (const [more, message] of [
-      [{ rope_scaling: { type: 5 } }, "rope_scaling.rope_type: expected a text, got 5"],
+      [{ rope_scaling: { type: 5 } }, "rope_scaling.rope_type: expected a string, got 5"],
       [{ rope_scaling: 3, rope_parameters: {} }, "rope_scaling: expected an object, got 3"],
       [{ rope_parameters: [] }, "rope_parameters: expected an object, got []"],
       [{ ...beside, original_max_position_embeddings: "x", model_type: "phi3" }, 'to 1073741824, got "x"'],

@@ -232,11 +232,11 @@ describe("options for an existing adapter", () => {
   });
 });
 
-describe("an adapter's folder names its base", () => {
+describe("an adapter's folder", () => {
   const base = () => LanguageModel.load(join(folder, "base"));
   const configOf = async (path: string) => JSON.parse(await readFile(join(path, "adapter_config.json"), "utf8"));
 
-  test("as the folder of an earlier stage that trained the weights, or null if they were not saved", async () => {
+  test("has as base_model_name_or_path the output folder of the stage that trained the base, or null if the base was not saved", async () => {
     await using model = await base();
     const [trained, over] = [join(folder, "trained"), join(folder, "over-trained")];
     await dpo(model, { ...preferred, outputDir: trained });
@@ -251,7 +251,7 @@ describe("an adapter's folder names its base", () => {
     expect((await failureOf(() => LanguageModel.load(lost))).message).toMatch(/expected a path, got none/);
   });
 
-  test.each(["active", "merged"])("but does not load without another adapter that was %s in training", async (how) => {
+  test.each(["active", "merged"])("does not load without another adapter that was %s in training", async (how) => {
     await using model = await LanguageModel.load(join(folder, "sft"));
     if (how === "merged") await model.model.mergeAdapter("default");
     const stacked = join(folder, `stacked-${how}`);
