@@ -70,15 +70,21 @@ test("unload waits for the runs that were started before, and its message may be
   bound.dispose();
 });
 
-test.skipIf(device.kind !== "cpu")("an exchange with other ranks rejects an unloaded tensor", async () => {
-  const t = await matrix([1, 2]);
-  await t.unload(why);
-  const ranks = new binding.NativeRanks([], 15, () => {});
-  await expect((async () => ranks.allReduce([t.native], 0))()).rejects.toMatchObject({
-    code: "UNSUPPORTED",
-    message: "allReduce: expected tensors with memory, got an unloaded one",
-  });
-});
+test.skipIf(device.kind !== "cpu")(
+  "an exchange with other ranks rejects an unloaded tensor and its views",
+  async () => {
+    const t = await matrix([1, 2]);
+    const view = t.part(1, 1);
+    made.push(view);
+    await t.unload(why);
+    const ranks = new binding.NativeRanks([], 15, () => {});
+    for (const { native } of [t, view])
+      await expect((async () => ranks.allReduce([native], 0))()).rejects.toMatchObject({
+        code: "UNSUPPORTED",
+        message: "allReduce: expected tensors with memory, got an unloaded one",
+      });
+  },
+);
 
 test("a view of another tensor cannot be unloaded, and reloading a loaded tensor keeps its values", async () => {
   const t = await matrix([1, 2]);
