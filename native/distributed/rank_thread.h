@@ -35,8 +35,8 @@ class RankThread {
   // Makes the thread leave the group after the jobs posted so far. Returns at once.
   void leave();
   // With code 0, leaves the group after the posted jobs, as leave() does. With another code, ends all ranks. Waits for
-  // at most `seconds` until the thread has ended. After that time, ends all ranks, and waits for another 5 seconds. Call
-  // this before the process exits. Does nothing if the thread has ended.
+  // at most `seconds` until the thread has ended. After that time, ends all ranks, and waits for another 5 seconds.
+  // Call this before the process exits. Does nothing if the thread has ended.
   void end(int code, double seconds);
 
  private:
