@@ -1,4 +1,3 @@
-import { realpath as realpathInNode } from "node:fs";
 import { realpath } from "node:fs/promises";
 import { resolve } from "node:path";
 import { promisify } from "node:util";
@@ -14,6 +13,7 @@ export async function realPath(path: string): Promise<string> {
     return await realpath(path);
   } catch (error) {
     if (process.platform !== "win32") throw error;
+    const { realpath: realpathInNode } = await import("node:fs"); // it loads streams, which tokenizers do not need
     return promisify(realpathInNode)(path);
   }
 }

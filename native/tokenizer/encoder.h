@@ -52,7 +52,7 @@ class Encoder {
   void split_normalized(
       std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers, Target& target);
   void encode_generally(std::string_view text, size_t begin, size_t end, Target& target);
-  std::vector<size_t> normalized_barriers(const std::vector<size_t>& given) const;
+  std::vector<size_t> normalized_barriers(std::string_view text, const std::vector<size_t>& given) const;
   void encode_pieces(size_t begin, size_t end, Target& target);
   void encode_plain(const char* begin, const char* end, Target& target);
   template <bool with_offsets> void encode_words(const char* begin, const char* end, Target& target);

@@ -24,7 +24,7 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   if (model.needs_nfc) compose_text(general_, false);
   target.sources = nullptr;
   if (!model.normalized_added.empty()) {
-    const std::vector<size_t> barriers = guards ? normalized_barriers(target.barriers) : std::vector<size_t>();
+    const std::vector<size_t> barriers = guards ? normalized_barriers(text, target.barriers) : std::vector<size_t>();
     inner_segments_.clear();
     model.normalized_added.split(
         general_.text, 0, general_.text.size(), allowed(target.options), barriers, inner_segments_);
@@ -44,19 +44,27 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   target.origins = nullptr;
 }
 
-// Maps the barriers of the given text to general_. A barrier inside or at the end of a character's origin is placed
-// after that character. Each barrier is also placed before the first character whose origin begins at or after it.
-std::vector<size_t> Encoder::normalized_barriers(const std::vector<size_t>& given) const {
+// Maps the barriers of `text` to general_. A barrier inside or at the end of a character's origin is placed after that
+// character. Each barrier is also placed before the first character whose origin begins at or after it. A normalizer
+// may replace several characters at once, and the last new ones then have later origins. So if the character before a
+// barrier has changed, another barrier follows each further character until one has not changed.
+std::vector<size_t> Encoder::normalized_barriers(std::string_view text, const std::vector<size_t>& given) const {
   std::vector<size_t> barriers;
+  bool follows_changed = false;
   auto ahead = given.begin();
   for (size_t byte = 0; byte < general_.text.size();) {
     const Origin origin = general_.origins[byte];
     const auto passed = ahead;
     while (ahead != given.end() && *ahead <= origin.begin) ++ahead;
     if (ahead != passed) barriers.push_back(byte);
-    byte += static_cast<size_t>(utf::sequence_length(general_.text[byte]));
+    const auto size = static_cast<size_t>(utf::sequence_length(general_.text[byte]));
+    const bool changed =
+        std::string_view(general_.text).substr(byte, size) != text.substr(origin.begin, origin.end - origin.begin);
+    byte += size;
     const auto inside = std::upper_bound(given.begin(), given.end(), origin.begin);
-    if (inside != given.end() && *inside <= origin.end) barriers.push_back(byte);
+    const bool marked = inside != given.end() && *inside <= origin.end;
+    follows_changed = changed && (marked || follows_changed);
+    if (marked || follows_changed) barriers.push_back(byte);
   }
   return barriers;
 }
