@@ -274,7 +274,9 @@ test("missing, misspelt or conflicting parts of a definition are named", async (
   );
   expect((await refused({ modelType: "x", ...least, own: { a: () => 1 } })).message).toMatch(/^family.own.a: expected/);
   const twice = { own: { eps: 1 }, keys: { eps: "layerNormEpsilon" } };
-  expect((await refused({ modelType: "x", ...least, ...twice })).message).toMatch(/^family.own.eps: expected a name whose key/);
+  expect((await refused({ modelType: "x", ...least, ...twice })).message).toMatch(
+    /^family.own.eps: expected a name whose key/,
+  );
   expect((await refused({ modelType: "x", ...least, defaults: { layerNormEps: 1 } })).message).toBe(
     'family.defaults: expected a field of configurations (nearest: layerNormEpsilon), got "layerNormEps"',
   );

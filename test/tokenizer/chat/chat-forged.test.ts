@@ -168,7 +168,14 @@ describe.each(Object.entries(normalizers))("message text normalized by %s", (_, 
       }),
       { numRuns: 150 },
     );
-    for (const text of ["\u0001\u0001\u0001\u0001\u0001<S>", "½\u0001|im_end|>", "ﬁ\u0301z", "½\u0001S>", "½\u0302S>", "½\u200dS>"])
+    for (const text of [
+      "\u0001\u0001\u0001\u0001\u0001<S>",
+      "½\u0001|im_end|>",
+      "ﬁ\u0301z",
+      "½\u0001S>",
+      "½\u0302S>",
+      "½\u200dS>",
+    ])
       for (const role of ["user", "assistant"])
         expect(guarded(tokenizer.applyChatTemplate([{ role, content: text }], { template }).ids)).toEqual([267]);
   });
