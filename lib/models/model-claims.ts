@@ -2,7 +2,7 @@
 import { HeddleError } from "../core/errors.ts";
 import type { ModelView } from "./model-view.ts";
 
-/** What a claim is for: a training run, or merging adapters. */
+/** The user of claimed weights: a training run, or a merge of adapters. */
 export type ClaimKind = "training" | "merge";
 
 /** The claimed weights of each model. */

@@ -72,7 +72,7 @@ export class SharedState {
     return view;
   }
 
-  /** Sums the gradients over all ranks. Each rank gets the sums of its own pieces. */
+  /** Sums the gradients over all ranks. Each rank gets the sums of its pieces. */
   async sumGradients(): Promise<void> {
     if (this.gradients.length > 0) await this.world.reduceScatter(this.gradients);
   }

@@ -84,7 +84,7 @@ export class StageProgram<Batch> {
     const { names, divided } = optimizer;
     const state = [optimizer.gradients, optimizer.moments, optimizer.weights, frozen.tensors];
     const besides = sizeOf(state.flatMap((tensors) => [...tensors.values()]));
-    // At the end, divided weights are whole beside their parts, without the other state.
+    // At the end, memory holds the whole weights and this rank's parts, without the other state.
     const freed = wholeAtTimes ? 0 : sizeOf([...divided].map((name) => model.weight(name)));
     const parts = sizeOf([...optimizer.weights.values()]);
     const needed = (program: Program) =>

@@ -77,16 +77,19 @@ describe.each(tried)("$name", (system) => {
     });
   });
 
-  test("has the results of Linux x64, and on x64 the same bits", () => {
+  test("has the results of Linux x64 within rounding errors", () => {
     const [result, expected] = [resultOn(system), resultOn(systems[0]!)];
     expect(result.tokens).toEqual(expected.tokens);
     expect(result.answer).toBe(expected.answer);
-    // This machine's own build has another compiler, and arm64 other instructions, so only losses within rounding are expected there.
-    if (system.target.includes("x64") && names.includes(systems[0]!.target)) {
-      expect(result.losses).toEqual(expected.losses);
-      expect(result.weights).toBe(expected.weights);
-    }
     for (const [step, loss] of Object.entries(expected.losses))
       expect(Math.abs(result.losses[step]! - loss), `loss of step ${step}`).toBeLessThan(1e-4 * loss);
+  });
+
+  // Arm has other instructions. This machine's own build, which runs if linux-x64-gnu is not under test, has another compiler.
+  const hasSameCode = system.target.includes("x64") && names.includes(systems[0]!.target);
+  test.skipIf(!hasSameCode)("trains to the same bits as Linux x64", () => {
+    const [result, expected] = [resultOn(system), resultOn(systems[0]!)];
+    expect(result.losses).toEqual(expected.losses);
+    expect(result.weights).toBe(expected.weights);
   });
 });
