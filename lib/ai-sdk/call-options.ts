@@ -1,4 +1,4 @@
-// Converts the options of a call to those of `model.respond`. Unsupported options become warnings.
+// Converts the AI SDK's call options to options of `model.respond`. Unsupported options become warnings.
 import type { LanguageModelV4CallOptions, SharedV4Warning } from "@ai-sdk/provider";
 import { nearestEffort, type ReasoningEffort } from "../answers/effort.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
@@ -30,7 +30,7 @@ const OWN_NAMES: readonly (keyof HeddleProviderOptions)[] = [
   "variables",
 ];
 
-/** Converts a call's options. @throws HeddleError INVALID_ARGUMENT for unknown options of heddle */
+/** Converts a call's options. @throws HeddleError INVALID_ARGUMENT for invalid `providerOptions.heddle` */
 export function respondOptions(
   model: LanguageModel,
   options: LanguageModelV4CallOptions,
@@ -91,12 +91,12 @@ export function respondOptions(
   };
 }
 
-/** Maps a negative seed to the upper end of the seed range, from 0 to 2^53. The server does the same. */
+/** Adds 2^53 to a negative seed, because heddle's seeds are from 0 to 2^53 - 1. The server does the same. */
 function seedOf(given: number | undefined): number | undefined {
   return given === undefined || given >= 0 ? given : given + 2 ** 53;
 }
 
-/** Maps the efforts of the AI SDK to those that chat templates have. */
+/** Converts the AI SDK's reasoning effort to a ReasoningEffort. Returns undefined if the model decides. */
 function effortOf(given: LanguageModelV4CallOptions["reasoning"]): ReasoningEffort | undefined {
   switch (given) {
     case undefined:

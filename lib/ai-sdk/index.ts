@@ -1,4 +1,4 @@
-// heddle/ai-sdk: models of heddle for the AI SDK (https://ai-sdk.dev), in the process and without a server.
+// heddle/ai-sdk: runs heddle's models as models of the AI SDK (https://ai-sdk.dev), in the same process, without a server.
 import "../core/node-version.ts";
 
 export { HeddleError, type HeddleErrorCode } from "../core/errors.ts";

@@ -10,13 +10,13 @@ export interface CallKeys {
   name: string;
   /** Keys that may hold the arguments. */
   arguments: readonly string[];
-  /** Whether an object is a call only if it has arguments and the name of a known tool. Any other object is text. */
+  /** Whether an object is a call only if it has arguments and names one of the tools, if the tools are known. Any other object is text. */
   isStrict?: boolean;
 }
 
 /**
  * Reads the arguments of the last call that began, and passes them on as they arrive. The arguments are a JSON object. If they are malformed,
- * the text up to `close` is passed on unchanged, and `close` is consumed.
+ * the text up to `close`, or to the end of the answer, is passed on unchanged. `close` is consumed.
  * @returns whether the arguments are well-formed
  */
 export function* jsonArguments(source: Source, close?: string): Reading<boolean> {

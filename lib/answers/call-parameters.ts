@@ -9,7 +9,7 @@ import { type JsonType, type ReadTool, typeOfValue, typesOfParameter } from "./t
 export class Parameters {
   private readonly source: Source;
   private readonly tool: ReadTool | undefined;
-  /** Whether a line break surrounds each value. These two line breaks are not part of the value. */
+  /** Whether there is a line break before and after each value. These two line breaks are not part of the value. */
   private readonly isFramed: boolean;
   private count = 0;
 

@@ -20,7 +20,10 @@ export type CallTemplatePart =
   | { arguments: "json" }
   | { arguments: ParameterShape };
 
-/** How the calls of an answer are written. The grammar of constrained decoding comes from this shape, so it accepts only readable calls. */
+/**
+ * How the calls of an answer are written. The grammar for constrained decoding is built from this shape, so `read` understands every call
+ * that the grammar accepts.
+ */
 export interface CallShape {
   begin: string;
   call: readonly CallTemplatePart[];

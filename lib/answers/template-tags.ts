@@ -26,7 +26,8 @@ export function tagsOf(template: string): TemplateTag[] {
 
 /** Whether the code of the tags reads a variable before setting it. Members, keys and named arguments of the same name do not count. */
 export function variableReads(tags: readonly TemplateTag[], name: string): boolean {
-  // `name=` is a named argument. `name.x`, `name[x]` and `name(x)` use an object or a function, but switches and levels are plain values.
+  // `name=` is a named argument. `name.x`, `name[x]` and `name(x)` use an object or a function, but the variables for reasoning (effort.ts)
+  // are plain values.
   const read = new RegExp(String.raw`(?<![.\w])${name}\b(?!\s*(?:=(?!=)|[.(\[]))`);
   const bound = new RegExp(String.raw`(?<![.\w])${name}\b`);
   for (const { code } of tags) {

@@ -1,7 +1,7 @@
 // Writes tool calls in the format of a model family.
 import type { CallShape, ParameterShape } from "./format.ts";
 
-/** A call with its arguments: an object, or a text that is not JSON. */
+/** A call. Its arguments are an object, or a text that is written unchanged. */
 export interface WrittenCall {
   name: string;
   arguments: unknown;

@@ -6,7 +6,7 @@ const [FUNCTION, FUNCTION_END, PARAMETER, PARAMETER_END] = ["<function=", "</fun
 
 /**
  * Makes a format with `<function=name>` and a `<parameter=key>` for each argument.
- * @param isFramed whether a line break surrounds each value
+ * @param isFramed whether there is a line break before and after each value
  */
 function functionXml(open: string, close: string, isFramed: boolean): CallFormat {
   const line = isFramed ? "\n" : "";
