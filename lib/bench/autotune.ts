@@ -59,7 +59,7 @@ export interface TunedProduct {
 
 /** The results of `autotune`. @experimental */
 export interface AutotuneReport {
-  /** The GPU, its driver, and the version of the kernels. */
+  /** The GPU, its compute capability, the driver, and heddle's version. */
   device: string;
   results: TunedProduct[];
   /** Path of the written file. */
@@ -79,8 +79,8 @@ interface Product {
 
 /**
  * Measures the candidate kernels and tiles of a CUDA device for the products of a model's layers. It stores the names of the fastest in a
- * file. Devices with the same name, driver and version of heddle use this file afterwards. A change of tiles changes the last bits of
- * results. Deterministic generation ignores the file.
+ * file. Later runs with the same GPU, driver and version of heddle use this file. A change of tiles changes the last bits of results.
+ * Deterministic generation ignores the file.
  * @throws HeddleError UNSUPPORTED for a device other than CUDA, INVALID_ARGUMENT, errors of loading a model, INVALID_FILE or IO for the
  * file, ABORTED
  * @experimental
@@ -180,12 +180,12 @@ async function measure(
           throwIfAborted(signal, "autotune");
           device.lane.choose([[key, name]]);
           const taken = await runSeconds(executables[i]!, { row: Int32Array.of(0) });
-          if (round >= 0) seconds[i]!.push(taken); // the first two rounds record the graph
+          if (round >= 0) seconds[i]!.push(taken); // two warm-up rounds record the CUDA graph
         }
       const variants = names.map((name, i) => ({ name, seconds: median(seconds[i]!) }));
       const fastest = variants.reduce((a, b) => (b.seconds < a.seconds ? b : a));
-      const own = variants[0]!;
-      return { variants, chosen: (fastest.seconds < own.seconds * (1 - MIN_GAIN) ? fastest : own).name };
+      const standard = variants[0]!;
+      return { variants, chosen: (fastest.seconds < standard.seconds * (1 - MIN_GAIN) ? fastest : standard).name };
     } finally {
       for (const executable of executables) executable.dispose();
     }

@@ -20,8 +20,8 @@ const CARDS: readonly (readonly [string, Rates])[] = [
 ];
 
 /**
- * Returns the rates of a card by the name that its driver reports. Only whole words match: a GH200 is not an H200. Cards with more words to
- * their name that are slower, and parts of a card, are unknown.
+ * Returns the rates of a card by the name that its driver reports. Only whole words match: a GH200 is not an H200. Slower variants of a card,
+ * which have an additional word in their name, and MIG parts of a card are unknown.
  */
 function ratesOf(gpu: string): Rates | undefined {
   if (/\b(?:MIG|Laptop|Max-Q|D)\b/u.test(gpu)) return undefined;
@@ -29,8 +29,8 @@ function ratesOf(gpu: string): Rates | undefined {
 }
 
 /**
- * Returns the share of the data sheet's rate that a case reached, or undefined for an unknown card or a case without a
- * bound. f32 products that round to TF32 have no share, because the sheet's rate is that of f32.
+ * Returns the share of the data sheet's rate that a case reached, or undefined for an unknown card or a case without a bound. f32 products
+ * that round to TF32 have no share, because the data sheet's rate is that of f32 without TF32.
  */
 export function dataSheetShare(
   gpu: string | number | undefined,

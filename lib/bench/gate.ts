@@ -33,7 +33,7 @@ export type Baseline = z.output<typeof baselineSchema>;
 export function parseBaseline(text: string, name: string): Baseline {
   const problem = (got: string) =>
     new HeddleError("INVALID_FILE", `${name}: expected the JSON of an earlier run with results, got ${got}`);
-  const trimmed = text.trim(); // also of a byte-order mark
+  const trimmed = text.trim(); // also removes a byte-order mark
   const last = trimmed.split("\n").at(-1)!;
   for (const candidate of [trimmed, last]) {
     let value: unknown;

@@ -4,7 +4,7 @@ import type { Device } from "../graph/index.ts";
 import { createModel } from "../language-model/create.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 
-/** Shapes of published models: stories15M of llama2.c, SmolLM-135M. */
+/** Shapes of published models (stories15M of llama2.c and SmolLM-135M), and a tiny one for smoke tests. */
 export const SHAPES = {
   "15M": {
     hiddenSize: 288,

@@ -40,7 +40,7 @@ export interface BenchResult {
   /** Median over the rounds, in `unit`. */
   value: number;
   unit: BenchUnit;
-  /** Median share of the ceiling measured in the same rounds, or null. */
+  /** Median share of the ceiling measured in the same rounds. null for a case without `bound`. */
   roofline: number | null;
   /**
    * The measured ceiling of `roofline`, in floating-point operations or bytes per second. The share corresponds to MFU for products and to

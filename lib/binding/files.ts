@@ -1,4 +1,4 @@
-// Types of the native file functions (native/binding/files.cc). lib/formats uses them.
+// Types of the native file functions (native/binding/files.cc). lib/io and lib/formats use them.
 
 /** A file that is mapped read-only: see lib/io/mapped-file.ts. */
 export interface NativeMappedFile {
@@ -15,7 +15,10 @@ export interface FilesBinding {
   MappedFile: new (path: string) => NativeMappedFile;
   /** The quantized types, in the order of lib/graph/dtype.ts. */
   blockTypes(): { name: string; elements: number; bytes: number; writable: boolean }[];
-  /** Converts elements between types. `from` and `to` are indices into DTYPES. `overflows` counts finite values that became infinite. */
+  /**
+   * Converts elements between types, and adds `addend` to each. `from` and `to` are indices into DTYPES. `overflows` counts finite values
+   * that became infinite.
+   */
   castElements(bytes: Uint8Array, from: number, to: number, addend: number): { bytes: ArrayBuffer; overflows: number };
   /** Returns the CRC-32C of a short array, computed on the calling thread. */
   crc32c(bytes: Uint8Array): number;

@@ -41,6 +41,7 @@ export interface NativeProgramHandle {
 export interface NativeExecutableHandle {
   /** Device time of the last run, in seconds; 0 on the CPU. */
   readonly deviceSeconds: number;
+  /** Seconds that the last run waited for other ranks; 0 on CUDA, where the stream waits. */
   readonly waitedSeconds: number;
   /** Number of recorded CUDA graphs: one per combination of symbol values that the device replays with a single launch. */
   readonly recordings: number;
@@ -68,6 +69,7 @@ export interface NativeLaneHandle {
   /** Size in bytes of the memory for intermediate values (the arena), which the lane keeps between runs. */
   readonly arenaBytes: number;
   read(tensor: NativeTensorHandle, offset: number, bytes: number): Promise<ArrayBuffer>;
+  /** Writes all of `bytes`. Copies them first unless `lent` is true. Other code must not use lent bytes until the promise settles. */
   write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView, lent?: boolean): Promise<void>;
   /**
    * Copies all of `from` to the beginning of `to`, a tensor of this lane, `times` times. Resolves with the elapsed seconds, as one
@@ -75,10 +77,10 @@ export interface NativeLaneHandle {
    */
   copy(from: NativeTensorHandle, to: NativeTensorHandle, times: number): Promise<ArrayBuffer>;
   /**
-   * Converts `count` elements of type `from` at byte `offset` to type `to` at byte `at` of `target`, on the lane's threads. Types are
-   * indices into DTYPES. The caller must not use an array that it passed until the promise settles. Resolves with two doubles: the number
-   * of finite values that became infinite, and the number of source values that are not finite. If `how` is given, the source elements
-   * are `count` elements of the view that it describes, from `how.first` on.
+   * Converts `count` elements of type `from` at byte `offset` to type `to` at byte `at` of `target`, on the lane's threads. Types are indices
+   * into DTYPES. Until the promise settles, the caller must not use arrays that it passed. Resolves with two doubles: the number of finite
+   * values that became infinite, and the number of source values that are not finite. If `how` is given, the source elements are `count`
+   * elements of the view that it describes, from `how.first` on.
    */
   cast(
     source: NativeMappedFile | Uint8Array,
@@ -92,8 +94,8 @@ export interface NativeLaneHandle {
     how?: NativeCastSource,
   ): Promise<ArrayBuffer>;
   /**
-   * Quantizes to FP8 in blocks of 128 × 128: one e4m3 byte per number, and one f32 scale per block. The caller must not use `numbers`
-   * until the promise settles.
+   * Quantizes to FP8 in blocks of 128 × 128: one e4m3 byte per number, and one f32 scale per block. Until the promise settles, the caller
+   * must not use `numbers`.
    */
   quantiseFp8(
     numbers: Float32Array,
@@ -102,12 +104,12 @@ export interface NativeLaneHandle {
   ): Promise<{ bytes: ArrayBuffer; scales: ArrayBuffer }>;
   /**
    * Continues a CRC-32C: `before` is the checksum of the preceding bytes, 0 at the start. Arrays are processed on the lane's thread, and
-   * files on all of its threads. The caller must not use an array that it passed until the promise settles. Resolves with one Uint32.
+   * files on all of its threads. Until the promise settles, the caller must not use an array that it passed. Resolves with one Uint32.
    */
   crc32c(source: NativeMappedFile | Uint8Array, offset: number, bytes: number, before: number): Promise<ArrayBuffer>;
   /** Resolves when the device has completed all work that this lane queued. */
   settle(): Promise<void>;
-  /** Frees a tensor's memory after the work that was queued before. Meanwhile every use fails with the message `why`. */
+  /** Frees a tensor's memory after the work that was queued before. Until `reload`, every use of the tensor fails with the message `why`. */
   unload(tensor: NativeTensorHandle, why: string): Promise<void>;
   /** Allocates the memory of an unloaded tensor again, with zeros. */
   reload(tensor: NativeTensorHandle): Promise<void>;

@@ -1,4 +1,4 @@
-// Loads the native addon and gives it types, one file per area. Only lib/graph, lib/formats and lib/tokenizer import this folder.
+// Loads the native addon and gives it types, one file per area. Only lib/io, lib/graph, lib/formats and lib/tokenizer import this file.
 import { HeddleError } from "../core/errors.ts";
 import type { FilesBinding } from "./files.ts";
 import type { GraphBinding } from "./graph.ts";

@@ -35,7 +35,7 @@ export interface NativeRanksHandle {
 export interface RanksBinding {
   NativeRanks: {
     /**
-     * @param libraries names to try in turn
+     * @param libraries names of MPI libraries to try in turn
      * @param silenceSeconds a rank counts as lost after this time without an answer
      * @param onLost called when a rank is lost, ten seconds before all ranks end
      */

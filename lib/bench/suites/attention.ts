@@ -15,7 +15,7 @@ const SHAPES: Record<Device["kind"], Shape[]> = {
     { batch: 4, heads: 8, kvHeads: 8, length: 1024, width: 64 },
     { batch: 1, heads: 9, kvHeads: 3, length: 4096, width: 64 },
   ],
-  // 16k tokens in sequences of 2k and 16k, as in FlashAttention's published results, and grouped-query attention.
+  // 16k tokens in sequences of 2k and 16k, as in FlashAttention's published results. The last shape has grouped-query attention.
   cuda: [
     { batch: 8, heads: 16, kvHeads: 16, length: 2048, width: 128 },
     { batch: 1, heads: 16, kvHeads: 16, length: 16384, width: 128 },
@@ -51,7 +51,7 @@ export const attentionSuite: BenchSuite = async function* ({ device, quick }) {
           return Object.fromEntries(flat.map((value, i) => [`row${i}`, gatherRows(value, row)]));
         });
         const executable = program.bind(device, tensors);
-        // Causal: half of the scores. The backward pass has 2.5 times the forward's products.
+        // Causal attention computes half of the scores. The backward pass has 2.5 times the FLOPs of the forward pass.
         const flops = 2 * batch * heads * length * length * width * (backward ? 3.5 : 1);
         yield {
           name: `attention ${backward ? "forward+backward" : "forward"} ${dtype} B${batch} H${heads}/${kvHeads} T${length} D${width}`,

@@ -21,7 +21,7 @@ const SHAPES: Record<Device["kind"], Product[]> = {
     [512, 1536, 576],
     [2048, 2048, 2048],
   ],
-  // Squares, as in published results; a layer of a 1B model on 8k tokens; a small batch, as in decoding.
+  // Square matrices, as in published results; a layer of a 1B model on 8k tokens; and few rows, as in decoding.
   cuda: [
     [4096, 4096, 4096],
     [8192, 8192, 8192],
@@ -81,7 +81,8 @@ async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): Ret
       const [x, w, scale] = [tensor("x", "bf16", [m, k]), tensor("w", "u8", [n, k]), tensor("scale", "f32", blocks)];
       return { row: gatherRows(fp8Linear(x, w, scale, undefined, { activations: "int8" }), input("row", "i32", [1])) };
     });
-    // A program of several products would also time their sum, which is not part of this product's epilogue.
+    // Each weight matrix has its own executable. One program for all of them would also time the sum of the products, because the epilogue of
+    // fp8Linear does not add.
     const executables = weights.map((w) =>
       program.bind(
         device,
@@ -121,8 +122,8 @@ export function operands(layout: Layout, m: number, n: number, k: number, count 
 }
 
 /**
- * Compiles the products of `a` with `count` matrices. It returns one row of their sum, so copying the result takes little time. A GPU adds
- * up the products in their epilogues, so the sum takes no extra pass. Many products make the launch of a run negligible.
+ * Compiles the products of `a` with `count` matrices. It returns one row of their sum, so copying the result takes little time. A GPU adds up
+ * the products in their epilogues, so the sum takes no extra pass. With many products, the launch overhead of a run is negligible.
  */
 export function product(layout: Layout, dtype: FloatDType, m: number, n: number, k: number, count = 1) {
   return compile(() => {

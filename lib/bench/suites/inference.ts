@@ -47,12 +47,12 @@ async function* casesOf(label: string, path: string, { device, quick }: SuiteCon
       return (performance.now() - start) / 1000;
     },
   };
-  // The session already holds the prompt, and each round truncates to it.
+  // The session already holds the prompt. Each round truncates the session to the prompt without its last token.
   yield {
     name: `decode 1 ${label}`,
     unit: "tokens/s",
     work: newTokens,
-    bound: { ceiling: "read", amount: bytesPerToken(model) * newTokens },
+    bound: { ceiling: "read", amount: bytesPerStep(model) * newTokens },
     async run() {
       fresh.truncate(promptLength - 1);
       const { timings } = await fresh.complete(prompt, { ...greedy, maxTokens: newTokens + 1 });
@@ -65,7 +65,7 @@ async function* casesOf(label: string, path: string, { device, quick }: SuiteCon
     name: `decode ${BATCH} ${label}`,
     unit: "tokens/s",
     work: newTokens * BATCH,
-    bound: { ceiling: "read", amount: bytesPerToken(model) * newTokens },
+    bound: { ceiling: "read", amount: bytesPerStep(model) * newTokens },
     async run() {
       const all = await model.completeAll(prompts, { ...greedy, maxTokens: newTokens + 1 });
       return (newTokens * BATCH) / all[0]!.timings.decodeTokensPerSecond;
@@ -73,17 +73,14 @@ async function* casesOf(label: string, path: string, { device, quick }: SuiteCon
   };
 }
 
-/**
- * Returns the bytes of weights that are read per token: all except an untied embedding table, of which only one row is
- * read.
- */
-function bytesPerToken({ model, config }: LanguageModel): number {
+/** Returns the bytes of weights that a decoding step reads: all except an untied embedding table, of which a step reads only single rows. */
+function bytesPerStep({ model, config }: LanguageModel): number {
   return model.weightBytes - (config.tieWordEmbeddings ? 0 : tableOf(model).bytes);
 }
 
 /**
- * Returns the number of parameters that each prompt token is multiplied with. The head is excluded, because it
- * processes only the last row.
+ * Returns the number of parameters that each prompt token is multiplied with. The embedding is excluded, because it is a lookup, and the
+ * head, because it processes only the last row.
  */
 function matrixParameters({ model, config }: LanguageModel): number {
   return model.parameterCount - (config.tieWordEmbeddings ? 1 : 2) * tableOf(model).elements;
