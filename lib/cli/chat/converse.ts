@@ -10,8 +10,8 @@ import { MessageReader } from "./message-reader.ts";
 const FATAL = new Set(["INTERNAL", "DISPOSED", "OUT_OF_MEMORY"]);
 
 /**
- * Reads messages and answers each, until the input ends. On a terminal, errors are printed and the conversation continues. In a
- * pipe they are thrown.
+ * Reads messages and answers each, until the input ends. On a terminal, an error is printed and the conversation continues, unless the error
+ * is FATAL. In a pipe, errors are thrown.
  * @param given.save called after each answer, to save the conversation
  * @returns the conversation at the end. `/load` and `/clear` replace the given conversation
  */

@@ -53,7 +53,8 @@ export class MessageAssembler {
   }
 
   /**
-   * Adds a line of a quoted message. Text on the line of the quotes is part of the message. A line without text adds nothing.
+   * Adds a line of a quoted message. Text on the line of the opening or closing quotes is part of the message. A line of only the quotes adds
+   * nothing.
    * @param isFirst whether `line` is the rest of the line with the opening quotes
    */
   private quoted(line: string, isFirst = false): Entry | undefined {

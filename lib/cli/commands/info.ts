@@ -63,7 +63,7 @@ function machineInfo() {
   };
 }
 
-/** Describes an adapter's folder. Returns the name of the base model without opening it. */
+/** Describes an adapter's folder. Returns only the name of the base model, which may be missing on this machine. */
 async function adapterInfo(path: string) {
   const { alpha, baseModel, r, targetModules, taskType, useRslora } = await readAdapterConfig(path);
   const weights = await openWeights(join(path, ADAPTER_WEIGHTS_FILE));

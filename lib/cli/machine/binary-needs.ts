@@ -11,8 +11,8 @@ export interface BinaryNeeds {
 }
 
 /**
- * Reads what a binary requires from the symbol versions of an ELF file. Their names are plain text in the file's string table, and the dynamic
- * linker compares them with those of the installed libraries.
+ * Reads which libraries an ELF file requires from its symbol versions. The names of the versions are plain text in the file's string table.
+ * The dynamic linker compares them with the versions of the installed libraries.
  */
 export function binaryNeeds(path: string): BinaryNeeds {
   const bytes = readFileSync(path);

@@ -40,7 +40,7 @@ export function nvidiaDriver(read: (path: string) => string | undefined = fileTe
 }
 
 /**
- * Returns the oldest driver for kernels that were built with a version of CUDA. Returns undefined for an unknown version. Only CUDA's major
+ * Returns the oldest driver that runs kernels built with a version of CUDA. Returns undefined for an unknown version. Only CUDA's major
  * version matters. Source: "CUDA Toolkit and Minimum Required Driver Version for CUDA Minor Version Compatibility", CUDA release notes.
  */
 export function neededDriver(toolkit: string | undefined): string | undefined {

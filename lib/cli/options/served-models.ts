@@ -29,7 +29,7 @@ type Given = Parameters<typeof openModel>[0];
 
 /**
  * Returns the models of a server. A single model is loaded here, so that a wrong path fails at startup. Several models are loaded on first use.
- * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND; as LanguageModel.load
+ * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND; errors of LanguageModel.load
  */
 export async function servedModels(
   options: Omit<Given, "model"> & { model?: string[]; "model-name"?: string; alias?: string[] },

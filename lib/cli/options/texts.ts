@@ -36,7 +36,7 @@ export class TextBatch {
     });
   }
 
-  /** Awaits the model's results for texts from `first` on. Errors about `text[3]` are reported for that text's row in the file. */
+  /** Awaits the model's results for the texts from index `first` on. An error about `text[3]` is reported for the row of text `first + 3`. */
   async withRowErrors<T>(work: Promise<T>, first = 0): Promise<T> {
     try {
       return await work;

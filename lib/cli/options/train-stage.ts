@@ -30,7 +30,7 @@ export interface TrainStageOptions {
   config: string;
   /** Continue from the newest checkpoint in outputDir, if any. */
   resume?: boolean | undefined;
-  /** Options that override those of the file, if given. */
+  /** Options that override those of the file. Undefined values override nothing. */
   overrides?: Readonly<Record<string, unknown>> | undefined;
   device?: string | undefined;
   threads?: number | undefined;
@@ -46,7 +46,7 @@ export interface TrainStageOptions {
  * Runs a stage with the options of a configuration file. The model is loaded from a path or created from a configuration. Under a launcher, the
  * stage trains with all ranks, and only rank 0 reports events and warnings.
  * @returns the result; undefined on every rank but the first
- * @throws HeddleError as the stage, with option names as in the file; ABORTED names the saved checkpoint
+ * @throws HeddleError errors of the stage, with option names as the file spells them; ABORTED with the path of the saved checkpoint
  */
 export async function trainStage(stage: LoadedStage, options: TrainStageOptions): Promise<TrainResult | undefined> {
   const { device, threads } = options;

@@ -1,4 +1,4 @@
-// Maps the placeholders of the usage to what a shell can offer: `--file F`, `--dtype auto|f32`, `--model M`.
+// Maps the placeholders of the usage, as in `--file F`, `--dtype auto|f32` and `--model M`, to what a shell can offer for them.
 
 /** Values that a shell can offer. */
 export interface Offer {

@@ -23,7 +23,7 @@ let stop: Stop | undefined;
 /**
  * Runs a command that must save its work when it is stopped. The first SIGINT, SIGTERM or failure of standard output
  * aborts `signal`. The same signal again ends the process at once.
- * @param say returns what is saved and how to resume, for the error's message. Default: the message of the command's own error is kept
+ * @param say returns what is saved and how to resume, for the error's message. Without it, the command's own error is thrown unchanged
  * @throws HeddleError ABORTED if the command was stopped; stoppedWith then returns the exit code
  */
 export async function interruptible(

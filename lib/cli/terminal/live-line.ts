@@ -11,7 +11,7 @@ export function overwrite(text: string): string {
 }
 
 /**
- * Joins leading parts into a line, as many as fit the terminal's width. A line that wraps could not be overwritten completely.
+ * Joins as many leading parts into a line as fit the terminal's width. A line that wraps could not be overwritten completely.
  * @param columns undefined or 0 if the terminal does not report its width
  */
 export function fitLine(parts: readonly string[], columns: number | undefined): string {

@@ -11,7 +11,7 @@ import { realPathIfAny } from "../../io/real-path.ts";
 export async function needWritable(path: string): Promise<void> {
   if (path === "") throw new HeddleError("INVALID_ARGUMENT", "output: expected the path of a file, got an empty one");
   try {
-    // `dirname` ignores a separator at the end, so the check below would be of the parent folder.
+    // `dirname` ignores a separator at the end, so the check below would test the parent folder.
     if (path.endsWith("/") || path.endsWith(sep))
       throw new HeddleError("IO", `${path}: cannot be written: expected a file, got a folder`);
     const isThere = await exists(path);
