@@ -120,7 +120,7 @@ export class Automaton {
   }
 
   /**
-   * Returns how many more characters the string at this state may have, if these may be any characters.
+   * Returns how many more characters the string at this state may have, if any characters are allowed.
    * @returns undefined for any other state
    */
   freeCharacters(state: State): number | undefined {

@@ -56,7 +56,7 @@ function* valueNodes(
   return nodes;
 }
 
-/** Returns the strings that some facts allow, as a list of strings or as one automaton. */
+/** Returns the strings that `facts` allows, as a list of strings or as one automaton. Empty if it allows none. */
 function* texts(facts: Facts, close: string, builder: GrammarBuilder): Slices<(string | Dfa)[]> {
   const { work } = builder;
   const { values, patterns, formats, minLength, maxLength, where } = facts;

@@ -73,7 +73,7 @@ export class SchemaCompiler {
   /** The alternatives of each schema. */
   private readonly expanded = new Map<JsonValue, readonly Facts[]>();
 
-  /** @param builder the builder of the grammar, which all schemas of a grammar share, with its budget of work */
+  /** @param builder builds the grammar. All schemas of a grammar share it, and its budget of work */
   constructor(document: SchemaDocument, builder: GrammarBuilder) {
     this.document = document;
     this.builder = builder;
@@ -103,7 +103,7 @@ export class SchemaCompiler {
     return yield* this.alternatives(all, []);
   }
 
-  /** Returns the rules of the values that some facts allow. */
+  /** Returns the rules of the values that `facts` allows. */
   *rulesFor(facts: Facts): Slices<number[]> {
     const rules = yield* this.rulesOf(facts);
     yield* this.fillAll();
@@ -137,7 +137,7 @@ export class SchemaCompiler {
     return found;
   }
 
-  /** Returns the rule of values that satisfy all of some schemas. The same schemas get the same rule, so recursion ends. */
+  /** Returns the rule of the values that satisfy all schemas of `all`. The same schemas get the same rule, so recursion ends. */
   private *ruleOf(all: All): Slices<number> {
     this.spend(SCHEMA + PART * all.length);
     if (this.work.isDue) yield;
@@ -251,8 +251,8 @@ export class SchemaCompiler {
   }
 
   /**
-   * Returns the facts of a schema without its combining keywords. A schema that has only these returns `noFacts`, so that no objects are
-   * copied.
+   * Returns the facts of a schema without its combining keywords. For a schema of only combining keywords, returns `noFacts`, so that no
+   * objects are copied.
    */
   private ownFacts(keywords: Keywords, where: string): Facts {
     for (const keyword of keywords.keys())
@@ -297,7 +297,7 @@ export class SchemaCompiler {
     return [...out];
   }
 
-  /** Returns the rules of the values that some facts allow, one per type. */
+  /** Returns the rules of the values that `facts` allows: one rule for listed values, otherwise one per type. */
   private *rulesOf(facts: Facts): Slices<number[]> {
     const types = typesAllowed(facts);
     this.spend(SCHEMA);
@@ -390,7 +390,7 @@ export class SchemaCompiler {
     });
   }
 
-  /** Whether a value of the right type satisfies the other keywords. */
+  /** Whether a value of `enum` or `const` that has an allowed type satisfies the other keywords. */
   private *allows(facts: Facts, value: JsonValue): Slices<boolean> {
     const type = typeOf(value);
     if (type === "string") {

@@ -95,7 +95,7 @@ const TYPE_OF_KEYWORD: Partial<Record<Keyword, TypeName>> = {
   multipleOf: "number",
 };
 
-/** Reads keywords. @throws HeddleError INVALID_ARGUMENT for invalid values */
+/** Reads the facts of a schema from its keywords. @throws HeddleError INVALID_ARGUMENT for invalid values */
 export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string, combiner: Combiner): Facts {
   const of = <T>(keyword: Keyword, read: (value: JsonValue, where: string) => T, otherwise: T): T => {
     const value = keywords.get(keyword);

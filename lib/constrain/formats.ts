@@ -71,7 +71,7 @@ const uri = `[A-Za-z][A-Za-z0-9+.-]*:${hierarchy}(?:\\?${rest})?(?:#${rest})?`;
 
 const hexadecimal = (count: number) => `[0-9a-fA-F]{${count}}`;
 
-/** A part of a format: texts that match all of some patterns completely, or another format. */
+/** A part of a format: the texts that match all these patterns completely, or the texts of another format. */
 type Part = { all: readonly string[] } | { format: string };
 
 /** Formats as consecutive parts. In all parts but the last, no text is a prefix of another text of the same part. */

@@ -260,7 +260,10 @@ export class GrammarBuilder {
     }
   }
 
-  /** Returns the rules that a node may call before it reads a byte. */
+  /**
+   * Returns the rules that a node may call before it reads a byte. Every called rule reads at least one byte, so the nodes after a call do not
+   * matter.
+   */
   private *firstCalls(start: number): Slices<number[]> {
     if (start < 0) return [];
     const seen = new Set([start]);

@@ -120,7 +120,7 @@ export class JsonRules {
     return rule;
   }
 
-  /** Makes nodes for any character of a string, literal or escaped, but never for half of a surrogate pair. */
+  /** Makes nodes for any character of a string, literal or escaped, but not for a lone surrogate. */
   character(rule: number, then: number): number {
     const { builder } = this;
     const bytes = (...edges: Edge[]) => builder.bytes(rule, edges);
@@ -400,9 +400,10 @@ class OtherNames {
     const character = rules.character(rule, body.node);
     body.set([character, quote].map(free));
     if (texts.length === 0) return builder.literal(rule, '"', body.node);
-    // An escape as JSON.stringify writes it, which is unique for each character.
     const edge = (low: string, high: string, to: number): Edge => [low.charCodeAt(0), high.charCodeAt(0), to];
     const bytes = (...edges: Edge[]) => builder.bytes(rule, edges);
+    // Read an escape as JSON.stringify writes it, because that form is unique for each character. `below` and `above` read the last digit of
+    // \u000X and \u001X. \u0008 to \u000A, \u000C and \u000D are missing, because they have short escapes.
     const [below, above] = [
       bytes(edge("0", "7", body.node), edge("b", "b", body.node), edge("e", "f", body.node)),
       bytes(edge("0", "9", body.node), edge("a", "f", body.node)),

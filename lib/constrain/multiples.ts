@@ -17,13 +17,13 @@ export function multiplesOf(modulus: number): Machine {
     accepts: (state) => state === 0,
     edgesOf: (state) =>
       state < 0 ? [...(state === -2 ? [[0x2d, 0x2d, -1] as const] : []), ...onwards(0)] : onwards(state),
-    states: `states for the multiples of ${modulus} (a minimum and a maximum that leave at most ${MAX_LISTED} of them take few)`,
+    states: `states for the multiples of ${modulus} (few are needed if the minimum and the maximum leave at most ${MAX_LISTED} multiples)`,
   };
 }
 
 /**
- * Lists the common multiples of some integers between two bounds, in decimal, or returns undefined if there are too many. Excludes values that
- * JSON.parse would round to a neighbour.
+ * Lists the common multiples of `moduli` from `least` to `most` as decimal texts. Returns undefined if there are too many. Excludes values
+ * that JSON.parse would round to a neighbour.
  */
 export function listedMultiples(moduli: readonly number[], least: bigint, most: bigint): string[] | undefined {
   let step = 1n;
@@ -61,7 +61,7 @@ export function isMultiple(value: number, divisor: number): boolean {
   return (a.digits * 10n ** BigInt(a.power - power)) % (b.digits * 10n ** BigInt(b.power - power)) === 0n;
 }
 
-/** Returns the automaton of some ASCII texts. Texts with the same endings share states. */
+/** Returns the automaton that accepts exactly these ASCII texts. Texts with the same endings share states. */
 export function listDfa(texts: readonly string[]): Dfa {
   const accepting: boolean[] = [];
   const edges: Edge[][] = [];

@@ -90,7 +90,7 @@ export function* numberDfa({ integer, low, high, multiples }: NumberRule, where:
     }
   }
   let dfa = yield* whole ? integerDfa(low, high, where, work) : boundedDfa(low, high, places, where, work);
-  // Longer multiples are left out, unless the bounds allow no shorter ones.
+  // Leave out multiples of more than EXACT_DIGITS digits, unless the bounds allow no shorter ones.
   if (moduli.length > 0 && (low?.value ?? 0) < 10 ** EXACT_DIGITS && (high?.value ?? 0) > -(10 ** EXACT_DIGITS)) {
     const exact = yield* dfaInSlices(concat(optional(char("-")), digits(1, EXACT_DIGITS)), "plain", where, work);
     dfa = yield* intersectInSlices(dfa, exact, where, work);
@@ -202,7 +202,7 @@ function* boundedDfa(
     const written = concat(optional(char("-")), anyInteger, optional(concat(char("."), digits(1, places))));
     return yield* dfaInSlices(written, "plain", where, work);
   }
-  // Limit the number of digits near an excluded bound, because rounding could turn longer numbers into the bound itself.
+  // Limit the number of decimals if a bound is excluded, because rounding could turn a longer number into the bound itself.
   const room = [low, high].map((bound) =>
     bound?.exclusive ? 15 - decimalOf(bound.value, where).whole.length : places,
   );
@@ -273,7 +273,7 @@ function atLeast({ whole, decimals, exclusive }: Magnitude, places: number): Pat
   const parts: Pattern[] = [concat(more, fraction)];
   if (decimals === "" && !exclusive) parts.push(concat(char(whole), fraction));
   else {
-    // The first differing digit is larger, or (for an exclusive bound) comes after all digits of the bound.
+    // The first differing digit is larger. With an exclusive bound, it may also be a nonzero digit after all digits of the bound.
     for (let i = 0; i < Math.min(decimals.length, places); i++) {
       const d = Number(decimals[i]);
       if (d < 9)

@@ -29,7 +29,7 @@ const NFA_EDGE = 16;
 const DFA_EDGE = 30;
 /** Units of work for visiting a node. */
 const VISIT = 8;
-/** Units of work for each number in a list that identifies a state. */
+/** Units of work for each number in the text that identifies a state or a set of characters. */
 const NAMING = 20;
 /** Units of work for encoding a range of characters as bytes. */
 const RANGE = 400;

@@ -60,8 +60,8 @@ export function* callableTools(tools: unknown, work: Work, name?: string | undef
 /**
  * Compiles the grammar of one call, or with `several`, of consecutive calls. With `otherwise`, the grammar also accepts JSON that satisfies
  * that schema.
- * @throws HeddleError INVALID_ARGUMENT for an invalid or too large schema, UNSUPPORTED for a schema keyword. The message has its JSON
- * pointer
+ * @throws HeddleError INVALID_ARGUMENT for an invalid or too large schema, UNSUPPORTED for a schema keyword. The message has the keyword's
+ * JSON pointer
  */
 export function* compileToolCalls(
   tools: readonly CallableTool[],

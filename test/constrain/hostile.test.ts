@@ -106,7 +106,7 @@ describe("untrusted schemas", () => {
     [
       "a multipleOf of a large prime",
       { type: "integer", multipleOf: 999_999_937 },
-      "at most 10000 states for the multiples of 999999937 (a minimum and a maximum",
+      "at most 10000 states for the multiples of 999999937 (few are needed if the minimum",
     ],
     ["a multipleOf of 2^60", { type: "integer", multipleOf: 2 ** 60 }, "UNSUPPORTED schema#: multipleOf"],
     [
