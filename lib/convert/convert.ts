@@ -185,7 +185,7 @@ function planTensors(
   const fusedExperts = formatOf(config.modelType).experts?.fused;
   const planned: Planned[] = [];
   for (const name of weights.names()) {
-    // Skip the head of a tied model, which repeats the embedding. transformers does not read it either.
+    // Skip the stored head of a tied model, because it repeats the embedding. transformers does not read it either.
     if (config.tieWordEmbeddings && name === ownHead(config)) continue;
     const stored = to === "gguf" ? withoutPadding(weights.tensor(name), config) : weights.tensor(name);
     if (!isNumber(stored.dtype)) {
@@ -194,15 +194,15 @@ function planTensors(
         `tensor ${name}: expected a floating or quantised type, got ${stored.dtype}`,
       );
     }
-    const full = to === "gguf" && (stored.shape.length === 1 || KEPT_F32.test(name));
+    const staysF32 = to === "gguf" && (stored.shape.length === 1 || KEPT_F32.test(name));
     const change = weights.format === to ? ({ kind: "none" } as const) : layoutChange(name, config);
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
     // Experts are not converted to fp8 if the family's folders store them in fused tensors.
     const layer = EIGHT_BITS.test(name) && !(fusedExperts && shape.length === 3);
-    const own = kept && !full ? keptMatrix(name, shape, config, kept) : undefined;
+    const own = kept && !staysF32 ? keptMatrix(name, shape, config, kept) : undefined;
     const from = own ? ({ stored: own, change: { kind: "none" } } as const) : { stored, change };
     const matrix = { shape, head: name === head, layer };
-    const target = full ? "f32" : targetType(dtype, from.stored.dtype as NumberDType, to, matrix);
+    const target = staysF32 ? "f32" : targetType(dtype, from.stored.dtype as NumberDType, to, matrix);
     const bytes = () =>
       streamTensor(from.stored, { device, dtype: target, change: from.change, to, finite: true, rooms });
     planned.push({ huggingFace: name, tensor: { name, dtype: target, shape, bytes } });
@@ -227,7 +227,7 @@ function withoutPadding(stored: StoredTensor, config: ModelConfig): StoredTensor
     shape: [rows - first, ...inner],
     offset: stored.offset + first * row,
     bytes: stored.bytes - first * row,
-    // A scale of 8-bit floats covers a whole block of rows. So the source stays the whole table, and a view skips its first rows.
+    // A scale of 8-bit floats covers a whole block of rows. The source therefore stays the whole table, and `view` skips its first rows.
     ...(sources && { sources: () => sources().map((source) => ({ ...source, view })) }),
   };
 }
@@ -265,7 +265,7 @@ async function toGguf(
     return { ...tensor, name };
   });
   tensors.push(...ropeFactors(config));
-  // Keep the source file's scaling factor only for linear and YaRN scaling. The tensors of `ropeFactors` already contain it.
+  // Keep the source file's scaling factor only for linear and YaRN scaling. For other kinds, the tensors of `ropeFactors` already contain it.
   const kind = config.ropeScaling?.ropeType;
   const architecture = metadata.get("general.architecture")?.value;
   if (kind !== "linear" && kind !== "yarn")

@@ -19,8 +19,8 @@ interface Kept {
 }
 
 /**
- * Returns a GGUF file's weights without the changed ones, or undefined if the base is not a GGUF file. The model of a base
- * stores its quantized matrices as f32 in a folder, and quantizing these again would not give the same blocks.
+ * Returns the unchanged weights of a base, or undefined if the base is not a GGUF file. In the folder of the changed model, the base's
+ * quantized matrices are stored as f32. Quantizing them again would not give the same blocks.
  */
 export function keptWeights({ files: { weights, config }, changed }: Base): Kept | undefined {
   if (weights.format !== "gguf") return undefined;
@@ -31,8 +31,8 @@ export function keptWeights({ files: { weights, config }, changed }: Base): Kept
 }
 
 /**
- * Returns the base's tensor of a name if it is a quantized matrix of this shape in the layout of the output. Otherwise the
- * conversion takes the input's tensor.
+ * Returns the base's tensor `name` if it is a quantized matrix of this shape, in the layout that the output needs. If this returns undefined,
+ * the conversion takes the input's tensor.
  */
 export function keptMatrix(
   name: string,

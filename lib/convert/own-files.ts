@@ -9,7 +9,7 @@ import { realPathIfAny } from "../io/real-path.ts";
 /**
  * Checks that an output does not replace weights of a model that the conversion reads: its GGUF file or a part of it, or
  * the folder of its safetensors. A smaller type would replace the only original.
- * @param whose whose path it must not be, for the message
+ * @param whose names the model in the message: "the model's" or "the base's"
  * @throws HeddleError INVALID_ARGUMENT
  */
 export async function needOtherPlace(

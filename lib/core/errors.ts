@@ -81,7 +81,7 @@ export function checkPath(name: string, value: unknown, expected = "a path"): as
   if (typeof value !== "string" || value === "") throw invalidArgument(name, expected, value);
 }
 
-/** Returns the error for a call that needs a tokenizer, on a model without one. */
+/** Returns the error for a model without a tokenizer, for calls that need one. */
 export function withoutTokenizer(name: string): HeddleError {
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected a model with a tokenizer, got one without`);
 }

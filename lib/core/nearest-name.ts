@@ -4,7 +4,8 @@
  */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  // One more than the number of changes that a misspelling may have: a third of the name's length, at least 2, or 1 for short names.
+  // One more than the number of changes that a misspelling may have. A short name may have 1, and any other a third of its length, but at
+  // least 2.
   let bestDistance = (name.length < 4 ? 1 : Math.max(2, Math.floor(name.length / 3))) + 1;
   let budget = 10_000; // the candidates may come from a hostile file with very many or very long names
   for (const candidate of candidates) {

@@ -1,8 +1,8 @@
 import { aborted, checkAttached, checkSignal, type HeddleError } from "./errors.ts";
 
 /**
- * Yields the values of `source` until it ends or `signal` fires, even while the next value is pending. On abort it calls the source's
- * `return` without waiting for it.
+ * Yields the values of `source` until it ends. If `signal` fires, throws at once, even while the next value is pending. It then calls the
+ * source's `return` without waiting for it.
  * @param what name of the work in messages
  * @throws HeddleError ABORTED; INVALID_ARGUMENT for an invalid signal or a detached array; errors of `source`
  */
