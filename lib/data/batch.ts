@@ -33,7 +33,7 @@ export interface BatchMaker<Position> {
    * regularly, and throws to stop
    */
   make(reader: GroupReader, from: Position, check: () => void): Promise<Made<Position>>;
-  /** Returns the position after the batch at a position, and reads no more documents than it must. Default: `make`. */
+  /** Returns the position after the batch at a position, and reads no more documents than necessary. Without it, `make` is used. */
   skip?(reader: GroupReader, from: Position, check: () => void): Promise<Position>;
   /** Iterates once over all documents. @param check is called regularly, and throws to stop */
   pass(reader: GroupReader, check: () => void): AsyncGenerator<Batch>;

@@ -8,7 +8,7 @@ import type { GroupReader } from "./groups.ts";
 import { packBestFit } from "./packing.ts";
 import { permutation, Stream } from "./random.ts";
 
-/** A position among packed rows: the position at which a round starts, and the number of its rows that were returned. */
+/** A position among packed rows: the position at which a round starts, and the number of rows of this round that were returned. */
 export interface PackedPosition extends StreamPosition {
   row: number;
 }

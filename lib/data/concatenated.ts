@@ -83,7 +83,7 @@ class Filler {
     this.#cursor = cursor;
   }
 
-  /** Fills `stream`. Returns the number of copied tokens, which is less than its length only after the last epoch. */
+  /** Fills `stream`. Returns the number of copied tokens, which is less than the length of `stream` only after the last epoch. */
   async fill(stream: Int32Array): Promise<number> {
     const cursor = this.#cursor;
     let filled = 0;

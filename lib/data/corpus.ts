@@ -53,14 +53,14 @@ export interface CorpusOptions {
   split?: "train" | "eval" | undefined;
   /** The share of randomly chosen documents that only the `"eval"` side reads. Default 0. */
   evalFraction?: number | undefined;
-  /** Seed of the choice of held-out documents. Default 0: the same documents for every seed of the order. */
+  /** Seed of the choice of held-out documents. Default 0, so that they are the same for every `seed`. */
   splitSeed?: number | undefined;
   /** Amount of text in bytes that is held in memory and shuffled together. Default 64 MiB. A corpus within this limit is encoded only once. */
   shuffleBytes?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** A position in the data as a JSON value: the first token of the next batch. */
+/** A position in the data as a JSON value: where the next batch begins. */
 export interface CorpusState {
   version: 1;
   epoch: number;
@@ -87,8 +87,8 @@ export interface Corpus<State = CorpusState> {
    */
   next(options?: { signal?: AbortSignal }): Promise<Batch>;
   /**
-   * Skips the batch that `next` would return. With concatenation, documents of `.tokens` files are not read for that, and documents
-   * of other files are only encoded.
+   * Skips the batch that `next` would return. With concatenated packing, this does not read documents of `.tokens` files, and only encodes
+   * documents of other files.
    */
   skip(options?: { signal?: AbortSignal }): Promise<void>;
   /**
@@ -96,7 +96,7 @@ export interface Corpus<State = CorpusState> {
    * not change.
    */
   pass(options?: { maxBatches?: number; signal?: AbortSignal }): AsyncGenerator<Batch>;
-  /** Returns the position after the last batch that `next` returned. */
+  /** Returns the position after the last batch that was returned by `next` or skipped. */
   state(): State;
   /** Moves to a position, from which `next` returns the same batches as before. */
   restore(state: State): void;
@@ -150,7 +150,7 @@ class StreamedCorpus implements Corpus {
   readonly #maker: BatchMaker<Position>;
   #passReader: GroupReader | undefined;
   #position: Position;
-  /** Whether `skip` is used. The batch after the last one may then be another's, and is not made ahead. */
+  /** Whether `skip` has been called. The caller may skip the next batch too, so it is no longer made ahead. */
   #skips = false;
   #ahead: { from: Position; made: Promise<Made<Position>> } | undefined;
   #queue: Promise<unknown> = Promise.resolve();

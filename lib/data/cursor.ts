@@ -31,8 +31,7 @@ export class DocumentCursor {
 
   /**
    * @param check throws to stop the work
-   * @param options.least minimum number of tokens of a usable document; an epoch without usable documents is an error,
-   * unless `epochs` is set
+   * @param options.least minimum number of tokens of a usable document. An epoch without usable documents is an error, unless `epochs` is set
    */
   constructor(
     reader: GroupReader,
@@ -67,8 +66,8 @@ export class DocumentCursor {
   }
 
   /**
-   * Returns the number of tokens of the document at the position, and reads the document only if nothing else tells it. Undefined after
-   * the last epoch.
+   * Returns the number of tokens of the document at the position, and reads the document only if its group does not know the number.
+   * Undefined after the last epoch.
    * @throws HeddleError INVALID_FILE if the files have no usable document
    */
   async currentLength(): Promise<number | undefined> {
@@ -82,7 +81,7 @@ export class DocumentCursor {
     return group.read(place, (text, ends) => encodeDocument(text, this.#tokenizer, ends, this.pacer));
   }
 
-  /** Moves to the next document from the position on, and returns what `get` finds there. */
+  /** Moves to the first document at or after the position, and returns what `get` finds there. */
   async #find<T>(
     get: (group: Group, place: number) => Promise<T>,
     lengthOf: (found: T) => number,

@@ -24,7 +24,7 @@ export interface CorpusTokenizer {
   readonly bosTokenId?: number | null | undefined;
   readonly eosTokenId?: number | null | undefined;
   readonly eosTokenIds?: readonly number[] | undefined;
-  /** Exclusive upper bound of the ids. Token files are checked against it. */
+  /** Exclusive upper bound of the ids. Token files store it, and their tokens are checked against it. */
   readonly vocabSize?: number | undefined;
   /** Returns the text of a token id, or undefined. Token files use it to identify the tokenizer. */
   idToToken?: ((id: number) => string | undefined) | undefined;
@@ -80,8 +80,8 @@ export function sliceOptions({ continues }: Pick<DocumentSlice, "continues">): C
 /**
  * Encodes a document of any length without blocking the event loop.
  *
- * @returns its ids, with BOS at the start and EOS at the end, if requested and if the tokenizer has them. If both are the same token, as
- *   in GPT-2, it is only at the start.
+ * @returns its ids, with BOS at the start (`ends.opens`) and EOS at the end (`ends.closes`), if the tokenizer has them. If both are the same
+ * token, as in GPT-2, it is only at the start.
  */
 export async function encodeDocument(
   text: string,

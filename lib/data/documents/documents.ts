@@ -4,7 +4,7 @@ import { jsonFailure, parseJsonRow } from "../../io/json.ts";
 import type { DocumentEnds } from "../encode.ts";
 import { lineNumber, type ShardDocuments } from "./shards.ts";
 
-const decoder = new TextDecoder("utf-8"); // drops a byte-order mark at the start, and turns invalid bytes into U+FFFD
+const decoder = new TextDecoder("utf-8"); // drops a byte-order mark at the start, and replaces invalid bytes by U+FFFD
 
 /** Returns the number of documents in a shard. */
 export function documentCount(shard: ShardDocuments): number {

@@ -101,7 +101,7 @@ async function slicesOf(header: PageHeader, { decoder }: LeafColumn): Promise<Sl
     const make = (count: number) => (type === "INT32" ? new Int32Array(count) : new BigInt64Array(count));
     let last: number | bigint | undefined;
     for (const blocks of blocksOf(reader, values.count)) {
-      // The decoder adds differences to a first value. For a later slice that is the last value of the slice before.
+      // The decoder adds differences to a first value. For a slice after the first, that value is the last one of the previous slice.
       const numbers = make(blocks.count);
       deltaBinaryUnpack(blocks.from(last), blocks.count, numbers);
       yield convert(last === undefined ? numbers : numbers.subarray(1), decoder);

@@ -98,7 +98,7 @@ function rowsOf({ type, data_page_header, data_page_header_v2 }: PageHeader): nu
   return (type === "DATA_PAGE_V2" ? data_page_header_v2 : data_page_header)!.num_values;
 }
 
-/** Counts the approximate size of a page's values in memory, before they are decoded. */
+/** Counts the approximate size of a page's decoded values against the memory limit, before they are decoded. */
 function count(
   bytes: number,
   values: number,

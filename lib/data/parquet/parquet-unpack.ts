@@ -27,8 +27,8 @@ const threaded: Partial<Record<CompressionCodec, Threaded>> = {
 };
 
 /**
- * Decompresses `bytes` to `length` bytes, after the bytes of `before`.
- * @throws Error if the page has another length
+ * Decompresses `bytes` to `length` bytes, and returns `before` followed by them.
+ * @throws Error if the result has another length
  */
 type UnpackPage = (
   bytes: Uint8Array,

@@ -14,6 +14,7 @@ export interface Levels {
 const SLACK = 512;
 /** Maximum number of bits of a run's value. */
 const MAX_RUN_BITS = 32;
+/** Maximum number of differences in a block. */
 const MAX_DELTA_BLOCK = 2 ** 20;
 
 /** Offset and number of the values in a page. Nulls take no space and do not count. */
@@ -35,7 +36,7 @@ export function checkValues(page: Uint8Array, header: PageHeader, type: ParquetT
     case "PLAIN_DICTIONARY":
     case "RLE_DICTIONARY":
     case "RLE": {
-      // hyparquet treats these pages as booleans of one bit. Other pages begin with a byte that holds the bit width.
+      // hyparquet reads the pages for which `isBits` holds as booleans of one bit. Other pages begin with a byte that holds the bit width.
       const isBits = isSecond ? encoding === "RLE" : type === "BOOLEAN";
       const bits = isBits ? 1 : (page[at] ?? 0);
       // The runs of booleans follow their size, a u32.

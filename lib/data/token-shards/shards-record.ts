@@ -1,5 +1,5 @@
-// Reads and writes the record in a folder of token shards: their inputs, and the number of finished shards. Every run writes it, so that
-// only a run with the same inputs can resume.
+// Reads and writes the record in a folder of token shards: the inputs of the shards, and the number of finished shards. Every run writes it,
+// so that only a run with the same inputs can resume.
 import { readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
@@ -71,9 +71,9 @@ export class ShardsRecord {
   }
 
   /**
-   * Returns the finished shards of earlier runs with exactly the same inputs, in order. For a folder without shards it returns none and
-   * calls `begin`.
-   * @throws HeddleError INVALID_ARGUMENT if the folder has shards of other files, options or another tokenizer
+   * Returns the finished shards of earlier runs with exactly the same inputs, in order. For a folder without a record and without shards, it
+   * calls `begin` and returns none.
+   * @throws HeddleError INVALID_ARGUMENT if the folder has shards without a record, or shards of other files, options or another tokenizer
    */
   async resume(): Promise<RecordedShard[]> {
     const path = join(this.#folder, NAME);

@@ -17,11 +17,11 @@ import { tokenizerFingerprint } from "../tokenizer-fingerprint.ts";
  * | 8 | 0 |
  * | n · 2 or 4 | the tokens of all documents, end to end, BOS and EOS included |
  * | 0 to 7 | zeros, to a multiple of 8 |
- * | d · 16 | a record for each document: u64 index of the token after its last one; u64 bytes of its text. If the highest bit of the
- * second number is set, the document continues in the next record. |
- * | 32 | footer: u64 tokens n, u64 documents d, u64 bytes of text, magic `HDLTOEND` |
+ * | d · 16 | a record for each document, or for each part of a long document: u64 index of the token after its last one; u64 bytes of its
+ * text. If the highest bit of the second number is set, the document continues in the next record. |
+ * | 32 | footer: u64 tokens n, u64 records d, u64 bytes of text, magic `HDLTOEND` |
  *
- * A document has 2^27 tokens at most.
+ * A record has 2^27 tokens at most.
  */
 export const TOKEN_FILE = {
   magic: "HDLTOKEN",
@@ -33,8 +33,8 @@ export const TOKEN_FILE = {
 } as const;
 
 /**
- * Maximum number of tokens of a document: a few hundred megabytes of text. A document is read at once, so a forged number of tokens must
- * not exhaust the memory.
+ * Maximum number of tokens of a record: a few hundred megabytes of text. The tokens of a record are read at once, so a forged number of
+ * tokens must not exhaust the memory.
  */
 export const MAX_DOCUMENT_TOKENS = 2 ** 27;
 
@@ -49,6 +49,7 @@ export class TokenFile implements DocumentFile {
   readonly path: string;
   readonly size: number;
   readonly tokenCount: number;
+  /** Number of records. A document of several records counts several times. */
   readonly documentCount: number;
   /** Total size of the documents' texts in bytes of UTF-8. */
   readonly textBytes: number;

@@ -205,7 +205,7 @@ async function* encodeInOrder(
           document.catch(() => {}); // awaited below, unless an earlier document fails
           waiting.push(document);
         }
-        await undefined; // lets the texts reach the encoder
+        await undefined; // lets `group.read` pass the texts to the encoder, which `hasRoom` then counts
         if (pacer.isDue()) await pacer.rest();
       }
       yield await waiting.shift()!;
