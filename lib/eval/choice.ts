@@ -147,7 +147,7 @@ async function choiceScores(
   const logprobs = await scoreContinuations(model.model, groups, { contextLength, signal: options.signal, onProgress });
   return questions.map(({ choices }, q) =>
     choices!.map((choice, c) => {
-      // Skip tokens that belong to the prompt.
+      // Skip the tokens that belong to the question.
       const own = logprobs[q]![c]!.subarray(groups[q]!.from[c]!);
       const lengths = {
         none: 1,
@@ -161,9 +161,9 @@ async function choiceScores(
 }
 
 /**
- * Returns the ids of a question and of its choices. Plain text is encoded together with each choice, because a
- * tokenizer may merge characters across the boundary. The prompt is then the common prefix of all encoded texts. `from`
- * has, for each continuation, the number of its first tokens that still belong to the question.
+ * Returns the ids of a question and of its choices. Plain text is encoded together with each choice, because a tokenizer may merge characters
+ * across the boundary. The prompt is then the common prefix of all encoded texts. `from` is, for each continuation, the number of leading
+ * tokens that still belong to the question.
  */
 async function groupOf(
   model: LanguageModel,

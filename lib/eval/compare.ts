@@ -168,7 +168,7 @@ export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
   onEvent?: ((kind: ComparedModel["kind"], event: TrainEvent) => void) | undefined;
 }
 
-/** Returns the options of both trainings that `sft` has. `trainClassifier` has checked their names. */
+/** Returns those of the shared options that `sft` accepts. `trainClassifier` has already checked all names. */
 function forSft(training: BothKindsOptions["training"]): Partial<SftOptions> {
   const isShared = (name: string) => Object.hasOwn(sftSchema.shape, name) || !Object.hasOwn(classifySchema.shape, name);
   return Object.fromEntries(Object.entries(training).filter(([name, value]) => value !== undefined && isShared(name)));

@@ -19,7 +19,8 @@ export type Declines = (answer: string) => boolean;
 
 /**
  * How to recognize declines: texts that the answer contains, regular expressions, or a function. Texts and regular expressions ignore case,
- * also without the flag i. Regular expressions are matched with the answer as it is, and with normalized apostrophes and white space.
+ * even without the flag i. A regular expression is tried on the answer as it is, and on the answer with normalized apostrophes and white
+ * space.
  */
 export type DeclineOption = Declines | readonly (string | RegExp)[];
 

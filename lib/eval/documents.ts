@@ -11,7 +11,7 @@ import { ioError } from "../io/atomic-files.ts";
 import { mostJson } from "../io/json-memory.ts";
 import { kindOf, readWhole } from "../io/open-file.ts";
 
-/** Size of the parts of a large file. Parts end at document boundaries. */
+/** Size of the parts in which a large file is read. A part ends at the end of a document, except within a very long document. */
 const PART_BYTES = 2 ** 24;
 /** Maximum size of a file that is read at once. */
 const MAX_BYTES = 2 ** 31 - 1;

@@ -86,7 +86,7 @@ export async function questionAnswering(
     throwIfAborted(signal, "qa");
   }
   const answers: QaAnswer[] = [];
-  // In a chat, the model ends its turn. Plain text needs a stop text.
+  // Run the questions of chats first, then those of plain text, because their stop texts differ: in a chat, the model ends its turn itself.
   for (const [plain, indices] of [false, true].map((p) => [p, indicesOf(prompts, p)] as const)) {
     const stop = options.stop ?? (plain ? ["\n"] : []);
     for (let from = 0; from < indices.length; from += BATCH) {
@@ -106,7 +106,7 @@ export async function questionAnswering(
           text: answer,
           confidence: Math.exp(confidence === "sequence" ? sum : sum / Math.max(1, logprobs.length)),
           unanswerable: question.unanswerable,
-          // An accepted answer that reads like a decline, such as "no data", is not one.
+          // An accepted answer that reads like a decline, such as "no data", does not count as one.
           declined: !correct && declines(answer),
           correct,
           f1: question.unanswerable ? 0 : wordF1(answer, question.answers),
