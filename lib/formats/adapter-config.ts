@@ -20,7 +20,7 @@ export interface AdapterFileConfig {
   alpha: number;
   dropout: number;
   useRslora: boolean;
-  /** "all-linear", names or their ends, or a regular expression. The weights show which layers it matched. */
+  /** "all-linear", module names or their suffixes, or a regular expression. The adapter's weights show which layers matched. */
   targetModules: string | string[];
   modulesToSave: string[];
   /** Whether modules that are tied in the model stay tied in the adapter. */
@@ -62,7 +62,10 @@ export async function readAdapterConfig(folder: string): Promise<AdapterFileConf
   return parseAdapterConfig(await readJson(path), path);
 }
 
-/** Parses the content of adapter_config.json. @throws HeddleError INVALID_FILE; UNSUPPORTED for another method or a REFUSED feature */
+/**
+ * Parses the content of adapter_config.json.
+ * @throws HeddleError INVALID_FILE; UNSUPPORTED for a method other than LoRA or a REFUSED feature
+ */
 export function parseAdapterConfig(value: unknown, path: string): AdapterFileConfig {
   const invalid = (name: string, expected: string, got: unknown) =>
     new HeddleError("INVALID_FILE", `${path}: ${name}: expected ${expected}, got ${describe(got)}`);

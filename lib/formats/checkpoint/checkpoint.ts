@@ -51,10 +51,9 @@ export interface CheckpointInfo {
 }
 
 /**
- * Writes `folder/checkpoint-<step>` and then removes the oldest checkpoints beyond `saveTotalLimit`. Replaces a
- * checkpoint of the same step. The checkpoint of step `keep` is never removed, and does not count towards the limit. With
- * `among`, the same is true of all checkpoints of other steps. Errors: IO (disk full, permission; existing files
- * stay), ABORTED, INVALID_ARGUMENT.
+ * Writes `folder/checkpoint-<step>` and then removes the oldest checkpoints beyond `saveTotalLimit`. Replaces a checkpoint of the same step.
+ * The checkpoint of step `keep` is never removed, and does not count towards the limit. With `among`, the same is true of all checkpoints
+ * whose steps are not in it, except the new one. Errors: IO (disk full, permission; existing files stay), ABORTED, INVALID_ARGUMENT.
  */
 export async function saveCheckpoint(
   folder: string,
@@ -269,7 +268,7 @@ export async function latestCheckpoint(folder: string): Promise<CheckpointInfo |
 /**
  * Returns the newest checkpoint whose content matches its digests. It reads whole checkpoints, from the newest to the
  * oldest, until one is intact.
- * @returns the checkpoint, and the skipped ones (`passed`): damaged newer checkpoints, and incomplete ones of later steps
+ * @returns the checkpoint, and the skipped ones (`passed`): newer checkpoints with damaged content, and incomplete ones of later steps
  */
 export async function latestIntact(
   folder: string,

@@ -61,7 +61,7 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
   for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
-  // If one of these keys is null, its value follows from other sizes, as in transformers' configuration classes.
+  // If one of the next two keys is null, its value follows from other sizes, as in transformers' configuration classes.
   if (raw.num_key_value_heads === null) config.numKeyValueHeads = config.numAttentionHeads;
   if (raw.head_dim === null)
     config.headDim = Math.floor(Number(raw.hidden_size) / Number(raw.num_attention_heads)) || undefined;
@@ -179,7 +179,7 @@ function checkLayerTypes(given: unknown, only: string | undefined, unsupported: 
 function readWindow(raw: Json, type: string, config: Json, unsupported: (m: string) => HeddleError): void {
   const rule = formatOf(type).windows;
   const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
-  // The schema refuses other numbers of layers, which must not cause an allocation here.
+  // Any other number of layers must not cause an allocation here. The schema refuses it later.
   const countable = Number.isSafeInteger(layers) && layers >= 1 && layers <= 1024;
   const { noRopeEvery } = formatOf(type);
   if (noRopeEvery !== undefined && config.noRopeLayers === undefined && countable) {

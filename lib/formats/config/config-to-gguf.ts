@@ -9,7 +9,7 @@ import { type ModelConfig, rotaryDim } from "./config.ts";
 import { formatOf, isRegistered } from "./families.ts";
 import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
 
-/** Values that no GGUF key holds, or holds only in part. heddle stores them as JSON under the key `heddle.config`. */
+/** Names of values that GGUF keys do not hold, or hold only in part. heddle stores the values as JSON under the key `heddle.config`. */
 export const OWN_VALUES = [
   "normTopkProb",
   "decoderSparseStep",
@@ -28,7 +28,7 @@ export const OWN_VALUES = [
   "own",
 ];
 
-/** Values that `heddle.config` of a registered family omits, because other GGUF keys hold them. */
+/** Names of values that `heddle.config` of a registered family omits, because other GGUF keys hold them. */
 export const SAID_ELSEWHERE = ["modelType", "vocabSize", "bosTokenId", "padTokenId", "dtype", "architectures"];
 
 /** Returns the metadata of a model's GGUF file: `general.architecture` and the `<arch>.*` keys. */
@@ -97,8 +97,8 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   }
   if (ropeScaling === null) return meta;
 
-  // GGUF has a key for the factor of linear and yarn scaling. It stores the divisors of llama3 in the tensor
-  // rope_freqs.weight, and those of longrope in two tensors.
+  // GGUF has a key for the scaling factor of linear and yarn scaling. It stores the divisors of llama3 in the tensor rope_freqs.weight, and
+  // those of longrope in two tensors.
   if (ropeScaling.ropeType === "linear" || ropeScaling.ropeType === "yarn") {
     text(`${arch}.rope.scaling.type`, ropeScaling.ropeType);
     f32("rope.scaling.factor", ropeScaling.factor);
@@ -128,11 +128,11 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   return meta;
 }
 
-/** Whether a configuration has values that no GGUF key holds, or holds only in part. */
+/** Whether a configuration has values that GGUF keys do not hold, or hold only in part. */
 function saysMore(config: ModelConfig): boolean {
   const { modelType, slidingWindow, hiddenAct, eosTokenIds } = config;
   const { keys, own, windows, defaults } = formatOf(modelType);
-  // GGUF has three keys for end tokens: eos, eot and eom.
   const usual = windows.kind !== "pattern" && slidingWindow === null && hiddenAct === defaults.hiddenAct;
+  // GGUF has three keys for end tokens: eos, eot and eom.
   return keys !== undefined || own !== undefined || !usual || eosTokenIds.length > 3 || embedsOtherwise(config);
 }

@@ -204,7 +204,7 @@ function withDefaults(
   const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
   const heads = given.numAttentionHeads ?? (derives ? defaultHeads(hidden) : undefined);
   const headDim = typeof heads === "number" && heads > 0 ? hidden / heads : undefined;
-  // Clamp to one more than the schema's limit, so that the schema reports the number before lists of this length are made.
+  // Clamp to one more than the schema's limit of 1024. The lists below then stay short, and the schema still refuses the number.
   const layers = Number.isSafeInteger(given.numHiddenLayers)
     ? Math.min(Math.max(given.numHiddenLayers as number, 0), 1025)
     : 0;
