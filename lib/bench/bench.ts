@@ -85,7 +85,7 @@ function checkOptions(options: BenchOptions): void {
  * ceiling: the FLOP/s of a large matrix product, or the memory bandwidth. The result of a case is a median with an interval.
  * With a baseline, the report names cases that are slower by more than `maxRegression` and by more than noise. A case that looks slower is
  * measured again before it is reported.
- * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND or INVALID_FILE for the baseline, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, IO or INVALID_FILE for the baseline, ABORTED
  */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   checkOptions(options);

@@ -132,6 +132,7 @@ export class JsonRules {
     const low = bytes([0x43, 0x46, hex2], [0x63, 0x66, hex2]); // U+DC00 to DFFF
     const second = this.literal(rule, "\\u", bytes([0x44, 0x44, low], [0x64, 0x64, low]));
     const high = hex(hex(second));
+    // After \uD: U+D000 to D7FF, or a high surrogate (U+D800 to DBFF), which a low one must follow.
     const afterD = bytes([0x30, 0x37, hex2], [0x38, 0x39, high], [0x41, 0x42, high], [0x61, 0x62, high]);
     const hex3 = hex(hex(hex1));
     const unicode = bytes(

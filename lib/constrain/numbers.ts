@@ -78,7 +78,7 @@ export function* numberDfa({ integer, low, high, multiples }: NumberRule, where:
     else
       throw unsupported(
         where,
-        `multipleOf ${describe(multiple)} (supported: whole numbers up to ${LARGEST_MULTIPLE}, and powers of ten)`,
+        `multipleOf ${describe(multiple)} (supported: whole numbers up to ${LARGEST_MULTIPLE}, and 0.1, 0.01 and so on to 1e-15)`,
       );
   }
   if (moduli.length > 0) {

@@ -92,7 +92,7 @@ export interface Corpus<State = CorpusState> {
    */
   skip(options?: { signal?: AbortSignal }): Promise<void>;
   /**
-   * Iterates over all documents once, in the order of the files. The last row is padded with targets of -100. The position of `next` does
+   * Iterates over all documents once, in the order of the files. The last batch is padded with targets of -100. The position of `next` does
    * not change.
    */
   pass(options?: { maxBatches?: number; signal?: AbortSignal }): AsyncGenerator<Batch>;
@@ -150,7 +150,7 @@ class StreamedCorpus implements Corpus {
   readonly #maker: BatchMaker<Position>;
   #passReader: GroupReader | undefined;
   #position: Position;
-  /** Whether `skip` has been called. The caller may skip the next batch too, so it is no longer made ahead. */
+  /** Whether `skip` has been called. The caller may skip the next batch too, so `next` then makes no batch ahead. */
   #skips = false;
   #ahead: { from: Position; made: Promise<Made<Position>> } | undefined;
   #queue: Promise<unknown> = Promise.resolve();

@@ -208,7 +208,7 @@ export async function compareKinds(
     throw invalidArgument("training", "an object of options, maxSteps among them", training);
   const outputDir = (training as { outputDir?: unknown }).outputDir;
   if (outputDir !== undefined)
-    throw invalidArgument("training.outputDir", "no folder, but one each in classify and sft", outputDir);
+    throw invalidArgument("training.outputDir", "an outputDir in classify and one in sft instead", outputDir);
   if (typeof evalFraction !== "number" || !(evalFraction >= 0 && evalFraction < 1))
     throw invalidArgument("evalFraction", "a number from 0 to below 1", evalFraction);
   const all = await readRowsOf(data, signal);

@@ -42,9 +42,9 @@ export interface AskOptions {
 export const QUESTION_TEMPLATE = "Question: {question}\nAnswer:";
 
 /**
- * Reads rows. Each row has `prompt`, `question` or `messages`. For multiple choice it also has `choices` and `answer`, which is a choice's index
- * or text. Otherwise it has `answer` or `answers`, which are texts. `unanswerable: true` marks a question without a true answer.
- * @throws HeddleError `file:line: …`
+ * Reads rows. Each row has `prompt`, `question` or `messages`. For multiple choice it also has `choices` and `answer`, which is a choice's
+ * index or text. Otherwise it has `answer` or `answers`, which are texts. `unanswerable: true` marks a question without a true answer.
+ * @throws HeddleError INVALID_FILE `file:line: …`, INVALID_ARGUMENT for rows in memory
  */
 export async function readQuestions(
   source: RowSource,

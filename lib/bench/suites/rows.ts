@@ -50,6 +50,7 @@ const WORK: RowWork[] = [
     matrices: 7,
     dtype: "f32",
     tensors: ["parameter", "gradient", "m", "v"],
+    // Learning rate, β1, β2, eps, weight decay, 1 − β1ᵗ and 1 − β2ᵗ.
     inputs: { hyper: Float32Array.of(1e-3, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05), factor: Float32Array.of(1) },
     build(of) {
       const [parameter, gradient, m, v] = [of("parameter"), of("gradient"), of("m"), of("v")];

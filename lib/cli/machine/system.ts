@@ -12,7 +12,7 @@ export function systemLibc(): string | undefined {
   return header.glibcVersionRuntime ? `glibc ${header.glibcVersionRuntime}` : "musl";
 }
 
-/** Returns the memory limit of a container or a service in bytes, if there is one. */
+/** Returns the memory limit of a container or a service in bytes, or undefined without a limit. */
 export function memoryLimit(): number | undefined {
   const limit = process.constrainedMemory?.();
   return limit !== undefined && limit > 0 && limit < totalmem() ? limit : undefined;

@@ -22,7 +22,7 @@ const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] =
   ["Model card", Object.keys(cardShape)],
 ];
 
-/** Keys at the top of the first section. The keys that are specific to the stage follow them. */
+/** Keys that come before those specific to the stage in the first section. Only the keys of `fileShape` and outputDir precede them. */
 const FIRST = ["prompts", "rewards", "data", "evalPrompts", "evalData", "evalFraction"];
 
 /**
