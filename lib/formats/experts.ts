@@ -14,7 +14,7 @@ import { collect, type TensorData } from "./tensor-data.ts";
 import { weightBytes } from "./weight-dtype.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 
-/** Presents a folder's experts as one stack for each projection. Tensors that are stacks already stay. */
+/** Presents a folder's experts as one stack for each projection. Tensors that are already stacked stay unchanged. */
 export function stackExperts(weights: WeightSource, config: ModelConfig): WeightSource {
   const { experts } = formatOf(config.modelType);
   if (config.numExperts === undefined) return weights;

@@ -11,7 +11,7 @@ const KINDS = ["q_norm", "k_norm"] as const;
 const PART_NAME = /^(.*)\.([0-9]{1,5})\.weight$/;
 const STACK_NAME = /^(.*\.)([qk]_norm)\.weight$/;
 
-/** Presents a folder's norms of heads as stacks. Tensors that are stacks already stay. */
+/** Presents a folder's norms of heads as stacks. Tensors that are already stacked stay unchanged. */
 export function stackHeadNorms(weights: WeightSource, config: ModelConfig): WeightSource {
   const { headNorms } = formatOf(config.modelType);
   if (!headNorms) return weights;

@@ -145,9 +145,9 @@ export function parseModelCard(value: unknown): ModelCard {
 }
 
 /**
- * Reads a card from a file. Invalid and unknown fields are dropped with a warning, so that a bad card does not prevent
- * loading a model.
- * @throws HeddleError INVALID_FILE unless it is an object with a stage
+ * Reads a card from a file. Unknown fields are dropped. Invalid fields are dropped with a warning, so that a bad card
+ * does not prevent loading a model.
+ * @throws HeddleError INVALID_FILE unless `value` is an object with a stage
  */
 function readCard(value: unknown, path: string): ModelCard {
   const parsed = modelCardSchema.safeParse(value);

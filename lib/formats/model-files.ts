@@ -100,8 +100,8 @@ async function fromFolder(weights: WeightSource, folder: string, outer: string):
   const files = modules && (await readEmbeddingConfig(outer, modules, config));
   if (files) {
     config.embedding = files.embedding;
-    // The model was saved without a head, although config.json may name a class with one. Name the class without a head,
-    // so that the loader accepts the missing weight.
+    // The config.json of a model that was saved without a head may name a class with one. Name the class without a head
+    // instead, so that the loader accepts the missing weight.
     const { architecture, encoder, trunk = LLAMA_TRUNK } = formatOf(config.modelType);
     if (
       files.embedding &&

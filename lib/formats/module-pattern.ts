@@ -1,5 +1,5 @@
-// Matches names of modules against keys that PEFT treats as regular expressions. A name is matched in one pass over all
-// alternatives at once (Thompson 1968), so that no key can cause exponential backtracking.
+// Matches names of modules against keys that PEFT treats as regular expressions. One pass over a name follows all
+// alternatives at once (Thompson 1968), so no key can cause exponential backtracking.
 import { HeddleError } from "../core/errors.ts";
 
 /** Maximum number of states of all expressions in a pattern. Plain names do not count, of which a pattern may have many. */
@@ -41,7 +41,10 @@ export function modulePattern<T>(
   return (module) => keys.find(({ matches }) => matches(module))?.value;
 }
 
-/** Returns the matcher of a key without operators, except `.`, `^` at its start and `$` at its end. */
+/**
+ * Returns the matcher of a key without operators, except `.`, `^` at its start and `$` at its end. Returns undefined for
+ * other keys.
+ */
 function plainKey(key: string): ((module: string) => boolean) | undefined {
   const [, start, name] = /^(\^?)((?:[\w-]|\\?\.)+)\$?$/.exec(key) ?? [];
   if (name === undefined) return undefined;
@@ -53,13 +56,14 @@ function plainKey(key: string): ((module: string) => boolean) | undefined {
   };
 }
 
+/** Compiles a key to a program that matches whole names, for Thompson's simulation. */
 function programOf(key: string, where: string, room: number): Instruction[] {
   const refused = (reason: string) =>
     new HeddleError(
       "UNSUPPORTED",
       `${where}: expected a regular expression without ${reason}, got ${JSON.stringify(key.slice(0, 200))}`,
     );
-  // Every state takes a character at least, except in repetitions.
+  // This limit bounds the parser's work. `emit` limits the number of states.
   if (key.length > MAX_STATES) throw refused(`more than ${MAX_STATES} characters`);
   const program: Instruction[] = [];
   const emit = (instruction: Instruction) => {
@@ -116,6 +120,7 @@ function programOf(key: string, where: string, room: number): Instruction[] {
         emit(node);
     }
   };
+  // The key may follow any prefix of the name that ends with a dot.
   const before: Node = { kind: "repeat", part: { kind: "set", test: isAny }, least: 0, most: Number.POSITIVE_INFINITY };
   const dot: Node = { kind: "set", test: (code) => code === DOT };
   write({ kind: "repeat", part: { kind: "sequence", parts: [before, dot] }, least: 0, most: 1 });
@@ -124,12 +129,13 @@ function programOf(key: string, where: string, room: number): Instruction[] {
   return program;
 }
 
+/** Whether a program matches a whole text. It keeps the set of all active states (Thompson 1968). */
 function isMatch(program: readonly Instruction[], text: string): boolean {
   let active: number[] = [0];
   for (let at = 0; ; at++) {
     const seen = new Uint8Array(program.length);
     const next: number[] = [];
-    // The list grows while it is read: without a character, a state leads to others.
+    // The list grows while it is read: a state that consumes no character adds the states after it (epsilon closure).
     const add = (states: number[], state: number) => {
       if (seen[state]) return;
       seen[state] = 1;
@@ -167,7 +173,7 @@ const isDigit = within(0x30, 0x39);
 const isWord: Test = (code) => /^\w$/.test(String.fromCharCode(code));
 const CLASSES: Readonly<Record<string, Test>> = { d: isDigit, D: not(isDigit), w: isWord, W: not(isWord) };
 
-/** Reads the part of Python's syntax that describes sets of names without look-around and back references. */
+/** Parses a subset of Python's regular expressions: no look-around, flags, named groups or back references. */
 class Parser {
   private readonly source: string;
   private readonly refused: (reason: string) => HeddleError;
@@ -221,7 +227,7 @@ class Parser {
     return { kind: "set", test: typeof test === "number" ? within(test, test) : test };
   }
 
-  /** Reads a character, or an escape of one or of a class. */
+  /** Reads a character, an escaped character, or an escaped class such as `\d`. */
   private character(): number | Test {
     if (!this.take("\\")) return this.source.charCodeAt(this.at++);
     const escaped = this.source[this.at++];
@@ -271,7 +277,7 @@ class Parser {
     if (this.take("?")) return { least: 0, most: 1 };
     if (this.source[this.at] !== "{") return undefined;
     const [whole, from, comma, to] = /^\{(\d*)(,?)(\d*)\}/.exec(this.source.slice(this.at)) ?? [];
-    // Python reads other braces as characters.
+    // Python reads other braces as literal characters. Here they are refused.
     if (whole === undefined || whole === "{}") throw this.refused("{ that is not a quantifier");
     this.at += whole.length;
     const least = Number(from);

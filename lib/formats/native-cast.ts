@@ -98,7 +98,6 @@ export async function castTensor(
   const host = hostOf(device);
   const tensor = Tensor.zeros(device, cast.to, shape);
   try {
-    // For another device, the CPU converts into a staging buffer, which is then copied.
     const staging = host !== device ? newRoom(tensor.bytes) : undefined;
     await castInto(host.lane, sources, cast, staging ?? tensor.native);
     if (staging) await tensor.writeOwn(arrayOf(cast.to, staging));

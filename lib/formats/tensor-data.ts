@@ -115,7 +115,7 @@ export async function collect(...tensors: readonly TensorData[]): Promise<Uint8A
   return out;
 }
 
-/** Number of bytes to copy per turn of the event loop, which takes a millisecond or two. */
+/** Number of bytes to copy per turn of the event loop. Such a copy takes a millisecond or two. */
 const TURN = 1 << 22;
 
 /** Yields the bytes in parts, one per turn of the event loop. */

@@ -44,7 +44,10 @@ export async function stageTokenizer(
   await replaceTokenizer(files, folder);
 }
 
-/** Removes the old files of a folder's tokenizer that `files` do not overwrite. Call it when all `files` are staged. */
+/**
+ * Removes a folder's old tokenizer: its vocabularies, and the other files that `files` do not overwrite. Call it when all
+ * `files` are staged.
+ */
 export async function replaceTokenizer(files: StagedFiles, folder: string): Promise<void> {
   const there = await namesIn(folder);
   // Remove the preferred vocabulary file last, so that readers do not fall back to another one. Remove settings after all

@@ -111,8 +111,8 @@ function source(
 
 /**
  * Opens weights: a `.gguf` file (or any part of a split one), a `.safetensors` file, or a folder with
- * `model.safetensors`, `model.safetensors.index.json` or one GGUF model. The content decides, not the extension.
- * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
+ * `model.safetensors`, `model.safetensors.index.json` or one GGUF model. The content of a file decides its format, not
+ * the extension. Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
  */
 export async function openWeights(path: string): Promise<WeightSource> {
   let isFolder: boolean;

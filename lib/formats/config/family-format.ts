@@ -18,7 +18,8 @@ export interface BidirectionalFormat {
   /** The config.json key. */
   key: "is_causal" | "use_bidirectional_attention";
   /**
-   * A separate `general.architecture` of GGUF files, which only bidirectional models have. Default: the usual one, with `attention.causal`.
+   * A separate `general.architecture` of GGUF files, which only bidirectional models have. Default: the family's architecture, with
+   * `attention.causal` set to false.
    */
   gguf?: string | undefined;
   /** Whether bidirectional layers may have sliding windows. Default: false. */
@@ -79,7 +80,10 @@ export interface GgufFormat {
    * `own.NAME` is the custom value NAME.
    */
   keys?: Readonly<Record<string, ConfigField | `own.${string}`>> | undefined;
-  /** Values that llama.cpp assumes for missing keys. A file must have every key in `keys` without a value here. */
+  /**
+   * Values that llama.cpp assumes for missing keys. A file must have the keys in `keys` that have no value here, except
+   * those of custom values.
+   */
   defaults?: ((sizes: GgufSizes) => ConfigValues) | undefined;
   /** Returns values that follow from the presence of tensors, by their GGUF names. They override keys. Default: none. */
   byTensors?: ((has: (name: string) => boolean) => ConfigValues) | undefined;
@@ -192,7 +196,7 @@ export interface FamilyFacts {
   layerNorm?: boolean | undefined;
   /** Whether feed-forward blocks have GELU, no gate, and always biases. Default: false. */
   ungated?: boolean | undefined;
-  /** Whether every query head has a separate key head, and the heads' total width is hidden_size. Default: false. */
+  /** Whether the family has no grouped-query attention, and the heads' total width is hidden_size. Default: false. */
   wholeHeads?: boolean | undefined;
   /**
    * Names of the norms of q and k in folders that store a weight per head. For example, `q_layernorm.norms` means that
@@ -217,7 +221,7 @@ export interface FamilyFacts {
   encoder?: object | undefined;
   /** How files store routed experts. Default: the family has none. */
   experts?: ExpertsFormat | undefined;
-  /** The multimodal model whose language model this is: its `model_type`, and what its `text_config` may omit. */
+  /** The multimodal model whose language model this is: its `model_type`, and defaults for keys that its `text_config` may omit. */
   partOf?: { modelType: string; defaults: Readonly<Record<string, unknown>> } | undefined;
   /** The family's GGUF files, for `convertModel` and for loading quantized files. Default: GGUF is not supported. */
   gguf?: GgufFormat | undefined;

@@ -12,7 +12,7 @@ const ids = z
 const within = (test: (value: number) => boolean, expected: string) =>
   z.number({ error: expected }).refine(test, expected);
 const whole = within((v) => Number.isInteger(v) && v >= 0, "a whole number of at least 0");
-/** Whether a number is at least 0 in the sampler's 32-bit floats, in which a large one is infinite. */
+/** Whether a number is at least 0, and finite as a 32-bit float, which the sampler uses. */
 const isFloat = (v: number) => v >= 0 && Number.isFinite(Math.fround(v));
 
 const schema = z.object({
@@ -32,7 +32,7 @@ const schema = z.object({
   max_length: whole.nullish(),
 });
 
-/** Fields without which texts would end in another place. The other fields are defaults, which a caller may set. */
+/** Fields whose invalid values are errors. Others are only defaults: an invalid value is ignored, with a warning. */
 const NEEDED: ReadonlySet<PropertyKey | undefined> = new Set(["bos_token_id", "eos_token_id", "pad_token_id"]);
 
 /** A model's generation defaults. Values that its file omits are undefined. */

@@ -66,7 +66,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const rotary = positions ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
   if (rotary > headDim || (rotary < headDim && gguf?.layout === "rope"))
     throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not supported`);
-  // Only files of a vision-language model (GLM-4V) have this key. Their rows of q and k also have another order.
+  // This key marks a vision-language model (GLM-4V). The rows of its q and k also have another order.
   if (meta.numbers(`${arch}.rope.dimension_sections`)?.some((count) => Number(count) > 0))
     throw unsupported(`${arch}.rope.dimension_sections: positions in images (M-RoPE) are not supported`);
   const theta = meta.real(`${arch}.rope.freq_base`) ?? 10000;

@@ -93,7 +93,7 @@ export function classifierToJson(classifier: ClassifierConfig): Json {
 /** Name of the file with an adapter's head configuration, which uses config.json's keys. */
 export const HEAD_CONFIG_FILE = "head_config.json";
 
-/** Returns the keys that a language model does not have: classifier, value head, pooling. */
+/** Returns the config.json keys of the parts that a plain language model lacks: classifier, value head, pooling. */
 export function headsToJson(config: ModelConfig, languageModel: string): Json {
   const { classifier, valueHead, embedding } = config;
   return {
@@ -113,7 +113,7 @@ export function headsFromJson(raw: Json, where: string): Json {
   };
 }
 
-/** Embedding settings other than pooling, by key. */
+/** Embedding settings other than pooling, by config.json key. */
 const EMBEDDING_KEYS = {
   embedding_normalize: "normalize",
   embedding_layers: "layers",

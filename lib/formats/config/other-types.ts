@@ -8,7 +8,7 @@ interface OtherType {
   name: RegExp;
   /** The nearest supported type. Undefined if no supported type has the same blocks. */
   like?: string;
-  /** Features that the type needs and heddle lacks, if the keys may not show them. */
+  /** Features that the type needs and heddle lacks, if the keys of a configuration may not show them. */
   lacks?: readonly string[];
 }
 

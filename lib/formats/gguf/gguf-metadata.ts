@@ -3,8 +3,8 @@ import { HeddleError } from "../../core/errors.ts";
 import type { GgufNumberArray, GgufValue } from "./gguf-types.ts";
 
 /**
- * GGUF metadata with typed look-ups. A look-up returns undefined for a missing key, or throws INVALID_FILE if its name
- * begins with `require`. A value of another type is an INVALID_FILE error that names the key.
+ * GGUF metadata with typed look-ups. For a missing key, a method whose name begins with `require` throws INVALID_FILE,
+ * and the others return undefined. A value of another type is an INVALID_FILE error that names the key.
  */
 export class GgufMetadata {
   constructor(
@@ -47,7 +47,7 @@ export class GgufMetadata {
     return this.number(key) ?? this.missing(key);
   }
 
-  /** Returns a token's id. As in llama.cpp, -1 and the largest 32-bit number mean unset. */
+  /** Returns a token's id. As in llama.cpp, -1 and the largest unsigned 32-bit number mean unset. */
   tokenId(key: string): number | undefined {
     const id = this.number(key);
     return id === 0xffffffff || id === -1 ? undefined : id;

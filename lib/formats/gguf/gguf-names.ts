@@ -103,7 +103,7 @@ function translate(name: string, modelType: string, from: 0 | 1): string | undef
 /** The layout change of a tensor between the two formats. */
 export type LayoutChange =
   | { kind: "none" }
-  /** Reorders rows of each head: halves (transformers) ↔ neighbours (GGUF). */
+  /** Reorders the rows of each head. Rows that rotate together are half a head apart (transformers) or adjacent (GGUF). */
   | { kind: "rope"; heads: number }
   /** Reorders rows of q, k and v: one group per head (transformers) ↔ all of q, all of k, all of v (GGUF). */
   | { kind: "qkv"; heads: number }

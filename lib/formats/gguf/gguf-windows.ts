@@ -17,7 +17,7 @@ export function slidingWindowFromGguf(meta: GgufMetadata, arch: string, usual?: 
 /**
  * Returns which layers have a sliding window, by `sliding_window_pattern` or else by the family's rule. The pattern is n
  * (all layers but one of every n; 0 for all), or one flag per layer. Returns undefined if no layer has a window, or if
- * the family's rule has no period.
+ * there is neither a pattern nor a rule with a period.
  * @throws HeddleError INVALID_FILE
  */
 export function layerTypesFromGguf(

@@ -21,7 +21,7 @@ type Kind = (typeof MODULES)[number];
 
 interface Module {
   kind: Kind;
-  /** Folder within the model's folder; may be empty for the Transformer. */
+  /** Folder within the model's folder. It may be empty for Transformer and Normalize. */
   folder: string;
 }
 
