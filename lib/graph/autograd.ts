@@ -26,7 +26,8 @@ export interface GradientOptions {
  * @param loss (1) f32
  * @param seed the gradient of the loss itself, (1) f32; typically an input that holds 1
  * @param options.collect called with each gradient and its index in `wrt` when the gradient is complete
- * @throws HeddleError INVALID_ARGUMENT if the loss does not depend on one of `wrt`, UNSUPPORTED if an op between them has no vjp
+ * @throws HeddleError SHAPE_MISMATCH for a loss of another type. INVALID_ARGUMENT if the loss does not depend on one of `wrt`, unless
+ * `allowUnused` is set. UNSUPPORTED if an op between them has no vjp
  */
 export function gradients(loss: Value, wrt: readonly Value[], seed: Value, options: GradientOptions = {}): Value[] {
   needValue("gradients: loss", loss);

@@ -6,7 +6,7 @@ import { checkType, type Node, type Shape, sameShape, type TensorType, Value } f
 export interface DividedTensor {
   /** This rank's part, a tensor of the same trace. Undefined if it has none. */
   readonly own: Value | undefined;
-  /** The ranges of the ranks, as in `allGather`. */
+  /** The ranges of the ranks, as in `RankRanges` of lib/graph/ops/optimizer.ts. */
   readonly first: number;
   readonly ends: readonly number[];
 }
@@ -134,7 +134,7 @@ export function repeatNode(node: Node, inputs: readonly (Value | undefined)[]): 
 }
 
 /**
- * Adds a node to the active trace. Only lib/graph/ops calls it.
+ * Adds a node to the active trace. Only `defineOp` and `repeatNode` call it.
  * @throws HeddleError INVALID_ARGUMENT unless all attributes are numbers and all output types are valid
  */
 export function addNode(

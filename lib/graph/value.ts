@@ -99,7 +99,7 @@ export class Value implements TensorType {
   readonly shape: Shape;
   /** @internal */ source: Source;
   /**
-   * Only ops, `input` and `tensor` make values; other code has no source to pass.
+   * Use ops, `input` or `tensor` to make values. Only lib/graph has sources to pass.
    * @param what the value's name in messages
    * @throws HeddleError INVALID_ARGUMENT for an invalid type
    */

@@ -34,7 +34,7 @@ const ropeNode = defineOp({
  * @param x (rows, heads, width) @param positions (rows) i32
  * @param frequencies (R/2) f32, or (rows, R/2) with frequencies per row; R ≤ width
  * @param options.interleaved whether a pair is two adjacent dimensions (llama in GGUF) or one dimension of each half
- * (Hugging Face). `input`: pairs are adjacent in x, and the result has one dimension of each pair in either half
+ * (Hugging Face). `input`: pairs are adjacent in x, but in the result each half has one dimension of every pair
  * @param options.scale factor of cosine and sine (YaRN's attention factor)
  */
 export function rope(
@@ -86,6 +86,7 @@ export function ropeFrequencies(frequencies: Value, lengths: Value | number, sca
 
 /** Options of all kinds of attention: the mask and the scores. */
 export interface AttentionOptions {
+  /** Whether a query sees only keys at its own position and before. Default: true. */
   causal?: boolean | undefined;
   /** Sliding window: query i sees key j if i − window < j ≤ i or, without causal, if |i − j| ≤ window / 2. Default: no limit. */
   window?: number | undefined;

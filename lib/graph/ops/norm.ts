@@ -55,7 +55,8 @@ export interface Normed {
 }
 
 /**
- * Root-mean-square norm over the last dimension (Zhang & Sennrich 2019): h = x + residual, y = h / rms(h) · (offset + weight).
+ * Root-mean-square norm over the last dimension (Zhang & Sennrich 2019): h = x + residual,
+ * y = h / √(mean(h²) + eps) · (offset + weight).
  * @param x (…, width) @param weight (width) @param options.offset 1 for Gemma
  */
 export function rmsNorm(

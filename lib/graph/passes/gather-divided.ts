@@ -12,9 +12,9 @@ interface Form {
 }
 
 /**
- * Makes a program collect divided tensors. A whole tensor exists from shortly before a use to its next uses, and is collected again for
- * later ones: a weight of the forward pass does not stay until its backward pass. Casts of a divided tensor disappear, because the ranks
- * exchange converted parts.
+ * Makes a program collect divided tensors (all-gather). A whole tensor is collected just before a use, and stays for the uses soon after.
+ * It is collected again for later ones, so a weight of the forward pass does not stay until its backward pass. Casts of a divided tensor
+ * disappear, because the ranks exchange converted parts.
  */
 export function gatherDivided(nodes: readonly Node[], divided: ReadonlyMap<Value, DividedTensor>): readonly Node[] {
   if (divided.size === 0) return nodes;
@@ -42,7 +42,7 @@ export function gatherDivided(nodes: readonly Node[], divided: ReadonlyMap<Value
   return out;
 }
 
-/** Finds the forms of divided tensors by the values that stand for them, and the casts that make such values. */
+/** Returns the form of each value that represents a divided tensor, and the casts of divided tensors. */
 function formsOf(nodes: readonly Node[], divided: ReadonlyMap<Value, DividedTensor>) {
   const forms = new Map<Value, Form>();
   const casts = new Set<Node>();
@@ -74,8 +74,8 @@ function formsOf(nodes: readonly Node[], divided: ReadonlyMap<Value, DividedTens
 }
 
 /**
- * Returns the uses before which a form is collected. It stays until its next use if the nodes in between read other divided tensors of at
- * most the largest tensor's size. So whole tensors together take at most about twice the largest one's size.
+ * Returns the uses before which a form is collected. It stays until its next use if the other divided tensors read in between take, in
+ * total, at most the largest tensor's bytes. So whole tensors together take at most about twice the largest one's size.
  */
 function firstUses({ uses }: Form, forms: ReadonlyMap<Value, Form>, nodes: readonly Node[]): number[] {
   const most = Math.max(...[...forms.values()].map(({ bytes }) => bytes));
