@@ -131,7 +131,10 @@ async function removeRevision(folder: string, { commit, folder: snapshot }: Snap
       await remove(join(folder, "blobs", blob));
 }
 
-/** Returns all files of a snapshot. Blobs of files that are not listed will be removed. @throws HeddleError IO if the list is incomplete */
+/**
+ * Returns all files of a snapshot. The caller removes the blobs that no file of the list links to, so the list must be complete.
+ * @throws HeddleError IO if some files cannot be listed
+ */
 async function allFiles(snapshot: string): Promise<string[]> {
   const { files, isWhole } = await walk(snapshot);
   if (isWhole) return files;

@@ -40,7 +40,8 @@ export function isOffline(): boolean {
 
 /**
  * Returns the server's address without a slash at the end: HF_ENDPOINT, or the public Hub.
- * @throws HeddleError INVALID_ARGUMENT unless it is an http or https URL without credentials; the message does not show it
+ * @throws HeddleError INVALID_ARGUMENT unless it is an http or https URL without credentials, query and fragment; the message does not
+ * show it
  */
 export function endpoint(): string {
   const given = variable("HF_ENDPOINT") ?? DEFAULT_ENDPOINT;

@@ -69,8 +69,8 @@ export function onlyGguf(
 /** Returns the models with this tag. If exactly one of them is in the repository's root, returns only that model. */
 function taggedWith(tag: string, groups: readonly GgufGroup[]): readonly GgufGroup[] {
   const fitting = fittingTo(tag, groups);
-  const outside = fitting.filter(({ folder }) => folder === "");
-  return outside.length === 1 ? outside : fitting;
+  const inRoot = fitting.filter(({ folder }) => folder === "");
+  return inRoot.length === 1 ? inRoot : fitting;
 }
 
 /** Returns the models whose quantization, name or folder is `wanted`. Case does not matter. */
