@@ -49,7 +49,7 @@ export class AnswerText {
     const { decoder, matcher } = this;
     const mark = this.visibleTokens.get(token);
     const text = decoder?.push(token) ?? "";
-    // The decoder skips special tokens, and may hold back bytes that come before the mark.
+    // The decoder skips a visible special token, so its text (`mark`) is added here, after the bytes that the decoder held back.
     return matcher.push(mark === undefined ? text : text + (decoder?.flush() ?? "") + mark);
   }
 

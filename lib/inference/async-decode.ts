@@ -68,7 +68,8 @@ interface Steps {
  * Decodes with one run always queued after the running one. The queued run takes its ids from the running run's
  * outputs, so the device never waits for JavaScript. If steps are short, a run is a series of steps. Decoding ends when
  * a sequence has ended or has no room, and before a step in which a logit processor may act. Tokens after a sequence's
- * end are dropped. If a series fails, decoding ends without its pieces, and the caller may retry its steps one by one.
+ * end are dropped. If a series fails with NUMERICAL, decoding ends without its pieces. The caller may then retry its
+ * steps one by one.
  * @param options.enough returns true to stop queuing runs; queued runs still finish
  * @returns the pieces of each run, in order of its steps
  */
@@ -151,8 +152,8 @@ export async function* decodeAhead(
 }
 
 /**
- * Whether a run has succeeded. Returns false if a series of steps has failed.
- * @throws the error of a single step, or an abort
+ * Whether a run has succeeded. Returns false if a series of several steps has failed with NUMERICAL.
+ * @throws any other error of the run
  */
 async function hasSucceeded({ count, done }: Steps): Promise<boolean> {
   try {

@@ -79,7 +79,7 @@ export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
   repetitionPenalty?: number | undefined;
   /** Subtracted from the logits of tokens that were already generated. */
   presencePenalty?: number | undefined;
-  /** Subtracted from a token's logit once per earlier generation of it. */
+  /** Subtracted from a token's logit once for each time that the token was generated before. */
   frequencyPenalty?: number | undefined;
   /** Added to the logits of these token ids. */
   logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;

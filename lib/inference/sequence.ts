@@ -158,6 +158,7 @@ export class Sequence {
   ) {
     this.index = of.index;
     this.options = options;
+    // randomInt allows ranges below 2^48.
     this.seed = options.seed === undefined ? randomInt(2 ** 47) : seedAfter(options.seed, of.sample);
     this.ids = of.takesPrompt ? (prompt as number[]) : [...prompt];
     this.promptLength = prompt.length;
@@ -171,7 +172,7 @@ export class Sequence {
     this.constraint =
       automaton && this.tokenizer && new Constraint(automaton, { tokens: this.tokenizer, vocabSize, ends, visible });
     this.scores = of.scores;
-    // The response format allows only the empty text.
+    // If the response format allows only the empty text, nothing is generated.
     if (this.constraint?.finished) this.limit = 0;
     if (this.limit === 0 && !this.isScoring) this.endWithPrompt();
   }

@@ -25,7 +25,10 @@ const SMALLEST_CAPACITY = 256;
 /** Number of positions that a slot of a paged cache starts with. */
 const SMALLEST_PART = 64;
 
-/** Returns the capacity for sequences of `length`. It is a power of two, so that few programs serve all lengths. */
+/**
+ * Returns the capacity for sequences of `length`. It is a power of two, or the context length if that is smaller, so that few
+ * programs serve all lengths.
+ */
 export function cacheCapacity(length: number, contextLength: number): number {
   let capacity = SMALLEST_CAPACITY;
   while (capacity < length) capacity *= 2;
@@ -47,8 +50,8 @@ export interface CacheState {
 
 /**
  * Keys and values of several sequences (slots) on the device, and their ids. Memory is committed as it is written. The capacity doubles as
- * sequences grow, up to the context length. Sliding layers hold only their window. With a page size, slots take pages from a shared store.
- * Short sequences then take no more than they need, and common prefixes are stored once.
+ * sequences grow, up to the context length. Sliding layers hold only their window and the rows of one run. With a page size, slots take
+ * pages from a shared store. Short sequences then take no more than they need, and common prefixes are stored once.
  */
 export class KvCache {
   private readonly bound: BoundModel;

@@ -15,7 +15,7 @@ export interface Draw {
   scored?: number | undefined;
 }
 
-/** A bias above all logits, which forces a token. */
+/** A bias that lifts a token's logit above all others, which forces the token. */
 const FORCED = 1e30;
 
 /**
