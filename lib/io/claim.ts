@@ -14,7 +14,7 @@ import { realPath } from "./real-path.ts";
  *
  * @param path the file or folder
  * @param name the option that gave the path, for messages
- * @param how.address the name of the lock's socket, for tests. Default: by platform
+ * @param how.address returns the address of the lock's socket for a hash of the path, for tests. Default: by platform
  * @returns a function that releases the claim
  * @throws HeddleError INVALID_ARGUMENT if another run has claimed it, NOT_FOUND, IO
  */
@@ -29,7 +29,7 @@ export async function claim(
   });
   const hash = createHash("sha256").update(real).digest("hex");
   const place = address(hash);
-  // Wine lets several programs listen on one named pipe.
+  // Connect to a named pipe first: Wine lets several programs listen on one, so `listen` would not fail.
   let taken = isPipe(place) && (await answers(place)) ? "in use" : await listen(place);
   // The socket's file outlives a killed process. If no process answers, remove the file and claim its name.
   if (taken === "in use" && isFile(place) && !(await answers(place))) {
@@ -42,7 +42,10 @@ export async function claim(
   return () => taken?.close();
 }
 
-/** An abstract socket of Linux and a named pipe of Windows leave no file. Other systems have sockets with a file. */
+/**
+ * Returns the address of a lock's socket. Abstract sockets (Linux) and named pipes (Windows) leave no file. On other
+ * systems the socket is a file.
+ */
 function addressOf(hash: string): string {
   if (process.platform === "linux") return `\0heddle-${hash}`;
   if (process.platform === "win32") return `\\\\.\\pipe\\heddle-${hash}`;
@@ -58,7 +61,7 @@ function isPipe(address: string): boolean {
   return address.startsWith("\\\\.\\pipe");
 }
 
-/** @returns the server that holds the name, or undefined if the system has no sockets */
+/** @returns the server that holds the address, "in use" if another one does, or undefined if the system has no sockets */
 async function listen(address: string): Promise<Server | "in use" | undefined> {
   const server = createServer((socket) => socket.destroy());
   return new Promise((resolve) => {

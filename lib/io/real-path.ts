@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 
 /**
  * Returns the absolute path without symbolic links. On Windows the system's function fails on some virtual drives, and under Wine for paths
- * over 260 characters. Node's own implementation then replaces it. That one keeps the case of letters as given.
+ * over 260 characters. Node's own implementation is then used, which keeps the case of letters as given.
  *
  * @throws the error of the file system, such as ENOENT
  */

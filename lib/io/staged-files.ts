@@ -37,7 +37,7 @@ export class StagedFiles {
   }
 
   /**
-   * Removes a file before the staged files get their final names, such as an index that readers open first. Until all files are renamed,
+   * Removes a file, such as an index that readers open first, before the staged files get their final names. Until all files are renamed,
    * a reader then finds no index rather than a mix of old and new files.
    */
   removeBefore(path: string): void {
