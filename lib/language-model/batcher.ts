@@ -39,7 +39,8 @@ const DEFAULT_SLOTS = 8;
  * and leaves when it ends, so eight calls at once take little longer than one. The KV cache is reused for prompts with
  * a common prefix. A slow reader pauses only its own answer, and a failing answer does not affect others. Options that
  * need separate runs (numBeams, assistantModel, promptLookupNumTokens, adapters) are refused. The batcher uses the
- * model's active adapters, and follows changes of the weights between two answers.
+ * model's active adapters. If weights or adapters change, running answers keep the old ones, and later answers wait for
+ * them to end.
  *
  * @example
  * await using batcher = model.batcher({ slots: 16 });

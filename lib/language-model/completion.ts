@@ -16,7 +16,7 @@ export interface Usage {
   acceptedTokens?: number;
 }
 
-/** Durations of a call. */
+/** Durations and speeds of a call. */
 export interface Timings {
   /** Time to load the model, or 0 if it was created. */
   loadMs: number;

@@ -77,7 +77,7 @@ async function convertMerged(
   );
   const weights = () => new Map(model.model.weightNames.map((name) => [name, model.model.weight(name)]));
   const before = weights();
-  // If the type changes, merge in f32, so that nothing is rounded twice.
+  // If the caller sets a type, merge in f32, so that nothing is rounded twice.
   if (how.dtype !== undefined) await model.model.absorbAdapters();
   else for (const name of model.model.adapters.keys()) await model.model.mergeAdapter(name);
   const parent = dirname(resolve(output));

@@ -19,7 +19,7 @@ export interface Call {
   /** The pieces of each run. Reading them drives the generation. */
   runs: AsyncIterable<readonly Piece[]>;
   signal: AbortSignal | undefined;
-  /** Parses the answers, as `compiledAhead` returned it. */
+  /** The format that parses the answers, as `compiledAhead` returned it. */
   responseFormat: AnswerFormat | undefined;
 }
 

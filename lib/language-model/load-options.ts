@@ -17,7 +17,7 @@ export interface LoadOptions {
   /**
    * Element type of the weights. `auto` keeps each weight as it is stored, mapped without a copy if the file's alignment allows. `q8_0`,
    * `q4_0`, `q4_k` and `q6_k` quantise matrices as they are read, by the rules of `convertModel`. Weights that are already quantised then
-   * keep their type.
+   * keep their type. Default: `auto`.
    */
   dtype?: LoadDType | undefined;
   /**

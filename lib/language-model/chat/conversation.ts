@@ -223,7 +223,7 @@ function isRole({ tokenizer, template: { template } }: Renderer, role: unknown):
 /**
  * Returns the ids of a conversation before the next answer, rendered by the chat template or as a base model's
  * transcript. Long conversations are encoded without blocking the event loop.
- * @param fit drops the oldest turns (never the system's) so that `reserve` tokens stay free for the answer
+ * @param fit drops the oldest turns (never the system message) so that `reserve` tokens stay free for the answer
  * @throws HeddleError CONTEXT_OVERFLOW if the ids exceed the context and `fit` is not given; ABORTED
  */
 export async function conversationPrompt(
@@ -265,8 +265,8 @@ export function conversationTokens(renderer: Renderer, messages: readonly ChatMe
 }
 
 /**
- * Renders the prompt for a base model without a template: the texts of all messages, with each question and each answer
- * on a new line.
+ * Renders the prompt for a base model without a template: the texts of all messages. An answer directly continues the
+ * text before it, as the model generated it. Every other message begins on a new line.
  */
 function transcript(messages: readonly ChatMessage[]): string {
   let text = "";

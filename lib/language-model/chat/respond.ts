@@ -139,7 +139,7 @@ export async function* answerTo(
       yield piece;
     }
   } finally {
-    // The caller left the loop, so end the generation.
+    // If the caller has left the loop, end the generation.
     if (!completion) await pieces.return(undefined as never);
   }
   const { calls } = gathered;

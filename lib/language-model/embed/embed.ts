@@ -25,7 +25,7 @@ export interface EmbedTextOptions
     EmbedPromptOptions,
     ReadTextOptions {}
 
-/** Names of the options. */
+/** Names of the options of `model.embed`. */
 export const EMBED_NAMES = [
   ...["pooling", "normalize", "truncateDim", "prompt", "promptName", "truncation", "signal"],
 ] as const;
