@@ -80,7 +80,7 @@ function programOf(key: string, where: string, room: number): Instruction[] {
   let written = 0;
   const write = (node: Node): void => {
     // A repetition of an empty group adds no states.
-    if (++written > 4 * MAX_STATES) throw refused("so many repetitions");
+    if (++written > 4 * MAX_STATES) throw refused("too many repetitions");
     switch (node.kind) {
       case "sequence":
         for (const part of node.parts) write(part);

@@ -32,7 +32,7 @@ export class ChunkRooms {
 }
 
 export interface StreamOptions {
-  /** The device whose threads convert. */
+  /** The device whose threads convert elements. */
   device: Device;
   dtype: NumberDType;
   change: LayoutChange;

@@ -194,7 +194,7 @@ export interface FamilyFacts {
    * Whether a decoder has LayerNorm instead of RMSNorm, and so layerNormEpsilon instead of rmsNormEps. Default: false.
    */
   layerNorm?: boolean | undefined;
-  /** Whether feed-forward blocks have GELU, no gate, and always biases. Default: false. */
+  /** Whether all feed-forward blocks have GELU and biases, and no gate. Default: false. */
   ungated?: boolean | undefined;
   /** Whether the family has no grouped-query attention, and the heads' total width is hidden_size. Default: false. */
   wholeHeads?: boolean | undefined;

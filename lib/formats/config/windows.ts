@@ -41,5 +41,7 @@ export function layerTypesOf(
 export function periodOf(pattern: unknown, unsupported: (message: string) => HeddleError): unknown {
   if (typeof pattern !== "string") return pattern;
   if (/^L*G$/.test(pattern)) return pattern.length;
-  throw unsupported(`sliding_window_pattern: expected a number or layers as in LLLG, got ${describe(pattern)}`);
+  throw unsupported(
+    `sliding_window_pattern: expected a number, or a string of layers such as LLLG, got ${describe(pattern)}`,
+  );
 }

@@ -108,7 +108,7 @@ describe("config.json", () => {
     const whole = { sliding_window: null, sliding_window_pattern: null, layer_types: Array(4).fill("full_attention") };
     expect(read({ ...exaone, ...whole })).toMatchObject({ slidingWindow: null, layerTypes: whole.layer_types });
     expect(() => layers({ sliding_window_pattern: "LGL" })).toThrow(
-      /sliding_window_pattern: expected a number or layers as in LLLG, got "LGL"/,
+      /sliding_window_pattern: expected a number, or a string of layers such as LLLG, got "LGL"/,
     );
   });
 
