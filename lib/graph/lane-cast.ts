@@ -26,7 +26,7 @@ export interface StoredElements {
   fp8?: { scales: Float32Array; columns: number };
   /** For MXFP4 stored as 16 bytes per block with adjacent elements in one byte: the scales, one byte per block. */
   mxfp4?: { data: NativeMappedFile | Uint8Array; offset: number };
-  /** The view to convert. Default: all elements in order. With block types, rows must be whole blocks and the last stride 1. */
+  /** The view to convert. Default: all elements in order. With quantized types, rows must be whole blocks and the last stride 1. */
   view?: ElementView;
 }
 

@@ -24,8 +24,8 @@ export interface Call {
 }
 
 /**
- * Starts a request. Response formats are compiled first, and long prompts are tokenized off-thread. The model may change meanwhile, so the
- * request then uses a snapshot from before.
+ * Starts a request. Response formats are compiled first, and long prompts are tokenized off-thread. The model may change meanwhile, so such
+ * a request uses a snapshot of the model from the time of the call.
  * @param view the state of the model that the request uses. Default: the present one
  * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
  */

@@ -49,7 +49,7 @@ export class PagePool {
   }
 
   /**
-   * Returns the longest prefix of at most `length` positions after which a slot may write. A shared page is kept as a
+   * Returns the length of the longest prefix, of at most `length` positions, after which a slot may write. A shared page is kept as a
    * whole or not at all.
    */
   cut(slot: number, length: number): number {

@@ -35,7 +35,7 @@ export interface AnsweringModel {
   readonly config: { readonly modelType: string };
 }
 
-/** Number of tokens at the end of a prompt in which reasoning may be opened. */
+/** Number of tokens at the end of a prompt that are searched for the marks of reasoning. */
 const TAIL = 64;
 /** Seed-OSS's template may write this token after the mark that opens reasoning. A prompt that ends with both is within reasoning. */
 const PREAMBLE = "<seed:cot_budget_reflect>";
