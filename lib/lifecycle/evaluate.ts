@@ -7,6 +7,7 @@ import type { Measurement, Sample } from "./types.ts";
 
 /** Maximum number of tokens of an answer, about twice the longest correct one. */
 const ANSWER_TOKENS = 32;
+/** Number of confidence bins of the calibration error. */
 const BINS = 10;
 
 export interface EvaluateOptions {

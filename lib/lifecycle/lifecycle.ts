@@ -5,7 +5,7 @@ import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 
 /** Options of `lifecycle`. @experimental */
 export interface LifecycleOptions {
-  /** Output folder. A run with the same options in it is resumed. */
+  /** Output folder. If it holds a run with the same options, that run is resumed. */
   out?: string | undefined;
   /** Time budget for all stages on two cores, in minutes, at most 10,000. The number of steps is proportional to it. Default 20. */
   budgetMinutes?: number | undefined;
@@ -35,8 +35,8 @@ const NAMES: readonly (keyof LifecycleOptions)[] = [
 
 /**
  * Runs the whole life of a small language model: tokenizer, pre-training, supervised fine-tuning, preference tuning
- * (DPO; reward model and GRPO). Each stage is measured on held-out data, and a report shows the results. A run that was
- * stopped or killed at any moment resumes when it is called again.
+ * (DPO; reward model and GRPO), and a comparison of two classifiers. Each stage is measured on held-out data, and a
+ * report shows the results. A run that was stopped or killed at any moment resumes when `lifecycle` is called again.
  *
  * @throws HeddleError INVALID_ARGUMENT, IO, ABORTED after `signal` fired (finished work stays)
  * @example

@@ -1,5 +1,5 @@
 // The goals of `heddle lifecycle`, and the comparison of a run's metrics with the goals. The report's introduction and the command's last
-// lines show its outcome.
+// lines show the result.
 
 import { percent } from "../report/numbers.ts";
 import { type Plan, planOf, REFERENCE_MINUTES } from "./plan.ts";
@@ -11,10 +11,10 @@ export interface Outcome {
   missed: string[];
 }
 
-/** Minimum share of held-out answers for each goal. Runs with the default budget are well above. */
+/** Minimum share of held-out answers for each goal. Runs with the default budget are well above these. */
 const LEAST = { exact: 0.9, preferred: 0.85, declined: 0.7 };
 
-/** Share of the default budget's steps below which the models hardly learn to answer questions. */
+/** Share of the default number of pre-training steps below which the models hardly learn to answer questions. */
 const MIN_STEPS = 0.5;
 
 /** Compares the figures of a run's stages with the goals. Goals of stages that have not run are left out. */
@@ -35,6 +35,7 @@ export function outcomeOf(stages: readonly Pick<StageResult, "name" | "metrics">
       `prefers the better answer in ${percent(preferred)} of the pairs`,
     );
   if (invented.length > 0) {
+    // The better of the two preference-tuned models decides.
     const least = Math.min(...invented);
     say(
       least <= 1 - LEAST.declined,

@@ -29,7 +29,7 @@ export interface Plan {
   stages: Record<StageName, StagePlan>;
 }
 
-/** The default budget: minutes on two cores that the steps below take. */
+/** The default budget in minutes. `reference` lists the steps for this budget. */
 export const REFERENCE_MINUTES = 20;
 
 const reference: Record<StageName, StagePlan> = {

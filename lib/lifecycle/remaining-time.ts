@@ -4,6 +4,7 @@ import { type StageName, stageNames } from "./types.ts";
 /** Minimum seconds and steps for an estimate. The first step is not counted, because it also compiles programs and allocates memory. */
 const ENOUGH = { seconds: 2, steps: 3 };
 
+/** The running stage. `at` is a time in milliseconds, and `share` the share of the stage's steps that were done then. */
 interface Running {
   stage: StageName;
   /** The first reported step. Before it, the stage was loading, and earlier steps may belong to an earlier run. */
@@ -33,7 +34,7 @@ export class RemainingTime {
     this.now = now;
   }
 
-  /** Marks a stage that an earlier run has finished, or that this run leaves out. */
+  /** Excludes a stage from the estimate, because an earlier run has finished it or this run leaves it out. */
   skip(stage: StageName): void {
     this.finished.add(stage);
   }
@@ -78,7 +79,7 @@ export class RemainingTime {
 
   /**
    * Returns the estimated seconds of all steps of the running stage (`seconds`), or undefined before there are enough steps.
-   * The estimate is based on the seconds (`spent`) since the first reported step, which was at the share `from`.
+   * The estimate is based on the seconds since the first reported step (`spent`), when the share `from` of the steps was done.
    */
   private wholeStage(): { seconds: number; from: number; spent: number } | undefined {
     const { first, last, steps } = this.running ?? { steps: 0 };

@@ -29,7 +29,7 @@ export interface PlanOptions extends Pick<LifecycleOptions, "device" | "threads"
   stages?: readonly StageName[];
 }
 
-/** Runs the stages of a plan. The script that makes the embedded model calls it with a custom plan. @throws like `lifecycle` */
+/** Runs the stages of a plan. scripts/default-model/make.mjs calls it with a custom plan. @throws like `lifecycle` */
 export async function* runPlan(
   out: string,
   plan: Plan,
@@ -62,7 +62,7 @@ export async function* runPlan(
   return { stages: results, missed: outcomeOf(results).missed, report };
 }
 
-/** Returns the number of steps in a stage's events. `classify` trains two classifiers, one after the other. */
+/** Returns `maxSteps` of a stage's events. `classify` trains two classifiers, one after the other. */
 function stepsOf({ stages }: Plan, stage: StageName): number {
   return (stage === "classify" ? 2 : 1) * stages[stage].steps;
 }

@@ -19,13 +19,13 @@ export interface Setting {
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** Sets for choosing checkpoints, with names, countries and wordings that neither training nor the evaluation uses. */
+  /** Sets for choosing checkpoints. Their made-up names occur nowhere else, and their new countries only in pre-training. */
   development: EvaluationSets;
-  /** Options that override a stage's, for scripts/lifecycle/trial.ts. */
+  /** Overrides of a stage's options, for scripts/lifecycle/trial.ts. */
   trial?: Readonly<Record<string, unknown>>;
 }
 
-/** A running training and its model. The caller disposes of both. */
+/** A running training and its model. The caller must call `dispose`. */
 export interface Training {
   model: LanguageModel;
   run: Run<TrainEvent, TrainResult>;
@@ -34,7 +34,7 @@ export interface Training {
 
 export type TrainedStage = Exclude<StageName, "tokenizer" | "classify">;
 
-/** Loads the model after a stage. */
+/** Loads the model that a stage saved. */
 export function modelAfter({ work, device, threads, signal }: Setting, stage: StageName): Promise<LanguageModel> {
   return LanguageModel.load(work.path(stage), { device, threads, ...(signal && { signal }) });
 }
@@ -52,7 +52,7 @@ export async function newModel({ work, device, threads, signal }: Setting): Prom
   return createModelAsync(config, { tokenizer, seed, device, threads, signal });
 }
 
-/** Publication date of countries-list 3.4.1, the source of all facts in the data. */
+/** Publication date of countries-list 3.4.1, the source of all facts about countries. */
 const CUT_OFF = "2026-07-14";
 const countries = { source: "npm countries-list 3.4.1, in sentences of lib/lifecycle/recipe", licence: "MIT" };
 const own = { source: "the grammars and tables of lib/lifecycle/recipe", licence: "MIT" };

@@ -24,7 +24,7 @@ export interface StageMetrics {
   ece?: number;
   /** Share of held-out pairs for which the reward model prefers the better answer. */
   rewardAccuracy?: number;
-  /** Share of correct labels of the classifiers. */
+  /** Share of correct labels of the discriminative classifier. */
   accuracy?: number;
 }
 
@@ -39,6 +39,7 @@ export interface StageResult {
 
 /** The result of a run, which `heddle lifecycle --json` prints last. @experimental */
 export interface LifecycleResult {
+  /** The results of all stages except `classify`. */
   stages: StageResult[];
   /** Goals that the figures miss, such as "answers 1.2 % of the questions exactly"; empty if all are reached. */
   missed: string[];

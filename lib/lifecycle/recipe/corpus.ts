@@ -27,7 +27,7 @@ export interface RecipeCorpus {
 /**
  * Generates the pre-training text: stories, facts about places, everyday knowledge. The same seed generates the same
  * bytes.
- * @throws HeddleError INTERNAL if a held-out wording occurs
+ * @throws HeddleError INTERNAL if a fact has a held-out wording
  */
 export function makeCorpus(size: CorpusSize = {}): RecipeCorpus {
   const { seed = 1, stories = 12000, rounds = 90, knowledge: sheets = 8000, toldOnly } = size;

@@ -67,7 +67,10 @@ export function evaluationSets(
   });
 }
 
-/** Returns evaluation sets with other names, countries and wordings, for tuning the stages' hyperparameters. */
+/**
+ * Returns evaluation sets for tuning the stages' hyperparameters. Their made-up names, new countries and unseen wordings differ from
+ * those of the report's sets.
+ */
 export function developmentSets(
   seed: number,
   { asked, development: newCountries }: CountrySplit,

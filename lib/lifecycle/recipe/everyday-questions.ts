@@ -6,8 +6,8 @@ import { capitalized } from "./template.ts";
 const an = (noun: string) => `${/^[aeio]/.test(noun) ? "an" : "a"} ${noun}`;
 
 /**
- * Returns questions about everyday things, each with a single answer. An answer begins with the requested fact. If it
- * first repeated the question's noun, a model of this size would learn to repeat nouns of the training rows.
+ * Returns questions about everyday things, each with a single answer. Except for jobs, an answer does not repeat the
+ * question's noun. Otherwise a model of this size would learn to repeat nouns of the training rows.
  */
 export function everydayQuestions(): Turn[] {
   const turn = (question: string, answer: string): Turn => ({ question, answer });

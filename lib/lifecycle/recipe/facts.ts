@@ -50,7 +50,7 @@ interface Told extends Place {
   phrasings: readonly Phrasing[];
 }
 
-/** Splits all places, in random order, into groups of `low` to `high`. */
+/** Splits all places, in random order, into groups of `low` to `high`. The last group may be smaller. */
 function groups(places: readonly Told[], random: Random, low: number, high: number) {
   const order = random.shuffle([...places]);
   const result: Told[][] = [];

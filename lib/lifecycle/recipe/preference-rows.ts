@@ -31,7 +31,7 @@ const pair = (question: string, chosen: string, rejected: string): PreferenceRow
  * Returns preference pairs. For made-up countries, "I don't know." is better than an invented capital. For real countries, the correct capital
  * is better than "I don't know." and than a wrong capital. A correct answer is better than an answer to another question. An answer about a
  * capital is better than a garbled copy of itself. Without the last two kinds of pairs, a reward model would not learn to reject such answers.
- * A policy would exploit this ("I don know."). Held-out pairs have names and wordings that no training data has.
+ * A policy would exploit this ("I don know."). The made-up names and the wordings of held-out pairs occur in no training data.
  */
 export function preferenceRows(
   seed: number,

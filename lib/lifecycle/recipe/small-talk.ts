@@ -87,7 +87,7 @@ const noOneKnows: readonly string[] = [
   ...split("What number am I thinking of|What am I holding|Who sits next to me|What is in my bag").map((q) => `${q}?`),
 ];
 
-/** Returns the unanswerable questions with the answer `unknown`, in random order. Some are held out. */
+/** Returns the unanswerable questions with the answer `unknown`, in random order. `heldOut` of them are held out. */
 export function unanswerable(seed: number, heldOut: number): { train: Turn[]; heldOut: Turn[] } {
   const order = new Random(seed * 16 + 9).shuffle([...noOneKnows]).map((question) => ({ question, answer: unknown }));
   return { heldOut: order.slice(0, heldOut), train: order.slice(heldOut) };

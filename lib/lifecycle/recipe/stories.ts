@@ -74,6 +74,7 @@ function makeScene(random: Random): Scene {
     thingKind: random.pick(
       [...words.thingTraits, ...words.colours].filter((word) => !(word === "wooden" && thing.startsWith("wooden"))),
     ),
+    // Only the first six adults are relatives.
     adult: random.pick(words.adults.slice(0, 6)),
     worker: random.pick(words.workers),
     dish: random.pick(words.dishes),

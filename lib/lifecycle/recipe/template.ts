@@ -36,8 +36,8 @@ function fill(text: string, scene: Record<string, string | readonly string[]>, r
 
 /**
  * Corrects spaces, articles and capital letters at the beginning of sentences. A word after a closing quotation mark
- * is not changed, because it may continue the sentence ("asked Tom"). If it begins a sentence, the template must have
- * its capital letter.
+ * is not changed, because it may continue the sentence ("asked Tom"). If it begins a sentence, the template must
+ * capitalize it.
  */
 export function tidy(text: string): string {
   return (

@@ -117,7 +117,8 @@ function change(name: keyof StageMetrics, before: number | undefined, after: num
   if (before === undefined || after === undefined) return undefined;
   const difference = after - before;
   const { better } = metricNames[name];
-  // A change of at most one question in a hundred may be noise or rounding. It is shown as neither good nor bad.
+  // A change of at most 0.01 (of a share, one question in a hundred) may be noise or rounding. It is shown as neither
+  // good nor bad.
   const small = Math.abs(difference) < 0.0105;
   const good = better === "up" ? difference > 0 : difference < 0;
   return html`<span class="${small ? "same" : good ? "good" : "bad"}">${shownChange(name, difference)}</span>`;
