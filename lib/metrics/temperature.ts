@@ -36,7 +36,7 @@ export function fitTemperature(logits: readonly ArrayLike<number>[], truth: read
   }
   const count = logits.length;
   if (count === 0) return 1;
-  // An infinite logit has an infinite weight in the slope, whose sign is then NaN.
+  // An infinite logit makes the slope NaN, so bisection would have no sign to follow.
   if (logits.some((row) => some.call(row, (logit) => !Number.isFinite(logit)))) return Number.NaN;
   // The log-likelihood is concave in 1/T. Its slope Σ (target logit − expected logit) decreases, so bisection finds its zero.
   const slope = (inverse: number) =>

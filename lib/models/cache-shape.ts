@@ -95,7 +95,7 @@ export function layerCache(
   layer: number,
   { capacity: rows, context, pages }: Pick<CacheLayout, "capacity" | "context" | "pages">,
 ): LayerCache {
-  const capacity = pages ? context : rows; // a paged cache never becomes a ring when it grows
+  const capacity = pages ? context : rows; // so that the layout of a paged cache does not change when it grows
   const window = slidingWindow(config, layer);
   if (window === undefined) return { rows: capacity, ring: 0 };
   const ring = Math.ceil((window + MAX_SEGMENT_ROWS) / RING_MULTIPLE) * RING_MULTIPLE;

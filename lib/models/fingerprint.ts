@@ -23,9 +23,9 @@ interface Part {
  * SHA-256 over everything that keys and values depend on: the trunk's configuration, the weights, the adapters, and the rounding of
  * activations. Models with the same fingerprint can use each other's KV caches.
  *
- * The smallest tensors are read whole, up to 16 MB in total. From each larger tensor it reads 64 evenly spaced kilobytes, including the
- * first and the last. This detects every difference in models of up to 16 MB. In larger models it detects a change to nearly all weights,
- * such as training, or to any contiguous range that covers 1/60 of a matrix. It misses small manual edits between the samples.
+ * The smallest tensors are read whole, up to 16 MB in total. Of each larger tensor, 64 evenly spaced kilobytes are read, including the first
+ * and the last. The fingerprint detects every difference in models of up to 16 MB. In larger models it detects a change to nearly all
+ * weights, such as training, or to any contiguous range that covers 1/60 of a matrix. It misses small manual edits between the samples.
  */
 export async function fingerprintOf(model: ModelView, adapters: readonly string[]): Promise<string> {
   const hash = createHash("sha256");
@@ -47,7 +47,7 @@ export async function weightsFingerprint(model: ModelView, names: readonly strin
   return hash.digest("hex").slice(0, 16);
 }
 
-/** Hashes weights as stored, including quantized ones. */
+/** Hashes weights in their stored types, including quantized ones, with rows in transformers' order. */
 async function addWeights(hash: Hash, model: ModelView, names: readonly string[]): Promise<void> {
   const tensors = names.flatMap((name) => {
     const tensor = model.asStored(name);
@@ -105,7 +105,7 @@ function* piecesOf(tensor: Tensor): Iterable<Part> {
     yield* inOrder(tensor, Math.floor(((tensor.bytes - length) * i) / (PIECES - 1)), length);
 }
 
-/** Yields the bytes [at, at + length) of a tensor, with reordered rows in their original order. */
+/** Yields the bytes [at, at + length) that a tensor would have with its rows in transformers' order. */
 function* inOrder(tensor: Tensor, at: number, length: number): Iterable<Part> {
   const { bytes, shape, rowOrder } = tensor;
   if (!rowOrder) return yield { tensor, at, length };

@@ -42,9 +42,9 @@ export interface Rows {
   lengths?: (() => Value) | undefined;
 }
 
-/** Random inputs for dropout in training. */
+/** Random inputs for dropout and NEFTune in training. */
 export interface ForwardNoise {
-  /** Returns (3) i32: seed, step, micro-batch. It is only called if dropout is applied. */
+  /** Returns (3) i32: seed, step, micro-batch. It is only called if dropout or NEFTune is applied. */
   key(): Value;
   /** Returns a new stream number, so that each node draws different random numbers. */
   stream(): number;
@@ -91,7 +91,7 @@ interface ContextOptions {
   asStored?: boolean | undefined;
   /** Rounding of activations in products with quantized and bf16 matrices. */
   activations: QuantizedActivations;
-  /** Random inputs for dropout in a training pass. */
+  /** Random inputs for dropout and embedding noise in a training pass. */
   noise?: ForwardNoise | undefined;
   /** Returns the scale of uniform noise on the embeddings (rows, width). */
   embeddingNoise?: ((width: number) => number) | undefined;
@@ -224,7 +224,8 @@ function forwardOf(model: ModelView, context: ForwardContext, activations: Quant
   return {
     hidden: hiddenOf(model, context),
     get head() {
-      // A bidirectional model has already seen the token that its logits would predict.
+      // A bidirectional model has already seen the token that its logits would predict. Encoder families fail below,
+      // because their head is not loaded.
       if (!model.family.encoder) needGeneration(model);
       const head = model.family.head(model.config);
       if (!context.has(head.weight))
@@ -303,9 +304,12 @@ export interface SequenceForwardOptions {
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
   /** Whether rows of q and k may stay in the file's order. Default: the model reorders them. */
   asStored?: boolean | undefined;
-  /** Random inputs for the adapters' dropout in training. Default: no dropout. */
+  /** Random inputs for the adapters' dropout and for NEFTune in training. Default: neither is applied. */
   noise?: ForwardNoise | undefined;
-  /** Uniform noise on the embeddings in training, ± alpha / √(sequenceLength · width) (NEFTune, Jain et al. 2023). Default: 0. */
+  /**
+   * Uniform noise on the embeddings in training, ± alpha / √(sequenceLength · width) (NEFTune, Jain et al. 2023). It needs `noise` and
+   * `sequenceLength`. Default: 0.
+   */
   neftuneNoiseAlpha?: number | undefined;
 }
 

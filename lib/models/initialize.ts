@@ -20,8 +20,8 @@ type Drawn = Pick<ModelConfig, "initializerRange" | "numHiddenLayers">;
 const PIECE = 2 ** 16;
 
 /**
- * Writes the random values of one weight piece by piece, or nothing if it starts as zeros. The same seed gives the same
- * values everywhere.
+ * Writes the initial values of one weight piece by piece, and yields the promise of each write. A weight of zeros needs no
+ * write. The same seed gives the same values everywhere.
  */
 function* drawInto(tensor: Tensor, name: string, { init }: WeightSpec, config: Drawn, seed: number) {
   if (init === "zeros") return;

@@ -2,7 +2,7 @@ import type { ModelConfig } from "../formats/config/config.ts";
 import type { Executable, Tensor } from "../graph/index.ts";
 import type { Adapter } from "./adapters/adapters.ts";
 
-/** Number of states that hold a tensor. The last one to release it frees it. */
+/** Number of states that hold a tensor. The last state to release the tensor frees it. */
 const holders = new WeakMap<Tensor, number>();
 
 function hold(tensor: Tensor): void {
@@ -43,7 +43,8 @@ export class ModelState implements StateFields {
   readonly merged: readonly string[];
   readonly programs: Map<string, unknown>;
   /**
-   * Programs bound to these tensors that no call uses at the moment. Binding takes longer than running a short text.
+   * Programs bound to these tensors that no call uses at the moment. They are kept, because binding takes longer than
+   * running a short text.
    */
   private readonly idle = new Map<string, Executable>();
   private users = 1;
@@ -59,7 +60,7 @@ export class ModelState implements StateFields {
     for (const tensor of this.all()) hold(tensor);
   }
 
-  /** Yields all tensors, including those that no program reads at the moment. */
+  /** Yields all tensors, including the weights from before a merge. */
   *all(): Iterable<Tensor> {
     yield* this.tensors.values();
     yield* this.unmerged.values();

@@ -101,7 +101,8 @@ export class Model extends ModelView {
     const make = (tensors: Map<string, Tensor>) => new Model(config, device, tensors, options);
     const { model, written } = assemble(config, device, weights, make);
     // Do not wait for the constants: the lane writes them before later work on the model. It copies the weights first,
-    // which takes long, and programs can be compiled meanwhile. As in `create`, a write fails only with the environment.
+    // which takes long, and programs can be compiled meanwhile. A write fails only if the whole environment has
+    // failed, as in `create`.
     written.catch(() => {});
     return model;
   }
@@ -354,7 +355,7 @@ export class Model extends ModelView {
     throw new HeddleError("INVALID_ARGUMENT", `adapter: expected a name that is free, got ${describe(name)}`);
   }
 
-  /** Frees the weights. Sessions keep them until they are disposed too. */
+  /** Frees the weights. A session keeps them until it is disposed too. */
   dispose(): void {
     if (!this.life.live) return;
     this.life.live = false;

@@ -14,7 +14,7 @@ export interface Heads {
 
 /**
  * The argument of a model's forward function. The same forward function serves training (whole sequences) and generation (new rows of
- * several sequences, over their KV caches). Only `attend` differs.
+ * several sequences, over their KV caches). `attend` hides the difference.
  */
 export interface ForwardContext {
   /** Token ids, (rows) i32. */
@@ -36,7 +36,7 @@ export interface ForwardContext {
   readonly dtype: FloatDType;
   /** Returns a weight by its Hugging Face name. */
   weight(name: string): Value;
-  /** Whether the model has an optional weight (a bias). */
+  /** Whether the model has an optional weight, such as a bias. */
   has(name: string): boolean;
   /**
    * Applies the linear layer `prefix`: the weight, an optional bias, and the updates of the LoRA adapters in use.

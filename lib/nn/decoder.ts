@@ -65,7 +65,7 @@ export interface DecoderShape {
   rotary: (layer: number) => Rotary | undefined;
 }
 
-/** The input of a block (`y`), and the residual stream before its norm (`h`). */
+/** The input of a block (`y`), and the residual stream before the block's norm (`h`). */
 interface Entered {
   y: Value;
   h: Value;

@@ -67,8 +67,8 @@ function repeated(x: Value, n: number): Value {
 }
 
 /**
- * Builds Toeplitz matrices, whose entries depend on column minus row. It repeats each vector of length 2 · places, and cuts the result into
- * rows of length 2 · places − 1. So each row is shifted by one column against the row above.
+ * Builds Toeplitz matrices, whose entries depend on column minus row. Each vector of length 2 · places is repeated, and the result is cut
+ * into rows of length 2 · places − 1. So each row is shifted by one column against the row above.
  * @param x (n, 2 · places), for distances 0 to places − 1, then −places to −1 @returns (n, places · places)
  */
 function toeplitz(x: Value, n: number, places: number): Value {

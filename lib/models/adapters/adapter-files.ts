@@ -81,6 +81,7 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
     }
     const { r, alpha, dropout, useRslora, modulesToSave } = config;
     const { targetModules: targets } = config;
+    // PEFT treats a string as a regular expression. Store the names of the layers that it matched instead.
     const isExpression = typeof targets === "string" && targets !== "all-linear";
     const targetModules = isExpression && adapted.size > 0 ? [...adapted.keys()] : targets;
     const adapter: Adapter = {

@@ -4,8 +4,8 @@ import type { Model } from "../model.ts";
 import type { LinearLayer } from "./adapters.ts";
 
 /**
- * Returns the linear layers of a model by name, in the order in which the forward function applies them. It traces that
- * function once, so that families need no list of layers. The head is not included.
+ * Returns the linear layers of a model by name, in the order in which the forward function applies them. The function
+ * is traced once, so that families need no list of layers. The head is not included.
  */
 export function linearLayers(model: Model): Map<string, LinearLayer> {
   const found = new Map<string, LinearLayer>();

@@ -14,7 +14,7 @@ export interface LoraOptions {
   dropout?: number | undefined;
   /** PEFT's name for `dropout`. */
   lora_dropout?: number | undefined;
-  /** `all-linear` (every linear layer except the head), or names that match all layers ending in them. Default: all-linear. */
+  /** `all-linear` (every linear layer except the head), or names. A name matches every layer whose name ends in it. Default: all-linear. */
   targetModules?: "all-linear" | string | readonly string[] | undefined;
   /** Rank-stabilized scaling, alpha / √r (Kalajdzievski 2023). Default false. */
   useRslora?: boolean | undefined;

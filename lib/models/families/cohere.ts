@@ -47,7 +47,10 @@ export const cohere: FamilyDefinition = {
   }),
 };
 
-/** Command R7B and A (Cohere 2024): like Command R, but three of four layers have a sliding window, and only these have RoPE. */
+/**
+ * Command R7B (Cohere 2024) and Command A (Cohere 2025): like Command R, but three of four layers have a sliding window, and only these have
+ * RoPE.
+ */
 export const cohere2: FamilyDefinition = {
   modelType: "cohere2",
   architecture: "Cohere2ForCausalLM",

@@ -40,7 +40,7 @@ export function weightOfStored(name: string): string {
   return name.startsWith(STORED) ? name.slice(STORED.length) : name;
 }
 
-/** Returns the name, in the model, of the scales of an 8-bit weight. */
+/** Returns the name, in the model, of the block scales of an FP8 weight. */
 export function scaleName(weight: string): string {
   return `${weight}_scale_inv`;
 }
