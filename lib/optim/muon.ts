@@ -52,8 +52,8 @@ export function orthogonalised(g: Value): Value {
     // Use the smaller of the two Gram matrices. It is symmetric, so a product with its transpose is a product with itself.
     const gram = rows <= columns ? linear(x, x) : transposedProduct(x, x);
     const polynomial = add(scale(gram, B), scale(linear(gram, gram), C));
-    const turned = rows <= columns ? linear(polynomial, x, undefined, { transposed: true }) : linear(x, polynomial);
-    x = add(scale(x, A), turned);
+    const product = rows <= columns ? linear(polynomial, x, undefined, { transposed: true }) : linear(x, polynomial);
+    x = add(scale(x, A), product);
   }
   return x;
 }

@@ -23,10 +23,10 @@ export interface Shared {
 }
 
 /**
- * Divides parameters among ranks, so that all hold about the same amount of optimiser state. Every rank has a part of every large parameter,
- * so that summing one parameter over the ranks gives all of them the same work. A parameter is cut only between pieces of its sum of squares,
- * so that the gradient's norm has the same bits as on one rank.
- * @returns the pieces of each rank, at most one of a parameter; later elements belong to later ranks
+ * Divides parameters among ranks, so that all hold about the same amount of optimiser state. A large parameter that may be cut is spread over
+ * the ranks, so that all ranks share the work of summing its gradient. A parameter is cut only between pieces of its sum of
+ * squares, so that the gradient's norm has the same bits as on one rank.
+ * @returns the pieces of each rank, at most one per parameter; later elements belong to later ranks
  */
 export function partition(parameters: readonly Shared[], ranks: number): readonly (readonly Piece[])[] {
   const parts: Piece[][] = Array.from({ length: ranks }, () => []);
@@ -35,7 +35,8 @@ export function partition(parameters: readonly Shared[], ranks: number): readonl
     parts[rank]!.push({ name, start, count });
     loads[rank]! += count * state;
   };
-  // Large matrices first, each to the rank with the least so far. The others can then be cut to fill the gaps.
+  // Whole matrices first, the largest before the others, each to the rank with the least state so far. The other
+  // parameters can then be cut to fill the gaps.
   const matrices = parameters.filter(({ whole }) => whole).toSorted((a, b) => b.elements - a.elements);
   for (const one of matrices) give(loads.indexOf(Math.min(...loads)), one, 0, one.elements);
   let total = loads.reduce((sum, load) => sum + load, 0);
@@ -53,7 +54,7 @@ export function partition(parameters: readonly Shared[], ranks: number): readonl
   return parts;
 }
 
-/** Divides `count` items in proportion to `weights`, of which one is above 0, by the method of the largest remainder. */
+/** Divides `count` items in proportion to `weights`, at least one of which is above 0, by the method of the largest remainder. */
 function apportion(weights: readonly number[], count: number): number[] {
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const shares = weights.map((weight) => (weight / total) * count);
