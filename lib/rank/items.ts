@@ -19,7 +19,7 @@ export interface RankItem {
 
 /**
  * Reads the prompts of a file. Rows of a .jsonl file have `prompt` (a text or messages), `question` or `messages`, and optionally `answers`.
- * Any other file has a prompt on each line. A byte-order mark is not part of the first one.
+ * Any other file has a prompt on each line. A byte-order mark is not part of the first prompt.
  * @param chat whether to treat texts as user messages in a chat, instead of texts to continue
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`
  */

@@ -173,7 +173,7 @@ export class RankSession {
     if (!item || item.id !== id)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `vote: expected a vote on ${item ? `prompt ${item.id}` : "no prompt"}, got a vote on prompt ${id}`,
+        `id: expected ${item ? `${item.id}, the current prompt` : "no prompt, because all are judged"}, got ${id}`,
       );
     return item;
   }

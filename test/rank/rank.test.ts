@@ -206,7 +206,7 @@ describe("a session", () => {
     await expectError(
       () => session.vote(1, [[0], [1]]),
       "INVALID_ARGUMENT",
-      /expected a vote on prompt 0, got a vote on prompt 1/,
+      /id: expected 0, the current prompt, got 1/,
     );
     // Two presses at once: the second refers to a prompt already judged.
     const both = await Promise.allSettled([session.vote(0, [[0], [1]]), session.vote(0, [[0], [1]])]);
