@@ -37,7 +37,7 @@ export class SupersededLines {
   /** Returns a function that says whether a line counts. Call it for the lines in order. */
   filter(): (line: number, kind: LineKind, step: number) => boolean {
     const next = { step: 0, evaluation: 0 };
-    // The lowest step of a restart after the line: its step and higher ones are superseded.
+    // Returns the lowest step to which a later restart goes back. The line is superseded if its step is not below that.
     const limit = (kind: LineKind, line: number) => {
       const places = this.restarts[kind];
       while (next[kind] < places.length && places[next[kind]]!.line <= line) next[kind] += 1;
