@@ -150,7 +150,8 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
       else finish();
     };
     response.once("close", ended);
-    // A pipelined response that waits for an earlier one gets no "close" event, so listen to the socket. A socket may have many of them.
+    // A pipelined response that waits for an earlier one gets no "close" event, so listen to the socket. A
+    // socket may have many such listeners.
     socket.setMaxListeners(0).on("close", ended);
     open.add(controller);
     const work = async () => {

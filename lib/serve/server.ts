@@ -138,8 +138,8 @@ const REASONS: Readonly<Record<number, string>> = {
 };
 
 /**
- * Answers invalid HTTP, slow requests and too large headers. If an answer is being written, it only closes the connection, because more
- * bytes would become part of that answer.
+ * Answers invalid HTTP, slow requests and too large headers. While an answer is being written, it closes the connection without a response,
+ * because more bytes would become part of that answer.
  */
 function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket, isAnswering: boolean): void {
   if (isAnswering || error.code === "ECONNRESET" || !socket.writable) {

@@ -30,7 +30,7 @@ export interface FetchHandler {
 
 /**
  * Creates a `Request → Response` function that serves the same API as `createHandler`. An answer ends when the request's signal fires or
- * its body is cancelled. The caller still owns loaded models.
+ * the response's body is cancelled. The caller still owns loaded models.
  * @param models as for `createHandler`
  * @throws HeddleError INVALID_ARGUMENT, DISPOSED
  * @example
@@ -67,7 +67,7 @@ function answerWith(handler: RequestHandler, request: Request, basePath: string)
     method: request.method,
     // Paths outside `basePath` get a second slash. No route begins with two, so they are a 404.
     url: (isBelow ? pathname.slice(basePath.length) : `/${pathname}`) + search,
-    // A `new Request()` has no Host header, so it comes from the URL.
+    // A `new Request()` has no Host header, so the host comes from the URL.
     headers: { host, ...Object.fromEntries(request.headers) },
     socket,
   });

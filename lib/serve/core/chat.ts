@@ -109,7 +109,7 @@ export async function chatPrompt(
   };
 }
 
-/** Returns the text of the tokens that an answer begins with. */
+/** Returns the number and the text of the tokens that an answer begins with. */
 function begunWith(
   { tokenizer }: LanguageModel,
   ids: readonly number[],

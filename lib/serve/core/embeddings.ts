@@ -29,7 +29,8 @@ export interface Embedded {
 }
 
 /**
- * Embeds the inputs of a request. It counts towards the limit on running and waiting answers until the vectors are sent.
+ * Embeds the inputs of a request. The request counts towards the limit on running and waiting answers until the vectors
+ * are sent.
  * @throws Refusal, HeddleError before anything is sent; ClientLost; as `send`
  */
 export async function answerEmbeddings(

@@ -25,7 +25,7 @@ export interface Generation {
   options: GenerateOptions;
   /** Returns the response format, if it depends on the prompt. It is called with the ids of the first prompt. */
   formatFor?: ((prompt: readonly number[]) => GenerateOptions["responseFormat"]) | undefined;
-  /** Returns a processor of logits that depends on the prompt. It is called as `formatFor` is. */
+  /** Returns a processor of logits that depends on the prompt. It is called with the ids of the first prompt. */
   processorFor?: ((prompt: readonly number[]) => LogitProcessor | undefined) | undefined;
   /** How the answers are read. Undefined if they are plain text. */
   reading?: Reading | undefined;

@@ -107,7 +107,7 @@ export class Models {
     return this.bases.flatMap(({ name, loadedModel: model }) => (model ? [{ name, model }] : []));
   }
 
-  /** Returns the model that a name stands for, which is the base of an adapter. Undefined if it is not loaded now. */
+  /** Returns the model that a name stands for: for an adapter, its base. Undefined if that is not loaded now. */
   loadedAs(name: string): LanguageModel | undefined {
     return this.byName.get(name)?.base.loadedModel;
   }

@@ -10,7 +10,7 @@ export class Turns {
     this.free = atOnce;
   }
 
-  /** Runs `work` as soon as there is room. @throws the signal's reason, if it fires before */
+  /** Runs `work` as soon as there is room. @throws the signal's reason, if the signal fires before that */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
     if (this.free > 0) this.free--;

@@ -42,6 +42,7 @@ export function generateOptions(
     minP: given.min_p,
     seed: seed === undefined || seed < 0 ? undefined : seed,
     stop: given.stop,
+    // A window of 0 tokens turns the penalty off.
     repetitionPenalty: given.repeat_last_n === 0 ? 1 : given.repeat_penalty,
     presencePenalty: given.presence_penalty,
     frequencyPenalty: given.frequency_penalty,

@@ -9,7 +9,7 @@ type Sampling = { [K in keyof typeof samplingShape]?: z.infer<(typeof samplingSh
 
 /**
  * Returns the seed of a request. OpenAI allows negative seeds. They map to the upper end of the range (-1 becomes 2^53 - 1), so that
- * distinct seeds stay distinct.
+ * they differ from the positive seeds that people use.
  */
 function seedOf(given: number | undefined): number | undefined {
   return given === undefined || given >= 0 ? given : given + 2 ** 53;
