@@ -20,7 +20,7 @@ export class Growth {
     spend(sizes.unit * units);
   }
 
-  /** Ends the conversion and returns its bytes to the budget. The caller counts the text if it keeps it. */
+  /** Ends the conversion and returns its bytes to the budget. A caller that keeps the text must count it. */
   end(): void {
     giveBack(sizes.unit * this.units);
   }

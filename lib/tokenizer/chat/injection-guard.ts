@@ -55,8 +55,9 @@ export class ChatGuard {
     const specials = tokens.filter((token) => token.special).map((token) => token.content);
     const openers = new Set(first.map(codeOf));
     if (characters)
-      // If normalization changes a special token's first character, every opener may begin that token. If it changes a later character of
-      // the head, the token's own opener may. Openers that are removed here are marked wherever they occur.
+      // Openers are the first characters of guarded tokens. One that stays in the set is marked only where a head begins. One that is
+      // removed here is marked wherever it occurs. If normalization changes a special token's first character, every opener may begin that
+      // token. If it changes a later character of the head, only the token's own first character may.
       for (const content of specials)
         if (!keeps(firstCharacter(content), characters)) openers.clear();
         else if (!keeps(beginningOf(content), characters)) openers.delete(codeOf(content));

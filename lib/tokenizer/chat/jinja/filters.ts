@@ -1,5 +1,5 @@
-// Jinja2 filters that the interpreter package lacks, or implements without their options. Each reads its input a fixed number of times,
-// and stays within the memory limits. The watchdog limits the time.
+// Jinja2 filters that the interpreter package lacks, or implements without their options. Each stays within the memory limits. The
+// watchdog limits the time.
 import { comparedTexts, jsonOf, separatorsOf } from "../../chat-json.ts";
 import type { Arguments, Values } from "./filter-arguments.ts";
 import { checkElements, checkTaken, giveBack, LimitError, sizes, spend, spendText } from "./limits.ts";
@@ -23,7 +23,8 @@ export function checkedWidth(width: number): number {
 /** Python's str.center for a text of `length` characters (`length` may differ from the UTF-16 length). */
 export function centred(text: string, length: number, width: number, fill = " "): string {
   const missing = Math.max(0, checkedWidth(width) - length);
-  const left = Math.floor(missing / 2) + (missing & width & 1); // as in CPython: if both are odd, one more on the left
+  // As in CPython, the left side gets one more if `missing` and `width` are odd.
+  const left = Math.floor(missing / 2) + (missing & width & 1);
   return fill.repeat(left) + text + fill.repeat(missing - left);
 }
 
