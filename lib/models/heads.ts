@@ -43,7 +43,7 @@ export function languageHead(config: ModelConfig): string[] {
   return [own, bias].filter((name) => name !== undefined).filter((name) => trunk.has(name));
 }
 
-/** Returns the names of the weights outside the trunk: heads, and layers after pooling. */
+/** Returns the names of the weights that the heads in the configuration and the layers after pooling add to the family's. */
 export function headNames(config: ModelConfig): string[] {
   const trunk = familyOf(config.modelType).weights(config);
   return [...modelWeights(config).keys()].filter((name) => !trunk.has(name));

@@ -83,7 +83,7 @@ export abstract class ModelView {
     return [...modelWeights(this.config).keys()].filter((n) => this.has(n));
   }
 
-  /** Names of the weights that next-token logits depend on: all except other heads. */
+  /** Names of the weights that next-token logits depend on, without other heads and layers after pooling. */
   get languageWeightNames(): string[] {
     const heads = new Set(headNames(this.config));
     return this.weightNames.filter((name) => !heads.has(name));

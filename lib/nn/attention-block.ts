@@ -43,7 +43,7 @@ export interface AttentionBlock {
   softcap?: number | undefined;
   /** Whether the layer has attention sinks: the weight `prefix.sinks`, a logit per head that attends to nothing (gpt_oss). */
   sinks?: boolean | undefined;
-  /** Selects the rows that later layers need. */
+  /** Selects the rows whose output is read. Default: all rows. */
   wanted?: ((x: Value) => Value) | undefined;
 }
 

@@ -25,7 +25,7 @@ export interface ForwardContext {
    * Returns the current length of each row's sequence, (rows) i32, or one number for all rows. Dynamic and LongRoPE scaling depend on it.
    */
   lengths(): Value | number;
-  /** Upper bound of the tokens per text, if it is known. Distances between tokens are below it. */
+  /** Upper bound of the number of tokens in a text, if it is known. Distances between tokens are below this bound. */
   readonly longest?: number | undefined;
   /**
    * Returns the token type of each row, (rows) i32. BERT distinguishes the first sentence of a pair from the second by
