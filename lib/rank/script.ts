@@ -125,9 +125,9 @@ async function ask(path, body) {
     picked = [];
     notice("");
   } catch (error) {
-    picked = []; // judge again, because it was not saved
+    picked = []; // the judgement was not saved, so the user has to pick again
     const voted = body.ranking ? body.id : undefined;
-    // Only the response may have been lost, not the vote.
+    // If another prompt is current now, the vote was saved and only its response was lost.
     if ((await refresh()) && !(voted !== undefined && (state.current ? state.current.id : "done") !== voted))
       notice("Not kept: " + error.message, true);
   } finally {

@@ -31,7 +31,7 @@ interface Vote {
   offset: number;
 }
 
-/** A session of judging a list of prompts: the next prompt, votes, and undo. The vote file is its only state. */
+/** A session of judging a list of prompts: the next prompt, votes, and undo. The vote file is its only persistent state. */
 export class RankSession {
   private readonly file: VoteFile;
   private readonly sampler: Sampler;

@@ -17,7 +17,7 @@ export class SupersededLines {
   private readonly restarts: Record<LineKind, { line: number; step: number }[]> = { step: [], evaluation: [] };
   private readonly last: Record<LineKind, number> = { step: -1, evaluation: -1 };
 
-  /** Notes a line of the log, in order. @throws HeddleError INVALID_FILE for too many restarts */
+  /** Records a line of the log. Call it for the lines in order. @throws HeddleError INVALID_FILE for too many restarts */
   note(line: number, kind: LineKind, step: number): void {
     // A step is logged before its evaluation. If the log has the evaluation already, the step is a repetition.
     if (step <= this.last[kind] || (kind === "step" && step <= this.last.evaluation)) {
