@@ -14,7 +14,7 @@ export interface HandlerOptions {
    * that no request uses are unloaded. Default: no limit.
    */
   maxModelMemory?: number | undefined;
-  /** API keys. Requests need one of them in `Authorization: Bearer …`. Without keys, every request is answered. */
+  /** API keys. Requests need one of them in `Authorization: Bearer …` or `x-api-key`. Without keys, every request is answered. */
   apiKeys?: readonly string[] | undefined;
   /**
    * Allowed host names (without port) of requests, against DNS rebinding; `*` allows any. Default: those of the loopback interface. For `serve`

@@ -34,7 +34,7 @@ export function createMessage(exchange: Exchange): Promise<void> {
   });
 }
 
-/** Counts the tokens of a conversation. Tokenization takes time, so it counts towards the limit on running and waiting answers. */
+/** Counts the tokens of a conversation. Tokenization takes time, so the request counts towards the limit on running and waiting answers. */
 export function countTokens(exchange: Exchange): Promise<void> {
   const { service, body, signal, response } = exchange;
   const given = parsed(countSchema, body);

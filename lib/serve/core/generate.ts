@@ -98,7 +98,7 @@ export class Answers {
       }
     });
     const settled = await Promise.allSettled(reading);
-    // Errors of the others may only result from the cancellation.
+    // The other answers may have failed only because they were cancelled.
     if (failure) throw failure.error;
     return settled.map((result) => (result as PromiseFulfilledResult<T>).value);
   }

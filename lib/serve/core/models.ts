@@ -74,7 +74,7 @@ export class Models {
   private inLine = 0;
   /** Number of requests that wait for memory or for a model to be loaded. */
   private waiting = 0;
-  /** Number of uses that have ended. It orders `lastUse` of the bases. */
+  /** Number of uses that have ended. `lastUse` of a base is this number at the end of its last use. */
   private uses = 0;
   private preloading = 0;
   /** Wakes the request that waits for memory. */

@@ -87,7 +87,7 @@ interface Ending {
   usage: Usage;
 }
 
-/** Returns the last part of an answer. It lacks `prompt`, `generation_settings`, `timings` and `id_slot`. */
+/** Returns the last part of an answer. Unlike llama.cpp's, it lacks `prompt`, `generation_settings`, `timings` and `id_slot`. */
 function lastPart({ name, model }: Served, { content, hasNewLine, finishReason, stopText, usage }: Ending): object {
   const { promptTokens, completionTokens, cachedTokens } = usage;
   return {
