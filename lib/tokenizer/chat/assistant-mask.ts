@@ -12,8 +12,8 @@ export const isAssistant = ({ role }: Pick<ChatMessage, "role">): boolean => rol
 export type Render = (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => string | undefined;
 
 /**
- * Finds the assistant's turns in a rendered conversation, from after the generation prompt to the end of the turn. It renders the
- * conversation up to each turn, which works for any template. A template may render a turn differently when others follow, for example
+ * Finds the assistant's turns in a rendered conversation, from after the generation prompt to the end of the turn. The conversation
+ * is rendered up to each turn, which works for any template. A template may render a turn differently when others follow, for example
  * without its thoughts. Such a turn is found by its content, or skipped.
  */
 export function assistantSpans(messages: readonly ChatMessage[], full: string, render: Render): Span[] {
