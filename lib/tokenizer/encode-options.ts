@@ -98,7 +98,7 @@ export function nativeOptions(options: EncodeOptions = {}, guarded: () => Guarde
   const forbidden = named("forbidSpecial", forbidSpecial, guarded).filter(
     ([, id]) => !allowed.some((a) => a[1] === id),
   );
-  // Recognise forbidden tokens too. If none is found, the ids equal those of plain text.
+  // Have native code recognise forbidden tokens too, so that checkForbidden finds their ids. Without any, the ids are those of plain text.
   const ids = Uint32Array.from([...allowed, ...forbidden], ([, id]) => id);
   return {
     flags: switchesOf(options),

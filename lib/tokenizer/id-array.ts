@@ -6,7 +6,7 @@ function isId(value: unknown): value is number {
   return typeof value === "number" && value >>> 0 === value;
 }
 
-/** Converts ids for native code. @throws HeddleError INVALID_ARGUMENT unless it is an iterable of 32-bit unsigned integers */
+/** Converts ids for native code. @throws HeddleError INVALID_ARGUMENT unless `ids` is an iterable of 32-bit unsigned integers */
 export function idArray(ids: Iterable<number>, name: string, firstIndex = 0): Uint32Array {
   checkAttached(name, ids);
   if (ids instanceof Uint32Array) return ids;

@@ -55,7 +55,7 @@ function roomOf(array: Uint32Array): number {
 }
 
 /** Fills an array of `count` numbers part by part. @throws HeddleError INVALID_ARGUMENT if it is detached meanwhile */
-function* taken(take: (room: Uint32Array) => number, array: Uint32Array, count: number): Slices<void> {
+function* filled(take: (room: Uint32Array) => number, array: Uint32Array, count: number): Slices<void> {
   for (let at = 0; at < count; at += PART_NUMBERS) {
     const end = Math.min(count, at + PART_NUMBERS);
     if (roomOf(array) < end || take(array.subarray(at, end)) !== end - at)
@@ -115,10 +115,10 @@ export async function encodeTexts(
     let total = 0;
     for (const count of counts) total += count;
     const ids = memory && roomOf(memory) >= total ? memory : numbers(total);
-    const taking = done(taken((room) => batch.takeIds(room), ids, total));
+    const taking = done(filled((room) => batch.takeIds(room), ids, total));
     if (taking) await taking;
     const offsets = hasOffsets ? numbers(2 * total) : undefined;
-    if (offsets) await done(taken((room) => batch.takeOffsets(room), offsets, offsets.length));
+    if (offsets) await done(filled((room) => batch.takeOffsets(room), offsets, offsets.length));
     return { ids, counts, total, offsets };
   } finally {
     batch.close();

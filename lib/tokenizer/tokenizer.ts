@@ -166,8 +166,8 @@ export class Tokenizer extends ChatCodec {
 
   /**
    * Encodes texts, or pairs of texts, as model inputs: truncated and padded, with masks. `truncation` and `padding` default to the
-   * tokenizer's (from tokenizer.json, or as set here). It does not block the event loop. Rejects with INVALID_ARGUMENT if the length has
-   * no room for the special tokens, and with ABORTED if the signal fires.
+   * tokenizer's properties of these names. It does not block the event loop. Rejects with INVALID_ARGUMENT if the length has no room for
+   * the special tokens, and with ABORTED if the signal fires.
    *
    * @example
    * await tokenizer.encodeInputs([["question", "passage"], "one text"], {
@@ -207,7 +207,7 @@ export class Tokenizer extends ChatCodec {
     return padding || fills === true ? padInputs(inputs, padding ?? {}, this.padTokenId) : inputs;
   }
 
-  /** The default truncation of encodeInputs: that of tokenizer.json, or as set here. `save` writes it. */
+  /** The default truncation of encodeInputs: the one last set, or that of tokenizer.json. `save` writes it. */
   get truncation(): Truncation | undefined {
     return this.truncationRule;
   }
@@ -217,7 +217,7 @@ export class Tokenizer extends ChatCodec {
     this.truncationRule = rule && { ...checkTruncation(rule) };
   }
 
-  /** The default padding of encodeInputs: that of tokenizer.json, or as set here. `save` writes it. */
+  /** The default padding of encodeInputs: the one last set, or that of tokenizer.json. `save` writes it. */
   get padding(): Padding | undefined {
     return this.paddingRule;
   }

@@ -11,7 +11,7 @@ export interface Truncation {
   side?: "right" | "left" | undefined;
   /**
    * Which text of a pair is cut. "longestFirst" cuts the longer text down to the length of the shorter one, then both, each to about half
-   * of the room. The others cut only one text. Default "longestFirst".
+   * of the available length. "onlyFirst" and "onlySecond" cut that text alone. Default "longestFirst".
    */
   strategy?: "longestFirst" | "onlyFirst" | "onlySecond" | undefined;
   /** Number of ids by which consecutive parts in `overflowing` overlap. Default 0. */

@@ -1,5 +1,5 @@
-// Inserts marks into texts of any size and removes them, unit by unit, which is faster than a regular expression. Long work is a
-// generator that yields regularly.
+// Inserts ChatGuard's marks, which are private-use characters, into texts of any size, and removes them. It works unit by unit, which is
+// faster than a regular expression. Long work is a generator that yields regularly.
 import { isHighSurrogate } from "../../core/surrogates.ts";
 import { BEGINS, CHANGES, COMPOSES, type GuardCharacters } from "./guard-characters.ts";
 
@@ -36,8 +36,8 @@ export interface MarkedCharacters {
   /** The flags of characters: see guard-characters.ts. */
   characters: GuardCharacters;
   /**
-   * First code points of guarded tokens. Such a character is marked only if a head begins there, or if normalization may change the next
-   * character or combine both.
+   * First code points of guarded tokens. Such a character is marked only if a head (see Marker) begins there, or if normalization may change
+   * the next character or combine both.
    */
   openers: ReadonlySet<number>;
 }
@@ -63,7 +63,7 @@ export class Marker {
     if (this.heads.length > 0) this.pattern = new RegExp(this.heads.map(escaped).join("|"));
   }
 
-  /** Returns a well-formed text with marks. */
+  /** Returns `text` with marks. `text` must be well-formed. */
   *apply(text: string): Generator<void, string, undefined> {
     const from = this.normalized ? 0 : this.pattern ? text.search(this.pattern) : -1;
     if (from < 0) return text;
@@ -101,7 +101,7 @@ export class Marker {
   }
 }
 
-/** Returns the code point at an index of `scratch`, which may be a lone low surrogate. */
+/** Returns the code point at an index of `scratch`. For the second unit of a surrogate pair, returns that unit. */
 function codeAt(at: number, units: number): number {
   const unit = scratch[at]!;
   if (!isHighSurrogate(unit) || at + 1 >= units) return unit;

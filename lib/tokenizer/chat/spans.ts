@@ -30,9 +30,9 @@ interface Turn {
 export type RenderOther = (messages: readonly ChatMessage[]) => string | undefined;
 
 /**
- * Finds the messages in a rendered conversation by rendering it up to each message, which works for any template. Text before all
- * messages (BOS, a default system prompt) belongs to the first message. A message that the template renders differently
- * when others follow (for example without thoughts) is found by its content.
+ * Finds the messages in a rendered conversation, by rendering the messages up to each one. This works for any template. Text before all
+ * messages (BOS, a default system prompt) belongs to the first message. Some templates render a message differently if others follow, for
+ * example without its reasoning. Such a message is found by its content.
  */
 export function messageTurns(
   messages: readonly ChatMessage[],
@@ -69,8 +69,9 @@ function withOtherContent(message: ChatMessage): ChatMessage {
 }
 
 /**
- * Converts turns to tokens. A token belongs to the turn in which it begins. @param offsets two numbers per token, as from
- * Tokenizer.encodeWithOffsets
+ * Converts turns to tokens. A token belongs to the turn in which it begins.
+ * @param offsets two numbers per token, as from Tokenizer.encodeWithOffsets
+ * @param generationPrompt UTF-16 offset at which the generation prompt begins, or the text's length
  */
 export function messageSpans(turns: readonly Turn[], offsets: Uint32Array, generationPrompt: number): MessageSpan[] {
   const count = offsets.length / 2;

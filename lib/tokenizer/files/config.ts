@@ -71,6 +71,7 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
     chatTemplates.set(name, template);
   };
   if (Array.isArray(config.chat_template)) {
+    // Read at most 64 templates, as in template-files.ts.
     for (const entry of config.chat_template.slice(0, 64)) {
       addTemplate(isObject(entry) ? entry.name : undefined, isObject(entry) ? entry.template : entry);
     }

@@ -225,7 +225,7 @@ export async function readFolder(path: string, signal?: AbortSignal): Promise<To
       () => true,
       () => false,
     );
-    // A vocabulary that exists lacks its merges.
+    // If the vocabulary itself exists, its merges are missing.
     throw new HeddleError("NOT_FOUND", `${isThere ? join(folder, MERGES_NAME) : path}: no such file`);
   }
   return { ...config, ...found };

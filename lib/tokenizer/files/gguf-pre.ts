@@ -55,7 +55,7 @@ export function preOf(patterns: readonly string[], ignoresMerges: boolean): stri
   return found?.[0].split(" ")[0];
 }
 
-/** Returns the entry of a name, or "default" if the file has none; undefined for an unknown name. */
+/** Returns the entry of a name, or the entry "default" without a name; undefined for an unknown name. */
 export function preTokenizerOf(name: string | undefined): GgufPreTokenizer | undefined {
   return byName.get(name ?? "default");
 }

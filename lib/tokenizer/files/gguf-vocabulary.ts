@@ -42,7 +42,7 @@ export class VocabularyKeys {
     return stringList(value as string[]);
   }
 
-  /** Returns an array of `count` numbers. A typed array is returned itself, unless its elements are bigints. */
+  /** Returns an array of `count` numbers. A typed array is not copied, unless its elements are bigints. */
   numbers(name: string, count: number): Numbers | undefined {
     const value = this.value(name);
     if (value === undefined) return undefined;
@@ -105,7 +105,7 @@ export function checkSpecialNames(reader: VocabularyKeys, types: Uint8Array): vo
 const isSpecial = (type: number | undefined) => type === TokenType.control || type === TokenType.unknown;
 const isAdded = (type: number | undefined) => isSpecial(type) || type === TokenType.userDefined;
 
-/** Yields the ids of the tokens of a type. The engine's own search is faster than a loop. */
+/** Yields the ids of the tokens of a type. `indexOf` is faster than a loop. */
 function* idsOf(type: number, types: Uint8Array): Generator<number, void, undefined> {
   for (let id = types.indexOf(type); id >= 0; id = types.indexOf(type, id + 1)) yield id;
 }

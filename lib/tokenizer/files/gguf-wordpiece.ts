@@ -48,6 +48,7 @@ export function wordPieceTypes(reader: VocabularyKeys, given: Uint8Array, ids: W
   return types;
 }
 
+/** Returns the vocabulary without BOS and EOS, because WordPiece's own template adds [CLS] and [SEP]. */
 export function wordPieceVocabulary(vocabulary: Vocabulary): Vocabulary {
   return { ...vocabulary, bos: undefined, eos: undefined, addBos: false, addEos: false };
 }

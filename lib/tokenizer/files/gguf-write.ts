@@ -88,7 +88,7 @@ function refusing({ path }: TokenizerFiles, kind: string): Refuse {
   return (what, expected, got) => {
     throw new HeddleError(
       "UNSUPPORTED",
-      `${path}: ${what}: expected ${expected}, as GGUF's ${kind}, got ${describe(got)}`,
+      `${path}: ${what}: expected ${expected} for GGUF's ${kind}, got ${describe(got)}`,
     );
   };
 }
@@ -255,7 +255,7 @@ function readVocab(tokenizer: Json, model: Json, size: number, path: string): Vo
       special !== true ? TokenType.userDefined : content === model.unk_token ? TokenType.unknown : TokenType.control;
     put(content, id, type);
   }
-  // Rows of the embedding beyond the vocabulary are never produced. They have the names of llama.cpp's converter.
+  // The embedding may have more rows than the vocabulary has tokens. Name these unused ids as llama.cpp's converter does.
   return { tokens: tokens.map((token, i) => token ?? `[PAD${i}]`), types, ids };
 }
 

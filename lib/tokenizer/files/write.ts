@@ -20,6 +20,7 @@ export function tokenizerToJson(file: TokenizerFile): string {
   return `${inside(head)},"model":${modelToJson(file.model)}}\n`;
 }
 
+/** Returns the JSON of an object without its closing brace, so that more fields can follow. */
 const inside = (object: object) => JSON.stringify(object).slice(0, -1);
 
 function modelToJson(model: TokenizerModel): string {

@@ -43,7 +43,7 @@ export const deepseekPatterns = {
   rest: "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
 } as const;
 
-/** BLOOM's pattern. The class in brackets excludes "(", white space, "|" and the listed punctuation. */
+/** BLOOM's pattern. The class in brackets excludes "(", ")", white space, "|" and the punctuation in the nested brackets. */
 export const bloomPattern = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+";
 
 /** Rewrites equivalent spellings of a pattern to one spelling. */

@@ -139,6 +139,7 @@ export function checkTrainOptions(options: TrainOptions, processors: number): Ch
   const byteFallback = isPieces && options.byteFallback !== false;
   const bytes = algorithm === "byteLevelBpe" || byteFallback ? 256 : 0;
   const { vocabSize } = options;
+  // These algorithms also need at least one character in the alphabet.
   const least = bytes + specials.length + (isPieces || algorithm === "wordPiece" ? 1 : 0);
   if (!Number.isInteger(vocabSize) || vocabSize < least || vocabSize > maxVocabSize) {
     const what = `a whole number from ${least} (${bytes} bytes and ${specials.length} special tokens) to ${maxVocabSize}`;

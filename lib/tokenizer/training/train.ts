@@ -114,7 +114,7 @@ async function trainModel(
   if (algorithm === "byteLevelBpe") {
     return byteLevelModel(specials, await finish(trainer.trainBytes(tokens - 256, minFrequency, report), signal));
   }
-  // Unigram and WordPiece need an unknown token for characters outside the vocabulary.
+  // Characters outside the vocabulary become the unknown token. Only BPE with byte tokens needs none.
   if (unknown === undefined && !(algorithm === "sentencePieceBpe" && byteFallback)) {
     throw new HeddleError("INVALID_ARGUMENT", `unkToken: expected one of specialTokens for ${algorithm}, got none`);
   }

@@ -1,5 +1,5 @@
-// Extends the package's Jinja interpreter: it limits work and memory, and adds behaviour of Jinja2 and Python strings that templates rely
-// on.
+// Extends the interpreter of @huggingface/jinja ("the package"): limits its work and memory, and adds behaviour of Jinja2 and Python that
+// templates rely on.
 
 import { atOnce, type Slices } from "../../../core/slices.ts";
 import { jsonOf } from "../../chat-json.ts";
@@ -246,7 +246,7 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
       const object = this.evaluate(node.object, scope);
       const isKey = node.computed && node.property.type !== "SliceExpression" && object.value instanceof Map;
       const key = isKey ? this.evaluate(node.property, scope) : undefined;
-      // As in Jinja2, a missing key of any type gives undefined. The map has strings as keys, even of an object with integer keys.
+      // As in Jinja2, a missing key of any type gives undefined. The map's keys are strings, even for an object with integer keys.
       if (key && typeof key.value !== (object.isNumbered ? "number" : "string")) return this.evaluate(undefined, scope);
       const property = key ? known(this.text(String(key.value), scope)) : node.property;
       const member = { ...node, object: known(object), property } as Member;

@@ -93,7 +93,8 @@ const TICK_MS = 10;
 
 /**
  * Returns the processor time of this thread in milliseconds. The time of other threads must not count, because they may encode texts or run
- * a model meanwhile. A runtime that does not report it gives an upper bound: the time of the whole process, or elapsed time.
+ * a model meanwhile. Where the runtime does not report a thread's time, returns an upper bound: the time of the whole process, or elapsed
+ * time.
  */
 function processorTime(): number {
   const { threadCpuUsage } = process as { threadCpuUsage?: () => NodeJS.CpuUsage };

@@ -8,8 +8,8 @@ import { isArray, type ValueEvaluator } from "./value-interpreter.ts";
 const ITERATION_BYTES = 128;
 
 /**
- * Thrown by `break` and `continue`. The package has such classes too, but does not export them, and they lose the text that the loop has
- * printed.
+ * Thrown by `break` and `continue`. The interpreter package does not export its own classes for this, and they lose the text that the loop
+ * has printed.
  */
 export class LoopControl extends Error {
   readonly type: "Break" | "Continue";

@@ -64,8 +64,8 @@ function splitArguments(args: readonly RuntimeValue[], named: Made["named"]) {
   return { separator: isAny ? undefined : (given.value as string), most: count };
 }
 
-/** Makes a method that tests whether a text matches a pattern for all its characters. An empty text must not match, as in Python. */
-const all =
+/** Makes a method that tests a whole text. The pattern must be anchored at both ends, and reject an empty text, as Python does. */
+const matches =
   (pattern: RegExp): Method =>
   (self, _, make) =>
     make.boolean(pattern.test(make.plain(self.value as string)));
@@ -88,10 +88,10 @@ function filled(make: Made, self: RuntimeValue, args: readonly RuntimeValue[], f
 }
 
 /**
- * Returns the UTF-16 offsets that the arguments `start` and `end` of a search give, which count characters as slices do. Undefined if `start`
- * is beyond the end: then nothing is found, not even an empty text.
+ * Converts the arguments `start` and `end` of a search, which count characters as slices do, to UTF-16 offsets. Returns undefined if `start`
+ * is after `end` or after the text. Nothing is then found, not even an empty text.
  */
-function searched(text: string, args: readonly RuntimeValue[]): [from: number, to: number] | undefined {
+function searchRange(text: string, args: readonly RuntimeValue[]): [from: number, to: number] | undefined {
   const [start, end] = [args[1], args[2]].map((given) => {
     if (given === undefined || given.type === "NullValue") return undefined;
     if (!Number.isInteger(Number(given.value)) || !["number", "boolean"].includes(typeof given.value))
@@ -105,13 +105,13 @@ function searched(text: string, args: readonly RuntimeValue[]): [from: number, t
   return first > last ? undefined : [offsetOf(text, first), offsetOf(text, last)];
 }
 
-/** Makes a method that returns the index of a part in characters, or −1. With `isNeeded` a missing part is an error. */
+/** Makes a method that returns a substring's index in characters. A missing substring gives −1, or with `isNeeded` an error. */
 const found =
   (last: boolean, isNeeded = false): Method =>
   (self, args, make) => {
     const text = make.plain(self.value as string);
     const part = make.plain(textArgument(args, 0));
-    const range = searched(text, args);
+    const range = searchRange(text, args);
     let at = -1;
     if (range) {
       const [from, to] = range;
@@ -124,18 +124,19 @@ const found =
   };
 
 /** Makes the method startswith or endswith. */
-const edged =
+const affixTest =
   (test: (text: string, part: string) => boolean): Method =>
   (self, args, make) => {
     const text = make.plain(self.value as string);
     const parts = Array.isArray(args[0]?.value) ? (args[0].value as RuntimeValue[]) : args.slice(0, 1);
     const texts = parts.map((_, i) => make.plain(textArgument(parts, i)));
     if (!args[0]) throw new Error("expected a text, got nothing");
-    const range = searched(text, args);
+    const range = searchRange(text, args);
     const within = range && text.slice(...range);
     return make.boolean(within !== undefined && texts.some((part) => test(within, part)));
   };
 
+/** Makes the method partition, or with `last` rpartition. */
 const parted =
   (last: boolean): Method =>
   (self, args, make) => {
@@ -185,11 +186,11 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ["strip", strips("strip")],
   ["lstrip", strips("lstrip")],
   ["rstrip", strips("rstrip")],
-  ["isdigit", all(/^\p{Nd}+$/u)],
-  ["isdecimal", all(/^\p{Nd}+$/u)],
-  ["isnumeric", all(/^\p{N}+$/u)],
-  ["isalpha", all(/^\p{L}+$/u)],
-  ["isalnum", all(/^[\p{L}\p{N}]+$/u)],
+  ["isdigit", matches(/^\p{Nd}+$/u)],
+  ["isdecimal", matches(/^\p{Nd}+$/u)],
+  ["isnumeric", matches(/^\p{N}+$/u)],
+  ["isalpha", matches(/^\p{L}+$/u)],
+  ["isalnum", matches(/^[\p{L}\p{N}]+$/u)],
   [
     "isspace",
     (self, _, make) => {
@@ -227,7 +228,7 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
     "count",
     (self, args, make) => {
       const [whole, part] = [make.plain(self.value as string), make.plain(textArgument(args, 0))];
-      const range = searched(whole, args);
+      const range = searchRange(whole, args);
       if (!range) return make.integer(0);
       const text = whole.slice(...range);
       if (part === "") return make.integer(charactersIn(text) + 1);
@@ -236,8 +237,8 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
       return make.integer(count);
     },
   ],
-  ["startswith", edged((text, part) => text.startsWith(part))],
-  ["endswith", edged((text, part) => text.endsWith(part))],
+  ["startswith", affixTest((text, part) => text.startsWith(part))],
+  ["endswith", affixTest((text, part) => text.endsWith(part))],
   ["find", found(false)],
   ["rfind", found(true)],
   ["index", found(false, true)],

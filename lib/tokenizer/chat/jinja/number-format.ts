@@ -7,7 +7,10 @@ interface Decimal {
   scale: number;
 }
 
-/** Returns the exact decimal digits of a finite number. */
+/**
+ * Returns the exact decimal digits of a finite number. A float64 is mantissa · 2 ** power, with 52 fraction bits and an exponent bias of
+ * 1023, so power is exponent − 1075. A negative power becomes decimal by 2 ** −n = 5 ** n / 10 ** n.
+ */
 function exactly(value: number): Decimal {
   const view = new DataView(new ArrayBuffer(8));
   view.setFloat64(0, Math.abs(value));
@@ -21,7 +24,7 @@ function exactly(value: number): Decimal {
     : { digits: mantissa * 5n ** BigInt(-power), scale: -power };
 }
 
-/** Returns the number in units of 10 ** -places, rounded. */
+/** Returns the number in units of 10 ** -places, with halves rounded to even. */
 function inUnits({ digits, scale }: Decimal, places: number): bigint {
   if (places >= scale) return digits * 10n ** BigInt(places - scale);
   const unit = 10n ** BigInt(scale - places);
@@ -79,6 +82,8 @@ export function general(value: number, precision: number, keepsZeros = false, is
 
 /** Python's round of a finite number; `places` may be negative. */
 export function roundedTo(value: number, places: number): number {
+  // Float64 has magnitudes from 5e-324 to 1.8e308. Rounding to 401 or more decimals changes none of them.
+  // Rounding to a multiple of 1e401 or more gives 0.
   if (places > 400) return value;
   const text = places < -400 ? "0" : `${inUnits(exactly(value), places)}e${-places}`;
   return Number(signOf(value) + text);

@@ -14,7 +14,7 @@ export interface RuntimeValue {
   isNumbered?: boolean;
 }
 
-/** Characters that Python's repr escapes. The guard's private-use marks are kept. */
+/** Characters that Python's repr escapes, except private-use characters: ChatGuard uses them as marks. */
 const UNPRINTED = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 const SHORT: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 

@@ -14,7 +14,7 @@ import {
 import { checkElements, sizes, spend, spendText } from "./limits.ts";
 import type { RuntimeValue } from "./repr.ts";
 
-/** Nodes that create values. Other nodes return existing values or constants. */
+/** Nodes that create values. Literals of arrays, tuples and objects do too. Other nodes return existing values or constants. */
 const MAKING = new Set([
   "BinaryExpression",
   "CallExpression",
