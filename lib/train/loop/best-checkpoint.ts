@@ -119,11 +119,10 @@ export class Best {
   }
 
   /**
-   * Adds an evaluation to the comparison.
+   * Adds an evaluation to the comparison. A value that is not finite is not an improvement, and the first one gives a warning.
    * @param how.nothing whether the loss of this evaluation counted no tokens, so that metrics may be missing
    * @returns whether this evaluation is the best one so far
-   * @throws HeddleError INVALID_ARGUMENT if the evaluation lacks the metric. A value that is not finite is no
-   * improvement. The first such value gives a warning.
+   * @throws HeddleError INVALID_ARGUMENT if the evaluation lacks the metric
    */
   add(held: EvalEvent, { nothing = false }: { nothing?: boolean } = {}): boolean {
     const value = this.valueOf(held, nothing);

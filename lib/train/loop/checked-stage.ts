@@ -10,7 +10,7 @@ const GIVEN = ["positions", "lengths", "tokenTypes", "noise"];
 /** Wraps a stage with checks of its functions' results, so that an author's mistake is reported where it is made. */
 export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
   const { name } = stage;
-  // Names of the inputs that the loss reads. The loss is traced before the first batch is collated, and adds its own.
+  // Names of the inputs that the loss reads. `loss` adds them when it is traced, before the first batch is collated.
   const read = new Set(GIVEN);
   const wrong = (what: string, expected: string, got: string) =>
     new HeddleError("INVALID_ARGUMENT", `${name}.${what}: expected ${expected}, got ${got}`);

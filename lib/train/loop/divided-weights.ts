@@ -4,11 +4,11 @@ import type { Model } from "../../models/model.ts";
 import type { Optimizer } from "../../optim/optimizer.ts";
 import type { ShardingWorld, SharedState } from "./sharding.ts";
 
-/** Tensors of a checkpoint that rank 0 writes. All ranks collect each when it is read. */
+/** Tensors of a checkpoint that rank 0 writes. When rank 0 reads one, all ranks take part in collecting it. */
 export interface CollectedTensors {
   /** The optimizer's state. */
   state: TensorData[];
-  /** Makes the data of a trained weight collect it. @param whole the model's tensor */
+  /** Returns data that collects a divided weight when it is read. Returns other weights' data unchanged. @param whole the model's tensor */
   weight(data: TensorData, whole: Tensor | undefined): TensorData;
 }
 
@@ -64,17 +64,17 @@ export class DividedWeights {
     this.isDivided = false;
   }
 
-  /** Makes the errors of those who read divided weights say that they stay divided. */
+  /** Changes the error that reads of divided weights give. It then says that the weights stay divided. */
   async abandon(): Promise<void> {
     if (!this.isDivided) return;
     const why = "because a training run with sharding parameters stopped before its end; load a checkpoint instead";
-    // A disposed model has other errors.
+    // A disposed model rejects, and already gives its own error.
     for (const whole of this.wholes.values()) await whole.unload(this.message(why)).catch(() => undefined);
   }
 
   /**
-   * Runs `write` on rank 0, which writes tensors in any order, one at a time. Each takes memory for that tensor on every rank. All ranks must
-   * call it at the same time.
+   * Runs `write` on rank 0, which writes tensors in any order, one at a time. Each tensor takes memory on every rank while it is written. All
+   * ranks must call it at the same time.
    */
   async writing(shared: SharedState, write: (tensors: CollectedTensors) => Promise<void>): Promise<void> {
     const names = [...this.wholes.keys()];

@@ -5,10 +5,10 @@ import { ioError } from "../../io/atomic-files.ts";
 import { parseJsonRow } from "../../io/json.ts";
 import type { TrainEvent } from "./trainer.ts";
 
-/** Maximum time that lines stay buffered. Small models take hundreds of steps a second. */
+/** Minimum time between two writes by `add`. Small models take hundreds of steps a second. */
 const MAX_WAIT_MS = 500;
 
-/** Fields of a line in addition to its event. */
+/** The fields of a line that a resume reads. */
 export interface Logged {
   step: number;
   /** Wall-clock seconds of training so far, including earlier parts of a resumed run. */

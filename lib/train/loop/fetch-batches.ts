@@ -2,7 +2,7 @@ import type { World } from "../world/world.ts";
 import { watchBatches } from "./needed-memory.ts";
 import type { BatchSource } from "./trainer.ts";
 
-/** Makes a source that depends on the weights read them whole. */
+/** Wraps a source. If its batches depend on the weights, they are fetched while the weights are whole: see DividedWeights. */
 export function wholeFor<Batch>(
   source: BatchSource<Batch>,
   whole: <T>(work: () => Promise<T>) => Promise<T>,
@@ -27,10 +27,10 @@ export function fetch<Batch, Positions>(
   const work = (async () => {
     const batches: Batch[] = [];
     for (let i = 0; i < count; i++) {
-      batches.push(await own(source, world, signal));
+      batches.push(await ownBatch(source, world, signal));
       watchBatches(i + 1, count);
     }
-    const replayed = replay ? [await own(replay, world, signal)] : [];
+    const replayed = replay ? [await ownBatch(replay, world, signal)] : [];
     return { batches, replayed, after: positions() };
   })();
   work.catch(() => undefined); // reported when awaited
@@ -41,7 +41,7 @@ export function fetch<Batch, Positions>(
  * Reads one batch for each rank, in order, and returns this rank's. The ranks together consume the same data as one process with more
  * micro-batches.
  */
-async function own<Batch>(
+async function ownBatch<Batch>(
   source: Pick<BatchSource<Batch>, "next" | "skip">,
   world: World,
   signal: AbortSignal | undefined,

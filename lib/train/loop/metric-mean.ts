@@ -16,7 +16,7 @@ export class MetricMeans {
    */
   add(metrics: Metrics, weight: number, own: Metrics = {}): void {
     for (const [name, value] of Object.entries(metrics)) {
-      if (typeof value !== "number") continue; // NaN becomes null in JSON
+      if (typeof value !== "number") continue; // a NaN that went through JSON is null
       const one = (Object.hasOwn(own, name) ? own[name] : undefined) ?? weight;
       const before = this.known.get(name) ?? { sum: 0, weight: 0 };
       this.known.set(name, { sum: before.sum + value * one, weight: before.weight + one });

@@ -156,7 +156,11 @@ function nothingMatched(
   return refused(`names of parameters that the run trains (${known})`, `${text}, which no parameter has`);
 }
 
-/** Returns the nearest match of `text` among the runs of dot-separated parts of names, of the same number of parts. */
+/**
+ * Suggests what to write instead of `text`. Candidates are all runs of consecutive parts between dots in `names`, with as many parts as
+ * `text`.
+ * @returns one suggestion, or none
+ */
 function nearTo(text: string, names: readonly string[]): string[] {
   const count = text.split(".").length;
   const runs = new Set<string>();

@@ -11,8 +11,8 @@ export const COMPLETIONS_FILE = "completions.jsonl";
 
 /**
  * Logs a run's events for plotting: steps and evaluations in order, with the seconds of training so far. Non-finite values are null. Lines
- * are written before the checkpoint that follows them. A resumed run truncates the log after its step, so the log has no gaps. Sampled
- * completions go into a second file.
+ * are written before the checkpoint that follows them, so the log has no gaps. A resumed run truncates the log after its step, so no line
+ * occurs twice. Sampled completions go into a second file.
  */
 export class RunLog {
   private readonly events: EventLines;

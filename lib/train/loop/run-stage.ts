@@ -81,7 +81,7 @@ export interface StageSetup {
   world?: World | undefined;
   /** Receives warnings. Default: process.emitWarning. */
   warn?: ((message: string) => void) | undefined;
-  /** Records the stage's changes to the model. Default: no changes. @internal */
+  /** Records the stage's changes to the model. Default: the stage has not changed it. @internal */
   preparation?: Preparation | undefined;
   /** The schema of the stage's options, which determines what a checkpoint records. Default: none. @internal */
   shape?: Shape | undefined;
@@ -91,7 +91,10 @@ export interface StageSetup {
   finish?: TrainerOptions["finish"];
 }
 
-/** Returns the number of positions of a sequence: maxSeqLength, checked against the model's context, or that context, at most 1024. */
+/**
+ * Returns the number of positions of a sequence: maxSeqLength, or by default the model's context, at most 1024.
+ * @throws HeddleError INVALID_ARGUMENT if maxSeqLength exceeds the context
+ */
 export function sequenceLengthOf(model: Model, { maxSeqLength }: { maxSeqLength?: number | undefined }): number {
   const context = model.config.maxPositionEmbeddings;
   const length = maxSeqLength ?? Math.min(context, 1024);
@@ -186,7 +189,7 @@ async function* prepared<Batch>(
     await needHeldOut(stage, source, options, setup.signal);
     const heads = headNames(model.config);
     const trainsBase = names.some((name) => !heads.includes(name));
-    const changesBase = !adapter && (trainsBase || model.activeAdapters.length > 0); // active adapters are merged into it
+    const changesBase = !adapter && (trainsBase || model.activeAdapters.length > 0); // active adapters are merged into the base
     const muon = muonOf(model, options, names);
     await setup.preparation.change(async () => {
       await settleAdapters(model, options);
@@ -270,8 +273,8 @@ async function needHeldOut<Batch>(
 }
 
 /**
- * Returns the weights that a stage trains without groups. With `lora` these are the adapter's, which is added to the model if it is
- * missing.
+ * Returns the weights that a stage would train if there were no parameter groups. With `lora`, these include the adapter's. The adapter is
+ * added to the model if it is missing.
  */
 async function trainedNames(
   model: Model,

@@ -10,7 +10,7 @@ export interface StageCard {
   data: readonly string[];
   /** Suitable and unsuitable uses of the trained model. */
   notes: string;
-  /** The data of the held-out loss, and its unit. */
+  /** Names in the card for the held-out data and for the loss on it, such as `loss (nats per token)`. */
   evaluation: { name: string; metric: string };
 }
 

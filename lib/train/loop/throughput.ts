@@ -37,6 +37,7 @@ export class Meter {
     this.means.add(metrics, 1, metricCounts);
   }
 
+  /** Returns the means since the last report, and begins the next report. */
   take(): { loss: number; tokensPerSecond: number; metrics?: Metrics } {
     const seconds = (performance.now() - this.since) / 1000;
     const result = {

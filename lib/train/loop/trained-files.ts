@@ -61,7 +61,7 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
 }
 
 /** Configuration values that do not affect what the layers compute. A resumed run may change them. */
-const FREE: ReadonlySet<string> = new Set<keyof ModelConfig>([
+const CHANGEABLE: ReadonlySet<string> = new Set<keyof ModelConfig>([
   "dtype",
   "architectures",
   "initializerRange",
@@ -82,7 +82,7 @@ function needSameConfig(began: ModelConfig, own: ModelConfig, checkpoint: string
   const now = parseModelConfig(modelConfigToJson(own));
   for (const name of Object.keys({ ...began, ...now }) as (keyof ModelConfig)[]) {
     const [expected, got] = [began[name], now[name]].map((value) => JSON.stringify(value) ?? "none");
-    if (!FREE.has(name) && expected !== got)
+    if (!CHANGEABLE.has(name) && expected !== got)
       throw new HeddleError(
         "INVALID_ARGUMENT",
         `resume: expected a model with ${name} ${expected}, as in the resumed run (${checkpoint}), got ${got}`,

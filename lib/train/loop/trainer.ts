@@ -136,7 +136,7 @@ export interface TrainerOptions extends StepShape, BestOptions, LossSpikeGuardOp
   world?: StoppingWorld | undefined;
   /** The state that is divided among the ranks. Default: none. */
   sharding?: Sharding | undefined;
-  /** Called with the last evaluation, before the finished model is written. It fits or measures further values on held-out data. */
+  /** Called once, when the weights are final, before the finished model is written. Fits or measures further values on held-out data. */
   finish?: (() => Promise<Metrics>) | undefined;
   /**
    * Called after the last check that could reject the run, before weights are loaded or trained.
@@ -178,9 +178,9 @@ export interface TrainerState extends RunRecord {
 /**
  * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data. With a
  * store, it first resumes from the checkpoint that the store finds. An abort takes effect within the running
- * micro-batch, after the current op (on CUDA after the micro-batch). Before it ends by an abort or an error, it saves
- * the last completed step. After an error, it saves only if the weights are finite and the optimiser state is not
- * sharded, and it removes no older checkpoint. If the run ends with the best evaluation's weights, their step is saved
+ * micro-batch, after the current op (on CUDA after the micro-batch). After an abort or an error, the loop saves the last
+ * completed step. After an error, it saves only if the weights are finite and the optimiser state is not sharded, and it
+ * removes no older checkpoint. If the run ends with the best evaluation's weights, their step is saved
  * too, and that checkpoint stays.
  */
 export async function* trainLoop<Batch>(
