@@ -36,7 +36,7 @@ export interface LabelledExample {
   targets: Int32Array;
   /** Indices of the words' labelled tokens, −1 for truncated words. Empty for a text. */
   at: Int32Array;
-  /** Targets of a multi-label task, 0 or 1 for each label, or of a regression, its number. */
+  /** The targets of a multi-label task (0 or 1 for each label), or the number of a regression. */
   values?: Float32Array;
 }
 

@@ -45,7 +45,7 @@ export const trainingPromptsSchema = z.strictObject(
 export interface ColumnPrompt {
   /** "" without a prompt. */
   text: string;
-  /** Number of leading tokens that belong to the prompt. */
+  /** Number of leading tokens, those of the prompt, that `textKey` leaves out. */
   before(ids: ArrayLike<number>): number;
   /** Number of leading tokens that pooling leaves out. */
   unpooled(ids: ArrayLike<number>): number;
@@ -72,10 +72,10 @@ export function columnPrompts(
   };
   const texts = { anchor: of("anchor"), document: of("document"), sentence: of("sentence") };
   // If anchors or documents have a prompt, texts are compared without their prompts.
-  const some = texts.anchor !== "" || texts.document !== "";
+  const ignoresPrompts = texts.anchor !== "" || texts.document !== "";
   const column = (text: string): ColumnPrompt => ({
     text,
-    before: some ? promptTokenCounter(text, embedding, tokenizer) : NO_PROMPT.before,
+    before: ignoresPrompts ? promptTokenCounter(text, embedding, tokenizer) : NO_PROMPT.before,
     unpooled: promptCounter(text, embedding, tokenizer),
   });
   return { anchor: column(texts.anchor), document: column(texts.document), sentence: column(texts.sentence) };

@@ -1,4 +1,4 @@
-// Types of rows in a program, so that the compiler finds a misspelt field.
+// Types of the rows that a program passes as data. With them, the compiler finds a misspelt field.
 import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 
 /** A row with these fields. It may have further fields. */

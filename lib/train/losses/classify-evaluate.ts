@@ -12,7 +12,7 @@ export interface LabelledEvaluation {
   metrics: Metrics;
   /** Logits before the temperature, (labels) for each labelled output. */
   logits: Float32Array[];
-  /** Label indices of the same outputs. */
+  /** Label indices of the same outputs. Empty unless the task has single labels. */
   truth: number[];
 }
 

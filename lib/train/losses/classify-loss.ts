@@ -63,7 +63,7 @@ export function paddingMask(rows: number): Value {
 
 /**
  * Pools the hidden states of a micro-batch's sequences. Padding follows the text, so causal attention does not see it.
- * The input `wanted` (outputs) holds row indices. For a mean, the input `pool` (sequences, rows) holds each row's weight.
+ * The input `wanted` (outputs) holds row indices. For a mean, the input `pool` (outputs, rows) holds each row's weight.
  * @returns (outputs, width) f32
  */
 export function pooledRows(hidden: Value, pooling: ClassifierConfig["pooling"], outputs: number): Value {
@@ -181,8 +181,8 @@ function crossEntropyOf(
   const weighted = mul(reshape(logprob, [count]), input("rowWeights", "f32", [count]));
   const likelihood = sum(weighted);
   if (labelSmoothingFactor === 0) return scale(likelihood, -1);
-  // Label smoothing needs log p of all labels. log p and the logits differ between two labels by the same number, so
-  // `spread` weights logits: see targetInputs.
+  // Label smoothing needs log p of all labels. The difference of two labels' log p equals that of their logits, so
+  // `spread` weights logits instead: see targetInputs.
   return scale(add(likelihood, sum(mul(logits, input("spread", "f32", [count, labels])))), -1);
 }
 

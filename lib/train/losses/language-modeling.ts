@@ -45,8 +45,8 @@ export const languageModelling: Stage<Batch> = {
 };
 
 /**
- * Marks the rows of joined text (0) and the padding after its end (−1). Every token has a target, except the last token
- * of the text, which follows one that has.
+ * Marks the rows of joined text (0) and the padding after its end (−1). Every token of the text has a target, except the
+ * last one. So a row belongs to the text if it or the row before it has a target.
  */
 function writtenRows({ targets }: Batch): Int32Array {
   return targets.map((target, i) => (target >= 0 || (i > 0 && targets[i - 1]! >= 0) ? 0 : -1));
