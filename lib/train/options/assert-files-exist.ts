@@ -4,7 +4,7 @@ import { describe, HeddleError } from "../../core/errors.ts";
 /**
  * Throws for a path that does not exist. Most likely the caller passed text instead of a path. Other errors, such as a
  * missing permission, are reported when the file is opened.
- * @param name of the option
+ * @param name name of the option
  * @param kinds the file types and other values that the option takes
  * @throws HeddleError NOT_FOUND
  */

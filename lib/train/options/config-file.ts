@@ -99,8 +99,8 @@ export async function importModule(path: string, { all = false }: { all?: boolea
 /** Options whose values are objects of options. */
 const NESTED = ["model", "lora", "replay"];
 /**
- * Options that may be arrays of nested options, such as corpora. An element with the key given here is one. Other
- * elements, such as rows, keep their keys.
+ * Options that may be arrays of nested options, such as corpora. An element is nested options if it has the key given
+ * here. Other elements, such as rows, keep their keys.
  */
 const LISTS: Readonly<Record<string, string>> = { data: "data", evalData: "data", parameterGroups: "match" };
 

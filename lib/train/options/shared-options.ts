@@ -26,7 +26,7 @@ export const DEFAULT_SAVE_STEPS = 500;
 /** Evaluations during a run. */
 export const evaluationShape = {
   /**
-   * Number of steps between evaluations, if there is held-out data or evaluate. The run also ends with an evaluation.
+   * Number of steps between evaluations, if `evaluate` or held-out data is given. The run also ends with an evaluation.
    * Default: only at the end.
    */
   evalSteps: option(whole(1).optional(), "steps between evaluations; needs evaluation data or evaluate", {

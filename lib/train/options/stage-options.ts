@@ -93,7 +93,7 @@ const loraShape = {
   alpha: loraKey("the update is scaled by alpha / r; PEFT's name lora_alpha also works", "2 · r", "loraalpha"),
   dropout: loraKey("dropout on the adapter's inputs; PEFT's name lora_dropout also works", "0", "loradropout"),
   targetModules: loraKey(
-    "all-linear, or names; each matches every layer that ends in it",
+    "all-linear, or names; each matches every layer whose name ends in it",
     "all-linear",
     "targets modules loratargetmodules",
   ),
