@@ -12,7 +12,7 @@ export interface ReadOptions<Item> {
   limit: number;
   /** The kind of sequence that the limit applies to, for messages. */
   what?: string | undefined;
-  /** Handling of longer sequences: an error, leaving the row out, or cutting the beginning of its prompt. */
+  /** Handling of longer sequences: an error, leaving the item out, or cutting the beginning of its prompts. */
   truncationMode: TruncationMode;
   /** Returns the items of a row. */
   read(row: LocatedRow): Item[];

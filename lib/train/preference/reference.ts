@@ -9,7 +9,7 @@ import { type PreferenceItems, settleWeights } from "./prepare.ts";
 import { AnswerScorer } from "./scorer.ts";
 import type { AnsweredPrompt } from "./sequences.ts";
 
-/** Copies the named tensors of a model, so that training does not change them. */
+/** Copies the named tensors of a model. Training does not change the copies. */
 export async function snapshot(model: Model, names: readonly string[]): Promise<Map<string, Tensor>> {
   const out = new Map<string, Tensor>();
   try {

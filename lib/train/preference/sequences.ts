@@ -77,7 +77,7 @@ export function answerRows(
   return { inputs, placements, tokens };
 }
 
-/** Returns an array (rows) f32 with a number at every token of an answer, 0 elsewhere. */
+/** Returns an array (rows) f32 with a number at every row that predicts a token of an answer, 0 elsewhere. */
 export function atAnswers(
   { inputs, placements }: AnswerRows,
   value: (sequence: number, token: number) => number,

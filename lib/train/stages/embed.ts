@@ -60,7 +60,7 @@ const embedShape = {
     rows<ScoredRow>().optional(),
     "rows {sentence1, sentence2, score} for the rank correlation of cosine similarities with scores",
   ),
-  /** Number of pairs in one micro-batch. The negatives of a pair are the other pairs. Default 8. */
+  /** Number of pairs in one micro-batch. The other pairs' positives are an anchor's negatives. Default 8. */
   perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).default(8), {
     help: "pairs per micro-batch; the other pairs of a batch are its negatives",
   }),
@@ -222,7 +222,7 @@ async function* start(
   );
 }
 
-/** Returns recall@k of anchors among the held-out positives, and Spearman's correlation on scored pairs. */
+/** Returns recall@k and MRR of anchors that search the held-out positives, and Spearman's correlation on scored pairs. */
 async function embeddingMetrics(
   model: Model,
   pairs: readonly PairExample[],

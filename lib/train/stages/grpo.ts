@@ -185,7 +185,7 @@ type MeasuredAnswer = Pick<JudgedAnswer, "logprobs" | "samplerLogprobs">;
 export interface JudgedAnswer {
   readonly answer: AnsweredPrompt;
   readonly advantage: number;
-  /** Log-probability of each token under the policy that drew it. Needed by a stage with oldLogprobs. */
+  /** Log-probability of each token under the policy when the answer was drawn. Needed by a stage with oldLogprobs. */
   readonly logprobs?: ArrayLike<number> | undefined;
   /** Log-probability of each token under the twin that drew it. Needed by a stage with samplerLogprobs. */
   readonly samplerLogprobs?: ArrayLike<number> | undefined;
@@ -214,8 +214,8 @@ export interface GrpoStageOptions extends Objective {
   /** Number of answers in a micro-batch. */
   answers: number;
   /**
-   * Whether answers come with log-probabilities under the policy that drew them. Without these, the current policy must
-   * be the one that drew the answers. Default true.
+   * Whether answers come with log-probabilities under the policy when they were drawn. If not, the policy must not have
+   * changed since then. Default true.
    */
   oldLogprobs?: boolean | undefined;
   /** Whether answers have log-probabilities under the twin that drew them. Default false. */

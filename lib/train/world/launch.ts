@@ -86,8 +86,8 @@ export function describeLaunch(
   const step = environment.SLURM_STEP_ID ?? environment.SLURM_STEPID;
   const slurm = step === undefined ? undefined : read(environment, SLURM);
   const found = torch ?? mpi ?? slurm ?? readPmix(environment);
-  // srun sets the rank on the node and the tasks of each node. Use them where the variables of the process's own
-  // launcher lack them.
+  // srun sets the process's rank on its node, and the number of tasks on each node. Use these values where the process's
+  // own launcher sets none.
   if (found && slurm && found.rank === slurm.rank && found.size === slurm.size) {
     if (!setsLocalRank(environment, found)) found.localRank = slurm.localRank;
     found.localSize ??= slurmLocalSize(environment);

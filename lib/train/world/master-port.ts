@@ -12,7 +12,7 @@ const MAX_REQUEST = 1024;
 const MAX_BYTES = 1 << 20;
 /** Milliseconds between attempts to connect, because rank 0 may start later. */
 const RETRY_MS = 200;
-/** Milliseconds that a connection may take. Rank 0 then drops it, and the rank tries again. */
+/** Maximum duration of a connection in milliseconds. Rank 0 drops a longer one, and the rank tries again. */
 const CONNECTION_MS = 10_000;
 /** Number of ranks that a message names. */
 const NAMED = 8;

@@ -76,7 +76,7 @@ export async function joinNccl(of: { rank: number; size: number; device: Device;
     },
     reduceScatter: (parts) => reduceScatterTensors(device, parts),
     allGather: (parts) => allGatherTensors(device, parts),
-    // Programs of a device that has joined NCCL can sum over the ranks.
+    // Only checks the device: programs of a device that has joined NCCL can already sum over the ranks.
     async joinDevice(wanted) {
       if (wanted !== device) throw invalidArgument("device", device.name, wanted.name);
     },
