@@ -77,7 +77,7 @@ export class Tokenizer extends ChatCodec {
   /**
    * Loads a tokenizer from a folder with tokenizer.json, tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and merges.txt,
    * or vocab.txt. It also reads tokenizer_config.json, special_tokens_map.json, generation_config.json, chat_template.jinja and
-   * additional_chat_templates if present. The path may also be one of these files, a published .tiktoken file, or a GGUF file. `default`
+   * additional_chat_templates if present. The path may also be a vocabulary file, a published .tiktoken file, or a GGUF file. `default`
    * loads the tokenizer of the embedded model. A name such as `OWNER/NAME` loads that of a model in the shared cache.
    *
    * @param options.cache whether to keep a compiled BPE vocabulary next to tokenizer.json (tokenizer.json.heddle). If the cache matches

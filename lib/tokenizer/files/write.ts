@@ -42,7 +42,7 @@ function modelToJson(model: TokenizerModel): string {
     };
     return `${inside(head)},${vocab}}`;
   }
-  // All versions of the libraries read merges as strings. Pairs are needed only if a part contains a space.
+  // All versions of the libraries accept merges that are written as strings. Pairs are needed only if a part contains a space.
   const asText = !model.merges.some((part) => part.includes(" "));
   const merges: string[] = [];
   for (let i = 0; i < model.merges.length; i += 2) {

@@ -23,7 +23,7 @@ const MAKING = new Set([
   "MemberExpression",
 ]);
 const LITERALS = new Set(["ArrayLiteral", "TupleLiteral", "ObjectLiteral"]);
-/** Minimum size, in UTF-16 units or elements, of values that are remembered, so that each is counted only once. */
+/** Values of at least this size, in UTF-16 units or elements, are remembered, so that each is counted only once. */
 const LARGE = 256;
 const isSlice = (node: Statement) => (node as Member).computed && (node as Member).property.type === "SliceExpression";
 

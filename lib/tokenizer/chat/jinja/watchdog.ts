@@ -5,7 +5,7 @@ import { lazily } from "../../../core/lazy.ts";
 /** The error for work that was stopped because it exceeded its time limit. */
 export class TimeoutError extends Error {}
 
-// The time limit of node:vm also interrupts regular expressions and built-in functions below the script.
+// The time limit of node:vm also interrupts regular expressions and built-in functions that the script calls.
 const vm = lazily<typeof import("node:vm")>("node:vm");
 let watchdog: { watched: Context; runWatched: Script } | undefined;
 
