@@ -51,7 +51,7 @@ export interface CheckpointStoreOptions {
 
 /**
  * Stores a run's checkpoints in `outputDir/checkpoint-<step>`, and the finished model in `outputDir` itself. A checkpoint holds f32
- * weights, moments, counters and the data position. Each is a model's or an adapter's folder that can be loaded.
+ * weights, moments, counters and the data position. Each checkpoint is a folder that can be loaded as a model or an adapter.
  */
 export class CheckpointStore {
   private readonly options: CheckpointStoreOptions;

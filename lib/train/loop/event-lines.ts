@@ -6,7 +6,7 @@ import { parseJsonRow } from "../../io/json.ts";
 import type { TrainEvent } from "./trainer.ts";
 
 /** Minimum time between two writes by `add`. Small models take hundreds of steps a second. */
-const MAX_WAIT_MS = 500;
+const MIN_INTERVAL_MS = 500;
 
 /** The fields of a line that a resume reads. */
 export interface Logged {
@@ -28,10 +28,10 @@ export class EventLines {
     this.path = path;
   }
 
-  /** Adds a line, and writes the buffered ones if they have waited long. @throws HeddleError IO */
+  /** Adds a line to the buffer, and writes the buffer unless the last write was a moment ago. @throws HeddleError IO */
   async add(line: object): Promise<void> {
     this.waiting.push(`${JSON.stringify(line)}\n`);
-    if (performance.now() - this.written > MAX_WAIT_MS) await this.flush();
+    if (performance.now() - this.written > MIN_INTERVAL_MS) await this.flush();
   }
 
   /**

@@ -14,9 +14,9 @@ interface Change {
 }
 
 /**
- * Records what a training call changes in its model before the first step (heads, adapters, merged or dequantized weights). Rolls it back
- * if the call is rejected, unless other calls have changed the model since. The saved state takes memory, and is freed when the first step
- * begins.
+ * Records what a training call changes in its model before the first step (heads, adapters, merged or dequantized weights). Rolls the changes
+ * back if the call is rejected, unless other calls have changed the model since. The saved state takes memory, and is freed when the first
+ * step begins.
  */
 export class Preparation {
   private readonly model: Model;

@@ -42,7 +42,7 @@ export class RunLog {
     try {
       let next = await events.next();
       for (; !next.done; next = await events.next()) {
-        // A log that cannot be written ends the run like an error of the run: after saving its last step.
+        // If the log cannot be written, the run ends as after any other error: it saves its last step first.
         await this.add(next.value).catch((error: unknown) => events.throw(error));
         yield next.value;
       }

@@ -282,7 +282,7 @@ async function trainedNames(
   { names, preparation }: StageSetup & { preparation: Preparation },
 ): Promise<{ adapter?: Adapter; names: readonly string[] }> {
   if (!lora) return { names: names ?? model.languageWeightNames };
-  // An existing adapter is activated. If the change cannot be rolled back later, it stays active.
+  // An existing adapter is activated. If the change cannot be rolled back later, the adapter stays active.
   const there = await preparation.change(() => adapterThere(model, name, lora));
   const adapter =
     there ??

@@ -77,7 +77,7 @@ export class SharedState {
     if (this.gradients.length > 0) await this.world.reduceScatter(this.gradients);
   }
 
-  /** Sends the weights that each rank has updated to all ranks, except the divided ones. */
+  /** Sends each rank's updated weights to all ranks. Divided weights are not sent. */
   gatherWeights(): Promise<void> {
     return this.world.allGather(this.weights);
   }

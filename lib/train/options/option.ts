@@ -25,7 +25,7 @@ export interface OptionInfo {
 
 const infos = new WeakMap<z.core.$ZodType, OptionInfo>();
 
-/** Defines an option. Each option needs its own schema object, because the facts are stored by that object. */
+/** Defines an option. Each option needs its own schema object, because that object is the key of the stored facts. */
 export function option<S extends z.ZodType>(schema: S, help: string, more: Omit<OptionInfo, "help"> = {}): S {
   infos.set(schema, { help, ...more });
   return schema;

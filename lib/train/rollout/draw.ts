@@ -40,7 +40,7 @@ export async function drawAnswers(
   const asked = prompts.flatMap(({ prompt, place }) =>
     Array.from({ length: count }, (_, i) => ({ prompt, index: place * count + i })),
   );
-  // A seed is an integer below 2⁴⁷, as generation draws one for a request without a seed.
+  // A seed is an integer below 2⁴⁷, like the seeds that generation draws for requests without one.
   const seeded = asked.map(({ prompt: { ids }, index }) => ({
     ids,
     seed: Math.floor(uniformAt(seed, Stream.rollouts, rollout, index) * 2 ** 47),

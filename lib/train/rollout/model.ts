@@ -61,7 +61,7 @@ export class RolloutModel {
         Tensor.zeros(model.device, this.isRounded(from) ? this.dtype : (from.dtype as FloatDType), from.shape),
       );
     }
-    // Compile before the model is created, so that no model is left undisposed if either fails.
+    // Compile before the model is created, so that a failure to compile leaves no undisposed model.
     const program = compile(() => {
       for (const [name, { dtype, shape }] of copies)
         assign(tensor(`copy.${name}`, dtype, shape), tensor(name, model.weight(name).dtype, shape));

@@ -64,7 +64,7 @@ const classifyShape = {
     help: "maximum tokens per text",
     otherwise: "the model's context length",
   }),
-  /** The labels in order. Default: those of the rows, sorted. */
+  /** Names of the labels, in the order of their indices. Default: those of the rows, sorted. */
   labels: option(z.array(z.string().min(1)).min(1).optional(), "the labels in order", {
     otherwise: "those of the rows, sorted",
   }),
