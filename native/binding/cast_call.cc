@@ -11,6 +11,7 @@
 namespace heddle {
 namespace {
 
+// Limit of counts, sizes, strides and starts, in elements. Their byte counts cannot overflow.
 constexpr int64_t max_elements = 1LL << 46;
 
 int block_of(DType type) { return is_quantised(type) ? block_type(type).elements : 1; }

@@ -14,8 +14,8 @@ namespace heddle {
 class CastCall {
  public:
   // Reads cast(source, offset, from, to, addend, count, target, at, how). Converts `count` elements from type `from` to
-  // type `to`. They begin at byte `offset` of `source`, a MappedFile or an array. The results begin at byte `at` of
-  // `target`, a NativeTensor or an ArrayBuffer. `how` describes the source:
+  // type `to`, after adding `addend`. The source elements begin at byte `offset` of `source`, a MappedFile or an array.
+  // The results begin at byte `at` of `target`, a NativeTensor or an ArrayBuffer. `how` describes the source:
   //   { sizes, strides, start, first, elements }: a strided view of up to four dimensions, of which `count` elements
   // from index `first` on are converted;
   //   { columns, scales }: 8-bit floats with `columns` per row and one scale per block (Float32Array, copied); or

@@ -1,4 +1,4 @@
-// mapFile, castElements and crc32c: file access and number formats for lib/formats.
+// MappedFile, blockTypes, crc32c and castElements: file access and number formats for lib/formats.
 #include "binding/files.h"
 
 #include <cmath>

@@ -13,7 +13,7 @@ namespace heddle {
 
 static std::string compiler_name() {
 #if defined(__clang__)
-  const std::string version = __clang_version__;  // builds of others add their repository after a space
+  const std::string version = __clang_version__;  // vendors append their repository after a space
   return "clang " + version.substr(0, version.find(' '));
 #elif defined(__GNUC__)
   return "gcc " __VERSION__;

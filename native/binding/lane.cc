@@ -72,12 +72,12 @@ std::shared_ptr<Accelerator> LaneHandle::accelerator() const {
 
 std::shared_ptr<Storage> LaneHandle::copy_of(
     std::shared_ptr<Mapping> file, size_t offset, size_t bytes, RowOrder rows) {
-  // Small pages, like the file's other weights: the system may take long to find large pages.
+  // Uses small pages, because the system may take long to find large ones.
   std::shared_ptr<Storage> to = Storage::allocate(bytes, accelerator(), false);
   to->make_read_only();
   Lane* lane = lane_.get();
   lane->post([=] {
-    // Reads the file with pread instead of through the mapping. If the file has shrunk, that is an error and not
+    // Reads the file with pread instead of through the mapping. A file that has shrunk then causes an error instead of
     // SIGBUS.
     try {
       if (to->accelerator()) {
@@ -287,8 +287,8 @@ Napi::Value LaneHandle::settle(const Napi::CallbackInfo& info) {
   });
 }
 
-// unload(tensor, why): frees the tensor's memory after the work that was queued before. Meanwhile every use fails with
-// `why`.
+// unload(tensor, why): frees the tensor's memory after the work that is already queued. Until reload(), every use fails
+// with `why`.
 Napi::Value LaneHandle::unload(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::shared_ptr<Storage> tensor = unwrap<TensorHandle>(info[0], "tensor").storage();
@@ -357,7 +357,7 @@ Napi::Value LaneHandle::variants(const Napi::CallbackInfo& info) {
   });
 }
 
-// choose(choices: [key, name][]): sets the variant of each product, replacing earlier choices
+// choose(choices: [key, name][]): sets the variant of each product, replacing earlier choices.
 Napi::Value LaneHandle::choose(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     const auto wrong = [] {

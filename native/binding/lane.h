@@ -1,5 +1,5 @@
-// The JavaScript handle of a lane. A call that queues work returns a promise. It settles on the JavaScript thread after
-// the lane's thread has done the work.
+// The JavaScript handle of a lane. A call that queues work returns a promise. The promise settles on the JavaScript
+// thread after the lane's thread has done the work.
 #pragma once
 #include <napi.h>
 
@@ -15,7 +15,8 @@
 
 namespace heddle {
 
-// Throws unless a tensor is the CPU's or the lane's, and complete. `what` names the call.
+// Throws unless the tensor is in the CPU's memory or on the lane's device. Throws the tensor's error if it is unloaded
+// or its copy from a file has failed. `what` names the call.
 void check_place(const Storage& tensor, const Lane& lane, const char* what);
 
 // class NativeLane { constructor(threads, cudaDevice?, allowTf32?); variants(m, n, k, a, b, c, layout);
@@ -48,7 +49,7 @@ class LaneHandle : public Handle<LaneHandle> {
   Napi::Value reload(const Napi::CallbackInfo& info);
   Napi::Value join(const Napi::CallbackInfo& info);
   Napi::Value join_ranks(const Napi::CallbackInfo& info);
-  // lane_collectives.cc
+  // The collective operations are defined in lane_collectives.cc.
   Napi::Value all_reduce(const Napi::CallbackInfo& info);
   Napi::Value reduce_scatter(const Napi::CallbackInfo& info);
   Napi::Value all_gather(const Napi::CallbackInfo& info);

@@ -20,7 +20,7 @@ Napi::Array operands(Napi::Env env, const std::vector<Profile::Operand>& list) {
   return out;
 }
 
-// Stops the profile when its worker thread ends, because profiling is process-wide.
+// Stops the profile when the worker thread that started it ends, because profiling is process-wide.
 void abandon(void*) { Profile::stop(); }
 
 Napi::Value start(const Napi::CallbackInfo& info) {

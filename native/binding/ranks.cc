@@ -42,8 +42,8 @@ struct RanksHandle::Pending {
   Failure failure{"INTERNAL", ""};
 };
 
-// The thread of MPI calls may outlive the environment, in a library call that does not return. It uses promises and the
-// environment only while the line is open.
+// Whether the environment still exists. The thread of MPI calls may outlive it, inside a library call that does not
+// return. That thread uses promises and the environment only while `is_open` is true, with the mutex locked.
 struct RanksHandle::Line {
   std::mutex mutex;
   bool is_open = true;
@@ -201,8 +201,8 @@ Napi::Value RanksHandle::all_reduce(const Napi::CallbackInfo& info) {
   });
 }
 
-// reduceScatter(tensors by rank, type): adds up each rank's tensors of f32 (0) or bf16 (1) over all ranks, in place, on
-// that rank alone.
+// reduceScatter(tensors by rank, type): adds up all tensors of f32 (0) or bf16 (1) over all ranks, in place. Rank r
+// receives only the sums of list r. Its other tensors are unchanged.
 Napi::Value RanksHandle::reduce_scatter(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     const auto parts = storages_by_rank(info[0], false, "reduceScatter");

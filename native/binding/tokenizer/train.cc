@@ -63,7 +63,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
     std::atomic<bool> busy{false};
   };
 
-  // Marks the state as in use. A job holds one Use, and a second one cannot be made.
+  // Marks the state as in use. A job holds one Use. Meanwhile, the constructor of another Use throws.
   class Use {
    public:
     explicit Use(std::shared_ptr<State> state) : state_(std::move(state)) {

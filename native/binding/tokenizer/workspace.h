@@ -36,7 +36,7 @@ class Workspaces {
   }
 
  private:
-  static constexpr size_t max_kept = size_t{32} << 20;
+  static constexpr size_t max_kept = size_t{32} << 20;  // bytes
   std::mutex mutex_;
   std::unique_ptr<Workspace> kept_;
 };
