@@ -10,7 +10,7 @@
 
 namespace heddle {
 
-// Owners share it through std::shared_ptr; the mapping lives as long as the last tensor that points into it.
+// Owners share a mapping through std::shared_ptr. It lives as long as the last tensor that points into it.
 //
 // If another program truncates the file after it was mapped, touching a lost page raises SIGBUS. No check beforehand
 // can exclude that race. Therefore the size comes from the same descriptor that is mapped, and read() uses the
@@ -19,7 +19,8 @@ namespace heddle {
 // are safe: the mapping keeps the old file alive.
 class Mapping {
  public:
-  // Throws Error NOT_FOUND (no such file), INVALID_FILE (not a regular file) or IO (permission, no memory, …).
+  // Throws Error INVALID_ARGUMENT (a path that is empty or has a NUL), NOT_FOUND (no such file), INVALID_FILE (not a
+  // regular file), OUT_OF_MEMORY or IO (such as missing permission).
   static std::shared_ptr<Mapping> open(const std::string& path);
   ~Mapping();
   Mapping(const Mapping&) = delete;

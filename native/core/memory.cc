@@ -11,6 +11,7 @@ namespace heddle {
 
 namespace {
 
+// Returns the bytes to allocate. Systems reject empty mappings.
 size_t reserved(size_t bytes) { return bytes ? bytes : 1; }
 
 // Allocates memory of zeros. Throws OUT_OF_MEMORY.

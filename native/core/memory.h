@@ -15,9 +15,8 @@ namespace heddle {
 // Bytes that a tensor or an arena owns, or that it borrows from a mapped file through `owner`.
 class Storage {
  public:
-  // Allocates memory that the system zeroes lazily, on `accelerator` if given. Throws OUT_OF_MEMORY. With
-  // `large_pages`, requests large pages for CPU memory of 4 MiB or more. Without it, the caller can request them part
-  // by part with want_large_pages.
+  // Allocates zeroed memory, on `accelerator` if given. Throws OUT_OF_MEMORY. With `large_pages`, requests large pages
+  // for CPU memory of 4 MiB or more. Without it, the caller can request them part by part with want_large_pages.
   static std::shared_ptr<Storage> allocate(
       size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr, bool large_pages = true);
   void want_large_pages(size_t offset, size_t bytes) const;

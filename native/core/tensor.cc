@@ -48,8 +48,8 @@ f16 to_f16(float f) {
   if (magnitude > 0x7f800000u) {
     bits = 0x7e00 | ((magnitude >> 13) & 0x3ff);  // NaN becomes a quiet NaN
   } else if (magnitude >= 0x47800000u) {
-    bits = 0x7c00;  // 65536 and above; 65520 to 65535 become infinite through the carry below
-  } else if (magnitude >= 0x38800000u) {
+    bits = 0x7c00;                        // 65536 and above; 65520 to 65535 become infinite through the carry below
+  } else if (magnitude >= 0x38800000u) {  // normal: rebiases the exponent from 127 to 15
     bits = (magnitude - 0x38000000u + 0xfff + ((magnitude >> 13) & 1)) >> 13;
   } else if (magnitude < 0x33000000u) {
     bits = 0;  // below half of the smallest subnormal

@@ -5,8 +5,8 @@
 
 namespace heddle {
 
-// __builtin_cpu_supports needs a table that the runtime library of some compilers lacks, and its names depend on the
-// compiler's version.
+// Executes CPUID itself. __builtin_cpu_supports needs a table that the runtime library of some compilers lacks, and its
+// names depend on the compiler's version.
 struct X86Features {
   bool sse42 = false;
   bool avx2 = false;  // with FMA and F16C

@@ -11,8 +11,8 @@ constexpr size_t large_page_bytes = size_t{2} << 20;
 void* map_pages(size_t bytes, size_t alignment = 0) noexcept;
 // `bytes`: the size that was given to map_pages or resize_pages.
 void unmap_pages(void* pages, size_t bytes) noexcept;
-// Grows or shrinks a mapping without a copy. It may move. Returns null and keeps the mapping if memory is short, and
-// always on a system that cannot resize mappings.
+// Grows or shrinks a mapping without a copy. The mapping may move. If memory is short, or the system cannot resize
+// mappings, returns null and keeps the mapping as it is.
 void* resize_pages(void* pages, size_t old_bytes, size_t bytes) noexcept;
 
 // Requests large pages for a part of a mapping. The memory works as well without them.

@@ -16,7 +16,7 @@ void visit_control_groups(const std::string& root, const std::string& controller
     }
   };
   std::ifstream groups(root + "/proc/self/cgroup");
-  // number:controllers:path; the unified hierarchy has no controllers
+  // Each line is number:controllers:path. The unified hierarchy has no controllers.
   for (std::string line; std::getline(groups, line);) {
     const size_t first = line.find(':'), second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;

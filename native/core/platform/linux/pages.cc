@@ -9,7 +9,7 @@
 namespace heddle {
 namespace {
 
-// Values of the kernel's interface, because older headers lack them. An older kernel refuses the advice.
+// MADV_HUGEPAGE and MADV_POPULATE_WRITE, which older headers lack. Older kernels refuse the advice.
 constexpr int advise_huge_page = 14, advise_populate_write = 23;
 
 size_t page_bytes() {
