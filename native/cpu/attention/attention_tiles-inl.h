@@ -26,8 +26,8 @@ inline size_t attention_tiles_scratch(const Attention& a, int threads) {
   return sizeof(float) * static_cast<size_t>((tile_side_floats(a) + work) * threads + document_ints(a));
 }
 
-// Packs rows [from, to) of a block of keys and values. `copy` writes them as bf16. Other rows of the same groups of 32
-// become zero.
+// Packs rows [from, to) of a block of keys and values. `copy` writes them to `stage` as bf16. `room` receives the
+// packed forms. Other rows of the same groups of 32 become zero.
 template <class Copy>
 TileKeys pack_block(int64_t from, int64_t to, int64_t padded, float* stage, float* room, const Copy& copy) {
   const int64_t depth = padded / 2, low = from / panel_rows * panel_rows, high = round_up(to, panel_rows);

@@ -1,6 +1,6 @@
 // Repairs rows that NaN or infinity in masked positions has reached. Kernels multiply masked values by a weight of 0,
-// and 0 times NaN or infinity is NaN. Checking outputs while they are stored costs less than exact masks. A row that is
-// not finite is computed again over visible keys only. If a visible key or value is not finite, the row is left
+// and 0 times NaN or infinity is NaN. Checking the stored outputs costs less than exact masks. A row that is not finite
+// is computed again over visible keys only. If its query, or a visible key or value, is not finite, the row is left
 // unchanged.
 #pragma once
 #include "cpu/attention/flash-inl.h"

@@ -1,4 +1,4 @@
-// Forward attention on AMX tiles, with panels of 32 queries by blocks of 64 keys. Scores are stored in L1. Row by row
+// Forward attention on AMX tiles, with panels of 32 queries by blocks of 64 keys. Scores stay in L1. Row by row
 // they become softmax weights, rounded to bf16, which multiply the values as tiles. Heads that share keys use a block
 // one after the other. Blocks begin at multiples of 64 keys, and invisible keys add zero. A query's bits therefore
 // depend neither on other queries nor on how queries are split.
@@ -88,8 +88,8 @@ inline void mix_tiles(const float* p, const float* v, int64_t from, int64_t to, 
         {v + from / 2 * padded + d, TILE, padded * 4, TILE * padded}, (to - from) / panel_rows, o + d, padded, fresh);
 }
 
-// Returns 2^x for x <= 0, with an error of 3e-6. That is enough, because weights are rounded to bf16. Exactly 0 below
-// -126; see exp_nonpositive.
+// Returns 2^x for x <= 0, with a relative error of 3e-6. That is enough, because weights are rounded to bf16. Returns
+// exactly 0 below -126.5; see exp_nonpositive.
 HEDDLE_SIMD F exp2_nonpositive(F x) {
   constexpr float shift = 12582912.0f + 127;
   x = max(set1(-127.0f), x);
@@ -102,7 +102,7 @@ HEDDLE_SIMD F exp2_nonpositive(F x) {
 
 // The keys [first, last) of a block that each row of a panel sees, as floats.
 struct RowSpans {
-  bool cut = false;  // whether any row does not see a key of [from, to)
+  bool cut = false;  // whether some key of [from, to) is invisible to some row
   float first[panel_rows], last[panel_rows];
   RowSpans(const Mask& mask, int64_t query, int64_t rows, int64_t block, int64_t from, int64_t to, int64_t keys) {
     if (mask.low(query + rows - 1) <= block + from && mask.high(query, keys) >= block + to) return;
@@ -119,7 +119,7 @@ HEDDLE_SIMD F within(F s, F key, F first, F last) {
   return select_lt(key, first, set1(minus_infinity), select_lt(key, last, s, set1(minus_infinity)));
 }
 
-// State of each row of a panel.
+// Online softmax state of each row of a panel.
 struct PanelSums {
   // max: the running maximum times log2 e. shrink: the last rescaling factor. less: the negated maximum, or 0 if the
   // row has seen no key.
