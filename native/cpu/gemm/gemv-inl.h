@@ -1,6 +1,6 @@
 // Products with few rows of a (decoding). All threads together read the weight b once, directly from memory. The rows
-// of a stay in cache. One row is bound by memory bandwidth, about four or more by arithmetic. The files gemv_*.h call a
-// `x`, usually converted to f32, and b `w`.
+// of a stay in cache. One row is bound by memory bandwidth, about four or more by arithmetic. The files gemv*-inl.h
+// call a `x`, usually converted to f32, and b `w`.
 #pragma once
 #include "cpu/gemm/gemv_pairs-inl.h"
 #include "cpu/gemm/gemv_rows-inl.h"

@@ -9,12 +9,12 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int64_t pair_task_bytes = 131072;
+constexpr int64_t pair_task_bytes = 131072;  // weights of a task that reads them several times: they stay in cache
 // Rows of w that are read in parallel for one row of x, and the prefetch distance in bytes, over all streams.
 constexpr int pair_streams = 8, pair_ahead = 8192;
 
-// If rows of x fill L1, prefetched data has no room. Long rows are therefore split into parts of whole vectors. A block
-// of rows of w is multiplied by one part after the other.
+// If a tile's rows of x exceed pair_near_bytes, prefetched data has no room in L1. The rows are therefore split into
+// parts of pair_part elements. A block of rows of w is multiplied by one part after the other.
 constexpr int64_t pair_near_bytes = 40960, pair_part = 512;
 constexpr int pair_block = 16;  // rows of w per stream
 static_assert(pair_block % W == 0, "sums are reduced a whole vector of rows at a time");

@@ -33,7 +33,7 @@ inline void pairs_pack(const Gemm& g, void* to, int64_t begin, int64_t end, Pool
 template <int RM, int PN>
 [[gnu::noinline]] void packed_pair_tile(
     int64_t pairs, const float* x, int64_t xs, const float* const* panels, bool first, float* sums) {
-  constexpr int64_t ahead = 6144 / sizeof(float) / PN;
+  constexpr int64_t ahead = 6144 / sizeof(float) / PN;  // prefetch distance in floats: 6 KiB over all panels
   F acc[PN][RM][2];
   const float* at[PN];
 #pragma GCC unroll 4
@@ -158,7 +158,7 @@ inline void unpacked_pair_panels(const Gemm& g, const float* x, int64_t xs, int6
     for (int64_t panel = p0; panel < p1; ++panel) unpacked_pair_row(g, x, panel);
     return;
   }
-  constexpr int64_t step = 64;
+  constexpr int64_t step = 64;  // pairs of each line that are packed at a time
   alignas(64) float part[step * NR], sums[packed_pair_rows * NR];
   const int64_t pairs = ceil_div(g.k, 2);
   for (int64_t panel = p0; panel < p1; ++panel) {
