@@ -18,8 +18,8 @@ namespace cpu {
 void with_amx(Kernels& k) {
   HEDDLE_ISA::without_tiles = k;
   k.name = "amx";
-  // Blocks of chained rows are larger than without AMX. Smaller blocks would keep activations in the caches, but
-  // reading all weights again for each block costs more.
+  // Blocks of a chain of nodes (Packing::row_block) are larger than without AMX. Smaller blocks would keep activations
+  // in the caches, but reading all weights again for each block costs more.
   k.row_tile = 32, k.row_block = 288;
   k.quant_min_rows = HEDDLE_ISA::quant_tile_rows;
   k.attention_scratch = HEDDLE_ISA::attention_tiles_scratch, k.attention = HEDDLE_ISA::attention_tiles;

@@ -61,7 +61,7 @@ struct CachedAttention {
   // The cache is (slots, kv_heads, capacity, width), or in pages. cache_type u8: rows are quantized to width + 4 bytes.
   int64_t heads, kv_heads, width, capacity;
   CachePlaces places;
-  int64_t context;  // maximum capacity; the split of a long context depends on it, not on `capacity`
+  int64_t context;  // maximum capacity; splits of a long context depend on it, or on a larger `capacity`
   bool causal;
   int64_t window;
   float scale, softcap;
@@ -123,7 +123,7 @@ struct Norm {
   float eps, offset;
   DType type, w_type, b_type, y_type;  // y: like x, or bf16
   const void *x, *w, *b, *residual;    // b, residual may be null
-  void *y, *h;                         // h is written only with residual
+  void *y, *h;                         // h = x + residual; not written without a residual
 };
 struct NormBackward {
   int64_t rows, width;
@@ -227,8 +227,8 @@ struct Kernels {
   void (*glu_backward)(const Elementwise&, Pool&);      // a dy, b gate, c up -> y dgate, z dup
   void (*gelu)(const Elementwise&, Pool&);              // a -> y
   void (*gelu_backward)(const Elementwise&, Pool&);     // a dy, b x -> y
-  void (*softcap)(const Elementwise&, Pool&);           // a, factor cap -> y
-  void (*softcap_backward)(const Elementwise&, Pool&);  // a dy, b x -> y
+  void (*softcap)(const Elementwise&, Pool&);           // a -> y, with cap `factor`
+  void (*softcap_backward)(const Elementwise&, Pool&);  // a dy, b x -> y, with cap `factor`
   void (*add)(const Elementwise&, Pool&);
   void (*mul)(const Elementwise&, Pool&);
   void (*affine)(const Elementwise&, Pool&);  // y = factor * a + offset

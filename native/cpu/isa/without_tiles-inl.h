@@ -1,4 +1,4 @@
-// The table without AMX kernels. AMX kernels call it for products that they do not handle.
+// The table without AMX kernels. AMX kernels use it for calls that they do not handle.
 #pragma once
 #include "cpu/isa/kernels.h"
 

@@ -18,8 +18,8 @@ Attention describe(const Node& n, const Tensor& q, const Tensor& k, const Tensor
   a.q = q.data, a.k = k.data, a.v = v.data;
   return a;
 }
-// Returns null only if the node has no documents. The pointer is not null before they have data, because scratch sizes
-// depend on whether documents exist.
+// Returns null only if the node has no documents. Returns a placeholder while they have no data yet, because scratch
+// sizes depend on whether documents exist.
 const int32_t* documents(const Node& n, size_t i) {
   static const int32_t unset = 0;
   if (!n.has_input(i)) return nullptr;

@@ -30,6 +30,7 @@ struct Groups {
     for (int64_t p = 0; p < s.pairs(); ++p) ++start[expert[p] + 1];
     for (int64_t e = 0; e < s.experts; ++e) start[e + 1] += start[e];
     for (int64_t p = 0; p < s.pairs(); ++p) pair[start[expert[p]]++] = static_cast<int32_t>(p);
+    // Now start[e] is the end of group e, which is the start of the next group.
     for (int64_t e = s.experts; e > 0; --e) start[e] = start[e - 1];
     start[0] = 0;
   }

@@ -1,5 +1,5 @@
-// Turns graph nodes into the structs of kernels.h. These files are compiled with the library's default flags, so they
-// may call any function.
+// Turns graph nodes into the structs of kernels.h. The files of this folder are compiled with the library's default
+// flags, so they may call any function.
 #pragma once
 #include "cpu/isa/kernels.h"
 #include "ops/op.h"

@@ -39,6 +39,7 @@ template <class T, class F> void map(const Node& n, Context& c, F f) {
     for (int64_t i = begin; i < end; ++i) {
       draw(key, static_cast<uint32_t>(i * lanes), words);
       const int64_t from = i * chunk, count = size - from < chunk ? size - from : chunk;
+      // Element j of the chunk uses word j % 4 of block j / 4.
       for (int64_t j = 0; j < count; ++j) narrow(f(widen(x[from + j]), words[j & 3][j >> 2]), &y[from + j]);
     }
   });
@@ -59,7 +60,7 @@ void dropout(const Node& n, Context& c) {
 
 void uniform_noise(const Node& n, Context& c) {
   const float scale = static_cast<float>(n.attr("scale"));
-  map(n, c, [=](float x, uint32_t word) {
+  map(n, c, [=](float x, uint32_t word) {  // maps the word to [-1, 1]
     return x + scale * (static_cast<float>(static_cast<int32_t>(word ^ 0x80000000u)) * 0x1p-31f);
   });
 }
