@@ -56,8 +56,9 @@ constexpr int signed_offset = 128;
 constexpr int signed_offset = 0;
 #endif
 
-// Sources read a type's integers and scales. scales() writes the scales of `units` units, rounded up to a multiple of
-// eight, from the block at `at` on. get() returns the integers of unit u, plus `offset`.
+// Sources read a type's integers and scales. scales() writes the scales of `units` units from the block at `at` on. It
+// may write scales up to the next multiple of eight. get() returns the integers of unit u. Unsigned integers include
+// `offset`. dot_tile adds it to signed ones.
 
 // Reads any type through its unpack function.
 template <int GROUP, bool MINIMUM> struct AnySource {

@@ -52,7 +52,7 @@ template <int GROUPS> struct RoundedUnits {
   alignas(64) float scales[units_at_once];
   alignas(64) int32_t sums[GROUPS][units_at_once];  // per unit, or per half of a unit
 };
-// x: 128 numbers for each four units. Writes the integers of `x[f]` to `to[f]`, `to[f] + stride`, …
+// x[f]: the 128 numbers of four units. Writes the integers of `x[f]` to `to[f]`, `to[f] + stride`, …
 template <int GROUPS>
 HEDDLE_SIMD void round_units(
     const float* const* x, int fours, int8_t* const* to, int64_t stride, RoundedUnits<GROUPS>& out) {
@@ -113,8 +113,8 @@ HEDDLE_SIMD void round_units(
     __m512i sums[GROUPS][4];
 #pragma GCC unroll 4
     for (int u = 0; u < 4; ++u) {
-      // `by` is zero if the unit has a number that is not finite. Its product is NaN and converts to 0x80000000, whose
-      // lowest byte is zero.
+      // `by` is zero if the unit has a number that is not finite. The product of that number is NaN, which converts to
+      // 0x80000000. The lowest byte of 0x80000000 is zero.
       const F by = set1(inverse[0][4 * f + u]);
       const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit), by)));
       const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit + W), by)));

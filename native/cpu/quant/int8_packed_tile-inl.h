@@ -27,7 +27,7 @@ template <class P, int PN> struct PanelsAhead {
     }
   }
   // Prefetches the cache lines that begin in the unit that is `units` after unit u. Prefetching more at a time would
-  // exceed the number of outstanding misses.
+  // exceed the outstanding misses that a core supports.
   [[gnu::always_inline]] void fetch(int u) const {
     const int to = u + units % P::units, late = to >= P::units, unit_of = late ? to - P::units : to;
     const int64_t first = (unit_of * each + 63) / 64 * 64;

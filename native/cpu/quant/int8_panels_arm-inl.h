@@ -1,7 +1,7 @@
 // Products with many rows of activations on arm64, with the dot product of four bytes or with 2 x 2 matrix products of
-// eight. Weights are unpacked into panels of eight outputs. All rows are multiplied by a panel while it is in cache.
-// Integer sums are exact, and each output is added up in the order of dot_tile (int8_dot-inl.h). Its bits therefore
-// equal those of the `neon` kernels.
+// eight bytes. Weights are unpacked into panels of eight outputs. All rows are multiplied by a panel while it is in
+// cache. Integer sums are exact, and each output is added up in the order of dot_tile (int8_dot-inl.h). Its bits
+// therefore equal those of the `neon` kernels.
 #pragma once
 #include "cpu/quant/int8_dot-inl.h"
 

@@ -62,7 +62,7 @@ inline Int8Plan plan_int8(const QuantLinear& p, int threads) {
 #endif
   return plan;
 }
-// Returns the maximum scratch for p.m rows or fewer, because a program's scratch is sized by its bounds.
+// Returns the maximum scratch for p.m rows or fewer. Programs allocate scratch for an upper bound of the rows.
 inline size_t int8_scratch(QuantLinear p, int threads) {
   size_t most = plan_int8(p, threads).bytes();
 #if defined(HEDDLE_INT8_PACKED)

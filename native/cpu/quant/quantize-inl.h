@@ -10,9 +10,10 @@ namespace HEDDLE_ISA {
 
 constexpr int fit_groups = 16;  // groups per call: whole blocks of every type for any W
 
-// Candidates of the search for a scale: the codes to which a group's largest number (with a minimum, its range) is
-// scaled. They are `middle` and STEPS values on each side, 0.1 apart. AT_ONCE are tried at a time. The list is padded
-// with its last value. A repeated value changes nothing, because a candidate must be better than the best so far.
+// Candidates of the search for a scale. Each is the code that a group's largest number is scaled to. With a minimum,
+// the group's range is scaled instead. The candidates are `middle` and STEPS values on each side, 0.1 apart. AT_ONCE
+// are tried at a time. The list is padded with its last value. A repeated value changes nothing, because a candidate
+// must be better than the best so far.
 template <int STEPS, int AT_ONCE> struct FitTargets {
   static constexpr int count = (2 * STEPS + AT_ONCE) / AT_ONCE * AT_ONCE;
   float value[count];
@@ -22,7 +23,7 @@ template <int STEPS, int AT_ONCE> struct FitTargets {
   }
 };
 
-// Returns 1 / v, or 0 if that is not finite.
+// Returns 1 / v, or 0 if 1 / v is not finite.
 HEDDLE_SIMD F inverse_of(F v) {
   const F i = div(set1(1.0f), v);
   return select_lt(abs(i), set1(-minus_infinity), i, zero());
