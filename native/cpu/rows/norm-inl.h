@@ -129,6 +129,8 @@ inline size_t norm_backward_scratch(const NormBackward& a, int) {
   return sizeof(float) * static_cast<size_t>(norm_parts(a.rows) * 2 * round_up(a.width, W));
 }
 
+// With the normalized row x and g = dy w, dx = scale (g - mean(g) - x mean(g x)) [+ dh]. RMS norm lacks the term
+// mean(g).
 template <bool LAYER, class T> void norm_backward_row(const NormBackward& a, int64_t r, float* dw, float* db) {
   int64_t n = a.width;
   const T* dy = static_cast<const T*>(a.dy) + r * n;

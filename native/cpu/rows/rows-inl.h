@@ -37,6 +37,7 @@ template <class T> void softmax_row(const T* x, T* y, int64_t n) {
   F base = set1(peak), inverse = set1(1 / sum_exp_of_row(x, n, peak));
   for (int64_t i = 0; i < n; i += W) write(y, i, n, mul(exp_nonpositive(sub(read(x, i, n), base)), inverse));
 }
+// dx = y (dy - sum(dy y))
 template <class T> void softmax_backward_row(const T* dy, const T* y, T* dx, int64_t n) {
   F sum = zero();
   for (int64_t i = 0; i < n; i += W) sum = fma(read(dy, i, n), read(y, i, n), sum);
@@ -49,6 +50,7 @@ template <class T> void log_softmax_row(const T* x, T* y, int64_t n) {
   F base = set1(peak), log_sum = set1(scalar_log(sum_exp_of_row(x, n, peak)));
   for (int64_t i = 0; i < n; i += W) write(y, i, n, sub(sub(read(x, i, n), base), log_sum));
 }
+// dx = dy - exp(y) sum(dy)
 template <class T> void log_softmax_backward_row(const T* dy, const T* y, T* dx, int64_t n) {
   F total = zero();
   for (int64_t i = 0; i < n; i += W) total = add(total, read(dy, i, n));
@@ -189,7 +191,7 @@ inline void embedding_backward(const Embedding& e, Pool& pool) {
 
 // Computes sine and cosine of a >= 0 in f32, with an absolute error of about 1e-7 up to 2^17 quarter turns.
 HEDDLE_SIMD void sine_cosine(F a, F& sine, F& cosine) {
-  F n = round_even(mul(a, set1(0.63661977f)));
+  F n = round_even(mul(a, set1(0.63661977f)));  // a in quarter turns (2 / pi)
 #if defined(HEDDLE_SIMD_AVX512) || defined(HEDDLE_SIMD_AVX2) || defined(__aarch64__)
   F r = fnma(n, set1(1.5707964f), a);  // exact: an FMA rounds once, and the difference fits 24 bits
   r = fnma(n, set1(-4.3711388e-8f), r);

@@ -2,7 +2,7 @@
 // the *-inl.h algorithms, which compile once per instruction set.
 //
 // F is a vector of W floats. load/store take float, bf16 or f16 memory (stores round to the nearest even);
-// the _n forms touch only the first n < W elements (missing lanes read as 0). select_lt(a, b, x, y) is a < b ? x : y.
+// the _n forms touch only the first n <= W elements (missing lanes read as 0). select_lt(a, b, x, y) is a < b ? x : y.
 // fma is a b + c, and fnma is c - a b.
 //
 // One-definition rule: a function emitted here is compiled with wider instructions than the rest of the library.
@@ -78,7 +78,7 @@ HEDDLE_SIMD F rounded(F product) {
 HEDDLE_SIMD F neg(F a) { return sub(zero(), a); }
 
 #if !defined(HEDDLE_SIMD_AVX512)
-// Returns in lane i the sum of the lanes of r[i]. Adds its two halves, then the halves of the result, and so on.
+// Returns in lane i the sum of the lanes of r[i]. Adds the two halves of r[i], then the halves of that sum, and so on.
 // Overwrites r.
 HEDDLE_SIMD F sum_lanes(F (&r)[W]) {
   transpose(r);
@@ -133,7 +133,7 @@ template <class T> HEDDLE_SIMD float load1(const T* p) {
 HEDDLE_SIMD void store1(float* p, float v) { *p = v; }
 template <class T> HEDDLE_SIMD void store1(T* p, float v) { store_n16(p, set1(v), 1); }
 
-// Returns e^r for |r| <= ln 2 / 2, with a relative error of 4e-9 before rounding: 1 + r + r^2 q(r), with q fitted at
+// Returns e^r for |r| <= ln 2 / 2, with a relative error of 5e-9 before rounding: 1 + r + r^2 q(r), with q fitted at
 // Chebyshev nodes.
 HEDDLE_SIMD F exp_reduced(F r) {
   F q = fma(set1(0.0013946091f), r, set1(0.0083690798f));
@@ -142,8 +142,8 @@ HEDDLE_SIMD F exp_reduced(F r) {
   q = fma(q, r, set1(0.5f));
   return fma(fma(q, r, set1(1.0f)), r, set1(1.0f));
 }
-// Functions of one number. They are computed in double and rounded, which nearly always hides differences between the
-// mathematical functions of systems. So results do not depend on the system.
+// Functions of one number, computed in double and rounded. Rounding nearly always hides the differences between the
+// math libraries of systems.
 inline float scalar_exp(float x) { return static_cast<float>(__builtin_exp(static_cast<double>(x))); }
 inline float scalar_expm1(float x) { return static_cast<float>(__builtin_expm1(static_cast<double>(x))); }
 inline float scalar_log(float x) { return static_cast<float>(__builtin_log(static_cast<double>(x))); }
