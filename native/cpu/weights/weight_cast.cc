@@ -10,9 +10,9 @@
 namespace heddle {
 namespace {
 
-// Size of a tile: `band` rows of `across` elements, which is a multiple of every type's block. Tiles serve views whose
-// rows are strided and close together in the source, such as transposed matrices. Rows of a tile are padded to `pitch`.
-// Rows a power of two apart would compete for few cache sets.
+// Size of a tile: `band` rows of `across` elements, which is a multiple of every type's block. Tiles serve views such
+// as transposed matrices: the elements of a row are far apart in the source, and those of a column are close together.
+// Rows of a tile are padded to `pitch`. Rows a power of two apart would compete for few cache sets.
 constexpr int64_t band = 64, across = 256, pitch = across + 16;
 
 // A thread's buffer, kept between tiles and runs.
@@ -44,7 +44,8 @@ int64_t offset_of(const WeightView& v, int from, int to, int64_t index) {
   return offset;
 }
 
-// Returns n elements of the view from `begin` on if they are in memory already, or null if they must be read.
+// Returns a pointer to n elements of the view from `begin` on if they are contiguous in an array in memory. Otherwise
+// returns null, and they must be read.
 const uint8_t* in_place(const WeightCast& c, int64_t begin, int64_t n) {
   const int64_t length = c.view.sizes[c.view.rank - 1];
   if (c.source.storage != WeightSource::Storage::plain || c.source.stored.file || begin % length + n > length)

@@ -21,6 +21,7 @@ struct StoredBytes {
   // Returns the bytes in memory. For a file this is its mapping, which reads as zeros if the file has become shorter.
   // Call check() after using it.
   const uint8_t* lying() const { return file ? file->data() + offset : bytes; }
+  // Throws IO if the file has become shorter.
   void check() const;
 };
 
