@@ -11,7 +11,7 @@ namespace {
 
 constexpr int success = 0;                  // MPI_SUCCESS of every supported library
 constexpr size_t most_version_text = 8192;  // MPICH's and the standard's length; Open MPI's is 256
-constexpr size_t most_error_text = 512;
+constexpr size_t most_error_text = 512;     // likewise
 
 // The constants of an MPI library. H is the C type of its handles.
 template <class H> struct Constants {
@@ -110,8 +110,8 @@ template <class H> class MpiOf final : public Mpi {
     error_string_(result, text, &length);
     throw Error("IO", std::string("mpi: ") + call + ": " + text);
   }
-  // Checks the result of a call that begins an operation, and stores its handle in `request`. `handle` is a reference,
-  // because the call sets the handle while the other arguments may already be evaluated.
+  // Checks the result of a call that begins an operation, and stores its handle in `request`. `handle` is a reference:
+  // the MPI call that returns `result` sets it, and arguments are evaluated in any order.
   void begun(int result, const char* call, const H& handle, Request& request) {
     check(result, call);
     set_handle(request, handle);

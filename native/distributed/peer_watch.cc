@@ -32,8 +32,8 @@ std::string PeerWatch::before() const {
 void PeerWatch::poll(uint64_t operation) {
   if (size_ == 1) return;
   const Clock::time_point now = Clock::now();
-  // After such a pause, the process or the system was suspended. This rank has not received words meanwhile, so the
-  // previous rank gets the full time again.
+  // A pause of more than five intervals means that the process or the system was suspended. This rank has not received
+  // words meanwhile, so the previous rank gets the full time again.
   if (now - polled_at_ > 5 * interval) heard_at_ = now;
   polled_at_ = now;
   if (!leaving_ && now - sent_at_ >= interval) send(alive);

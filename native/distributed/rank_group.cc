@@ -13,8 +13,8 @@ namespace {
 
 constexpr int most_bytes = 1 << 30;  // maximum bytes per MPI call, whose sizes are ints
 // Returns the maximum bytes of a chunk, over all ranks. Every rank sends each other rank a part of it in one message.
-// 2 MiB are so small that two chunks fit into the processor's caches. With many ranks, chunks are larger, because a
-// message of less than 32 KiB takes about as long as its latency.
+// 2 MiB are so small that two chunks fit into the processor's caches. With many ranks, chunks are larger, because
+// messages below 32 KiB take little longer than their latency.
 size_t chunk_bytes(size_t ranks) { return std::clamp<size_t>(ranks * (size_t{32} << 10), size_t{2} << 20, most_bytes); }
 
 // Returns the maximum bytes of each rank's range in a PartsChunk. A multiple of 64, so that ranges hold whole elements.

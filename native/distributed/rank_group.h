@@ -1,5 +1,6 @@
 // Collective operations of the ranks. Used only on the thread that makes all MPI calls. Every rank must call the same
-// operations in the same order with the same sizes. Operations throw IO if a rank is lost or MPI reports an error.
+// operations in the same order, and with the same sizes except for gather(). Operations throw IO if a rank is lost or
+// MPI reports an error.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -44,14 +45,14 @@ class RankGroup {
   void all_gather(const SpansByRank& parts);
   // Copies `data` of rank `root` to `data` of all other ranks. If this throws, MPI may still use the memory.
   void broadcast(unsigned char* data, size_t bytes, int root);
-  // Returns the bytes of all ranks, in rank order. Their numbers may differ: `lengths` receives the number of each
-  // rank. Throws INVALID_ARGUMENT if they are more than 1 GiB together.
+  // Returns the bytes of all ranks, in rank order. Ranks may pass different numbers of bytes: `lengths` receives the
+  // number of each rank. Throws INVALID_ARGUMENT if the total exceeds 1 GiB.
   std::vector<unsigned char> gather(const unsigned char* data, size_t bytes, std::vector<uint64_t>& lengths);
   void barrier();
   // Must be called regularly between operations: sends heartbeats and checks those of the previous rank. Throws IO if a
   // rank is lost, or the error of an earlier operation.
   void poll();
-  // Leaves the group in order. Waits until the previous rank leaves too.
+  // Announces that this rank leaves, waits until the previous rank leaves too, and finalizes MPI.
   void close();
   // Ends all ranks, including this process.
   void abort(int code);
