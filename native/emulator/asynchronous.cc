@@ -36,6 +36,7 @@ void land(const BoxCopy& c) {
   Asynchronous& s = asynchronous_state();
   const uint32_t *box = c.map.box, size = c.map.element_bytes, of_piece = 16 / size, pieces = box[0] / of_piece;
   if (c.from) std::memcpy(shared_data(c.to), c.from, c.plain_bytes);
+  // The swizzle moves pieces of 16 bytes. Elements outside the tensor become zeros.
   for (uint32_t line = 0; !c.from && line < box[1] * box[2] * box[3]; ++line) {
     const int64_t outer[3] = {c.at[1] + int64_t{line % box[1]}, c.at[2] + int64_t{line / box[1] % box[2]},
         c.at[3] + int64_t{line / box[1] / box[2]}};
@@ -189,14 +190,14 @@ struct AtRegisters {
 };
 
 // Checks a setmaxnreg of a whole warp, and runs it if it is a .dec. All threads of a warp have the same number of
-// registers, so all counts are per thread, and free_registers adds up those of warps.
+// registers, so counts are per thread. free_registers is the sum of the counts that warps have released.
 void give_registers(void** lanes, uint32_t) {
   const AtRegisters& first = *static_cast<AtRegisters*>(lanes[0]);
   Asynchronous& s = asynchronous_state();
   s.used = true;
   Warp& w = my_warp();
-  // At the launch, the threads of the block share 65536 registers, in steps of 8. Kernels that use setmaxnreg are
-  // compiled for that number.
+  // At the launch, every thread gets an equal share of 65536 registers, rounded down to a multiple of 8. Kernels that
+  // use setmaxnreg are compiled for this count.
   if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;
   if (first.take ? first.registers < w.registers : first.registers > w.registers)
     fatal(std::string("setmaxnreg.") + (first.take ? "inc" : "dec") + at(first.line) + " to " +
@@ -305,7 +306,7 @@ void synchronise_clocks() {
 }
 
 namespace {
-// Wakes a thread that waits for its bulk writes. It then completes them itself.
+// Wakes a thread that waits for its bulk writes. The thread then completes them itself.
 void end_writes() {
   std::vector<int>& threads = asynchronous_state().waiting_for_writes;
   const auto ended = threads.begin() + static_cast<std::ptrdiff_t>(random_below(threads.size()));

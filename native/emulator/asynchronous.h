@@ -29,7 +29,7 @@ namespace emulator {
 
 void init_barrier(void* barrier, uint32_t count, int line);
 void fence_async();  // fence.proxy.async
-// Arrives at a barrier, and adds bytes that copies will write to those that the phase expects.
+// Arrives at a barrier. The current phase then also waits for `expected_bytes` bytes of copies.
 void arrive(void* barrier, uint32_t expected_bytes, int line);
 void wait_barrier(void* barrier, uint32_t parity, int line);  // waits until the phase of that parity is complete
 
@@ -42,14 +42,15 @@ void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int l
 // CUtensorMap of cuTensorMapEncodeTiled.
 void copy_box(void* to, const void* map, uint32_t rank, const int32_t* at, void* barrier, int line);
 
-// cp.async.bulk and cp.reduce.async.bulk .add.f32 from shared to global memory, in groups of the running thread. At the
-// latest, wait_writes reads the source and writes the result.
+// cp.async.bulk and cp.reduce.async.bulk .add.f32 from shared to global memory, in groups of the running thread.
+// wait_writes reads the sources that have not been read yet. Without read_only, it also writes the results. Results
+// that no thread has waited for are written when the block ends.
 void write_bytes(void* to, const void* from, uint32_t bytes, bool add, int line);
 void commit_writes(int line);
 void wait_writes(int pending, bool read_only, int line);  // read_only: waits only until the sources are read
 
-// Waits until the word by which earlier blocks signal their progress has the value. Blocks run one after another, so a
-// word with another value would never change: a fatal error.
+// Waits until `word`, which earlier blocks set to signal their progress, has the value. Fatal if it has another value:
+// blocks run one after another, so the word would never change.
 void wait_for_word(const int32_t* word, int32_t value, int line);
 // Sets the word, for blocks that start later. Fatal if a bulk write of the thread is in flight.
 void release_word(int32_t* word, int32_t value, int line);

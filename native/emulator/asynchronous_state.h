@@ -29,10 +29,10 @@ struct Barrier {
   uint32_t count, pending;    // arrivals per phase, and those that the current phase still needs
   int64_t bytes = 0;          // expected bytes minus those that have arrived
   uint32_t phase = 0;         // the first incomplete phase
-  Clock arriving, completed;  // joined clocks of all arrivals, and those when the last phase was completed
+  Clock arriving, completed;  // joined clocks of all arrivals: until now, and until the last phase completed
   int owner;                  // the warp that initialized the barrier
   uint32_t since;             // the owner's time at the initialization
-  bool fenced = false;        // the owner has executed fence.proxy.async since
+  bool fenced = false;        // the owner has executed fence.proxy.async after the initialization
   std::vector<int> waiting;   // threads
 };
 
@@ -82,8 +82,8 @@ struct BulkWrites {
 // A product that one warp has issued: 16 of the 64 rows.
 struct Product {
   WarpgroupProduct lanes[warp_lanes];
-  uint32_t left[warp_lanes][4];     // the lanes' registers of a when the product was issued
-  std::vector<uintptr_t> granules;  // those that it reads
+  uint32_t left[warp_lanes][4];     // operand a in the lanes' registers, when the product was issued
+  std::vector<uintptr_t> granules;  // indices of the granules that it reads
   bool done = false;                // computed
   std::vector<float>* sums;         // (16, n), in Warp::sums
 };

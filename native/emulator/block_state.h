@@ -13,14 +13,14 @@ namespace heddle {
 namespace emulator {
 
 constexpr size_t largest_shared = 227 << 10;  // shared memory per block of sm_90, the most of all devices
-constexpr size_t red_zone = 64;
+constexpr size_t red_zone = 64;               // guard bytes after each __shared__ variable
 constexpr int warp_size = 32;
 
 // A cp.async.
 struct Copy {
   void* to;
   const void* from;
-  int bytes, source_bytes;
+  int bytes, source_bytes;  // the bytes after source_bytes become zeros
   bool done;
 };
 
@@ -75,7 +75,7 @@ struct Block {
 extern Block* const the_block;
 inline Block& block() { return *the_block; }
 
-void check_red_zones();  // called after a block; sets b.failure if a kernel wrote past shared memory
+void check_red_zones();  // called after a block; sets Block::failure if a kernel wrote past a variable
 
 }  // namespace emulator
 }  // namespace heddle

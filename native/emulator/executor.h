@@ -31,7 +31,7 @@ std::string unfinished();            // called after a block: describes unfinish
 uint32_t warp_time();
 // Whether barriers order the running warp after everything that the warp of `thread` did until `time`.
 bool warp_knows(int thread, uint32_t time);
-// Whether a product in flight reads the address, or one that the running warp is not ordered after has read it.
+// Whether a product may still read the address: it is in flight, or no barrier orders the running warp after it.
 bool is_read_asynchronously(uintptr_t shared_address);
 // Whether a copy to the address is in flight.
 bool is_written_asynchronously(uintptr_t shared_address);

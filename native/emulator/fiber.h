@@ -13,7 +13,7 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  // Prepares the stack, so that the next switch to this fiber calls entry. It must never return.
+  // Prepares the stack, so that the next switch to this fiber calls `entry`, which must never return.
   void start(void (*entry)());
 
   void* stack_pointer = nullptr;

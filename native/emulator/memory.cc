@@ -14,7 +14,7 @@ namespace heddle {
 namespace emulator {
 namespace {
 
-constexpr size_t tail = 256, alignment = 256;
+constexpr size_t tail = 256, alignment = 256;  // tail: bytes of a red zone
 
 struct Allocation {
   size_t bytes;

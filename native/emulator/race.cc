@@ -14,7 +14,7 @@ namespace {
 
 // The access history of a word or a byte.
 struct Cell {
-  Epoch write, read;  // the last ones
+  Epoch write, read;  // the last write, and the last read after it
   bool written_in_kernel = false, read_by_many = false, in_flight = false, unwritten = false;
   int32_t read_warp = -1;  // warp of all readers since the last write, -1 if several
 };

@@ -2,10 +2,10 @@
 // __tsan_read4(address) and similar functions. race.cc defines them instead of libtsan. In other builds the functions
 // below do nothing.
 //
-// Happens-before is tracked by epochs, as in FastTrack (Flanagan and Freund, 2009). Two counters replace its vector
-// clocks: __syncthreads() orders the accesses of a block, and __syncwarp() those of a warp. Blocks are unordered. The
-// detector reports unordered accesses to one byte if one of them is a write. It also reports reads of unwritten shared
-// memory, and accesses to the destination of a cp.async that the thread has not waited for.
+// Happens-before is tracked by epochs, as in FastTrack (Flanagan and Freund, 2009). Two counters replace FastTrack's
+// vector clocks: __syncthreads() orders the accesses of a block, and __syncwarp() those of a warp. Blocks are
+// unordered. The detector reports unordered accesses to one byte if one of them is a write. It also reports reads of
+// unwritten shared memory, and accesses to the destination of a cp.async that the thread has not waited for.
 #pragma once
 #include <cstddef>
 #include <cstdint>
