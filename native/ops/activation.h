@@ -15,8 +15,8 @@ inline Activated silu(double x) {
 
 // GELU (Hendrycks & Gimpel 2016), exact.
 inline Activated gelu_erf(double x) {
-  const double cdf = 0.5 * std::erfc(-x * 0.7071067811865475244);
-  const double density = 0.3989422804014326779 * std::exp(-0.5 * x * x);
+  const double cdf = 0.5 * std::erfc(-x * 0.7071067811865475244);         // 1 / sqrt(2)
+  const double density = 0.3989422804014326779 * std::exp(-0.5 * x * x);  // 1 / sqrt(2 pi)
   return {x * cdf, cdf + x * density};
 }
 

@@ -21,7 +21,7 @@ void check_all_gather(const Node& n) {
         "own: expected at most " + std::to_string(longest) + " elements, got " + std::to_string(own.shape().size()));
 }
 
-// A device that has not joined a world is its only rank.
+// The reference takes this device for the only rank, whose range is the whole of y.
 void all_gather(const Node& n) {
   const RankRanges ranges = gathered_ranges(n, nullptr);
   for (int64_t i = 0; i < ranges.ends[0]; ++i) store_float(n.out[0], i, load_float(n.in[0], i));

@@ -82,9 +82,9 @@ void Candidates::add_block(int64_t begin, int64_t count) {
   }
 }
 
-// If `bucket` is the last, spreads all tokens over the full range and returns true. Returns false if there is nothing
-// to spread. No cut is lost: after a cut in an earlier bucket, the last bucket is never cut. After a cut in the last
-// bucket, the range is already full.
+// If `bucket` is the last and the range is not full, spreads all tokens over the full range and returns true. Otherwise
+// returns false. No cut is undone: after a cut in an earlier bucket, no caller reaches the last one. A cut in the last
+// bucket happens only when the range is full.
 bool Candidates::widen(int bucket) {
   if (bucket < bucket_count - 1 || range_ == full_range_) return false;
   spread(full_range_);

@@ -32,7 +32,7 @@ inline uint8_t float_to_e4m3(float f) {
   const uint32_t sign = bits >> 24 & 0x80;
   bits &= 0x7fffffff;
   if (bits > 0x7f800000) return static_cast<uint8_t>(sign | 0x7f);
-  if (bits >= 0x43e00000) return static_cast<uint8_t>(sign | 0x7e);
+  if (bits >= 0x43e00000) return static_cast<uint8_t>(sign | 0x7e);  // 448 or more
   if (bits < 0x3c800000) {  // below 2^-6: adding 2^14 rounds f to a multiple of 2^-9
     float shifted;
     std::memcpy(&shifted, &bits, 4);
@@ -40,8 +40,8 @@ inline uint8_t float_to_e4m3(float f) {
     std::memcpy(&bits, &shifted, 4);
     return static_cast<uint8_t>(sign | (bits - 0x46800000));
   }
-  bits += 0x7ffff + (bits >> 20 & 1);
-  return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
+  bits += 0x7ffff + (bits >> 20 & 1);                                // rounds to 3 mantissa bits
+  return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));  // changes the exponent's bias from 127 to 7
 }
 
 // Quantizes a matrix (rows, columns) in blocks of 128 x 128 to bytes (rows, columns) and scales (fp8_blocks(rows),

@@ -69,7 +69,7 @@ inline LogitRange scan_range(const float* x, int64_t n) {
   return r;
 }
 
-// Sums over a row of logits, with d = largest - logit: of exp(-d), and of d * exp(-d).
+// Sums over a row of logits, with d = largest - logit: `mass` of exp(-d), and `distance` of d * exp(-d).
 struct LogitSums {
   double mass, distance;
 

@@ -17,7 +17,7 @@ inline std::array<uint32_t, 4> philox4x32_10(std::array<uint32_t, 4> counter, st
   return counter;
 }
 
-// Uniform in [0, 1) with 53 random bits.
+// Returns a uniform number in [0, 1) with 53 random bits.
 inline double philox_uniform(uint32_t seed_low, uint32_t seed_high, uint32_t counter) {
   const auto word = philox4x32_10({counter, 0, 0, 0}, {seed_low, seed_high});
   const uint64_t bits = (static_cast<uint64_t>(word[1]) << 32 | word[0]) >> 11;

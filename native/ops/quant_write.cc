@@ -1,8 +1,8 @@
 // Writes floats as quantized blocks. Scales are found by least squares: several roundings of a group are tried, each
 // with the scale (and minimum) that fits its integers best. The rounding with the smallest squared error is kept.
 // Scales are rounded to their stored precision before the integers are chosen. The bytes are the same on every machine:
-// each product and sum is rounded separately (-ffp-contract=off in CMakeLists.txt), and the order of -0 and 0 is fixed
-// here. The CPU kernels write the same bytes.
+// each product and sum is rounded separately (-ffp-contract=off in CMakeLists.txt), and larger() and smaller() return
+// their first argument if both are zeros. The CPU kernels write the same bytes.
 #include "ops/quant_write.h"
 
 #include <cmath>
@@ -14,7 +14,8 @@
 namespace heddle {
 namespace {
 
-float round_even(float v) { return (v + 12582912.0f) - 12582912.0f; }  // |v| < 2^22
+// Rounds to the nearest integer, ties to even, for |v| < 2^22: floats near 1.5 * 2^23 are integers.
+float round_even(float v) { return (v + 12582912.0f) - 12582912.0f; }
 float larger(float a, float b) { return b > a ? b : a; }
 float smaller(float a, float b) { return b < a ? b : a; }
 float within(float v, float low, float high) { return v < low ? low : v > high ? high : v; }
@@ -80,7 +81,7 @@ Affine fit_affine(const float* x, int n, float high) {
     const float determinant = static_cast<float>(n) * qq - q1 * q1;
     if (!(determinant > 0)) continue;
     Affine fit{(static_cast<float>(n) * xq - q1 * sum) / determinant, (qq * sum - q1 * xq) / determinant};
-    if (fit.minimum > 0) fit = {xq / qq, 0};
+    if (fit.minimum > 0) fit = {xq / qq, 0};  // blocks store only minima of at most 0
     if (!(fit.scale >= 0)) continue;
     float error = 0;
     for (int i = 0; i < n; ++i) {

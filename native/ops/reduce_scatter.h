@@ -1,4 +1,5 @@
-// Values that ranks sum or collect, of which every rank keeps a part.
+// The ranges of a value's elements that each rank keeps, for ops that sum a value over ranks (reduce_scatter) or
+// collect it from them (all_gather).
 #pragma once
 #include "ops/check.h"
 #include "ops/op.h"
@@ -6,12 +7,13 @@
 
 namespace heddle {
 
-// The ranges of a reduce_scatter node. `sums`: null if the device has not joined a world. Throws INVALID_ARGUMENT if
-// the world has fewer ranks, SHAPE_MISMATCH if `own` does not have the size of this rank's range.
+// Returns the ranges of a reduce_scatter node. `sums`: null if the device has not joined a world. Throws
+// INVALID_ARGUMENT if the node has ranges for ranks that the world lacks. Throws SHAPE_MISMATCH if operand `own` does
+// not have the size of this rank's range.
 RankRanges rank_ranges(const Node& node, const RankSums* sums);
 // The same for an all_gather node.
 RankRanges gathered_ranges(const Node& node, const RankSums* sums);
-// The same for an op `name` whose operand with this rank's range has the index `own`.
+// The same for a node of the op `name`. `own` is the index of the operand that holds this rank's range.
 RankRanges ranges_of(const Node& node, const char* name, size_t own, const RankSums* sums);
 
 // Checks the attributes that cut the `elements` elements of operand `of` into ranges. Returns the longest range's size.

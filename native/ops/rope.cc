@@ -38,8 +38,7 @@ void rope(const Node& n) {
     const float position = static_cast<float>(n.in[1].as<int32_t>()[i]);
     const float* inv_freq = n.in[2].as<float>() + i * per_row;
     for (int64_t j = 0; j < half; ++j) {
-      // Rounds the angle to float, as the frameworks do that train models. At large positions the rounding changes
-      // results.
+      // Rounds the angle to float, as training frameworks do. At large positions the rounding changes results.
       const float angle = position * inv_freq[j];
       cosine[j] = std::cos(static_cast<double>(angle)) * scale;
       sine[j] = std::sin(static_cast<double>(angle)) * scale * direction;

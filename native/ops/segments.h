@@ -22,7 +22,7 @@ struct CachePlaces {
   int64_t pages = 0;               // number of pages, 0 without a table
   const int32_t* table = nullptr;  // (slots, capacity / page)
 
-  // Returns the cache row of a position. Requires position < capacity and a valid page.
+  // Returns the cache row of a position. With pages, requires position < capacity and a valid page.
   int64_t row(int64_t slot, int64_t head, int64_t position) const {
     if (page == 0) return (slot * heads + head) * capacity + position % capacity;
     return (table[slot * (capacity / page) + position / page] * heads + head) * page + position % page;
@@ -46,9 +46,9 @@ void check_cache_width(const Check& c, Operand x, Operand cache);
 // window, and a slot holds its newest L positions.
 int64_t ring_of(const Node& n);
 
-// Reads segments (G, 4) i32 and validates each against N rows and a cache. Empty segments are dropped. `before` is the
-// number of earlier positions that a segment reads, whose pages must be present too.
-// Throws INVALID_ARGUMENT, or CONTEXT_OVERFLOW if a sequence would outgrow its slot.
+// Reads segments (G, 4) i32 = [first, count, slot, past] and validates each against `rows` rows and a cache. Empty
+// segments are dropped. `before` is the number of earlier positions that a segment reads, whose pages must be present
+// too. Throws INVALID_ARGUMENT, or CONTEXT_OVERFLOW if a sequence would outgrow its slot.
 std::vector<Segment> read_segments(
     const char* op, const Tensor& segments, int64_t rows, const CachePlaces& cache, int64_t ring, int64_t before);
 

@@ -58,7 +58,7 @@ template <> struct Unpack<DType::q4_1> {
   }
 };
 
-// Adds the fifth bit of 32 elements: bit i of four bytes belongs to element i.
+// Adds the fifth bits of 32 elements. Bit i of the 32-bit word at p belongs to element i.
 HEDDLE_UNPACK void fifth_bits(const uint8_t* p, int8_t* q) {
   const Sixteen place = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
   for (int half = 0; half < 2; ++half) {
