@@ -1,9 +1,9 @@
 // A job's tasks are split into one contiguous share per thread, so that loops over the same rows find their data in the
 // core's caches. A thread that has finished its share steals from the ends of other shares. Moving a cache line between
 // cores is slow, so the word of each share has a separate cache line.
-// Threads claim work by compare-and-swap on a share's word (generation, first and last remaining chunk). A worker that
-// wakes late therefore cannot take a task of a newer job than the one that it has read. The caller can finish a job
-// alone, so a forked child, which has no workers, does not hang.
+// Threads claim work by compare-and-swap on a share's word (generation, begin and end of the remaining chunks). A
+// worker that wakes late therefore cannot take a task of a newer job than the one that it has read. The caller can
+// finish a job alone, so a forked child, which has no workers, does not hang.
 #include "runtime/pool.h"
 
 #include <atomic>
@@ -133,8 +133,8 @@ struct Pool::Impl {
     return true;
   }
 
-  // Claims a chunk of `owner`'s share: the first chunk if `first` is set, for the owner, and otherwise the last chunk.
-  // Returns -1 if no chunk is left.
+  // Claims a chunk of `owner`'s share of the job `of`: the first chunk if `first` is set, otherwise the last one. The
+  // owner sets `first`, and thieves do not. Returns -1 if no chunk is left.
   int64_t claim(uint64_t of, int owner, bool first) {
     std::atomic<uint64_t>& left = shares[static_cast<size_t>(owner)].left;
     uint64_t word = left.load(std::memory_order_acquire);

@@ -1,4 +1,4 @@
-// A persistent pool of pinned worker threads that runs one parallel loop at a time for its lane.
+// A persistent pool of worker threads that runs one parallel loop at a time for its lane.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -44,8 +44,9 @@ class Pool {
     return threads * (each < 1 ? 1 : each < 4 ? each : 4);
   }
 
-  // While a Watch exists, loops end early with the error ABORTED once one of its two flags is set. Either flag may be
-  // null. The flags are read at every chunk of tasks. Only the lane's thread may create a Watch.
+  // While a Watch exists, loops that interrupt() allows end early with the error ABORTED once one of its two flags is
+  // set. Either flag may be null. The flags are read at every chunk of tasks. Only the lane's thread may create a
+  // Watch.
   class Watch {
    public:
     struct Flags {
@@ -59,8 +60,8 @@ class Pool {
    private:
     Pool& pool_;
   };
-  // Sets whether later loops obey the flags of the Watch. Loops whose partial result would corrupt data must run to
-  // their end.
+  // Sets whether later loops obey the flags of the Watch. At first they do not. Loops whose partial result would
+  // corrupt data must run to their end.
   void interrupt(bool allowed);
 
   // Announces the data that a later loop will stream, in stream_tasks(bytes, threads()) tasks. Waiting threads prefetch

@@ -41,10 +41,10 @@ void find_groups(const ProgramDesc& desc, ExecutionPlan& plan);
 void find_fused_adds(const ProgramDesc& desc, ExecutionPlan& plan);
 // 8. Finds the weight that each node announces for prefetching.
 void find_streams(const ProgramDesc& desc, ExecutionPlan& plan);
-// 9. Finds the node whose exchange with other ranks each such node starts.
+// 9. Finds, for each node that exchanges data with other ranks, the next such node, whose exchange it starts early.
 void find_prefetches(const ProgramDesc& desc, ExecutionPlan& plan);
 
-// Returns the plan with an accelerator's kernels, where nodes run one by one. Throws UNSUPPORTED with the name of the
+// Returns the plan with an accelerator's kernels, which run nodes one by one. Throws UNSUPPORTED with the name of the
 // op if the accelerator has no kernel for a node.
 std::shared_ptr<const ExecutionPlan> plan_for(
     const Accelerator& accelerator, const ProgramDesc& desc, ExecutionPlan plan);

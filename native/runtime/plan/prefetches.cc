@@ -22,7 +22,8 @@ bool can_start_early(const ProgramDesc& desc, const ExecutionPlan& plan, const N
 
 }  // namespace
 
-// The ranks exchange a value while the lane computes, so each such node starts the next one.
+// Ranks can exchange data while the lane computes. Each node that exchanges data therefore starts the exchange of the
+// next such node.
 void find_prefetches(const ProgramDesc& desc, ExecutionPlan& plan) {
   int next = -1;
   for (size_t i = plan.nodes.size(); i-- > 0;) {
