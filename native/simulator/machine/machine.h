@@ -28,7 +28,7 @@ struct Instruction {
   int32_t target = -1;            // index of a branch's target
   int32_t rejoin = -1;            // index where the lanes of a branch reconverge; -1: never
   uint32_t first = 0, count = 0;  // range of the list of operands in Kernel::operands
-  uint32_t flags = 0;
+  uint32_t flags = 0;             // their meaning depends on `run`
   int64_t immediate = 0;
   int line = 0;
   // A cache of memory::check: the bounds of the allocation that this instruction accessed last.

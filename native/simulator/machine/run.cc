@@ -44,7 +44,7 @@ void set_specials(Warp& w, const Block& block) {
 }
 
 // Returns the registers per thread at the launch: 65536 registers divided by the block's threads, rounded down to a
-// multiple of 8. 248 is the largest multiple below 255, the limit of a thread.
+// multiple of 8. A thread may have at most 255, so the maximum is 248.
 int registers_of(const Launch& l) {
   return static_cast<int>(std::min<uint64_t>(248, 65536 / l.threads.volume() / 8 * 8));
 }

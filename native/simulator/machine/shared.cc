@@ -32,7 +32,8 @@ void Shared::start(uint32_t bytes, int warps) {
     writes_.assign(granules, Write{});
     reads_.assign(static_cast<size_t>(warps), std::vector<uint32_t>(granules, 0));
   }
-  // All clocks of this block are newer than those of the previous block. Its reads and writes thus need not be cleared.
+  // All clocks of this block are newer than those of the previous block, whose reads and writes thus need not be
+  // cleared.
   warps_ = warps;
   clocks_.assign(static_cast<size_t>(warps) + 1, Clock(static_cast<size_t>(warps) + 1, base));
   for (size_t i = 0; i < clocks_.size(); ++i) clocks_[i][i] = base + 1;
@@ -118,7 +119,7 @@ void Shared::check_write(const Warp& w, const Instruction& i, int lane, uint32_t
       race(w, i, lane, "overwrites a write", g, last.thread);
   }
   if (touched != 15)
-    return;  // reads are recorded per 4 bytes: a smaller write may not overlap the bytes that were read
+    return;  // reads are recorded per 4 bytes, so a smaller write might not overlap the bytes that were read
   for (uint32_t r = 0; r < static_cast<uint32_t>(warps_); ++r) {
     const uint32_t seen = reads_[r][g], when = seen >> lane_bits, who = seen & ((1u << lane_bits) - 1);
     if (r == self ? when >= mine[self] && who != static_cast<uint32_t>(lane) : when > mine[r])

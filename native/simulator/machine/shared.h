@@ -90,7 +90,7 @@ class Shared {
   };
   void check_states(const Warp& w, const Instruction& i, uint32_t at, uint32_t bytes) const;
   void bounds(const Warp& w, const Instruction& i, uint32_t address, uint32_t bytes) const;
-  void race(const Warp& w, const Instruction& i, int lane, const char* what, uint32_t address, uint32_t other) const;
+  void race(const Warp& w, const Instruction& i, int lane, const char* what, uint32_t granule, uint32_t other) const;
   void check_write(const Warp& w, const Instruction& i, int lane, uint32_t granule, unsigned touched);
 
   // A granule is 4 bytes.

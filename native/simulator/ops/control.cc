@@ -81,7 +81,7 @@ void barrier(Warp& w, const Instruction& i) {
   b = {};
 }
 
-// Fails unless the member mask has exactly the lanes of the current path.
+// Fails unless the member mask, limited to existing lanes, has exactly the lanes that execute the instruction.
 void check_members(Warp& w, const Instruction& i, int32_t offset) {
   const uint32_t members = uniform(w, i, offset);
   if ((members & w.full) != w.mask)

@@ -19,7 +19,7 @@ void copy_async(Warp& w, const Instruction& i) {
   const auto* to = w.get<uint32_t>(i.a);
   const auto* from = w.get<uint64_t>(i.b);
   const auto* size = w.get<uint32_t>(i.c);
-  const int32_t* offset = w.kernel->operands.data() + i.first;
+  const int32_t* offset = w.kernel->operands.data() + i.first;  // the constant added to the source address
   for (int lane = 0; lane < lanes; ++lane) {
     if (!(w.mask >> lane & 1)) continue;
     c.to[lane] = to[lane] + static_cast<uint32_t>(i.immediate);

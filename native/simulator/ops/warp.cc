@@ -5,8 +5,8 @@
 namespace simulator {
 namespace {
 
-// Fails unless the member mask has exactly the lanes of the current path. Lanes of other paths are at another
-// instruction.
+// Fails unless the member mask, limited to existing lanes, has exactly the lanes that execute the instruction. Lanes of
+// other paths are at another instruction.
 void check_members(Warp& w, const Instruction& i, const uint32_t* members) {
   for (int lane = 0; lane < lanes; ++lane)
     if ((w.mask >> lane & 1) && (members[lane] & w.full) != w.mask)
@@ -14,9 +14,8 @@ void check_members(Warp& w, const Instruction& i, const uint32_t* members) {
                     " differs from the mask of the threads that execute it, " + std::to_string(w.mask));
 }
 
-// "shfl.sync": d is a of the lane that b selects. c has the bound in bits 0 to 4 and the mask of the segment in bits 8
-// to
-// 12. p tells whether the selected lane is within the bound. If not, d is the lane's own a.
+// "shfl.sync": d is operand a of the lane that b selects. c has the bound in bits 0 to 4, and the mask of the segment
+// in bits 8 to 12. p tells whether the selected lane is within the bound. If not, d is the lane's own a.
 enum class Shuffle { up, down, butterfly, index };
 template <Shuffle mode> void shuffle(Warp& w, const Instruction& i) {
   const int32_t* more = w.kernel->operands.data() + i.first;  // member mask, p

@@ -27,7 +27,7 @@ Tile tile_of(Warp& w, const Instruction& i, uint64_t descriptor) {
 // XORs bits 7 to 9 of an address into bits 4 to 6.
 uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
 
-// Reads K columns of `rows` rows, from row `first` on, into `to[k * rows + r]`. A row runs along M for a, and along N
+// Reads K columns of `rows` rows, from row `first` on, into `to[k * rows + r]`. Rows are indexed by M for a, and by N
 // for b. "Shared Memory Matrix Layout" describes two layouts. K-major: an atom has 8 rows of 128 bytes, and atoms are
 // `stride` bytes apart. MN-major (transposed): an atom has 8 lines of 64 elements, one line per k. Atoms are `stride`
 // bytes apart along k, and `leading` bytes apart along M or N.
@@ -143,7 +143,7 @@ void wait_group(Warp& w, const Instruction& i) {
     for (const AsyncProduct& p : w.product_groups.front()) multiply(w, p);
     w.product_groups.pop_front();
   }
-  // The program may now access the registers of the sums, so that the next product needs a fence.
+  // The program may now access the registers of the sums, so the next product needs a fence.
   w.products_fenced = false;
 }
 
