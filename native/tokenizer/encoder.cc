@@ -92,7 +92,7 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
     normalized_ += prefix;
     if (sources) source_.resize(normalized_.size(), UINT32_MAX);
   };
-  const auto starts_with_prefix = [&] {
+  const auto starts_with_prefix = [&] {  // "\xE2\x96\x81" is U+2581
     const std::string_view rest = text.substr(begin, end - begin);
     return rest.substr(0, prefix.size()) == prefix || (marks && rest[0] == ' ' && prefix == "\xE2\x96\x81");
   };

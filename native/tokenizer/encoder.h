@@ -24,10 +24,11 @@ struct EncodeOptions {
   // Without allow_special: ids of the special tokens that are recognized.
   const std::vector<uint32_t>* allowed_ids = nullptr;
   bool offsets = false;
-  bool byte_offsets = false;   // offsets in bytes of the text's UTF-8 instead of UTF-16 units
-  double dropout = 0;          // BPE: probability of skipping a merge, below 1
-  uint64_t seed = 0;           // seed of the dropout
-  size_t most_ids = SIZE_MAX;  // encoding stops soon after this number of ids, without the special tokens of the end
+  bool byte_offsets = false;  // offsets in bytes of the text's UTF-8 instead of UTF-16 units
+  double dropout = 0;         // BPE: probability of skipping a merge, below 1
+  uint64_t seed = 0;          // seed of the dropout
+  // Encoding stops soon after this number of ids, and then omits the special tokens at the end.
+  size_t most_ids = SIZE_MAX;
   const std::atomic<bool>* cancelled = nullptr;  // once set, encode() soon throws ABORTED
 };
 

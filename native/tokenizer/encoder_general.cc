@@ -46,8 +46,9 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
 
 // Maps the barriers of `text` to general_. A barrier inside or at the end of a character's origin is placed after that
 // character. Each barrier is also placed before the first character whose origin begins at or after it. A normalizer
-// may replace several characters at once, and the last new ones then have later origins. So if the character before a
-// barrier has changed, another barrier follows each further character until one has not changed.
+// may replace several characters at once, and the last characters of the replacement then have later origins.
+// Therefore, if the character before a barrier has changed, a barrier also follows each changed character directly
+// after it.
 std::vector<size_t> Encoder::normalized_barriers(std::string_view text, const std::vector<size_t>& given) const {
   std::vector<size_t> barriers;
   bool follows_changed = false;

@@ -10,7 +10,9 @@ struct StepSpec {
   std::string type;     // name in tokenizer.json
   std::string pattern;  // the pattern to match; CTC: the pad token
   bool is_regex = false;
-  std::string content;               // the replacement; CTC: the word delimiter
+  // The replacement. Prepend, WordPiece: the prefix. Metaspace: the mark. Decoder Strip: the text to remove.
+  // BPEDecoder: the suffix. CTC: the word delimiter.
+  std::string content;
   std::string bytes;                 // Precompiled: the charsmap
   bool longest = false;              // Precompiled: longest match first, like SentencePiece itself
   bool left = false, right = false;  // Strip: which sides

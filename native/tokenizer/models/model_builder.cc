@@ -136,8 +136,8 @@ class Builder {
     }
   }
 
-  // Whether any text can contain a token of Unigram or WordPiece. Encoding searches at each position for the longest
-  // token that begins there. Its time is bounded by the length of the text times that of the longest token.
+  // Whether encoding can produce a token of Unigram or WordPiece. Throws for a token that is too long: encoding may
+  // take time proportional to the length of the text times the length of the longest token.
   bool can_match(std::string_view token) const {
     if (token.size() <= max_matched_characters) return true;  // there are at most as many characters as bytes
     const auto count = [](std::string_view text) {
@@ -282,7 +282,7 @@ class Builder {
     if (by_text_ != nullptr) model_->merges.use(std::move(by_text_));
   }
 
-  // Adds merges that follow from scores. The vocabulary must consist of characters. A token's id is its index.
+  // Adds merges that follow from scores. The vocabulary must not be byte-level. A token's id is its index.
   void add_merges_by_score() {
     TokenizerModel& model = *model_;
     if (spec_.byte_level || !spec_.subword_prefix.empty())

@@ -41,6 +41,7 @@ class UnigramEncoder {
   std::vector<Best> best_;
 };
 
+// WordLevel: the word is one token, or unknown.
 void encode_whole_word(const TokenizerModel& model, std::string_view word, std::vector<PieceToken>& out);
 
 }  // namespace heddle

@@ -65,8 +65,9 @@ class Matcher {
     return steps_ <= budget_;
   }
 
-  // Marks a state as tried. Returns false if it was tried before: it has failed, or is in progress in a loop. Only
-  // attempts of more than 512 steps use the table, because short ones are cheaper to repeat.
+  // Marks a state as tried. Returns false if it was tried before: it has failed, or is in progress in a loop. Also
+  // returns false if a limit is exceeded. Only attempts of more than 512 steps use the table, because short ones are
+  // cheaper to repeat.
   bool enter(uint32_t pc, size_t at) {
     if (++steps_ > pause_ && !goes_on()) return false;
     if (failed_log_.empty() && ++attempt_steps_ < 512) return true;
@@ -111,7 +112,7 @@ class Matcher {
     return boundary == (op == Op::word_boundary);
   }
 
-  // The recursion depth is that of nested groups, which the compiler limits.
+  // The recursion depth is that of nested groups, which the parser limits.
   size_t run(uint32_t start, size_t from) {
     const size_t bottom = stack_.size();
     stack_.push_back({start, from, from});
@@ -122,7 +123,7 @@ class Matcher {
       const size_t at = top.at;
       const Range& tried = failed_ranges_[pc];
       const bool known = at >= tried.begin && at <= tried.end;
-      const size_t rest = known ? tried.begin : at;  // the positions below have not been tried
+      const size_t rest = known ? tried.begin : at;  // positions below this one have not been tried
       if (rest > top.low) top.at = before(rest);
       else stack_.pop_back();
       if (known) continue;

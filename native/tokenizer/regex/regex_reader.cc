@@ -176,6 +176,7 @@ RegexClass RegexReader::bracket(const RegexOptions& options, int depth) {
       }
       const uint32_t end = class_character();
       if (end < begin) refuse("a character range in descending order");
+      // ASCII letters are folded below. Characters from U+2E80 to U+A63F have no case (may_have_case).
       const bool caseless = end < 128 || (!may_have_case(begin) && begin >= 0x2E80 && end < 0xA640);
       if (options.ignore_case && !caseless) refuse("(?i) with a range of letters beyond ASCII");
       set.add_range(begin, end);

@@ -308,7 +308,8 @@ class FixedLength : public PreTokenizerStep {
   uint32_t length_;
 };
 
-// Prepends a space to each piece, splits by GPT-2's pattern, and maps bytes to characters. Each step is optional.
+// Prepends a space to pieces that do not begin with one, splits by GPT-2's pattern, and maps bytes to characters. Each
+// step is optional.
 class ByteLevel : public PreTokenizerStep {
  public:
   explicit ByteLevel(const StepSpec& spec) : prefix_(spec.prefix), cuts_(spec.cuts), maps_(spec.each) {}

@@ -93,8 +93,8 @@ inline size_t contraction(const char* p, const char* end, bool ignore_case) {
   return 0;
 }
 
-// Returns the end of \s+(?!\S)|\s+ at p, where whitespace begins. Leaves out the last character, unless the text ends
-// there or it is the only one.
+// Returns the end of \s+(?!\S)|\s+ at p, where a run of whitespace begins that ends at run_end. Leaves out the run's
+// last character, unless the text ends there or it is the only one.
 inline const char* whitespace(const Reader& text, const char* p, const char* run_end) {
   if (run_end == text.end()) return run_end;
   const char* last = utf::previous(run_end);

@@ -16,7 +16,7 @@ enum class SplitKind : uint8_t {
   cjk_runs = 6,    // DeepSeek 3: isolates runs of [一-龥぀-ゟ゠-ヿ]; other text is not split
   // DeepSeek 3's last pattern (lib/tokenizer/pipeline/patterns.ts). Text between matches becomes pieces too.
   deepseek = 7,
-  bloom = 8,  // ?[^(\s|[.,!?…。，、।۔،])]+; text between matches becomes pieces too
+  bloom = 8,  //  ?[^(\s|[.,!?…。，、।۔،])]+; text between matches becomes pieces too
 };
 
 struct SplitStage {

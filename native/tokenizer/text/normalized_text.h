@@ -40,7 +40,7 @@ class NormalizedText {
   std::vector<Origin> origins;  // one per byte, if tracked
   bool tracked = false;
   bool continues = false;  // continues an earlier text, so no step adds a word prefix (U+2581 or a space)
-  uint32_t start = 0;      // where the first word begins: after the text that a Charsmap deleted there
+  uint32_t start = 0;      // where the first word begins: after leading text that a Charsmap deleted
 
   // Throws INVALID_FILE if `size`, in bytes or characters, is above `limit`. The limit stops untrusted files whose many
   // steps each lengthen the text. Unicode normalization needs at most 11 times the text's length.

@@ -8,7 +8,7 @@
 namespace heddle {
 namespace {
 
-// The length in bytes of the beginning of a text that predicts how long its decomposition is.
+// The length of a long text's decomposition is extrapolated from this number of bytes at its beginning.
 constexpr size_t sample_bytes = 1 << 14;
 
 // Returns the decomposition in canonical order (section 3.11 of the Unicode Standard).
@@ -40,8 +40,8 @@ std::vector<Change> decomposed(std::string_view text, bool compatible) {
     else marks.push_back({change, rank});
   };
   for_each_character(text, [&](uint32_t code, size_t from, size_t size) {
-    // Few large allocations for a long text: each touches its pages for the first time. At most sixteen times the old
-    // capacity, because the rest of the text may differ from its beginning.
+    // Makes few allocations for a long text, because each new one causes page faults. Reserves at most sixteen times
+    // the old capacity, because the rest of the text may differ from its beginning.
     if (out.size() + unicode::decomposition_limit > out.capacity() && from >= sample_bytes) {
       const size_t predicted = text.size() / sample_bytes * (out.size() * sample_bytes / from + 64);
       out.reserve(std::clamp(predicted, 2 * out.capacity(), 16 * out.capacity()));

@@ -45,7 +45,7 @@ void WordCounts::add_text(std::string_view text, const std::atomic<bool>& cancel
   const auto check = [&] {
     if ((++since_check & 1023) == 0) check_now();
   };
-  check_now();  // the next texts may be too short for a check
+  check_now();  // a short text reaches none of the checks below
   for (const TextSegment& segment : segments_) {
     if (segment.id != no_token) continue;
     if (!rule.general) {
@@ -59,7 +59,7 @@ void WordCounts::add_text(std::string_view text, const std::atomic<bool>& cancel
     try {
       add_general(text, segment, budget, cancelled);
     } catch (const Error&) {
-      check_now();  // the steps report an abort as one of encoding
+      check_now();  // replaces the steps' message, "encode: aborted"
       throw;
     }
   }

@@ -57,8 +57,8 @@ struct JsonVocabulary {
   mutable size_t mask_ = 0;
 };
 
-// Returns null unless the file is what Hugging Face's library writes. The reader in TypeScript then reads the
-// file, or reports what is wrong. Of `rest`, checks only the UTF-8 and the number of values. The vocabulary is an
+// Returns null unless the file has the form that Hugging Face's library writes. If null, the reader in TypeScript reads
+// the file, or reports what is wrong. Of `rest`, checks only the UTF-8 and the number of values. The vocabulary is an
 // object, or Unigram's list of tokens and scores. Merges may be missing.
 std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
 

@@ -191,7 +191,7 @@ void MergeTable::resize(size_t capacity) {
   std::swap(old, entries_);
   const size_t last = mask_;
   mask_ = capacity - 1;
-  shift_ = 64 - 3;
+  shift_ = 64 - 3;  // for the filter present_, which has 8 bits per slot
   for (size_t i = 1; i < capacity; i *= 2) --shift_;
   present_ = ZeroTable<uint64_t>(8 * capacity / 64);
   for (size_t k = 0; k <= last; ++k) {
