@@ -147,7 +147,7 @@ void RankThread::end(int code, double seconds) {
   state_->wake.notify_one();
   const auto limit = std::chrono::duration<double>(seconds);
   if (state_->done.wait_for(lock, limit, [&] { return state_->ended; })) return;
-  // Too late to leave in order: the thread is to end all ranks.
+  // The thread did not end in time, so it must end all ranks.
   state_->abort_code = code == 0 ? 1 : code;
   state_->wake.notify_one();
   state_->done.wait_for(lock, std::chrono::seconds(5), [&] { return state_->ended; });

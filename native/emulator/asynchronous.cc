@@ -31,7 +31,7 @@ void complete_if_done(Barrier& b) {
   b.waiting.clear();
 }
 
-// Completes a copy: writes its bytes, and subtracts them from those that the barrier expects.
+// Completes a copy: writes its bytes, and subtracts their number from the bytes that the barrier still expects.
 void land(const BoxCopy& c) {
   Asynchronous& s = asynchronous_state();
   const uint32_t *box = c.map.box, size = c.map.element_bytes, of_piece = 16 / size, pieces = box[0] / of_piece;

@@ -1,7 +1,7 @@
 // The asynchronous units of sm_90a, as the running thread calls them: barriers that count arrivals and bytes
 // (mbarrier), copies of boxes (TMA), products of warpgroups (wgmma), bulk writes to global memory, and named barriers.
 //
-// A copy lands, and a product reads its tiles, as late as the program allows, or at once, or at random. The destination
+// HEDDLE_EMULATOR selects when a copy lands and when a product reads its tiles (emulator.h). The destination
 // of a copy is NaN until the copy lands. The accumulators of a product are NaN until its warp has waited for it. These
 // errors are fatal, in addition to those of emulator.h:
 // - barriers: use before the initialization is visible to the warp; use by a copy without fence.proxy.async after the

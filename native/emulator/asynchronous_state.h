@@ -108,9 +108,9 @@ struct Asynchronous {
   std::map<int, BulkWrites> writes;                     // per thread
   std::vector<int> waiting_for_writes;                  // threads that wait for their writes
   std::vector<std::vector<WarpgroupProduct>> requests;  // per warpgroup: each product, as its first warp issued it
-  int free_registers = 0;                               // registers per thread that warps have released, summed
-  std::vector<int> waiting_for_registers;               // threads that wait for registers
-  bool used = false;                                    // whether the block has used any unit
+  int free_registers = 0;                  // sum over warps of the registers per thread that they have released
+  std::vector<int> waiting_for_registers;  // threads that wait for registers
+  bool used = false;                       // whether the block has used any unit
 };
 
 // The state of the running block.

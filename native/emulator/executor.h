@@ -24,7 +24,7 @@ size_t shared_capacity();              // per block on the current device
 void begin_asynchronous(int warps);  // called before a block
 void synchronise_clocks();           // called by __syncthreads
 bool complete_one_async();           // called if no thread can run; false if nothing is in flight
-void maybe_complete_async();         // called at switches in random order
+void maybe_complete_async();         // called at thread switches; random order only
 std::string unfinished();            // called after a block: describes unfinished work, or returns ""
 // Returns the time of the running thread's warp. It advances when the warp arrives at a barrier of asynchronous.h, and
 // at __syncthreads.

@@ -211,7 +211,7 @@ void check_async_read(const void*, size_t) {}
 }  // namespace heddle
 
 #ifdef HEDDLE_EMULATE_CUDA_RACES
-// The functions to which gcc's -fsanitize=thread inserts calls.
+// gcc's -fsanitize=thread inserts calls of these functions.
 extern "C" {
 #define HEDDLE_ACCESS(bytes) \
   void __tsan_read##bytes(void* p) { heddle::emulator::access(p, bytes, false, bytes); } \
