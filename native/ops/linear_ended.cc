@@ -1,5 +1,5 @@
 // Linear layers with a fused epilogue: an activation, a gate or an addition. lib/graph/passes/fuse-epilogues.ts makes
-// them of separate nodes, for devices whose kernels apply the epilogue to sums in registers. Values that a backward
+// them from separate nodes, for devices whose kernels apply the epilogue to sums in registers. Values that a backward
 // pass needs are optional outputs. The product is not rounded before the epilogue.
 #include "ops/activation.h"
 #include "ops/check.h"

@@ -30,8 +30,8 @@ void store_half(float v, uint8_t* to) {
   std::memcpy(to, &h, 2);
 }
 float as_half(float v) { return to_float(to_f16(v)); }
-// Rounds the unit of integer scales or minima to half precision. A unit that would round to zero becomes the smallest
-// positive f16, because with a zero unit all scales or minima would be zero.
+// Rounds d or dmin, the unit of a block's integer scales or minima, to half precision. A unit that would round to zero
+// becomes the smallest positive f16, because with a zero unit all scales or minima would be zero.
 float as_half_unit(float v) {
   const float h = as_half(v);
   return h == 0 && v > 0 ? 5.9604645e-8f : h;

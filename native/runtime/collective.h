@@ -25,8 +25,8 @@ class Collective : public RankSums {
   // All ranks must call the functions of this class in the same order with the same sizes.
   virtual void all_reduce_f32(void* data, size_t count) = 0;
   virtual void all_reduce_f64(void* data, size_t count) = 0;
-  // Adds up each part over all ranks. Each rank receives the sums of the part that it owns. Its other parts do not
-  // change.
+  // Adds up each part over all ranks. Each rank receives the sums of the parts that it owns. Its other parts
+  // do not change.
   virtual void reduce_scatter(const CollectedByRank& parts, Collected type) = 0;
   // Copies each part from the rank that owns it to all other ranks.
   virtual void all_gather(const CollectedByRank& parts, Collected type) = 0;

@@ -53,8 +53,8 @@ std::string text(double difference) {
   return digits;
 }
 
-// A copy of a node that its reference can overwrite. Copies the data of outputs and written operands, and on a device
-// of all operands.
+// A copy of a node that its reference can overwrite. Copies the data of outputs and written operands. If the node runs
+// on a device, copies the data of all operands.
 class HostCopy {
  public:
   Node node;
