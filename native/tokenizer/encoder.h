@@ -34,7 +34,7 @@ struct EncodeOptions {
 
 struct Encoding {
   IdBuffer ids;
-  IdBuffer offsets;  // two per token, in units of the text: begin and end; both 0 for added BOS and EOS
+  IdBuffer offsets;  // begin and end of each token, in UTF-16 units or bytes of the text; 0 for added BOS and EOS
 };
 
 class Encoder {

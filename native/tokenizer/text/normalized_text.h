@@ -26,7 +26,7 @@ inline void put(std::vector<Change>& changes, uint32_t code, size_t begin, size_
   changes.push_back({code, static_cast<uint32_t>(begin), static_cast<uint32_t>(begin + size)});
 }
 
-// Removes the old text up to `end`. It belongs to the character before it, so that offsets have no gaps.
+// Removes the old text up to `end`. It is added to the origin of the character before it, so that offsets have no gaps.
 inline void drop(std::vector<Change>& changes, size_t end) {
   if (!changes.empty()) changes.back().end = static_cast<uint32_t>(end);
 }

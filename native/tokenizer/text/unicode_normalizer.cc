@@ -23,7 +23,7 @@ std::vector<Change> decomposed(std::string_view text, bool compatible) {
     const auto lower = [](const Mark& a, const Mark& b) { return a.rank < b.rank; };
     if (!std::is_sorted(marks.begin(), marks.end(), lower)) {
       // A reordered mark takes the beginning of the mark whose place it has, as in Hugging Face's tokenizers, so that
-      // the beginnings ascend. The ranges end with the last mark.
+      // the beginnings ascend. All ranges end where the last mark ends.
       const uint32_t end = marks.back().change.end;
       std::vector<uint32_t> begins;
       for (const Mark& mark : marks) begins.push_back(mark.change.begin);

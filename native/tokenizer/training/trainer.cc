@@ -17,8 +17,8 @@ struct Pair {
   std::vector<uint32_t> positions;  // where the pair has occurred; another pair may be there now
 };
 
-// Trains on all words, laid end to end. A position is that of a symbol. The position of a token is that of its first
-// symbol.
+// Trains on all words, laid end to end. A position is the index of a symbol. The position of a token is that of its
+// first symbol.
 class Trainer {
  public:
   Trainer(const SymbolWords& words, const TrainOptions& options)

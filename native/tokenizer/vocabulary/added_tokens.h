@@ -13,7 +13,7 @@
 namespace heddle {
 
 struct AddedToken {
-  std::string content;  // UTF-8, in the searched form
+  std::string content;  // UTF-8; normalized if the token is matched in normalized text
   uint32_t id = 0;
   bool single_word = false;  // matches only without adjacent word characters
   bool lstrip = false;       // includes the whitespace before it
@@ -74,8 +74,8 @@ class AddedTokenMatcher {
   std::unique_ptr<Automaton> automaton_ = std::make_unique<Automaton>();
   std::vector<Node> nodes_;
   bool starts_[256] = {};                  // whether a token begins with the byte
-  static constexpr size_t few_starts = 4;  // next_start() compares whole blocks with at most this many bytes
-  size_t start_count_ = 0;                 // number of bytes that tokens begin with
+  static constexpr size_t few_starts = 4;  // maximum start_count_ with which next_start() compares whole blocks
+  size_t start_count_ = 0;                 // number of distinct first bytes of tokens
   char start_bytes_[few_starts] = {};      // these bytes; incomplete if there are more than few_starts
 };
 

@@ -58,7 +58,7 @@ struct JsonVocabulary {
 };
 
 // Returns null unless the file has the form that Hugging Face's library writes. If null, the reader in TypeScript reads
-// the file, or reports what is wrong. Of `rest`, checks only the UTF-8 and the number of values. The vocabulary is an
+// the file, or reports what is wrong. Checks only the UTF-8 and the number of values of `rest`. The vocabulary is an
 // object, or Unigram's list of tokens and scores. Merges may be missing.
 std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
 
