@@ -46,7 +46,7 @@ Error abort_error() { return Error("ABORTED", "run: aborted by its signal"); }
 constexpr int64_t slice = int64_t{1} << 30;  // maximum number of tasks of one job
 
 // A word encodes a job, or the rest of a share. Its upper 42 bits are the generation, followed by two chunk indices.
-// A generation is never reused: even the shortest loops need years for 2^42 of them.
+// Generations do not wrap around in practice: 2^42 loops of 10 µs take more than a year.
 constexpr int index_bits = 11;
 constexpr int64_t max_chunks = (1 << index_bits) - 1;
 inline uint64_t word_of(uint64_t generation, int64_t begin, int64_t end) {
