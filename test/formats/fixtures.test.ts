@@ -89,7 +89,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
       const columns = shape[1]!;
       const width = shape[0]! / change.heads;
       for (let row = 0; row < shape[0]!; row++) {
-        // Row 2j + p of a head is row p · width / 2 + j in the folder.
+        // GGUF interleaves the halves of a head's rows: row 2j + p is row p · width / 2 + j of the folder.
         const [head, within] = [Math.floor(row / width), row % width];
         const from = head * width + (within % 2) * (width / 2) + Math.floor(within / 2);
         expect(b.subarray(row * columns, (row + 1) * columns), `${name} row ${row}`).toEqual(
@@ -101,7 +101,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
     gguf.close();
   });
 
-  test("a GGUF file of another writer opens with defaults for its missing keys", async () => {
+  test("a GGUF file written by other software opens with defaults for its missing keys", async () => {
     const model = await openModelFiles(path("llama2-tiny-random-gguf/llama-2-tiny-random.gguf"));
     expect(model.config).toMatchObject({
       modelType: "llama",

@@ -29,7 +29,7 @@ export function rawSafetensors(tensors: ReadonlyMap<string, RawTensor>): Uint8Ar
 
 /**
  * Rewrites a folder's f32 model.safetensors: `…_proj.weight` becomes F8_E4M3 with `…_scale_inv`. Scales are powers of two, so that bf16
- * represents the same values.
+ * represents the dequantized values exactly.
  */
 export async function makeFp8(
   folder: string,

@@ -164,7 +164,7 @@ describe("an fp8 model folder", () => {
     expect(await apart(model, numbers)).toBeLessThanOrEqual(1e-5);
   });
 
-  test("is saved dequantized, and is prepared for training in f32", async () => {
+  test("keeps its weights' values when it is saved, and when it is prepared for training in f32", async () => {
     const folder = await folderOf();
     await using model = await LanguageModel.load(folder);
     const saved = join(temporaryFolder(), "saved");
@@ -211,7 +211,7 @@ describe("an fp8 model folder", () => {
     expect(await apart(eight, original)).toBeLessThanOrEqual(0.06);
   });
 
-  test("converts to GGUF with q and k permuted and values rounded to bf16", async () => {
+  test("keeps the values of all weights when it is converted to GGUF and back", async () => {
     const folder = await folderOf({});
     const [gguf, back] = [join(temporaryFolder(), "m.gguf"), join(temporaryFolder(), "back")];
     await convertModel(folder, gguf, { dtype: "f32" });
@@ -224,7 +224,7 @@ describe("an fp8 model folder", () => {
     }
   });
 
-  test("rejects conversion to fp8 without suitable matrices or to GGUF", async () => {
+  test("rejects conversion to fp8 of a model without suitable matrices, and to fp8 in GGUF", async () => {
     const [plain, out] = [join(temporaryFolder(), "plain"), join(temporaryFolder(), "out")];
     await using model = tinyModel({}, { modelType: "gpt2", numKeyValueHeads: undefined });
     await model.save(plain);

@@ -5,7 +5,10 @@ import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts"
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { temporaryFolder } from "./helpers.ts";
 
-/** @param layered adds a layer after pooling, which GGUF cannot store */
+/**
+ * Writes a model with a tokenizer, a model card and embedding files.
+ * @param layered adds a layer after pooling, which GGUF cannot store
+ */
 export async function modelFolder(layered = false): Promise<string> {
   const folder = join(temporaryFolder(), "model");
   const model = tinyModel({ tokenizer: await tinyTokenizer() }, { numHiddenLayers: 1, maxPositionEmbeddings: 32 });

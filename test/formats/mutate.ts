@@ -19,7 +19,7 @@ const LIES = [
 
 type Edit = (bytes: Buffer) => Buffer;
 
-/** One edit: flips bytes, replaces a 2-, 4- or 8-byte number, removes, doubles or fills a range, or truncates. */
+/** One edit: flips bits of a byte, replaces a 2-, 4- or 8-byte number, removes, repeats or fills a range, or truncates. */
 function edit(length: number, fields: readonly number[]): fc.Arbitrary<Edit> {
   const anywhere = fc.nat(Math.max(0, length - 1));
   const at = fields.length > 0 ? fc.oneof(fc.constantFrom(...fields), anywhere) : anywhere;

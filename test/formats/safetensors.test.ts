@@ -59,7 +59,7 @@ const bad: [string, Buffer, RegExp][] = [
   ["header is a string", safetensors('"x"'), /not a safetensors file/],
   ["truncated header", safetensors('{"a":{"dtype":"F32"'), /expected JSON/],
   ["bytes after the header's JSON object", safetensors("{}{}"), /unexpected bytes/],
-  ["nesting", safetensors(nested(5000)), /nested more than 8 deep/],
+  ["arrays nested 5000 deep", safetensors(nested(5000)), /nested more than 8 deep/],
   [
     "duplicate tensor",
     safetensors(`{"a":${JSON.stringify(one)},"a":${JSON.stringify(one)}}`, f32(1, 2)),
@@ -141,7 +141,7 @@ const bad: [string, Buffer, RegExp][] = [
   ["a byte-order mark before the header", safetensors("\ufeff{}"), /header that begins with \{/],
   ["a trailing comma", safetensors(`{"a":${JSON.stringify(one)},}`, f32(1, 2)), /expected JSON/],
   [
-    "a shape of half a byte",
+    "a shape of one and a half bytes",
     safetensors({ a: { dtype: "F4", shape: [3], data_offsets: [0, 1] } }, Buffer.alloc(1)),
     /expected 1\.5 bytes/,
   ],
@@ -152,9 +152,9 @@ const bad: [string, Buffer, RegExp][] = [
   ],
   ["metadata is an array", safetensors({ __metadata__: [] }), /__metadata__: expected an object/],
   ["tensor entry is a number", safetensors({ a: 1 }), /tensor "a": expected an object/],
-  ["control character", safetensors('{"a\u0000":1}'), /control character/],
+  ["a control character in a name", safetensors('{"a\u0000":1}'), /control character/],
   [
-    "malformed number",
+    "a number with a leading zero",
     safetensors('{"a":{"dtype":"F32","shape":[02],"data_offsets":[0,8]}}', f32(1, 2)),
     /malformed number/,
   ],
@@ -260,7 +260,7 @@ describe("shards", () => {
     await expectError(() => openWeights(path), "NOT_FOUND", /model-2/);
   });
 
-  test("are not looked for in pytorch_model.bin, which is rejected", async () => {
+  test("are rejected if the folder has pytorch_model.bin in their place", async () => {
     const path = temporaryFolder();
     writeFileSync(join(path, "pytorch_model.bin"), "x");
     await expectError(() => openWeights(path), "UNSUPPORTED", /pytorch_model.bin/);
@@ -345,7 +345,7 @@ describe("writing safetensors", () => {
     file.close();
   });
 
-  test("writes shards above the size limit, and a later single file replaces them", async () => {
+  test("splits weights above the size limit into shards, which a later single file replaces", async () => {
     const folder = temporaryFolder();
     const tensor = (name: string, size: number): TensorData => ({
       name,

@@ -68,7 +68,8 @@ function filesIn(folder: string): string[] {
 }
 
 describe("a folder that held another model", () => {
-  const cases: [string, (folder: string) => Promise<unknown>, left?: RegExp][] = [
+  // `replaced` matches the files of the other model that the action replaces or removes; by default it replaces all.
+  const cases: [string, (folder: string) => Promise<unknown>, replaced?: RegExp][] = [
     [
       "saving a model",
       async (folder) => {
@@ -100,16 +101,16 @@ describe("a folder that held another model", () => {
     ],
   ];
 
-  test.each(cases)("has, after %s, the files of a fresh save plus unrelated files", async (_, save, own) => {
+  test.each(cases)("has, after %s, the files of a fresh save plus unrelated files", async (_, save, replaced) => {
     const [empty, used] = [join(temporaryFolder(), "empty"), join(temporaryFolder(), "used")];
     cpSync(other, used, { recursive: true });
     await save(empty);
     await save(used);
     const expected = [...filesIn(empty), ...KEPT];
-    if (own) expected.push(...filesIn(other).filter((name) => !own.test(name)));
+    if (replaced) expected.push(...filesIn(other).filter((name) => !replaced.test(name)));
     expect(filesIn(used)).toEqual([...new Set(expected)].sort());
     for (const name of filesIn(empty)) {
-      if (/model_card|^model\.safetensors/.test(name)) continue; // contains the time, or differs in bytes
+      if (/model_card|^model\.safetensors/.test(name)) continue; // a card contains the time, and weights are not compared
       expect(readFileSync(join(used, name)), name).toEqual(readFileSync(join(empty, name)));
     }
     for (const name of KEPT) expect(readFileSync(join(used, name), "utf8")).toBe("KEPT");

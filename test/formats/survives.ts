@@ -37,10 +37,11 @@ export async function use(path: string): Promise<void> {
     model.dispose();
   }
 }
+
 /** Further error codes that a broken model may cause when it runs, such as for NaN or a context too short for the prompt. */
 export const COMPUTED: readonly HeddleErrorCode[] = ["NUMERICAL", "CONTEXT_OVERFLOW", "INVALID_ARGUMENT"];
 
-/** Lengths to truncate a file to: all, or for a long file in a short run only a sample of those in the middle. */
+/** Lengths to truncate a file to: every one if `all` is true or the file is short. Otherwise samples those in the middle. */
 export function cuts(length: number, all: boolean): number[] {
   const lengths = Array.from({ length }, (_, i) => i);
   return all || length < 1200 ? lengths : lengths.filter((i) => i < 500 || i >= length - 200 || i % 97 === 0);

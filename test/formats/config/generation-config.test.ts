@@ -6,7 +6,7 @@ import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { tinyModel } from "../../inference/helpers.ts";
 import { expectError, temporaryFolder } from "../helpers.ts";
 
-test("reads and writes generation_config.json, and rejects other content", async () => {
+test("reads and writes generation_config.json, and rejects invalid content", async () => {
   const folder = temporaryFolder();
   const path = join(folder, "generation_config.json");
   expect(await readGenerationConfig(folder)).toEqual({});
@@ -35,7 +35,7 @@ test("reads and writes generation_config.json, and rejects other content", async
   }
 });
 
-test("zeros that have a meaning are read", async () => {
+test("keeps settings of 0 when it reads and writes them", async () => {
   const folder = temporaryFolder();
   const json = { temperature: 0, top_k: 0, top_p: 0, min_p: 0, max_new_tokens: 0 };
   writeFileSync(join(folder, "generation_config.json"), JSON.stringify(json));
@@ -83,6 +83,7 @@ describe("defaults that cannot be used", () => {
     writeFileSync(join(folder, "generation_config.json"), '{"top_p": 0, "top_k": -1, "repetition_penalty": 0}');
     await using model = await LanguageModel.load(folder);
     expect(warnings).toHaveLength(2);
+    // A top_p of 0 is valid: only the most likely token remains.
     const [drawn, greedy] = [
       await model.complete([1, 2, 3], { maxTokens: 8, temperature: 1, seed: 1 }),
       await model.complete([1, 2, 3], { maxTokens: 8, temperature: 0 }),

@@ -51,7 +51,7 @@ describe("errors about inconsistent configurations name the field that was given
   });
 });
 
-test("config.json's key names are accepted, and missing values are derived from them and the tokenizer", async () => {
+test("accepts the key names of config.json, and derives missing values from the given ones and the tokenizer", async () => {
   const tokenizer = await tinyTokenizer();
   const { vocabSize: _, ...camel } = sizes;
   const named = { model_type: "llama", hidden_size: 64, num_hidden_layers: 2, max_position_embeddings: 32 };
@@ -105,11 +105,11 @@ describe("createModelAsync", () => {
     expect(new Set(told).size).toBe(told.length);
     const names = [...drawn.model.weightNames];
     expect(parameters).toBe(names.reduce((sum, name) => sum + drawn.model.weight(name).elements, 0));
-    expect(told.length, "a large matrix is more than one step").toBeGreaterThan(names.length + 10);
+    expect(told.length, "a large matrix reports progress several times").toBeGreaterThan(names.length + 10);
     expect(turns).toBeGreaterThan(2);
   });
 
-  test("stops when aborted", async () => {
+  test("stops when aborted, and rejects an onProgress that is not a function", async () => {
     const stop = new AbortController();
     const made = createModelAsync(config, { signal: stop.signal, onProgress: () => stop.abort() });
     await expect(made).rejects.toMatchObject({ code: "ABORTED" });

@@ -56,7 +56,7 @@ export async function statesOf(model: LanguageModel, text: string): Promise<numb
   return Array.from(ids, (_, t) => Array.from(all!.subarray(t * WIDTH, (t + 1) * WIDTH)));
 }
 
-/** Reference pooling over the tokens from index `from`. */
+/** Reference pooling over the tokens from index `from`. `first` takes token 0, and positions count from token 0, whatever `from` is. */
 export function pooledBy(mode: PoolingMode, states: number[][], from = 0): number[] {
   const seen = states.slice(from);
   const column = (c: number) => seen.map((state) => state[c]!);
@@ -71,6 +71,7 @@ export function pooledBy(mode: PoolingMode, states: number[][], from = 0): numbe
   });
 }
 export const unit = (v: readonly number[]) => v.map((x) => x / Math.hypot(...v));
+/** Expects that each value differs by less than `bound`, times the largest wanted value if that is above 1. */
 export const close = (got: ArrayLike<number>, wanted: readonly number[], bound = 1e-5) => {
   expect(got.length).toBe(wanted.length);
   for (const [i, v] of wanted.entries()) expect(Math.abs(got[i]! - v)).toBeLessThan(bound * Math.max(1, ...wanted));

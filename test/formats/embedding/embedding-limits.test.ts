@@ -9,7 +9,8 @@ import { json, newModel, read } from "./embedding-folders.ts";
 const FILE = "sentence_bert_config.json";
 const kwargs = (length: unknown) => ({ processing_kwargs: { text: { max_length: length, truncation: true } } });
 
-async function limitOf(own: object | undefined, tokenizerLength: unknown, file = FILE) {
+/** Returns the embedding config that is read from a BERT of 40 positions with these two files. */
+async function embeddingConfigOf(own: object | undefined, tokenizerLength: unknown, file = FILE) {
   const folder = temporaryFolder();
   await using model = newModel("bert", {});
   await model.save(folder);
@@ -23,27 +24,30 @@ async function limitOf(own: object | undefined, tokenizerLength: unknown, file =
 }
 
 test.each<[string, object | undefined, unknown, number | undefined]>([
-  ["max_seq_length rather than processing_kwargs", { max_seq_length: 9, ...kwargs(7) }, 12, 9],
-  ["processing_kwargs", { transformer_task: "feature-extraction", ...kwargs(7) }, 12, 7],
-  ["the tokenizer if there are no processing_kwargs", { transformer_task: "feature-extraction" }, 12, 12],
-  ["the tokenizer if the keys are null", { max_seq_length: null, ...kwargs(null) }, 12, 12],
-  ["the tokenizer if there is no file", undefined, 12, 12],
-  ["nowhere if the tokenizer's length is the placeholder 1e30", {}, 1e30, undefined],
-  ["nowhere if the tokenizer's length is a string", { processing_kwargs: { text: "long" } }, "long", undefined],
-  ["nowhere if the tokenizer's length equals the model's positions", {}, 512, undefined],
-])("reads the maximum text length from %s", async (_, own, tokenizerLength, wanted) => {
-  expect((await limitOf(own, tokenizerLength))?.maxSeqLength).toBe(wanted);
+  ["from max_seq_length rather than processing_kwargs", { max_seq_length: 9, ...kwargs(7) }, 12, 9],
+  ["from processing_kwargs", { transformer_task: "feature-extraction", ...kwargs(7) }, 12, 7],
+  ["from the tokenizer if there are no processing_kwargs", { transformer_task: "feature-extraction" }, 12, 12],
+  ["from the tokenizer if the keys are null", { max_seq_length: null, ...kwargs(null) }, 12, 12],
+  ["from the tokenizer if there is no file", undefined, 12, 12],
+  ["none if the tokenizer's length is the placeholder 1e30", {}, 1e30, undefined],
+  ["none if the tokenizer's length is a string", { processing_kwargs: { text: "long" } }, "long", undefined],
+  ["none if the tokenizer's length exceeds the model's positions", {}, 512, undefined],
+])("reads the maximum text length: %s", async (_, own, tokenizerLength, wanted) => {
+  expect((await embeddingConfigOf(own, tokenizerLength))?.maxSeqLength).toBe(wanted);
 });
 
 test.each(["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"])(
   "reads the maximum text length and lowercasing from sentence_%s_config.json",
   async (name) => {
     const own = { max_seq_length: 9, do_lower_case: true };
-    expect(await limitOf(own, 12, `sentence_${name}_config.json`)).toMatchObject({ maxSeqLength: 9, lowercase: true });
+    expect(await embeddingConfigOf(own, 12, `sentence_${name}_config.json`)).toMatchObject({
+      maxSeqLength: 9,
+      lowercase: true,
+    });
   },
 );
 
 test("rejects an invalid length and names its key", async () => {
   const wrong = /processing_kwargs.text.max_length: expected a whole number from 1, got 0/;
-  await expectError(() => limitOf(kwargs(0), 12), "INVALID_FILE", wrong);
+  await expectError(() => embeddingConfigOf(kwargs(0), 12), "INVALID_FILE", wrong);
 });

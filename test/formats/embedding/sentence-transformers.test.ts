@@ -26,7 +26,7 @@ import {
 } from "./embedding-folders.ts";
 
 describe("pooling", () => {
-  test.each(["bert", "llama"] as const)("supports every mode and combinations for %s", async (modelType) => {
+  test.each(["bert", "llama"] as const)("supports every mode, alone and concatenated, for %s", async (modelType) => {
     await using model = newModel(modelType);
     for (const pooling of [...MODES, ["first", "mean"], [...MODES]] as (PoolingMode | PoolingMode[])[]) {
       const together = await model.embed(texts, { pooling, normalize: false });
@@ -41,7 +41,7 @@ describe("pooling", () => {
     }
   });
 
-  test("reads the Pooling files of current and newer sentence-transformers versions", async () => {
+  test("reads both layouts of Pooling files, and rejects unknown and empty modes", async () => {
     const folder = temporaryFolder();
     await using model = newModel("bert", { pooling: ["first", "max", "weighted_mean"], includePrompt: false });
     await model.save(folder);
@@ -154,7 +154,7 @@ describe("layers after pooling", () => {
     await expectError(() => convertModel(folder, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
   });
 
-  test("are computed in bf16 if loaded as bf16, and reject a pooling other than the one they were made for", async () => {
+  test("give nearly the same vector when loaded as bf16, and reject a pooling other than their own", async () => {
     const folder = await foreignFolder();
     await using model = await LanguageModel.load(folder);
     const plain = await model.embed(texts[0]!);
@@ -208,7 +208,7 @@ describe("layers after pooling", () => {
       /out_features: expected a whole number from 1 to 1048576, got 1000000000000/,
     ],
     [
-      "weights of another shape",
+      "a LayerNorm of another width",
       (folder) => json(folder, "3_LayerNorm/config.json", { dimension: 9 }),
       "INVALID_FILE",
       /dimension: expected 10, got 9/,
@@ -300,7 +300,7 @@ describe("layers after pooling", () => {
     await expectError(() => LanguageModel.load(folder), code as never, message);
   });
 
-  test("are rejected if a Dense has another shape than its configuration", async () => {
+  test("are rejected if the weights of a Dense have another shape than its configuration, or another name", async () => {
     const folder = await foreignFolder();
     await saveWeights(join(folder, "4_Dense"), [f32("linear.weight", [5, 10], numbers(50, 1))]);
     const wrong = /embedding_layers.2.weight: expected \(6, 10\) by the configuration, got \(5, 10\)/;
@@ -336,7 +336,7 @@ test("a folder without Pooling is a plain model, so a CrossEncoder stays a class
   }
 });
 
-test("GGUF files of classifiers keep the pooling order, and layers are rejected", async () => {
+test("a classifier keeps the order of its pooling modes in GGUF, which rejects layers after pooling", async () => {
   const ranker = async (embedding: Partial<EmbeddingConfig>) => {
     const folder = temporaryFolder();
     await using model = newModel("bert", embedding);

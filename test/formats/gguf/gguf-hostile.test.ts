@@ -181,7 +181,7 @@ const bad: [string, Buffer, RegExp][] = [
     /ends at byte \d+ of at least \d+, within tensor "t": offset$/,
   ],
   [
-    "blocks that overflow 64 bits",
+    "blocks of more than 2^53 bytes",
     gguf({ tensors: [tensor("q", [256, 2n ** 50n], 14)], data }),
     /expected fewer than 2\^53 bytes/,
   ],
@@ -205,7 +205,7 @@ describe("invalid GGUF files", () => {
     await expectError(() => openGguf(path), "INVALID_FILE", message);
   });
 
-  test("with a tensor of an unsupported type open, and are UNSUPPORTED when the tensor is read", async () => {
+  test("can be opened if a tensor has an unsupported type, and give UNSUPPORTED when it is read", async () => {
     const bytes = gguf({ tensors: [tensor("t", [256], 21)], data: Buffer.alloc(128) });
     const weights = await openWeights(temporaryFile(bytes));
     expect(weights.info("t").storedDtype).toBe("IQ3_S");
@@ -219,7 +219,7 @@ describe("invalid GGUF files", () => {
     ["big endian", gguf({ version: 3 << 24 }), /big-endian/],
     ["removed type 4", gguf({ tensors: [tensor("t", [32], 4)], data }), /ggml type 4 is not known/],
     ["type 2^32 - 1", gguf({ tensors: [tensor("t", [32], 4294967295)], data }), /is not known/],
-  ])("are UNSUPPORTED: %s", async (_name, bytes, message) => {
+  ])("give UNSUPPORTED: %s", async (_name, bytes, message) => {
     await expectError(() => openGguf(temporaryFile(bytes)), "UNSUPPORTED", message);
   });
 
