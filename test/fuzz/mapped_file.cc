@@ -17,7 +17,7 @@ struct TemporaryFile {
   ~TemporaryFile() { unlink(path.c_str()); }
 };
 
-// Returns an offset or a length: up to the file's size, any number, or close to SIZE_MAX.
+// Returns an offset or a length: up to two bytes beyond the file's size, any number, or close to SIZE_MAX.
 size_t position(Input& in, size_t size) {
   if (in.ConsumeBool()) return in.ConsumeIntegralInRange<size_t>(0, size + 2);
   return in.ConsumeBool() ? in.ConsumeIntegral<size_t>() : SIZE_MAX - in.ConsumeIntegralInRange<size_t>(0, size + 2);

@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t most_bytes = 1 << 16;  // maximum total size of the operands of an op that runs
 
-// The attributes of all ops, except the optional `ring` of the cache ops.
+// The attributes of all ops.
 const char* const attribute_names[] = {"activation", "cap", "causal", "context", "decay", "eps", "factor", "function",
     "high", "int8", "interleaved", "inverse", "length", "low", "normalise", "offset", "original", "p", "rowwise",
     "scale", "sequenceLength", "softcap", "stream", "tanh", "transposed", "window", "interleaved_out", "bf16", "fp8",

@@ -45,7 +45,7 @@ void write(DType type, const std::vector<uint8_t>& bytes) {
         energy += static_cast<double>(x[i]) * x[i];
   }
   // Scales are f16, whose smallest number is 6e-8. Values up to about 127 times as large, 1e-5, may have a scale that
-  // is rounded to 0 or up.
+  // is rounded to 0, or to that smallest number.
   const double vanishing = 1e-5 * 1e-5 * t.elements;
   require(error <= 1.02 * energy + vanishing,
       std::string(dtype_name(type)) + ": error " + std::to_string(error) + " of " + std::to_string(energy));

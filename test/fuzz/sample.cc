@@ -24,6 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                 B = in.ConsumeIntegralInRange<int64_t>(0, 3);
   const int64_t top = in.ConsumeIntegralInRange<int64_t>(0, V);
   const float history_length = static_cast<float>(in.ConsumeIntegralInRange<int64_t>(0, L));
+  // Temperature, top_k, top_p, min_p, three penalties, prompt length, history length (native/ops/sample.cc).
   float params[] = {parameter(in, 0, 3), std::floor(parameter(in, 0, 40)), parameter(in, 0, 1), parameter(in, 0, 1),
       parameter(in, 0.1f, 4), parameter(in, -3, 3), parameter(in, -3, 3), std::floor(parameter(in, 0, history_length)),
       history_length};

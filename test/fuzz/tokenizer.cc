@@ -58,6 +58,7 @@ void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
   for (int i = in.ConsumeIntegralInRange<int>(0, 24); i > 0; --i) {
     const auto part = [&] {
       if (spec.byte_level && in.ConsumeBool()) return tokens[in.ConsumeBool() ? 'a' : 'b'];
+      // Half of the time, picks one of the last base tokens or a merged one, so that merges build on merges.
       return tokens[in.ConsumeIntegralInRange<size_t>(in.ConsumeBool() ? base - 4 : 0, tokens.size() - 1)];
     };
     const std::u16string left = part(), right = part();

@@ -1,12 +1,13 @@
 // Weights derived from their names, as in scripts/golden/models.py.
 
+/** 32-bit FNV-1a. */
 function fnv(name: string): number {
   let h = 0x811c9dc5;
   for (const byte of Buffer.from(name)) h = Math.imul(h ^ byte, 0x01000193) >>> 0;
   return h;
 }
 
-/** lowbias32 (Wellons 2018); must equal hash32 in scripts/golden/models.py. */
+/** lowbias32 (Wellons, hash-prospector) with other constants. Must equal hash32 in scripts/golden/models.py. */
 function hash32(x: number): number {
   let h = x >>> 0;
   h = Math.imul(h ^ (h >>> 16), 0x21f0aaad) >>> 0;
@@ -14,7 +15,7 @@ function hash32(x: number): number {
   return (h ^ (h >>> 15)) >>> 0;
 }
 
-/** 12-bit fractions: matrices within [-1/4, 1/4), vectors within [-1/8, 1/8) of `around`. */
+/** Returns 12-bit fractions plus `around`. Matrices have fractions in [-1/4, 1/4), vectors in [-1/8, 1/8). */
 export function weightByName(name: string, shape: readonly number[], around: number): Float32Array {
   const count = shape.reduce((n, d) => n * d, 1);
   const start = fnv(name);
