@@ -75,7 +75,7 @@ const program = (type: "q8_0" | "bf16") =>
     return { q, k: turned("k"), h: next.h, after: softmax(add(sum, start)) };
   });
 
-/** A program whose wide output must not reuse its operand's memory, since another thread may still run an earlier node. */
+/** A program whose wide output must not reuse its operand's memory, since another thread may still read the operand. */
 const overtaking = (type: "q8_0" | "bf16") =>
   compile(() => {
     const x = softmax(input("x", "f32", [new Dimension("rows", 400), width]));
@@ -117,7 +117,7 @@ async function tensorsOf(device: Device, type: "q8_0" | "bf16") {
 const bitsOf = (values: ArrayBufferView) => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
 
 describe.each(["q8_0", "bf16"] as const)("chains with weights in %s", (type) => {
-  // 149 rows on three threads give blocks one row short of a matrix tile.
+  // 149 rows on three threads would give a block of 47 rows. Products of quantized weights need 48 to use AMX tiles.
   test.each([96, 97, 149, 255, 256, 400])(
     "give the same bits for %d rows computed in blocks as computed at once",
     async (count) => {
@@ -143,7 +143,7 @@ describe.each(["q8_0", "bf16"] as const)("chains with weights in %s", (type) => 
       }
       for (const [k, result] of results.entries()) {
         expect((result.after as Float32Array).every((v) => Number.isFinite(v))).toBe(true);
-        const other = results[9 + (k % 3)]!;
+        const other = results[9 + (k % 3)]!; // the same program on 16 threads, which run node by node
         for (const [name, values] of Object.entries(result))
           expect(Buffer.compare(bitsOf(values), bitsOf(other[name]!)), name).toBe(0);
       }

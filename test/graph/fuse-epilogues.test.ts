@@ -23,7 +23,7 @@ const weight = (name: string) => tensor(name, "bf16", [inner, width]);
 const back = (name = "d") => tensor(name, "bf16", [width, inner]);
 const bias = (name: string) => tensor(name, "f32", [inner]);
 
-/** The remaining nodes with op, operand and output counts. Expects each to read only earlier values. */
+/** Returns each node after fusion as its op and its numbers of operands and outputs. Expects nodes to read only earlier values. */
 function fused(build: () => Value | readonly Value[]): string[] {
   const { trace, result } = record(build);
   const results = [result].flat() as Value[];
@@ -113,7 +113,7 @@ describe("fusion of a gated activation", () => {
       "linear_backward_input_add 3 1",
     ]);
   });
-  test("does not apply to different operands or attributes", () => {
+  test("does not apply to different operands or attributes, or to one product used twice", () => {
     const other = () => tensor("other", "bf16", [rows, width]);
     expect(fused(() => glu(linear(x(), weight("g")), linear(other(), weight("u"))))).toHaveLength(3);
     expect(

@@ -86,9 +86,10 @@ test.each([
   expect(divided.found).toEqual(whole.found);
 });
 
-test("a weight is collected for the forward pass and again for the backward pass, unless both are close", async () => {
+test("a weight is collected for the forward and again for the backward pass, unless the two uses are close", async () => {
   const { calls } = await run({ divided: true });
-  // The first layer's input needs no gradient, so its backward pass does not read the weight. The last two layers stay in between.
+  // The first layer's input needs no gradient, so its backward pass does not read the weight. The weights of the last two
+  // layers stay collected between the passes.
   expect(calls).toBe(LAYERS + LAYERS - 3);
 });
 
@@ -98,7 +99,7 @@ test("the ranks exchange weights in the type that nodes read", async () => {
   expect([calls, casts]).toEqual([LAYERS + LAYERS - 3, false]);
 });
 
-test("few whole weights exist at a time", async () => {
+test("at most three whole weights exist at a time", async () => {
   const bytes = 4 * WIDTH * WIDTH;
   const whole = await run({ divided: false });
   const divided = await run({ divided: true });

@@ -208,7 +208,7 @@ test("bind requires a map of tensors", () => {
     );
 });
 
-test("compile rejects a non-function, and a failed trace leaves no state", () => {
+test("compile rejects a non-function, and compiles the next program", () => {
   expect(() => compile(3 as never)).toThrow(/^compile: expected a function, got 3$/);
   expect(
     compile(() => ({ y: scale(input("x", "f32", [new Dimension("rows", 4), 0]), 2) })).arenaBytes,

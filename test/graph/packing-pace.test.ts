@@ -169,7 +169,7 @@ describe.runIf(packs)("gradual packing", () => {
     dispose(executable, tensors);
   });
 
-  test("continues after its tensors are disposed, and ends with the program", async () => {
+  test("continues after its tensors are disposed", async () => {
     const tensors = await weights();
     const executable = program.bind(device, tensors);
     const all: Run[] = [];

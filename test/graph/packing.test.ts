@@ -86,7 +86,7 @@ describe("packed weights", () => {
     },
   );
 
-  // Kernels without an int8 dot product accumulate in 16 bits as far as a type's largest integers allow.
+  // Kernels without an int8 dot product accumulate in 16 bits as many products as a type's largest integers allow.
   test.each<[QuantizedDType, number, Record<number, number>]>([
     ["q8_0", 0x80, { 0: 0x00, 1: 0x24 }],
     ["q4_0", 0xff, { 0: 0x00, 1: 0x24 }],
@@ -125,7 +125,7 @@ describe("packed weights", () => {
     w.dispose();
   });
 
-  test("outlive a disposed tensor in programs bound to it", async () => {
+  test("give the same results in a bound program after the tensor is disposed", async () => {
     const w = await Tensor.from(device, "q8_0", [outputs, width], q8Blocks(1));
     const run = makeProgram(new Dimension("rows", 40)).bind(device, new Map([["w", w]]));
     const before = await run.run({ x });

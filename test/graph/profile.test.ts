@@ -87,7 +87,7 @@ test("only one profile can be active, and a failure of its work ends it", async 
   expect((await profile(() => 2)).result).toBe(2);
 });
 
-test("profiling does not change a model's output, and separates nodes that run together", async () => {
+test("profiling does not change a model's output, and lists each op of nodes that run together", async () => {
   await using model = await LanguageModel.load("default");
   // The prompt is long enough for nodes to run in row blocks once weights are packed.
   const prompt = "The capital of France is Paris. ".repeat(40);
@@ -101,7 +101,7 @@ test("profiling does not change a model's output, and separates nodes that run t
   expect([...ops].some((op) => op.startsWith("linear"))).toBe(true);
 });
 
-test("a printed profile has one line per operation and one for the rest, truncated to the width", () => {
+test("a printed profile has a line for each of the slowest operations, then sums, truncated to the width", () => {
   const operand = (...shape: number[]): ProfiledOperand => ({ dtype: "f32", shape });
   const operation = (op: string, seconds: number, flops?: number) => ({
     ...{ op, kernel: "k", inputs: [operand(2, 3)], outputs: [operand(2)], calls: 2, seconds, bytes: 1e6, flops },

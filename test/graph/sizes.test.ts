@@ -151,7 +151,8 @@ test("attends with a window over a ring cache, at positions beyond its capacity"
     ["v", await Tensor.from(device, "f32", shape, ones)],
   ]);
   const executable = program.bind(device, tensors);
-  // The keys 511 to 1037 span three blocks of 512: the last key of one, all of the next, and the first of a third.
+  // The keys 511 to 1037 span three blocks of 512: the last key of one, all of the next, and the first 14 of
+  // a third.
   const segments = Int32Array.of(0, rows, 0, 1022);
   const { o } = await executable.run({ q: new Float32Array(rows * heads * width), segments });
   expect((o as Float32Array).findIndex((x) => Math.abs(x - 1) > 1e-5)).toBe(-1);

@@ -136,6 +136,7 @@ describe("the content of a tuning file", () => {
   });
 });
 
+// `+` marks a product that adds to its result, and `*` a gated one.
 test("every kind of product that the device describes can be in the file", () => {
   const choices = new Map(["", "+", "*", "+*"].map((kind) => [`${key}${kind}`, "tensor 64x64"]));
   const path = join(temporaryFolder(), "tuning.json");
