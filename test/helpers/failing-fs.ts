@@ -1,4 +1,4 @@
-// A mock of node:fs/promises that counts changes to files, and can fail one of them, or all from one on.
+// A mock of node:fs/promises that counts changes to files, and can fail one of them, or all from a given one on.
 import type * as fs from "node:fs/promises";
 
 type Call = (...args: never[]) => Promise<unknown>;
@@ -36,6 +36,7 @@ class Faults {
     [this.failIndex, this.code] = [index, undefined];
   }
 
+  /** Counts a change, and throws if it has to fail. */
   record(name: string, path: string): void {
     const number = this.changes.push({ name, path }) - 1;
     if (number < this.failIndex) return;
@@ -60,7 +61,7 @@ function wrapHandle(handle: fs.FileHandle, path: string): fs.FileHandle {
   });
 }
 
-/** For `vi.mock("node:fs/promises", async (original) => failing(await original()))`. */
+/** Wraps the real module, for `vi.mock("node:fs/promises", async (original) => failing(await original()))`. */
 export function failing(real: typeof fs) {
   const counted =
     (name: (typeof CHANGES)[number]) =>

@@ -76,7 +76,7 @@ describe("a connection that drops", () => {
     expect((await readdir(join(folder("resumed"), "blobs"))).filter((name) => name.endsWith(PARTIAL))).toEqual([]);
   });
 
-  test("restarts the file if the server ignores ranges", async () => {
+  test("leaves a part that is replaced if the server ignores ranges", async () => {
     add("whole");
     await mkdir(join(folder("whole"), "blobs"), { recursive: true });
     await writeFile(blob("whole") + PARTIAL, weights.content.subarray(0, 1000));
@@ -121,7 +121,7 @@ describe("a connection that drops", () => {
     expect(sha256(readFileSync(blob("slow")))).toBe(digestOf(weights));
   });
 
-  test("is retried after the time that a busy server requests", async () => {
+  test("is retried if the server is busy", async () => {
     add("busy");
     onWeights((request, response, number) => {
       if (number > 1) return send(request, response, weights.content);

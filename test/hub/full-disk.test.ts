@@ -37,7 +37,7 @@ vi.mock("node:fs/promises", async (original) => {
 const weights = { content: bytes(300_000), lfs: true };
 const blob = (name: string) => join(cache, `models--owner--${name}`, "blobs", digestOf(weights));
 
-test("a pull that does not fit on the disk is rejected before it writes", async () => {
+test("a pull that does not fit on the disk is rejected before it requests weights", async () => {
   hub.add("owner/large", { "config.json": "{}", "model.safetensors": weights });
   system.free = 200_000;
   expect(await failureOf(() => pullModel("owner/large"))).toEqual({
@@ -75,7 +75,7 @@ test("a full disk keeps the partial download, and the next pull resumes it", asy
   }
 });
 
-test("every failed write and every kill leaves a cache that the next pull completes", async () => {
+test("a kill at any change, or an error at every third, leaves a cache that the next pull completes", async () => {
   const small = { content: bytes(3000), lfs: true };
   const files = { "config.json": "{}", "model.safetensors": small };
   hub.add("owner/count", files);

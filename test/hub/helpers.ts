@@ -1,4 +1,4 @@
-// A cache folder and a server for each test file that imports this module.
+// A new cache folder and server for each test of a file that imports this module.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -60,7 +60,7 @@ export async function folderFiles(folder: string): Promise<Record<string, HubFil
   );
 }
 
-/** Returns bytes that differ everywhere, so that a shifted range is noticed. */
+/** Returns pseudo-random bytes, so that a shifted range is noticed. */
 export function bytes(count: number, seed = 1): Buffer {
   const out = Buffer.alloc(count);
   for (let i = 0, state = seed; i < count; i++) {

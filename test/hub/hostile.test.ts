@@ -26,7 +26,7 @@ describe("a hostile server", () => {
     ["leaves the folder on Windows", entry({ path: "..\\evil" }), /expected paths inside the repository/],
     ["names a drive", entry({ path: "C:evil" }), /expected paths inside the repository/],
     ["has an empty part", entry({ path: "a//b" }), /expected paths inside the repository/],
-    ["is no text", entry({ path: 7 }), /expected paths inside the repository, got 7$/],
+    ["has a number as its path", entry({ path: 7 }), /expected paths inside the repository, got 7$/],
     ["has a digest that is a path", entry({ oid: "../../../../evil" }), /expected a digest of config\.json$/],
     [
       "has a large digest that is a path",

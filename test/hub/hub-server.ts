@@ -46,7 +46,7 @@ export class HubServer {
     return this;
   }
 
-  /** Drops all connections. */
+  /** Closes both servers and drops their connections. */
   async stop(): Promise<void> {
     for (const server of this.servers.splice(0)) {
       server.closeAllConnections();

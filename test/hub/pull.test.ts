@@ -57,7 +57,7 @@ describe("a pull", () => {
     expect(lstatSync(join(folder, "blobs", digestOf(large))).isFile()).toBe(true);
   });
 
-  test("finds a snapshot that Python's tools have made, in nested folders too", async () => {
+  test("finds a snapshot that Python's tools have made, also by a revision with slashes", async () => {
     const files = await modelFiles();
     const commit = "0123456789abcdef0123456789abcdef01234567";
     const folder = join(cache, "models--owner--python");
@@ -90,7 +90,7 @@ describe("a pull", () => {
     ]);
   });
 
-  test("lists a repository in pages", async () => {
+  test("reads a list of files that the Hub sends in pages", async () => {
     hub.pageSize = 2;
     hub.add("owner/pages", { a: "1", b: "2", c: "3", "config.json": "{}", "model.safetensors": "x" });
     expect((await pullModel("owner/pages")).files).toEqual(["config.json", "model.safetensors"]);
@@ -236,7 +236,7 @@ describe("LanguageModel.load", () => {
   test.each([
     ["by heddle", async () => void (await pullModel("owner/bare"))],
     ["in part", async () => void (await pullModel("owner/bare", { include: ["config.json", "*.safetensors"] }))],
-  ])("asks the Hub no more about a repository without a tokenizer that was fetched %s", async (_, fetched) => {
+  ])("does not ask the Hub again about a repository without a tokenizer, fetched %s", async (_, fetched) => {
     const { "config.json": config, "model.safetensors": weights } = await modelFiles();
     const commit = hub.add("owner/bare", {
       ...{ "config.json": config!, "model.safetensors": weights! },

@@ -70,7 +70,7 @@ describe("untilAborted", () => {
     expect(next).not.toHaveBeenCalled();
   });
 
-  test("propagates an error of the source and stops reading it", async () => {
+  test("propagates an error of the source without calling its return", async () => {
     const mine = new Error("mine");
     const left = vi.fn();
     const source = { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(mine), return: left }) };
@@ -92,7 +92,7 @@ describe("untilAborted", () => {
     expect(closed).toBe(true);
   });
 
-  test("removes its listener from the signal", async () => {
+  test("adds one listener to the signal, and removes it", async () => {
     const abort = new AbortController();
     const added = vi.spyOn(abort.signal, "addEventListener");
     const removed = vi.spyOn(abort.signal, "removeEventListener");

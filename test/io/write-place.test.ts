@@ -70,7 +70,7 @@ describe.skipIf(process.platform === "win32")("a written file", () => {
     expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
   });
 
-  test("is written atomically by commands, which may also write to pipes and devices", async () => {
+  test("is replaced by commands, which may also write to devices", async () => {
     const path = join(temporaryFolder(), "answers");
     writeFileSync(path, "old");
     await writeText(path, "new");
