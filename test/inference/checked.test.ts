@@ -1,4 +1,4 @@
-// HEDDLE_CHECK=1 compares every node with its reference. Correct results must not be reported.
+// HEDDLE_CHECK=1 compares every node with its reference. Correct results must not be reported as errors.
 import { describe, expect, test } from "vitest";
 import { columnSum, compile, input, openDevice } from "../../lib/graph/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";

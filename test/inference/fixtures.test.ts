@@ -88,7 +88,7 @@ describe.skipIf(!fixtures)("reference models", () => {
       const distance = (x: Float32Array[], y: Float32Array[]) =>
         Math.max(...x.map((row, p) => row.reduce((most, v, i) => Math.max(most, Math.abs(v - y[p]![i]!)), 0)));
       expect(distance(a, c)).toBeLessThanOrEqual(1e-4 * range);
-      // Rounding to bf16 changes a value by up to 2⁻⁹ of it. The logits change by a similar part of their range.
+      // Rounding to bf16 changes a value by up to 2⁻⁸ of it. The logits change by a similar part of their range.
       if (rounded) expect(distance(a, b)).toBeGreaterThan(1e-4 * range);
       expect(distance(a, b)).toBeLessThanOrEqual((rounded ? 2 ** -8 : 1e-4) * range);
     });

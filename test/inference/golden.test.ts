@@ -29,7 +29,7 @@ async function build({ config: json }: Golden): Promise<LanguageModel> {
   return new LanguageModel({ model: await Model.fromWeights(config, device, weights) });
 }
 
-test.each(golden)("$name", async (reference) => {
+test.each(golden)("$name: logits, greedy tokens and log-probabilities equal the reference's", async (reference) => {
   await using model = await build(reference);
   const ids = [...reference.prompt, ...reference.greedy];
   const logits = await model.logits(ids.slice(0, reference.logits.length));

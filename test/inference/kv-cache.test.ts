@@ -72,7 +72,7 @@ afterAll(async () => {
   for (const m of Object.values(models)) await m.dispose();
 });
 
-/** Error of an f32 cache, for any order of summation. */
+/** Bound of the error of an f32 cache, for any order of summation. */
 const F32_ERROR = 1e-5;
 
 /** Returns the largest error of a cache of this type over some positions of a sequence, from rounding keys and values. */

@@ -71,7 +71,7 @@ describe.each(quantisedTypes)("%s", (dtype) => {
     expect(exact.model.weight(name)).toMatchObject({ dtype, writable: false });
     expect(numbers.model.weight(name).dtype).toBe("f32");
     expect(await relativeDifference(exact, numbers)).toBeLessThanOrEqual(1e-5);
-    // Activations have 8 bits: a step is 1/127 of the largest of 32, so each product is off by about 1/127/√12 of it.
+    // Activations have 8 bits: a step is 1/127 of the largest of 32, so a value is off by about 1/127/√12 of the largest.
     const rounding = await relativeDifference(fast, numbers);
     expect(rounding).toBeLessThanOrEqual(0.03);
     expect(rounding).toBeGreaterThan(1e-5);
@@ -227,7 +227,7 @@ test("conversion keeps certain tensors in wider types", async () => {
   expect(await typesOf(odd, "q6_k")).toMatchObject({ up: "Q8_0", down: "F16", table: "Q8_0" });
 });
 
-test("a malicious file with a quantized vector is dequantized", async () => {
+test("a quantized vector of a malicious file is dequantized", async () => {
   const plain = join(temporaryFolder(), "plain.gguf");
   await convertModel(await folderOf("llama"), plain);
   const { file, metadata, entries } = await openGguf(plain);

@@ -131,7 +131,7 @@ describe("session files", () => {
     expect((await load(tokens)).message).toMatch(/tokens: expected ids of 0 to 319, got 320/);
   });
 
-  test("are rejected if any byte is flipped", async () => {
+  test("are rejected if a bit of any byte is flipped", async () => {
     for (let i = 0; i < bytes.length; i++) {
       const changed = Buffer.from(bytes);
       changed[i]! ^= 1 << (i % 8);
