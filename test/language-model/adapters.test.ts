@@ -184,7 +184,7 @@ describe("adapters in files", () => {
     expect(base.model.adapters.size).toBe(0);
   });
 
-  test("accepts initializations that leave the base weights as they are", async () => {
+  test("accepts the initialization eva, which leaves the base weights as they are", async () => {
     const out = await written("eva", (c) => Object.assign(c, { init_lora_weights: "eva" }));
     await using base = llama();
     await base.loadAdapter(out);
@@ -302,7 +302,7 @@ describe("adapters in files", () => {
     expect([...base.model.adapters.get("default")!.layers.values()].map((l) => l.scale)).toEqual(expected);
   });
 
-  test("resolves target_modules that is a regular expression to the layers of the weights", async () => {
+  test("resolves a regular expression in target_modules to the layers that have weights", async () => {
     const target = "(?!.*\\.1\\.).*\\.(q|v)_proj|.*q_proj";
     const out = await written("expression", (c) => Object.assign(c, { target_modules: target }));
     expect((await readAdapterConfig(out)).targetModules).toBe(target);

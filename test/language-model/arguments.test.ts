@@ -1,4 +1,4 @@
-// Invalid arguments are rejected, and the error names them. The process stays alive and nothing is lost.
+// Invalid arguments are rejected with an error that names them, and the process stays alive.
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

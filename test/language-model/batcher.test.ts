@@ -145,7 +145,7 @@ describe("a batcher", () => {
   });
 });
 
-test("disposing a batcher, or its model, ends every pending answer", async () => {
+test("disposing a batcher ends every pending answer, and calls after the disposal of a model are rejected", async () => {
   const batcher = model.batcher();
   const answers = prompts.map((ids) => failureOf(() => batcher.complete(ids, { ...options, maxTokens: 1500 })));
   await new Promise((resolve) => setTimeout(resolve, 20));

@@ -6,7 +6,7 @@ import { Chat, type LanguageModel, Tokenizer } from "../../lib/index.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const greedy = { maxTokens: 6, temperature: 0, ignoreEos: true };
-/** Writes its input, so that the prompt's text shows all of it. */
+/** A template that writes all of its input into the prompt's text. */
 const chatTemplate = [
   "{% if tools %}<{% for t in tools %}{{ t.name }}{% endfor %}>{% endif %}",
   "{% for d in documents or [] %}({{ d }}){% endfor %}",

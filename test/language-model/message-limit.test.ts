@@ -35,7 +35,7 @@ function answerOf(messages: readonly string[], most: number, length = 120) {
     at += 1;
     const text = tokenizer.decode(ids.slice(2));
     if (text.endsWith(NEXT)) [message, at] = [message + 1, 0];
-    // A forced header begins the final message, which the model writes then.
+    // The budget has forced the header of the final message. The model continues after it.
     else if (text.endsWith(`${NEXT}${FINAL}`)) {
       message = messages.length - 1;
       at = encode(FINAL).length;

@@ -86,7 +86,7 @@ describe("resolveOptions", () => {
     expect(resolveOptions({ seed: 7 }, context).seed).toBe(7);
   });
 
-  test("keeps the likeliest token only for a topP of 0 in the model's generation config", () => {
+  test("replaces a topP of 0 in the model's generation config by a tiny positive one", () => {
     const { topP } = resolveOptions({}, { ...context, generation: { topP: 0 } });
     expect(topP).toBeLessThan(1e-30);
     expect(Math.fround(topP)).toBeGreaterThan(0);

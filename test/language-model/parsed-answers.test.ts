@@ -181,6 +181,7 @@ describe("a schema as the response format", () => {
 
   test("types `parsed` as its output, and only where there is a schema", async () => {
     const options = { maxTokens: 300 };
+    // Only compiled: tsc checks the types.
     async function typed() {
       const ofOne = await model.complete("x", { ...options, responseFormat: ofZod });
       true satisfies Same<typeof ofOne.parsed, Person>;
@@ -214,6 +215,7 @@ describe("a schema as the response format", () => {
 });
 
 test("`parsed` may be missing in the type of a call whose schema may be undefined", async () => {
+  // Always undefined, but its type includes the schema.
   const responseFormat = Math.random() < 2 ? undefined : ofZod;
   const given = { maxTokens: 2, temperature: 0, responseFormat };
   const { parsed } = await model.complete("x", given);

@@ -149,7 +149,7 @@ describe("a format combined with other options", () => {
     expect(again[0]!.tokens).toEqual(answers[0]!.tokens);
   });
 
-  test("each sampled token equals that with a processor that forbids the same tokens", async () => {
+  test("each token equals the one sampled with a processor that forbids the same tokens", async () => {
     await using m = await model();
     const automaton = new Automaton(compileSchema(person));
     const special = new Set(m.tokenizer!.addedTokens.map(({ id }) => id));

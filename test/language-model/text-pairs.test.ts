@@ -60,7 +60,7 @@ test("a text that is too long for the context is refused before it is encoded", 
   expect(characters).toBe(0);
 });
 
-test("the refusal of a pair names the number of its tokens, but only one more than fit are copied", async () => {
+test("the refusal of a pair names its number of tokens, although only one more than fits is copied", async () => {
   const build = vi.spyOn(tokenizer, "encodeInputs");
   const { message } = await failureOf(() => encode(long, ["a", "a house"], false));
   const { ids } = tokenizer.encodePair(long, "a");
