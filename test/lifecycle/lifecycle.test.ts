@@ -30,7 +30,7 @@ describe("a quick run of the lesson", () => {
     result = await run;
   }, 300_000);
 
-  it("gives the same report again if a log's last line is truncated", async () => {
+  it("gives the same figures again if a log ends in a truncated line", async () => {
     const log = join(out, "sft", "log.jsonl");
     const whole = readFileSync(log);
     appendFileSync(log, '{"step":5,"lo');
@@ -39,7 +39,7 @@ describe("a quick run of the lesson", () => {
     expect(again.stages).toEqual(result.stages);
   });
 
-  it("runs every stage and reports its gains", () => {
+  it("runs every stage and reports its metrics", () => {
     expect(result.stages.map(({ name }) => name)).toEqual(["tokenizer", "pretrain", "sft", "dpo", "reward", "grpo"]);
     for (const { name, steps, seconds, tokens, metrics } of result.stages) {
       expect(steps).toBe(name === "tokenizer" ? 0 : 4);
@@ -63,7 +63,7 @@ describe("a quick run of the lesson", () => {
     expect(result.missed[0]).toMatch(/^answers \d.*% of the questions exactly$/);
   });
 
-  it("reports steps, speed and the time left as it runs", () => {
+  it("reports steps and the time left as it runs", () => {
     const steps = events.filter((event) => event.type === "step" && event.stage === "pretrain");
     expect(steps.map((event) => event.type === "step" && event.step)).toEqual([1, 2, 3, 4]);
     // The estimate starts with the first trained stage.
@@ -83,7 +83,7 @@ describe("a quick run of the lesson", () => {
     }
   });
 
-  it("writes the report, the data, and models that load", () => {
+  it("writes the report, the data, and a folder for each model", () => {
     expect(result.report).toBe(join(out, "report.html"));
     const html = readFileSync(result.report, "utf8");
     for (const id of ["gains", "curves", "samples", "tokens", "candidates", "calibration", "kinds"])

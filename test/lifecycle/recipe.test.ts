@@ -82,7 +82,7 @@ describe("held-out data of the lesson", () => {
     expect([...seenFacts, ...madeUp].filter(({ question }) => trained.has(question))).toEqual([]);
   });
 
-  it("development questions, which options are chosen by, differ from those of the evaluation", () => {
+  it("development questions, used to choose options, differ from those of the evaluation", () => {
     const { evaluation, development, countries, names } = recipe;
     const asked = new Set([...evaluation.seenFacts, ...evaluation.newCountries].map(({ question }) => question));
     const plain = /^What is the capital of/;
@@ -149,7 +149,7 @@ describe("the generated rows", () => {
     expect(declined / recipe.sft.length).toBeLessThan(0.1);
   });
 
-  it("ask for every country in several wordings, and answer correctly", () => {
+  it("ask for France in six wordings, and answer correctly", () => {
     const france = recipe.sft.filter(({ messages }) => messages[1]!.content === "It is Paris.");
     expect(new Set(france.map(({ messages }) => messages[0]!.content)).size).toBe(6);
     expect(recipe.evaluation.seenFacts).toContainEqual({
@@ -158,7 +158,7 @@ describe("the generated rows", () => {
     });
   });
 
-  it("prefer declining questions without an answer, and answering all others", () => {
+  it("prefer declining questions about made-up countries, in 30 % to 50 % of the pairs", () => {
     const madeUp = new Set(recipe.names.preference);
     for (const { prompt, chosen, rejected } of recipe.preferences.train) {
       const name = /(?:of|know) (?:the )?([A-Z]\w+)[?.]/.exec(prompt[0]!.content)?.[1] ?? "";
@@ -196,11 +196,12 @@ describe("the generated rows", () => {
     const trainedOn = new Set(train.map(({ label }) => label));
     expect(test.filter(({ label }) => !trainedOn.has(label))).toEqual([]);
     for (const { text, label } of [...train, ...test]) {
+      // The names of these countries contain that of a label.
       if (!/South Africa|Central African/.test(text)) expect(text.includes(`${label}.`)).toBe(false);
     }
   });
 
-  it("choose between different capitals of one continent", () => {
+  it("choose between four different capitals", () => {
     for (const { choices, answer } of recipe.evaluation.choice) {
       expect(new Set(choices).size).toBe(4);
       expect(answer).toBeGreaterThanOrEqual(0);

@@ -36,7 +36,7 @@ describe("classification", () => {
   });
 });
 
-test("a report on no examples has no labels, and no figures", () => {
+test("a report on no examples has no labels, and NaN as its figures", () => {
   const empty = { accuracy: Number.NaN, macroF1: Number.NaN, perLabel: [], count: 0 };
   expect(classificationReport([], [])).toEqual(empty);
   expect(classificationReport([], [], 0)).toEqual(empty);

@@ -33,7 +33,7 @@ const llama = {
 const read = (value: object) => parseModelConfig({ ...llama, ...value }, "config.json");
 
 describe("config.json of transformers' classifiers", () => {
-  test("gives the classifier's class and labels", () => {
+  test("gives the classifier's task, labels and pooling", () => {
     const config = read({
       architectures: ["LlamaForSequenceClassification"],
       id2label: { 1: "good", 0: "bad" },

@@ -23,6 +23,7 @@ async function folderOf(config: object): Promise<string> {
   return folder;
 }
 
+/** Returns the largest difference between the logits of two saved models. */
 async function apart(path: string, other: string): Promise<number> {
   await using a = await LanguageModel.load(path);
   await using b = await LanguageModel.load(other);

@@ -232,7 +232,7 @@ test("each family of the package is listed under its model type", () => {
   expect(Object.values(BUILT_IN).map(({ modelType }) => modelType)).toEqual(Object.keys(BUILT_IN));
 });
 
-test("a minimal family with two weights generates, and scores texts", async () => {
+test("a minimal family with two weights generates, also by beam search", async () => {
   registerFamily({ modelType: "least", ...least });
   await using model = createModel({ modelType: "least", ...sizes, initializerRange: 0.5 }, { seed: 2 });
   const { tokens } = await model.complete([1, 2, 3], { maxTokens: 3, temperature: 0 });
