@@ -39,7 +39,7 @@ describe("fp8 quantization", () => {
     [128, 128],
     [130, 257],
     [3, 500],
-  ])("(%i, %i): each value is off by at most half a step, and each block has a scale", async (rows, columns) => {
+  ])("quantizes (%i, %i) values to within half a step, with one scale per block", async (rows, columns) => {
     const random = generator(rows + columns);
     const across = Math.ceil(columns / 128);
     // Blocks of very different magnitudes, with values of all magnitudes within them.
@@ -224,7 +224,7 @@ describe("an fp8 model folder", () => {
     }
   });
 
-  test("rejects conversion to fp8 of a model without suitable matrices, and to fp8 in GGUF", async () => {
+  test("rejects converting a model without suitable matrices to fp8, and any model to fp8 in GGUF", async () => {
     const [plain, out] = [join(temporaryFolder(), "plain"), join(temporaryFolder(), "out")];
     await using model = tinyModel({}, { modelType: "gpt2", numKeyValueHeads: undefined });
     await model.save(plain);

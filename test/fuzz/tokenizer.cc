@@ -21,8 +21,8 @@ std::u16string units(Input& in, size_t most) {
   std::u16string text(bytes.size() / 2, u'\0');
   for (size_t i = 0; i < text.size(); ++i) {
     const auto high = static_cast<uint8_t>(bytes[2 * i]), low = static_cast<uint8_t>(bytes[2 * i + 1]);
-    // Mostly letters and spaces (U+2581 is SentencePiece's), so that merges apply. Otherwise any unit, including lone
-    // surrogates.
+    // Mostly letters and spaces (U+2581 is SentencePiece's mark of a space), so that merges apply. Otherwise any unit,
+    // including lone surrogates.
     static const char16_t common[] = {u'a', u'b', u' ', 0x2581, u'a', u'b', u'é', 0x3000};
     text[i] = high < 0xC0 ? common[low % 8] : static_cast<char16_t>(high << 8 | low);
   }

@@ -56,7 +56,7 @@ export async function statesOf(model: LanguageModel, text: string): Promise<numb
   return Array.from(ids, (_, t) => Array.from(all!.subarray(t * WIDTH, (t + 1) * WIDTH)));
 }
 
-/** Reference pooling over the tokens from index `from`. `first` takes token 0, and positions count from token 0, whatever `from` is. */
+/** Reference pooling over the tokens from index `from`. `first` is always token 0, and weighted_mean counts positions from token 0. */
 export function pooledBy(mode: PoolingMode, states: number[][], from = 0): number[] {
   const seen = states.slice(from);
   const column = (c: number) => seen.map((state) => state[c]!);
