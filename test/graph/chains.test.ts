@@ -1,5 +1,5 @@
-// Chains of row-wise nodes run block by block of rows (native/runtime/run/run_chain.cc). The bits equal those of running node by node. A
-// device runs node by node if it has too many threads for the rows.
+// Chains of row-wise nodes run one block of rows at a time (native/runtime/run/run_chain.cc). The bits equal those of running node by node.
+// A device runs node by node if it has too many threads for the rows.
 import { describe, expect, test } from "vitest";
 import {
   add,

@@ -112,7 +112,7 @@ test.each([
   [256, 40],
   [2600, 16],
   [10_300, 3],
-])("rows of %d elements give the same bits in a batch as alone with bf16 weights", async (k, most) => {
+])("with bf16 weights, rows of %d elements give the same bits in a batch as alone", async (k, most) => {
   const w = await Tensor.from(device, "bf16", [67, k], bf16Bits(67 * k));
   const bound = compile(() => ({
     y: linear(input("x", "f32", [new Dimension("rows", most), k]), tensor("w", "bf16", [67, k]), undefined, {

@@ -86,7 +86,7 @@ describe("packed weights", () => {
     },
   );
 
-  // Kernels without an int8 dot product accumulate in 16 bits as many products as a type's largest integers allow.
+  // Kernels without an int8 dot product accumulate in 16 bits. A type's largest integers bound the number of products.
   test.each<[QuantizedDType, number, Record<number, number>]>([
     ["q8_0", 0x80, { 0: 0x00, 1: 0x24 }],
     ["q4_0", 0xff, { 0: 0x00, 1: 0x24 }],

@@ -7,7 +7,7 @@ export interface DocumentedOption {
   text: string;
 }
 
-/** The documented options of interfaces that one of the entry files exports (sources or declarations). */
+/** Returns the documented options of interfaces. The entry files, which are sources or declarations, export the interfaces. */
 export function documentedOptions(
   files: readonly string[],
   interfaces: readonly string[],

@@ -31,7 +31,7 @@ describe("beam search", () => {
   const options = { numBeams: 5, n: 5, maxTokens: 30 };
   const plain = ({ tokens, score }: Completion) => ({ tokens, score });
 
-  test("works with bf16 and q8 caches, sliding layers and pages of any size", async () => {
+  test("works with bf16 and q8 caches, sliding layers and paged caches", async () => {
     for (const config of [
       {},
       { modelType: "mistral", slidingWindow: 24 },

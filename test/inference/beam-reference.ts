@@ -40,7 +40,7 @@ export async function reference(
     numBeams: number;
     maxTokens: number;
     ends: readonly number[];
-    /** Whether the text ends with the last of these tokens. */
+    /** Whether the last of these tokens ends the text. */
     stops?: (tokens: readonly number[]) => boolean;
     /** The required form: which token may follow, and whether the text is finished. */
     form?: {

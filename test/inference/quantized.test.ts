@@ -138,7 +138,7 @@ test("llama's q and k rows, which RoPE rotates, are reordered as whole rows", as
   }
 });
 
-test("rows of a mapped file are reordered by blocks and by rows, and a file that has shrunk is an IO error", async () => {
+test("rows of a mapped file are reordered within blocks, and a file that has shrunk is an IO error", async () => {
   const path = join(temporaryFolder(), "rows");
   const rows = 12;
   const numbers = Float32Array.from({ length: rows * 5 }, (_, i) => i);
