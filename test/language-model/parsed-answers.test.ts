@@ -380,7 +380,7 @@ describe("a schema that has no JSON schema", () => {
     expect(parsed.at).toBeInstanceOf(Date);
   });
 
-  test("is rejected in place of a JSON schema, and so are other values in place of a schema", async () => {
+  test("is rejected as a JSON schema, and other values are rejected as a schema", async () => {
     const misplaced = { type: "json_schema", schema: ofZod } as never;
     const alike = { type: "json_schema", schema: ofValibot } as never;
     expect((await failureOf(() => model.complete("The", { responseFormat: alike }))).message).toContain(

@@ -45,7 +45,7 @@ describe("held-out data of the lesson", () => {
     expect(asked.filter((question) => text.includes(question))).toEqual([]);
   });
 
-  it.each(stages)("no question for a capital that the data only states occurs in the data of %s", (stage) => {
+  it.each(stages)("the data of %s never asks for a capital that is only stated", (stage) => {
     const text = training[stage]!.join("\n");
     const lines = text.split("\n");
     const found = toldOnly.flatMap(({ withArticle, name }) => {

@@ -1,4 +1,4 @@
-// Every pair of the shared decoder's flags either equals a reference implementation or is rejected.
+// Every pair of the shared decoder's flags gives the logits of a reference implementation, or is rejected.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type DecoderFamily, type DecoderWeightFlags, decoderFamily, registerFamily } from "../../lib/graph-entry.ts";
@@ -145,7 +145,7 @@ async function works(given: DecoderWeightFlags, config: Partial<ModelConfigInput
 describe("flags of decoderFamily", () => {
   const folder = temporaryFolder();
 
-  test("have exactly the values tested below", async () => {
+  test("have exactly the values that these tests use", async () => {
     for (const [name, values] of Object.entries(VALUES)) {
       const { message } = await failureOf(() => decoderFamily({ flags: { [name]: "?" } as object }));
       if (name === "names") expect(message).toContain("expected an object");

@@ -70,7 +70,7 @@ describe.each(Object.keys(families))("%s", (modelType) => {
     expect(await b.logits(ids)).toEqual(await a.logits(ids));
   });
 
-  test("gives the same model quantized in the file and on load", async () => {
+  test("gives the same model whether quantized in the file or on load", async () => {
     const folder = await folderOf(modelType);
     const [plain, narrow] = ["plain", "narrow"].map((name) => join(temporaryFolder(), `${name}.gguf`));
     await convertModel(folder, plain!);
