@@ -1,4 +1,4 @@
-// A packed batch gives the hidden states and weight gradients of its documents processed separately.
+// A packed batch has the log-probabilities and weight gradients that its documents have in separate runs.
 import { describe, expect, test } from "vitest";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import {
@@ -64,13 +64,13 @@ async function run(model: Model, batch: Batch, length: number, dtype: FloatDType
 }
 
 describe.each(Object.entries(configs))("%s", (_, config) => {
-  test.each(["f32", "bf16"] as const)("packed documents equal separate ones in %s", async (dtype) => {
+  test.each(["f32", "bf16"] as const)("packed documents have the results of separate runs in %s", async (dtype) => {
     const model = await Model.initialise(parseModelConfig(config), openDevice(), 3);
     const draw = (row: number) => (row * 7 + ((row * row) % 11)) % 40;
     const packed: Required<Batch> = { ids: [], positions: [], targets: [], documents: [] };
     const logprobs: number[] = [];
-    const total = new Map<string, Float64Array>();
-    const exact = new Map<string, Float64Array>(); // the same in f32
+    const total = new Map<string, Float64Array>(); // sums of the documents' gradients
+    const exact = new Map<string, Float64Array>(); // these sums computed in f32
     const addTo = (totals: Map<string, Float64Array>, found: Record<string, Float32Array>) => {
       for (const name of model.weightNames) {
         const sums = totals.get(name) ?? new Float64Array(found[name]!.length);
@@ -118,12 +118,12 @@ describe.each(Object.entries(configs))("%s", (_, config) => {
         compare(name, together[name]!, sums);
         continue;
       }
-      // In bf16, attention rounds long rows more than short ones, as FlashAttention does. So compare both with f32.
+      // In bf16, attention has larger rounding errors in longer rows, as FlashAttention does. So compare the errors against f32.
       const truth = exact.get(name)!;
       const off = (x: ArrayLike<number>) => Math.hypot(...Array.from(truth, (e, i) => x[i]! - e));
       expect(off(together[name]!), name).toBeLessThanOrEqual(1.15 * off(sums));
     }
-    // Without the mask, the same rows give different results.
+    // Without document ids, rows attend to other documents, and the results differ.
     const { documents: _, ...crossing } = packed;
     const crossed = await run(model, crossing, sequenceLength, dtype);
     const difference = Math.max(...logprobs.map((e, i) => Math.abs(crossed.logprob![i]! - e)));

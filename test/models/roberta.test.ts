@@ -57,7 +57,7 @@ test("uses the transformers class's defaults for missing keys", () => {
   expect(parseModelConfig(made)).toMatchObject({ maxPositionEmbeddings: 512, padTokenId: 1, typeVocabSize: 1 });
 });
 
-test("rejects too few positions and an excessive padding id", async () => {
+test("rejects too few positions, a padding id that needs too much memory, and unsupported options", async () => {
   const of = (changes: object) => () => parseModelConfig({ ...config, ...changes }, "config.json");
   const few = /config.json: max_position_embeddings: expected more than pad_token_id 1 \+ 1, got 2$/;
   await expectError(of({ max_position_embeddings: 2 }), "INVALID_FILE", few);
@@ -73,7 +73,7 @@ test("rejects too few positions and an excessive padding id", async () => {
   await expectError(of({ hidden_act: "relu" }), "UNSUPPORTED", /hidden_act "relu" is not known/);
 });
 
-test("loads checkpoints without a prefix, or with the pooler of old classifiers", async () => {
+test("loads checkpoints whose names lack the prefix roberta., or that have the pooler of old classifiers", async () => {
   const bare = Object.fromEntries(Object.keys(trunk.weights).map((name) => [name, name.replace(/^roberta\./, "")]));
   const folder = await writeFamily(trunk, temporaryFolder());
   await using plain = await LanguageModel.load(folder);
@@ -95,7 +95,7 @@ test("loads checkpoints without a prefix, or with the pooler of old classifiers"
   expect(maxError(logits[0]!, golden.logits[0]!)).toBeLessThan(1e-5 * rangeOf(golden.logits.flat()));
 });
 
-test("GGUF stores a BERT whose positions start at 0", async () => {
+test("converts to GGUF and back as a BERT whose positions start at 0", async () => {
   const file = join(temporaryFolder(), "m.gguf");
   await convertModel(await writeFamily(golden, temporaryFolder()), file);
   const { metadata, entries, file: opened } = await openGguf(file);
