@@ -1,5 +1,6 @@
-// Tests the permission that Linux requires for AMX. A process has it or not as a whole, and keeps it. Linux denies it
-// if the alternate signal stack of a thread is too small for the state of AMX. Each case runs in a child process.
+// Tests the permission that Linux requires for AMX. It is granted to all threads of a process, and cannot be given
+// back. Linux denies it if the alternate signal stack of a thread is too small for the state of AMX. Each case runs in
+// a child process.
 #include "cpu/isa/dispatch.h"
 
 #include <cstdio>

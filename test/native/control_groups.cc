@@ -20,7 +20,7 @@ struct File {
   const char *path, *text;
 };
 
-// Checks the limit that `measure` reads from a root folder with these files.
+// Checks the limit that `measure` reads from a root folder with these files. cpu_quota returns 0 if there is no limit.
 void expect(const char* what, std::initializer_list<File> files, double want,
     double (*measure)(const std::string& root) = cpu_quota) {
   std::string name = (std::filesystem::temp_directory_path() / "heddle-cpus-XXXXXX").string();

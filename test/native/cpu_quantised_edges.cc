@@ -18,8 +18,9 @@ Buffer random_blocks(DType t, int64_t rows, int64_t columns) {
   return b;
 }
 
-// Returns the outputs for a weight at the end of accessible memory, or for an aligned weight. `packed` and `unpacked`
-// are those of Node: the weight has a packed form, or will have one. Returns nothing if the kernel has no packed form.
+// Returns the outputs for a weight at the end of accessible memory, or for an aligned weight. With `packed` the kernel
+// reads the weight's packed form. With `unpacked` this form is not available yet (Node::unpacked). Returns no outputs
+// if there is no kernel, or if the kernel has no packed form and one is asked for.
 std::vector<Buffer> outputs_of(const Product& p, bool at_edge, bool packed, bool unpacked) {
   Attributes attributes;
   for (const auto& a : p.attributes) attributes.set(a.first, a.second);

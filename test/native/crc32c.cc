@@ -1,5 +1,5 @@
-// Compares every CRC-32C implementation of this machine with the bitwise definition: for lengths around the sizes of
-// words and of interleaved streams, for any alignment, and for checksums that are continued or joined.
+// Compares every CRC-32C implementation of this machine with the bitwise definition. Lengths are around the sizes of
+// words and of interleaved streams, with any alignment. Checksums are also continued and joined.
 #include "core/crc32c.h"
 
 #include <cstdio>

@@ -69,7 +69,8 @@ void test_table() {
   expect("2048, H100", choose_gemm(product(2048, 2048, 2048), h100), {warpgroup, 128, 256, 4, 1, 2048});
   expect("1536 x 1280, H100", choose_gemm(product(1536, 1280, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
   expect("128 columns, H100", choose_gemm(product(16384, 128, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
-  // With slightly more large tiles than multiprocessors, mma.sync would have the same waves of the same tiles as wgmma.
+  // From 132 tiles of 128 x 128 on, every multiprocessor of the H100 gets one. mma.sync would then use such tiles too,
+  // and leave as many multiprocessors idle in the last wave. So wgmma is used.
   expect("132 tiles, H100", choose_gemm(product(1408, 1536, 4096), h100), {warpgroup, 128, 128, 6, 1, 4096});
   expect("133 tiles, H100", choose_gemm(product(896, 2432, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
   expect("144 tiles, H100", choose_gemm(product(1536, 1536, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
@@ -133,7 +134,8 @@ void test_rowwise() {
 }
 
 // For every shape, the splits cover the inner dimension, none is empty, and their partial sums fit into the workspace.
-// The workspace never shrinks with a larger shape, so it also suffices for fewer rows than planned.
+// Products without a workspace are not split. The workspace never shrinks with a larger shape, so it also suffices for
+// fewer rows than planned.
 void test_parts() {
   bool covered = true, fits = true, enough = true;
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090})
@@ -159,7 +161,7 @@ void test_parts() {
 // For every shape, the first candidate is the default choice, and names of candidates are unique. Also tests that a
 // tuning table selects candidates by name.
 void test_candidates() {
-  bool own_first = true, named_once = true, covered = true, fits = true;
+  bool chosen = true, named_once = true, covered = true, fits = true;
   DeviceProperties tf32 = a100;
   tf32.tf32 = true;
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090, tf32})
@@ -171,17 +173,18 @@ void test_candidates() {
               GemmShape g = product(m, n, k, type);
               g.rowwise = rowwise;
               const auto all = gemm_candidates(g, d);
-              own_first &= all[0] == choose_gemm(g, d);
+              chosen &= all[0] == choose_gemm(g, d);
               std::set<std::string> names;
               for (const GemmChoice& c : all) {
                 named_once &= names.insert(variant_name(c)).second;
                 covered &= c.splits == 1 ? c.part >= k : (c.splits - 1) * c.part < k && c.splits * c.part >= k;
                 fits &= c.splits == 1 || static_cast<size_t>(c.splits * m * n) * sizeof(float) <= g.workspace_bytes;
-                own_first &= choose_gemm(g, d, {{gemm_key(g), variant_name(c)}}) == (rowwise ? choose_gemm(g, d) : c);
+                chosen &= choose_gemm(g, d, {{gemm_key(g), variant_name(c)}}) == (rowwise ? choose_gemm(g, d) : c);
               }
-              if (rowwise) own_first &= all.size() == 1;
+              if (rowwise) chosen &= all.size() == 1;
             }
-  expect("candidates: the default comes first, and each is used if the tuning table names it", own_first);
+  expect(
+      "candidates: the default comes first, the tuning table selects any, and rowwise allows the default only", chosen);
   expect("candidates: names are unique", named_once);
   expect("candidates: splits cover the inner dimension", covered);
   expect("candidates: splits fit into their workspace", fits);
@@ -206,7 +209,7 @@ void test_attention() {
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
     expect("8-bit floats elsewhere", !takes_fp8_warpgroups(d));
   expect("8-bit floats by mma.sync: a tile for each multiprocessor", fp8_takes_large_tiles(2048, 1408, rtx5090));
-  expect("8-bit floats by mma.sync: fewer tiles",
+  expect("8-bit floats by mma.sync: fewer tiles than multiprocessors, or few rows",
       !fp8_takes_large_tiles(2048, 1280, rtx5090) && !fp8_takes_large_tiles(64, 1 << 20, rtx5090));
   // A gated product has the columns of both factors.
   GemmShape gated = product(2048, 2 * 5632, 2048), single = product(2048, 2 * 5632, 2048);

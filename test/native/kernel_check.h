@@ -1,7 +1,7 @@
 // Compares CPU kernels of the active instruction set (HEDDLE_ISA) with the references of their ops. Shapes have partial
 // vectors and tiles in every dimension. Guard bytes follow each operand and the scratch memory. Runs with one and with
-// three threads must give the same bits. Another run places every
-// operand at the end of accessible memory. Then output 0 is placed in the memory of each input that allows it.
+// three threads must give the same bits. Another run places every operand at the end of accessible memory. Further runs
+// place output 0 in the memory of each input that allows it.
 #pragma once
 #include <sys/mman.h>
 #include <unistd.h>
