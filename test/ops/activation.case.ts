@@ -9,8 +9,8 @@ const shapes = [
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   shapes.flatMap((shape) => {
-    // The shape of one element has operands of at most 1. In an activation's tail the terms of a result cancel, and no larger result
-    // sets the scale of the error.
+    // The shape of one element has operands of at most 1. In an activation's tail the terms of a result cancel, and there is no larger
+    // result to which the tolerance is relative.
     const bound = shape.length === 2 && shape[1] === 1 ? 1 : 6;
     const x = float(type, shape, -bound, bound);
     const y = out(type, ...shape);
@@ -94,7 +94,7 @@ const narrowCases: OpCase[] = shapes.flatMap((shape) => {
   ];
 });
 
-/** Inputs for which exponentials overflow or underflow. The result is the input or zero, never NaN. */
+/** Inputs whose exponentials overflow or underflow, for which a naive formula gives NaN. */
 const extremes = given("f32", [8], [-3e38, -1000, -90, -20, 20, 90, 1000, 3e38]);
 const ones = given("f32", [8], [1, 1, 1, 1, 1, 1, 1, 1]);
 const extremeCases: OpCase[] = [
@@ -115,7 +115,7 @@ const extremeCases: OpCase[] = [
     attributes: { cap: 30 },
     outputs: [out("f32", 8)],
   },
-  // The slope of tanh is a small difference from 1 here.
+  // The slope is 1 − tanh², which cancels here.
   {
     op: "softcap_backward",
     label: "far above the cap",

@@ -115,9 +115,9 @@ function withRoundedWeights(
       const keys = Array.from({ length: last - first }, (_, j) => ((start + first + j) * keyHeads + keyHead) * width);
       const weights = keys.map((at) => {
         const score = dot(q!, row * width, k!, at) * scale;
-        const bent = mask.softcap ? Math.tanh(score / mask.softcap) : 0;
-        const p = Math.exp((mask.softcap ? mask.softcap * bent : score) - lse![row]!);
-        return { p, d: p * (dot(dout!, row * width, v!, at) - mean) * scale * (1 - bent * bent) };
+        const tanh = mask.softcap ? Math.tanh(score / mask.softcap) : 0;
+        const p = Math.exp((mask.softcap ? mask.softcap * tanh : score) - lse![row]!);
+        return { p, d: p * (dot(dout!, row * width, v!, at) - mean) * scale * (1 - tanh * tanh) };
       });
       const [p, ds] = [round(weights.map((w) => w.p)), round(weights.map((w) => w.d))];
       for (const [j, at] of keys.entries())
@@ -221,7 +221,7 @@ const wholeCases: OpCase[] = [
       const [q, k] = [heads!, keyHeads!].map((count) => float("f32", [rows!, count, width!], -2, 2));
       return {
         op: "attention",
-        label: `all ${rows} rows one sequence, ${heads}/${keyHeads} heads of ${width}, ${name}${bf16 ? `, may round to bf16, output ${to}` : ""}`,
+        label: `all ${rows} rows in one sequence, ${heads}/${keyHeads} heads of ${width}, ${name}${bf16 ? `, may round to bf16, output ${to}` : ""}`,
         inputs: [q!, k!, k!, kind && documents[kind](1, rows!), sinks && float(sinks, [heads!], -2, 2)],
         attributes: { scale: 1 / Math.sqrt(width!), ...attributes, sequenceLength: 0, ...(bf16 && { bf16: 1 }) },
         outputs: [out(to as FloatType, rows!, heads!, width!), out("f32", rows!, heads!)],

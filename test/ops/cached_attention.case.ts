@@ -16,7 +16,7 @@ import {
 const segments = (...rows: [first: number, rows: number, slot: number, past: number][]) =>
   given("i32", [rows.length, 4], rows.flat());
 
-/** A decode step of three sequences, a prompt with a decode step, one long decode, and an empty segment. */
+/** A decode step of three sequences, a prompt with a decode step, and a prompt with an empty segment. */
 const batches = [
   { name: "decode of three", rows: 3, segments: segments([0, 1, 2, 5], [1, 1, 0, 0], [2, 1, 1, 39]) },
   { name: "prompt and decode", rows: 20, segments: segments([0, 19, 1, 3], [19, 1, 0, 17]) },
@@ -119,7 +119,7 @@ const roundedCases: OpCase[] = sizes.flatMap((size, s) =>
   ),
 );
 
-/** Cases with a q8 cache: writes of rows, and attention on every path. */
+/** Cases with a q8 cache: writes of rows, and attention for every batch. */
 const q8Cases: OpCase[] = activationTypes.flatMap((type) =>
   sizes.flatMap(([heads, keyHeads, width], s) =>
     batches.flatMap((batch, i) => {
@@ -196,7 +196,10 @@ const ringCases: OpCase[] = rings.flatMap(({ rows, window }) =>
 );
 
 const pageSizes = [1, 3, 16, 64] as const;
-/** The batches over pages in any order. Unused entries of the page table are invalid. Slots 0 and 1 share page 0 for reading. */
+/**
+ * Paged caches whose pages are not in the order of positions. Entries of the page table beyond a sequence's end may be -1. cached_attention
+ * reads page 0 for both slot 0 and slot 1, as sequences with a common prefix do.
+ */
 const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
   [
     ...batches,

@@ -10,7 +10,7 @@ const w = Float32Array.from({ length: vocab * width }, () => (random() - 0.5) * 
 const targets = Int32Array.from({ length: rows }, (_, i) => i);
 for (let i = 0; i < rows; i++) for (const x of [h, w]) x[i * width + i] = 0.9;
 
-/** Log-probabilities and the gradient of their sum for h, in double. */
+/** Log-probabilities and the gradient of their sum with respect to h, in double. */
 function expected() {
   const logprob = new Float64Array(rows);
   const dh = new Float64Array(rows * width);
@@ -35,7 +35,7 @@ const worst = (got: Float32Array, truth: Float64Array) =>
   Math.max(...truth.map((t, i) => Math.abs(got[i]! - t))) / Math.max(...truth.map(Math.abs));
 
 test.each([true, false])(
-  "log-probabilities of confident targets stay precise, fused with gradients: %s",
+  "log-probabilities of confident targets stay precise, as do gradients if they are computed too: %s",
   async (fused) => {
     const device = openDevice({ threads: 2 });
     const program = compile((): Record<string, Value> => {

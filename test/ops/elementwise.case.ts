@@ -32,7 +32,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   }),
 );
 
-/** Ties, subnormals, the largest f16, overflow, infinities, NaN. */
+/** Ties, subnormals, the largest f16, overflow and infinities. */
 const hard = [
   0,
   -0,

@@ -3,7 +3,7 @@ import { type DType, isFloat, isQuantized } from "../../lib/graph/dtype.ts";
 import type { TensorData } from "../../lib/graph/tensor.ts";
 import { decode, generator, type OpCase } from "./harness.ts";
 
-/** The case with f32 for every float type, with the same values. */
+/** Replaces every float and quantized type of a case by f32, and converts its data to f32. */
 export function widen(
   c: OpCase,
   data: readonly (TensorData | undefined)[],
@@ -21,8 +21,8 @@ export function widen(
 }
 
 /**
- * The approximate number of sequential f32 roundings between an operand and the result: a sum and an exponential or two, or a chain of
- * sums, exponentials and quotients. A square (activation 4) doubles the relative error of a sum.
+ * The approximate number of sequential f32 roundings between an operand and the result: 4 for a sum and an exponential or two, 16 for a
+ * chain of sums, exponentials and quotients. A square after a sum (activation 4) doubles the relative error, so it counts as 8.
  */
 function roundings({ op, attributes }: OpCase): number {
   if (/attention|logprob|softmax|norm/.test(op)) return 16;
@@ -57,6 +57,7 @@ export function worstDifference(a: ArrayLike<number>, b: ArrayLike<number>, skip
   return worst;
 }
 
+/** The largest finite magnitude, or 0 without finite elements. */
 export function largest(a: ArrayLike<number>, skip?: (i: number) => boolean): number {
   let most = 0;
   for (let i = 0; i < a.length; i++) {

@@ -178,7 +178,7 @@ export default {
     ...[false, true].map((normalise) => ({
       label: `routing${normalise ? ", normalised" : ""}`,
       operands: { logits: [4, 5] },
-      // Scores far enough apart that rounding does not change the choice.
+      // The scores are so far apart that the steps of finite differences do not change the chosen experts.
       constants: { apart: given("f32", [4, 5], apart) },
       build: ({ logits, apart }: Values) => routeExperts(add(logits!, apart!), { k: 2, normalise }).weights,
     })),

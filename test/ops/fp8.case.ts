@@ -2,7 +2,7 @@
 import { fp8Linear } from "../../lib/graph/index.ts";
 import { activationTypes, count, f32, float, generator, given, type OpCase, type OpFile, out } from "./harness.ts";
 
-/** Every byte except NaN, in random order. */
+/** Random bytes except those of NaN. */
 function bytes(shape: readonly number[]) {
   const random = generator(count(shape));
   const values = Array.from({ length: count(shape) }, () => {

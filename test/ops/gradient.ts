@@ -6,8 +6,8 @@ import { count, type GradientCase, generator, materialise, sanitized, testDevice
 
 /**
  * The loss is Σ outputs · random weights, summed in double. Central differences at steps h and 2h are combined so that the h² term cancels
- * (Richardson). The remaining error is near 2⁻²⁴ · |loss| / h. The bound is 2·10⁻⁴ of the largest gradient, or of 1 if
- * that is larger. It leaves a margin, and is far below the effect of any wrong term.
+ * (Richardson). The remaining error is near 2⁻²⁴ · |loss| / h. The bound is 2·10⁻⁴ of the largest gradient, or 2·10⁻⁴
+ * if all gradients are below 1. This bound leaves a margin, and is far below the effect of any wrong term.
  */
 export async function checkGradient(c: GradientCase): Promise<void> {
   const device = openDevice({ device: testDevice });
@@ -59,7 +59,7 @@ export async function checkGradient(c: GradientCase): Promise<void> {
   });
 
   if (sanitized) {
-    await loss(); // warm-up: both programs have run once
+    await loss(); // a sanitizer needs one run of each program, and `backward` has run above
     forward.dispose();
     backward.dispose();
     return;

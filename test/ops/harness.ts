@@ -37,11 +37,14 @@ export interface OpCase {
   exact?: boolean;
   /** Absolute tolerance of float outputs for selections, to which jitter must not be applied. Integers are exact. */
   within?: number;
-  /** Operands computed by another op with these attributes, from the operands `from` to the operands `to` (−1: dropped). */
+  /**
+   * Operands that another op computes, with the attributes of this case. Its inputs are the operands `from`. Its output i becomes operand
+   * `to[i]` (−1: dropped).
+   */
   derive?: { op: string; from: readonly number[]; outputs: OpCase["outputs"]; to: readonly number[] };
   /**
-   * A third low-precision reference: outputs computed with the op's internal roundings to a narrower type. Undefined for outputs
-   * without such roundings.
+   * A further low-precision reference (see suite.ts): outputs computed with the op's internal roundings to a narrower type. Undefined for
+   * outputs without such roundings.
    */
   rounded?: (operands: readonly ArrayLike<number>[]) => readonly (ArrayLike<number> | undefined)[];
   /** Output elements that the op leaves unspecified. */
@@ -177,6 +180,7 @@ function randomBlocks(dtype: QuantizedDType, shape: readonly number[], random: (
       out[b * bytes + at] = half & 255;
       out[b * bytes + at + 1] = half >> 8;
     }
+    // The first byte of a block is its exponent, with a bias of 127.
     if (dtype === "mxfp4") out[b * bytes] = 121 + Math.floor(random() * 4);
   }
   return out;
@@ -222,7 +226,7 @@ export interface Run {
 export interface RunOptions {
   /** Use the reference instead of a kernel. */
   reference?: boolean;
-  /** HEDDLE_CHECK: place sentinels after every output. */
+  /** Set HEDDLE_CHECK=1: compare every node with its reference, and place sentinels after every output. */
   checked?: boolean;
   /** Compute float operands in an earlier node, so that the planner may share their memory with the output. */
   inplace?: boolean;

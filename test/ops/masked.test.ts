@@ -1,6 +1,7 @@
-// Masked elements have no influence, even NaN and infinities. They are keys and values that a row does not attend to: later ones, other
-// documents, padding, outside the window, other slots, beyond the end. For gradients, they are queries that do not attend to a key.
-// References read only visible elements. Rows that do see such a value are not compared, except that NaN must stay NaN.
+// Masked elements have no influence, even if they are NaN or infinite. Masked are keys and values that a row does not attend to: at later
+// positions, in other documents, in padding, outside the window, in other slots, beyond the end. For gradients, these are also queries that
+// do not attend to a key. References read only visible elements. Rows that attend to a NaN or an infinity are not compared, except that NaN
+// must stay NaN.
 import { describe, expect, test } from "vitest";
 import type { TensorData } from "../../lib/graph/tensor.ts";
 import attention from "./attention.case.ts";
@@ -13,7 +14,7 @@ const POISON = {
   f16: [0x7e00, 0x7c00, 0xfc00],
 } as const;
 
-/** Writes the first `kinds` of NaN and the infinities to one element of some rows of an operand. */
+/** Writes one of the first `kinds` values of POISON to a random element of some rows of an operand. `share` is the share of these rows. */
 function poison(
   c: OpCase,
   data: readonly (TensorData | undefined)[],
@@ -102,14 +103,14 @@ async function checkNaN(cases: readonly OpCase[], operand: number, share: number
 
 const types = ["f32", "bf16"] as const;
 const of = (op: string, type: string, { cases }: { cases: readonly OpCase[] }) =>
-  // With a soft cap, an infinite score becomes finite, which a separate case covers.
+  // With a soft cap, an infinite score becomes finite, so rows that attend to an infinity would be compared.
   cases.filter((c) => c.op === op && c.label.startsWith(type) && !c.attributes!.softcap);
 
 describe.each(types)("attention of %s", (type) => {
   test.each([
     ["keys", [1]],
     ["values", [2]],
-  ])("ignores %s in rows that a query does not attend to", async (_, operands) =>
+  ])("ignores NaN and infinities in %s that a query does not attend to", async (_, operands) =>
     check(of("attention", type, attention), operands, 0.02),
   );
   test.each([
@@ -117,7 +118,7 @@ describe.each(types)("attention of %s", (type) => {
     ["values", [3]],
     ["queries", [1]],
     ["gradients of outputs", [0]],
-  ])("ignores masked elements in the backward pass: %s", async (_, operands) =>
+  ])("ignores NaN and infinities in masked elements in the backward pass: %s", async (_, operands) =>
     check(of("attention_backward", type, attention), operands, 0.02),
   );
 });
@@ -137,7 +138,7 @@ describe.each(types)("attention of %s over a cache", (type) => {
   test.each([
     ["keys", [1]],
     ["values", [2]],
-  ])("ignores %s in rows that a query does not attend to", async (_, operands) =>
+  ])("ignores NaN and infinities in %s that a query does not attend to", async (_, operands) =>
     check(of("cached_attention", type, cached), operands, 0.02),
   );
 });

@@ -17,7 +17,7 @@ async function drawn(noise: [number, number, number], stream: number) {
   return result as { dropped: Float32Array; moved: Float32Array };
 }
 
-test("draws equal Philox of (position, stream, step, micro-batch) with the seed", async () => {
+test("draws equal Philox with the counter (position / 4, stream, step, micro-batch) and the seed as key", async () => {
   const { dropped, moved } = await drawn([-5, 17, 2], 9);
   for (let i = 0; i < size; i++) {
     const word = philox([i >> 2, 9, 17, 2], [-5 >>> 0, 0x6e6f6973])[i & 3]!;

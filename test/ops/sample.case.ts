@@ -1,6 +1,10 @@
 // The kernel equals the reference, which sample.test.ts tests.
 import { f32, given, i32, type OpCase, type OpFile, out } from "./harness.ts";
 
+/**
+ * Parameters of every row: temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, promptLength and
+ * historyLength.
+ */
 const params = (rows: number, ...values: number[]) =>
   given("f32", [rows, 9], Array.from({ length: rows }, () => values).flat());
 
@@ -29,7 +33,8 @@ const logitCase = (
     out("f32", rows),
     ...(top ? [out("i32", rows, top), out("f32", rows, top), out("f32", rows)] : []),
   ],
-  // Tolerance of a log-probability or an entropy: the f32 spacing from 8 to 16, for rounding the value and its sum.
+  // A fixed tolerance of log-probabilities and entropies, since jitter would change which token is chosen. 2⁻²⁰ is the f32 spacing from 8
+  // to 16. It counts twice: a sum is rounded, and then the result.
   within: 2 * 2 ** -20,
   symbolic: rows,
 });
@@ -45,7 +50,6 @@ const refuse = (label: string, inputs: OpCase["inputs"], code: string, message: 
 });
 
 export default {
-  // A fixed tolerance, since jitter would change which token is chosen.
   cases: [
     sampleCase(1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0),
     sampleCase(5, 100, 3, 0, 0, 1, 0, 1, 0, 0, 0, 0),

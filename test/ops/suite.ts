@@ -50,7 +50,7 @@ async function checkCase(c: OpCase): Promise<void> {
   const wrong: unknown[] = [];
   for (const attributes of [c.attributes, ...(c.alternative ? [c.alternative] : [])]) {
     try {
-      return await checkBeside({ ...c, attributes }, c, data);
+      return await checkAgainst({ ...c, attributes }, c, data);
     } catch (e) {
       wrong.push(e);
     }
@@ -58,8 +58,8 @@ async function checkCase(c: OpCase): Promise<void> {
   throw wrong[0];
 }
 
-/** @param r the reference's results for the case */
-async function checkBeside(r: OpCase, c: OpCase, data: (TensorData | undefined)[]): Promise<void> {
+/** Compares the kernel's results for `c` with the reference's results for `r`, which may have the alternative attributes of `c`. */
+async function checkAgainst(r: OpCase, c: OpCase, data: (TensorData | undefined)[]): Promise<void> {
   const wide = widen(r, data);
   const truth = written(wide.case, await runOp(wide.case, wide.data, { reference: true }));
   const { skip, apart } = comparison(c);
@@ -116,10 +116,10 @@ async function sameInEveryWay(c: OpCase, data: (TensorData | undefined)[], first
   return got;
 }
 
-/** Set if baseline.test.ts forces the portable set in addition to the processor's. */
+/** Whether the instruction set is the portable one, which baseline.test.ts forces. */
 const portable = process.env.HEDDLE_ISA === "baseline";
 
-/** Runs for sanitizers, which also check that no uninitialized memory is read. */
+/** Runs a case in every way for the sanitizers. Reads of uninitialized memory may show as differences between the runs. */
 async function checkMemory(c: OpCase, data: (TensorData | undefined)[]): Promise<void> {
   const { skip, apart } = comparison(c);
   const got = await sameInEveryWay(c, data, { checked: !portable });
@@ -143,7 +143,7 @@ async function checkFailure(c: FailureCase): Promise<void> {
 }
 
 const folder = new URL(".", import.meta.url);
-// scripts/test-arm.mjs bundles them as JavaScript.
+// In the bundle of scripts/test-arm.mjs, the case files are JavaScript.
 const paths = readdirSync(folder).filter((f) => /\.case\.[jt]s$/.test(f));
 const files = await Promise.all(
   paths.map(
@@ -172,9 +172,9 @@ export function opSuite(part?: "products" | "others"): void {
     });
 }
 
-/** Tests that both registries have the same ops, each with a case. */
+/** Tests that the TypeScript and the native registry have the same ops, each with a case, and a CUDA kernel in builds with CUDA. */
 export function registrySuite(): void {
-  test("the TypeScript op table and the native registry agree", () => {
+  test("the TypeScript op table and the native registry have the same ops", () => {
     expect(opNames().sort()).toEqual(binding.opNames().sort());
   });
   // Kernels are registered even without a GPU.

@@ -121,7 +121,7 @@ const fused: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
-// A head with a bias and a trained, frozen or quantized weight.
+// A head with a bias: all of it is trained, its weight is frozen, or all of it is frozen.
 const biased: OpCase[] = activationTypes.flatMap((type) =>
   [...shapes, [530, 8, 40] as const].flatMap(([n, c, v]) =>
     [
@@ -149,7 +149,7 @@ const biased: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
-// Logits far above the soft cap, whose slope is a small difference from 1.
+// Logits far above the soft cap, where its slope, 1 − tanh², cancels.
 const saturated: OpCase[] = (() => {
   const [n, c, v] = [5, 33, 100];
   const operands = [f32([n, c], 0.5, 1), f32([v, c], 0.5, 1), i32([n], 0, v)];

@@ -145,7 +145,7 @@ export default {
       ],
     },
     {
-      label: "stop_gradient: the blocked gradient is zero, the other one passes",
+      label: "stop_gradient: the gradient of the other operand passes",
       operands: { x: [4] },
       build: ({ x }) => sub(x!, stopGradient(affine(x!, 0, 1))),
     },

@@ -59,7 +59,7 @@ test("extreme inputs give neither overflow nor NaN", async () => {
   expect(await apply((x) => clamp(x, { high: 1 }), [-3e38, 3e38])).toEqual([Math.fround(-3e38), 1]);
 });
 
-test("gradients at kinks match PyTorch: clamp bounds pass, ties are shared, relu is 0", async () => {
+test("gradients at kinks match PyTorch: 1 at clamp's bounds, shared by equal operands, 0 for relu at 0", async () => {
   const slope = async (f: (x: Value) => Value, x: number[]) => {
     const program = compile(() => {
       const v = input("x", "f32", [x.length]);
