@@ -40,7 +40,7 @@ test("every element belongs to one rank, ranks have about equal optimizer state,
   }
 });
 
-test("every rank has a part of every large parameter, so that its gradient's sums are everyone's work", () => {
+test("every rank has a similar part of every large parameter, so that all ranks share the work of summing its gradient", () => {
   const parameters = [...Array.from({ length: 9 }, (_, i) => shared(`up.${i}`, 720_896)), shared("norm", 512)];
   for (const ranks of [2, 7, 32]) {
     const parts = partition(parameters, ranks);
@@ -64,7 +64,7 @@ test("more ranks than pieces leave some ranks without any", () => {
   ]);
 });
 
-/** An in-process all-reduce: each call waits for those of all ranks, then returns the sums over ranks. */
+/** An in-process all-reduce: each call waits for the calls of all ranks, then returns the sums over ranks. */
 function meetings(size: number) {
   let given: (readonly number[])[] = [];
   let waiting: ((all: (readonly number[])[]) => void)[] = [];
@@ -80,7 +80,7 @@ function meetings(size: number) {
   };
 }
 
-test("SharedNorm equals globalNorm bit for bit, also if a tensor is split over ranks", async () => {
+test("SharedNorm equals globalNorm bit for bit, also if a tensor is split over ranks, and is infinite if a gradient is", async () => {
   const sizes = { small: 100, cut: 7 * 16_384 + 5, large: 257 * 65_536, last: 1 };
   const gradients = new Map<string, Tensor>();
   let seed = 1;
