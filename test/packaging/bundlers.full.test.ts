@@ -1,4 +1,5 @@
-// webpack and Next.js with and without their configuration line. `npm run test:runtimes` runs them, since Next.js takes minutes.
+// webpack and Next.js with and without the configuration that heddle needs. `npm run test:runtimes` runs these tests, since Next.js takes
+// minutes.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -149,7 +150,7 @@ describe("Next.js", () => {
     );
     const place = build(`serverExternalPackages: ["heddle"],
       outputFileTracingIncludes: { "/*": ["node_modules/heddle/**", "node_modules/@heddle/**"] }`);
-    // The other test's build would fail where it loads the model.
+    // The build of the other test includes heddle, so it would fail in this route, which loads the model while it is built.
     rmSync(route, { recursive: true });
     await running(place, async (url, printed) => {
       const { status, text, log } = await generated(url, printed);

@@ -1,6 +1,7 @@
 // Requests to servers that other runtimes and frameworks start.
 import { createServer } from "node:net";
 
+/** Returns a TCP port that nothing listens on. */
 export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => probe.once("listening", resolve));

@@ -60,7 +60,7 @@ function runBare(node: string, args: readonly string[]) {
 }
 
 describe("the tarball", () => {
-  test("contains everything needed to run and to build", () => {
+  test("contains the main files for running and building", () => {
     for (const file of [
       "dist/index.js",
       "dist/index.cjs",
@@ -97,8 +97,8 @@ describe("the tarball", () => {
     expect(packed.unpackedBytes).toBeLessThan(64 << 20);
   });
 
-  // Its suggestion to declare sideEffects is ignored: all modules have side effects, such as registering ops and families or shared state
-  // on globalThis. The package is not meant to be bundled, because it looks for its addon in its own folder.
+  // publint's suggestion to declare sideEffects is ignored: all modules have side effects, such as registering ops and families or shared
+  // state on globalThis. The package is not meant to be bundled, because it looks for its addon in its own folder.
   test("passes publint", () => {
     const { status, stdout, stderr } = spawnSync(bin("publint"), ["--strict", tarball], {
       encoding: "utf8",
@@ -263,8 +263,7 @@ describe("without a prebuilt addon", () => {
   test("the install script builds from the installed files, with cmake and ninja from npm", () => {
     const addon = join(folder, "node_modules", "heddle");
     expect(existsSync(join(addon, "build"))).toBe(false);
-    // With ccache, these paths map to the checkout's sources.
-    // Without nvcc too, because the CUDA kernels take minutes.
+    // nvcc is hidden too, because the CUDA kernels take minutes. CCACHE_BASEDIR lets ccache reuse objects of the checkout's own build.
     const path = pathWithout(join(temporary, "no-cmake"), ["cmake", "ninja", "make", "gmake", "nvcc"]);
     const env = { ...bareEnvironment(path), CCACHE_BASEDIR: addon };
     const built = spawnSync(process.execPath, [join(addon, "scripts", "install.mjs")], {

@@ -16,7 +16,7 @@ const runtimes = [
     packages: { [`@oven/bun-${system}-${arch === "arm64" ? "aarch64" : arch}`]: "1.4.5" },
     file: ["bin", "bun"],
     args: [] as string[],
-    /** Returns the arguments that serve a module's default export at a port. */
+    /** Returns the arguments that serve a module's default export at a port. Bun needs none, and reads the port from PORT. */
     serve: (_: number) => [] as string[],
   },
   {

@@ -21,7 +21,7 @@ export function pathWithOnlyNode(folder: string, node: string): string {
   return folder;
 }
 
-/** A folder with links to all programs on PATH but some, to be used as PATH. */
+/** A folder with links to all programs on PATH except `hidden`, to be used as PATH. */
 export function pathWithout(folder: string, hidden: readonly string[]): string {
   mkdirSync(folder, { recursive: true });
   // The first place on PATH wins.

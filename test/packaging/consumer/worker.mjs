@@ -1,4 +1,4 @@
-// Generates in a worker thread without blocking the main thread, then terminates a second worker during its work.
+// Terminates a worker thread during its work, then generates in a second one.
 import { Worker } from "node:worker_threads";
 
 const here = new URL("./generate.mjs", import.meta.url);

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 export interface Step {
   /** Wait for this text in the output since the previous step. */
   readonly after: RegExp;
+  /** The text to type then. */
   readonly type: string;
 }
 
