@@ -41,7 +41,7 @@ test.each([
   expect(installCommand("ninja", system)).toBe(expected);
 });
 
-/** Runs the build with only some programs on PATH. The build directory shows that nothing was compiled. */
+/** Runs the build in a new directory. PATH has only `programs`: shell scripts by name. */
 function build(programs: Record<string, string>, env: NodeJS.ProcessEnv = {}) {
   const path = mkdtempSync(join(folder, "path-"));
   for (const [name, text] of Object.entries(programs)) {
@@ -70,7 +70,7 @@ test("a build with a compiler that does not run names it", () => {
   });
 });
 
-test("an old cmake without a registry gets one sentence with the reason and the command", () => {
+test("an old cmake, if npm cannot install a newer one, gets one line with the reason and the command", () => {
   // An empty root, because cmake may be in the checkout's .cmake/tools.
   const root = join(folder, "root");
   const path = join(folder, "old-cmake");
@@ -98,7 +98,7 @@ test("an old cmake without a registry gets one sentence with the reason and the 
 
 test.each([
   ["one card", "8.6", "86-real"],
-  ["a card with code of its own", "9.0", "90a-real"],
+  ["a card with architecture-specific code", "9.0", "90a-real"],
   ["several cards", "12.0\n8.9\n12.0", "89-real;120-real"],
   ["a card without kernels", "9.0\n7.5", undefined],
   ["an unknown capability", "[N/A]", undefined],

@@ -92,7 +92,7 @@ test("ranks that divide the weights have the losses of one process, and write th
     expect(bytesOf("divided", file).equals(bytesOf("alone", file)), file).toBe(true);
 }, 240_000);
 
-test("a killed rank ends all ranks, and the run resumes with other ranks and sharding", async () => {
+test("a killed rank ends all ranks, and the run resumes with another number of ranks and other sharding", async () => {
   let killed = 0;
   const broken = await train(2, "broken", {
     more: { sharding },
@@ -121,7 +121,10 @@ test("a killed rank ends all ranks, and the run resumes with other ranks and sha
   expect(end.losses.has(12)).toBe(true);
 }, 240_000);
 
-/** Runs a program on two ranks, which prints an object on rank 0. `work` may use `base`, `train` and `generate`. */
+/**
+ * Runs a program on two ranks, and returns the object `found` of rank 0. `work` is the part of the program that fills `found`. It may use
+ * `base`, `train` and `generate`.
+ */
 async function onRanks(name: string, work: string): Promise<Record<string, unknown>> {
   const file = join(folder, `${name}.mjs`);
   await writeFile(
@@ -171,7 +174,7 @@ test("the model cannot be used while its weights are divided, and is whole again
   });
 }, 60_000);
 
-test("an abort makes the model whole, and a run that is left or fails says that its weights stay divided", async () => {
+test("an abort makes the weights whole, and after a run that is left early they stay divided, which later calls report", async () => {
   const found = await onRanks(
     "aborted",
     `const controller = new AbortController();

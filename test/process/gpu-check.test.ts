@@ -108,7 +108,7 @@ test("a step that expects a line and an exit status needs both, and keeps the lo
   for (const line of ["an earlier line", "the 0 devices", "the 1 devices"]) expect(log).toContain(`${line}\n`);
 });
 
-test("the summary compares the bench with the data sheet, and with PyTorch's figures of the same names", () => {
+test("the summary compares benchmarks with their measured ceiling or the data sheet, and with PyTorch's", () => {
   const result = { name: "gemm", value: 500, unit: "GFLOP/s", roofline: 0.5 };
   const steps = [
     {

@@ -46,7 +46,7 @@ test("process.exit during vocabulary training exits immediately with its code", 
   expect(performance.now() - started).toBeLessThan(15_000);
 });
 
-test("disposing twice or during work, and using a disposed model, reject only that call", async () => {
+test("disposal rejects running and later calls of the model with DISPOSED, and can be repeated", async () => {
   const { code, signal, stdout, stderr } = await run(`${busy}
     setTimeout(() => { model.dispose(); model.dispose(); }, 30);
     const codes = [];
@@ -63,7 +63,7 @@ test("disposing twice or during work, and using a disposed model, reject only th
   });
 });
 
-test("forty disposed tensors of 50 MB are returned to the system", async () => {
+test("the memory of disposed tensors is reused or returned: forty of 50 MB in turn need less than 400 MB", async () => {
   const { code, stdout, stderr } = await run(`
     import { openDevice, Tensor } from ${JSON.stringify(entry.replace("/index.js", "/graph/index.js"))};
     const device = openDevice({ threads: 1 });

@@ -113,7 +113,7 @@ test("two and four ranks have the losses of one process, and only rank 0 prints 
 }, 120_000);
 
 test.each(["optimizer", "gradients"])(
-  "ranks with sharding %s have the same losses, and write the same checkpoint",
+  "ranks with sharding %s have the losses of ranks without it, and write the same checkpoint",
   async (sharding) => {
     const shared = await train(4, sharding, { more: { sharding } });
     expect(shared.code, shared.stderr).toBe(0);
@@ -412,7 +412,7 @@ test("a worker thread cannot join ranks", async () => {
   expect(ended.code, ended.stderr).toBe(0);
 }, 60_000);
 
-test("a library that is not the launcher's is an error that names both", async () => {
+test("another MPI than the launcher's is an error that names both, and a library that is not MPI is an error", async () => {
   const file = join(folder, "other.mjs");
   await writeFile(file, `await (await import(${JSON.stringify(entry)})).openWorld();`);
   const run = async (library: string) => {

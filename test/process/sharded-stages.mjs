@@ -120,7 +120,8 @@ for (const [name, start] of Object.entries(stages)) {
   await base.dispose();
   const digests = (await world.gatherBytes?.(Buffer.from(digest.digest("hex")))) ?? [];
   const all = new Set(digests.map((bytes) => Buffer.from(bytes).toString()));
-  if (digests.length > 0 && all.size !== 1) throw new Error(`${name}: expected equal weights on all ranks, got others`);
+  if (digests.length > 0 && all.size !== 1)
+    throw new Error(`${name}: expected equal weights on all ranks, got ${all.size}`);
   found[name] = { events, weights: [...all], text };
 }
 await rm(file);

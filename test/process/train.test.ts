@@ -53,7 +53,7 @@ async function train(name: string, args: string[], killAt?: number) {
   return { ...ended, losses, last };
 }
 
-test("after kill -9 at any step, --resume gives the losses of an uninterrupted run, bit for bit", async () => {
+test("after kill -9 at several steps, --resume gives the losses of an uninterrupted run, bit for bit", async () => {
   const whole = await train("whole", []);
   expect(whole.code, whole.stderr).toBe(0);
   expect([...whole.losses.keys()]).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
