@@ -47,7 +47,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     round += 1;
     out = join(folder, `votes-${round}.jsonl`);
     page = await browser.newPage({ viewport: { width: 1200, height: 800 } });
-    // Before the page exists: later routing may miss a request that follows at once.
+    // Route requests before the page is loaded. Later routing may miss a request that follows at once.
     onVote = undefined;
     await page.route("**/api/vote", (route) => {
       const answer = onVote ?? ((other: Route) => other.continue());
@@ -128,7 +128,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     expect(await votes()).toHaveLength(shown - 1);
   });
 
-  test("a held key, and key presses faster than the disk, each judge one prompt", async () => {
+  test("a held key judges one prompt, and presses faster than the disk judge no prompt twice", async () => {
     await start(2, 8);
     await page.evaluate(
       `for (let i = 0; i < 20; i++) document.dispatchEvent(new KeyboardEvent("keydown", { key: "1", repeat: i > 0 }))`,
@@ -158,7 +158,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     ]);
   });
 
-  test("works with the mouse and the tab key, and reports votes that cannot be stored", async () => {
+  test("works with the mouse and by keyboard focus, and reports votes that cannot be stored", async () => {
     await start();
     await page.click("button.answer:nth-child(2)");
     await prompt(1);
@@ -175,7 +175,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     complaints = complaints.filter((c) => !c.includes("500"));
   });
 
-  test("a judgement that could not be stored can be repeated with any key", async () => {
+  test("a vote that was not stored can be repeated, a lost reply loses no vote, and a server that has ended is reported", async () => {
     await start();
     const full = (route: Route) =>
       route.fulfill({ status: 500, json: { error: { message: "no space left on the disk" } } });
@@ -248,7 +248,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     complaints = complaints.filter((c) => !c.includes("ERR_CONNECTION_REFUSED"));
   });
 
-  test("a prompt with equal answers is sampled again or dismissed, and the page reaches its end", async () => {
+  test("a prompt with equal answers can be sampled again or dismissed, and the page reaches its end", async () => {
     const prompts = join(folder, "coincide.jsonl");
     await writeFile(prompts, '{"prompt":"p"}\n{"prompt":"q","answers":["a","b"]}\n');
     let answers = ["the same"];
@@ -286,7 +286,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     ]);
   });
 
-  test("waits for the answers of prompts that have none yet", async () => {
+  test("ignores keys until a prompt has answers", async () => {
     const prompts = join(folder, "waiting.jsonl");
     await writeFile(prompts, JSON.stringify({ prompt: "p" }));
     ranking = await openRanking(undefined, { prompts, out });

@@ -198,7 +198,7 @@ describe("a session", () => {
     await session.close();
   });
 
-  test("rejects invalid votes and writes nothing", async () => {
+  test("rejects invalid votes, and does not write them", async () => {
     const path = newFile();
     const session = await RankSession.open(promptsWithAnswers(2), path, samplerThatFails());
     for (const ranking of [[], [[0]], [[0], [0]], [[0], [2]], [[0, 1], []], [[0], [1], [1]], [["0"], [1]]])
@@ -216,8 +216,8 @@ describe("a session", () => {
   });
 });
 
-describe("answers", () => {
-  test("are sampled ahead, differ, and are the same in every run", async () => {
+describe("prompts and answers", () => {
+  test("sampled answers differ from each other, and are the same in every run", async () => {
     const tokenizer = await tinyTokenizer();
     await using model = tinyModel({ tokenizer });
     const prompts = newFile("prompts.txt");
@@ -234,7 +234,7 @@ describe("answers", () => {
     expect(b).toEqual(a);
   });
 
-  test("use the remaining context if no length is given", async () => {
+  test("answers fit into a short context if no length is given", async () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() }); // of 128 positions
     const prompts = newFile("prompts.txt");
     await writeFile(prompts, "The cat sat.\n");
@@ -303,13 +303,13 @@ describe("answers", () => {
     await next.close();
   });
 
-  test("of a text file do not begin with its byte-order mark", async () => {
+  test("prompts of a text file do not begin with its byte-order mark", async () => {
     const path = newFile("prompts.txt");
     await writeFile(path, "\ufeffOnce upon\r\na time\ufeff\n");
     expect((await readItems(path, { chat: false })).map((i) => i.prompt)).toEqual(["Once upon", "a time\ufeff"]);
   });
 
-  test("are sampled for prompts of every kind, and an invalid prompt is reported with its line", async () => {
+  test("prompts of every kind are read, and an invalid prompt is reported with its line", async () => {
     const path = newFile("prompts.jsonl");
     const rows = [
       { prompt: "text" },
