@@ -139,7 +139,7 @@ test("publishing names the repository of the workflow, unless package.json names
   expect(withRepository(own, url)).toEqual(own);
 });
 
-test("publishing adds the packages of platforms, which have the same version", () => {
+test("publishing adds the packages of platforms, and rejects other versions of them", () => {
   const platform = { name: "@heddle/linux-x64-gnu", version: "1.2.3" };
   expect(withPlatforms({ version: "1.2.3" }, [platform]).optionalDependencies).toEqual({ [platform.name]: "1.2.3" });
   expect(() => withPlatforms({ version: "1.2.4" }, [platform])).toThrow("expected version 1.2.4, got 1.2.3");

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
-// Its types are those of a bundler's module.
+// The package's types describe its module for bundlers, which is another one.
 const { validateWorkflow } = createRequire(import.meta.url)("@action-validator/core") as {
   validateWorkflow: (source: string) => { errors: object[] };
 };
