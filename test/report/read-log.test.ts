@@ -126,7 +126,7 @@ test("lines that a later part of a log repeats do not count, for any log", () =>
       for (const [i, { kind, step }] of all.entries()) found.note(i, kind, step);
       const counts = found.filter();
       const kept = all.filter(({ kind, step }, i) => counts(i, kind, step));
-      // Definition: a line replaces earlier lines of its kind at its step or later. A step also replaces such evaluations.
+      // Definition: a line replaces earlier lines of its kind at the same or a later step. A step also replaces earlier evaluations there.
       let expected: typeof all = [];
       for (const line of all) {
         expected = expected.filter((old) => old.step < line.step || old.kind !== line.kind);
