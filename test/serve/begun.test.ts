@@ -1,4 +1,4 @@
-// Answers whose beginning is part of the request. Fake sequences replace those of a model.
+// Answers whose beginning is part of the request. The tests use fake sequences instead of a model.
 import { expect, test } from "vitest";
 import type { Scheduled } from "../../lib/inference/shared-scheduler.ts";
 import { AnswerForm } from "../../lib/language-model/chat/answer-format.ts";
@@ -21,7 +21,7 @@ function scheduled(pieces: readonly object[]): Scheduled {
   return { sequence: Object.assign(sequence, ended), stream: stream() } as unknown as Scheduled;
 }
 
-test("a beginning that ends like an opening mark of reasoning is text if no tokens follow", async () => {
+test("a given beginning that ends like an opening mark of reasoning is text if no tokens follow", async () => {
   const tokenizer = await tinyTokenizer();
   const template = "{% for m in messages %}<think>{{ m.reasoning_content }}</think>{{ m.content }}{% endfor %}";
   const form = new AnswerForm({ tokenizer, config: { modelType: "llama" } }, { template });

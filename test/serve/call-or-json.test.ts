@@ -1,4 +1,4 @@
-// With tools and a format of JSON the model chooses: its answer is a call or JSON, in every API.
+// If a request has tools and a JSON format, the model chooses: its answer is a call or JSON, in every API.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { heddle } from "../../lib/ai-sdk/index.ts";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
@@ -157,7 +157,7 @@ describe("chat completions", () => {
     expect([...kinds].sort()).toEqual(["call", "json"]);
   });
 
-  test("have JSON alone if no tool may be called, and a single call without parallel calls", async () => {
+  test("have JSON alone if no tool may be called, and at most one call without parallel calls", async () => {
     for (let seed = 0; seed < 8; seed++) {
       const none = await client.chat({ ...both, tool_choice: "none", seed });
       expect(kindOf(apis["chat completions"]!.said(none))).toBe("json");

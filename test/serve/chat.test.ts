@@ -323,7 +323,7 @@ describe("parameters of a chat request", () => {
     ["modalities", { messages, modalities: ["text", "audio"] }, "modalities", "unsupported"],
     ["an unknown parameter", { messages, temprature: 1 }, "temprature", "unknown_parameter"],
     ["chat_template_kwargs", { messages, chat_template_kwargs: [] }, "chat_template_kwargs", "invalid_value"],
-  ])("an invalid one is reported with its name: %s", async (_, body, param, code) => {
+  ])("an invalid parameter is reported with its name: %s", async (_, body, param, code) => {
     const { status, body: answer } = await client.post(CHAT, body);
     expect({ status, answer }).toEqual({
       status: 400,

@@ -1,4 +1,4 @@
-// The rules of the server hold at every endpoint, in the form of errors of its API.
+// The rules of the server hold at every endpoint, and its errors have the form of the endpoint's API.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { createFetchHandler, type FetchHandler, type FetchHandlerOptions } from "../../lib/serve/index.ts";

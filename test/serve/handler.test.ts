@@ -1,4 +1,4 @@
-// The request handler in custom servers, and request listeners.
+// The request handler in custom servers, and listeners of `onRequest`.
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -83,7 +83,7 @@ test("the handler works after body parsers and below a path prefix", async () =>
   await new Promise<void>((resolve) => own.close(() => resolve()));
 });
 
-test("the handler works in a custom server with other paths", async () => {
+test("the handler works in a custom server with other paths, and records answers and abandoned answers", async () => {
   const records: RequestRecord[] = [];
   const onRequest = (record: RequestRecord) => {
     records.push(record);

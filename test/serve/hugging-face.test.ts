@@ -28,7 +28,7 @@ test("a single text gives a list of one vector at /embed, and the vector at the 
   }));
 
 test.each([true, false])(
-  "normalize sets the length of vectors, and false is rejected if the model normalizes them (model normalizes: %s)",
+  "normalize: true gives vectors of length 1, and false is rejected if the model normalizes them (model normalizes: %s)",
   async (own) => {
     const other = await chatModel();
     try {

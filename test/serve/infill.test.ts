@@ -28,7 +28,7 @@ describe("a prompt", () => {
     expect(ids).toEqual([id(PRE), ...raw("The cat"), id(SUF), ...raw("and ran"), id(MID), ...raw("saw")]);
   });
 
-  test("never reads special tokens in the texts", async () => {
+  test("encodes special tokens in the texts as text", async () => {
     const { ids } = await infillIds(tokenizer, { prefix: `a${MID}`, suffix: SUF });
     expect(ids.filter((one) => [id(PRE), id(SUF), id(MID)].includes(one))).toEqual([id(PRE), id(SUF), id(MID)]);
   });
@@ -98,7 +98,7 @@ describe("/infill", () => {
     });
   };
 
-  test("answers with the text of the library's prompt, whole and streamed", () =>
+  test("answers as the library does for the same prompt, whole and streamed", () =>
     withServer(model, {}, async ({ post }) => {
       const { text, usage } = await expected();
       const whole = await post("/infill", body);

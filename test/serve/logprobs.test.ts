@@ -9,7 +9,10 @@ import { fromJson, llamaDecoder, sentencePieceJson } from "../tokenizer/samples.
 import { type Json, withServer } from "./helpers.ts";
 
 const words = ["▁", "▁x", "x", "▁y", "y"];
-/** Each with the bytes of the token <0xF0>. Metaspace does not join the bytes of several tokens, so they are unknown. */
+/**
+ * Decoders, with the bytes that an answer has for the token <0xF0>. Metaspace does not join the bytes of several tokens, so the answer has
+ * no bytes for it.
+ */
 const decoders = {
   "byte fallback": { decoder: llamaDecoder, bytes: [0xf0] },
   Metaspace: {

@@ -48,7 +48,7 @@ describe("/metrics", () => {
       const of = (name: string) => found.get(`${name}{model_name="tiny"}`);
       expect(of("vllm:prompt_tokens_total")).toBe(2 * usage.prompt_tokens + 3);
       expect(of("vllm:generation_tokens_total")).toBe(48);
-      // The embeddings' three tokens are not looked up.
+      // The embeddings' three tokens are not looked up in the prefix cache.
       expect(of("vllm:prefix_cache_queries_total")).toBe(2 * usage.prompt_tokens);
       expect(streamed.prompt_tokens_details.cached_tokens).toBeGreaterThan(0);
       expect(of("vllm:prefix_cache_hits_total")).toBe(streamed.prompt_tokens_details.cached_tokens);

@@ -223,7 +223,7 @@ describe("tokens", () => {
   });
 });
 
-test("a computation takes a place in the queue", () =>
+test("reranking takes a place in the queue", () =>
   withServer(cross, { maxConcurrent: 1, maxQueue: 0 }, async ({ post, server }) => {
     const many = { query, documents: Array.from({ length: 200 }, (_, i) => `a house ${i}`) };
     const answers = await Promise.all([1, 2, 3, 4].map(() => post("/v1/rerank", many)));

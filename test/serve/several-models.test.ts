@@ -115,7 +115,7 @@ test("Ollama's list has the size and details of a loaded model under all its nam
   }
 });
 
-test("a model on the disk is unloaded for another, and loaded again with the same answers", async () => {
+test("models that do not fit into maxModelMemory together answer as they do alone", async () => {
   const alone = { first: await answerOf(at("first")), second: await answerOf(at("second")) };
   const sources = ["first", "second"].map((name) => ({ name, path: at(name) }));
   const server = await serve(sources, { port: 0, maxModelMemory: Math.ceil(1.5 * bytes) });
@@ -211,7 +211,7 @@ test("loading adapters keeps the active adapters that the caller sets meanwhile"
   expect(model.model.activeAdapters).toEqual(["own"]);
 });
 
-test("load() loads a model ahead of its first request, and rejects if it cannot", async () => {
+test("load() resolves for a model that can be loaded, and rejects for others", async () => {
   const server = await serve([{ path: at("first") }, { path: at("nowhere") }], { port: 0 });
   try {
     await server.handler.load();
@@ -234,7 +234,7 @@ test("a list of models takes no modelName and no aliases", async () => {
     });
 });
 
-test("a single model has further names", async () => {
+test("a single model answers to its aliases, and an invalid alias is rejected", async () => {
   await using model = await LanguageModel.load(at("first"));
   await withServer(model, { aliases: ["gpt-4o"] }, async ({ ask: get, chat }) => {
     expect((await get("/v1/models")).body.data.map(({ id }: { id: string }) => id)).toEqual(["tiny", "gpt-4o"]);

@@ -17,7 +17,7 @@ async function answerOf(client: Client, more: object = {}): Promise<{ text: stri
   return { text: choices[0].message.content, content: choices[0].logprobs.content, usage };
 }
 
-test("Log-probabilities have the ids of tokens and candidates on request", () =>
+test("log-probabilities have the ids of tokens and candidates on request", () =>
   serving(async (client) => {
     const { content } = await answerOf(client);
     for (const { id, token, top_logprobs: top } of content) {
@@ -29,7 +29,7 @@ test("Log-probabilities have the ids of tokens and candidates on request", () =>
     expect(plain.content.every((entry: Json) => entry.id === undefined)).toBe(true);
   }));
 
-test("Log-probabilities have the library's entropies on request, whole and streamed", () =>
+test("log-probabilities have the library's entropies on request, whole and streamed", () =>
   serving(async (client) => {
     const own = await model.respond(user("Hello"), { ...greedy, topLogprobs: 1 });
     const entropies = own.entropies!;
@@ -46,7 +46,7 @@ test("Log-probabilities have the library's entropies on request, whole and strea
     expect(refused).toMatchObject({ status: 400, body: { error: { param: "return_entropy" } } });
   }));
 
-test("An answer that begins with its own tokens continues as before, whole and streamed", () =>
+test("an answer that begins with its own tokens continues as before, whole and streamed", () =>
   serving(async (client) => {
     const { text, content, usage } = await answerOf(client);
     const ids = content.map(({ id }) => id);
@@ -62,7 +62,7 @@ test("An answer that begins with its own tokens continues as before, whole and s
     expect(events.map(({ choices }) => choices[0].delta.content ?? "").join("")).toBe(text);
   }));
 
-test("Another beginning changes the answer, and unknown ids are refused", () =>
+test("another beginning changes the answer, and unknown or too many ids are refused", () =>
   serving(async (client) => {
     const { text, content } = await answerOf(client);
     const [first, second] = content[0].top_logprobs.map((one: Json) => one.id);
@@ -79,7 +79,7 @@ test("Another beginning changes the answer, and unknown ids are refused", () =>
     });
   }));
 
-test("A beginning is refused together with a format, which would hold for the rest of the answer only", () =>
+test("a beginning is refused together with a format, which would hold for the rest of the answer only", () =>
   serving(async (client) => {
     const given = { ...body, max_tokens: 40, continue_token_ids: [...model.tokenizer!.encode('{"a": ')] };
     const tools = [{ type: "function", function: { name: "sea" } }];

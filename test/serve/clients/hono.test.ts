@@ -1,4 +1,4 @@
-// The handler of web standards runs in an app of Hono, as docs/server.md mounts it.
+// The handler of createFetchHandler runs in a Hono app, as docs/server.md mounts it.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import { createFetchHandler, type FetchHandler } from "../../../lib/serve/index.ts";
