@@ -1,4 +1,5 @@
-// HEDDLE_CHECK=1 names the user's source line that created a failing node, in ES modules and CommonJS, for any folder name.
+// HEDDLE_CHECK=1 names the user's source line that created a failing node, in ES modules and CommonJS. The user's folder has the name of one
+// of heddle's own, graph.
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";

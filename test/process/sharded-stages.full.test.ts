@@ -32,6 +32,6 @@ test.each([2, 4])(
   600_000,
 );
 
-test("every stage has the same events, weights and text with divided gradients and divided weights and two batches per step", async () => {
+test("with two batches per step, every stage has the same events, weights and text if ranks divide gradients or weights", async () => {
   expect(await found(2, 2, "parameters")).toEqual(await found(2, 2, "gradients"));
 }, 600_000);
