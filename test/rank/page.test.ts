@@ -1,4 +1,4 @@
-// The page in a real browser, driven by its keys.
+// The page on which a person ranks answers, in a real browser and mostly by its keys.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -188,7 +188,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
       await press(key, now + 1);
     }
     expect((await votes()).map((v) => v.chosen)).toEqual(["Answer 0a.", "Answer 1b."]);
-    // Stored but the reply was lost: the next prompt comes, and no loss is reported.
+    // The vote is stored, but its reply is lost: the next prompt comes, and no loss is reported.
     onVote = async (route) => {
       await route.fetch();
       await route.abort();
