@@ -131,7 +131,7 @@ test("the blocks of a stream are those of the whole answer, however it is cut", 
   );
 });
 
-test("arguments that are not a JSON object are kept as a text", () => {
+test("arguments that are not a JSON object are kept as text in INVALID_JSON", () => {
   const input = (json: string) => {
     const answer = newAnswer();
     addPart(answer, delta({ calls: [call(0, json, "f")] }));

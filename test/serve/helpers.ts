@@ -25,7 +25,7 @@ export async function chatModel(config: object = {}, template = chatTemplate): P
   return tinyModel({ tokenizer }, { maxPositionEmbeddings: 1024, ...config });
 }
 
-/** Like chatModel, but without an end token. Its answers end with the context only. */
+/** Like chatModel, but without an end token. Without a token limit, its answers end when the context is full. */
 export async function endlessModel(config: object = {}): Promise<LanguageModel> {
   const model = await chatModel({ ...config, eosTokenIds: [] });
   Object.defineProperty(model.tokenizer, "eosTokenIds", { value: [] });
@@ -146,6 +146,7 @@ export async function readAll(socket: Socket): Promise<string> {
   return text;
 }
 
+/** Waits until a condition holds. `what` describes the condition in the error after `ms` milliseconds. */
 export async function until(condition: () => boolean, what: string, ms = 30_000): Promise<void> {
   const end = performance.now() + ms;
   while (!condition()) {

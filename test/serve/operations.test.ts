@@ -181,7 +181,7 @@ describe("request ids", () => {
     });
   });
 
-  test("pages of other origins may read them", () =>
+  test("are readable by pages of allowed origins", () =>
     withServer(model, { allowedOrigins: ["https://app.example"] }, async ({ ask }) => {
       const { headers } = await ask("/health", { headers: { origin: "https://app.example" } });
       expect(headers.get("access-control-expose-headers")).toBe("x-request-id, request-id");

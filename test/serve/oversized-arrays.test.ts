@@ -22,7 +22,7 @@ const message = { role: "user", content: "a" };
 const tools = [{ type: "function", name: "f" }];
 const item = (fields: object) => () => [...itemsOf([fields], () => undefined)];
 
-describe("a long array is refused without reading it", () => {
+describe("a long array is refused after at most two element reads", () => {
   test.each<[string, unknown, (array: unknown[]) => unknown, RegExp]>([
     [
       "include",
@@ -96,7 +96,7 @@ test("characters are counted up to the limit, without listing an array first", (
   expect(charactersOf([{ ab: ["cde", 1, null] }, "f"], 100)).toBe(6);
 });
 
-test("more messages than a conversation may have are refused without reading them", async () => {
+test("more messages than a conversation may have are refused after reading at most two", async () => {
   const { array, reads } = watched(message);
   await using own = await chatModel();
   const served = { name: "tiny", model: own } as unknown as Served;

@@ -135,7 +135,7 @@ describe.each(["/v1/score", "/score"])("%s", (path) => {
 });
 
 describe.each(["/v1/classify", "/classify"])("%s", (path) => {
-  test("returns labels with probabilities of texts, token ids and pairs", () =>
+  test("returns labels with probabilities for texts, token ids and pairs", () =>
     withServer(topics, {}, async ({ post }) => {
       const one = await post(path, { input: "the sea" });
       const expected = await topics.classify("the sea");

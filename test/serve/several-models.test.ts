@@ -10,7 +10,7 @@ import { failureOf } from "../inference/helpers.ts";
 import { chatModel, clientOf, greedily, user, withServer } from "./helpers.ts";
 
 let folder: string;
-/** Size of one model's weights in memory. */
+/** Size of one model's weights in memory, in bytes. */
 let bytes: number;
 const at = (name: string) => join(folder, name);
 

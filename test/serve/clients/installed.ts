@@ -5,8 +5,8 @@ import { pathToFileURL } from "node:url";
 const folder = process.env.HEDDLE_CLIENTS;
 
 /**
- * Loads a client by its module name, such as `openai` or `openai/helpers/zod`. If HEDDLE_CLIENTS is not set, it says so and returns
- * undefined, so that a test file can skip. A client that the named folder lacks is an error.
+ * Loads a client by its module name, such as `openai` or `openai/helpers/zod`. Without HEDDLE_CLIENTS it prints a warning and returns
+ * undefined, so that a test file can skip its tests. A client that the named folder lacks is an error.
  */
 export function client<T>(name: string): Promise<T> | undefined {
   if (folder === undefined) {

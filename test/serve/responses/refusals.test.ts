@@ -29,7 +29,7 @@ describe("a refusal", () => {
   test.each<[string, object, string, RegExp]>([
     ["no input", {}, "input", /a string or an array of items/],
     ["an empty conversation", { input: [] }, "input", /at least one message/],
-    ["another input", { input: 1 }, "input", /a string or an array of items/],
+    ["an input of another type", { input: 1 }, "input", /a string or an array of items/],
     ["an item that is not an object", inputs(1), "input[1]", /an item/],
     [
       "an item of another type",
@@ -146,7 +146,7 @@ describe("a refusal", () => {
     ["an unknown effort", { ...hi, reasoning: { effort: "most" } }, "reasoning.effort", /./],
     ["an unknown field of reasoning", { ...hi, reasoning: { mode: "x" } }, "reasoning.mode", /is not supported/],
     ["metadata that are not strings", { ...hi, metadata: { a: 1 } }, "metadata", /an object of at most 16 strings/],
-    ["an odd truncation", { ...hi, truncation: "middle" }, "truncation", /./],
+    ["an unknown truncation", { ...hi, truncation: "middle" }, "truncation", /./],
     ["an unknown model", { ...hi, model: "gpt-5" }, "model", /expected tiny or gpt-4o/],
   ])("names the parameter for %s", async (_, body, param, message) => {
     const refused = await refusal(body);
