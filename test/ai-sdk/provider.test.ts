@@ -52,7 +52,7 @@ describe("a language model", () => {
     expect(parts.at(-1)).toMatchObject({ finishReason, usage: { outputTokens: usage.outputTokens } });
   });
 
-  test("calls a required tool with arguments by its schema, whole and streamed", async () => {
+  test("calls a required tool with arguments of its schema, with and without streaming", async () => {
     const options = { ...greedily, maxOutputTokens: 200, tools: [weather], toolChoice: { type: "required" as const } };
     const { content, finishReason } = await heddle(model).doGenerate(options);
     expect(finishReason.unified).toBe("tool-calls");
@@ -69,7 +69,7 @@ describe("a language model", () => {
     expect(parts.find(({ type }) => type === "tool-call")).toMatchObject({ toolName: "weather", input: call.input });
   });
 
-  test("answers in JSON by a schema", async () => {
+  test("answers in JSON with the properties of the schema", async () => {
     const responseFormat = { type: "json" as const, schema: weather.inputSchema };
     const { content } = await heddle(model).doGenerate({ ...greedily, maxOutputTokens: 200, responseFormat });
     expect(Object.keys(JSON.parse((content[0] as { text: string }).text))).toEqual(["city", "days"]);
@@ -99,7 +99,7 @@ describe("a language model", () => {
     expect(await drawn(-1)).not.toEqual(await drawn(-2));
   });
 
-  test("ends when its signal fires or its stream is cancelled", async () => {
+  test("stops generating when its signal fires or its stream is cancelled", async () => {
     const endless = { ...greedily, maxOutputTokens: 900, providerOptions: { heddle: { ignoreEos: true } } };
     const controller = new AbortController();
     const { stream } = await heddle(model).doStream({ ...endless, abortSignal: controller.signal });
@@ -158,7 +158,7 @@ describe("a prompt", () => {
     ]);
   });
 
-  test("may have files of text in both specifications, and no images", () => {
+  test("accepts text files in the forms of both specifications, and refuses images", () => {
     const file = (data: unknown, mediaType: string) =>
       messagesOf([{ role: "user", content: [{ type: "file", data: data as never, mediaType }] }]);
     for (const data of [
@@ -172,7 +172,7 @@ describe("a prompt", () => {
   });
 });
 
-test("parts of an answer become blocks, of which one is open at a time", () => {
+test("the parts of an answer become blocks, and only one block is open at a time", () => {
   const writer = new PartWriter();
   const piece = (more: object) => writer.add({ reasoning: "", text: "", calls: [], ...more });
   const parts = [
@@ -248,12 +248,13 @@ describe("a provider", () => {
     const { ranking } = await heddleReranker(encoder).doRerank({ query: "cats", documents, topN: 1 });
     const [best] = await encoder.rerank("cats", texts, { topN: 1 });
     expect(ranking).toEqual([{ index: best!.index, relevanceScore: best!.score }]);
+    // Longer than the encoder's 64 positions.
     const long = { type: "text" as const, values: ["The cat sat. ".repeat(100)] };
     expect((await heddleReranker(encoder).doRerank({ query: "cats", documents: long })).ranking).toHaveLength(1);
   });
 });
 
-test("the rest of a call precedes the text that follows the call in the same piece", () => {
+test("the rest of a call is written before text that arrives in the same piece", () => {
   const writer = new PartWriter();
   const piece = (more: object) => writer.add({ reasoning: "", text: "", calls: [], ...more });
   const parts = [

@@ -1,10 +1,12 @@
 // Short chat templates for tests. Each writes calls in one format, as the templates of the format's family do.
+// A comment such as `{# <code> #}` contains marks by which the library recognizes the format.
 import type { CallFormatName } from "../../lib/answers/catalogue.ts";
 
-/** Writes the calls of an answer. `c` is the call. */
+/** Returns template code that writes the calls of a message `m`. `body` writes one call `c`. */
 const list = (open: string, body: string, between: string, close: string) =>
   `${open}{% for c in m.tool_calls %}${body}{% if not loop.last %}${between}{% endif %}{% endfor %}${close}`;
 const json = '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}';
+/** Returns template code that writes the arguments of a call `c`. Replaces K in `body` by the name, and V by the value. */
 const items = (body: string) =>
   `{% for k, v in c.function.arguments | items %}${body.replace("V", "{{ v if v is string else v | tojson }}").replace("K", "{{ k }}")}{% endfor %}`;
 const parameters = '{"tool_name": "{{ c.function.name }}", "parameters": {{ c.function.arguments | tojson }}}';

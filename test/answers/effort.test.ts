@@ -1,4 +1,4 @@
-// A reasoning effort, or reasoning on or off, becomes the variables of a chat template.
+// A request sets a reasoning effort, or turns reasoning on or off. Both become variables of the chat template.
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { controlsOf, EFFORTS, nearestEffort, type ReasoningEffort } from "../../lib/answers/effort.ts";
@@ -26,7 +26,7 @@ describe("a template's controls", () => {
 
   test.each<[string, string, object]>([
     ["a switch", QWEN, { switches: ["enable_thinking"] }],
-    ["a switch that the template sets a default of", DEEPSEEK, { switches: ["thinking"] }],
+    ["a switch with a default in the template", DEEPSEEK, { switches: ["thinking"] }],
     [
       "a switch that the template sets from its own value",
       "{% set thinking = thinking | default(true) %}",
@@ -34,8 +34,12 @@ describe("a template's controls", () => {
     ],
     ["the switch of Command A", COMMAND, { switches: ["reasoning"] }],
     ["the common levels", HARMONY, { levels: ["low", "medium", "high"] }],
-    ["a level in a literal of the code", MINIMAL, { levels: ["minimal", "low", "medium", "high"] }],
-    ["no level in the text", `${HARMONY}"xhigh"{# 'none' #}`, { levels: ["low", "medium", "high"] }],
+    ["the common levels and one in a string literal", MINIMAL, { levels: ["minimal", "low", "medium", "high"] }],
+    [
+      "levels in the code, but not in text or comments",
+      `${HARMONY}"xhigh"{# 'none' #}`,
+      { levels: ["low", "medium", "high"] },
+    ],
     ["a budget", SEED, { hasBudget: true }],
     ["a variable after a literal with the end of a tag", "{{ '}}' + thinking }}", { switches: ["thinking"] }],
   ])("are %s", (_, template, controls) => {
@@ -61,12 +65,13 @@ describe("a template's controls", () => {
     expect(controlsOf(template)).toEqual(none);
   });
 
+  // A quadratic search would exceed the test's time limit.
   test("are found in time linear in the template's length", () => {
     for (const part of ["{{", "{%", "{#", '{{ "', `{{ '\\'`, "{{ ''", "{% set ", "}}"])
       expect(tagsOf(part.repeat(200_000)).length).toBeLessThan(2);
   });
 
-  test("are searched in the code of the tags, whatever text surrounds the tags", () => {
+  test("are searched only in the code of tags, without the contents of string literals", () => {
     const text = fc.string().filter((one) => !one.includes("{") && !one.includes("}"));
     const code = fc.constantFrom(" a ", "- b -", ' f("%}", 1) ', " x['k'] ");
     fc.assert(
@@ -79,7 +84,7 @@ describe("a template's controls", () => {
   });
 });
 
-test("the nearest effort of an unknown effort is a common level, but none stays none", () => {
+test("an effort that a template lacks becomes the nearest common level, but none stays none", () => {
   const common: ReasoningEffort[] = ["low", "medium", "high"];
   expect(EFFORTS.map((effort) => nearestEffort(common, effort))).toEqual([
     ...["none", "low", "low", "medium", "high", "high"],
@@ -104,17 +109,17 @@ describe("the form of a template's answers", () => {
   test.each<[string, string, ReasoningEffort, object]>([
     ["turns a switch off", QWEN, "none", { enable_thinking: false }],
     ["turns a switch on", QWEN, "minimal", { enable_thinking: true }],
-    ["turns a switch on that the template sets a default of", DEEPSEEK, "high", { thinking: true }],
+    ["turns on a switch with a default in the template", DEEPSEEK, "high", { thinking: true }],
     ["is passed to a template with levels", HARMONY, "low", { reasoning_effort: "low" }],
     ["is passed if it is a level of this template only", MINIMAL, "minimal", { reasoning_effort: "minimal" }],
     ["turns reasoning off by a level", OFF_BY_LEVEL, "none", { reasoning_effort: "none" }],
-    ["sets both variables", QWEN + HARMONY, "high", { enable_thinking: true, reasoning_effort: "high" }],
-    ["turns off a template with both", QWEN + HARMONY, "none", { enable_thinking: false }],
+    ["sets both a switch and a level", QWEN + HARMONY, "high", { enable_thinking: true, reasoning_effort: "high" }],
+    ["turns off only the switch in a template with both", QWEN + HARMONY, "none", { enable_thinking: false }],
     ["is a budget in a template without levels", SEED, "medium", { thinking_budget: 4096 }],
     ["is a budget of no tokens", SEED, "none", { thinking_budget: 0 }],
     ["is a level, not a budget, in a template with both", SEED + HARMONY, "low", { reasoning_effort: "low" }],
     ["sets no variable if it is none and the model cannot reason", PLAIN, "none", {}],
-  ])("has the variables of an effort: it %s", (_, template, effort, variables) => {
+  ])("translates an effort to variables: the effort %s", (_, template, effort, variables) => {
     expect(form(template).efforts).toContain(effort);
     expect(form(template).effortVariables(effort)).toEqual(variables);
   });
@@ -135,7 +140,7 @@ describe("the form of a template's answers", () => {
     expect(() => form(QWEN).effortVariables("most" as ReasoningEffort)).toThrow("reasoning: expected none, minimal");
   });
 
-  test("turns reasoning on and off", () => {
+  test("turns reasoning on and off, and refuses what the template cannot do", () => {
     const [on, off] = [true, false].map((is) => (template: string) => form(template).switchVariables(is));
     expect([QWEN, DEEPSEEK, COMMAND].map(on!)).toEqual([
       { enable_thinking: true },

@@ -42,7 +42,7 @@ describe.each(readers)("%s", (name, options) => {
     expect(read(options, [...text])).toEqual({ text: "", reasoning: "", calls });
   });
 
-  test("ends with the first call if there may be only one", () => {
+  test("ends after the first call if at most one is allowed", () => {
     const parser = new AnswerReader({ ...options, most: 1 });
     const text = isHarmony ? `${one}<|call|><|start|>assistant${one}` : written(name, [sea, sea]);
     const part = parser.push(text);
@@ -81,7 +81,7 @@ describe.each(readers)("%s", (name, options) => {
       }
   });
 
-  test("loses nothing of a call that is cut anywhere", () => {
+  test("reads a truncated call as text, or as a prefix of its arguments", () => {
     for (let length = 0; length < one.length; length++) {
       const cut = one.slice(0, length);
       if (!cut.isWellFormed()) continue;
@@ -92,7 +92,7 @@ describe.each(readers)("%s", (name, options) => {
         expect(calls[0]![0]).toBe("sea");
         const args = calls[0]![1];
         expect(args).toBe(seaArguments.slice(0, args.length));
-        // The rest may only be the beginning of another argument.
+        // Text that remains may only be the beginning of another argument.
         const isLeft = text === "" || (cut.trimEnd().endsWith(text) && /^\s*<(?:parameter=|arg_key>)./.test(text));
         expect({ cut, text, isLeft }).toEqual({ cut, text, isLeft: true });
       }
@@ -132,11 +132,12 @@ describe.each(readers)("%s", (name, options) => {
         const text = head + body.repeat(size / body.length);
         const spent = cpuMilliseconds(() => {
           const { text: left, calls } = read(options, [text]);
-          // If there is no call, the text is the whole answer.
+          // Without a call, the text is the whole answer.
           if (calls.length === 0 && !isHarmony) expect(left.length).toBe(text.length);
         });
         expect(spent, JSON.stringify(head + body)).toBeLessThan(1000);
       }
+    // The reader passes on the text of an endless call instead of holding all of it.
     const parser = new AnswerReader(options);
     let given = 0;
     for (let i = 0; i < 300; i++) {

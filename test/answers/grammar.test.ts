@@ -1,4 +1,4 @@
-// The grammar of a required call accepts what the format reads back, with arguments that satisfy the tool's schema.
+// Every text that the grammar of a required call accepts is read back as a call. Its arguments satisfy the tool's schema.
 import { describe, expect, test } from "vitest";
 import { type CallFormatName, callFormatNames, callFormatOf } from "../../lib/answers/catalogue.ts";
 import { toolsByName } from "../../lib/answers/tools.ts";
@@ -30,7 +30,7 @@ const tools = Object.entries(schemas).map(([name, parameters]) => ({
   function: { name, parameters },
 }));
 
-/** A pseudo-random number generator (Park and Miller 1988). */
+/** A Lehmer generator of numbers from 0 to 1, with the multiplier of Park, Miller and Stockmeyer (1993). */
 function randomOf(seed: number): () => number {
   let state = seed;
   return () => {
@@ -39,7 +39,7 @@ function randomOf(seed: number): () => number {
   };
 }
 
-/** Walks through the grammar at random. Once the text is long, it prefers bytes that close a part of the text. */
+/** Returns the text of a random walk through the grammar. Once the text is long, it prefers bytes that close a part of the text. */
 function sample(automaton: Automaton, random: () => number): string {
   const bytes: number[] = [];
   let state = automaton.start;
@@ -68,7 +68,7 @@ const formatOf = (format: CallFormatName, more: Partial<ToolCallsFormat> = {}): 
 describe.each(readers)("%s", (name, { tools: _, ...options }) => {
   const reader = { ...options, tools: toolsByName(tools) };
 
-  test("reads back every text of its grammar", () => {
+  test("reads back random texts of its grammar as a call that satisfies the schema", () => {
     const random = randomOf(7);
     const automaton = compileFormat(formatOf(name))!;
     const names = new Set<string>();
@@ -83,7 +83,7 @@ describe.each(readers)("%s", (name, { tools: _, ...options }) => {
     expect([...names].sort()).toEqual(["now", "sea", "seal"]);
   });
 
-  test("accepts what a template writes, and nothing else", () => {
+  test("accepts a call as a template writes it, and rejects changed calls and unknown names", () => {
     const one = compileFormat(formatOf(name))!;
     const seal = written(name, [["seal", { loud: true }]]);
     expect(accepts(one, seal)).toBe(true);
@@ -137,7 +137,7 @@ describe.each(readers)("%s, with JSON as the other choice", (name, { tools: _, .
     expect(accepts(object, `${begin}{"loud": true}`)).toBe(true);
   });
 
-  test("reads every text of the grammar as a call, or as the JSON that was written", () => {
+  test("reads random texts of the grammar as a call, or as the JSON that was written", () => {
     const random = randomOf(3);
     const automaton = compileFormat(either)!;
     const kinds = new Set<string>();

@@ -46,6 +46,7 @@ export function read(options: ReaderOptions, pieces: readonly string[]): Read {
   return readWith(new AnswerReader(options), pieces);
 }
 
+/** As `read`, with a parser that the caller has created. */
 export function readWith(parser: AnswerParser, pieces: readonly string[]): Read {
   const parts = [...pieces.map((piece) => parser.push(piece)), parser.flush()];
   const calls: Call[] = [];
@@ -70,7 +71,7 @@ export function readWith(parser: AnswerParser, pieces: readonly string[]): Read 
   };
 }
 
-/** Splits a text at the given offsets, modulo its length. */
+/** Splits a text at the given offsets, modulo its length plus 1. */
 export function pieces(text: string, cuts: readonly number[]): string[] {
   const places = [...new Set(cuts.map((cut) => cut % (text.length + 1)))].sort((a, b) => a - b);
   return [0, ...places].map((from, i) => text.slice(from, places[i] ?? text.length));

@@ -40,7 +40,7 @@ const MODELS: Readonly<Record<string, Writing>> = {
  * Hunyuan and GLM-4-9B, and of SmolLM 3 with tools: see hand-written-templates.test.ts.
  */
 const LLAMA_CPP: Readonly<Record<string, Writing>> = {
-  // A message has a single call.
+  // This template writes one call per message.
   "openai-gpt-oss-120b": { family: "gpt_oss", end: "", kinds: [...ONE, ...REASONS] },
   "GLM-4.6": { family: "glm4", end: "", kinds: [...TWO, ...REASONS, "text and a call"] },
   "GLM-4.7-Flash": {

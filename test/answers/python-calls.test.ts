@@ -1,4 +1,5 @@
-// Calls that are written as Python: those of SmolLM 3, and of Llama's built-in tools.
+// Calls that are written as Python: those of SmolLM 3, of Llama's built-in tools, and arguments of Qwen3-Coder.
+// Also the calls of GLM-4-9B: a name and JSON, without marks.
 import { describe, expect, test } from "vitest";
 import { pythonLiteral } from "../../lib/answers/call-python.ts";
 import { type CallFormatName, callFormatOf, chooseCallFormat } from "../../lib/answers/catalogue.ts";
@@ -55,7 +56,7 @@ describe.each([
     }
   });
 
-  test("gives the arguments read so far of a call that is truncated anywhere", () => {
+  test("reads a truncated call as text, or as a prefix of its arguments", () => {
     const text = written("sea(place='Kyoto', tags=['a', 'b'], depth=12)");
     const whole = '{"place":"Kyoto","tags":["a","b"],"depth":12}';
     for (let length = 0; length < text.length; length++) {
@@ -88,7 +89,7 @@ test("several calls of SmolLM 3 are read, one per line, and calls of unknown too
     expect(read(smollm, other.split(""))).toEqual(only(other));
 });
 
-test("built-in tools of Llama need not be among the tools", () => {
+test("Llama's calls of built-in tools are read although the request does not define the tools", () => {
   const text = '<|python_tag|>brave_search.call(query="rain in Kyoto")';
   expect(read(llama, text.split("")).calls).toEqual([["brave_search", '{"query":"rain in Kyoto"}']]);
 });

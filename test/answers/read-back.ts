@@ -44,7 +44,7 @@ export interface Writing {
   documents?: readonly unknown[];
   /** Whether the template fails without tools. */
   needsTools?: boolean;
-  /** Variables for answers without reasoning, if the prompt begins reasoning otherwise. */
+  /** Variables for answers without reasoning. Needed if the prompt begins the reasoning by default. */
   withoutReasoning?: Readonly<Record<string, unknown>>;
 }
 
@@ -67,7 +67,7 @@ export function readBack(template: string, model: Writing, kind: Kind) {
   const prompt = render([user], true);
   const { text } = render([user, answer], false);
   expect(text.startsWith(prompt.text), text).toBe(true);
-  // DeepSeek V3's template does not end an answer with a single call.
+  // DeepSeek V3's template writes no end after an answer that has a single call.
   const answered = text.slice(prompt.text.length);
   const written = answered.endsWith(end) ? answered.slice(0, answered.length - end.length) : answered;
   const form = new AnswerForm({ tokenizer, config: { modelType: family } }, { template, tools: given });
@@ -78,6 +78,7 @@ export function readBack(template: string, model: Writing, kind: Kind) {
   return { ...whole, calls: whole.calls.map(([name, args]) => [name, JSON.parse(args)]) };
 }
 
+/** Returns what `readBack` must return for an answer of this kind. */
 export function expectedOf(kind: Kind) {
   const { content, reasoning_content: reasoning = "", tool_calls: given = [] } = ANSWERS[kind];
   return { text: content, reasoning, calls: calls.slice(0, (given as unknown[]).length) };

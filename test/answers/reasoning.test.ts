@@ -70,7 +70,7 @@ test("marks around the answer are dropped", () => {
   expect(read({ reasoning: thinkAnswer }, [hunyuan])).toEqual({ text: "Hi.", reasoning: "Hm", calls: [] });
 });
 
-test("an answer that begins with more white space than is held back is text", () => {
+test("an opening mark that ends beyond the characters held back stays text", () => {
   const { thinkAnswer } = REASONING_FORMATS;
   for (const room of [0, 3]) {
     const text = `${" ".repeat(MAX_HELD - room)}<answer>Hi.`;
@@ -78,7 +78,7 @@ test("an answer that begins with more white space than is held back is text", ()
   }
 });
 
-test("harmony's channels are reasoning, calls and text", () => {
+test("harmony's channels become reasoning, calls and text", () => {
   const final = "<|channel|>final<|message|>Hi.";
   const analysis = "<|channel|>analysis<|message|>Hm";
   const next = "<|end|><|start|>assistant";

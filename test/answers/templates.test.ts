@@ -87,7 +87,7 @@ describe("the fields of messages", () => {
     );
   });
 
-  test("long arguments are read in slices, and stay a text if they have too many values", () => {
+  test("long arguments are read in slices, and stay a string if they have too many values", () => {
     const argumentsOf = (json: string) => {
       const call = { id: "a", type: "function", function: { name: "f", arguments: json } };
       let slices = 0;
@@ -149,7 +149,7 @@ describe("the fields of messages", () => {
     expect(text).toContain("[tool]Yes.");
   });
 
-  test("the content of a message with calls is null for a template that tests for null, unless the template measures the content", () => {
+  test("the content of a message with calls is null for a template that tests for null, unless the template also measures the content's length", () => {
     expect(fieldsOf("{% if m.content is none %}")).toMatchObject({ content: null });
     expect(fieldsOf("{% if m['content'] is none or m['content'] | length == 0 %}")).toMatchObject({ content: "" });
   });
@@ -176,7 +176,7 @@ describe("the fields of messages", () => {
     expect(fieldsOf(template, answer)).toMatchObject({ content: "Let me see.", thinking: "Hm." });
   });
 
-  test("tools without descriptions have empty ones for a template that joins them with text", () => {
+  test("tools get empty descriptions for a template that joins descriptions with text", () => {
     const [first, second] = templateTools(tools, "{{ '// ' + tool.description }}") as (typeof tools)[number][];
     expect(first!.function).toMatchObject({ description: "", name: "sea" });
     expect(first!.function.parameters).toMatchObject({
@@ -188,7 +188,7 @@ describe("the fields of messages", () => {
     expect(templateTools(tools, "{{ tool | tojson }}{{ tool.description }}")).toBe(tools);
   });
 
-  test("a conversation has tools without descriptions for a template that joins them with text", async () => {
+  test("a conversation renders tools without descriptions by a template that joins descriptions with text", async () => {
     const template = "{% for t in tools %}{{ '// ' + t.function.description + t.function.name }};{% endfor %}";
     const tokenizer = await tinyTokenizer();
     const renderer = checkedRenderer({ tokenizer, config: { modelType: "gpt_oss" } }, { template, tools });
@@ -213,7 +213,7 @@ describe("the fields of messages", () => {
   });
 });
 
-test("the prompt says whether reasoning has begun", async () => {
+test("the end of the prompt determines whether reasoning has begun", async () => {
   const tokenizer = await tinyTokenizer();
   const readAfter = (end: string, answer: string) => {
     const template = `<think>{{ messages[0].content }}</think>[a]{% if add_generation_prompt %}${end}{% endif %}`;
