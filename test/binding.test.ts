@@ -71,7 +71,7 @@ test("an addon that fails to load is reported as one typed error with build inst
   );
 });
 
-test("workers may load the addon, exit and be terminated while the main thread uses it", async () => {
+test("workers load the addon and are terminated, and the main thread can still use it", async () => {
   vi.resetModules();
   const dlopen = vi.spyOn(process, "dlopen");
   await import("../lib/binding/index.ts");

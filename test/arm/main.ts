@@ -1,4 +1,5 @@
-// Runs test files in this process, for scripts/test-arm.mjs: `node main.js REPORT PATTERN FILE...`. Writes the numbers of tests to REPORT.
+// Runs test files in this process, for scripts/test-arm.mjs: `node main.js REPORT PATTERN FILE...`.
+// Writes the numbers of passed, failed and skipped tests to REPORT, as JSON.
 import { writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { type File, startTests, type Task, type VitestRunner } from "@vitest/runner";

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** Writes a baseline file with all relative speeds multiplied. */
+/** Writes a baseline file in which all speeds of the report are multiplied by a factor. */
 async function baselineOf(factor: number): Promise<string> {
   const file = join(folder, `${factor}.json`);
   const results = report.results.map((r) => ({
@@ -28,7 +28,7 @@ async function baselineOf(factor: number): Promise<string> {
 }
 
 describe("bench", () => {
-  test("measures every suite, with each case's unit and share of the ceiling", () => {
+  test("measures every suite, and gives a share of the ceiling for all cases but the tokenizer's", () => {
     const names = report.results.map((r) => r.name);
     for (const kind of [
       "gemm f32",

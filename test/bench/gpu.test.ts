@@ -1,4 +1,4 @@
-// Facts of GPUs that come from nvidia-smi. A script stands in for it.
+// Properties of GPUs that come from nvidia-smi, which is a script here.
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -15,7 +15,7 @@ afterEach(() => void vi.unstubAllEnvs());
 
 const second = { name: "cuda:1" } as Device;
 
-/** Puts an nvidia-smi on PATH that prints `values` of the asked fields. Returns the arguments that it gets. */
+/** Puts an nvidia-smi on PATH that prints `values` of the queried fields. Returns a function that reads its newest arguments. */
 function withNvidiaSmi(values: Record<string, string>): () => string {
   const folder = temporaryFolder();
   const asked = join(folder, "asked");

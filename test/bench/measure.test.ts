@@ -6,7 +6,7 @@ import { isSlower, judged, parseBaseline, parseShare } from "../../lib/bench/gat
 import { median, medianInterval } from "../../lib/bench/measure.ts";
 import type { BenchResult } from "../../lib/bench/types.ts";
 
-/** Numbers in [0, 1), the same every time (mulberry32). */
+/** Returns a seeded generator of numbers in [0, 1) (mulberry32). */
 function generator(seed: number) {
   let state = seed;
   return () => {
@@ -167,7 +167,7 @@ describe("baselines", () => {
   );
 });
 
-test("autotune rejects a type of activations that training lacks", async () => {
+test("autotune rejects a training dtype other than f32 and bf16", async () => {
   for (const training of ["f16", "i32"] as never[])
     await expect(autotune({ training })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
@@ -182,7 +182,7 @@ describe("the share of a card's data sheet", () => {
     ceiling: { name, value },
   });
 
-  test("is that of the rate which limits the case", () => {
+  test("is relative to the data sheet's rate of the resource that limits the case", () => {
     expect(dataSheetShare("NVIDIA H100 80GB HBM3", result("bf16", 989e12), false)).toBeCloseTo(0.5);
     expect(dataSheetShare("NVIDIA H100 PCIe", result("read", 2e12), false)).toBeCloseTo(0.5);
     expect(dataSheetShare("NVIDIA GeForce RTX 3090 Ti", result("f32", 20e12), false)).toBeCloseTo(0.25);

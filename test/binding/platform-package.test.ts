@@ -24,7 +24,7 @@ test("the loader looks for the packages that the scripts make", () => {
   }
 });
 
-test("libcOf recognizes glibc and musl by the loader that a program names", () => {
+test("libcOf recognizes glibc and musl by the dynamic loader that a program names", () => {
   const program = (loader: string) => Buffer.from(`\x7fELF\x02\x01\x01\0\0\0${loader}\0GNU`);
   expect(libcOf(program("/lib/ld-musl-x86_64.so.1"))).toBe("musl");
   expect(libcOf(program("/lib64/ld-linux-x86-64.so.2"))).toBe("glibc");
@@ -89,14 +89,14 @@ describe("the addon of an installed package", () => {
     expect(addonPath(root)).toBe(nested);
   });
 
-  test("is found where a package manager links packages", () => {
+  test("is found next to heddle in a package manager's store", () => {
     const store = join(folder, "store", "node_modules");
     cpSync(root, join(store, "heddle"), { recursive: true });
     const packaged = place(store, packageOf, prebuildPath(here));
     expect(addonPath(join(store, "heddle"))).toBe(packaged);
   });
 
-  test("is missing on a known platform: one sentence names its package", () => {
+  test("is missing on a known platform: the error names its package", () => {
     const message = `heddle: no native addon for ${platformName(here)} with Node ${process.versions.node}: the optional package ${packageOf} is not installed: run \`npm install ${packageOf}@1.2.3\``;
     expect(() => addonPath(root)).toThrow(
       expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringContaining(message) }),
