@@ -7,7 +7,7 @@ import { LanguageModel } from "../../lib/language-model/index.ts";
 import { folder, heddle, model, start } from "./tiny.ts";
 
 describe("chat", () => {
-  test("answers line by line", async () => {
+  test("answers each line of input as a turn of one conversation", async () => {
     const args = ["chat", "--model", model, "--temperature", "0", "--max-tokens", "5", "--ignore-eos"];
     const { code, stdout } = await heddle([...args, "--json"], "The cat\n\nThe dog\n");
     expect(code).toBe(0);

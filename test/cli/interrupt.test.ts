@@ -45,7 +45,7 @@ async function atFirst(args: string[], stream: "stdout" | "stderr", then: (child
 }
 
 describe("a long command whose stdout is closed", () => {
-  test("train saves the step and exits with 141, and --resume continues", async () => {
+  test("train saves a checkpoint and exits with 141, and --resume continues", async () => {
     const args = await training("piped");
     const { code, said } = await atFirst(args, "stdout", (child) => child.stdout!.destroy());
     expect(code).toBe(141);
@@ -74,7 +74,7 @@ describe("a long command whose stdout is closed", () => {
     expect(cut).toMatchObject({ code: 141, said: expect.stringContaining("use --resume to continue") });
   });
 
-  test("convert finishes its work before it prints, and reports it", async () => {
+  test("convert has written its file, and reports that only the printed result is lost", async () => {
     const child = start(["convert", model, "piped.gguf"]);
     child.stdout.destroy();
     const { code, said } = await ended(child);
@@ -86,7 +86,7 @@ describe("a long command whose stdout is closed", () => {
   });
 
   test.runIf(process.platform === "linux")(
-    "on a full disk for stdout, train saves the step and exits with 1",
+    "on a full disk for stdout, train saves a checkpoint and exits with 1",
     async () => {
       const full = await open("/dev/full", "w");
       try {
@@ -159,7 +159,7 @@ describe("exit codes", () => {
     expect([io("ENOSPC"), io("EIO"), new HeddleError("NUMERICAL", "x"), new Error("x")].map(exitCodeOf)).toEqual([
       1, 1, 1, 1,
     ]);
-    // An unreadable file is bad input, also if the error is rephrased (by its cause) or comes from native code (without an errno).
+    // An unreadable file is bad input. A wrapped error is judged by its cause, and an error of native code has no errno.
     expect(exitCodeOf(new HeddleError("IO", "y", { cause: io("EACCES") }))).toBe(2);
     expect(exitCodeOf(new HeddleError("IO", "model.safetensors: cannot be opened"))).toBe(2);
   });

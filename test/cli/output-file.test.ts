@@ -24,7 +24,7 @@ test.each([
   ["FOLDER/", "IO", "FOLDER/: cannot be written: expected a file, got a folder"],
   ["FOLDER/none/", "IO", "FOLDER/none/: cannot be written: expected a file, got a folder"],
   ["FOLDER/none/x", "NOT_FOUND", "FOLDER/none/x: cannot be written: no such file or folder"],
-])("rejects the path %j before the work", async (path, code, message) => {
+])("rejects the path %j", async (path, code, message) => {
   const given = path.replace("FOLDER", folder);
   await expect(needWritable(given)).rejects.toMatchObject({ code, message: message.replace("FOLDER", folder) });
 });

@@ -11,20 +11,23 @@ const specs: OptionSpecs = {
 const options = (...args: string[]) => parseArguments(args, specs).options;
 
 describe("the value of an option", () => {
-  test("follows it, or an equals sign", () => {
+  test("follows the option's name, or an equals sign", () => {
     expect(options("--out", "a", "--steps=5", "--rate", "-1")).toEqual({ out: "a", steps: 5, rate: -1 });
     expect(options("--out=a=b", "--quiet")).toEqual({ out: "a=b", quiet: true });
   });
 
   test.each([["--steps"], ["--steps=5"], ["--quiet"], ["--out=a"]])(
-    "is not another option of the command: %s",
+    "may be an option of the command only after an equals sign: %s",
     (next) => {
       expect(() => options("--out", next)).toThrow(`--out: expected a value, got ${next}`);
       expect(options(`--out=${next}`)).toEqual({ out: next });
     },
   );
 
-  test.each(["-x", "--stepsize=5", "--no", "a --steps=5", "--", "-"])("may begin with a dash: %s", (next) => {
-    expect(options("--out", next)).toEqual({ out: next });
-  });
+  test.each(["-x", "--stepsize=5", "--no", "a --steps=5", "--", "-"])(
+    "may contain dashes if it is not an option of the command: %s",
+    (next) => {
+      expect(options("--out", next)).toEqual({ out: next });
+    },
+  );
 });

@@ -68,7 +68,7 @@ describe.each(["SIGINT", "SIGTERM"] as const)("a server that gets %s", (signal) 
   });
 });
 
-test("a server that stops ends answers that take longer than --close-timeout", async () => {
+test("a server that stops ends requests that take longer than --close-timeout", async () => {
   const { child, first, ended } = await startServer(["--close-timeout", "0.1"]);
   const body = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode("{")) });
   const init = { method: "POST", body, duplex: "half", headers: { "content-type": "application/json" } };
@@ -155,7 +155,7 @@ test("heddle serve rejects invalid options, models and ports", async () => {
   expect([code, stdout]).toEqual([0, expect.stringContaining("--allow-without-key")]);
 });
 
-test("heddle serve answers for several models and their adapters, loaded on first use", async () => {
+test("heddle serve answers for several models and their adapters", async () => {
   const adapter = join(folder, "adapter");
   await using base = await LanguageModel.load(model);
   await base.model.addAdapter("mine", { r: 2 }, 1);

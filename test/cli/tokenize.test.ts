@@ -81,7 +81,7 @@ describe("tokenize", () => {
     expect(await refused(["tokenize", "x", "--model", model, "--shuffle", "1"])).toContain("--to-shards");
   });
 
-  test("accepts a folder with only tokenizer.json, as tokenizer train can write it", async () => {
+  test("accepts what tokenizer train writes, even a folder with only tokenizer.json", async () => {
     const out = join(folder, "trained");
     const [result] = await json(["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", out]);
     expect(result).toMatchObject({ vocabSize: 300, out });
@@ -131,7 +131,7 @@ describe("tokenize", () => {
     expect(await json([...shards("rows.jsonl"), "--jsonl"])).toMatchObject([{ documents: 1 }]);
   });
 
-  test("keeps a byte-order mark, which logits of the same input do not have", async () => {
+  test("keeps a byte-order mark, which `heddle logits` removes", async () => {
     const tokenizer = await tinyTokenizer();
     const [tokens] = await json(["tokenize", "-", "--model", model], "\ufeffThe cat\n");
     expect(tokens!.ids).toEqual([...tokenizer.encode("\ufeffThe cat")]);

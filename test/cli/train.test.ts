@@ -87,7 +87,7 @@ describe("heddle train sft", () => {
     expect(steps.filter((s) => s !== undefined)).toEqual([5, 6, 6]);
   });
 
-  test("flags override the file: the metric for the best evaluation, and early stopping", async () => {
+  test("flags override the configuration, choose the metric of the best evaluation, and stop early", async () => {
     await writeFile(
       join(folder, "module.mjs"),
       `export default { model: "base", data: "rows.jsonl", maxSteps: 6, maxSeqLength: 48, evalSteps: 5, outputDir: "best",

@@ -27,7 +27,7 @@ test("compares versions by their numbers", () => {
   expect(compareVersions("2.0", "2")).toBe(0);
 });
 
-test("names the newest versions of glibc and libstdc++", async () => {
+test("names the newest versions of glibc and libstdc++ that a binary needs", async () => {
   const path = await elf("glibc.node", [
     "libc.so.6",
     "GLIBC_2.9",
