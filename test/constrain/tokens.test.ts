@@ -1,4 +1,4 @@
-// The mask of a vocabulary equals checking each token individually.
+// The mask of a vocabulary allows the same tokens as a check of each token alone.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -105,10 +105,11 @@ const allowedOf = (mask: Mask, size: number): Set<number> => {
 };
 
 describe.each(tokenizers)("the mask of a vocabulary of %s", (_name, make) => {
-  test.each(states)("has exactly the tokens that can continue: %s", async (_state, automatonOf, before) => {
+  test.each(states)("has exactly the tokens that can continue the text: %s", async (_state, automatonOf, before) => {
     const tokenizer = await make();
     const automaton = automatonOf();
     const ends = new Set(tokenizer.eosTokenIds);
+    // Models may have more embedding rows than their tokenizer has tokens.
     const vocabSize = tokenizer.vocabSize + 3;
     const constraint = new Constraint(automaton, { tokens: tokenizer, vocabSize, ends });
     // Feed the text as single-byte tokens.
@@ -138,7 +139,7 @@ describe.each(tokenizers)("the mask of a vocabulary of %s", (_name, make) => {
   });
 });
 
-test("rejects a decoder that changes tokens by their neighbours", () => {
+test("rejects a decoder whose text of a token depends on the neighbouring tokens", () => {
   const tokenizer = byteFallback([{ type: "Strip", content: " ", start: 2, stop: 0 }]);
   const automaton = new Automaton(compileSchema(true));
   expect(() => new Constraint(automaton, { tokens: tokenizer, vocabSize: 10, ends: new Set() })).toThrow(

@@ -69,7 +69,7 @@ async function makeModel(modelType: "llama" | "gemma" | "gpt2", extra: Record<st
 }
 
 describe("safetensors → GGUF → safetensors", () => {
-  test("llama: only q and k are permuted, and the round trip is bit for bit", async () => {
+  test("llama: the rows of q are permuted, and the round trip is exact to the bit", async () => {
     const scaling = {
       ropeType: "llama3",
       factor: 8,
@@ -119,7 +119,7 @@ describe("safetensors → GGUF → safetensors", () => {
     again.close();
   });
 
-  test("gpt2: matrices are transposed, but not lm_head and embeddings", async () => {
+  test("gpt2: matrices of the layers are transposed, lm_head is not, and the round trip is exact", async () => {
     const folder = await makeModel("gpt2", { tieWordEmbeddings: false });
     const file = join(temporaryFolder(), "m.gguf");
     await convertModel(folder, file);
@@ -156,7 +156,7 @@ describe("safetensors → GGUF → safetensors", () => {
     for (const model of [source, gguf, again]) model.close();
   });
 
-  test("matrices get the requested type and vectors in GGUF stay f32; rejects values beyond f16", async () => {
+  test("matrices get the requested type and vectors in GGUF stay f32; rejects values and types that do not fit", async () => {
     const folder = await makeModel("llama");
     const file = join(temporaryFolder(), "m.gguf");
     await convertModel(folder, file, { dtype: "bf16" });
@@ -252,7 +252,7 @@ describe("safetensors → GGUF → safetensors", () => {
         /output: expected a path other than the model's, got /,
       );
     for (const [path, bytes] of before) expectSameBytes(readFileSync(path), bytes, path);
-    // The other format's files have other names.
+    // Files of the other format have other names, so they may be next to the input.
     await convertModel(folder, join(folder, "m.gguf"));
     await convertModel(join(single, "m.gguf"), single);
   });
@@ -299,6 +299,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
       }
       expect(ours.metadata.number("tokenizer.ggml.eos_token_id")).toBe(2);
       // heddle writes ranks as scores, the other converter log-probabilities. Both must give the same order of merges.
+      // Ids up to 258 are special tokens and bytes. The tokenizer has 165 merges, so pieces that no merge yields have lower scores.
       const [a, b] = [ours, theirs].map(({ metadata }) => metadata.numbers("tokenizer.ggml.scores")!);
       const pieces = [...b!.keys()].filter((id) => a![id]! > -166 && id > 258);
       expect(pieces.length).toBeGreaterThan(100);

@@ -1,4 +1,4 @@
-// Model properties in GGUF metadata: nothing is lost in a round trip, and llama.cpp's required keys are there.
+// Model properties in GGUF metadata: a round trip keeps them, llama.cpp's keys are read, and notes list what llama.cpp computes differently.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";

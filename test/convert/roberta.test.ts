@@ -213,7 +213,7 @@ describe("folders without tokenizer.json", () => {
     expect(await vectorsOf(other)).toEqual(want);
   });
 
-  test("are read as RoBERTa's if they are vocab.json and merges.txt, even without a class", async () => {
+  test("give RoBERTa's tokenizer if they have vocab.json and merges.txt, even without a tokenizer class", async () => {
     const tokenizer = await robertaTokenizer();
     const { vocab, merges } = JSON.parse(tokenizer.files()["tokenizer.json"]!).model;
     const lines = merges.map((merge: string | string[]) => (Array.isArray(merge) ? merge.join(" ") : merge));
