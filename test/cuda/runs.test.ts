@@ -48,7 +48,7 @@ describe("recorded runs", () => {
     expect(executable.recordings).toBe(8);
   });
 
-  test("are updated if a larger program reallocates memory", async () => {
+  test("give the same results after a larger program reallocates memory", async () => {
     const device = new Device(1, 0); // a new device has its own lane, whose memory is still small
     const small = await bound(device);
     const x = numbers(48, 1);
@@ -86,7 +86,7 @@ describe("recorded runs", () => {
     expect((await executable.run({ x })).y).toHaveLength(48);
   });
 
-  test("a model decodes with one call per token and gives the same text", async () => {
+  test("a model decodes with one run per token, and gives the same tokens without recordings", async () => {
     const runs = vi.spyOn(Executable.prototype, "start");
     const complete = async () => {
       runs.mockClear();
@@ -172,6 +172,7 @@ describe("out of memory", () => {
   test("a tensor that has been disposed of leaves its memory to the next", () => {
     const device = openDevice({ device: "cuda" });
     const most = deviceInfo().cuda.devices[0]!.memoryBytes;
+    // Two of these tensors would not fit at the same time.
     for (let i = 0; i < 2; i++) Tensor.zeros(device, "f32", [Math.floor(most / 4 / 1.6)]).dispose();
   });
 

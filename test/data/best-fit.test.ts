@@ -7,6 +7,7 @@ import { byteTokenizer, temporaryFolder } from "./helpers.ts";
 const { folder, write } = temporaryFolder();
 const documents = Array.from({ length: 700 }, (_, i) => `Doc ${i} ${"word ".repeat((i * 7) % 23)}ends.`);
 const file = write("documents.txt", documents.join("\n\n"));
+/** Tokens per row. */
 const T = 48;
 const base: CorpusOptions = {
   files: file,
@@ -60,7 +61,6 @@ describe("best-fit packing", () => {
     for (const document of cut)
       for (let from = 0; from < document.length - 1; from += T)
         expect(pieces.has(document.slice(from, from + T + 1))).toBe(true);
-    // Rows are nearly full.
     expect(targets / (rows * T)).toBeGreaterThan(0.97);
   });
 
@@ -102,7 +102,7 @@ describe("best-fit packing", () => {
       };
       const [first, second] = [await firstRound(0), new Set(await firstRound(1))];
       expect(first.filter((text) => second.has(text)).length).toBeLessThan(first.length / 2);
-      // A packing round may cross an epoch's end, so counts may differ by one round.
+      // A packing round may cross an epoch's end, so counts may differ by one.
       const seen = [...counts.values()];
       expect(Math.max(...seen) - Math.min(...seen)).toBeLessThanOrEqual(1);
       expect(Math.min(...seen)).toBeGreaterThanOrEqual(2);

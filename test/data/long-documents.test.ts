@@ -45,7 +45,7 @@ function idsOf(tokenizer: Tokenizer, text: string): number[] {
   return [...begin, ...tokenizer.encode(text, { addSpecialTokens: false }), ...end];
 }
 
-/** All ids of the shards, with the reported progress. */
+/** Writes shards. Returns all their ids, and as `told` the number of documents in the last progress report. */
 async function shardsOf(options: Omit<WriteTokenShardsOptions, "outputDir">, name: string) {
   const outputDir = join(folder, name.replaceAll(/\W+/g, "-"));
   const told: number[] = [];

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { packBestFit } from "../../lib/data/packing.ts";
 import { leastOf } from "../helpers/clock.ts";
 
-/** Reference best fit that tries every bin. */
+/** Reference best-fit decreasing that tries every bin. */
 function plainly(lengths: readonly number[], capacity: number): number[][] {
   const items = lengths.map((_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
   const bins: { room: number; items: number[] }[] = [];
@@ -21,7 +21,7 @@ function plainly(lengths: readonly number[], capacity: number): number[][] {
   return bins.map((bin) => bin.items);
 }
 
-test("packing puts every item into exactly one bin without overflow, with as many bins as a naive best fit", () => {
+test("packing puts every item into exactly one bin without overflow, with the fill levels of a naive best fit", () => {
   const cases = fc.integer({ min: 1, max: 40 }).chain((capacity) =>
     fc.record({
       capacity: fc.constant(capacity),

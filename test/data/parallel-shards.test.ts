@@ -28,7 +28,7 @@ const filesOf = (path: string) =>
   ]);
 
 describe("writeTokenShards on threads", () => {
-  it("writes the same shards as encoding documents one by one, in any order", async () => {
+  it("writes the same shards as encoding documents one by one, in order and shuffled", async () => {
     for (const more of [{}, { shuffle: true, seed: 4, shuffleBytes: 40_000 }]) {
       const outputDir = join(folder, `fast${Object.keys(more).length}`);
       const plain = join(folder, `plain${Object.keys(more).length}`);

@@ -15,7 +15,7 @@ describe("philox", () => {
 });
 
 describe("uniformAt", () => {
-  it("is uniform and depends on every argument", () => {
+  it("has the mean and range of a uniform distribution, and depends on every argument", () => {
     const draws = Array.from({ length: 20000 }, (_, i) => uniformAt(1, 2, 3, i));
     const mean = draws.reduce((sum, draw) => sum + draw, 0) / draws.length;
     expect(Math.abs(mean - 0.5)).toBeLessThan(4 * Math.sqrt(1 / 12 / draws.length));

@@ -127,7 +127,7 @@ describe("readShard", () => {
     expect(good.map(({ text }) => text)).toEqual(["one", "\ufffd"]);
   });
 
-  it("rejects a JSONL line that is too long for memory", async () => {
+  it("rejects a JSONL line of more than 16 MiB", async () => {
     const path = write(
       "long.jsonl",
       Buffer.concat([Buffer.from("{}\n"), Buffer.alloc(17 * 2 ** 20, 0x20), Buffer.from("x")]),

@@ -1,4 +1,4 @@
-// Ranks of a training skip each other's batches.
+// In distributed training, ranks skip each other's batches.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";

@@ -247,7 +247,7 @@ describe("token shards", () => {
     await expect(read()).rejects.toMatchObject({ code: "IO" });
   });
 
-  it("reject a folder without shards, a tokenizer without vocabSize, and a missing file", async () => {
+  it("need a folder with shards, a tokenizer with vocabSize, and an existing file", async () => {
     mkdirSync(join(folder, "none"));
     await expect(openCorpus({ ...base, files: join(folder, "none") })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

@@ -172,7 +172,7 @@ describe("the plan of the default model", () => {
     expect(2 * parameters).toBeLessThan(15.5e6); // bf16; the tokenizer takes the rest
   });
 
-  it("asks about every place, and holds out the invented names of the evaluation", () => {
+  it("splits all places into asked and other ones, and holds out the invented names of the evaluation", () => {
     const { countries, names, sft, preferences, prompts } = makeRecipe(1, {
       ...size,
       stories: 1,

@@ -70,7 +70,7 @@ describe.each([
     server?.child.kill("SIGKILL");
   });
 
-  test("are known, and make a server that clients reach by any name with a key", async () => {
+  test("are known, and make a server that clients with a key reach by another host name", async () => {
     expect((await server.ask("/v1/models")).status).toBe(401);
     expect((await server.ask("/v1/models", { authorization: "Bearer second" })).status).toBe(200);
   });

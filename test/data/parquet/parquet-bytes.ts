@@ -1,4 +1,5 @@
-// Builds valid and invalid Parquet files from parts, with a hand-written Thrift compact protocol.
+// Builds valid and invalid Parquet files from parts, with a hand-written Thrift compact protocol. Field ids and enum values are those of
+// parquet.thrift in apache/parquet-format.
 
 /** A value with its Thrift type number. */
 export interface Thrift {

@@ -80,7 +80,7 @@ describe("rejects a footer", () => {
     );
   });
 
-  it("whose structs need more memory than available", () => {
+  it("whose structs need more memory than allowed", () => {
     const structs = list(12, new Array(100_000).fill(struct({})));
     const bytes = Uint8Array.from(struct({ 4: structs }).bytes);
     expect(checkStruct(bytes, 0, 2 ** 30).end).toBe(bytes.length);
@@ -101,7 +101,7 @@ describe("rejects a footer", () => {
     await refuses(bytes, /metadata of 4294967295 bytes, more than/);
   });
 
-  it("with a column without required fields, but does not parse unused statistics of 200,000 bytes", async () => {
+  it("with a column that lacks required fields, but ignores unused statistics of 200,000 bytes", async () => {
     const statistics = struct({ 1: binary(Buffer.alloc(200_000, 1)) });
     const decimal: Element = { name: "text", type: 7, length: 8, repetition: 0, converted: 5 };
     const bytes = one(dataPage(0, 0, Buffer.alloc(0)), { schema: [decimal], type: 7, values: 0, statistics });
