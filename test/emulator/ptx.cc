@@ -240,25 +240,25 @@ void test_sm90() {
       one_tile(early, map, &sum);
     });
     expect(sum != sum, "wgmma: accumulators are NaN before the wait");
-    const auto without = [&](const char* what, bool Steps::* part, bool value) {
+    const auto changed = [&](const char* what, bool Steps::* part, bool value) {
       expect_fatal(what, 128, [&, part, value] {
         Steps steps;
         steps.*part = value;
         one_tile(steps, map, &sum);
       });
     };
-    without("is not followed by fence.proxy.async", &Steps::fence_barrier, false);
-    without("barrier", &Steps::barrier_before_use, false);
-    without("wait in mbarrier.try_wait", &Steps::expect, false);
-    without(
+    changed("is not followed by fence.proxy.async", &Steps::fence_barrier, false);
+    changed("barrier", &Steps::barrier_before_use, false);
+    changed("wait in mbarrier.try_wait", &Steps::expect, false);
+    changed(
         std::strcmp(order, "lazy") == 0 ? "reads a tile that a copy is still writing" : "a tile", &Steps::wait, false);
-    without("without a wgmma.fence", &Steps::fence_products, false);
-    without("has not waited for", &Steps::commit, false);
-    without("has not waited for", &Steps::wait_products, false);
-    without("the warps of a warpgroup issue different products", &Steps::other_descriptor, true);
-    without("expected a descriptor of the 128-byte swizzle", &Steps::other_swizzle, true);
-    without("over a tile that a wgmma reads", &Steps::overwrite, true);
-    without("barrier", &Steps::arrive_twice, true);
+    changed("without a wgmma.fence", &Steps::fence_products, false);
+    changed("has not waited for", &Steps::commit, false);
+    changed("has not waited for", &Steps::wait_products, false);
+    changed("the warps of a warpgroup issue different products", &Steps::other_descriptor, true);
+    changed("expected a descriptor of the 128-byte swizzle", &Steps::other_swizzle, true);
+    changed("over a tile that a wgmma reads", &Steps::overwrite, true);
+    changed("barrier", &Steps::arrive_twice, true);
   }
   setenv("HEDDLE_EMULATOR", "lazy", 1);
   if (emulator::detecting_races())

@@ -1,4 +1,4 @@
-// Products of f32 round their operands to tf32 only if the caller permits it. Their error is then at most that of tf32.
+// Products of f32 round their operands to tf32 only if the caller permits it. Their error is then about that of tf32.
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { compile, Device, Dimension, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 
@@ -30,7 +30,7 @@ const maxDifference = (a: ArrayLike<number>, b: ArrayLike<number>) =>
 beforeAll(() => void vi.stubEnv("HEDDLE_EMULATE_CUDA", "1"));
 afterAll(() => void vi.unstubAllEnvs());
 
-test.each([150, 20])("a product of %i rows has at most tf32's error", async (rows) => {
+test.each([150, 20])("a product of %i rows has about tf32's error, and only if tf32 is allowed", async (rows) => {
   const w = numbers(outputs * width, 3);
   const run = async (device: Device, x: Float32Array) => {
     const program = compile(() => {

@@ -17,7 +17,7 @@ const rows = (["good", "bad"] as const).flatMap((label) =>
 // Sort in an order unrelated to the label.
 rows.sort((a, b) => (a.text.split(" ").reverse().join() < b.text.split(" ").reverse().join() ? -1 : 1));
 
-test("compareKinds compares one trunk as a generative and a discriminative model, before and after training on the same rows", async () => {
+test("compareKinds compares one base model as a generative and a discriminative model, before and after training on the same rows", async () => {
   const texts = rows.map(({ text, label }) => `${text}\nLabel: ${label}`);
   const tokenizer = await Tokenizer.train(texts, { vocabSize: 330 });
   const load = async () =>
@@ -57,7 +57,7 @@ test("compareKinds compares one trunk as a generative and a discriminative model
     }
     expect(nll).toBeGreaterThan(0);
   }
-  // Before training both guess; afterwards both know.
+  // Before training both kinds guess. Afterwards both know the labels.
   for (const before of [headBefore!, textBefore!]) expect(Math.abs(before.nll - Math.LN2)).toBeLessThan(0.3);
   for (const after of [headAfter!, textAfter!]) {
     expect(after.accuracy).toBeGreaterThan(0.85);

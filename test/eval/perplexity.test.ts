@@ -145,7 +145,7 @@ describe("documentsOf", () => {
     );
   });
 
-  test("rejects a folder, and a path without a size, as text to split", async () => {
+  test("rejects a folder and a device as text to split", async () => {
     const failed = (path: string) => failureOf(() => all(documentsOf(path, { documentSeparator: "line" })));
     expect((await failed(folder)).message).toBe(`${folder}: expected a regular file to split, got a folder`);
     if (process.platform !== "win32")

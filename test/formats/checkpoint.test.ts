@@ -98,7 +98,7 @@ describe("after an interruption", () => {
     expect((await latestCheckpoint(folder))?.step).toBe(1);
   });
 
-  test("temp folders of dead processes are removed, those of live processes are kept", async () => {
+  test("temp folders of dead processes are removed, and those of live processes and other hosts are kept", async () => {
     const folder = temporaryFolder();
     const dead = left(".tmp-checkpoint-3");
     const living = left(".tmp-checkpoint-3", "", process.ppid);
@@ -230,7 +230,7 @@ test("after kill -9 at any moment, the latest checkpoint is complete and not old
     }
     reported = latest.step;
   }
-  // At most the last process's temp folders remain; the next save removes them.
+  // At most the last process's temp folders remain. The next save removes them.
   await saveCheckpoint(folder, reported + 1, content(reported + 1), { saveTotalLimit: 1 });
   expect(readdirSync(folder)).toEqual([`checkpoint-${reported + 1}`]);
 });

@@ -102,7 +102,7 @@ void test_boxes(Device& device) {
       for (int c = 0; c < 64; ++c) {
         const bool inside = row + r < rows && column + c < columns;
         const int want = inside ? (row + r) * columns + column + c + 1 : 0;
-        const int chunk = c / 8 ^ r % 8;
+        const int chunk = c / 8 ^ r % 8;  // the swizzle, as in swizzled_byte of wgmma.cuh
         ok &= got.host[static_cast<size_t>(r * 64 + chunk * 8 + c % 8)] == want;
       }
   }

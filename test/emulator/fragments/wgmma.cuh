@@ -50,6 +50,8 @@ __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const u
   HEDDLE_UNROLL
   for (int i = 0; i < N / 2; ++i) sum[i] = 1e30f;  // the first product must overwrite this
   ptx::fence_products();
+  // Strides in bytes: 8192 between boxes of 64 columns (LBO), 1024 between groups of 8 lines (SBO). A step of 16 along
+  // k is 16 lines (2048 bytes) if MN-major, and 32 bytes of each line if K-major.
   HEDDLE_UNROLL
   for (int k = 0; k < 4; ++k)
     if constexpr (in_registers) {

@@ -120,7 +120,7 @@ export const attention = [
     "      ptx::wait_copies<0>();",
   ],
   [
-    "tensor attention backward: does not subtract the mean from dP",
+    "tensor attention backward: does not subtract delta from dP",
     "attention_tensor_backward.cu",
     "(dp[j][e] - deltas[query])",
     "dp[j][e]",

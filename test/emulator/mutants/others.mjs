@@ -59,13 +59,13 @@ export const others = [
     "find_tile(groups, blockIdx.x % columns_of_tiles)",
   ],
   [
-    "rows: lists a row at the place of another thread's",
+    "rows: lists a row at another thread's place",
     "rows.cu",
     "if (w < warp) before += of_warp[w];",
     "if (w > warp) before += of_warp[w];",
   ],
   ["norm: omits the residual's gradient of whole vectors", "norm.cu", "load_elements(a.dh, row + j, dx);", ""],
-  ["norm: takes the sum of one warp for the block's", "columns.cuh", "w < warps; ++w) total", "w < 1; ++w) total"],
+  ["norm: uses one warp's sum as the block's", "columns.cuh", "w < warps; ++w) total", "w < 1; ++w) total"],
   ["norm: no barrier before the sums of the warps are read", "columns.cuh", "  __syncthreads();\n", ""],
   [
     "norm: adds the parts of the first sum to the second",
@@ -97,7 +97,7 @@ export const others = [
     "0 * atomicAdd(&a.filled",
   ],
   [
-    "sampling: searches the digits of all tokens of the bin",
+    "sampling: a digit's counts include tokens whose earlier digits differ",
     "sample_draw.cu",
     "if (token >> known != key >> known) return;",
     "",
@@ -109,7 +109,7 @@ export const others = [
     "Prefix before = upto(-1);",
   ],
   [
-    "sampling: no barrier before what was found is overwritten",
+    "sampling: no barrier before the results of a digit are overwritten",
     "sample_draw.cu",
     "      __syncthreads();  // the next digit overwrites found and sums\n",
     "",

@@ -74,13 +74,13 @@ export const warpgroupGradients = [
     "if (true) {",
   ],
   [
-    "warpgroup gradients: does not subtract the mean from dP",
+    "warpgroup gradients: does not subtract delta from dP",
     "attention_backward_sm90.cu",
     "pack_bf16(s[r] * (dp[r] - delta[0])",
     "pack_bf16(s[r] * dp[r]",
   ],
   [
-    "warpgroup gradients: subtracts the mean of another query",
+    "warpgroup gradients: subtracts the delta of another query",
     "attention_backward_sm90.cu",
     "s[r + 1] * (dp[r + 1] - delta[1])",
     "s[r + 1] * (dp[r + 1] - delta[0])",
@@ -188,13 +188,13 @@ export const warpgroupGradients = [
     "(tile_last - tile_first) : 0",
   ],
   [
-    "warpgroup gradients: reads the query facts of head 0",
+    "warpgroup gradients: reads the query statistics of head 0",
     "attention_backward_sm90.cu",
     "g.stats + g.tile_of(head, sequence, tile), sizeof",
     "g.stats + g.tile_of(0, sequence, tile), sizeof",
   ],
   [
-    "warpgroup gradients: copies the facts of half the queries",
+    "warpgroup gradients: copies the statistics of half the queries",
     "attention_backward_sm90.cu",
     "sizeof(QueryStats),",
     "sizeof(QueryStats) / 2,",

@@ -292,7 +292,7 @@ describe("invalid config.json", () => {
     await expectError(() => readModelConfig(folder), "INVALID_FILE", /at most 16777216 bytes of JSON/);
   });
 
-  test("misspelt keys are reported with the nearest key", async () => {
+  test("misspelt keys are reported with the nearest key, and invalid values with the allowed ones", async () => {
     const options = { modelType: "llama", vocabSize: 9, hiddenSize: 64, numHiddenLayers: 1 } as const;
     const parse = (extra: object) => () => parseModelConfig({ ...options, ...extra });
     await expectError(
@@ -340,7 +340,7 @@ describe("invalid config.json", () => {
       );
   });
 
-  test("any JSON gives a configuration or a HeddleError", () => {
+  test("any JSON value of a key gives a configuration or a HeddleError", () => {
     const keys = [
       ...Object.keys(llama),
       "rope_scaling",

@@ -327,7 +327,7 @@ describe("config.json", () => {
     expect(ropeAttentionFactor(read(phi3))).toBe(expected(8, 65536));
   });
 
-  test("accepts all spellings of token ids, dtypes and activations", () => {
+  test("accepts different spellings of token ids, dtypes and activations", () => {
     const tokens = read({ ...llama, eos_token_id: [128001, 128008], bos_token_id: 128000, pad_token_id: -1 });
     expect(tokens).toMatchObject({ eosTokenIds: [128001, 128008], bosTokenId: 128000, padTokenId: null });
     expect(read({ ...llama, torch_dtype: "bfloat16" }).dtype).toBe("bf16");
