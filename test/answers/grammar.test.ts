@@ -105,7 +105,7 @@ describe.each(readers)("%s", (name, { tools: _, ...options }) => {
     if (isPossible) expect(read(reader, [two]).calls.map(([called]) => called)).toEqual(["seal", "now"]);
   });
 
-  test("lets reasoning come first if the prompt has begun it", () => {
+  test("requires the end of the reasoning that the prompt has begun", () => {
     const automaton = compileFormat(formatOf(name, { reasoningEnd: "</think>" }))!;
     const seal = written(name, [["seal", { loud: true }]]);
     expect(accepts(automaton, `Hm </thin <tool_call> é.\n</think>\n\n${seal}`)).toBe(true);
@@ -158,7 +158,7 @@ describe.each(readers)("%s, with JSON as the other choice", (name, { tools: _, .
     expect(read(reader, [begin + json])).toEqual({ text: json, reasoning: "", calls: [] });
   });
 
-  test("allows reasoning before a call and before JSON", () => {
+  test("requires the end of begun reasoning before a call and before JSON", () => {
     const automaton = compileFormat({ ...either, reasoningEnd: "</think>" })!;
     for (const text of [seal, `${begin}{"note": ""}`]) {
       expect(accepts(automaton, `Hm.</think>\n\n${text}`)).toBe(true);

@@ -78,7 +78,7 @@ const FAMILIES: Readonly<Record<string, Writing & { template: string; calls: str
 };
 
 describe.each(Object.entries(FAMILIES))("%s", (_, model) => {
-  test("has its formats of calls and of reasoning", () => {
+  test("selects its formats of calls and of reasoning", () => {
     expect(chooseCallFormat(model.template)).toBe(model.calls);
     expect(chooseReasoningFormat(model.template)).toBe(model.reasoning);
   });

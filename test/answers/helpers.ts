@@ -14,7 +14,7 @@ export interface Read {
   calls: Call[];
 }
 
-/** Tools with texts, numbers and nested values. */
+/** A tool with a string, an integer and an array as parameters, and a tool without parameters. */
 export const tools = [
   {
     type: "function",
@@ -34,7 +34,7 @@ export const tools = [
   { type: "function", function: { name: "now", parameters: { type: "object", properties: {} } } },
 ];
 
-/** All formats, each with the options of the reader of its answers. */
+/** All formats, each with the options for reading its answers. */
 export const readers: [CallFormatName, ReaderOptions][] = callFormatNames.map((name) => {
   const format = callFormatOf(name);
   const known = { tools: toolsByName(tools) };

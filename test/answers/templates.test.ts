@@ -52,7 +52,7 @@ describe("the short templates of dialects.ts", () => {
     const isSingle = format === "glm_plain";
     expect(calls.map(([name, args]) => [name, JSON.parse(args)])).toEqual(isSingle ? expected.slice(0, 1) : expected);
     expect(rest).toBe(isSingle ? "now\n{}" : "");
-    // Each result has the id of its call, in the length that the template insists on.
+    // Each result has the id of its call, in the length that the template requires.
     const ids = format === "mistral" ? ["789abcdef", "876543210"] : ["call_0123456789abcdef", "call_fedcba9876543210"];
     expect([first, second]).toEqual([`tool: ${ids[0]} Yes.`, `tool: ${ids[1]} Noon.`]);
   });
