@@ -139,7 +139,8 @@ describe("classify", () => {
 
 test("reports the file and line of an invalid text", async () => {
   const rows = (name: string, ...lines: object[]) => {
-    const blank = 70; // blank lines count in line numbers, and more than 64 rows take several calls of the model
+    // Blank lines count in line numbers. 70 are more than the 64 rows of one call of the model.
+    const blank = 70;
     return writeFile(at(name), [...Array(blank).fill(""), ...lines.map((line) => JSON.stringify(line))].join("\n"));
   };
   const long = "The cat saw the sea. ".repeat(60);

@@ -1,4 +1,4 @@
-// `heddle doctor`, and the loader's message if the addon is missing.
+// `heddle doctor`, and the error of a bundle that includes heddle.
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";

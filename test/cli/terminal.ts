@@ -35,7 +35,7 @@ export function inTerminal(args: readonly string[], given: { cwd: string; env?: 
 
 /** Starts a line of `sh` in a terminal of 80 columns. */
 export function openTerminal(line: string, { cwd, env = {} }: { cwd: string; env?: NodeJS.ProcessEnv }): Terminal {
-  // Node shows no colors in CI.
+  // Each of these variables would set or turn off colors.
   const { NO_COLOR: _, FORCE_COLOR: __, CI: ___, ...rest } = process.env;
   const child = spawn("script", ["-qfec", `stty cols 80 rows 24; exec ${line}`, "/dev/null"], {
     cwd,

@@ -1,4 +1,5 @@
-// Model properties in GGUF metadata: a round trip keeps them, llama.cpp's keys are read, and notes list what llama.cpp computes differently.
+// Model properties in GGUF metadata: a round trip keeps them, llama.cpp's keys are read, and notes list what
+// llama.cpp computes differently.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";

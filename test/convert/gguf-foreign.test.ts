@@ -113,7 +113,7 @@ describe("bidirectional attention of a decoder", () => {
       ...embedding,
       layers,
     });
-    // Without a key for pooling, as written by the first converters.
+    // The first converters wrote no key for the pooling.
     const unsaid = await configOf(gemma, { "gemma-embedding.pooling_type": undefined }, [first, second]);
     expect(unsaid.embedding).toEqual({ ...embedding, layers });
     const missing = /expected dense_3.weight as well as dense_2.weight, got none/;

@@ -1,4 +1,4 @@
-// llama.cpp gives the same vectors for converted decoder embedders. Needs node-llama-cpp below HEDDLE_BENCH_LLAMA.
+// llama.cpp gives the same vectors, up to rounding, for converted decoder embedders. Needs node-llama-cpp below HEDDLE_BENCH_LLAMA.
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";

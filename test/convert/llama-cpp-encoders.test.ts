@@ -1,4 +1,5 @@
-// llama.cpp gives the same tokens and vectors for converted encoders. Needs node-llama-cpp below HEDDLE_BENCH_LLAMA.
+// llama.cpp gives the same tokens, and the same vectors up to rounding, for converted encoders.
+// Needs node-llama-cpp below HEDDLE_BENCH_LLAMA.
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";

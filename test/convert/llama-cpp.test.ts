@@ -1,4 +1,4 @@
-// llama.cpp computes the same logits for converted files. Needs node-llama-cpp below HEDDLE_BENCH_LLAMA.
+// llama.cpp computes the same logits, up to rounding, for converted files. Needs node-llama-cpp below HEDDLE_BENCH_LLAMA.
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
@@ -194,8 +194,9 @@ describe.skipIf(!installed)("the rounding error is less than 5 % above that of l
     ],
   ];
 
-  // The reference has activations and cache in f32. Its error is a thousandth of these errors (test/inference/quantized.test.ts). The ratio
-  // of two programs' errors is partly chance: it varies by 20 % for one prompt, and by 2 to 3 % in the geometric mean over these prompts.
+  // The reference has activations and cache in f32. Its error is a thousandth of the errors compared here (test/inference/quantized.test.ts).
+  // The ratio of two programs' errors is partly chance: it varies by 20 % for one prompt, and by 2 to 3 % in the geometric mean over these
+  // prompts.
   test.each(files)("for %s", async (_, config, typeOf) => {
     const folder = join(temporaryFolder(), "model");
     const sizes = { hiddenSize: 512, intermediateSize: 768, numHiddenLayers: 3, numAttentionHeads: 8 };

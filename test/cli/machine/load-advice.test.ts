@@ -3,7 +3,7 @@ import { loadAdvice } from "../../../lib/cli/machine/load-advice.ts";
 
 const glibc = { libc: "glibc" as const, glibc: "2.38" };
 
-// Messages as the loaders of glibc, musl, macOS and Windows print them.
+// Messages as the loaders of glibc, musl, macOS and Windows print them. The last two are heddle's own and an unknown one.
 test.each([
   [
     "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found (required by /a/heddle.node)",

@@ -124,8 +124,8 @@ export async function robertaTokenizer(): Promise<Tokenizer> {
 }
 
 /**
- * Returns the GGUF keys of a Unigram tokenizer, as llama.cpp's converter writes them. GGUF's token types are 1 normal, 2 unknown, 3 control,
- * 4 user-defined, and 6 byte. @param bytes the type of byte pieces
+ * Returns the GGUF keys of a Unigram tokenizer, as llama.cpp's converter writes them. GGUF's token types are 1 normal, 2 unknown,
+ * 3 control, 4 user-defined, and 6 byte. @param bytes the type of byte pieces
  */
 export function unigramKeys(tokenizer: Tokenizer, bytes = 6): Record<string, GgufValue> {
   const json = JSON.parse(tokenizer.files()["tokenizer.json"]!);
