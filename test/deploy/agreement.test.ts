@@ -117,7 +117,7 @@ test("ports are the same everywhere", () => {
   expect(published.map((one: number) => base.includes(`bind :${one}\n`))).toEqual([true, true]);
 });
 
-test("grace periods leave a stopping server the time that --close-timeout allows for answers", () => {
+test("grace periods exceed --close-timeout, and a stopping server first leaves the endpoints", () => {
   const { preStop } = container.lifecycle;
   const close = Number(optionIn(container.args, "--close-timeout"));
   expect(pod.terminationGracePeriodSeconds).toBe(preStop.sleep.seconds + close + 10);

@@ -33,8 +33,8 @@ test("autotuning measures every kernel of every matrix product of a model", asyn
     onResult: ({ product }) => measured.push(product),
   });
   expect(device).toBe(tuningKey(deviceInfo().cuda.devices[0]!));
-  // q and o (32, 32), k and v (16, 32), gate and up (64, 32), down (32, 64), forward and gradients for 40 rows. A product's name begins with
-  // m, n and k, and m is rounded up to a power of two.
+  // q and o (32, 32), k and v (16, 32), gate and up (64, 32), down (32, 64), forward and gradients for 40 rows. A product's name begins
+  // with m, n and k, and m is rounded up to a power of two.
   expect(measured).toEqual(results.map((r) => r.product));
   expect(measured).toContain("64 16 32 bf16 bf16 bf16 NT");
   expect(measured).toContain("64 32 16 bf16 bf16 bf16 NN");
@@ -50,7 +50,7 @@ test("autotuning measures every kernel of every matrix product of a model", asyn
   expect(kept.get("64 16 32 bf16 bf16 f32 NT")).toBe(kept.get("64 16 32 bf16 bf16 bf16 NT"));
 }, 600_000);
 
-/** Computes a product that is deep enough to be split along k. The split changes the rounding of the sums, so the bits show which kernel ran. */
+/** Computes a product that is deep enough to be split along k. The split changes the rounding of the sums, so the bits identify the kernel. */
 async function bits(device: Device): Promise<Float32Array> {
   const [m, n, k] = [20, 24, 1096];
   const numbers = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i + 1));

@@ -21,7 +21,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Returns the nats of token i given the tokens from `start` on, computed from logits. */
+/** Returns the negative log-likelihood in nats of token i after the tokens from `start` on, computed from logits. */
 async function nats(ids: number[], start: number, i: number): Promise<number> {
   const [row] = await model.logits(ids.slice(start, i), { last: true });
   const largest = Math.max(...row!);

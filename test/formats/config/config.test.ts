@@ -216,7 +216,7 @@ describe("config.json", () => {
     });
   });
 
-  test("handles unset scaling parameters and scalings that have no effect", () => {
+  test("derives unset scaling parameters, and rejects invalid ones", () => {
     const yarn = { type: "yarn", factor: 4, original_max_position_embeddings: 512 };
     const expected = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 512 };
     const scalingOf = (more: object) => read({ ...llama, max_position_embeddings: 2048, ...more }).ropeScaling;
