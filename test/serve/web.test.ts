@@ -1,4 +1,4 @@
-// The handler of web standards: Request → Response.
+// createFetchHandler: a handler that takes a web-standard Request and returns a Response.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { createFetchHandler, type FetchHandlerOptions } from "../../lib/serve/index.ts";
@@ -23,7 +23,7 @@ function post(path: string, value: unknown, init: RequestInit = {}): Request {
 async function until(condition: () => boolean): Promise<void> {
   const end = performance.now() + 20_000;
   while (!condition()) {
-    if (performance.now() > end) throw new Error("expected the answer to end");
+    if (performance.now() > end) throw new Error("the condition did not hold within 20 s");
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
@@ -117,7 +117,7 @@ test("Aborting the request ends the answer, before its headers and while it is r
   await expect(handler(aborted)).rejects.toThrow();
 });
 
-test("An answer waits for its reader, and ends if it stalls", async () => {
+test("An answer waits for its reader, and ends if the reader stalls", async () => {
   const statuses: number[] = [];
   await using handler = handlerWith({ stallTimeout: 300, onRequest: ({ status }) => void statuses.push(status) });
   const response = await handler(post("/v1/completions", { ...endless, logprobs: 5 }));
@@ -143,7 +143,7 @@ test("A body may be larger than a chunk, and a missing or broken one is refused"
   expect((await handler(new Request(url, init))).status).toBe(400);
 });
 
-test("A body that was read before rejects the answer", async () => {
+test("A request whose body was already read is rejected", async () => {
   await using handler = handlerWith();
   const request = post(CHAT, body);
   await request.text();

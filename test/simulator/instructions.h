@@ -49,7 +49,7 @@ inline void test_instructions() {
       "mov.f32 %f1, 0f7FC00000; setp.ne.f32 %p1, %f1, %f1; selp.b32 %r9, 1, 0, %p1;");
   computes("an unordered comparison with NaN is true", 1,
       "mov.f32 %f1, 0f7FC00000; setp.ltu.f32 %p1, %f1, %f1; selp.b32 %r9, 1, 0, %p1;");
-  computes("shfl.up stays within the segment", 4,
+  computes("shfl.up reads the lane below", 4,
       "mov.u32 %r3, 1; mov.u32 %r4, 0; mov.u32 %r5, -1; shfl.sync.up.b32 %r9, %r0, %r3, %r4, %r5;");
   computes("shfl.bfly stays within segments of 8", 5,
       "mov.u32 %r3, 8; mov.u32 %r4, 0x1807; mov.u32 %r5, -1; shfl.sync.bfly.b32 %r9, %r0, %r3, %r4, %r5;");

@@ -9,7 +9,7 @@ void test_memory() {
   reports("an access beyond an allocation", "after the start of an allocation", "st.global.u32 [%d1+4000], %r0;");
   reports("an access that ends beyond the address space", "global memory: 4 bytes at 0xfffffffffffffffc",
       "mov.u64 %d2, -4; st.global.u32 [%d2], %r0;");
-  reports("such an access by an instruction that has accessed an allocation",
+  reports("an access beyond the address space, after the same instruction accessed an allocation",
       "global memory: 4 bytes at 0xfffffffffffffffc",
       "mov.u64 %d2, %d1;\nA:\nst.global.u32 [%d2], %r0; setp.ne.u64 %p1, %d2, %d1; mov.u64 %d2, -4; @!%p1 bra A;");
   reports("a misaligned access", "is not a multiple of", "st.global.u32 [%d1+2], %r0;");
@@ -44,7 +44,7 @@ void test_barriers() {
   reports("a barrier that only half of a warp reaches", "needs all threads", half + "bar.sync 0;\nA:\n");
   reports("a barrier that the other warp does not reach", "deadlock",
       "setp.lt.s32 %p1, %r0, 32; @%p1 bra A; bar.sync 0;\nA:\n", 64);
-  reports("a barrier with two counts", "others expect",
+  reports("a barrier with two different thread counts", "others expect",
       "setp.lt.s32 %p1, %r0, 32; @%p1 bra A; bar.sync 1, 64; bra B;\nA:\nbar.sync 1, 96;\nB:\n", 96);
   reports("an arrival at a barrier that no warp waits for", "have arrived at barrier",
       "setp.lt.s32 %p1, %r0, 32; @%p1 bra A; bar.arrive 1, 64;\nA:\n", 64);
