@@ -85,7 +85,7 @@ function cycleOf(imported: ReadonlyMap<string, readonly string[]>): string[] | u
 }
 
 describe("lib", () => {
-  test("lists every folder in the import order", () => {
+  test("has only folders that the import order lists", () => {
     expect(
       [...new Set(sources.map(({ file }) => part(file)))].filter((name) => !entries.includes(name)).sort(),
     ).toEqual(order.filter((name) => sources.some(({ file }) => part(file) === name)).sort());
@@ -102,7 +102,7 @@ describe("lib", () => {
     expect(wrong).toEqual([]);
   });
 
-  // In a cycle, the file loaded first would see uninitialized constants of the other.
+  // In a cycle, the file that runs first would see uninitialized constants of the others.
   test("has no import cycles at run time", () => {
     expect(cycleOf(new Map(sources.map(({ file, text }) => [file, runtimeImports(file, text)])))).toBeUndefined();
     const pair = new Map([
@@ -127,7 +127,7 @@ describe("lib", () => {
   });
 
   test("writes relative imports with the .ts extension", () => {
-    // The playground's modules are texts for a browser.
+    // The playground's modules are strings that a browser runs. They import each other as .js.
     const own = sources.filter(({ file }) => !file.startsWith("lib/serve/playground/script/"));
     const wrong = own.flatMap(({ file, text }) => imports(file, text).filter((target) => !/\.(ts|json)$/.test(target)));
     expect(wrong).toEqual([]);

@@ -1,4 +1,4 @@
-// A program that both imports and requires the package has two copies, which must work together.
+// A program that both imports and requires the package loads two copies of it (ESM and CJS), which must work together.
 import { expect, test, vi } from "vitest";
 
 async function copy() {
@@ -30,7 +30,7 @@ test("an error serialized to JSON contains its message", async () => {
   expect(JSON.parse(text)).toEqual({ error: { name: "HeddleError", code: "IO", message: "disk: full" } });
 });
 
-test("ops of one copy work in a program of the other, on a device of either", async () => {
+test("ops and devices of one copy work in a program of the other", async () => {
   const [a, b] = [await copy(), await copy()];
   const rows = new a.graph.Dimension("rows", 4);
   const program = a.graph.compile(() => {

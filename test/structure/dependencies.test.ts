@@ -1,4 +1,4 @@
-// package.json declares every package that a file of this repository imports.
+// Every package that a file of this repository imports is declared in package.json, bundled, or a client in test/serve/clients.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
@@ -17,7 +17,7 @@ function packagesOf(text: string): string[] {
     .map((name) => name.split("/", name.startsWith("@") ? 2 : 1).join("/"));
 }
 
-/** Returns the imported packages by file. Programs of the packaging tests run elsewhere, with their own dependencies. */
+/** Returns the imported packages of each file that git tracks in `folders`. */
 function importedBy(folders: readonly string[]): Map<string, string[]> {
   const files = execFileSync("git", ["ls-files", ...folders], { cwd: root, encoding: "utf8" }).split("\n");
   return new Map(
@@ -50,7 +50,7 @@ test("lib imports only dependencies, optional peers, and the bundled client of t
   expect(importedBy(["lib"]).size).toBeGreaterThan(300);
   const { dependencies, peerDependencies, peerDependenciesMeta } = manifest;
   expect(Object.keys(peerDependenciesMeta)).toEqual(Object.keys(peerDependencies));
-  // The build copies it into dist.
+  // The build copies @huggingface/hub into dist.
   expect(readFileSync(join(root, "tsdown.config.ts"), "utf8")).toContain("@huggingface");
   expect(undeclared(["lib"], { ...dependencies, ...peerDependencies, "@huggingface/hub": "" })).toEqual([]);
 });

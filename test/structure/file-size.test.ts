@@ -1,4 +1,4 @@
-// Files stay short enough to be read at once: one concept per file.
+// Files stay short enough to be read in one sitting: one concept per file.
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const MAX_LINES = 450;
 const SOURCES = /\.(?:[cm]?[jt]s|cc|h|cu|cuh|py)$/;
 
-/** Longer files, with the reason. */
+/** Files that may be longer, with the reason. */
 const exceptions: Readonly<Record<string, string>> = {};
 
 function sourceFiles(folder: string): string[] {

@@ -68,7 +68,7 @@ const cases: Record<string, (name: string) => unknown> = {
     const at = await mkdtemp(join(folder, "card-"));
     await writeFile(join(at, "model_card.json"), JSON.stringify(given));
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
-    // Like an unknown field, it is dropped from files, from given cards and from repaired cards.
+    // Like any unknown field, one of this name is dropped from files, from given cards and from repaired cards.
     const mended = join(at, "mended");
     await mkdir(mended);
     await writeFile(join(mended, "model_card.json"), JSON.stringify({ ...given, trainingCutoffDate: "2023-02-30" }));
@@ -178,7 +178,7 @@ const cases: Record<string, (name: string) => unknown> = {
     using chat = model.chat(options);
     expect(JSON.stringify(chat)).toContain(JSON.stringify(options.variables));
   },
-  "a request's message and the arguments of a call in it"(name) {
+  "a tool call's argument in a request, and of a parameter in an error message"(name) {
     const call = { function: { name: "f", arguments: only(name, 1) } };
     const message = { role: "assistant", content: null, tool_calls: [call] };
     const [read] = messagesOf([message], {} as LanguageModel);
@@ -198,14 +198,15 @@ const cases: Record<string, (name: string) => unknown> = {
       return (await trainClassifier(model, { ...short, data, classWeights, outputDir: at, overwriteOutputDir: true }))
         .loss;
     };
-    // The loss is the mean of both rows' losses, weighted by label.
+    // The loss is the mean of both rows' losses, weighted by label. With the weight 1e-9 it is the loss of the other row. The two losses
+    // give the expected mean for the weight 3.
     const equal = await lossOf({ other: 1, ...only(name, 1) });
     const rare = await lossOf({ other: 1, ...only(name, 3) });
     const none = await lossOf({ other: 1, ...only(name, 1e-9) });
     expect([equal, rare, none].every(Number.isFinite)).toBe(true);
     expect(Math.abs(none - equal)).toBeGreaterThan(0.1);
     expect(rare).toBeCloseTo((3 * (2 * equal - none) + none) / 4, 4);
-    // A label without a weight counts as 1.
+    // A label without a weight has the weight 1.
     expect(await lossOf({ other: 1 })).toBe(equal);
     await using loaded = await LanguageModel.load(at);
     expect(loaded.config.classifier!.labels.toSorted()).toEqual([name, "other"].toSorted());
@@ -264,7 +265,7 @@ const cases: Record<string, (name: string) => unknown> = {
   },
 };
 
-/** The string as written by Jinja's tojson. */
+/** Returns the JSON that Jinja's tojson writes. */
 const pythonJson = (value: unknown) => JSON.stringify(value).replaceAll(":", ": ");
 
 describe.each(["__proto__", "constructor", "toString", "hasOwnProperty"])("%s", (name) => {

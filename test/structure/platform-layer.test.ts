@@ -9,7 +9,7 @@ const files = execFileSync("git", ["ls-files", "native"], { cwd: root, encoding:
   .split("\n")
   .filter((file) => /\.(?:cc|h|cu|cuh)$/.test(file));
 
-/** The emulator is a tool for tests on Linux. */
+/** Files outside the platform layer. The emulator is left out, because it is a tool for tests on Linux. */
 const elsewhere = files.filter((file) => !/^native\/(?:core\/platform|emulator)\//.test(file));
 
 const macros = /\b(?:__linux__|__APPLE__|__unix__|_WIN32|_WIN64|__MINGW32__)\b/;
@@ -28,7 +28,7 @@ test("each system defines the functions of the platform layer in files of the sa
   const of = (system: string) =>
     files
       .flatMap((file) => new RegExp(`^native/core/platform/${system}/(\\w+)\\.cc$`).exec(file)?.[1] ?? [])
-      .filter((name) => !["control_groups", "api", "file_status"].includes(name)); // helpers within a system
+      .filter((name) => !["control_groups", "api", "file_status"].includes(name)); // helpers that only some systems have
   // Linux and macOS share the folder posix, and each also has its own pages.cc.
   const posix = of("posix");
   const whole = (system: string) => [...new Set([...of(system), ...posix])].sort();

@@ -66,7 +66,7 @@ test.each(blocksOf(recipes).map((code, i) => [/^(?:const|import).*$/m.exec(code)
       } finally {
         console.log = log;
       }
-      // Each printed line must contain a number: of a step, a token or a program.
+      // Each printed line must contain a number. A recipe prints losses, probabilities or results of a program.
       expect(lines.length).toBeGreaterThan(0);
       expect(lines.every((line) => line.some((said) => typeof said === "number" && Number.isFinite(said)))).toBe(true);
     } finally {
@@ -110,7 +110,7 @@ const anchor = (heading: string) =>
     .replace(/[^\p{L}\p{N} _-]/gu, "")
     .replaceAll(" ", "-");
 
-test.each([...pages.keys()])("%s has no broken links", (name) => {
+test.each([...pages.keys()])("%s has no broken relative links, and README.md links to every guide", (name) => {
   const links = [
     ...pages
       .get(name)!

@@ -138,7 +138,7 @@ const doNotDispose = new Set<unknown>([model]);
 const unexpectedOutcome = (call: () => unknown) => endOf(call, doNotDispose);
 
 const wanted = calls.filter(([name]) => !INTERNAL.test(name));
-test("the table covers all classes", () => {
+test("the tested objects cover all classes", () => {
   // Devices and errors have no methods with arguments.
   const classes = [heddle, authoring, tokenizerModule, serveModule].flatMap((entry) =>
     Object.values<unknown>(entry).filter(isClass),
