@@ -8,7 +8,8 @@ const tokenizer = fromJson(byteLevelJson([], { added_tokens: [added(256, "<|end|
 const anything = tokenizer as unknown as Record<string, (...args: unknown[]) => unknown>;
 const refused = (message: RegExp) =>
   expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
-const of = (call: () => unknown): unknown => {
+/** Returns the result of a call, or what it throws. */
+const outcome = (call: () => unknown): unknown => {
   try {
     return call();
   } catch (error) {
@@ -44,7 +45,7 @@ describe("options", () => {
     ["fit", [[], { contextLength: 5, reserved: 1 }], /^reserved: .*nearest: reserve/],
     ["fit", [[], null], /^options: expected an object/],
   ])("are rejected synchronously: %s(%j)", (method, args, message) => {
-    expect(of(() => anything[method]!(...args))).toEqual(refused(message));
+    expect(outcome(() => anything[method]!(...args))).toEqual(refused(message));
   });
 
   it.each([
@@ -55,7 +56,7 @@ describe("options", () => {
     ["encodeInputs", [["a"], { max_length: 4 }], /^max_length: /],
     ["decodeBatch", [[[1]], { skipSpecial: true }], /^skipSpecial: .*nearest: skipSpecialTokens/],
   ])("reject the promise: %s(%j)", async (method, args, message) => {
-    expect(await Promise.resolve(of(() => anything[method]!(...args))).catch((error: unknown) => error)).toEqual(
+    expect(await Promise.resolve(outcome(() => anything[method]!(...args))).catch((error: unknown) => error)).toEqual(
       refused(message),
     );
   });
@@ -78,10 +79,10 @@ describe("options", () => {
 
 describe("ids", () => {
   it.each([[5], [undefined], [null], ["12"], [[1n]], [[Number.NaN]], [[-1]], [[1.5]], [[2 ** 32]], [["1"]]])(
-    "are rejected by decode(%s)",
+    "are rejected by decode and decoder if invalid: %s",
     (ids) => {
-      expect(of(() => anything.decode!(ids))).toEqual(refused(/^ids/));
-      expect(of(() => anything.decoder!({ after: ids ?? 0 }))).toEqual(refused(/^after/));
+      expect(outcome(() => anything.decode!(ids))).toEqual(refused(/^ids/));
+      expect(outcome(() => anything.decoder!({ after: ids ?? 0 }))).toEqual(refused(/^after/));
     },
   );
 });
@@ -105,7 +106,7 @@ it("a chain of decoders that multiplies the text is stopped at a limit", () => {
       }),
     );
   expect(grown(2).decode([108])).toBe("l".repeat(16));
-  expect(of(() => grown(30).decode([108]))).toMatchObject({
+  expect(outcome(() => grown(30).decode([108]))).toMatchObject({
     code: "INVALID_FILE",
     message: expect.stringMatching(/^decoder: the decoded text exceeds the limit of/),
   });

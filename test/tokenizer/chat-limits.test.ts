@@ -73,7 +73,7 @@ describe("memory attacks", () => {
     expect(performance.now() - before).toBeLessThan(5000);
   });
 
-  test("a process with a heap of 160 MB survives all of them", () => {
+  test("a process with a heap of 160 MB survives all attacks", () => {
     const script = `
       import { Tokenizer } from ${JSON.stringify(new URL("../../dist/tokenizer/index.js", import.meta.url).href)};
       const tokenizer = Tokenizer.fromFiles({ tokenizer: process.env.JSON });
@@ -92,7 +92,7 @@ describe("memory attacks", () => {
       encoding: "utf8",
     });
     expect(out).not.toContain("rendered");
-    // AddressSanitizer keeps freed memory and a shadow of all memory.
+    // AddressSanitizer keeps freed memory and a shadow of all memory, so the process needs more.
     if (!process.env.HEDDLE_SANITIZED) expect(Number(out.trim()) / 1024).toBeLessThan(500); // MB
   });
 });
@@ -109,12 +109,12 @@ describe("a call that renders templates", () => {
       () => tokenizer.applyChatTemplateWithSpans(messages.slice(0, 24), { template: busy }),
     ],
     ["fit", () => tokenizer.fit(messages, { template: busy, contextLength: 4 })],
-  ])("of %s has one second for all its renderings together", (_, call) => {
-    // Processor time, because a busy machine stops the call for any time.
+  ])("has one second for all its renderings together: %s", (_, call) => {
+    // CPU time is measured, because on a busy machine the call may wait for a processor.
     expect(cpuMilliseconds(() => expect(call).toThrow(/took more than 1000 ms/))).toBeLessThan(2000);
   });
 
-  test("can render long messages, which do not count towards its limit", () => {
+  test("can render a message of three million characters", () => {
     const content = "a é<b>".repeat(500_000);
     const template = "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content | trim + '<|end|>' }}{% endfor %}";
     const { text } = tokenizer.applyChatTemplate([{ role: "user", content }], { template });
@@ -140,7 +140,7 @@ describe("a thread that waits for a processor", () => {
   });
   afterAll(async () => void (await other.terminate()));
 
-  test("starts a rendering over, although another thread of the process runs", () => {
+  test("restarts a rendering that timed out, although another thread of the process uses CPU time", () => {
     let tries = 0;
     const rendering = new RenderTime().rendering(function* () {
       tries++;
@@ -152,7 +152,7 @@ describe("a thread that waits for a processor", () => {
     expect(tries).toBe(2);
   });
 
-  test("may then finish its other work", () => {
+  test("does not count the wait towards the limit of work other than rendering", () => {
     const work = function* () {
       wait();
       yield;

@@ -56,7 +56,7 @@ export class Coverage {
       this.scripts.set(scriptId, script);
     }
     // Functions are listed before the functions nested in them. V8 reports an unexecuted function just once. Later counts of the
-    // enclosing function say nothing about its code.
+    // enclosing function say nothing about the nested function's code.
     for (const { ranges } of functions) {
       const { startOffset, endOffset } = ranges[0]!;
       const name = `${startOffset}-${endOffset}`;

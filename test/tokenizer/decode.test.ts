@@ -64,7 +64,7 @@ describe("decoder", () => {
     expect(texts(bytesOnly.decoder(), [0xe6, 0x97, 0x41])).toEqual(["", "", "\ufffdA", ""]);
   });
 
-  it("concatenates to the result of decode and never splits a character", () => {
+  it("emits parts that concatenate to the result of decode, and never splits a character", () => {
     for (const [tokenizer, byte0] of [
       [bytesOnly, 0],
       [pieces, 3], // after <unk>, <s> and </s>
@@ -106,7 +106,7 @@ describe("decoders implemented in TypeScript", () => {
   const ids = (tokenizer: ReturnType<typeof fromJson>, ...tokens: string[]) =>
     tokens.map((token) => tokenizer.tokenToId(token)!);
 
-  it("strip the marks of the first token with Metaspace", () => {
+  it("strip the leading mark of the first token with Metaspace, unless the prepend scheme is never", () => {
     const always = withDecoder({ type: "Metaspace", replacement: "▁", prepend_scheme: "always" });
     expect(always.decode(ids(always, "▁a", "▁a"))).toBe("a a");
     const never = withDecoder({ type: "Metaspace", replacement: "▁", prepend_scheme: "never" });

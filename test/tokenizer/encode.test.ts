@@ -124,13 +124,14 @@ describe("split patterns", () => {
   const merges = bytes.flatMap((x) => bytes.map((y): [string, string] => [byteNames[x]!, byteNames[y]!]));
   const text = fc.array(fc.constantFrom(...characters), { maxLength: 24 }).map((parts) => parts.join(""));
 
+  // Mistral's Tekken pattern is that of o200k without contractions, and with single digits.
   const tekken = namedPatterns.o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("{1,3}", "{1}");
   const patterns = { ...namedPatterns, tekken: tekken.replace("\\p{N}{1}", "\\p{N}") };
   for (const [name, pattern] of Object.entries(patterns)) {
     it(`${name}: the native splitter equals the regular expression`, () => {
       const json = byteLevelJson(merges, { pre_tokenizer: splitBy(pattern) });
       const native = fromJson(json);
-      // The group keeps the language but hides the pattern from the native splitters, so JavaScript's RegExp splits.
+      // The group matches the same texts but hides the pattern from the native splitters, so JavaScript's RegExp splits.
       const general = fromJson({ ...json, pre_tokenizer: splitBy(`(?:${pattern})`) });
       fc.assert(
         fc.property(text, (sample) => {
@@ -278,7 +279,7 @@ describe("added tokens", () => {
     expect(plain(fromJson(json([added(300, "w")])), "w")).toEqual([0x77]);
   });
 
-  it("match in the normalized text only if they are normalized", () => {
+  it("match in the normalized text only if their field `normalized` is true", () => {
     const tokens = [added(300, "HI", { normalized: true, special: false }), added(301, "YO")];
     const tokenizer = fromJson(json(tokens, { normalizer: { type: "Lowercase" } }));
     expect(plain(tokenizer, "xHi")).toEqual([0x78, 300]);
@@ -286,7 +287,7 @@ describe("added tokens", () => {
     expect(plain(tokenizer, "yo")).toEqual([0x79, 0x6f]);
   });
 
-  it("are ordinary text without allowSpecial, non-special mark-up included", () => {
+  it("are ordinary text without allowSpecial if they are special or mark-up", () => {
     const tokenizer = fromJson(
       json([added(300, "<|end|>"), added(301, "<think>", { special: false }), added(302, "abc", { special: false })]),
     );

@@ -71,7 +71,7 @@ describe("encodeBatchJoined", () => {
     await expect(tokenizer.encodeBatchJoined([1] as never)).rejects.toThrow("text: expected a string");
   });
 
-  it("separates batches that run concurrently or are aborted", async () => {
+  it("does not mix the results of batches that run concurrently, even if some are aborted", async () => {
     const tokenizer = await trained();
     const batches = Array.from({ length: 12 }, (_, b) =>
       Array.from({ length: 40 }, (_, i) => words.repeat(20).slice(b * i)),
@@ -141,7 +141,7 @@ describe("offsets in bytes", () => {
 });
 
 describe("dropout", () => {
-  it("decodes to the same text from more tokens, reproducibly for a seed", async () => {
+  it("gives more tokens that decode to the same text, reproducibly for a seed", async () => {
     const tokenizer = await trained();
     const text = "the cat that sat on the mat ".repeat(40);
     const plain = tokenizer.encode(text).length;
@@ -155,13 +155,14 @@ describe("dropout", () => {
     }
     expect(seen.size).toBe(8);
     expect(tokenizer.encode(text, { dropout: 0 })).toEqual(tokenizer.encode(text));
+    // Text i of a batch uses the seed + i.
     const batch = await tokenizer.encodeBatch([text, text], { dropout: 0.3, seed: 4 });
     expect(batch[0]).toEqual(tokenizer.encode(text, { dropout: 0.3, seed: 4 }));
     expect(batch[1]).toEqual(tokenizer.encode(text, { dropout: 0.3, seed: 5 }));
   });
 
   it("skips merges with the given probability", () => {
-    // With a single merge, each pair independently stays unmerged with this probability.
+    // With a single merge, each pair independently stays unmerged with this probability. The share may differ by 4 standard deviations.
     const tokenizer = fromJson(byteLevelJson([["a", "b"]]));
     const pairs = 20_000;
     for (const dropout of [0.1, 0.5, 0.9]) {
@@ -171,7 +172,7 @@ describe("dropout", () => {
     }
   });
 
-  it("is fast on long words and supports offsets", () => {
+  it("is fast on long words, and gives an offset pair for each id", () => {
     const tokenizer = fromJson(
       sentencePieceJson(
         ["a", "aa", "aaaa"],

@@ -40,7 +40,7 @@ const blocks: [number, number][] = [
   [0, 0x110000],
 ];
 
-/** One string, of 0 to about 100 characters. */
+/** Returns a text of up to 8 random parts: a word, characters of a block, a repeated word, or a few letters. */
 export function randomText(random: () => number): string {
   const below = (count: number) => Math.floor(random() * count);
   const pick = <T>(list: readonly T[]) => list[below(list.length)]!;

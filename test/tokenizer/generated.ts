@@ -23,7 +23,7 @@ function table(tokens: Iterable<string>): Record<string, number> {
   return Object.fromEntries([...new Set(tokens)].map((token, id) => [token, id]));
 }
 
-/** All single characters of the words, and parts of words. */
+/** Returns all single characters of the words, then random parts of words, up to about `count` pieces. */
 function pieces(random: () => number, count: number): string[] {
   const all = new Set(words.join("").toLowerCase().toWellFormed());
   const list = [...all];
@@ -129,6 +129,8 @@ export function charsmap(entries: [string, string][], size = 1 << 14): string {
     texts.push(...Buffer.from(to), 0);
     return { bytes: [...Buffer.from(from)], at };
   });
+  // Units are those of darts-clone: the label in bits 0 to 7, bit 8 for a node with a value, the offset from bit 10, and bit 31 for the
+  // value itself.
   const units = new Uint32Array(size);
   const used = new Uint8Array(size);
   used[0] = 1;

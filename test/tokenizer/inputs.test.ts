@@ -61,7 +61,7 @@ describe("encodeInputs", () => {
     expect(await windows(text, { maxLength: 4, stride: 2, side: "left" })).toEqual(["6789", "4567", "2345", "0123"]);
     expect(await windows(text, { maxLength: 10, stride: 3 })).toEqual([text]);
     expect(await windows(text, { maxLength: 0 })).toEqual(["", text]);
-    // Every window contains the other text.
+    // Every window contains all of the text that is not truncated.
     const pair: InputText = ["ab", text];
     expect(await windows(pair, { maxLength: 6, strategy: "onlySecond" })).toEqual(["ab0123", "ab4567", "ab89"]);
     expect(await windows([text, "ab"], { maxLength: 6 })).toEqual(["0123ab", "4567ab", "89ab"]);

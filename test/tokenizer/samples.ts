@@ -94,7 +94,7 @@ export function fromJson(json: unknown, config?: Overrides): Tokenizer {
   return Tokenizer.fromFiles(texts);
 }
 
-/** ids as an array, without BOS and EOS. */
+/** Returns a text's ids as an array, without BOS and EOS. */
 export function plain(tokenizer: Tokenizer, text: string): number[] {
   return [...tokenizer.encode(text, { addSpecialTokens: false, allowSpecial: true })];
 }

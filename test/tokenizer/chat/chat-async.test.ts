@@ -49,7 +49,7 @@ const unit = fc.constantFrom(
   ],
   ...["\ue000", "\\ue001", "\\UE002"],
 );
-/** Longer than one slice of asynchronous encoding. */
+/** A text longer than one slice of asynchronous encoding. */
 const filler = "many words ".repeat(1600);
 
 /** Index of the first difference between two arrays; −1 if they are equal. */
@@ -58,7 +58,7 @@ function difference(a: Uint32Array, b: Uint32Array): number {
   return -1;
 }
 
-describe.each(Object.entries(tokenizers))("asynchronous chat encoding with a tokenizer %s", (_, tokenizer) => {
+describe.each(Object.entries(tokenizers))("asynchronous chat encoding, tokenizer: %s", (_, tokenizer) => {
   it("gives the synchronous ids for a long conversation", () =>
     fc.assert(
       fc.asyncProperty(fc.array(unit, { maxLength: 12 }), fc.nat(12), async (parts, at) => {
@@ -128,7 +128,7 @@ describe("guard against forged special tokens", () => {
     );
   });
 
-  it("finds its marks in ASCII-escaped JSON, also across slice boundaries", () => {
+  it("removes its marks from ASCII-escaped JSON, also across slice boundaries", () => {
     const template = "{{ messages[0].content | tojson(ensure_ascii=true) }}";
     for (let shift = -12; shift <= 2; shift++) {
       const content = `<${"x".repeat(32768 + shift)}<|im_end|>`;

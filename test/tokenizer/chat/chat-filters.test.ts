@@ -302,7 +302,7 @@ test.each(excessive)("rejects a template that exceeds an output limit: %s", (tem
   expect(performance.now() - begun).toBeLessThan(5000);
 });
 
-/** Invalid filter arguments are reported as errors of the template. */
+/** Invalid templates and arguments, with the error of the rendering. */
 const wrong: [template: string, message: RegExp][] = [
   ["{% for a, b in [[1]] %}{% endfor %}", /Too few items to unpack/],
   ["{% for a, b in ['xyz'] %}{% endfor %}", /Too many items to unpack/],
@@ -319,10 +319,12 @@ const wrong: [template: string, message: RegExp][] = [
   ["{% for x in [1] %}{{ loop.cycle() }}{% endfor %}", /loop.cycle: expected at least one item/],
 ];
 
-test.each(wrong)("rejects invalid filter arguments: %s", (template, message) => {
+test.each(wrong)("rejects an invalid template or argument, and names the cause: %s", (template, message) => {
   expect(() => atOnce(renderTemplate(template, {}))).toThrow(message);
 });
 
+// A guard mark is a private-use character that the chat encoder inserts after each character of a message that could begin a special
+// token.
 test("guard marks stay attached to their characters and do not count towards lengths", () => {
   const mark = "\ue000";
   const variables = { content: `<${mark}|end|>` };

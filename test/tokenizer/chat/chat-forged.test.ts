@@ -205,7 +205,7 @@ describe.each(Object.entries(normalizers))("message text normalized by %s", (_, 
   });
 });
 
-describe("text that a normalizer can turn into a special token", () => {
+describe("message text of a tokenizer with a normalizer", () => {
   it("is guarded in SentencePiece vocabularies with normalized tokens", () => {
     const tokens = [added(0, "<unk>"), added(1, "<s>", { normalized: true }), added(2, "</s>", { normalized: true })];
     for (const type of ["NFKC", "NFKD"]) {
@@ -216,7 +216,7 @@ describe("text that a normalizer can turn into a special token", () => {
     }
   });
 
-  it("is guarded if only the normalized token begins like other markup", () => {
+  it("is guarded if the token begins with < only after normalization", () => {
     const tokens = [...chatMl, added(265, "＜ｅ＞", { normalized: true })];
     for (const type of ["NFKC", "NFKD"]) {
       const tokenizer = fromJson(byteLevelJson([], { normalizer: { type }, added_tokens: tokens }));
@@ -259,7 +259,7 @@ describe("text that a normalizer can turn into a special token", () => {
     expect(of("user", "a /no_think (e)", asked)).toBe("yes");
   });
 
-  it("does not affect tokens that the template writes", () => {
+  it("does not affect special tokens that the template writes", () => {
     for (const [name, normalizer] of Object.entries(normalizers)) {
       const tokenizer = byteLevel(normalizer);
       const template = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}‡";

@@ -75,7 +75,7 @@ describe("Jinja compatibility", () => {
     expect(render("{{ [1, 2, 3][::-1] | join('') }}{{ [1, 2, 3][1:] | join('') }}{{ 'abc'[:-1] }}")).toBe("32123ab");
   });
 
-  it("treats all line endings alike", () => {
+  it("converts all line endings of a template to \\n", () => {
     expect(render("a\r\n{% if true %}\r\nb{{ '\\r\\n' }}\rc\r\n{% endif %}\r\n")).toBe("a\nb\r\n\nc\n");
   });
 
@@ -172,11 +172,11 @@ describe("Jinja compatibility", () => {
       "{{ 'ba' | list }}{{ 'ba' | first }}{{ 'ba' | sort }}{{ [] | first }}{{ o | list }}",
       "['b', 'a']b['a', 'b']['k', 'l']",
     ],
-  ])("iterates over strings and undefined values: %s", (template, text) => {
+  ])("iterates over strings, lists, objects and undefined values: %s", (template, text) => {
     expect(rendered(template)).toBe(text);
   });
 
-  it("iterates over a message's characters, including those of special tokens", () => {
+  it("iterates over a message's characters and counts them, even where a special token could begin", () => {
     const template = "{% for c in messages[0].content %}[{{ c }}]{% endfor %}";
     expect(render(template, "a<|b")).toBe("[a][<][|][b]");
     expect(render("{{ messages[0].content | length }}{{ nobody | length }}{{ [1] | length }}", "<|é😀")).toBe("401");
@@ -304,7 +304,7 @@ describe("message text", () => {
     }
   });
 
-  it("is rejected if a role contains a special token", () => {
+  it("is rejected if the message's role contains a special token", () => {
     const message = { role: "user<|im_end|>", content: "" };
     expect(() => tokenizer.applyChatTemplate([message])).toThrowError(/messages\[0\]\.role/u);
   });
@@ -339,7 +339,7 @@ describe("untrusted templates", () => {
       }
       expect(error).toBeInstanceOf(HeddleError);
       expect(error).toMatchObject({ code: "INVALID_FILE", message: expect.stringMatching(/^chat template: /u) });
-      expect(performance.now() - begin).toBeLessThan(10_000); // a second on an idle machine
+      expect(performance.now() - begin).toBeLessThan(10_000); // it takes up to a second on an idle machine
     });
   }
 

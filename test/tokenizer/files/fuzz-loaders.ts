@@ -82,7 +82,7 @@ async function fuzz(
   return { inputs, found, before, after: coverage.covered };
 }
 
-/** @param seconds per loader */
+/** Declares a test for each loader that fuzzes it for `seconds`. */
 export function describeFuzzing(seconds: number, seed: number): void {
   describe("fuzzed loaders", () => {
     let coverage: Coverage;

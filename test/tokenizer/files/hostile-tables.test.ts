@@ -25,6 +25,7 @@ describe("a vocabulary whose keys collide in an unseeded hash table", () => {
     const slots = 65_536; // the table's capacity
     const pairs: [number, number][] = [];
     const base = 1 << 18;
+    // All pairs begin their search in the first 64 slots.
     for (let left = 1000; pairs.length < count; left++) {
       for (let right = base; right < 2 * base && pairs.length < count; right++) {
         if ((publicHash(left, right + 1) & (slots - 1)) < 64) pairs.push([left, right]);

@@ -91,7 +91,7 @@ describe("untrusted tokenizer.json", () => {
     expect([...short.encode(`${long}ééé`)]).toEqual([0]);
   });
 
-  it("is INVALID_FILE if truncated at any character", () => {
+  it("is rejected with INVALID_FILE if truncated at any character", () => {
     const text = JSON.stringify(small);
     for (let end = 0; end < text.length; end++) {
       expect(survives({ tokenizer: text.slice(0, end) })?.code).toBe("INVALID_FILE");
@@ -225,7 +225,7 @@ describe("untrusted tokenizer.json", () => {
     }
   });
 
-  it("can strip long runs of spaces", () => {
+  it("can strip the ends of a text that has a long run of spaces inside", () => {
     const strip = { type: "Strip", strip_left: true, strip_right: true };
     const tokenizer = fromJson(byteLevelJson([], { normalizer: strip }));
     const text = `\u0085 a${" ".repeat(300_000)}b \u3000`;

@@ -62,7 +62,7 @@ describe("merges derived from scores", () => {
         };
         const merges = model.merges.map((merge) => (typeof merge === "string" ? merge.split(" ") : merge));
         expect(merges).toEqual(naiveMerges(tokens, scores, types));
-        // Plain lists give the same vocabulary.
+        // A record of plain arrays gives the same vocabulary.
         const record = {
           "tokenizer.ggml.model": "llama",
           "tokenizer.ggml.tokens": tokens,
@@ -78,7 +78,7 @@ describe("merges derived from scores", () => {
     );
   });
 
-  it("require pieces of bounded length", () => {
+  it("require pieces of bounded length, and scores that are numbers", () => {
     const record = (tokens: string[]) => ({
       "tokenizer.ggml.model": "llama",
       "tokenizer.ggml.tokens": tokens,
@@ -144,6 +144,7 @@ describe("GGUF arrays of strings", () => {
     const ranks = new Map(tokens.map((token, rank) => [token, rank]));
     const rankOf = (left: string, right: string) => ranks.get(left + right);
     for (const sample of samples(letters)) {
+      // The prepended ▁ is not in the vocabulary, so that it becomes <unk>.
       const [mark, ...pieces] = [...tokenizer.encode(sample)].map((id) => tokenizer.idToToken(id));
       expect([mark, ...pieces]).toEqual(["<unk>", ...naivelyMerged(sample, rankOf)]);
     }
@@ -159,7 +160,7 @@ describe("GGUF arrays of strings", () => {
       for (const token of level) if (tokens.length < 1_100_000) tokens.push(token);
     }
     const merges = tokens.slice(256).map((token) => [token.slice(0, -1), token.slice(-1)] as const);
-    // Some tokens have two merges, and the pair that is listed twice has its later rank.
+    // Some tokens have two merges. One pair is listed twice, and its later rank counts.
     for (let i = 2000; i < 3000; i++) merges.push([tokens[i]![0]!, tokens[i]!.slice(1)]);
     merges.push(merges[5]!);
     const keys = [
@@ -181,7 +182,7 @@ describe("GGUF arrays of strings", () => {
   });
 });
 
-/** Strings in GGUF's layout. */
+/** Returns strings in GGUF's layout: each has its length as a u64 before it. */
 function joined(strings: readonly string[]): Buffer {
   const block = Buffer.alloc(strings.reduce((sum, one) => sum + 8 + 3 * one.length, 0));
   let at = 0;
@@ -201,7 +202,7 @@ function byteCharacter(byte: number): string {
   return String.fromCharCode(256 + before);
 }
 
-/** Random words of these letters. */
+/** Returns 40 random words of the letters. */
 function samples(letters: readonly string[]): string[] {
   return fc.sample(fc.string({ unit: fc.constantFrom(...letters), minLength: 1, maxLength: 90 }), {
     numRuns: 40,
@@ -235,7 +236,7 @@ describe("tokenizer.json read by native code", () => {
         const shown = (n: number) => (exponents ? n.toExponential() : JSON.stringify(n));
         const vocab = scores.map((n, i) => `["t${i}", ${shown(n)}]`).join(" ,");
         const native = binding.readJsonVocabulary(Buffer.from(`{"model": {"type": "Unigram", "vocab": [${vocab}]}}`));
-        // The native reader leaves numbers that round to 0 to JSON.parse.
+        // If the standard library rejects subnormal numbers, the native reader leaves the file to JSON.parse.
         if (!native) return expect(scores.some((n) => n !== 0 && Math.abs(n) < 2.3e-308)).toBe(true);
         expect([...native.scores()]).toEqual(scores.map((n) => Number(shown(n))));
         expect(native.tokens()).toEqual(scores.map((_, i) => `t${i}`));
@@ -305,7 +306,7 @@ describe("tokenizer.json read by native code", () => {
   });
 });
 
-// The official library encodes both tokens, and decodes the id to either of them.
+// The official library encodes both tokens, and decodes the id to one of the two.
 it.each([
   ["BPE", {}],
   ["BPE", { pre_tokenizer: { type: "ByteLevel", add_prefix_space: false } }],

@@ -85,7 +85,7 @@ describe("tokenizer.model", () => {
     expect(tokenizer.encode("a", { allowSpecial: true })[0]).toBe(1);
   });
 
-  it("is rejected with its file type, or with the byte at which it ends", () => {
+  it("is rejected if it is not a SentencePiece model, or is truncated", () => {
     const of = (model: Uint8Array) => () => Tokenizer.fromFiles({ model });
     expect(of(Buffer.from("<html>"))).toThrow(/^tokenizer\.model: not a SentencePiece model: /);
     expect(of(bytes.subarray(0, bytes.length - 1))).toThrow(/ends at byte \d+ of at least \d+$/);

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 
 export function readGgufMetadata(path: string): Record<string, unknown> {
   const bytes = readFileSync(path);
-  let at = 16;
+  let at = 16; // after the magic, the version and the number of tensors
   const step = (size: number) => {
     at += size;
     return at - size;

@@ -1,4 +1,5 @@
-// Compares SentencePiece models with the SentencePiece library: Debian's python3-sentencepiece, or that of HEDDLE_PYTHON.
+// Compares the ids of SentencePiece models with those of the SentencePiece library: Debian's python3-sentencepiece, or that of
+// HEDDLE_PYTHON.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +13,8 @@ import { trainingText } from "../training-text.ts";
 
 const candidates = [process.env.HEDDLE_PYTHON, "/usr/bin/python3", "python3"].filter((name) => name !== undefined);
 const python = candidates.find((name) => spawnSync(name, ["-c", "import sentencepiece"]).status === 0);
-if (!python) console.warn("python3-sentencepiece is not installed: its models are not compared with it");
+if (!python)
+  console.warn("python3-sentencepiece is not installed: SentencePiece models are not compared with the library");
 
 const script = fileURLToPath(new URL("spm.py", import.meta.url));
 function run(args: string[], input = ""): string {
@@ -59,7 +61,7 @@ async function expectSame(model: string, seed: number, count: number) {
   }
 }
 
-/** Tests that `count` texts of each model get the same ids. */
+/** Tests that each model gives the library's ids for `count` texts. */
 export function describeSentencePiece(count: number): void {
   describe.skipIf(!python)("SentencePiece", () => {
     it.each([

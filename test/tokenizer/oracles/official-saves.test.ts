@@ -99,7 +99,7 @@ const all = [
 ];
 
 // One difference cannot be expressed in tokenizer.json: the text "<0x0A>" is a byte piece in the official library's Unigram, but plain
-// text in SentencePiece and in a tokenizer.model here.
+// text in SentencePiece and in heddle's reader of tokenizer.model.
 function textFor(name: string, tokenizer: Tokenizer, seed: number): () => string {
   const text = textWith(tokenizer, generator(seed));
   return name.includes("Unigram") ? () => text().replaceAll("<0x", "<0y") : text;
@@ -133,7 +133,7 @@ for (const [name, load, isHere] of all) {
       const again = await savedTo(saved, tokenizer);
       const official = officialLibrary().Tokenizer.fromFile(join(saved, "tokenizer.json"));
       await expectEqual(official, tokenizer, 1000, textFor(name, tokenizer, seed));
-      // The saved tokenizer equals the official library in everything.
+      // The saved tokenizer equals the official library for every text, "<0x0A>" included.
       await expectEqual(official, again, 200, textWith(tokenizer, generator(seed + 1)));
     },
   );

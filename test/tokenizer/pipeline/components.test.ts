@@ -38,7 +38,7 @@ describe("normalizers", () => {
 });
 
 describe("pre-tokenizers", () => {
-  // Merges for all pairs of letters, and of a letter and a sign, so that ids reveal the pieces.
+  // There is a merge for every pair of these characters, so that a piece of two characters is one token.
   const letters = [..."ab1 ,."];
   const name = (letter: string) => (letter === " " ? "Ġ" : letter);
   const merges = letters.flatMap((x) => letters.map((y): [string, string] => [name(x), name(y)]));
@@ -123,7 +123,7 @@ describe("pre-tokenizers", () => {
     expect(() => load(`(?<=${"(?:".repeat(20)}a${"{1000})".repeat(20)})x`)).toThrowError(/look-behind|at most/u);
     // A look-behind of a million characters at every position.
     expect(() => load("(?<=(?:a{1000}){1000})a").count("a".repeat(60_000))).toThrowError(/takes more than the cap/u);
-    // Remembering failed states: a program of 18,000 steps at a million positions.
+    // Memoizing failed states would need a program of 18,000 steps times a million positions.
     const long = load("a+(?:(?:(?:bc){1000}){9}|x)");
     expect(() => long.count("a".repeat(1_000_000))).toThrowError(/takes more than the cap/u);
     expect(long.count("aaax")).toBe(4);

@@ -30,7 +30,7 @@ function pair(json: string): { merging: Tokenizer; matching: Tokenizer } {
   return { merging: fresh(json), matching };
 }
 
-/** Pieces of 49 to 300 letters, in total too few to build a matcher. */
+/** Returns 150 pieces of 49 to 298 letters, in total too few letters to build a matcher. */
 const pieces = (letters: string, seed: number) => {
   const random = generator(seed);
   return Array.from({ length: 150 }, () =>
@@ -131,7 +131,7 @@ const large = [
 
 for (const [name, path] of large) {
   const there = path && existsSync(path);
-  if (!there) console.warn(`long pieces of ${name}: skipped, its tokenizer.json is not there`);
+  if (!there) console.warn(`long pieces of ${name}: skipped, its tokenizer.json is not installed`);
   describe.skipIf(!there)(name!, () => {
     const json = there ? readFileSync(path, "utf8") : "";
     const prose = fixtures

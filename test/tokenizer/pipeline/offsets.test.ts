@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { added, byteLevel, byteLevelJson, fromJson, sentencePieceJson } from "../samples.ts";
 
+/** Returns each token with the part of the text that its offsets select. */
 function stretches(tokenizer: Tokenizer, text: string, addSpecialTokens = false): [string | undefined, string][] {
   const { ids, offsets } = tokenizer.encodeWithOffsets(text, { addSpecialTokens, allowSpecial: true });
   return [...ids].map((id, i) => [tokenizer.idToToken(id), text.slice(offsets[2 * i], offsets[2 * i + 1])]);
@@ -46,7 +47,7 @@ describe("encodeWithOffsets", () => {
     ]);
   });
 
-  it("deviates from the official library: inserted text is empty, composed characters are whole", () => {
+  it("gives inserted text an empty range and composed characters their whole range, unlike the official library", () => {
     // In the library, ▁ has the range of "b", and é the range of "e" alone.
     expect(stretches(pieces, "b")).toEqual([
       ["▁", ""],
@@ -115,7 +116,7 @@ describe("encodeWithOffsets", () => {
         },
       }),
     );
-    // GPT-2's split keeps "hihi" whole: h·i, h·i.
+    // GPT-2's split keeps "hihi" in one piece. The merges give the token "hi" twice.
     expect(stretches(replaced, "HI— x")).toEqual([
       ["hi", "HI"],
       ["hi", "—"],
@@ -124,7 +125,7 @@ describe("encodeWithOffsets", () => {
     ]);
   });
 
-  it("gives the ids of encode and ordered offsets for any text", () => {
+  it("gives the ids of encode, and ordered offsets that cover the text, for any text", () => {
     const slow = fromJson(
       byteLevelJson(merges, {
         normalizer: { type: "NFKC" },
@@ -147,7 +148,7 @@ describe("encodeWithOffsets", () => {
             expect(offsets[i]).toBeLessThanOrEqual(offsets[i + 1]!);
             if (i > first) expect(offsets[i]).toBeGreaterThanOrEqual(offsets[i - 2]!);
           }
-          // Together they cover the text.
+          // Together the ranges cover the text.
           const covered = new Uint8Array(text.length);
           for (let i = first; i < offsets.length; i += 2) covered.fill(1, offsets[i], offsets[i + 1]);
           expect(covered.every((one) => one === 1)).toBe(true);

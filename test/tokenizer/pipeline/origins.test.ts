@@ -1,4 +1,4 @@
-// Every byte of normalized text has the offsets of the character that made it.
+// Every byte of normalized text has the offsets of the character from which it was made.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Tokenizer } from "../../../lib/tokenizer/index.ts";
@@ -78,7 +78,7 @@ describe.each(Object.entries(normalizers))("offsets of text normalized by %s", (
   );
   const images = new Map(units.map((unit) => [unit, encoded(tokenizer, `.${unit}.`).bytes.slice(1, -1)]));
 
-  it("lie in the characters that made it, and in deleted characters after these", () => {
+  it("are within the characters that it was made from, and may extend over deleted characters after them", () => {
     fc.assert(
       fc.property(texts, (parts) => {
         const { bytes, offsets } = encoded(tokenizer, parts.join(""));
@@ -155,7 +155,7 @@ describe("text that a charsmap deletes", () => {
       expect([...parts.encode(text)], JSON.stringify(text)).toEqual([1, 2, 1, 3]);
   });
 
-  it("belongs to the character before it, also if that is the last of several", () => {
+  it("belongs to the last token of the character before it", () => {
     expect(encoded(tokenizer, "b\u0001c").offsets).toEqual([
       [0, 2],
       [2, 3],
@@ -171,7 +171,7 @@ describe("text that a charsmap deletes", () => {
 describe("text that Unicode normalization composes", () => {
   const tokenizer = fromJson(byteLevelJson([], { normalizer: { type: "NFKC" } }));
 
-  it("has the offsets of all characters that made it, also if the base is the end of a ligature", () => {
+  it("has the offsets of all characters that it was made from, also if the base is the end of a ligature", () => {
     expect(encoded(tokenizer, "ﬁ\u0301x").offsets).toEqual([
       [0, 1],
       [0, 2],
@@ -180,7 +180,7 @@ describe("text that Unicode normalization composes", () => {
     ]);
   });
 
-  it("gives reordered marks the beginnings of the marks whose places they have, and the end of the last one", () => {
+  it("gives reordered marks the beginnings of the marks whose places they take, and the end of the last mark", () => {
     // Each mark has two tokens.
     const marks = [1, 1, 2, 2].map((begin) => [begin, 3]);
     expect(encoded(tokenizer, "q\u0307\u0323y").offsets).toEqual([[0, 1], ...marks, [3, 4]]);

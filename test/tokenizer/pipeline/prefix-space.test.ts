@@ -1,4 +1,4 @@
-// addPrefixSpace: false omits the space that a tokenizer prepends, on every path and in every call.
+// addPrefixSpace: false omits the space that a tokenizer prepends, on every code path and in every call.
 import { beforeAll, describe, expect, it } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { prefixedTokenizers, sample } from "./prefixed.ts";
@@ -15,7 +15,7 @@ const bytesOf = (tokenizer: Tokenizer, ids: Uint32Array) =>
   Buffer.concat(Array.from(ids, (id) => tokenizer.tokenBytes(id))).toString();
 
 describe("addPrefixSpace", () => {
-  it("omits the prepended space with false and keeps it with true", () => {
+  it("omits the prepended space if false, and keeps it by default", () => {
     for (const { name, tokenizer } of tokenizers)
       for (const text of ["able", " blue.", "\nThe sky", "  two", "ü"]) {
         expect(bytesOf(tokenizer, tokenizer.encode(text, without)), `${name}: ${text}`).toBe(text);
@@ -31,7 +31,7 @@ describe("addPrefixSpace", () => {
       const ids = tokenizer.encode("cat", { addPrefixSpace: false });
       expect(ids[0], name).toBe(bosTokenId);
       expect([...ids.slice(1)], name).toEqual([...tokenizer.encode("cat", without)]);
-      // Only the beginning of the text continues another.
+      // Only the beginning of the text loses its space. The part after </s> keeps it.
       const text = "cat</s>cat";
       const end = tokenizer.encode("</s>cat", { ...plain, allowSpecial: true });
       const all = tokenizer.encode(text, { ...without, allowSpecial: true });
@@ -52,7 +52,7 @@ describe("addPrefixSpace", () => {
     }
   });
 
-  it("has no effect on a tokenizer without a prefix space", async () => {
+  it("has no effect on a byte-level tokenizer, unless that prepends a space", async () => {
     const tokenizer = await Tokenizer.train(sample, { vocabSize: 300 });
     for (const text of [...sample, "able", " able"])
       expect([...tokenizer.encode(text, without)]).toEqual([...tokenizer.encode(text, plain)]);

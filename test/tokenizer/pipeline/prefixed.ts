@@ -48,7 +48,7 @@ export async function prefixedTokenizers(): Promise<{ name: string; tokenizer: T
   return [{ name: "trained pieces", tokenizer: bpe }, { name: "trained Unigram", tokenizer: unigram }, ...changed];
 }
 
-/** The text of ids that follow others. A decoder strips only the first space of a text. */
+/** Returns the text of `ids` after `before`. A decoder strips only the first space of a text, so both are decoded together. */
 export function textAfter(tokenizer: Tokenizer, before: ArrayLike<number>, ids: ArrayLike<number>): string {
   const decode = (of: ArrayLike<number>) => tokenizer.decode(Array.from(of), { skipSpecialTokens: true });
   const all = decode([...Array.from(before), ...Array.from(ids)]);

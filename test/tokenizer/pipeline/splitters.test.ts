@@ -1,4 +1,4 @@
-// Compares every native splitter with the regular expression engine (native/tokenizer/regex*) on seeded random Unicode.
+// Compares every native splitter with the regular expression engine (native/tokenizer/regex) on seeded random Unicode.
 // A WordLevel model without words gives one unknown token per piece, so that offsets reveal the pieces.
 import { describe, expect, it } from "vitest";
 import { readTokenizerFile } from "../../../lib/tokenizer/files/tokenizer-json.ts";
@@ -15,6 +15,7 @@ const split = (pattern: string, behavior = "Isolated", invert = false): Step => 
   behavior,
   invert,
 });
+// Mistral's Tekken pattern is that of o200k without contractions, and with single digits.
 const tekken = namedPatterns.o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("\\p{N}{1,3}", "\\p{N}");
 const digits = "\\p{N}{1,3}";
 
@@ -61,7 +62,7 @@ function json(steps: Step[]) {
 
 const pieces = (tokenizer: Tokenizer, text: string) => [...tokenizer.encodeWithOffsets(text).offsets];
 
-/** Characters of every class that a pattern distinguishes, of 1 to 4 bytes, in runs that cross blocks of sixteen. */
+/** Characters of 1 to 4 bytes and short texts, from every class that a pattern distinguishes. */
 const classes = [
   ..."abcdefgh ABC'' \t\n\r..!/_-09",
   "'s",
@@ -122,6 +123,7 @@ const classes = [
   "<|endoftext|>",
 ];
 
+/** Returns a text of `classes`. Its runs of up to 18 equal parts cross the splitters' blocks of 16 bytes. */
 function mixedText(random: () => number): string {
   const pick = () => classes[Math.floor(random() ** 1.6 * classes.length)]!;
   let text = "";
@@ -138,6 +140,7 @@ describe("native splitters equal the regular expressions", () => {
   for (const [index, [name, { steps, general }]] of Object.entries(cases).entries()) {
     it(name, () => {
       const plan = makePlan(readTokenizerFile(json(steps)));
+      // The plan has three numbers for each stage.
       expect([plan.spec.preTokenizer, plan.spec.stages.length]).toEqual([[], 3 * steps.length]);
       expect(makePlan(readTokenizerFile(json(general))).spec.stages).toHaveLength(0);
       const [native, slow] = [fromJson(json(steps)), fromJson(json(general))];

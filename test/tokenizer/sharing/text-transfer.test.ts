@@ -63,7 +63,7 @@ describe("encodeBatch", () => {
 });
 
 describe("encodeBatchJoined", () => {
-  it("allocates a new array if the output has been resized or detached", async () => {
+  it("fills an output of any buffer type, and allocates a new array if the output is detached", async () => {
     const texts: string[] = Array(2000).fill(sentence);
     const { ids } = await tokenizer.encodeBatchJoined(texts);
     const bytes = ids.byteLength;
@@ -98,7 +98,7 @@ describe("encodeBatchJoined", () => {
   });
 });
 
-describe("many short texts", () => {
+describe("many texts", () => {
   it("are copied in batches, however short they are", () => {
     const parts: number[] = [];
     const read = (strings: readonly string[]) => void parts.push(strings.length);

@@ -93,7 +93,7 @@ describe("vocabulary cache", () => {
     expect(binding.readCompiledVocabulary(whole, source.subarray(1))).toBeUndefined();
   });
 
-  it("is rewritten if it is invalid, and is not needed in a read-only folder", async () => {
+  it("is rewritten if it is invalid, and loading works without it in a read-only folder", async () => {
     const path = place(sample);
     writeFileSync(cachePath(path), "rubbish");
     const loaded = await Tokenizer.load(path, { cache: true });

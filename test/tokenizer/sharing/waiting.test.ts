@@ -5,7 +5,7 @@ import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { expectError } from "../../formats/helpers.ts";
 
 it("training can be aborted while it waits for a text", async () => {
-  let told = 0;
+  let closed = 0;
   // Fires once training waits for the text, however slow the machine is.
   const waited = new AbortController();
   const never = {
@@ -15,7 +15,7 @@ it("training can be aborted while it waits for a text", async () => {
         return new Promise<never>(() => {});
       },
       return: () => {
-        told++;
+        closed++;
         return Promise.reject(new Error("too late"));
       },
     }),
@@ -23,7 +23,7 @@ it("training can be aborted while it waits for a text", async () => {
   const { signal } = waited;
   await expectError(() => Tokenizer.train(never, { vocabSize: 300, signal }), "ABORTED", /Tokenizer\.train: aborted/);
   await sleep(10);
-  expect(told).toBe(1);
+  expect(closed).toBe(1);
 
   async function* some() {
     for (let i = 0; i < 3; i++) yield "a text that is learned from ".repeat(9);

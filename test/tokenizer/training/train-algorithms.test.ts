@@ -157,7 +157,7 @@ describe("merges of characters", () => {
 });
 
 describe("a trained Unigram model", () => {
-  it("gives the text at least the probability of SentencePiece's model", async () => {
+  it("gives the text a higher probability than SentencePiece's model", async () => {
     const tokenizer = await Tokenizer.train(lines, { algorithm: "unigram", vocabSize: 600 });
     const { vocab } = parsed(tokenizer).model as { vocab: [string, number][] };
     let likelihood = 0;
@@ -201,7 +201,7 @@ describe("a trained Unigram model", () => {
   });
 });
 
-it("compressionReport returns the compression of each named text", async () => {
+it("compressionReport returns the compression of each named list of texts", async () => {
   const tokenizer = await Tokenizer.train(lines, { algorithm: "unigram", vocabSize: 600, byteFallback: false });
   const corpora = { own: lines, emoji: ["😀😀", "😀"], none: [] as string[] };
   const [own, emoji, none] = await compressionReport(tokenizer, corpora);
