@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config";
 import { projects, testOptions } from "../vitest.config.ts";
 
-// All of the unit tests, with the long sets.
+// All unit tests, with the long ones.
 export default defineConfig(testOptions({ projects: projects({ testTimeout: 1_800_000 }) }));

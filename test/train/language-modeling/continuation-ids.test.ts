@@ -56,7 +56,6 @@ function check(tokenizer: Tokenizer, row: (typeof rows)[number], name: string): 
   const end = tokenizer.eosTokenIds[0]!;
   const together = [...promptIdsOf(tokenizer, row.prompt + row.completion), end];
   const crossesBorder = promptIds.some((id, i) => together[i] !== id);
-  // The prompt is encoded as in generation, and the answer's text is kept exactly.
   expect([...ids.slice(0, from)], name).toEqual([...promptIds]);
   expect(textAfter(tokenizer, promptIds, ids.slice(from)), name).toBe(row.completion);
   if (!crossesBorder) expect([...ids], name).toEqual(together);

@@ -230,11 +230,11 @@ describe("sft", () => {
 
   test.each([
     [
-      "ends with its last turn",
+      "ends with the last turn",
       "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
     ],
     [
-      "ends a conversation with more than its last turn",
+      "writes text after the last turn",
       "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% else %}END{% endif %}",
     ],
   ])("assistant messages within the prompt are not learned if the template %s", (_, chatTemplate) => {

@@ -1,4 +1,4 @@
-// Every stage ends with the weights of its best evaluation, and a stage of an adapter with its tensors.
+// Every stage ends with the weights of its best evaluation. If it trains an adapter, these are the adapter's tensors.
 import { expect, test } from "vitest";
 import type { StageName } from "../../../lib/cli/options/stage-table.ts";
 import type { Run } from "../../../lib/core/run.ts";

@@ -50,7 +50,7 @@ describe("a run that ends with an error", () => {
   test("fails with IO if the disk is full, keeps the last checkpoint, and resumes from it bit for bit", async () => {
     const outputDir = join(folder, "full-disk");
     await using base = await newModel();
-    // Room for one checkpoint and a half.
+    // The first checkpoint is written. After step 3, too little room is left for a second one.
     let room = Number.POSITIVE_INFINITY;
     const write = FileSink.prototype.write;
     vi.spyOn(FileSink.prototype, "write").mockImplementation(async function (this: FileSink, bytes) {
@@ -128,7 +128,7 @@ describe("a run that ends with an error", () => {
     expect(await checkpoints(overflow)).toEqual(["checkpoint-4", "checkpoint-5"]);
   });
 
-  test("saves the weights before a NaN gradient of a finite loss, or skips the step and keeps them", async () => {
+  test("saves the weights from before a non-finite gradient, or skips the step and keeps the weights", async () => {
     const outputDir = join(folder, "nan-gradient");
     await using base = await newModel();
     // After the first update, values are so large that the second gradient overflows.

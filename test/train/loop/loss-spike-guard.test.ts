@@ -19,7 +19,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.05 });
 type Model = Awaited<ReturnType<typeof newModel>>;
 
-/** Breaks a model's weights between steps and restores them, so that the loss after each step in `bad` is NaN. */
+/** Breaks a model's weights between steps and restores them, so that the loss after each step for which `bad` is true is NaN. */
 async function broken(base: Model, bad: (step: number) => boolean): Promise<Partial<PretrainOptions>> {
   const norm = base.model.weight("model.norm.weight");
   const whole = await norm.toFloat32();

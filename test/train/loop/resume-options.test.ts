@@ -84,7 +84,7 @@ test("an allowed change is used from the next step, reported, and stored in the 
   expect(state.options).toMatchObject({ learningRate: 2e-3, weightDecay: 0, warmupSteps: null });
 });
 
-test("the batch size may change if that is allowed, and held-out rows may become longer", async () => {
+test("the batch size may change if that is allowed, and longer held-out rows may be added", async () => {
   const evalData = [{ text: sentences.slice(0, 3).join(" ") }];
   const { result, warnings } = await resumed({ evalData, perDeviceTrainBatchSize: 4, allowChangedOptions: true });
   expect(result.steps).toBe(3);

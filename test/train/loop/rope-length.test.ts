@@ -216,7 +216,7 @@ describe.each(["longrope", "dynamic"] as const)("%s", (ropeType) => {
       [3, -1],
     ] as const;
     const batch = [];
-    // The references are chosen so that the policy's log-probabilities exceed them by these ratios.
+    // The references are chosen so that the policy's log-probabilities minus theirs are these ratios.
     for (const [i, row] of rows.entries())
       batch.push({
         ...row,

@@ -57,7 +57,7 @@ test("log.jsonl has every event of a run, and is replaced by a run that overwrit
   }
 });
 
-test("a resumed run truncates events that it repeats, and leaves no gap", async () => {
+test("a resumed run removes logged events that it repeats, and leaves no gap", async () => {
   const outputDir = join(folder, "resumed");
   const whole = await run(undefined, {});
   await run(outputDir, { saveSteps: 3 }, 5);
@@ -88,7 +88,7 @@ test("log.jsonl has an evaluation before the checkpoint of its step is saved, si
   }
 });
 
-test("a run rejects a log.jsonl that is not a log, before anything is computed", async () => {
+test("a run rejects a log.jsonl that is not a log, and leaves it as it is", async () => {
   const outputDir = join(folder, "other");
   await run(outputDir, { maxSteps: 1 });
   await writeFile(join(outputDir, LOG_FILE), "mine\n");

@@ -8,12 +8,12 @@ function summed(all: readonly Float32Array[]): Float32Array {
   return sum;
 }
 
-/** Creates ranks in one process. Each waits until all have contributed, then all get the sum. */
+/** Creates the worlds of ranks in one process. In each call, a rank waits until all ranks have given their data. */
 export function worlds(size: number): World[] {
   let given: unknown[] = [];
   let waiting: (() => void)[] = [];
   const meetAs = async <T>(rank: number, mine: T): Promise<T[]> => {
-    const all = given;
+    const all = given; // the array of this call, because the last rank replaces `given` for the next one
     all[rank] = mine;
     if (waiting.length === size - 1) {
       for (const go of waiting) go();

@@ -32,7 +32,7 @@ describe("the option that an unknown name means", () => {
     ["targetModules", "lora.targetModules"],
     ["qx", undefined],
     ["somethingElseAltogether", undefined],
-  ])("is found among sft's options: %s", (name, meant) => {
+  ])("is found among sft's options, if there is one: %s", (name, meant) => {
     expect(meantOption(name, sft)).toBe(meant);
   });
 

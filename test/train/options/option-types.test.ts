@@ -1,4 +1,4 @@
-// The types of stage options are derived from the shapes of their schemas. Each option has a text that states its default.
+// The types of stage options equal the input types of their schemas. Each option has a text that states its default.
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { z } from "zod";
@@ -149,7 +149,7 @@ describe("documentation of every stage's options", () => {
   });
   const textOf = (name: string, option: string) => documented.get(name)!.find((one) => one.name === option)!.text;
 
-  test("each interface combines the groups of options that its schema does, checked by the compiler", () => {
+  test("the compiler checks that each options type equals the input type of its schema", () => {
     expect([...held, missing, needed, other]).not.toContain(false);
     expect([evaluated, fed].map((one) => typeof one)).toEqual(["function", "function"]);
   });

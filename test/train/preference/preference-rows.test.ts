@@ -41,7 +41,7 @@ describe("rows", () => {
     await dpo(model, { ...common, maxSteps: 2, data: rankedRows });
   });
 
-  test("with messages, an answer starts after the assistant's opening and ends with the end token", () => {
+  test("of messages: an answer follows the generation prompt, and the common beginning of two conversations is the prompt", () => {
     const encoder = new RowEncoder(place.tokenizer);
     const prompt = [{ role: "user", content: "Anna likes" }];
     const row = (value: object) => ({
@@ -63,7 +63,7 @@ describe("rows", () => {
     expect(pairsOf(row({ chosen: whole("a ball"), rejected: whole("a tree") }), encoder)).toEqual([pair]);
   });
 
-  test("an answer that the tokenizer drops is rejected, because its mean log-probability would be NaN", () => {
+  test("an answer without tokens is rejected, because its mean log-probability would be NaN", () => {
     const tokenizer = {
       encode: (text: string) => Uint32Array.from(text.replaceAll("\u200b", ""), (letter) => letter.codePointAt(0)!),
       closingCount: 0,
@@ -210,7 +210,7 @@ describe("rows", () => {
     await expect(kto(model, { ...common, data: [row, row] })).rejects.toThrow(
       /^data: expected rows with label true and with false, got 2 that are all true/,
     );
-    // The first row is held out by its index, whatever the seed.
+    // The only row is held out by its index, whatever the seed.
     const alone = { ...common, evalFraction: 0.5 };
     for (const run of [
       kto(model, { ...alone, data: [row], seed: 3 }),

@@ -1,4 +1,4 @@
-// Rank 0 gives its bytes to the others over MASTER_PORT.
+// Rank 0 sends its bytes, such as NCCL's id, to the other ranks over MASTER_PORT.
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -97,7 +97,7 @@ test("missing ranks, another server and a port in use are errors", async () => {
   server.close();
 });
 
-test("torchrun's variables without a store meet on the port, and need one and a valid time limit", async () => {
+test("without torchrun's store, ranks meet at MASTER_PORT, and need the port and a valid time limit", async () => {
   const { port } = await open();
   const master = { address: "127.0.0.1", port };
   const meet = (rank: number, more = {}, timeoutSeconds?: number) =>

@@ -20,6 +20,7 @@ async function startStore(reply?: (socket: Socket) => void): Promise<number> {
     if (reply) return reply(socket);
     let input = Buffer.alloc(0);
     let valid = false;
+    // Reads one request if it is complete. Its first byte is 0 to validate, 1 to set a key, 3 to get one, and 6 to wait for keys.
     const request = (): boolean => {
       let at = 1;
       const sized = () => {
@@ -33,7 +34,7 @@ async function startStore(reply?: (socket: Socket) => void): Promise<number> {
       if (input.length < 1) return false;
       if (input[0] === 0) {
         if (input.length < 5) return false;
-        expect(input.readUInt32LE(1)).toBe(0x3c85f7ce);
+        expect(input.readUInt32LE(1)).toBe(0x3c85f7ce); // the protocol's magic number
         valid = true;
         at = 5;
       } else if (input[0] === 1) {
