@@ -65,7 +65,7 @@ const attacks: [string, string][] = [
 ];
 
 describe("memory attacks", () => {
-  test.each(attacks)("a template cannot fill memory with %s", (_, template) => {
+  test.each(attacks)("rejects a template that would fill memory with %s", (_, template) => {
     const before = performance.now();
     expect(() => atOnce(renderTemplate(template, { messages: [] }))).toThrow(
       expect.objectContaining({ code: "INVALID_FILE" }),

@@ -46,7 +46,7 @@ describe("encodeBatch", () => {
     });
   });
 
-  it("can be aborted at any point", async () => {
+  it("rejects or completes, whenever its signal is aborted", async () => {
     const text = long(16 * PART);
     for (const wait of [0, 1, 2, 4, 8, 16, 32]) {
       const controller = new AbortController();

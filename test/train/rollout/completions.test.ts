@@ -74,7 +74,7 @@ describe("logCompletions", () => {
     ]);
   });
 
-  test("is off by default, and works for ppo", async () => {
+  test("adds nothing if it is false, and works for ppo", async () => {
     for (const { completions } of await events({ logCompletions: false })) expect(completions).toBeUndefined();
     await using model = tinyModel({ tokenizer });
     const { logCompletions, ...rest } = options;
