@@ -180,7 +180,8 @@ Napi::Value RanksHandle::join(const Napi::CallbackInfo& info) {
 }
 
 std::shared_ptr<RankSums> RanksHandle::sums(const std::atomic<bool>& stopping) const {
-  if (shut_ || size_ == 0) throw Error("DISPOSED", "world: expected one that has joined, got another");
+  if (shut_ || size_ == 0)
+    throw Error("DISPOSED", "world: expected a call after join() and before the environment closes");
   return std::make_shared<RankThreadSums>(thread_, rank_, size_, stopping);
 }
 

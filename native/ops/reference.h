@@ -1,4 +1,5 @@
-// Row access for the references. They read rows of any element type as doubles, compute in double, and round once.
+// Row access for the references. They read rows of any element type as doubles, compute in double, and round to f32,
+// then to the output's type.
 #pragma once
 #include <string>
 #include <vector>

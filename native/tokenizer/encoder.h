@@ -41,8 +41,8 @@ class Encoder {
  public:
   explicit Encoder(std::shared_ptr<const TokenizerModel> model) : model_(std::move(model)) {}
 
-  // Appends the ids and offsets of a text to `out`. `barriers`: ascending UTF-16 offsets. No guarded added token may
-  // span one of them, or end at one.
+  // Appends the ids and offsets of a text to `out`. `barriers`: ascending UTF-16 offsets. No guarded token
+  // (AddedToken::guarded) may span one of them, or end at one.
   void encode(const char16_t* text, size_t length, const EncodeOptions& options, const std::vector<uint32_t>& barriers,
       Encoding& out);
 

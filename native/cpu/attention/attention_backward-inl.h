@@ -13,7 +13,8 @@ struct BackwardPlan {
   int64_t buffers;                // number of such sums in scratch
   int64_t side, work;             // floats of one thread: its copy of keys and values, and its whole scratch
 };
-// Sequences or windows shorter than a panel are mostly padding, and pairs do not speed them up.
+// Whether dot products of bf16 pairs compute the gradients. Panels of sequences or windows shorter than a panel are
+// mostly padding, and pairs do not speed them up.
 inline bool backward_on_pairs(const Attention& a) {
   return on_pairs(a) && a.length >= NR && (a.window == 0 || a.window >= NR);
 }

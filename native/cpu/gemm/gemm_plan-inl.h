@@ -29,8 +29,23 @@ constexpr int own_threads = 4;
 constexpr int64_t short_lines = 2048, max_sums = 8 * tile_rows * 8 * tile_columns;
 // For many threads: maximum rows of a and columns of b that all of them pack together.
 constexpr int64_t chunk_rows = 8 * tile_rows, chunk_columns = 8 * tile_columns;
-static_assert(
-    MR <= NR, "enough bands of rows imply enough bands of columns, so that threads never copy the longer operand");
+static_assert(MR <= NR,
+    "if m > n, enough bands of columns imply enough bands of rows, so that threads never copy the longer operand");
+
+// Which threads have packed an operand. Not a std::vector, because of the one-definition rule of simd.h.
+class PackedFlags {
+ public:
+  PackedFlags(int64_t threads, bool packed) : flags_(new bool[static_cast<size_t>(threads)]) {
+    for (int64_t t = 0; t < threads; ++t) flags_[t] = packed;
+  }
+  ~PackedFlags() { delete[] flags_; }
+  PackedFlags(const PackedFlags&) = delete;
+  PackedFlags& operator=(const PackedFlags&) = delete;
+  bool& operator[](int thread) { return flags_[thread]; }
+
+ private:
+  bool* flags_;
+};
 
 // Splits `extent` into bands of at most `most`: the same number for every thread, of nearly equal length.
 struct Bands {
@@ -58,7 +73,8 @@ inline int64_t even_piece(int64_t extent, int64_t unit, int64_t most) {
 
 // The split of one product. The parts along k, which determine the bits of the result, depend on k only.
 struct GemmPlan {
-  int64_t rows, columns, kc, part;           // rows, columns: of a chunk; kc: k of a step; part: k of a tile's sum
+  int64_t rows, columns;  // of a chunk
+  int64_t kc, part;       // length along k of a step, and of what a register tile adds before the sums are added
   bool by_rows = false, by_columns = false;  // whether threads take bands of the longer operand
   int64_t a_floats, b_floats, bias_floats;   // per thread if it packs for itself
 };

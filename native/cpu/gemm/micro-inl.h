@@ -42,7 +42,7 @@ template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 template <int R>
 HEDDLE_SIMD void block_products(
     int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
-  static_assert(R % 2 == 0 && NR == 8, "blocks have two rows, and a vector of b two blocks");
+  static_assert(R % 2 == 0 && NR == 8, "a block has two rows, and a vector of b covers two blocks");
   F block[R / 2][4];
 #pragma GCC unroll 4
   for (int i = 0; i < R / 2; ++i)

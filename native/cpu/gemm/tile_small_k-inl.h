@@ -2,7 +2,6 @@
 // pair. Writing c takes most of the time. Four panels of c are therefore written at a time, which are 256 bytes of a
 // bf16 row.
 #pragma once
-#include <vector>
 
 #include "cpu/gemm/gemm_tiles-inl.h"
 #include "cpu/gemm/small_k-inl.h"
@@ -57,7 +56,6 @@ inline void gemm_tiles_small_k(const Gemm& g, Pool& pool, void* scratch) {
   const int64_t threads = pool.threads(), row_panels = ceil_div(g.m, tile_side),
                 tasks = small_product(g.m, g.n, g.k) ? 1 : min_of(row_panels, 4 * threads);
   const bool together = threads > own_threads && tasks > 1;
-  std::vector<char> has_b;
   for (int64_t j0 = 0; j0 < g.n; j0 += small_k_columns) {
     const int64_t columns = min_of(small_k_columns, g.n - j0), panels = ceil_div(columns, tile_side);
     float* all = static_cast<float*>(scratch);
@@ -72,12 +70,12 @@ inline void gemm_tiles_small_k(const Gemm& g, Pool& pool, void* scratch) {
       pool.range(panels, 8, [&](int64_t begin, int64_t end, int) {
         for (int64_t p = begin; p < end; ++p) pack(p, all);
       });
-    has_b.assign(static_cast<size_t>(threads), together);
+    PackedFlags has_b(threads, together);
     pool.run(tasks, [&](int64_t t, int thread) {
       float* own = together ? all : all + thread * small_k_panels_floats(g.n);
-      if (char& has = has_b[static_cast<size_t>(thread)]; !has) {
+      if (bool& has = has_b[thread]; !has) {
         for (int64_t p = 0; p < panels; ++p) pack(p, own);
-        has = 1;
+        has = true;
       }
       small_k_rows_of(g, row_panels * t / tasks * tile_side, min_of(g.m, row_panels * (t + 1) / tasks * tile_side), j0,
           columns, own);

@@ -4,7 +4,6 @@
 // rows of x while the next 32 are prefetched into L2. The bits equal those of gemm_tiles-inl.h, because steps of k have
 // the same order and multiplication is commutative.
 #pragma once
-#include <vector>
 
 #include "cpu/gemm/tile_stream-inl.h"
 
@@ -162,16 +161,16 @@ inline void stored_tiles(const Gemm* products, int count, Pool& pool, void* scra
   };
   const int64_t row_tiles = ceil_div(x.m, TILE);
   if (together) pool.run(row_tiles, [&](int64_t tile, int) { pack(tile, static_cast<float*>(scratch)); });
-  std::vector<char> has_x(static_cast<size_t>(threads), together);
+  PackedFlags has_x(threads, together);
   const auto tasks_of = [&](const Gemm& g) {
     return stream_tasks_of(ceil_div(g.n, tile_side), tile_side * g.k * 2, threads);
   };
   run_joined(
       pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
     float* columns = static_cast<float*>(scratch) + (together ? 0 : thread * x_floats);
-    if (char& has = has_x[static_cast<size_t>(thread)]; !has) {
+    if (bool& has = has_x[thread]; !has) {
       for (int64_t tile = 0; tile < row_tiles; ++tile) pack(tile, columns);
-      has = 1;
+      has = true;
     }
     const Gemm& g = products[i];
     const int64_t blocks = ceil_div(g.n, tile_side);

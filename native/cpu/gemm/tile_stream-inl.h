@@ -3,7 +3,6 @@
 // cores would take as long as reading some panels. Tiles are as high as there are rows, so that sums go directly to y.
 // The bits equal those of gemm_tiles-inl.h, which adds in the same order.
 #pragma once
-#include <vector>
 
 #include "cpu/gemm/gemm_tiles-inl.h"
 
@@ -76,16 +75,15 @@ inline void stream_tiles(const Gemm* products, int count, Pool& pool, void* scra
   const Gemm& x = products[0];
   const int64_t a_floats = ceil_div(x.k, tile_depth) * TILE * TILE, panel_bytes = pair_panel_floats(x.k) * 4,
                 threads = pool.threads();
-  std::vector<char> has_a(static_cast<size_t>(threads));
+  PackedFlags has_a(threads, false);
   const auto tasks_of = [&](const Gemm& g) { return stream_tasks_of(ceil_div(g.n, tile_side), panel_bytes, threads); };
   run_joined(
       pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
     float* a = static_cast<float*>(scratch) + thread * a_floats;
-    char& has = has_a[static_cast<size_t>(thread)];
-    if (!has) {
+    if (bool& has = has_a[thread]; !has) {
       if (x.a_type == DType::f32) pack_stream_rows(static_cast<const float*>(x.a), x.lda, x.m, x.k, a);
       else pack_stream_rows(static_cast<const bf16*>(x.a), x.lda, x.m, x.k, a);
-      has = 1;
+      has = true;
     }
     const Gemm& g = products[i];
     const int64_t panels = ceil_div(g.n, tile_side);

@@ -88,7 +88,7 @@ float flushed(float f) { return std::fabs(f) < 1.17549435e-38f ? std::copysign(0
 
 void read_source(Warp& w, int lane, BulkStore& s) {
   if (!s.data.empty()) return;
-  // Checks again for races. A thread that has written to the source since store_bulk did not wait for the copy.
+  // Checks again for races. If a thread has written to the source after store_bulk, it has not waited for the copy.
   w.block->shared.read(w, *s.instruction, lane, s.from, s.bytes, Shared::Proxy::async);
   const unsigned char* data = w.block->shared.data(s.from);
   s.data.assign(data, data + s.bytes);

@@ -1,9 +1,9 @@
-// A compiled form of a tokenizer.json's vocabulary that is read without lookups. It has the content of the file, with
-// the tokens of each merge by index.
+// A compiled form of a tokenizer.json's vocabulary that is read without lookups. It has the content of
+// tokenizer.json, with the tokens of each merge by index.
 //
-// The file, little-endian: "heddle.v", version, zero; size and hash of the source; size and hash of the body. The body:
-// counts of tokens, of their bytes, of merges and of the rest's bytes; lengths and ids of tokens; three indices per
-// merge; tokens; rest.
+// The compiled file, little-endian: "heddle.v", version, zero; size and hash of the source; size and hash of the body.
+// The body: counts of tokens, of their bytes, of merges and of the bytes of JsonVocabulary::rest; lengths and ids of
+// tokens; three indices per merge; tokens; JsonVocabulary::rest.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,8 +14,8 @@
 
 namespace heddle {
 
-// Returns the compiled file. Returns an empty string if the vocabulary is compiled already, or if a merge refers to a
-// missing token, as merges that omit a prefix do.
+// Returns the compiled file. Returns an empty string if the vocabulary is compiled already, or if the joined
+// parts of a merge are not a token, as when merges drop the right part's prefix ("##").
 std::string compile_vocabulary(const JsonVocabulary& vocabulary, std::string_view source);
 
 // Returns null if compile_vocabulary of this version did not write the file for this source, or if its bytes are
