@@ -17,7 +17,8 @@ const BYTES = 4;
  * @param of.link bytes per second that a rank sends in an all-reduce
  * @param of.partsLink the same for a reduce-scatter and an all-gather. Default: `link`
  * @param of.latency seconds that a message takes, of which `of.messages` are sent one after another in a pass over the parameters
- * @param of.overlap share of the exchange in a program that its computation can hide, from 0 to 1
+ * @param of.overlap share of the computation that can hide the exchange that goes on meanwhile, from 0 to 1: with `none` and `optimizer` of
+ * a step's last backward pass, with `gradients` of every backward pass, with `parameters` of the whole step
  * @param of.weightBytes bytes of an element of the weights that ranks collect with `parameters`. Default: 4
  * @returns seconds of computation and of visible communication
  */
@@ -44,9 +45,11 @@ export function forecast({
     const each = volume(BYTES) + 2 * volume(of.weightBytes ?? BYTES) + 3 * messages(ranks, parameters) * latency;
     return { compute, communication: micro * each - Math.min(micro * each, overlap * compute) };
   }
-  const reduce = (sharding === "gradients" ? micro : 1) * pass;
-  const hidden = sharding === "gradients" ? Math.min(reduce, overlap * (2 / 3) * compute) : 0;
-  return { compute, communication: reduce - hidden + pass };
+  // Passes over the gradients, and passes over the updated weights.
+  const [gradients, weights] = { none: [2, 0], optimizer: [1, 1], gradients: [micro, 1] }[sharding];
+  const backward = ((2 / 3) * compute) / (sharding === "gradients" ? 1 : micro);
+  const hidden = Math.min(gradients * pass, overlap * backward);
+  return { compute, communication: (gradients + weights) * pass - hidden };
 }
 
 /**
@@ -124,7 +127,8 @@ function check(path) {
   const oneRank = (6 * parameters * tokens) / (alone.milliseconds / 1000);
   console.log("| case | measured s | predicted s |\n|---|---|---|");
   for (const { name, milliseconds, iperfGbitPerSecond } of cases) {
-    const [, ranks, sharding, link] = /^train step, (\d) ranks, sharding (\w+)(?:, (\w+) links)?$/.exec(name);
+    const [, ranks, sharding, overlapped, link] =
+      /^train step, (\d) ranks, sharding (\w+)(, overlapped)?(?:, (\w+) links)?$/.exec(name);
     const cores = lines[0].machine.cores;
     const of = {
       ...{ parameters, sharding, ranks: Number(ranks), tokens: tokens / ranks, micro: micro / ranks },
@@ -133,7 +137,8 @@ function check(path) {
       link: link ? (iperfGbitPerSecond / 8) * 1e9 : 2e9,
       latency: link ? 30e-6 : 3e-6,
       messages: mpiMessages,
-      overlap: ranks < cores ? 1 : 0, // without a free core, sums take time from the computation
+      // Without a free core, the exchange takes time from the computation.
+      overlap: (overlapped || ["gradients", "parameters"].includes(sharding)) && ranks < cores ? 1 : 0,
     };
     const { compute, communication } = forecast(of);
     console.log(

@@ -189,7 +189,10 @@ export class Executable<R extends Results = Results> {
     return this.native.deviceSeconds;
   }
 
-  /** Seconds that the last run waited for other ranks (`reduceScatter`, `allGather`); 0 on CUDA, where the stream waits. */
+  /**
+   * Seconds that the last run waited for other ranks (`allReduce`, `reduceScatter`, `allGather`). On CUDA, only the waits of `allReduce` are
+   * measured.
+   */
   get waitedSeconds(): number {
     return this.native.waitedSeconds;
   }

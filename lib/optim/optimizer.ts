@@ -1,6 +1,7 @@
 import {
   accumulate,
   adamw,
+  allReduce,
   assign,
   cast,
   clipFactor,
@@ -246,14 +247,26 @@ export class Optimizer {
    * @param keep (1) f32, the constant 1
    */
   collect(name: string, gradient: Value, keep?: Value): void {
-    const key = `gradient.${name}`;
-    const { shape } = this.gradients.get(key) ?? {};
-    const state = shape && tensor(key, "f32", shape);
     if (this.dividesGradients) {
       const whole = gradient.dtype === "f32" ? gradient : cast(gradient, "f32");
-      reduceScatter(whole, state, { ...rangesOf(name, this.parts), add: keep !== undefined });
-    } else if (keep) accumulate(state!, gradient, keep);
-    else assign(state!, gradient);
+      reduceScatter(whole, this.gradient(name), { ...rangesOf(name, this.parts), add: keep !== undefined });
+    } else if (keep) accumulate(this.gradient(name)!, gradient, keep);
+    else assign(this.gradient(name)!, gradient);
+  }
+
+  /**
+   * Adds a node to the active trace that sums a stored gradient over all ranks. If the ranks share the state, each gets only the sums of its
+   * own part.
+   */
+  sum(name: string): void {
+    allReduce(this.gradient(name)!, this.parts.length > 1 ? rangesOf(name, this.parts) : {});
+  }
+
+  /** Returns a gradient's tensor as a value of the active trace. Undefined if this rank has no part of it. */
+  private gradient(name: string): Value | undefined {
+    const key = `gradient.${name}`;
+    const { shape } = this.gradients.get(key) ?? {};
+    return shape && tensor(key, "f32", shape);
   }
 
   /**

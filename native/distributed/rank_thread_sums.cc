@@ -1,9 +1,8 @@
 #include "distributed/rank_thread_sums.h"
 
-#include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "core/error.h"
@@ -11,13 +10,6 @@
 namespace heddle {
 namespace {
 
-// Returns the least bytes of a batch, of which every rank receives about the same part. They are so large that a
-// message takes longer than its latency. HEDDLE_RANK_BATCH_BYTES replaces them in tests.
-size_t least_batch_bytes(int ranks) {
-  const char* set = std::getenv("HEDDLE_RANK_BATCH_BYTES");
-  if (set && *set) return static_cast<size_t>(std::strtoull(set, nullptr, 10));
-  return std::max(size_t{4} << 20, static_cast<size_t>(ranks) * (size_t{32} << 10));
-}
 // Number of batches that may wait for their sums while another is filled. It limits the memory.
 constexpr size_t most_posted = 1;
 
@@ -56,11 +48,18 @@ struct RankThreadSums::Batch : Exchange {
     size_t count;
     bool add;
   };
+  bool everywhere = false;  // every rank receives all sums. Its values are spans[0]
+  Summed type = Summed::f32;
   std::vector<std::vector<unsigned char>> values;  // copies, in which the ranges of this rank receive their sums
+  std::shared_ptr<const void> held;                // the memory of values that are summed in place
   SpansByRank spans;
   std::vector<Target> targets;
   size_t bytes = 0;
 
+  void sum(RankGroup& group) const {
+    if (everywhere) group.all_reduce(spans[0], type);
+    else group.reduce_scatter(spans, type);
+  }
   void store() const {
     check();
     for (const Target& t : targets) {
@@ -86,11 +85,7 @@ RankThreadSums::RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int s
 
 void RankThreadSums::start(const float* value, const RankRanges& ranges, float* own, bool add) {
   store_complete(most_posted);
-  if (!filling_) {
-    filling_ = std::make_shared<Batch>();
-    filling_->spans.resize(static_cast<size_t>(size_));
-  }
-  Batch& batch = *filling_;
+  Batch& batch = filling(false, Summed::f32);
   const size_t bytes = static_cast<size_t>(ranges.ends.back()) * sizeof(float);
   const unsigned char* const from = reinterpret_cast<const unsigned char*>(value);
   unsigned char* const copy = batch.values.emplace_back(from, from + bytes).data();
@@ -102,8 +97,38 @@ void RankThreadSums::start(const float* value, const RankRanges& ranges, float* 
     batch.spans[static_cast<size_t>(r)].push_back({begin, count * sizeof(float)});
     if (r == rank_) batch.targets.push_back({begin, own, count, add});
   }
-  batch.bytes += bytes;
-  if (batch.bytes >= batch_bytes_) post();
+  filled(bytes);
+}
+
+void RankThreadSums::start_in_place(void* value, DType type, size_t count, const RankRanges* ranges) {
+  store_complete(std::numeric_limits<size_t>::max());  // throws if an earlier sum has failed
+  Batch& batch = filling(!ranges, type == DType::bf16 ? Summed::bf16 : Summed::f32);
+  batch.held = held_;
+  unsigned char* const data = static_cast<unsigned char*>(value);
+  const size_t element = type == DType::bf16 ? 2 : 4;
+  if (!ranges) batch.spans[0].push_back({data, count * element});
+  for (int r = 0; ranges && r < size_; ++r) {
+    const RankRanges::Range range = ranges->of(r);
+    if (range.begin == range.end) continue;
+    batch.spans[static_cast<size_t>(r)].push_back(
+        {data + static_cast<size_t>(range.begin) * element, static_cast<size_t>(range.end - range.begin) * element});
+  }
+  filled(count * element);
+}
+
+RankThreadSums::Batch& RankThreadSums::filling(bool everywhere, Summed type) {
+  if (filling_ && (filling_->everywhere != everywhere || filling_->type != type)) post();
+  if (!filling_) {
+    filling_ = std::make_shared<Batch>();
+    filling_->everywhere = everywhere, filling_->type = type;
+    filling_->spans.resize(static_cast<size_t>(size_));
+  }
+  return *filling_;
+}
+
+void RankThreadSums::filled(size_t bytes) {
+  filling_->bytes += bytes;
+  if (filling_->bytes >= batch_bytes_) post();
 }
 
 void RankThreadSums::post(std::shared_ptr<Exchange> exchange, std::function<void(RankGroup&)> work) {
@@ -123,7 +148,7 @@ void RankThreadSums::post(std::shared_ptr<Exchange> exchange, std::function<void
 void RankThreadSums::post() {
   const std::shared_ptr<Batch> batch = std::move(filling_);
   filling_ = nullptr;
-  post(batch, [&spans = batch->spans](RankGroup& group) { group.reduce_scatter(spans, Summed::f32); });
+  post(batch, [&batch = *batch](RankGroup& group) { batch.sum(group); });
   posted_.push_back(batch);
 }
 
@@ -172,9 +197,10 @@ void RankThreadSums::store_complete(size_t most) {
 void RankThreadSums::finish() {
   if (filling_) post();
   store_complete(0);
+  held_ = nullptr;
 }
 
-void RankThreadSums::abandon() { filling_ = nullptr, prefetched_ = nullptr, posted_.clear(); }
+void RankThreadSums::abandon() { filling_ = nullptr, held_ = nullptr, prefetched_ = nullptr, posted_.clear(); }
 
 double RankThreadSums::take_waited_seconds() { return std::exchange(waited_, 0.0); }
 

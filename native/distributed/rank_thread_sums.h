@@ -13,9 +13,10 @@
 
 namespace heddle {
 
-// Values are copied to batches, and a batch is summed when it is large enough. The lane's thread stores a batch's sums
-// when a later call finds that it is complete. Values are collected in memory of their own, which the thread may still
-// write when a run has failed.
+// Values to sum are put into batches, and a batch is summed when it is large enough. Values of start() are copied, and
+// the lane's thread stores a batch's sums when a later call finds that it is complete. The thread of MPI calls reads
+// and writes values of start_in_place() itself. Values are collected in memory of their own, which that thread may
+// still write when a run has failed.
 class RankThreadSums final : public RankSums {
  public:
   // `stopping`: once it is set, waiting ends with the error ABORTED.
@@ -25,6 +26,8 @@ class RankThreadSums final : public RankSums {
   void start(const float* value, const RankRanges& ranges, float* own, bool add) override;
   void gather(const Fill& fill, const RankRanges& ranges, size_t element, void* whole) override;
   void prefetch(const Fill& fill, const RankRanges& ranges, size_t element) override;
+  void hold(std::shared_ptr<const void> memory) override { held_ = std::move(memory); }
+  void start_in_place(void* value, DType type, size_t count, const RankRanges* ranges) override;
   void finish() override;
   void abandon() override;
   double take_waited_seconds() override;
@@ -34,6 +37,9 @@ class RankThreadSums final : public RankSums {
   // A call of the MPI thread that the lane's thread waits for.
   class Exchange;
   struct Gathered;
+  // Returns the batch to fill. Posts the one that is being filled if it has other sums.
+  Batch& filling(bool everywhere, Summed type);
+  void filled(size_t bytes);  // posts the batch if it is large enough
   void post();
   // Makes the MPI thread run `work`, and `exchange` end with its result.
   void post(std::shared_ptr<Exchange> exchange, std::function<void(RankGroup&)> work);
@@ -47,6 +53,7 @@ class RankThreadSums final : public RankSums {
   const std::atomic<bool>& stopping_;
   const size_t batch_bytes_;
   double waited_ = 0;
+  std::shared_ptr<const void> held_;           // the memory of the run's tensors
   std::shared_ptr<Batch> filling_;             // may be null
   std::deque<std::shared_ptr<Batch>> posted_;  // in the order in which they complete
   std::shared_ptr<Gathered> prefetched_;       // may be null

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <vector>
@@ -30,8 +31,8 @@ struct CudaStream {
 };
 
 struct CudaEvent {
-  CudaStream* stream = nullptr;  // stream of the last cudaEventRecord
-  bool reached = true;
+  CudaStream* stream = nullptr;                                  // stream of the last cudaEventRecord
+  std::shared_ptr<bool> reached = std::make_shared<bool>(true);  // whether that record has been reached
   std::chrono::steady_clock::time_point time;
 };
 
@@ -68,6 +69,15 @@ void run(CudaStream* stream) {
   std::deque<Work> work;
   work.swap(stream->work);
   for (auto& w : work) w();
+}
+
+// Runs the work of a stream up to a record of an event. Leaves the work that was queued after it.
+void run_until(CudaStream* stream, const bool& reached) {
+  while (!reached && !stream->work.empty()) {
+    const Work work = std::move(stream->work.front());
+    stream->work.pop_front();
+    work();
+  }
 }
 
 std::mutex host_mutex;
@@ -261,21 +271,22 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  event->stream = stream, event->reached = false;
-  enqueue(stream, [event] { event->reached = true, event->time = std::chrono::steady_clock::now(); });
+  event->stream = stream, event->reached = std::make_shared<bool>(false);
+  enqueue(
+      stream, [event, reached = event->reached] { *reached = true, event->time = std::chrono::steady_clock::now(); });
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  while (!event->reached && !event->stream->work.empty()) {  // leaves work that was queued after the event
-    const Work work = std::move(event->stream->work.front());
-    event->stream->work.pop_front();
-    work();
-  }
+  run_until(event->stream, *event->reached);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  enqueue(stream, [from = event->stream, reached = event->reached] { run_until(from, *reached); });
   return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
-  if (!begin->reached || !end->reached) return cudaErrorNotReady;
+  if (!*begin->reached || !*end->reached) return cudaErrorNotReady;
   *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
   return cudaSuccess;
 }

@@ -1,18 +1,18 @@
 #include <string>
 
-#include "ops/check.h"
-#include "ops/reduce_scatter.h"
+#include "ops/rank_ops.h"
+#include "ops/rank_ranges.h"
 
 namespace heddle {
 namespace {
 
-// y is cut into ranges of its elements as in reduce_scatter. Range i has the values of rank `first` + i, an attribute,
-// converted to y's type. own is this rank's range. A rank without a range has no operand own.
+// y is cut into ranges (rank_ranges.h). Range i has the values of rank `first` + i, an attribute, converted to y's
+// type. own is this rank's range. A rank without a range has no operand own.
 void check_all_gather(const Node& n) {
   Check c("all_gather", n, 0, 1, 1, 1);
   const Operand y = c.out(0, "y");
   c.dtype(y, activation_types);
-  const int64_t longest = check_ranges(c, n, "y", y.shape().size());
+  const int64_t longest = check_ranges(c, n, y, 1);
   if (!c.has(0)) return;
   const Operand own = c.in(0, "own");
   c.dtype(own, activation_types);
@@ -36,6 +36,6 @@ const RegisterOp register_all_gather(all_gather_op);
 
 }  // namespace
 
-RankRanges gathered_ranges(const Node& n, const RankSums* sums) { return ranges_of(n, "all_gather", 0, sums); }
+RankRanges gathered_ranges(const Node& n, const RankSums* sums) { return own_ranges("all_gather", n, 0, sums); }
 
 }  // namespace heddle

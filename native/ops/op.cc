@@ -106,7 +106,8 @@ std::vector<const KernelDef*> Registry::kernels(const std::string& op) {
 }
 
 const KernelDef* Registry::pick(const std::string& op, const Node& node, DeviceKind device) {
-  if (references_only()) return nullptr;
+  const OpDef* const def = find(op);
+  if (references_only() && !(def && def->uses_ranks)) return nullptr;
   for (const KernelDef* kernel : kernels(op))
     if (kernel->device == device && (!kernel->supports || kernel->supports(node))) return kernel;
   return nullptr;

@@ -191,7 +191,7 @@ struct Registry {
   static const OpDef* find(const std::string& name);
   static std::vector<const OpDef*> all();
   // Returns null if no kernel of that device supports the node, or with HEDDLE_REFERENCE=1. The CPU then runs the
-  // reference.
+  // reference. Ops with `uses_ranks` keep their kernels, because references do not exchange data.
   static const KernelDef* pick(const std::string& op, const Node& node, DeviceKind device = DeviceKind::cpu);
   static bool references_only();  // HEDDLE_REFERENCE=1
   static std::vector<const KernelDef*> kernels(const std::string& op);

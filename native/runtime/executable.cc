@@ -150,6 +150,7 @@ void Executable::run(RunArguments& a, Lane& lane) {
   pack_weights(a, lane);
   const Stopwatch watch;
   run_nodes(a, lane, context);
+  store_waited_seconds(context);
   pace_.end(watch.seconds());
   for (const auto& storage : bound_) storage->check_whole();
   for (size_t i = 0; i < a.outputs.size(); ++i)

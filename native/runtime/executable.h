@@ -39,7 +39,7 @@ class Executable {
   // Seconds that the accelerator took for the last run, with the copies of inputs and outputs. 0 on the CPU. Any
   // thread.
   double device_seconds() const { return device_seconds_.load(std::memory_order_relaxed); }
-  // Seconds that the last run waited for other ranks. 0 on an accelerator, whose stream waits. Any thread.
+  // Seconds that the last run waited for other ranks (RankSums::take_waited_seconds). Any thread.
   double waited_seconds() const { return waited_seconds_.load(std::memory_order_relaxed); }
   // Number of recordings, one for each combination of sizes and memory (RecordingKey). Any thread.
   int recordings() const { return recording_count_.load(std::memory_order_relaxed); }
@@ -62,6 +62,7 @@ class Executable {
   void run_group(size_t node, Context& context);
   bool run_fused_add(size_t node, Context& context, std::vector<char>& done);
   void run_node(size_t node, Context& context);
+  void store_waited_seconds(const Context& context);
   // run/run_chain.cc
   bool run_chain(const RowChain& chain, const std::vector<char>& done, Context& context);
   // run/run_checked.cc

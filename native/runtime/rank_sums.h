@@ -1,10 +1,13 @@
-// Sums over ranks that a program starts while it runs, and values that it collects from them. Training needs them if no
-// rank keeps whole gradients or whole weights.
+// Sums over ranks that a program starts while it runs, so that they overlap with the rest of its computation, and
+// values that it collects from the ranks.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
+
+#include "core/tensor.h"
 
 namespace heddle {
 
@@ -25,6 +28,10 @@ struct RankRanges {
   }
 };
 
+// Returns the least bytes of a batch of values that are summed together. Every rank receives about the same part of
+// them. They are so large that a message takes longer than its latency. HEDDLE_RANK_BATCH_BYTES replaces them in tests.
+size_t least_batch_bytes(int ranks);
+
 // Only the lane's thread calls it. All ranks must start the same sums and collect the same values in the same order.
 class RankSums {
  public:
@@ -38,6 +45,13 @@ class RankSums {
   // may be overwritten after the call. On the CPU, `own` has the sums after finish(). On an accelerator, the sums are
   // queued on the lane's stream, and `add` must be false.
   virtual void start(const float* value, const RankRanges& ranges, float* own, bool add) = 0;
+  // Keeps the memory of the run's tensors allocated as long as sums that the run starts in place may write to it. The
+  // run may have failed by then. Called at the start of a run.
+  virtual void hold(std::shared_ptr<const void> memory) = 0;
+  // Starts to sum `count` numbers of f32 or bf16 over all ranks, in place. If `ranges` is null, every rank receives all
+  // sums. Otherwise each rank receives those of its range, and the other numbers do not change. The memory must be
+  // held, and nothing may use it before finish().
+  virtual void start_in_place(void* value, DType type, size_t count, const RankRanges* ranges) = 0;
   // Collects a value from all ranks in `whole`. On the CPU, waits for it. On an accelerator, the value is queued on the
   // lane's stream. `element`: bytes of an element. Throws IO if a rank is lost.
   virtual void gather(const Fill& fill, const RankRanges& ranges, size_t element, void* whole) = 0;
@@ -49,8 +63,9 @@ class RankSums {
   // Forgets the sums that have been started, because the run has failed on this rank. The others must not go on either.
   virtual void abandon() = 0;
   // Returns the seconds that start(), gather() and finish() have waited for other ranks since the last call. On an
-  // accelerator the stream waits, which is not measured, and the result is 0.
-  virtual double take_waited_seconds() { return 0; }
+  // accelerator, the device must have finished the run. The result is the time that its stream has waited in finish().
+  // Waits of sums that start() has queued, and of gather(), are not measured.
+  virtual double take_waited_seconds() = 0;
 };
 
 }  // namespace heddle

@@ -101,13 +101,18 @@ int ncclCommInitRank(ncclComm** out, int size, UniqueId id, int rank) {
 // NCCL queues its work on a stream. This fake computes at once, so it relies on the runtime, which finishes earlier
 // work on the stream before it calls NCCL.
 int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, ncclComm* comm, void*) {
-  if ((type != float32 && type != float64) || op != sum) return invalid_argument;
+  if ((type != float32 && type != float64 && type != bfloat16) || op != sum) return invalid_argument;
   Group& g = *comm->group;
   g.data[static_cast<size_t>(comm->rank)] = from;
-  meet(g, [&] { type == float32 ? add<float>(g, count, g.sums) : add<double>(g, count, g.sums); });
+  meet(g, [&] {
+    if (type == float32) add<float>(g, count, g.sums);
+    else if (type == float64) add<double>(g, count, g.sums);
+    else add<Bf16>(g, count, g.sums);
+  });
   for (size_t i = 0; i < count; ++i) {
     if (type == float32) static_cast<float*>(to)[i] = static_cast<float>(g.sums[i]);
-    else static_cast<double*>(to)[i] = g.sums[i];
+    else if (type == float64) static_cast<double*>(to)[i] = g.sums[i];
+    else static_cast<Bf16*>(to)[i] = Bf16(static_cast<float>(g.sums[i]));
   }
   meet(g, [] {});  // no rank may overwrite the sums while another reads them
   return 0;

@@ -6,9 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { openDevice, Tensor, toBf16 } from "../../lib/graph/index.ts";
+import { allReduce, assign, compile, input, openDevice, scale, Tensor, tensor, toBf16 } from "../../lib/graph/index.ts";
 import { pretrain } from "../../lib/train/stages/pretrain.ts";
 import { openNcclWorld } from "../../lib/train/world/nccl-world.ts";
+import { openWorld } from "../../lib/train/world/open-world.ts";
 import type { World } from "../../lib/train/world/world.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
@@ -18,7 +19,10 @@ beforeAll(async () => {
   process.env.HEDDLE_EMULATE_CUDA = "2";
   await writeFile(join(folder, "train.txt"), sentences.slice(0, 60).join("\n\n"));
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
+afterAll(() => {
+  delete process.env.HEDDLE_RANK_BATCH_BYTES;
+  return rm(folder, { recursive: true, force: true });
+});
 
 const open = (rank: number, more: object = {}) =>
   openNcclWorld({ rank, size: 2, device: `cuda:${rank}`, rendezvous: join(folder, "rendezvous"), ...more });
@@ -58,6 +62,15 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
     message: "id: expected 128 bytes, got 11",
   });
 
+  // CUDA ranks overlap their sums unless the option says otherwise.
+  for (const overlap of [undefined, false]) {
+    const rendezvous = join(folder, `overlap-${overlap}`);
+    const opened = await Promise.all(
+      [0, 1].map((rank) => openWorld({ rank, size: 2, device: `cuda:${rank}`, rendezvous, overlap })),
+    );
+    expect(opened.map((world) => world.overlap)).toEqual([overlap ?? true, overlap ?? true]);
+  }
+
   const all = await Promise.all([open(0), open(1)]);
   const sums = await Promise.all(all.map((world, rank) => world.sum([rank + 1, 2 ** 40 + rank, 1e-9])));
   expect(sums).toEqual([
@@ -90,6 +103,47 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
     expect([...(await whole[0]!.toFloat32())]).toEqual([2, 4, 9, 8, 10]);
   }
   await expect(all[0]!.reduceScatter!([[tensors[0]!]])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+
+  // Programs sum in place, in several batches.
+  process.env.HEDDLE_RANK_BATCH_BYTES = "16";
+  for (const dtype of ["f32", "bf16"] as const) {
+    const typed = (values: Float32Array) => (dtype === "bf16" ? toBf16(values) : values);
+    const states = await Promise.all(
+      devices.map(async (device, rank) => {
+        const values = [1, 2, 3, 4 * rank, 5];
+        const make = (name: string) =>
+          Tensor.from(device, dtype, [5], typed(Float32Array.from(values))).then((t) => [name, t] as const);
+        return new Map(await Promise.all(["whole", "parts", "last"].map(make)));
+      }),
+    );
+    const program = compile(() => {
+      for (const name of ["whole", "parts", "last"])
+        assign(tensor(name, dtype, [5]), scale(tensor(name, dtype, [5]), 2));
+      allReduce(tensor("whole", dtype, [5]));
+      allReduce(tensor("parts", dtype, [5]), { ends: [2, 5] });
+      allReduce(tensor("last", dtype, [5]), { first: 1, ends: [5] });
+      return { after: scale(input("x", "f32", [1]), 2) };
+    });
+    const bound = states.map((state, rank) => program.bind(devices[rank]!, state));
+    const outputs = await Promise.all(bound.map((one) => one.run({ x: Float32Array.of(3) })));
+    expect(outputs.map(({ after }) => [...after])).toEqual([[6], [6]]);
+    const found = await Promise.all(
+      states.map(async (state) => Promise.all([...state.values()].map(async (t) => [...(await t.toFloat32())]))),
+    );
+    expect(found).toEqual([
+      [
+        [4, 8, 12, 8, 20],
+        [4, 8, 6, 0, 10],
+        [2, 4, 6, 0, 10],
+      ],
+      [
+        [4, 8, 12, 8, 20],
+        [2, 4, 12, 8, 20],
+        [4, 8, 12, 8, 20],
+      ],
+    ]);
+    for (const { waitedSeconds } of bound) expect(waitedSeconds).toBeGreaterThanOrEqual(0);
+  }
 
   // The driver copies between devices.
   await tensors[1]!.write(Float32Array.of(7, 8, 9));
@@ -124,6 +178,20 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
   expect(second).toEqual(first);
   const alone = await losses("cpu", undefined, 2);
   for (const [i, loss] of alone.entries()) expect(Math.abs(first![i]! / loss - 1)).toBeLessThan(1e-4);
+
+  // The program of a step's last micro-batch sums the gradients, or the world does it after the pass. Both have the same bits.
+  process.env.HEDDLE_RANK_BATCH_BYTES = "20000";
+  const refuse = async () => {
+    throw new Error("the gradients are summed after the backward pass");
+  };
+  for (const accumulate of [1, 2])
+    for (const sharding of ["none", "optimizer"] as const) {
+      const run = (more: Partial<World>) =>
+        Promise.all(all.map((world, rank) => losses(`cuda:${rank}`, { ...world, ...more }, accumulate, { sharding })));
+      const expected = await run({ overlap: false });
+      expect(expected[0]).toHaveLength(4);
+      expect(await run({ allReduce: refuse, reduceScatter: refuse })).toEqual(expected);
+    }
 
   // A step's program sums its gradients itself, and adds those of a second micro-batch.
   for (const accumulate of [1, 2]) {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   accumulate,
   add,
+  allReduce,
   assign,
   compile,
   Dimension,
@@ -166,6 +167,16 @@ describe("programs", () => {
       });
       expect(moved.s).toEqual(doubled);
       expect(moved.arenaBytes).toBe(0);
+    });
+
+    test("is computed in the tensor if only later nodes use it", async () => {
+      const summed = await stateAfter((s, x) => {
+        assign(s, scale(x, 2));
+        allReduce(s);
+        return {};
+      });
+      expect(summed.s).toEqual(doubled);
+      expect(summed.arenaBytes).toBe(0);
     });
 
     test("has the right contents if views and in-place ops compute it", async () => {

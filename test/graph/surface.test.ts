@@ -144,6 +144,7 @@ const taken: Record<string, unknown[]> = {
   softplus: [x],
   split: [x, [4, 4]],
   allGather: [x, { first: 0, ends: [4], shape: [4], dtype: "f32" }],
+  allReduce: [x, { ends: [4] }],
   reduceScatter: [x, x, { first: 0, ends: [4], add: true }],
   squareSums: [x, { piece: 64 }],
   sqrt: [x],

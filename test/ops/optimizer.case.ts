@@ -69,6 +69,15 @@ export default {
         outputs: [out(to, 5, 67)],
       })),
     ),
+    ...activationTypes.map((type) => ({
+      op: "all_reduce",
+      label: `${type} on a single rank`,
+      inputs: [float(type, [5, 67])],
+      attributes: { first: 0, ranks: 1, "end.0": 5 * 67 },
+      outputs: [],
+      mutates: [0],
+      exact: true,
+    })),
     ...activationTypes.flatMap((type) => [
       {
         op: "accumulate",
@@ -152,6 +161,24 @@ export default {
       outputs: [out("f32", 10)],
       code: "SHAPE_MISMATCH",
       message: /^all_gather: own: expected the 10 elements of rank 0, got 9$/,
+    },
+    {
+      op: "all_reduce",
+      label: "ranges that do not cover the tensor",
+      inputs: [f32([10])],
+      attributes: { first: 0, ranks: 1, "end.0": 8 },
+      outputs: [],
+      code: "SHAPE_MISMATCH",
+      message: /^all_reduce: expected ranges of x's 10 elements, got an end of 8$/,
+    },
+    {
+      op: "all_reduce",
+      label: "ranges of more ranks than the device's world has",
+      inputs: [f32([10])],
+      attributes: { first: 1, ranks: 1, "end.0": 10 },
+      outputs: [],
+      code: "INVALID_ARGUMENT",
+      message: /^all_reduce: expected ranges of at most 1 ranks, which the device's world has, got 2$/,
     },
     {
       op: "adamw",

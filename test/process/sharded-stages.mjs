@@ -32,6 +32,9 @@ const prompts = pairs.map(({ prompt }, i) => ({ prompt, wanted: i % 2 ? "a" : "o
 const letters = ({ completions, wanted }) =>
   completions.map((text, i) => text.split(wanted[i]).length - 1 + text.length / 100);
 
+const refuse = async () => {
+  throw new Error("expected gradients that programs sum, got a call of the world");
+};
 const shared = {
   maxSteps: 3,
   perDeviceTrainBatchSize: 4,
@@ -39,7 +42,7 @@ const shared = {
   learningRate: 1e-3,
   seed: 5,
   dtype: "f32",
-  world,
+  world: world.overlap ? { ...world, allReduce: refuse, reduceScatter: refuse } : world,
   sharding,
 };
 const corpus = { data: [{ text: sentences.join("\n") }], maxSeqLength: 16, perDeviceTrainBatchSize: 2 };
@@ -78,6 +81,9 @@ const stages = {
   simpo: (base) => heddle.simpo(base, { ...shared, data: pairs }),
   reward: (base) => heddle.trainReward(base, { ...shared, data: pairs }),
   classify: (base) => heddle.trainClassifier(base, { ...shared, data: labelled, evalFraction: 0.2 }),
+  // The replayed text does not use the classifier's head.
+  "classify with replay": (base) =>
+    heddle.trainClassifier(base, { ...shared, data: labelled, replay: { data: file, weight: 0.5, maxSeqLength: 16 } }),
   embed: (base) => heddle.trainEmbedding(base, { ...shared, data: anchors, evalFraction: 0.2 }),
   grpo: (base) =>
     heddle.grpo(base, { ...shared, ...policy, numGenerations: 2, beta: 0.05, evalPrompts: prompts.slice(0, 3) }),

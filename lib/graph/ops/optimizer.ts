@@ -1,5 +1,5 @@
 import { invalidArgument } from "../../core/errors.ts";
-import { needDType, needFloat, needList, needNames, needShape } from "../expect.ts";
+import { fail, needDType, needFloat, needList, needNames, needShape, needValue } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { fixed, type Value } from "../value.ts";
 
@@ -137,6 +137,35 @@ export function allGather(
   const { first, ends, shape, dtype } = needNames("allGather: options", options, ["first", "ends", "shape", "dtype"]);
   if (dtype !== "f32" && dtype !== "bf16") throw invalidArgument("allGather: dtype", "f32 or bf16", dtype);
   return allGatherNode([own], rangeAttributes("allGather", { first, ends }), [{ dtype, shape }])[0]!;
+}
+
+const allReduceNode = defineOp({
+  name: "all_reduce",
+  mutates: [0],
+  infer([x]) {
+    const { dtype } = needFloat("all_reduce", "x", x);
+    if (dtype === "f16") fail("all_reduce", "x", "f32 or bf16", dtype);
+    return [];
+  },
+});
+/**
+ * Sums a tensor over the ranks of the device's world, in place. The sums are complete when the program has run, so later nodes must not use
+ * the tensor. The program goes on meanwhile. Every rank must run the same such nodes in the same order. A device without a world is its only
+ * rank.
+ * @param x f32 or bf16, a tensor
+ * @param options.first the first rank that has a range of the elements. Default 0
+ * @param options.ends by rank, from `first` on: the end of its range, which begins where the range before it ends. A rank then gets only the
+ * sums of its range, and its other elements do not change. Default: every rank gets all sums
+ */
+export function allReduce(
+  x: Value,
+  options: { first?: number | undefined; ends?: readonly number[] | undefined } = {},
+): void {
+  const { first = 0, ends } = needNames("allReduce: options", options, ["first", "ends"]);
+  needValue("allReduce: x", x);
+  if (x.source.kind !== "tensor")
+    throw invalidArgument("allReduce: x", "a tensor, whose memory lasts until the sums are complete", `${x}`);
+  allReduceNode([x], ends ? rangeAttributes("allReduce", { first, ends }) : { first: 0, ranks: 0 });
 }
 
 const OPERANDS = ["parameter", "gradient", "m", "v", "hyper", "factor"] as const;

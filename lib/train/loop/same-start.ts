@@ -24,7 +24,8 @@ const MAX_LISTED = 8;
 export async function needSameStart(world: World, { step, checkpoint, record, sharding }: Start): Promise<void> {
   const place = checkpoint === undefined ? "no checkpoint" : `step ${step} (${checkpoint})`;
   const { options = {}, frozenWeights, parameterGroups } = record ?? {};
-  const ranks = await gather(world, { place, options, frozenWeights, parameterGroups, sharding });
+  const overlap = world.overlap ?? false;
+  const ranks = await gather(world, { place, options, frozenWeights, parameterGroups, sharding, overlap });
   const places = ranks.map((rank) => rank.place);
   if (differ(places))
     throw new HeddleError(
@@ -47,6 +48,10 @@ export async function needSameStart(world: World, { step, checkpoint, record, sh
   need(
     "sharding",
     ranks.map((rank) => rank.sharding),
+  );
+  need(
+    "world.overlap",
+    ranks.map((rank) => rank.overlap),
   );
   need(
     "parameterGroups",

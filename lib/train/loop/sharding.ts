@@ -8,7 +8,7 @@ import type { Piece } from "../../optim/partition.ts";
 import type { Sharding } from "../options/optimizer-options.ts";
 import type { World } from "../world/world.ts";
 
-/** Whether programs sum gradients over the ranks themselves. */
+/** Whether every rank keeps only a part of the gradients, which programs sum over the ranks. */
 export function dividesGradients(sharding: Sharding | undefined): boolean {
   return sharding === "gradients" || sharding === "parameters";
 }
@@ -37,6 +37,17 @@ export function shardingWorld(sharding: Sharding | undefined, world: World | und
   for (const name of needed)
     if (typeof world[name] !== "function") throw refused(`a world with ${name}`, "one without it");
   return world as ShardingWorld;
+}
+
+/**
+ * Whether the program of a step's last micro-batch sums the whole gradients over the ranks.
+ * @throws HeddleError INVALID_ARGUMENT if the world asks for it and does not support it
+ */
+export function sumsInProgram(sharding: Sharding | undefined, world: World | undefined): boolean {
+  if (!world || world.size === 1 || !world.overlap || dividesGradients(sharding)) return false;
+  if (typeof world.joinDevice !== "function")
+    throw new HeddleError("INVALID_ARGUMENT", "world: overlap: expected a world with joinDevice, got one without it");
+  return true;
 }
 
 /** The state that ranks share, and how they exchange it. */

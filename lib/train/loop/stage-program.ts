@@ -34,6 +34,14 @@ type Outputs = Awaited<ReturnType<Executable["run"]>>;
 
 const ONE = Float32Array.of(1);
 
+/** A kind of gradient program. */
+interface GradientProgram {
+  /** Whether it adds to the gradients instead of overwriting them. */
+  keep: boolean;
+  /** Whether it sums the gradients over the ranks while it runs. */
+  sums: boolean;
+}
+
 /** A batch's share of a mean loss, and the stage's metrics with the number of items that each is the mean over. */
 export interface Evaluated {
   loss: number;
@@ -52,16 +60,16 @@ export class StageProgram<Batch> {
   private readonly positions: Int32Array;
   private readonly tokenTypes: Int32Array;
   private readonly sequenceLength: number;
-  /** Program of a step's first micro-batch, which overwrites the gradients. Later ones add to them. */
-  private readonly first: Executable;
-  private later: Executable | undefined;
-  private readonly bindLater: () => Executable;
+  /** Gradient programs, by whether they keep earlier gradients and sum over the ranks. Each is compiled when it is first needed. */
+  private readonly programs = new Map<string, Executable>();
+  private readonly bind: (kind: GradientProgram) => Executable;
   private readonly evaluation: Executable;
 
   /**
    * @param options.replay whether the batches come from an earlier stage and are mixed into the steps of another stage
    * @param options.evaluatesWhole whether evaluations read whole weights, even if the optimizer divides them
    * @param options.wholeAtTimes whether the weights are whole at times during the run
+   * @param options.sums whether the first micro-batch of most steps sums the gradients over the ranks, because it is also the last one
    * @throws HeddleError OUT_OF_MEMORY if a micro-batch does not fit into memory
    */
   constructor(
@@ -74,7 +82,8 @@ export class StageProgram<Batch> {
       replay = false,
       evaluatesWhole = false,
       wholeAtTimes = false,
-    }: { replay?: boolean; evaluatesWhole?: boolean; wholeAtTimes?: boolean } = {},
+      sums = false,
+    }: { replay?: boolean; evaluatesWhole?: boolean; wholeAtTimes?: boolean; sums?: boolean } = {},
   ) {
     this.stage = stage;
     const rows = shape.sequences * shape.sequenceLength;
@@ -90,16 +99,23 @@ export class StageProgram<Batch> {
     const needed = (program: Program) =>
       program.arenaBytes + Math.max(optimizer.exchangeBytes + besides - freed, parts);
     const tensors = () => new Map([...model.tensors, ...optimizer.weights, ...frozen.tensors]);
-    const gradientProgram = (keep: boolean) => {
+    this.bind = ({ keep, sums }) => {
       const program = compile((): Results => {
         const outputs = lossOf(stage, model, shape, frozen, true);
         const weights = names.map((n) => tensor(n, "f32", model.weight(n).shape));
         const kept = keep ? input("keep", "f32", [1]) : undefined;
+        const unused = new Set(names);
         gradients(outputs.loss, weights, input("seed", "f32", [1]), {
           recompute: shape.gradientCheckpointing,
           allowUnused: replay,
-          collect: (g, i) => optimizer.collect(names[i]!, g, kept),
+          collect(g, i) {
+            optimizer.collect(names[i]!, g, kept);
+            if (sums) optimizer.sum(names[i]!);
+            unused.delete(names[i]!);
+          },
         });
+        // Earlier micro-batches have computed these gradients.
+        if (sums) for (const name of unused) optimizer.sum(name);
         optimizer.divideTensors();
         return outputs;
       });
@@ -107,13 +123,12 @@ export class StageProgram<Batch> {
       if (!keep) needRoom(device, shape, needed(program), of);
       return program.bind(device, new Map([...tensors(), ...optimizer.gradients]));
     };
-    this.first = gradientProgram(false);
+    this.program({ keep: false, sums });
     this.tokenTypes = new Int32Array(rows);
     this.sequenceLength = shape.sequenceLength;
     this.begin = firstPosition(model.config);
     this.positions = new Int32Array(rows);
     for (let i = 0; i < rows; i++) this.positions[i] = this.begin + (i % shape.sequenceLength);
-    this.bindLater = () => gradientProgram(true);
     const evaluation = compile((): Results => {
       const outputs = lossOf(stage, model, shape, frozen, false);
       if (!evaluatesWhole) optimizer.divideTensors();
@@ -127,16 +142,21 @@ export class StageProgram<Batch> {
    * tensors, later ones add to them.
    * @param options.totals sums over the batches of the whole step
    * @param options.keep whether to add to the gradients of earlier micro-batches instead of overwriting them
+   * @param options.sums whether the program also sums the gradients over the ranks. It must be the step's last micro-batch
    * @param options.noise (3) i32: seed, step, micro-batch, which seed dropout and noise
    */
   async accumulate(
     batch: Batch,
-    options: { totals: Totals; keep: boolean; weight?: number; noise: Int32Array; signal?: AbortSignal | undefined },
+    options: GradientProgram & {
+      totals: Totals;
+      weight?: number;
+      noise: Int32Array;
+      signal?: AbortSignal | undefined;
+    },
   ): Promise<{ loss: number; tokens: number; outputs: Outputs; waitedSeconds: number }> {
-    const { totals, keep, weight = 1, noise, signal } = options;
+    const { totals, weight = 1, noise, signal } = options;
     const micro = this.stage.collate(batch, totals.count, totals.weight);
-    if (keep) this.later ??= this.bindLater();
-    const program = keep ? this.later! : this.first;
+    const program = this.program(options);
     // The gradient of the loss itself, from which the backward pass starts.
     const seed = weight === 1 ? ONE : Float32Array.of(weight);
     const { loss, ...outputs } = await program.run(this.inputs(program, micro, { noise, keep: ONE, seed }), { signal });
@@ -186,14 +206,20 @@ export class StageProgram<Batch> {
     return lengths;
   }
 
-  /** Size of the larger gradient program's intermediate values, in bytes. */
+  private program({ keep, sums }: GradientProgram): Executable {
+    const key = `${keep} ${sums}`;
+    const program = this.programs.get(key) ?? this.bind({ keep, sums });
+    this.programs.set(key, program);
+    return program;
+  }
+
+  /** Size of the largest gradient program's intermediate values, in bytes. */
   get arenaBytes(): number {
-    return Math.max(this.first.program.arenaBytes, this.later?.program.arenaBytes ?? 0);
+    return Math.max(...[...this.programs.values()].map(({ program }) => program.arenaBytes));
   }
 
   dispose(): void {
-    this.first.dispose();
-    this.later?.dispose();
+    for (const program of this.programs.values()) program.dispose();
     this.evaluation.dispose();
   }
 }

@@ -9,7 +9,7 @@ import { gather, soloWorld, type World } from "../world/world.ts";
 import { DividedWeights } from "./divided-weights.ts";
 import { FrozenMatrices } from "./frozen-weights.ts";
 import { MetricMeans } from "./metric-mean.ts";
-import { dividesGradients, SharedState, shardingWorld } from "./sharding.ts";
+import { dividesGradients, SharedState, shardingWorld, sumsInProgram } from "./sharding.ts";
 import { type Metrics, metricsOf, type Stage, summed, type Totals, totalsOf } from "./stage.ts";
 import { type Evaluated, StageProgram } from "./stage-program.ts";
 
@@ -37,6 +37,8 @@ export interface TrainStepOptions extends OptimizerOptions {
   /** The state that is divided among the ranks. Default: none. */
   sharding?: Sharding | undefined;
   replay?: Replay | undefined;
+  /** Number of micro-batches that most steps have. Default 1. */
+  microBatches?: number | undefined;
   /** Whether `evaluate` is called with whole weights (`whole`), even if they are divided. Default false. */
   evaluatesWhole?: boolean | undefined;
   /** Whether divided weights are whole at other times too, so that memory must hold all of them. Default false. */
@@ -73,12 +75,14 @@ export class TrainStep<Batch> {
   private readonly replay: { program: StageProgram<unknown>; weight: number } | undefined;
   private readonly frozen: FrozenMatrices;
   private readonly world: World;
+  /** Whether the program of a step's last micro-batch sums the gradients over the ranks while it runs. */
+  private readonly sumsInProgram: boolean;
   private readonly model: Model;
   private readonly seed: number;
 
   private constructor(model: Model, stage: Stage<Batch>, shape: StepShape, options: TrainStepOptions) {
     const { names = model.languageWeightNames, world = soloWorld, sharding, replay, seed = 0, ...others } = options;
-    const { evaluatesWhole = false, wholeAtTimes = evaluatesWhole, ...optimizer } = others;
+    const { evaluatesWhole = false, wholeAtTimes = evaluatesWhole, microBatches = 1, ...optimizer } = others;
     const ranks = shardingWorld(sharding, world);
     this.world = world;
     this.model = model;
@@ -89,7 +93,12 @@ export class TrainStep<Batch> {
     this.shared = ranks && new SharedState(ranks, this.optimizer, model);
     if (ranks && divides.dividesParameters) this.weights = new DividedWeights(ranks, this.optimizer, model);
     this.frozen = new FrozenMatrices(model, names, shape.dtype);
-    this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen, { evaluatesWhole, wholeAtTimes });
+    this.sumsInProgram = sumsInProgram(sharding, world);
+    this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen, {
+      evaluatesWhole,
+      wholeAtTimes,
+      sums: this.sumsInProgram && microBatches === 1 && !replay,
+    });
     this.replay = replay && {
       // With `replay`, weights may be unused: replayed text does not use a classifier or a value head.
       program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, {
@@ -106,7 +115,8 @@ export class TrainStep<Batch> {
     shape: StepShape,
     options: TrainStepOptions = {},
   ): Promise<TrainStep<Batch>> {
-    if (dividesGradients(options.sharding)) await options.world?.joinDevice?.(model.device);
+    const { world, sharding } = options;
+    if (dividesGradients(sharding) || sumsInProgram(sharding, world)) await world?.joinDevice?.(model.device);
     await model.prepareForTraining(options.names ?? model.languageWeightNames);
     const step = new TrainStep(model, stage, shape, options);
     try {
@@ -158,8 +168,12 @@ export class TrainStep<Batch> {
     const totals: Totals = { count: sums[0]!, weight: sums[1]! };
     const replayTotals: Totals = { count: sums[2]!, weight: sums[3]! };
     const started = performance.now();
+    const micros = batches.length + (replay ? replayed.length : 0);
     let micro = 0;
-    const next = () => ({ keep: micro > 0, noise: this.noise(micro++), signal });
+    const next = () => {
+      const sums = this.sumsInProgram && micro === micros - 1;
+      return { keep: micro > 0, sums, noise: this.noise(micro++), signal };
+    };
     let [loss, tokens, replayLoss, waited] = [0, 0, 0, 0];
     const outputs = [];
     for (const batch of batches) {
@@ -179,8 +193,7 @@ export class TrainStep<Batch> {
     // On CUDA, the time of a program that divides gradients includes unknown waits for other ranks.
     const isKnown = !this.optimizer.dividesGradients || this.model.device.kind === "cpu";
     const seconds = isKnown ? (performance.now() - started) / 1000 - waited : 0;
-    if (this.shared) await this.shared.sumGradients();
-    else await world.allReduce([...this.optimizer.gradients.values()]);
+    if (!this.sumsInProgram || micros === 0) await this.sumGradients();
     const [lossOfAll, tokensOfAll, replayOfAll] = await world.sum([loss, tokens, replayLoss]);
     const mine = {
       metrics: metricsOf(stage, outputs, batches),
@@ -198,6 +211,12 @@ export class TrainStep<Batch> {
       metricCounts: summed(ranks.map((rank) => numbersOf(rank.counts))),
       rankSeconds: ranks.map((rank) => rank.seconds),
     };
+  }
+
+  /** Sums the gradients over all ranks after the step's programs, unless these have done it. */
+  private async sumGradients(): Promise<void> {
+    if (this.shared) await this.shared.sumGradients();
+    else await this.world.allReduce([...this.optimizer.gradients.values()]);
   }
 
   /**

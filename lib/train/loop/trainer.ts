@@ -205,6 +205,7 @@ export async function* trainLoop<Batch>(
     world: options.world,
     sharding: options.sharding,
     replay: options.replay,
+    microBatches: options.gradientAccumulationSteps,
     evaluatesWhole: source.prefetch === false, // its evaluations generate answers, which needs whole weights
     wholeAtTimes: source.prefetch === false || options.evaluate !== undefined,
     seed: options.seed,

@@ -65,6 +65,7 @@ export async function joinNccl(of: { rank: number; size: number; device: Device;
   return {
     rank,
     size,
+    overlap: true,
     async allReduce(tensors) {
       for (const t of tensors)
         if (t.dtype !== "f32" || t.device !== device)

@@ -31,6 +31,11 @@ export interface WorldOptions {
   timeoutSeconds?: number | undefined;
   /** With MPI: all ranks end if one does not answer for this long. Default 15. */
   silenceSeconds?: number | undefined;
+  /**
+   * Whether ranks sum their gradients while the backward pass goes on (`World.overlap`). It must be the same on all ranks. Default:
+   * HEDDLE_OVERLAP (1 or 0), or else true for CUDA ranks and for CPU ranks on several hosts.
+   */
+  overlap?: boolean | undefined;
 }
 
 /** A world that `openWorld` has connected. @experimental */
@@ -52,7 +57,17 @@ export interface OpenWorld extends World, AsyncDisposable {
 /** Two weeks. Timers count milliseconds in 31 bits. */
 const MAX_TIMEOUT_SECONDS = 14 * 86_400;
 
-const NAMES = ["device", "threads", "rank", "size", "localRank", "rendezvous", "timeoutSeconds", "silenceSeconds"];
+const NAMES = [
+  "device",
+  "threads",
+  "rank",
+  "size",
+  "localRank",
+  "rendezvous",
+  "timeoutSeconds",
+  "silenceSeconds",
+  "overlap",
+];
 
 /**
  * Connects this process to the others that its launcher has started: torchrun, mpirun of Open MPI or MPICH, srun. CPU
@@ -70,6 +85,7 @@ const NAMES = ["device", "threads", "rank", "size", "localRank", "rendezvous", "
 export async function openWorld(options: WorldOptions = {}): Promise<OpenWorld> {
   checkObject("options", options);
   rejectUnknownNames(options, NAMES);
+  const overlap = overlapOf(options);
   const launch = resolveLaunch(options, describeLaunch());
   const named = options.device ?? (process.env.HEDDLE_DEVICE || "cpu");
   const isCuda = typeof named === "string" ? named.startsWith("cuda") : named.kind === "cuda";
@@ -78,7 +94,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<OpenWorld> 
     const { device, threads } = options;
     return opened(soloWorld, openDevice({ device, threads }), launch, () => {});
   }
-  return isCuda ? openCuda(named, launch, options) : openCpu(named, launch, options);
+  return isCuda ? openCuda(named, launch, { ...options, overlap }) : openCpu(named, launch, { ...options, overlap });
 }
 
 /** The launcher's description of this process, with the options applied. `none`: the process is alone. */
@@ -108,26 +124,31 @@ async function openCpu(named: string | Device, launch: Resolved, options: WorldO
     );
   const ranks = await joinMpi(launch as Launch, silenceOf(options));
   const world = mpiWorld(ranks);
-  const share = await shareOfCpus(world, ranks); // a collective operation, so every rank must take part
+  const { share, hosts } = await placesOf(world, ranks); // a collective operation, so every rank must take part
   const threads = options.threads ?? (process.env.HEDDLE_THREADS ? undefined : share); // openDevice reads the variable
   const device = typeof named === "string" ? openDevice({ device: named, threads }) : named;
-  return opened(world, device, launch, () => ranks.leave());
+  // On one host, MPI's copies and additions take the cores and the memory bandwidth that the backward pass needs.
+  const { overlap = hosts > 1 } = options;
+  return opened({ ...world, overlap }, device, launch, () => ranks.leave());
 }
 
 async function openCuda(named: string | Device, launch: Resolved, options: WorldOptions): Promise<OpenWorld> {
   const device = openDevice({ device: named === "cuda" ? `cuda:${launch.localRank}` : named });
-  const { rendezvous, timeoutSeconds } = options;
+  const { rendezvous, timeoutSeconds, overlap = true } = options;
+  const join = async (of: Omit<Parameters<typeof joinNccl>[0], "device">): Promise<World> => {
+    return { ...(await joinNccl({ ...of, device })), overlap };
+  };
   if (rendezvous !== undefined) {
-    const world = await joinNccl({ ...rankAndSize(launch), device, meet: { rendezvous, timeoutSeconds } });
+    const world = await join({ ...rankAndSize(launch), meet: { rendezvous, timeoutSeconds } });
     return opened(world, device, launch, () => {});
   }
   if (launch.launcher === "torchrun") {
     const meet = { exchange: meetAtMaster(rankAndSize(launch), launch, timeoutSeconds) };
-    return opened(await joinNccl({ ...rankAndSize(launch), device, meet }), device, launch, () => {});
+    return opened(await join({ ...rankAndSize(launch), meet }), device, launch, () => {});
   }
   const ranks = await joinMpi(launch as Launch, silenceOf(options));
   const { rank, size } = ranks;
-  const world = await joinNccl({ rank, size, device, meet: { exchange: async (id) => (await ranks.gather(id))[0]! } });
+  const world = await join({ rank, size, meet: { exchange: async (id) => (await ranks.gather(id))[0]! } });
   return opened(world, device, launch, () => ranks.leave());
 }
 
@@ -163,6 +184,18 @@ export function meetAtMaster(
     agentStore ? shareByStore(at, key, rank === 0 ? id : undefined) : shareByPort(at, { rank, size, key }, id);
 }
 
+/** Returns the option `overlap`, or HEDDLE_OVERLAP. Undefined without both. */
+export function overlapOf(
+  { overlap }: Pick<WorldOptions, "overlap">,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): boolean | undefined {
+  if (overlap !== undefined && typeof overlap !== "boolean") throw invalidArgument("overlap", "true or false", overlap);
+  if (overlap !== undefined) return overlap;
+  const { HEDDLE_OVERLAP: text = "" } = environment;
+  if (!["", "0", "1"].includes(text)) throw invalidArgument("HEDDLE_OVERLAP", "0 or 1", text);
+  return text === "" ? undefined : text === "1";
+}
+
 function silenceOf({ silenceSeconds = 15 }: WorldOptions): number {
   if (typeof silenceSeconds !== "number" || !(silenceSeconds >= 2 && silenceSeconds <= 86_400))
     throw invalidArgument("silenceSeconds", "a number of 2 to 86400", silenceSeconds);
@@ -186,11 +219,14 @@ function mpiWorld(ranks: Ranks): World {
 /**
  * Divides the CPUs of this process among the ranks that may run on the same CPUs. Most launchers bind each rank to
  * separate CPUs.
+ * @returns this rank's number of CPUs, and the number of hosts of all ranks
  */
-async function shareOfCpus(world: World, ranks: Ranks): Promise<number> {
-  const mine = `${hostname()} ${ranks.cpus().join()}`;
-  const sharing = (await gather(world, mine)).filter((place) => place === mine).length;
-  return Math.max(1, Math.floor(deviceInfo().cpu.threads / sharing));
+async function placesOf(world: World, ranks: Ranks): Promise<{ share: number; hosts: number }> {
+  const mine = { host: hostname(), cpus: ranks.cpus().join() };
+  const all = await gather(world, mine);
+  const sharing = all.filter(({ host, cpus }) => host === mine.host && cpus === mine.cpus).length;
+  const share = Math.max(1, Math.floor(deviceInfo().cpu.threads / sharing));
+  return { share, hosts: new Set(all.map(({ host }) => host)).size };
 }
 
 function opened(world: World, device: Device, launch: Resolved, leave: () => void): OpenWorld {

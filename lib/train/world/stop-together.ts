@@ -27,6 +27,7 @@ export function stopTogether(
     world: {
       rank: world.rank,
       size: world.size,
+      overlap: world.overlap,
       allReduce: (tensors) => world.allReduce(tensors),
       sum: (values) => world.sum(values),
       ...(reduceScatter && { reduceScatter: (parts) => reduceScatter.call(world, parts) }),

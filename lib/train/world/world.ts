@@ -21,10 +21,16 @@ export interface World {
   /** Overwrites the tensors of `parts[r]` on all ranks with those of rank r. Sharding needs it. */
   allGather?: ((parts: readonly (readonly Tensor[])[]) => Promise<void>) | undefined;
   /**
-   * Lets programs of `device` exchange data with all ranks while they run. `sharding: "gradients"` and `"parameters"` need it.
+   * Lets programs of `device` exchange data with all ranks while they run. `overlap` and the values `"gradients"` and `"parameters"` of
+   * `sharding` need it.
    * @throws HeddleError INVALID_ARGUMENT for a device that the world does not connect
    */
   joinDevice?: ((device: Device) => Promise<void>) | undefined;
+  /**
+   * Whether gradients are summed while the backward pass of a step's last micro-batch goes on, by its program. `allReduce` and
+   * `reduceScatter` are then not called for them. It must be the same on all ranks, and needs `joinDevice`. Default false.
+   */
+  readonly overlap?: boolean | undefined;
   /** Overwrites the tensors of all ranks with those of `root`. */
   broadcast?: ((tensors: readonly Tensor[], root: number) => Promise<void>) | undefined;
   /** Sums numbers over all ranks, with at least 24 bits of precision. */

@@ -4,7 +4,7 @@
 
 #include "cpu/nodes/nodes.h"
 #include "ops/double_terms.h"
-#include "ops/reduce_scatter.h"
+#include "ops/rank_ops.h"
 
 namespace heddle {
 namespace cpu {
@@ -114,7 +114,7 @@ void accumulate(const Node& n, Context& c) {
 }
 
 void reduce_scatter(const Node& n, Context& c) {
-  const RankRanges ranges = rank_ranges(n, c.sums);
+  const RankRanges ranges = scattered_ranges(n, c.sums);
   if (!c.sums || c.sums->size() == 1) return Registry::find("reduce_scatter")->reference(n);
   c.sums->start(n.in[0].as<float>(), ranges, n.has_input(1) ? n.in[1].as<float>() : nullptr, n.attr_flag("add"));
 }
@@ -136,6 +136,7 @@ void start_all_gather(const Node& n, Context& c) {
   if (!c.sums || c.sums->size() == 1) return;
   c.sums->prefetch(own_range(n, c), gathered_ranges(n, c.sums), bytes_of_elements(n.out[0].dtype, 1));
 }
+void all_reduce(const Node& n, Context& c) { start_all_reduce(n, c.sums); }
 
 bool assign_supports(const Node& n) { return is_float(n.in[0]) && is_float(n.in[1]); }
 void assign(const Node& n, Context& c) {
@@ -195,6 +196,7 @@ void register_optimizer() {
   add_kernel("global_norm", "global_norm", always, nullptr, global_norm);
   add_kernel("square_sums", "square_sums", always, nullptr, square_sums);
   add_kernel("accumulate", "accumulate", accumulate_supports, nullptr, accumulate);
+  add_kernel("all_reduce", "all_reduce", always, nullptr, all_reduce);
   add_kernel("reduce_scatter", "reduce_scatter", always, nullptr, reduce_scatter);
   add_kernel("all_gather", "all_gather", always, nullptr, all_gather, {}, nullptr, nullptr, start_all_gather);
   add_kernel("assign", "assign", assign_supports, nullptr, assign);

@@ -1,88 +1,16 @@
-// Elementwise ops. A thread computes eight adjacent elements at a time. Outputs may alias inputs.
-#include "cuda/rows/math.cuh"
+// Elementwise ops, and those of the optimizer.
+#include "cuda/rows/elementwise.cuh"
 #include "cuda/rows/philox.cuh"
 #include "ops/noise.h"
-#include "ops/reduce_scatter.h"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int threads = 256;
-
-// The operands of an op: `in` inputs and `outs` outputs, each of n elements.
-template <int in, int outs> struct Operands {
-  View x[in > 0 ? in : 1];
-  Out y[outs];
-  int64_t n;
-};
-
-// Calls f(i, x, y) for each i, where x holds element i of each input, and y receives element i of each output. The
-// first `vectors` groups of eight adjacent elements are loaded and stored as vectors. A thread loads the group of all
-// inputs before it stores any output. Each thread first calls f.begin(), and computes nothing if that returns false.
-template <class F, int in, int outs>
-__global__ void __launch_bounds__(threads, 3) map_kernel(F given, Operands<in, outs> o, int64_t vectors) {
-  F f = given;
-  if (!f.begin()) return;
-  constexpr int inputs = in > 0 ? in : 1;
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * threads,
-                first = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
-  for (int64_t i = first * vector_elements; i < vectors * vector_elements; i += stride * vector_elements) {
-    float x[inputs][vector_elements], y[outs][vector_elements];
-    HEDDLE_UNROLL
-    for (int k = 0; k < in; ++k) load_elements(o.x[k], i, x[k]);
-    HEDDLE_UNROLL
-    for (int e = 0; e < vector_elements; ++e) {
-      float from[inputs], to[outs];
-      HEDDLE_UNROLL
-      for (int k = 0; k < in; ++k) from[k] = x[k][e];
-      f(i + e, from, to);
-      HEDDLE_UNROLL
-      for (int k = 0; k < outs; ++k) y[k][e] = to[k];
-    }
-    HEDDLE_UNROLL
-    for (int k = 0; k < outs; ++k) store_elements(o.y[k], i, y[k]);
-  }
-  for (int64_t i = vectors * vector_elements + first; i < o.n; i += stride) {
-    float from[inputs], to[outs];
-    HEDDLE_UNROLL
-    for (int k = 0; k < in; ++k) from[k] = o.x[k][i];
-    f(i, from, to);
-    HEDDLE_UNROLL
-    for (int k = 0; k < outs; ++k) o.y[k].store(i, to[k]);
-  }
-}
-
-template <class F, int in, int outs>
-void map(const Context& c, const char* name, const F& f, const Operands<in, outs>& o) {
-  bool whole = true;
-  for (int k = 0; k < in; ++k) whole = whole && has_vectors(o.x[k]);
-  for (int k = 0; k < outs; ++k) whole = whole && has_vectors(o.y[k]);
-  const int64_t vectors = whole ? o.n / vector_elements : 0, items = vectors > 0 ? vectors : o.n;
-  const unsigned most = 1u << 16, wanted = blocks_for(items < (int64_t{1} << 40) ? items : int64_t{1} << 40, threads);
-  launch(c, name, {dim3(wanted < most ? wanted : most), dim3(threads)}, map_kernel<F, in, outs>, f, o, vectors);
-}
-// Maps f over the first `in` inputs and the first `outs` outputs of a node.
-template <int in, int outs, class F> void map(const Context& c, const char* name, const Node& n, const F& f) {
-  Operands<in, outs> o{};
-  for (int k = 0; k < in; ++k) o.x[k] = view(n.in[static_cast<size_t>(k)]);
-  for (int k = 0; k < outs; ++k) o.y[k] = out(n.out[static_cast<size_t>(k)]);
-  o.n = n.out[0].shape.size();
-  map(c, name, f, o);
-}
-
-// A base of functions without anything to do in begin().
-struct Stateless {
-  __device__ bool begin() { return true; }
-};
-
-bool supports_unquantized(const Node& n) { return no_quantised(n); }
+using namespace elementwise;
 
 // ---- sums, products, bounds
 
-struct Add : Stateless {
-  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const { y[0] = x[0] + x[1]; }
-};
 void add(const Node& n, Context& c) { map<2, 1>(c, "add", n, Add{}); }
 
 struct Mul : Stateless {
@@ -257,9 +185,6 @@ void glu_backward(const Node& n, Context& c) {
 
 // ---- copies
 
-struct Copy : Stateless {
-  __device__ void operator()(int64_t, const float (&x)[1], float (&y)[1]) const { y[0] = x[0]; }
-};
 void cast(const Node& n, Context& c) { map<1, 1>(c, "cast", n, Copy{}); }
 
 struct Broadcast {
@@ -294,49 +219,10 @@ void accumulate(const Node& n, Context& c) {
       Operands<2, 1>{{view(state), view(n.in[1])}, {out(state)}, state.shape.size()});
 }
 
-struct Assign : Copy {
-  Fault fault;
-  __device__ bool begin() { return !fault.reported(); }
-};
 void assign(const Node& n, Context& c) {
   const Tensor& state = n.in[0];
   map(c, "assign", Assign{{}, fault_of(c)}, Operands<1, 1>{{view(n.in[1])}, {out(state)}, state.shape.size()});
 }
-
-struct AddTo : Stateless {
-  __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const { y[0] = x[0] + x[1]; }
-};
-// own = sums, or own += sums with `add`.
-void store_sums(const Context& c, const Tensor& own, void* sums, bool add) {
-  Tensor from = own;
-  from.data = sums;
-  const int64_t size = own.shape.size();
-  if (add) map(c, "reduce_scatter", AddTo{}, Operands<2, 1>{{view(own), view(from)}, {out(own)}, size});
-  else map(c, "reduce_scatter", Assign{{}, fault_of(c)}, Operands<1, 1>{{view(from)}, {out(own)}, size});
-}
-void reduce_scatter(const Node& n, Context& c) {
-  const RankRanges ranges = rank_ranges(n, c.sums);
-  const bool has_own = n.has_input(1), add = n.attr_flag("add");
-  if (c.sums && c.sums->size() > 1) {
-    void* const sums = !has_own || !add ? nullptr : c.scratch;
-    float* const to = sums ? static_cast<float*>(sums) : has_own ? n.in[1].as<float>() : nullptr;
-    c.sums->start(n.in[0].as<float>(), ranges, to, false);
-    if (sums) store_sums(c, n.in[1], sums, true);
-  } else if (has_own) {
-    store_sums(c, n.in[1], n.in[0].data, add);
-  }
-}
-void all_gather(const Node& n, Context& c) {
-  const RankRanges ranges = gathered_ranges(n, c.sums);
-  const auto fill = [&](void* range) {
-    Tensor to = n.in[0];
-    to.dtype = n.out[0].dtype, to.data = range;
-    map(c, "all_gather", Assign{{}, fault_of(c)}, Operands<1, 1>{{view(n.in[0])}, {out(to)}, to.shape.size()});
-  };
-  if (c.sums && c.sums->size() > 1) c.sums->gather(fill, ranges, bytes_of_elements(n.out[0].dtype, 1), n.out[0].data);
-  else fill(n.out[0].data);
-}
-size_t own_bytes(const Node& n, int) { return n.has_input(1) && n.attr_flag("add") ? n.in[1].bytes() : 0; }
 
 // AdamW (Loshchilov & Hutter 2019): param, grad, m, v -> param, m, v. hyper (7): learning rate, beta1, beta2, eps,
 // weight decay, 1 - beta1^t, 1 - beta2^t. factor (1): the gradient is multiplied by it.
@@ -437,8 +323,6 @@ const RegisterKernel kernels[] = {
     {"broadcast", "cuda_broadcast", supports_unquantized, broadcast},
     {"accumulate", "cuda_accumulate", supports_unquantized, accumulate},
     {"assign", "cuda_assign", supports_unquantized, assign},
-    {"reduce_scatter", "cuda_reduce_scatter", supports_unquantized, reduce_scatter, own_bytes},
-    {"all_gather", "cuda_all_gather", supports_unquantized, all_gather},
     {"adamw", "cuda_adamw", supports_unquantized, adamw},
     {"clip_factor", "cuda_clip_factor", supports_unquantized, clip_factor},
     {"dropout", "cuda_dropout", supports_unquantized, dropout},

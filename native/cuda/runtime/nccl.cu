@@ -1,6 +1,7 @@
 // Collectives by NCCL. The library is loaded at run time, because only training on several GPUs needs it. HEDDLE_NCCL
 // names a library outside the default path. The declarations and constants are those of nccl.h. The constants have not
 // changed since NCCL 2.0, apart from bfloat16, which came with 2.10.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -64,7 +65,12 @@ class NcclCollective final : public Collective {
     device().make_current();
     check(nccl().init_rank(&communicator_, size, id, rank), "ncclCommInitRank");
   }
-  ~NcclCollective() override { nccl().destroy(communicator_); }
+  ~NcclCollective() override {
+    nccl().destroy(communicator_);
+    for (const cudaEvent_t event : {ready_, computed_, summed_})
+      if (event) cudaEventDestroy(event);
+    if (sums_stream_) cudaStreamDestroy(sums_stream_);
+  }
 
   void all_reduce_f32(void* data, size_t count) override { all_reduce(data, count, nccl_float32); }
   void all_reduce_f64(void* data, size_t count) override { all_reduce(data, count, nccl_float64); }
@@ -85,11 +91,12 @@ class NcclCollective final : public Collective {
   }
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  // Queued on the lane's stream, whose order replaces finish().
+  // Queued on the lane's stream, because the memory of `value` is reused after the call.
   void start(const float* value, const RankRanges& ranges, float* own, bool add) override {
     if (add) throw internal_error("ncclReduce: expected sums that overwrite their target");
+    join_streams();
     device().make_current();
-    queue([=] {
+    queue(device().stream(), [=] {
       check(nccl().group_start(), "ncclGroupStart");
       for (int r = ranges.first; r < ranges.first + static_cast<int>(ranges.ends.size()); ++r) {
         const RankRanges::Range range = ranges.of(r);
@@ -102,12 +109,14 @@ class NcclCollective final : public Collective {
       check(nccl().group_end(), "ncclGroupEnd");
     });
   }
+  // Queued on the lane's stream, because the run uses the value next.
   void gather(const Fill& fill, const RankRanges& ranges, size_t element, void* whole) override {
+    join_streams();
     device().make_current();
     const RankRanges::Range own = ranges.of(rank_);
     unsigned char* const begin = static_cast<unsigned char*>(whole);
     if (own.begin < own.end) fill(begin + static_cast<size_t>(own.begin) * element);
-    queue([=] {
+    queue(device().stream(), [=] {
       check(nccl().group_start(), "ncclGroupStart");
       for (int r = ranges.first; r < ranges.first + static_cast<int>(ranges.ends.size()); ++r) {
         const RankRanges::Range range = ranges.of(r);
@@ -120,16 +129,90 @@ class NcclCollective final : public Collective {
       check(nccl().group_end(), "ncclGroupEnd");
     });
   }
-  void finish() override {}
-  void abandon() override {}
+  // The run waits for the device before it ends, so its tensors need not be held.
+  void hold(std::shared_ptr<const void>) override { was_joined_ = false; }
+  // Queued on a second stream, so that the lane's stream can go on meanwhile.
+  void start_in_place(void* value, DType type, size_t count, const RankRanges* ranges) override {
+    const size_t element = type == DType::bf16 ? 2 : 4;
+    batch_.push_back({static_cast<unsigned char*>(value), count, element,
+        type == DType::bf16 ? nccl_bfloat16 : nccl_float32, ranges ? *ranges : RankRanges{}});
+    batch_bytes_ += count * element;
+    if (batch_bytes_ >= least_batch_bytes(size_)) queue_batch();
+  }
+  void finish() override { join_streams(); }
+  void abandon() override {
+    batch_.clear(), batch_bytes_ = 0, was_joined_ = false;
+    if (!is_summing_) return;
+    // The run's last wait for the lane's stream then covers the queued sums.
+    cudaEventRecord(summed_, sums_stream_);
+    cudaStreamWaitEvent(device().stream(), summed_, 0);
+    is_summing_ = false;
+  }
+  double take_waited_seconds() override {
+    if (!was_joined_) return 0;
+    was_joined_ = false;
+    float milliseconds = 0;  // negative if the sums ended before the computation
+    check_cuda(cudaEventElapsedTime(&milliseconds, computed_, summed_), "cudaEventElapsedTime");
+    return std::max(0.0, static_cast<double>(milliseconds) / 1000);
+  }
 
  private:
+  // Numbers to sum in place. Without ranges, every rank receives all sums.
+  struct InPlace {
+    unsigned char* data;
+    size_t count, element;
+    int type;
+    RankRanges ranges;
+  };
+  void queue_sum(const InPlace& sum) {
+    if (sum.ranges.ends.empty())
+      return check(nccl().all_reduce(sum.data, sum.data, sum.count, sum.type, nccl_sum, communicator_, sums_stream_),
+          "ncclAllReduce");
+    for (int r = 0; r < size_; ++r) {
+      const RankRanges::Range range = sum.ranges.of(r);
+      if (range.begin == range.end) continue;
+      unsigned char* const from = sum.data + static_cast<size_t>(range.begin) * sum.element;
+      check(nccl().reduce(from, from, static_cast<size_t>(range.end - range.begin), sum.type, nccl_sum, r,
+                communicator_, sums_stream_),
+          "ncclReduce");
+    }
+  }
+  void queue_batch() {
+    device().make_current();
+    open_stream();
+    check_cuda(cudaEventRecord(ready_, device().stream()), "cudaEventRecord");
+    check_cuda(cudaStreamWaitEvent(sums_stream_, ready_, 0), "cudaStreamWaitEvent");
+    is_summing_ = true;
+    queue(sums_stream_, [this, batch = std::move(batch_)] {
+      check(nccl().group_start(), "ncclGroupStart");
+      for (const InPlace& sum : batch) queue_sum(sum);
+      check(nccl().group_end(), "ncclGroupEnd");
+    });
+    batch_.clear(), batch_bytes_ = 0;
+  }
+  void open_stream() {
+    if (!sums_stream_) check_cuda(cudaStreamCreateWithFlags(&sums_stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+    if (!ready_) check_cuda(cudaEventCreateWithFlags(&ready_, cudaEventDisableTiming), "cudaEventCreate");
+    if (!computed_) check_cuda(cudaEventCreateWithFlags(&computed_, cudaEventDefault), "cudaEventCreate");
+    if (!summed_) check_cuda(cudaEventCreateWithFlags(&summed_, cudaEventDefault), "cudaEventCreate");
+  }
+  // Makes later work of the lane's stream, which uses the same communicator, wait for the sums of the second stream.
+  void join_streams() {
+    if (!batch_.empty()) queue_batch();
+    if (!is_summing_) return;
+    device().make_current();
+    check_cuda(cudaEventRecord(computed_, device().stream()), "cudaEventRecord");
+    check_cuda(cudaEventRecord(summed_, sums_stream_), "cudaEventRecord");
+    check_cuda(cudaStreamWaitEvent(device().stream(), summed_, 0), "cudaStreamWaitEvent");
+    is_summing_ = false, was_joined_ = true;
+  }
   // Makes calls of NCCL between kernels of a program. The library that the emulated device uses computes at once, so
   // there the calls wait for their turn on the stream.
-  template <class Calls> void queue(const Calls& calls) {
+  template <class Calls> void queue(cudaStream_t stream, const Calls& calls) {
 #if HEDDLE_EMULATED
-    emulator::enqueue(device().stream(), calls);
+    emulator::enqueue(stream, calls);
 #else
+    (void)stream;
     calls();
 #endif
   }
@@ -153,6 +236,14 @@ class NcclCollective final : public Collective {
   std::shared_ptr<Accelerator> accelerator_;
   int rank_, size_;
   Communicator communicator_ = nullptr;
+  std::vector<InPlace> batch_;
+  size_t batch_bytes_ = 0;
+  bool is_summing_ = false;  // the second stream has sums that the lane's stream does not wait for yet
+  bool was_joined_ = false;  // computed_ and summed_ belong to the current run
+  cudaStream_t sums_stream_ = nullptr;
+  cudaEvent_t ready_ = nullptr;     // the values of the last batch are computed
+  cudaEvent_t computed_ = nullptr;  // the lane's stream has computed everything before finish()
+  cudaEvent_t summed_ = nullptr;    // the second stream has computed all sums before finish()
 };
 
 }  // namespace

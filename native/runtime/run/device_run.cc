@@ -64,6 +64,7 @@ void Executable::run_on_device(const RunArguments& a, Lane& lane, Context& conte
     last_ = {};
     throw;
   }
+  store_waited_seconds(context);
   device_seconds_.store(device.marked_seconds(), std::memory_order_relaxed);
   int fault = 0;
   std::memcpy(&fault, host + fault_offset_, sizeof fault);

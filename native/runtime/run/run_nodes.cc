@@ -6,14 +6,19 @@ namespace heddle {
 
 void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) {
   if (!plan_->uses_ranks || !context.sums) return run_in_order(a, lane, context);
+  context.sums->hold(std::make_shared<const std::vector<std::shared_ptr<Storage>>>(bound_));
   try {
     run_in_order(a, lane, context);
     context.sums->finish();
-    waited_seconds_.store(context.sums->take_waited_seconds(), std::memory_order_relaxed);
   } catch (...) {
     context.sums->abandon();
     throw;
   }
+}
+
+void Executable::store_waited_seconds(const Context& context) {
+  if (!plan_->uses_ranks || !context.sums) return;
+  waited_seconds_.store(context.sums->take_waited_seconds(), std::memory_order_relaxed);
 }
 
 void Executable::run_in_order(const RunArguments& a, Lane& lane, Context& context) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <deque>
 #include <map>
+#include <stdexcept>
 
 #include "simulator/runtime/state.h"
 
@@ -151,6 +152,14 @@ SIMULATOR_API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream
 SIMULATOR_API cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   Hold hold(lock());
   return event->reached < event->recorded ? drain(event->stream) : cudaSuccess;
+}
+SIMULATOR_API cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  Hold hold(lock());
+  const uint64_t number = event->recorded;
+  return enqueue(stream, [event, number, from = event->stream] {
+    if (event->reached < number && drain(from) != cudaSuccess)
+      throw std::runtime_error("a stream waits for failed work");
+  });
 }
 SIMULATOR_API cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   Hold hold(lock());

@@ -135,7 +135,7 @@ test("a signal of one rank makes all ranks save their parts of the last step", a
   expect(resumed!.losses).toEqual(through!.losses.slice(-resumed!.losses.length));
 });
 
-test("sharding that is not possible is rejected with the reason", async () => {
+test("sharding and overlap that are not possible are rejected with the reason", async () => {
   const failed = async (world: World | undefined, sharding: PretrainOptions["sharding"] = "optimizer") => {
     await using base = await newModel();
     try {
@@ -163,6 +163,9 @@ test("sharding that is not possible is rejected with the reason", async () => {
   expect(await failed(undefined, "parameters")).toBe(`INVALID_ARGUMENT sharding: parameters: ${several}`);
   expect(await failed(first, "everything" as never)).toMatch(
     /^INVALID_ARGUMENT sharding: expected one of none, optimizer, gradients, parameters/,
+  );
+  expect(await failed({ ...first!, overlap: true }, "none")).toBe(
+    "INVALID_ARGUMENT world: overlap: expected a world with joinDevice, got one without it",
   );
   const apart = await Promise.all([failed(first), failed(second, "none")]);
   for (const message of apart)

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { describeLaunch } from "../../../lib/train/world/launch.ts";
 import { mpiLibraries } from "../../../lib/train/world/mpi-world.ts";
-import { openWorld, resolveLaunch } from "../../../lib/train/world/open-world.ts";
+import { openWorld, overlapOf, resolveLaunch } from "../../../lib/train/world/open-world.ts";
 
 const torchrun = {
   RANK: "5",
@@ -141,6 +141,20 @@ test("explicit options win over the environment", () => {
   expect(resolveLaunch({}, undefined)).toMatchObject({ launcher: "none", rank: 0, size: 1 });
   expect(() => resolveLaunch({ rank: 8 }, launch)).toThrow("rank: expected a number below the size, which is 8, got 8");
   expect(() => resolveLaunch({ size: 0 }, undefined)).toThrow(/^size: /);
+});
+
+test("the option overlap counts before HEDDLE_OVERLAP, which is 0 or 1", async () => {
+  expect(overlapOf({}, {})).toBeUndefined();
+  expect(overlapOf({}, { HEDDLE_OVERLAP: "" })).toBeUndefined();
+  expect(overlapOf({}, { HEDDLE_OVERLAP: "1" })).toBe(true);
+  expect(overlapOf({}, { HEDDLE_OVERLAP: "0" })).toBe(false);
+  expect(overlapOf({ overlap: false }, { HEDDLE_OVERLAP: "1" })).toBe(false);
+  expect(overlapOf({ overlap: true }, { HEDDLE_OVERLAP: "0" })).toBe(true);
+  expect(() => overlapOf({}, { HEDDLE_OVERLAP: "yes" })).toThrow('HEDDLE_OVERLAP: expected 0 or 1, got "yes"');
+  await expect(openWorld({ overlap: 1 as never })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: "overlap: expected true or false, got 1",
+  });
 });
 
 test("a launcher's own MPI library is tried first, and a library given by path is the only one tried", () => {
