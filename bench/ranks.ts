@@ -9,14 +9,38 @@ import { median, report } from "./measure.ts";
 const script = fileURLToPath(new URL("peers/ranks_heddle.mjs", import.meta.url));
 /** Micro-batches per step of all ranks together. */
 const MICRO_BATCHES = 4;
-const SHARDINGS = ["none", "optimizer", "gradients", "parameters"];
+interface Case {
+  sharding: string;
+  overlap?: boolean;
+}
+
+/** Values of `sharding`, and whether ranks sum their gradients while the backward pass goes on. With divided gradients they always do. */
+const CASES: readonly Case[] = [
+  { sharding: "none" },
+  { sharding: "none", overlap: true },
+  { sharding: "optimizer" },
+  { sharding: "optimizer", overlap: true },
+  { sharding: "gradients" },
+  { sharding: "parameters" },
+];
+/** Number of times that each case runs. */
+const TURNS = 3;
 /** Limits of the links, as `tc` writes them. */
 const LINKS = ["10gbit", "1gbit"];
+
+interface Named extends Case {
+  name: string;
+}
 
 interface Outcome {
   parameters: number;
   steps: { seconds: number; waited: number }[];
   peakBytes: number[];
+}
+
+interface Measured extends Named, Outcome {
+  /** Median seconds of a step in each turn. */
+  turns: number[];
 }
 
 /** A link between ranks, each of which is in a network namespace with one interface. */
@@ -29,22 +53,44 @@ interface Network {
 export async function benchRanks(_device: Device, { rounds = 7, only = "" } = {}): Promise<void> {
   if (!existsSync(fileURLToPath(new URL("../dist/index.js", import.meta.url))))
     throw new Error("bench ranks: dist/index.js is missing: run `npm run build:js`");
-  const alone = run(1, "none", rounds);
+  const alone = inTurn([{ sharding: "none", name: "train step, 1 ranks, sharding none" }], 1, rounds)[0]!;
+  if (alone.name.includes(only)) report({ name: alone.name, ...figures(alone, alone, 1) });
   const networks: (string | undefined)[] = [undefined, ...(process.env.HEDDLE_BENCH_NETWORKS ? LINKS : [])];
   for (const rate of networks)
     withNetwork(rate, (network) => {
-      for (const ranks of [1, 2, 4])
-        for (const sharding of ranks === 1 ? ["none"] : SHARDINGS) {
-          const name = `train step, ${ranks} ranks, sharding ${sharding}${rate ? `, ${rate} links` : ""}`;
-          if (!name.includes(only) || (ranks === 1 && rate)) continue;
-          const found = ranks === 1 ? alone : run(ranks, sharding, rounds, network);
+      for (const ranks of [2, 4]) {
+        const link = rate ? `, ${rate} links` : "";
+        const named = CASES.map((one) => {
+          const overlapped = one.overlap ? ", overlapped" : "";
+          return { ...one, name: `train step, ${ranks} ranks, sharding ${one.sharding}${overlapped}${link}` };
+        }).filter(({ name }) => name.includes(only));
+        const found = inTurn(named, ranks, rounds, network);
+        for (const one of found) {
+          const after = one.overlap && found.find(({ sharding, overlap }) => sharding === one.sharding && !overlap);
           report({
-            name,
+            name: one.name,
             ...(network && { iperfGbitPerSecond: rounded(network.iperfBitsPerSecond / 1e9) }),
-            ...figures(found, alone, ranks),
+            ...figures(one, alone, ranks),
+            /** Median over the turns: time of a step compared with sums after the backward pass. */
+            ...(after && { ratio: rounded(median(one.turns.map((seconds, i) => seconds / after.turns[i]!))) }),
           });
         }
+      }
     });
+}
+
+/** Runs each case several times, in turn with the others, so that other work of the machine affects all of them. */
+function inTurn(cases: readonly Named[], ranks: number, rounds: number, network?: Network): Measured[] {
+  const found = cases.map((one): Measured => ({ ...one, parameters: 0, steps: [], peakBytes: [], turns: [] }));
+  for (let turn = 0; turn < TURNS; turn++)
+    for (const one of found) {
+      const { parameters, steps, peakBytes } = run(ranks, one, Math.ceil(rounds / TURNS), network);
+      one.parameters = parameters;
+      one.peakBytes = peakBytes.map((bytes, rank) => Math.max(bytes, one.peakBytes[rank] ?? 0));
+      one.steps.push(...steps);
+      one.turns.push(median(steps.map((step) => step.seconds)));
+    }
+  return found;
 }
 
 function figures({ parameters, steps, peakBytes }: Outcome, alone: Outcome, ranks: number) {
@@ -54,7 +100,7 @@ function figures({ parameters, steps, peakBytes }: Outcome, alone: Outcome, rank
     milliseconds: Math.round(1000 * seconds),
     /** Compared with one rank, which computes all micro-batches. */
     speedup: rounded(median(alone.steps.map((step) => step.seconds)) / seconds),
-    /** Share of the step in which rank 0 waits for data of other ranks. Sums that run during the computation are not in it. */
+    /** Share of the step in which rank 0 waits for data of other ranks. Exchange in a program is not in it. */
     waiting: ranks === 1 ? 0 : rounded(median(steps.map((step) => step.waited / step.seconds))),
     peakMegabytes: peakBytes.map((bytes) => Math.round(bytes / 1e6)),
   };
@@ -62,7 +108,7 @@ function figures({ parameters, steps, peakBytes }: Outcome, alone: Outcome, rank
 
 const rounded = (value: number) => Math.round(value * 100) / 100;
 
-function run(ranks: number, sharding: string, rounds: number, network?: Network): Outcome {
+function run(ranks: number, { sharding, overlap }: Case, rounds: number, network?: Network): Outcome {
   const rank = [process.execPath, script, sharding, String(MICRO_BATCHES / ranks), String(rounds + 2)];
   const command = network
     ? ["mpirun.mpich", "-n", String(ranks), "sh", "-c", `exec ip netns exec ${NAMESPACE}$PMI_RANK "$@"`, "sh", ...rank]
@@ -73,7 +119,8 @@ function run(ranks: number, sharding: string, rounds: number, network?: Network)
   const tcp = { MPIR_CVAR_NOLOCAL: "1", UCX_TLS: "tcp,self", UCX_NET_DEVICES: "eth0" };
   const { status, stdout, stderr } = spawnSync(command[0]!, command.slice(1), {
     encoding: "utf8",
-    env: { ...process.env, ...(network && tcp) },
+    // Namespaces have the same host name, so say whether to overlap.
+    env: { ...process.env, ...(network && tcp), HEDDLE_OVERLAP: overlap ? "1" : "0" },
   });
   if (status !== 0) throw new Error(`${command.join(" ")}: ${stderr}`);
   return JSON.parse(stdout);
