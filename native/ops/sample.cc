@@ -70,7 +70,7 @@ Parameters read_parameters(const float* p, int64_t row, int64_t history_capacity
   require(std::isfinite(s.presence), "presencePenalty", "a finite number", s.presence);
   require(std::isfinite(s.frequency), "frequencyPenalty", "a finite number", s.frequency);
   require(count(s.history_length) && s.history_length <= static_cast<float>(history_capacity), "historyLength",
-      "an integer of at most " + std::to_string(history_capacity) + ", the size of the history", s.history_length);
+      "an integer of at most the size of `history`", s.history_length);
   require(count(s.prompt_length) && s.prompt_length <= s.history_length, "promptLength",
       "an integer of at most historyLength", s.prompt_length);
   return s;
