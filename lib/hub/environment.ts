@@ -51,13 +51,16 @@ export function endpoint(): string {
   } catch {
     // The check below reports it.
   }
-  if (!url || !/^https?:$/.test(url.protocol) || url.search !== "" || url.hash !== "")
-    throw new HeddleError("INVALID_ARGUMENT", "HF_ENDPOINT: expected an http or https URL, got another text");
+  if (!url || !/^https?:$/.test(url.protocol) || /[?#]/.test(url.href))
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "HF_ENDPOINT: expected an http or https URL without a query or fragment, got something else",
+    );
   // fetch rejects such URLs, with a message that contains the password.
   if (url.username !== "" || url.password !== "")
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      "HF_ENDPOINT: expected a URL without a name and password, got one with them (HF_TOKEN has the token)",
+      "HF_ENDPOINT: expected a URL without a name and password, got one with them (set the token in HF_TOKEN instead)",
     );
   return url.href.replace(/\/+$/, "");
 }
@@ -73,16 +76,22 @@ export function requestTimeout(): number {
  * @throws HeddleError INVALID_ARGUMENT for a token that cannot be sent; the message does not show it
  */
 export async function accessToken(given: string | undefined): Promise<string | undefined> {
-  const token = given ?? (flag("HF_HUB_DISABLE_IMPLICIT_TOKEN") ? undefined : await storedToken());
+  const { token, source } = given === undefined ? await storedToken() : { token: given, source: "token" };
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token))
-    throw new HeddleError("INVALID_ARGUMENT", "HF_TOKEN: expected printable characters without spaces, got others");
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${source}: expected printable ASCII characters without spaces, got other text`,
+    );
   return token;
 }
 
-async function storedToken(): Promise<string | undefined> {
-  const set = (variable("HF_TOKEN") ?? variable("HUGGING_FACE_HUB_TOKEN"))?.trim();
-  if (set) return set;
+/** Returns the token of a variable or of the token file, if there is one, and the name of the variable or file. */
+async function storedToken(): Promise<{ token?: string; source?: string }> {
+  if (flag("HF_HUB_DISABLE_IMPLICIT_TOKEN")) return {};
+  const name = variable("HF_TOKEN") === undefined ? "HUGGING_FACE_HUB_TOKEN" : "HF_TOKEN";
+  const token = variable(name)?.trim();
+  if (token) return { token, source: name };
   const path = folder(variable("HF_TOKEN_PATH") ?? join(homeFolder(), "token"));
-  const text = await readFile(path, "utf8").catch(() => "");
-  return text.trim() || undefined;
+  const text = (await readFile(path, "utf8").catch(() => "")).trim();
+  return text === "" ? {} : { token: text, source: path };
 }

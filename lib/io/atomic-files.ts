@@ -10,19 +10,23 @@ import { realPath } from "./real-path.ts";
 /** Converts a system error to a HeddleError: NOT_FOUND for a missing path, IO for everything else. */
 export function ioError(cause: unknown, path: string, action: string): HeddleError {
   if (cause instanceof HeddleError) return cause;
+  const reason = ioReason(cause);
+  return new HeddleError(reason === MISSING ? "NOT_FOUND" : "IO", `${path}: cannot be ${action}: ${reason}`, { cause });
+}
+
+const MISSING = "no such file or folder";
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: MISSING,
+  ENOTDIR: MISSING,
+  ENOSPC: "no space left on the disk",
+  EDQUOT: "no space left on the disk",
+  EFBIG: "the file exceeds the allowed size",
+};
+
+/** Returns the reason of a system error, for a message. */
+export function ioReason(cause: unknown): string {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
-  if (code === "ENOENT" || code === "ENOTDIR") {
-    return new HeddleError("NOT_FOUND", `${path}: cannot be ${action}: no such file or folder`, { cause });
-  }
-  const reason =
-    code === "ENOSPC" || code === "EDQUOT"
-      ? "no space left on the disk"
-      : code === "EFBIG"
-        ? "the file exceeds the allowed size"
-        : cause instanceof Error
-          ? cause.message
-          : String(cause);
-  return new HeddleError("IO", `${path}: cannot be ${action}: ${reason}`, { cause });
+  return REASONS[String(code)] ?? (cause instanceof Error ? cause.message : String(cause));
 }
 
 export async function exists(path: string): Promise<boolean> {

@@ -73,7 +73,9 @@ describe("generate", () => {
     expect(await refused([...broken, "--json-schema", '{"not":{}}'])).toContain(
       "schema#/not: this keyword is not supported",
     );
-    expect(await refused([...broken, "--json-schema", "{"])).toContain("--json-schema: expected JSON or a JSON file");
+    expect(await refused([...broken, "--json-schema", "{"])).toMatch(
+      /--json-schema: expected JSON or a JSON file, got text that is not JSON \(.+\)$/m,
+    );
     expect(await refused([...broken, "--json-schema", "absent.json"])).toContain("absent.json");
     expect(await refused([...broken, "--json-schema", "{}", "--json-object"])).toContain(
       "--json-object: cannot be combined with --json-schema",

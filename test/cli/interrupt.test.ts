@@ -84,26 +84,26 @@ describe("a long command whose stdout is closed", () => {
     );
     expect(await readdir(folder)).toContain("piped.gguf");
   });
-
-  test.runIf(process.platform === "linux")(
-    "on a full disk for stdout, train saves a checkpoint and exits with 1",
-    async () => {
-      const full = await open("/dev/full", "w");
-      try {
-        const args = await training("full");
-        const child = spawn(process.execPath, [bin, ...args], { cwd: folder, stdio: ["ignore", full.fd, "pipe"] });
-        const { code, said } = await ended(child);
-        expect(code).toBe(1);
-        const [saved] = await checkpoints("full");
-        expect(said).toBe(
-          `heddle: train: stopped because standard output: cannot be written: no space left on the disk; use --resume to continue from full/${saved}\n`,
-        );
-      } finally {
-        await full.close();
-      }
-    },
-  );
 });
+
+test.runIf(process.platform === "linux")(
+  "train saves a checkpoint and exits with 1 if stdout cannot be written because the disk is full",
+  async () => {
+    const full = await open("/dev/full", "w");
+    try {
+      const args = await training("full");
+      const child = spawn(process.execPath, [bin, ...args], { cwd: folder, stdio: ["ignore", full.fd, "pipe"] });
+      const { code, said } = await ended(child);
+      expect(code).toBe(1);
+      const [saved] = await checkpoints("full");
+      expect(said).toBe(
+        `heddle: train: stopped because standard output cannot be written (no space left on the disk); use --resume to continue from full/${saved}\n`,
+      );
+    } finally {
+      await full.close();
+    }
+  },
+);
 
 // For training, see train-options.test.ts.
 describe.runIf(process.platform !== "win32")("a long command stopped by a signal", () => {

@@ -320,6 +320,17 @@ test("notes list what llama.cpp computes differently", async () => {
   expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: null })).toMatch(
     /^llama.cpp uses a sliding window of 4096/,
   );
+  const caps = { attnLogitSoftcapping: 50, finalLogitSoftcapping: 30 };
+  const gemma2 = { modelType: "gemma2", headDim: 8, slidingWindow: 6, ...caps };
+  expect(await notes({ ...gemma2, attnLogitSoftcapping: null })).toBe(
+    "llama.cpp uses a soft cap of 50 for attention scores, which the model lacks",
+  );
+  expect(await notes({ ...gemma2, finalLogitSoftcapping: null })).toBe(
+    "llama.cpp uses a soft cap of 30 for logits, which the model lacks",
+  );
+  expect(await notes({ ...gemma2, attnLogitSoftcapping: null, finalLogitSoftcapping: null })).toMatch(
+    /a soft cap of 50 for .*; .* a soft cap of 30 for /,
+  );
   expect(await notes({ modelType: "olmo3", slidingWindow: 6 })).toBe("");
   expect(await notes({ modelType: "olmo3", slidingWindow: 6, ropeLocalTheta: 500 })).toMatch(
     /RoPE θ of the other layers/,

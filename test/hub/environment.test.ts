@@ -1,11 +1,14 @@
 // The environment variables of Hugging Face's tools, and the progress bar of a pull.
+import { writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
 import { PullBar } from "../../lib/cli/terminal/pull-bar.ts";
 import { WorkProgress } from "../../lib/cli/terminal/work-progress.ts";
 import { HeddleError } from "../../lib/core/errors.ts";
-import { cacheFolder, endpoint, isOffline, requestTimeout } from "../../lib/hub/environment.ts";
+import { accessToken, cacheFolder, endpoint, isOffline, requestTimeout } from "../../lib/hub/environment.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { failureOf } from "../inference/helpers.ts";
 import "./helpers.ts"; // sets the variables to those of a test server before each test
 
 /** Removes the folders that helpers.ts has set, and sets a case's variables. */
@@ -55,11 +58,42 @@ test.each(["https://:hunter2@hub.example", "https://me@hub.example", "https://me
     expect(() => endpoint()).toThrow(
       new HeddleError(
         "INVALID_ARGUMENT",
-        "HF_ENDPOINT: expected a URL without a name and password, got one with them (HF_TOKEN has the token)",
+        "HF_ENDPOINT: expected a URL without a name and password, got one with them (set the token in HF_TOKEN instead)",
       ),
     );
   },
 );
+
+test.each([
+  "ftp://hub.example",
+  "hub.example",
+  "https://hub.example/?x=1",
+  "https://hub.example/?",
+  "https://hub.example/#x",
+])("rejects an address that is not an http or https URL, or has a query or fragment: %s", (address) => {
+  process.env.HF_ENDPOINT = address;
+  expect(() => endpoint()).toThrow(
+    new HeddleError(
+      "INVALID_ARGUMENT",
+      "HF_ENDPOINT: expected an http or https URL without a query or fragment, got something else",
+    ),
+  );
+});
+
+test("the error for a token that cannot be sent names its source, and does not show it", async () => {
+  const path = join(temporaryFolder(), "token");
+  await writeFile(path, "hf_é\n");
+  const message = async (given?: string) => (await failureOf(() => accessToken(given))).message;
+  const expected = "expected printable ASCII characters without spaces, got other text";
+  expect(await message("hf_é")).toBe(`token: ${expected}`);
+  expect(await message("")).toBe(`token: ${expected}`);
+  process.env.HF_TOKEN_PATH = path;
+  expect(await message()).toBe(`${path}: ${expected}`);
+  process.env.HUGGING_FACE_HUB_TOKEN = "hf é";
+  expect(await message()).toBe(`HUGGING_FACE_HUB_TOKEN: ${expected}`);
+  process.env.HF_TOKEN = "hf é";
+  expect(await message()).toBe(`HF_TOKEN: ${expected}`);
+});
 
 test("the progress bar of a pull shows bytes, speed and time, and fits the terminal", () => {
   const written: string[] = [];

@@ -30,7 +30,7 @@ function parsed(text: string): unknown {
   } catch (cause) {
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `--json-schema: expected JSON or a JSON file, got ${jsonFailure(cause)}`,
+      `--json-schema: expected JSON or a JSON file, got text that is not JSON (${jsonFailure(cause)})`,
       { cause },
     );
   }

@@ -2,7 +2,7 @@
 // of the process shows the cause.
 import { constants } from "node:os";
 import { HeddleError } from "../../core/errors.ts";
-import { ioError } from "../../io/atomic-files.ts";
+import { ioReason } from "../../io/atomic-files.ts";
 
 /** Why the command stops. */
 interface Stop {
@@ -63,7 +63,11 @@ export function stopForOutput(error: NodeJS.ErrnoException): boolean {
   if (error.code === "EPIPE")
     halt({ how: "because standard output was closed", exitCode: codeOf("SIGPIPE"), isOutputLost: true });
   else
-    halt({ how: `because ${ioError(error, "standard output", "written").message}`, exitCode: 1, isOutputLost: true });
+    halt({
+      how: `because standard output cannot be written (${ioReason(error)})`,
+      exitCode: 1,
+      isOutputLost: true,
+    });
   return true;
 }
 

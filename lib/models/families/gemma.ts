@@ -89,9 +89,10 @@ export const gemma2: FamilyDefinition = {
           ? ["llama.cpp uses a sliding window of 4096 in every second layer, and the model has none"]
           : []),
         ...scaledOtherwise(config),
-        ...(config.attnLogitSoftcapping && config.finalLogitSoftcapping
+        ...(config.attnLogitSoftcapping
           ? []
-          : ["llama.cpp uses soft caps of 50 and 30, which the model lacks"]),
+          : ["llama.cpp uses a soft cap of 50 for attention scores, which the model lacks"]),
+        ...(config.finalLogitSoftcapping ? [] : ["llama.cpp uses a soft cap of 30 for logits, which the model lacks"]),
       ],
     },
   },

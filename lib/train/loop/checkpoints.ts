@@ -176,10 +176,15 @@ export class CheckpointStore {
     const found = await this.find(signal);
     if (!found) return undefined;
     const state = (await readCheckpointState(found.path)) as TrainerState;
-    if (state?.version !== 1 || state.stage !== stage)
+    if (state?.version !== 1)
       throw new HeddleError(
         "INVALID_FILE",
-        `${found.path}: expected a checkpoint of ${stage}, got one of ${state?.stage}`,
+        `${found.path}: expected a checkpoint of version 1, got ${describe(state?.version)}`,
+      );
+    if (state.stage !== stage)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${found.path}: expected a checkpoint of ${stage}, got one of ${state.stage}`,
       );
     // An invalid count would become the exponent of the optimizer's bias correction, and make all weights NaN.
     for (const name of ["step", "optimizerSteps", "tokensSeen"] as const)

@@ -36,12 +36,12 @@ export const evaluationShape = {
   }),
   /**
    * Maximum number of held-out batches in an evaluation. Stages that generate answers evaluate as many prompts as fit
-   * with all their answers, and at least one. Default: all.
+   * into these batches with all their answers, and at least one. Default: all.
    */
   evalBatches: option(whole(1).optional(), "maximum batches per evaluation", { otherwise: "all", recorded: false }),
   evaluate: option(
     z.custom<Evaluate<unknown>>((v) => typeof v === "function", "a function that returns numbers by name").optional(),
-    "module only: a function of { model, step } that returns named metrics for each evaluation",
+    "a function of { model, step } that returns named metrics for each evaluation; needs a .js or .ts configuration",
     { recorded: false },
   ),
   /** End with the weights of the best evaluation. Its checkpoint is kept in addition to those of saveTotalLimit. Default false. */
@@ -168,7 +168,7 @@ export const sharedShape = {
 /** Options that every stage has; names follow Hugging Face TRL's trainer configurations. */
 export interface SharedOptions<Base = LanguageModel>
   // sharedShape includes the three shapes listed here. They are listed again, because published declarations lose the
-  // comments of a shape that is spread into another.
+  // comments of a shape that is spread in from another file.
   extends Given<typeof batchShape>,
     Given<typeof optimizerShape>,
     Given<typeof trackingShape>,

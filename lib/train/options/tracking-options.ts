@@ -18,7 +18,7 @@ export const trackingShape = {
         "an array of trackers, objects with a function log",
       )
       .optional(),
-    "module only: an array of objects that receive the metrics of each step",
+    "an array of objects that receive the metrics of each step; needs a .js or .ts configuration",
     { otherwise: "none", recorded: false },
   ),
   /**

@@ -63,7 +63,7 @@ const dpoShape = {
   /** A custom objective, which replaces lossType. Default: none. */
   loss: option(
     z.custom<DpoLoss>((v) => typeof v === "function", "a function of log-probabilities").optional(),
-    "module only: a custom loss as a function of log-probabilities, instead of lossType",
+    "a custom loss as a function of log-probabilities, instead of lossType; needs a .js or .ts configuration",
   ),
 };
 

@@ -77,6 +77,26 @@ test.each([
   });
 });
 
+test.each([
+  ["version", 2, "expected a checkpoint of version 1, got 2"],
+  ["version", undefined, "expected a checkpoint of version 1, got undefined"],
+  ["stage", "dpo", "expected a checkpoint of sft, got one of dpo"],
+])("rejects a checkpoint whose %s is %s", async (key, value, message) => {
+  const outputDir = join(folder, `state-${key}-${value}`);
+  const shared = { data, perDeviceTrainBatchSize: 2, outputDir };
+  await using model = await newModel();
+  await sft(model, { ...shared, maxSteps: 2 });
+  const resume = join(outputDir, "checkpoint-2");
+  const file = join(resume, "trainer_state.json");
+  const state = JSON.parse(await readFile(file, "utf8"));
+  await writeFile(file, JSON.stringify({ ...state, [key]: value }));
+  await rm(join(resume, "checkpoint.json")); // its digests would detect the change first
+  await expect(sft(model, { ...shared, maxSteps: 3, resume })).rejects.toMatchObject({
+    code: "INVALID_FILE",
+    message: `${resume}: ${message}`,
+  });
+});
+
 describe("frozen weights", () => {
   const frozen = { parameterGroups: [{ match: "embed_tokens", freeze: true }] };
   test.each<[string, Partial<SftOptions>]>([
