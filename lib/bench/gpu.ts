@@ -17,7 +17,7 @@ function ask(device: Device, fields: readonly string[]): string[] | undefined {
   return values.length === fields.length ? values : undefined;
 }
 
-/** Returns the value as a number, or an empty array if nvidia-smi does not know it: `[N/A]`. */
+/** Returns the value as an array of one number, or an empty array if nvidia-smi does not know it: `[N/A]`. */
 function numbersIn(value: string | undefined): number[] {
   return value !== undefined && Number.isFinite(Number(value)) ? [Number(value)] : [];
 }
@@ -35,7 +35,7 @@ export function gpuFacts(device: Device): Record<string, string | number> {
   };
 }
 
-/** Returns the current clock of the multiprocessors in MHz, or an empty array if it is unknown. */
+/** Returns an array of the multiprocessors' current clock in MHz, empty if it is unknown. */
 export function gpuClock(device: Device): number[] {
   const [clock] = ask(device, ["clocks.sm"]) ?? [];
   return numbersIn(clock);

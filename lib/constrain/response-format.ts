@@ -88,7 +88,7 @@ export interface ToolCallsFormat {
   reasoningEnd?: string | undefined;
   /**
    * Format of an answer without calls. The model then chooses between this format and a call. Default: the answer is a
-   * call. It takes no `validate`, because a call would not match that schema.
+   * call. It takes no `validate`, because the answer may be a call, which the Standard Schema would reject.
    */
   otherwise?: (JsonFormat & { validate?: undefined }) | undefined;
 }

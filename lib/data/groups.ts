@@ -114,8 +114,8 @@ export class GroupReader {
 }
 
 /**
- * Returns a uniform number in [0, 1) that depends on the document's position on disk. Neither the order nor the shard size moves a
- * document across the split.
+ * Returns a uniform number in [0, 1) that depends on the document's position on disk. Neither the order nor the shard
+ * size moves a whole document across the split. The parts of a cut document depend on the shard size.
  */
 function heldOutDraw(file: number, position: number, splitSeed: number): number {
   // The high bits of the position select a stream. All numbers of `Stream` are below 16, so the streams are distinct.

@@ -2,7 +2,7 @@ import type { LogitContext } from "./generation-options.ts";
 
 /**
  * Returns a context for a caller's function. Its `ids` are a copy, so changes have no effect. The copy is made on first
- * access, because most functions read only the number of ids, or none.
+ * access, because many functions do not read the ids.
  */
 export function ownContext<T extends LogitContext>(context: T): T {
   let ids: readonly number[] | undefined;

@@ -307,7 +307,7 @@ class Parts {
     }
   }
 
-  /** Adds the members between `pending` and `end`, of which there is at least one. */
+  /** Adds the members between `pending` and `end`. @throws SyntaxError if there are none */
   private *add(frame: Frame, end: number): Slices<void> {
     const { textBegin, textEnd } = this;
     const isLong = textEnd - textBegin > 2 * this.part && textBegin >= this.pending && textEnd < end;

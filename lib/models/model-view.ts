@@ -91,7 +91,7 @@ export abstract class ModelView {
 
   /**
    * Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`. A weight whose rows
-   * are in the file's order has the name `storedName`. It gets its usual name, too, when `weight` first returns it.
+   * are in the file's order is listed as `stored/<name>`. Its usual name is added when `weight` first returns it.
    */
   get tensors(): ReadonlyMap<string, Tensor> {
     return this.state.tensors;

@@ -42,9 +42,9 @@ describe("a reference", () => {
     ["another document", "https://example.com/schema"],
     ["a file", "schema.json#/a"],
     ["an empty reference", ""],
-    ["a missing place", "#/$defs/b"],
-    ["a place below a missing place", "#/$defs/b/c"],
-    ["a place below a text", "#/type/0"],
+    ["a missing path", "#/$defs/b"],
+    ["a path below a missing one", "#/$defs/b/c"],
+    ["a path into a string", "#/type/0"],
   ])("to %s may have any type", (_, $ref) => {
     expect(types({ $ref }, { $defs: { a: { $anchor: "name", type: "string" } } })).toEqual(ALL);
   });

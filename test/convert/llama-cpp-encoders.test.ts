@@ -125,7 +125,8 @@ test.skipIf(!installed)("tokens agree with llama.cpp's, except where llama.cpp d
 });
 
 test.skipIf(!installed)("an XLM-RoBERTa vocabulary gives llama.cpp's tokens and vectors", async () => {
-  // llama.cpp does not fall back to bytes, and published Unigram models lack byte pieces. So mark byte pieces as ordinary pieces.
+  // The test's vocabulary has byte pieces, which published Unigram models lack and llama.cpp ignores. Type 1 marks them as ordinary
+  // pieces.
   const file = await unigramFile((folder, plain) => convertModel(folder, plain, { dtype: "f32" }), 1);
   const peer = await peers.of(file);
   await using model = await LanguageModel.load(file);

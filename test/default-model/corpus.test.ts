@@ -20,7 +20,7 @@ describe("the corpus of the default model", () => {
     expect(placeTable.trim()).toBe(script.placeTable());
   });
 
-  it("never asks for the capitals of places that it only states", () => {
+  it("states the capitals of `toldOnly` places, but never asks for them", () => {
     const toldOnly = new Set(["FR", "PE", "JP"]);
     const { facts } = makeCorpus({ seed: 5, stories: 1, rounds: 20, knowledge: 1, toldOnly });
     const text = facts.join("\n");
@@ -47,7 +47,7 @@ describe("the corpus of the default model", () => {
     expect(text).toContain("The capital of France is Paris.");
     const plain = places.filter((place) => place.capital !== place.name);
     const mentions = plain.map((place) => text.split(place.capital).length - 1);
-    expect(Math.min(...mentions)).toBeGreaterThan(40); // with 12 rounds; the corpus has 90
+    expect(Math.min(...mentions)).toBeGreaterThan(40); // with 12 rounds; the default model's corpus has many more
     const france = places.find((place) => place.name === "France")!;
     const long: Documents = makeCorpus({ seed: 1, stories: 1, rounds: 60, knowledge: 1 });
     const all = long.facts.join("\n\n");
@@ -103,7 +103,7 @@ describe("the corpus of the default model", () => {
 });
 
 describe("the wordings", () => {
-  it("insert articles, possessives and capitals", () => {
+  it("insert the place and its capital city, with articles, possessives and capital letters", () => {
     const place = { name: "Netherlands", withArticle: "the Netherlands", capital: "Amsterdam" };
     expect(render("{Cs} capital is {k}.", place)).toBe("The Netherlands' capital is Amsterdam.");
     expect(render("In {c}: {k}", place, { article: false })).toBe("In Netherlands: Amsterdam");

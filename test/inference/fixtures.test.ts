@@ -30,8 +30,8 @@ function referenceOf(folder: string): Reference {
 }
 
 /**
- * Expected values for half-precision weights, since the fixture's hold for f32 weights only. scripts/golden/stories_f16.py computed
- * them for the same ids.
+ * Expected values for half-precision weights. The fixture's values are for f32 weights. scripts/golden/stories_f16.py
+ * computed these values for the same ids.
  */
 const halved: { full: Required<Reference>["full"]; nll: number[][] } = JSON.parse(
   readFileSync(new URL("../golden/stories260k-f16.json", import.meta.url), "utf8"),

@@ -152,7 +152,7 @@ test("a call takes its adapters when it begins, not when its format is compiled 
   expect(await own.completeAll([], options)).toEqual([]);
 });
 
-test("calls of an encoder, and programs for other adapters, also take weights and adapters synchronously", async () => {
+test("embed calls of an encoder also take weights and adapters synchronously, even after a change of adapters", async () => {
   const encoder = { modelType: "bert", numKeyValueHeads: 4, initializerRange: 0.2, maxPositionEmbeddings: 512 };
   await using own = await adapted(encoder);
   const texts = Array.from({ length: 9 }, (_, i) => idsFrom(i, 300)); // several runs
@@ -198,7 +198,7 @@ describe("sessions", () => {
     expect(await answer(session)).toEqual((await own.complete(prompt, greedy)).tokens);
   });
 
-  test("keep the adapters they name, also when merged, unmerged or removed", async () => {
+  test("keep the adapters they name when these are merged or unmerged, and reject calls after one is removed", async () => {
     await using own = await adapted();
     await addAdapter(own, "y", 40);
     using session = own.session({ adapters: ["y"] });
@@ -282,7 +282,7 @@ describe("sessions", () => {
   });
 });
 
-test("replaced tensors are freed when the last call that reads them ends", async () => {
+test("replaced tensors are freed when no running call and no idle session holds them", async () => {
   await using own = await adapted();
   const tensors = adapterTensors(own.model.adapters.get("x")!).map((name) => own.model.weight(name));
   const isLive = () =>

@@ -97,6 +97,23 @@ describe("a reply", () => {
       "n: expected 1 for a single answer (completeAll returns several), got 2",
     );
   });
+
+  test("keeps its result if throw() is called after it is complete", async () => {
+    const reply = model.generate(PROMPT, options);
+    const { text } = await reply;
+    await expect(reply.throw(new Error("mine"))).rejects.toThrow("mine");
+    expect((await reply).text).toBe(text);
+  });
+
+  test("cannot be read twice", async () => {
+    const reply = model.generate(PROMPT, options);
+    await piecesOf(reply);
+    expect((await failureOf(() => reply)).message).toContain("its pieces can be read once");
+    const whole = model.generate(PROMPT, options);
+    await whole;
+    expect((await failureOf(() => whole)).message).toContain("its pieces can be read once");
+    expect((await whole).tokens).toHaveLength(12);
+  });
 });
 
 describe("a reply that does not finish", () => {
@@ -119,13 +136,6 @@ describe("a reply that does not finish", () => {
     await expect(unbegunThrown.throw(new Error("mine"))).rejects.toThrow("mine");
     expect(await unbegunThrown.next()).toEqual({ done: true, value: undefined });
     expect(await unbegunThrown.then(null, ({ message }: Error) => message)).toBe("mine");
-  });
-
-  test("keeps its result if it is complete", async () => {
-    const reply = model.generate(PROMPT, options);
-    const { text } = await reply;
-    await expect(reply.throw(new Error("mine"))).rejects.toThrow("mine");
-    expect((await reply).text).toBe(text);
   });
 
   test("rejects once, without an unhandled rejection", async () => {
@@ -151,15 +161,5 @@ describe("a reply that does not finish", () => {
     } finally {
       process.off("unhandledRejection", note);
     }
-  });
-
-  test("cannot be read twice", async () => {
-    const reply = model.generate(PROMPT, options);
-    await piecesOf(reply);
-    expect((await failureOf(() => reply)).message).toContain("its pieces can be read once");
-    const whole = model.generate(PROMPT, options);
-    await whole;
-    expect((await failureOf(() => whole)).message).toContain("its pieces can be read once");
-    expect((await whole).tokens).toHaveLength(12);
   });
 });

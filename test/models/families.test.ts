@@ -110,7 +110,7 @@ describe.each(familyGoldens)("$name against PyTorch in float64", (golden) => {
     expect(speculated.tokens).toEqual(golden.greedy);
   });
 
-  test("the loss and all gradients match with relative error at most 1e-5", async () => {
+  test("the loss and all gradients match the float64 reference", async () => {
     await using model = await load();
     const { ids: rows, stage } = nextToken(golden);
     const shape = { sequences: 1, sequenceLength: rows.length, dtype: "f32" as const };

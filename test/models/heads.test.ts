@@ -55,7 +55,7 @@ describe("config.json of transformers' classifiers", () => {
     expect(read({ architectures: ["LlamaForCausalLM"], id2label: { 0: "LABEL_0" } }).classifier).toBeUndefined();
   });
 
-  test("round-trips, with settings that transformers lacks under heddle's keys", () => {
+  test("round-trips, and stores settings unknown to transformers under heddle's keys", () => {
     for (const classifier of [
       { task: "sequence", labels: ["a", "b", "c"], pooling: "mean", temperature: 1.7 },
       { task: "sequence", labels: ["score"], problemType: "regression", pooling: "first" },
@@ -189,7 +189,7 @@ describe("heads on a trunk", () => {
     expect(again.tokens).toEqual(wanted.tokens);
   });
 
-  test("have a bias for token classification, named classifier in GPT-2", async () => {
+  test("have a bias for token classification, and GPT-2's token head is named `classifier`", async () => {
     await using language = tinyModel({}, { modelType: "gpt2", numKeyValueHeads: 4 });
     await language.model.addClassifier({ task: "token", labels: ["O", "PER"] });
     expect(headNames(language.config)).toEqual(["classifier.weight", "classifier.bias"]);

@@ -1,4 +1,4 @@
-// A symbolic dimension may be zero: no input rows give no output rows, in kernels and references.
+// A symbolic dimension may be zero. Kernels and references then return empty outputs.
 import { expect, test } from "vitest";
 import * as graph from "../../lib/graph/index.ts";
 import { generator, testDevice } from "./harness.ts";

@@ -1,4 +1,4 @@
-// Casts of strided views, fp8 and split MXFP4 against plain loops over simple casts.
+// Casts of strided views, of fp8, and of MXFP4 with separate scales. The references are plain loops and casts of contiguous copies.
 import { truncateSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { NativeCastSource, NativeLaneHandle } from "../../lib/binding/graph.ts";

@@ -105,7 +105,7 @@ test("the handler works in a custom server with other paths, and records answers
   const answer: Json = await (await fetch(`${url}${COMPLETIONS}?secret=1`, init)).json();
   expect(answer.choices[0].text).toBe((await model.complete("The cat", greedy)).text);
   const socket = await rawSocket({ url } as Client["server"], rawPost(COMPLETIONS, endless));
-  await until(() => handler.stats.running === 1 && handler.stats.tokens > 30, "tokens of it");
+  await until(() => handler.stats.running === 1 && handler.stats.tokens > 30, "tokens of the endless completion");
   socket.destroy();
   await until(() => records.length === 2, "both records");
   expect(records[0]).toEqual({

@@ -58,8 +58,8 @@ export interface DocumentFileOptions {
 }
 
 /**
- * Opens a corpus's files by their extensions: `.jsonl` and `.ndjson`, `.parquet`, `.tokens` (and folders of those). All other files are
- * text.
+ * Opens a corpus's files by their extensions: `.jsonl` and `.ndjson`, `.parquet`, and `.tokens`. All other files are text.
+ * A path may also be a folder of `.tokens` files.
  *
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, INVALID_ARGUMENT for a folder without token shards or for tokens of another tokenizer
  */

@@ -77,8 +77,9 @@ function shardBytesOf(file: CorpusFile, shardBytes: number): number {
 
 /**
  * Reads the documents of a shard: those that follow a separator in the shard, and the first document of the file. A document is read to its
- * end, which may be beyond the shard. A document is cut if it extends beyond the shard by more than `reach`. `cutAfter` chooses
- * the place of the cut, and the rest belongs to the next shard. Both shards see the same bytes, and so agree on the place.
+ * end, which may be beyond the shard. A document of a text file is cut if it extends beyond the shard by more than `reach`. `cutAfter`
+ * chooses the place of the cut, and the rest belongs to the next shard. Both shards see the same bytes, and so agree on the place.
+ * A line of a JSONL file is never cut. A line of more than MAX_LINE_BYTES is an error.
  *
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE
  */

@@ -21,7 +21,7 @@ export function stopOf({ finishReason, stopText, calls }: Pick<Answer, "finishRe
   stop_sequence: string | null;
 } {
   const by = (reason: string) => ({ stop_reason: reason, stop_sequence: null });
-  // A call of a required function has the reason "stop" in the core, as in OpenAI's API.
+  // A call of the function that the request names has the reason "stop" in the core, as in OpenAI's API.
   if (calls.length > 0 && finishReason !== "length") return by("tool_use");
   if (stopText !== undefined) return { stop_reason: "stop_sequence", stop_sequence: stopText };
   return by(finishReason === "length" ? "max_tokens" : "end_turn");

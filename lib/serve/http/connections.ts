@@ -34,7 +34,8 @@ export class Connections {
     if (this.closing) response.shouldKeepAlive = false;
     response.once("close", () => {
       this.answers.delete(response);
-      // The connection stays open if the answer's headers were sent before `close`, with keep-alive.
+      // Node keeps this connection open if the headers, with keep-alive, were sent before `close()` was called, so close
+      // it here.
       if (this.closing) this.server.closeIdleConnections();
     });
   }

@@ -1,5 +1,5 @@
 // Gives rank 0's bytes to all ranks over MASTER_PORT, for launchers that set the variable but have no store. A rank that connects sends
-// `heddle/1 KEY SIZE RANK` and a line break. Rank 0 answers with `found`, a line break and its bytes. The rank confirms them with `ok`.
+// `heddle/1 KEY SIZE RANK` and a line break. Rank 0 answers with `found LENGTH`, a line break and its bytes. The rank confirms them with `ok`.
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,7 +17,7 @@ const CONNECTION_MS = 10_000;
 /** Number of ranks that a message names. */
 const NAMED = 8;
 
-/** The ranks that meet. */
+/** This rank, and the rendezvous that it joins. */
 export interface Meeting {
   rank: number;
   size: number;

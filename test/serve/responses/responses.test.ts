@@ -198,7 +198,7 @@ describe("the conversation", () => {
     ],
     ["has the effort as a variable", { input: "a", reasoning: { effort: "none" } }, "[user]a[assistant]-"],
     [
-      "prefers the template's own variables to an effort",
+      "prefers chat_template_kwargs to reasoning.effort",
       { input: "a", reasoning: { effort: "none" }, chat_template_kwargs: { enable_thinking: true } },
       "[user]a[assistant]",
     ],
