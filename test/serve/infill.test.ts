@@ -207,7 +207,14 @@ describe("/infill", () => {
 test("a stream that the server ends early has one error as its last event", async () => {
   await using long = tinyModel({ tokenizer }, { maxPositionEmbeddings: 32_768 });
   await withServer(long, {}, async ({ server, ask }) => {
-    const body = { input_prefix: "The", input_suffix: "", n_predict: 30_000, ignore_eos: true, temperature: 0, stream: true };
+    const body = {
+      input_prefix: "The",
+      input_suffix: "",
+      n_predict: 30_000,
+      ignore_eos: true,
+      temperature: 0,
+      stream: true,
+    };
     const headers = { "content-type": "application/json" };
     const answer = ask("/infill", { method: "POST", headers, body: JSON.stringify(body) });
     await until(() => server.stats.tokens > 0, "the first token");
