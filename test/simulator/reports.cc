@@ -1,5 +1,6 @@
 // Tests that the simulator computes single instructions as the manual says, and that it reports each kind of mistake.
 #include "instructions.h"
+#include "registers.h"
 
 namespace simulator {
 namespace tests {
@@ -101,7 +102,7 @@ void test_hopper() {
       store + "bar.sync 0; " + one + bulk + "cp.async.bulk.wait_group 0;\nA:\n");
   reports("a bulk store that the thread does not wait for", "bulk copies have read", fenced + bulk + "\nA:\n");
   reports("a request for more registers than were released", "deadlock",
-      "setmaxnreg.dec.sync.aligned.u32 240; setmaxnreg.inc.sync.aligned.u32 256;");
+      "setmaxnreg.dec.sync.aligned.u32 160; setmaxnreg.inc.sync.aligned.u32 176;");
 }
 
 void test_products() {
@@ -144,6 +145,8 @@ int main() {
   test_barriers();
   test_copies();
   test_hopper();
+  test_registers();
+  test_cubin();
   test_products();
   if (!failures) std::printf("the simulator computes what the manual says, and reports each mistake\n");
   return failures ? 1 : 0;

@@ -55,7 +55,8 @@ struct Kernel {
   uint32_t shared_bytes = 0;    // static shared memory
   uint32_t dynamic_offset = 0;  // offset of dynamic shared memory
   uint32_t local_bytes = 0;     // local memory per thread
-  int max_threads = 0;
+  int max_threads = 0;          // .maxntid; 0: none
+  int registers = 0;            // per thread at the launch, from the cubin
 };
 
 struct Dim {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <random>
 
+#include "simulator/machine/cubin.h"
 #include "simulator/machine/machine.h"
 #include "simulator/machine/memory.h"
 #include "simulator/machine/settings.h"
@@ -43,12 +44,6 @@ void set_specials(Warp& w, const Block& block) {
   }
 }
 
-// Returns the registers per thread at the launch: 65536 registers divided by the block's threads, rounded down to a
-// multiple of 8. A thread may have at most 255, so the maximum is 248.
-int registers_of(const Launch& l) {
-  return static_cast<int>(std::min<uint64_t>(248, 65536 / l.threads.volume() / 8 * 8));
-}
-
 void start(Block& block, const Launch& launch, uint64_t number) {
   const Kernel& k = *launch.kernel;
   const auto threads = static_cast<uint32_t>(launch.threads.volume());
@@ -78,7 +73,7 @@ void start(Block& block, const Launch& launch, uint64_t number) {
     const uint32_t first = static_cast<uint32_t>(n) * lanes;
     w.full = w.path_mask = threads - first >= lanes ? all_lanes : (1u << (threads - first)) - 1;
     set_specials(w, block);
-    w.registers_each = registers_of(launch);
+    w.registers_each = (k.registers + 7) / 8 * 8;  // setmaxnreg moves multiples of 8
   }
 }
 
@@ -148,6 +143,10 @@ void run(Launch& launch) {
   if (k.max_threads && launch.threads.volume() > static_cast<uint64_t>(k.max_threads))
     throw Failure(k.name + ": " + std::to_string(launch.threads.volume()) + " threads, but .maxntid is " +
                   std::to_string(k.max_threads));
+  if (registers_of_block(k.registers, launch.threads.volume()) > block_registers)
+    throw Failure(k.name + ": " + std::to_string(launch.threads.volume()) + " threads with " +
+                  std::to_string(k.registers) + " registers each, but a block may have " +
+                  std::to_string(block_registers) + " registers");
   std::vector<unsigned char> aligned(launch.parameters.size() + 128);
   launch.base = aligned.data() + (128 - reinterpret_cast<uintptr_t>(aligned.data()) % 128);
   std::copy(launch.parameters.begin(), launch.parameters.end(), launch.base);

@@ -34,6 +34,12 @@ std::vector<Mutant> mutants(const Module& module, const std::string& entry) {
     for (const char* opcode : removed)
       if (statement.compare(0, std::string(opcode).size(), opcode) == 0)
         all.push_back({line, next - 1, "", "without " + statement});
+    if (statement.compare(0, 10, "setmaxnreg") == 0) {
+      const size_t number = statement.rfind(' ') + 1;
+      const int more = std::atoi(statement.c_str() + number) + 8;
+      all.push_back(
+          {at, next - 1, statement.substr(0, number) + std::to_string(more) + ";", "8 more registers: " + statement});
+    }
     if (statement.compare(0, 17, "mbarrier.try_wait") == 0)
       all.push_back({at, next - 1, "mov.pred done, 1;", "does not wait: " + statement});
     const size_t comma = statement.rfind(", ");

@@ -1,4 +1,5 @@
 // Launches, and the functions by which nvcc's host code registers fat binaries and kernels (crt/host_runtime.h).
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -28,7 +29,7 @@ struct Part {  // the first fields of the header of a part; a part has the code 
 };
 constexpr int wrapper_magic = 0x466243b1;
 constexpr uint32_t header_magic = 0xba55ed50;
-constexpr uint16_t ptx_kind = 1;
+constexpr uint16_t ptx_kind = 1, cubin_kind = 2;
 
 std::map<const void*, Entry>& entries() {
   static auto& all = *new std::map<const void*, Entry>;  // never destroyed, because the program unregisters at exit
@@ -55,6 +56,14 @@ Entry* entry_of(const void* host_function) {
   return found == entries().end() ? nullptr : &found->second;
 }
 
+// Returns the registers per thread of a kernel, according to its machine code for the simulated device.
+static int registers_of(const FatBinary& binary, const std::string& name) {
+  for (const Cubin& cubin : binary.cubins)
+    if (cubin.capability == (settings().hopper ? 90 : 80) && cubin.registers.count(name))
+      return cubin.registers.at(name);
+  throw Failure(name + ": the fat binary has no machine code for the device, from which to read its registers");
+}
+
 const Kernel* kernel_of(Entry& entry) {
   if (entry.kernel) return entry.kernel.get();
   FatBinary& binary = *entry.binary;
@@ -68,6 +77,7 @@ const Kernel* kernel_of(Entry& entry) {
   const Module module(mutated(*binary.module, entry.name));
   const std::unique_ptr<Function> function = module.parse(entry.name);
   entry.kernel = Decoder(module, *function).decode();
+  entry.kernel->registers = registers_of(binary, entry.name);
   return entry.kernel.get();
 }
 
@@ -92,6 +102,13 @@ SIMULATOR_API void** __cudaRegisterFatBinary(void* wrapper) {
       ptx.resize(ptx.find_last_not_of('\0') + 1);
       if (ptx.find(".version") == std::string::npos) give_up("compressed PTX: compile with --compress-mode=none");
       binary->texts.push_back(std::move(ptx));
+    }
+    if (part->kind == cubin_kind) {
+      try {
+        binary->cubins.push_back(read_cubin(at + part->header_bytes, part->bytes));
+      } catch (const Failure& failure) {
+        give_up(failure.what());
+      }
     }
     at += part->header_bytes + part->bytes;
   }
@@ -177,7 +194,9 @@ SIMULATOR_API cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, 
     *attributes = {};
     attributes->sharedSizeBytes = kernel->shared_bytes;
     attributes->binaryVersion = attributes->ptxVersion = 10 * device().major + device().minor;
-    attributes->maxThreadsPerBlock = kernel->max_threads ? kernel->max_threads : 1024;
+    const int fitting = block_registers / std::max(1, registers_of_block(kernel->registers, lanes)) * lanes;
+    attributes->maxThreadsPerBlock = std::min(kernel->max_threads ? kernel->max_threads : 1024, fitting);
+    attributes->numRegs = kernel->registers;
     attributes->maxDynamicSharedSizeBytes = static_cast<int>(entry->dynamic_limit);
     return cudaSuccess;
   } catch (const Failure& failure) {

@@ -9,15 +9,17 @@
 #include <string>
 #include <vector>
 
+#include "simulator/machine/cubin.h"
 #include "simulator/machine/machine.h"
 
 #define SIMULATOR_API extern "C" __attribute__((visibility("default")))
 
 namespace simulator {
 
-// The PTX of one fat binary.
+// The PTX and the machine code of one fat binary. Of the machine code, only the register counts are used.
 struct FatBinary {
   std::vector<std::string> texts;  // PTX of every architecture, in the order of the binary
+  std::vector<Cubin> cubins;       // of every architecture
   std::unique_ptr<Module> module;  // the PTX for the simulated device, parsed at the first use
 };
 
