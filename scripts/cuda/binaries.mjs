@@ -6,7 +6,11 @@ const NOBITS = 8; // SHT_NOBITS: takes no space in the file
 
 /** Returns the sections of an ELF64 file: name, content, number of bytes, and whether strip keeps the section. */
 export function sectionsOf(path) {
-  const file = readFileSync(path);
+  return sectionsIn(readFileSync(path), path);
+}
+
+/** Like sectionsOf, for the content of a file. */
+export function sectionsIn(file, path) {
   if (file.readUInt32BE(0) !== 0x7f454c46 || file[4] !== 2) throw new Error(`${path}: not an ELF64 file`);
   // Fields of the ELF header: e_shoff, e_shentsize, e_shnum and e_shstrndx.
   const table = Number(file.readBigUInt64LE(40));
@@ -20,6 +24,7 @@ export function sectionsOf(path) {
       name: file.readUInt32LE(at),
       kept: (number(8) & ALLOC) !== 0,
       bytes,
+      size, // also of a section without content in the file
       content: file.subarray(offset, offset + bytes),
     };
   });

@@ -1,0 +1,42 @@
+// The kernels and shapes of the forecast: which kernel a launch runs, its grid, and the work that the shape needs. These numbers repeat the
+// launch code of native/cuda. Everything else comes from the cubin.
+import { decodeStep, gemv, product } from "./kernels/products.mjs";
+import { adamw, add, attention, attentionBackward, crossEntropy, sampling, vectors } from "./kernels/rows.mjs";
+
+/**
+ * @typedef {object} Launch
+ * @property {string} source file in native/cuda without ".cu"
+ * @property {RegExp} kernel matches the mangled name of one kernel
+ * @property {number} [count] how many such launches there are. Default 1
+ * @property {number} blocks, threads
+ * @property {number} [shared] dynamic shared memory in bytes. Default 0
+ * @property {{ warps: number, path?: object, totals?: object, outer?: number, tensor?: number, shared?: number, l2?: number, mark?: string }[]} roles
+ *   the parameters of segmentsOf and predict. `path` and `totals` count per warp
+ * @property {number} dram bytes
+ * @property {number} [l2] bytes
+ *
+ * @typedef {object} Case
+ * @property {string} title
+ * @property {string[]} [bench] names of the case in lib/bench
+ * @property {{ unit: "TFLOP/s" | "TB/s" | "ms", amount?: number }} rate unit of the result, and 10^12 operations or bytes
+ * @property {Launch[]} launches
+ */
+
+/** Returns the cases for a card. @returns {Case[]} */
+export const casesFor = (card) => [
+  product(card, 4096),
+  product(card, 8192),
+  gemv(card, "bf16"),
+  gemv(card, "q8_0"),
+  gemv(card, "q4_k"),
+  attention(card, { batch: 8, length: 2048 }),
+  attention(card, { batch: 1, length: 16384 }),
+  attentionBackward(card, { batch: 1, length: 16384 }),
+  crossEntropy(card),
+  adamw(),
+  vectors("rms_norm"),
+  add("add"),
+  add("swiglu"),
+  sampling(),
+  decodeStep(card),
+];

@@ -1,0 +1,146 @@
+// Matrix products, products with one row, and a decode step. Numbers repeat native/cuda/gemm and native/cuda/quant/gemm_int8.cu.
+
+const DEPTH = 64; // gemm_depth of choice.h
+
+/** A tile's epilogue: loads from and stores to a warp's staging area, and stores of `stores` instructions for four columns. */
+const epilogue = (chunks, stores) => ({ STS: 8 * chunks, STG: 4 * stores * chunks });
+
+/** Launches of a bf16 product c (m, n) = x Wᵀ, and of its parts. `stores`: instructions that store four columns (bf16: 2, f32: 4). */
+export function productLaunch(card, m, n, k, { stores = 2, outputBytes = 2 } = {}) {
+  const compulsory = 2 * (m * k + n * k) + outputBytes * m * n;
+  if (card.code === "90a") {
+    // gemm_sm90.cu: persistent blocks, tiles of 128 x 256, strips of eight rows of tiles.
+    const [tileM, tileN] = [128, 256];
+    const tiles = Math.ceil(m / tileM) * Math.ceil(n / tileN);
+    const blocks = Math.min(tiles, card.multiprocessors);
+    const own = Math.ceil(tiles / blocks);
+    const stages = own * (k / DEPTH);
+    // A strip's wave reads its rows of a once, and the columns of b that the wave covers.
+    const waves = tiles / blocks;
+    const rows = Math.min(m, 8 * tileM);
+    const columns = Math.min(n, (blocks / 8) * tileN);
+    const read = 2 * waves * (rows + columns) * k;
+    return {
+      source: "gemm/gemm_sm90",
+      kernel: /tensor_warpgroup_kernel.*RingTileILi256E.*Lb0ELb1ELb0E/,
+      ...{ blocks, threads: 384, shared: 4 * 49152 + 8 * 16 * 40 * 4 + 1024 },
+      roles: [
+        {
+          warps: 8,
+          mark: "HGMMA",
+          path: { HGMMA: 8, STS: 8, STG: stores, CALL: 0 },
+          totals: { HGMMA: (stages * DEPTH) / 16, STS: own * 64, STG: own * 32 * stores },
+          outer: own,
+          tensor: own * 2 * tileM * tileN * k,
+          shared: stages * 2 * (64 + tileN) * DEPTH * 2, // each warpgroup reads its rows of a and all of b
+          l2: stages * (tileM + tileN) * DEPTH * 2,
+        },
+        { warps: 1, path: { UTMALDG: 8 }, totals: { UTMALDG: stages * 2 }, outer: own },
+      ],
+      dram: Math.max(compulsory, Math.min(read, 2 * waves * blocks * (tileM + tileN) * k) + outputBytes * m * n),
+      l2: tiles * (tileM + tileN) * k * 2 + outputBytes * m * n,
+    };
+  }
+  // gemm_multistage.cuh: tiles of 128 x 128 by eight warps of 64 x 32.
+  const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;
+  const tiles = Math.ceil(m / 128) * Math.ceil(n / 128);
+  const steps = k / DEPTH;
+  return {
+    source: "gemm/gemm_tensor",
+    kernel: new RegExp(`tensor_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}EEELb0ELb1ELb0E`),
+    ...{ blocks: tiles, threads: 256, shared: stages * 32768 },
+    roles: [
+      {
+        warps: 8,
+        mark: "HMMA",
+        path: { HMMA: 64, "LDGSTS.128": 4, STS: 8, STG: stores, CALL: 0 },
+        totals: { HMMA: steps * 64, "LDGSTS.128": steps * 8, ...epilogue(4, stores) },
+        l2: steps * 32768,
+      },
+    ],
+    dram: compulsory,
+    l2: tiles * 256 * k * 2 + outputBytes * m * n,
+  };
+}
+
+export const product = (card, size) => ({
+  title: `bf16 product ${size}³`,
+  bench: [`gemm bf16 ${size}x${size}x${size} NT`],
+  rate: { unit: "TFLOP/s", amount: (2 * size ** 3) / 1e12 },
+  launches: [productLaunch(card, size, size, size)],
+});
+
+const BLOCKS = {
+  bf16: { bytes: 2 },
+  q8_0: { type: 5, bytes: 34 / 32, path: { IDP: 4, "LDG.128": 1 } },
+  q4_k: { type: 12, bytes: 144 / 256, path: { IDP: 4, "LDG.128": 2 } },
+};
+
+/** Launches of one row times a weight (n, k). */
+export function gemvLaunches(format, n, k, { factors = 1 } = {}) {
+  const { type, bytes, path } = BLOCKS[format];
+  const weights = factors * n * k * bytes;
+  if (format === "bf16")
+    return [
+      {
+        source: "gemm/gemm",
+        kernel: factors === 2 ? /15few_rows_kernelILb1ELb1E/ : /15few_rows_kernelILb1ELb0E/,
+        ...{ blocks: n / 8, threads: 256 },
+        roles: [
+          {
+            warps: 8,
+            path: { "LDG.128": 2, "LDG.32": 0, "LDG.16": 0 },
+            totals: { "LDG.128": (factors * 2 * k) / 256 },
+          },
+        ],
+        dram: weights + 2 * k,
+      },
+    ];
+  return [
+    {
+      source: "quant/gemm_int8",
+      kernel: /12round_kernel/,
+      ...{ blocks: Math.ceil(k / 32 / 8), threads: 256 },
+      roles: [{ warps: 8 }],
+      dram: 3 * k,
+    },
+    {
+      source: "quant/gemm_int8",
+      kernel: new RegExp(`few_rows_kernel.*DTypeE${type}E`),
+      ...{ blocks: n / 8, threads: 256 },
+      roles: [{ warps: 8, path, totals: { IDP: (4 * k) / 16 / 32 } }],
+      dram: weights + k,
+    },
+  ];
+}
+
+export const gemv = (card, format) => ({
+  title: `one row x (14336, 4096) ${format}`,
+  rate: { unit: "TB/s", amount: (14336 * 4096 * BLOCKS[format].bytes) / 1e12 },
+  launches: gemvLaunches(format, 14336, 4096),
+});
+
+/**
+ * A token of a model with the shapes of Llama 3 8B in bf16, at position 2048. Kernels of a layer: two norms, q, k, v, rope of q and k, cache
+ * write, two of attention, output, gate and up, down.
+ */
+export function decodeStep() {
+  const [width, hidden, vocabulary, layers, position] = [4096, 14336, 128256, 32, 2048];
+  const keys = 8 * 128;
+  const repeated = (count, launches) => launches.map((launch) => ({ ...launch, count }));
+  const launches = [
+    ...repeated(2 * layers, gemvLaunches("bf16", width, width)),
+    ...repeated(2 * layers, gemvLaunches("bf16", keys, width)),
+    ...repeated(layers, gemvLaunches("bf16", hidden, width, { factors: 2 })),
+    ...repeated(layers, gemvLaunches("bf16", width, hidden)),
+    ...gemvLaunches("bf16", vocabulary, width),
+    { note: "small kernels: norms, rope, cache write", count: 5 * layers + 1, dram: 0 },
+    { note: "cached attention, its parts and their merge", count: 2 * layers, dram: position * 2 * keys * 2 * 0.5 },
+  ];
+  const bytes = launches.reduce((sum, { count = 1, dram }) => sum + count * dram, 0);
+  return {
+    title: "decode step, 32 layers, 8B, bf16",
+    rate: { unit: "TB/s", amount: bytes / 1e12 },
+    launches,
+  };
+}

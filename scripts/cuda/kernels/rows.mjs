@@ -1,0 +1,251 @@
+// Attention, cross-entropy, sampling and memory-bound ops. Numbers repeat the launch code in native/cuda/attention and native/cuda/rows.
+import { productLaunch } from "./products.mjs";
+
+const [HEADS, WIDTH] = [16, 128];
+const causalFlops = ({ batch, length }) => 2 * batch * HEADS * length * length * WIDTH;
+const operandBytes = ({ batch, length }) => batch * length * HEADS * WIDTH * 2;
+
+/** Causal attention forward with heads of 128. */
+export function attention(card, shape) {
+  const { batch, length } = shape;
+  const title = `attention forward, causal, ${batch} x ${length}`;
+  const bench = [`attention forward bf16 B${batch} H${HEADS}/${HEADS} T${length} D${WIDTH}`];
+  const rate = { unit: "TFLOP/s", amount: causalFlops(shape) / 1e12 };
+  const dram = 4 * operandBytes(shape);
+  if (card.code === "90a") {
+    // attention_sm90.cu: 128 queries a block, tiles of 128 keys.
+    const tiles = (length / 128 + 1) / 2;
+    const blocks = (batch * HEADS * length) / 128;
+    const launch = {
+      source: "attention/attention_sm90",
+      kernel: /attention_kernel.*TileILi128ELi128E/,
+      ...{ blocks, threads: 384, shared: 5 * 32768 + 1024 },
+      roles: [
+        {
+          warps: 8,
+          mark: "HGMMA",
+          path: { HGMMA: 16, MUFU: 66, CALL: 0 },
+          totals: { HGMMA: 16 * tiles },
+          tensor: tiles * 2 * 2 * 128 * 128 * WIDTH,
+          shared: tiles * (2 * (16384 + 32768) + 2 * 32768), // q and k for each warpgroup, v for each
+          l2: tiles * 65536,
+        },
+        { warps: 1, path: { UTMALDG: 2 }, totals: { UTMALDG: 4 * tiles } },
+      ],
+      dram,
+      l2: blocks * (tiles * 65536 + 2 * 32768),
+    };
+    return { title, bench, rate, launches: [launch] };
+  }
+  // attention_tensor.cu: 64 queries a block, tiles of 64 keys.
+  const tiles = (length / 64 + 1) / 2;
+  const blocks = (batch * HEADS * length) / 64;
+  const launch = {
+    source: "attention/attention_tensor",
+    kernel: /attention_kernelILi128ELi64E/,
+    ...{ blocks, threads: 128, shared: (64 + 4 * 64) * WIDTH * 2 },
+    roles: [
+      {
+        warps: 4,
+        mark: "HMMA",
+        path: { HMMA: 128, MUFU: 34, "LDGSTS.128": 4, CALL: 0 },
+        totals: { HMMA: 128 * tiles, "LDGSTS.128": 16 * tiles },
+        l2: tiles * 32768,
+      },
+    ],
+    dram,
+    l2: blocks * (tiles * 32768 + 2 * 16384),
+  };
+  return { title, bench, rate, launches: [launch] };
+}
+
+/** The gradients of causal attention. The small kernels before them are not part of it. */
+export function attentionBackward(card, shape) {
+  const { batch, length } = shape;
+  const title = `attention backward, causal, ${batch} x ${length}`;
+  const rate = { unit: "TFLOP/s", amount: (2.5 * causalFlops(shape)) / 1e12 };
+  const dram = 8 * operandBytes(shape);
+  if (card.code === "90a") {
+    // attention_backward_sm90.cu: 128 keys a block, tiles of 64 queries.
+    const steps = (length / 64 + 2) / 2;
+    const blocks = (batch * HEADS * length) / 128;
+    const sums = batch * HEADS * length * WIDTH * 4;
+    return {
+      title,
+      rate,
+      launches: [
+        {
+          source: "attention/attention_backward_sm90",
+          kernel: /attention_gradient_kernel.*PlanILi128E/,
+          ...{ blocks, threads: 384, shared: 2 * 32768 + 2 * (2 * 16384 + 1024) + 2 * 16384 + 2 * 16384 + 1024 },
+          roles: [
+            {
+              warps: 8,
+              mark: "HGMMA",
+              path: { HGMMA: 32, MUFU: 32, CALL: 0 },
+              totals: { HGMMA: 32 * steps },
+              tensor: steps * 5 * 2 * 64 * 128 * WIDTH,
+              shared: steps * 336 * 1024, // native/cuda/README.md, "Backward on sm_90a"
+              l2: steps * (33 + 32) * 1024,
+            },
+          ],
+          dram: dram + sums,
+          l2: blocks * steps * 65 * 1024,
+        },
+        {
+          source: "attention/attention_backward_sm90",
+          kernel: /store_sums_kernel.*PlanILi128E/,
+          ...{ blocks: (batch * HEADS * length) / 64, threads: 256 },
+          roles: [{ warps: 8, path: { "LDG.128": 8, "STG.32": 16 } }],
+          dram: sums + operandBytes(shape),
+        },
+      ],
+    };
+  }
+  // attention_tensor_backward.cu: 64 queries or keys a block, tiles of 32.
+  const steps = (length / 32 + 2) / 2;
+  const blocks = (batch * HEADS * length) / 64;
+  const launch = (kernel, products, tiles) => ({
+    source: "attention/attention_tensor_backward",
+    kernel,
+    ...{ blocks, threads: 128, shared: (2 * 64 + tiles * 32) * WIDTH * 2 },
+    roles: [
+      {
+        warps: 4,
+        mark: "HMMA",
+        path: { HMMA: products, MUFU: 16, "LDGSTS.128": 4, CALL: 0 },
+        totals: { HMMA: products * steps, "LDGSTS.128": 8 * steps },
+        l2: steps * 16384,
+      },
+    ],
+    dram: dram / 2,
+    l2: blocks * steps * 16384,
+  });
+  return {
+    title,
+    rate,
+    launches: [
+      launch(/query_gradient_kernelILi128E/, 96, 4),
+      launch(/key_gradient_kernelILi128E/, 128, 2),
+    ],
+  };
+}
+
+/** token_logprob: products of parts of the vocabulary in f32, each followed by a pass over its logits. */
+export function crossEntropy(card) {
+  const [rows, vocabulary, width] = [8192, 131072, 4096];
+  const part = Math.floor((16 << 20) / rows / 64) * 64; // part_size of logprob.cu
+  const count = vocabulary / part;
+  const logits = rows * part * 4;
+  return {
+    title: `token_logprob ${rows} x ${vocabulary}, width ${width}`,
+    rate: { unit: "TFLOP/s", amount: (2 * rows * vocabulary * width) / 1e12 },
+    launches: [
+      { ...productLaunch(card, rows, part, width, { stores: 4, outputBytes: 4 }), count },
+      {
+        source: "rows/logprob",
+        kernel: /logprob_part_kernel/,
+        count,
+        ...{ blocks: rows, threads: 256 },
+        roles: [{ warps: 8, path: { MUFU: 4, CALL: 0 }, totals: { LDG: part / 256, MUFU: part / 256 } }],
+        dram: logits,
+        l2: 2 * logits,
+      },
+    ],
+  };
+}
+
+const ROWS = 65536;
+const COLUMNS = 2048;
+const matrix = ROWS * COLUMNS;
+const scalars = { "LDG.32": 0, "LDG.16": 0 };
+
+export const adamw = () => ({
+  title: `AdamW, f32, ${ROWS} x ${COLUMNS}`,
+  bench: [`adamw f32 ${ROWS}x${COLUMNS}`],
+  rate: { unit: "TB/s", amount: (7 * 4 * matrix) / 1e12 },
+  launches: [
+    {
+      source: "rows/elementwise",
+      kernel: /map_kernel.*AdamW/,
+      ...{ blocks: Math.min(65536, matrix / 8 / 256), threads: 256 },
+      roles: [
+        {
+          warps: 8,
+          path: { "LDG.128": 8, "STG.128": 6, ...scalars, CALL: 0 },
+          totals: { "LDG.128": matrix / Math.min(65536, matrix / 2048) / 256, "STG.128": 6 },
+        },
+      ],
+      dram: 7 * 4 * matrix,
+    },
+  ],
+});
+
+/** An op with two bf16 operands: add, or swiglu. */
+export const add = (name) => ({
+  title: `${name}, bf16, ${ROWS} x ${COLUMNS}`,
+  bench: [`${name} bf16 ${ROWS}x${COLUMNS}`],
+  rate: { unit: "TB/s", amount: (3 * 2 * matrix) / 1e12 },
+  launches: [
+    {
+      source: "rows/elementwise",
+      kernel: name === "add" ? /map_kernel.*_13AddE|map_kernel.*S\d_3AddE/ : /map_kernel.*_3GluE/,
+      ...{ blocks: 65536, threads: 256 },
+      roles: [
+        {
+          warps: 8,
+          path: { "LDG.128": 2, "STG.128": 1, ...(name === "swiglu" && { MUFU: 16 }), ...scalars, CALL: 0 },
+          totals: { "LDG.128": 2 },
+        },
+      ],
+      dram: 3 * 2 * matrix,
+    },
+  ],
+});
+
+export const vectors = (name) => ({
+  title: `${name} with residual, bf16, ${ROWS} x ${COLUMNS}`,
+  bench: [`${name} with residual bf16 ${ROWS}x${COLUMNS}`],
+  rate: { unit: "TB/s", amount: (4 * 2 * matrix) / 1e12 },
+  launches: [
+    {
+      source: "rows/norm",
+      kernel: /19norm_vectors_kernelILi1E/,
+      ...{ blocks: ROWS, threads: 256 },
+      roles: [{ warps: 8, path: { "LDG.128": 3, "STG.128": 2, SHFL: 10, ...scalars, CALL: 0 } }],
+      dram: 4 * 2 * matrix,
+    },
+  ],
+});
+
+/** A token at temperature 1 with top_p, from one row of 131072 logits. Each of two searches takes four digits. */
+export function sampling() {
+  const vocabulary = 131072;
+  const parts = vocabulary / 4096;
+  const each = 4096 / 256;
+  const pass = (source, kernel, totals, more = {}) => ({
+    source: `rows/${source}`,
+    kernel,
+    ...{ blocks: parts, threads: 256 },
+    roles: [{ warps: 8, totals, path: { CALL: 0, ...more } }],
+    dram: vocabulary * 4,
+  });
+  return {
+    title: `sampling, one row of ${vocabulary}, top_p`,
+    rate: { unit: "ms" },
+    launches: [
+      pass("sample", /17scan_parts_kernel/, { LDG: each }, { LDG: 4 }),
+      { ...pass("sample", /13adjust_kernel/, {}), blocks: 1, dram: 0 },
+      pass("sample", /16sum_parts_kernel/, { LDG: each }, { LDG: 4 }),
+      pass("sample_draw", /12count_kernel/, { ATOMS: 3 * each }, { ATOMS: 4 }),
+      pass("sample_draw", /12group_kernel/, { STG: each }, { STG: 4 }),
+      {
+        source: "rows/sample_draw",
+        kernel: /11draw_kernel/,
+        ...{ blocks: 1, threads: 1024 },
+        roles: [{ warps: 32, path: { BAR: 6, CALL: 0 }, totals: { BAR: 2 * 4 * 6 } }],
+        dram: 0,
+      },
+    ],
+  };
+}
