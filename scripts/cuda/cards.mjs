@@ -1,13 +1,16 @@
 // Published rates of cards, and measured ones where NVIDIA publishes none. `sources` has the source of each.
 
 const datasheet = (name) => `NVIDIA, ${name} data sheet`;
-const LUO = "Luo et al. 2024, Benchmarking and Dissecting the Nvidia Hopper GPU Architecture via Microbenchmarking, tables of latencies";
-const TUNING = "CUDA C++ Programming Guide, Throughput of Native Arithmetic Instructions, results per clock and multiprocessor";
+const LUO =
+  "Luo et al. 2024, Benchmarking and Dissecting the Nvidia Hopper GPU Architecture via Microbenchmarking, tables of latencies";
+const TUNING =
+  "CUDA C++ Programming Guide, Throughput of Native Arithmetic Instructions, results per clock and multiprocessor";
 
 /**
  * @typedef {object} Card
  * @property {number} multiprocessors
  * @property {number} clock boost clock in Hz
+ * @property {number} loaded share of `clock` at which kernels on tensor cores run, because of the power limit
  * @property {number} dram bytes per second
  * @property {number} attainable share of `dram` that a copy reaches
  * @property {number} l2 bytes per clock of the whole card
@@ -23,59 +26,95 @@ export const cards = {
     title: "H100 SXM",
     code: "90a",
     name: /\bH100\b(?! (PCIe|NVL))/,
-    ...{ multiprocessors: 132, clock: 1.83e9, dram: 3.35e12, attainable: 0.9, l2: 5120, l2PerMultiprocessor: 64, l2Bytes: 50e6 },
+    ...{
+      multiprocessors: 132,
+      clock: 1.83e9,
+      loaded: 0.85,
+      dram: 3.35e12,
+      attainable: 0.9,
+      l2: 5120,
+      l2PerMultiprocessor: 64,
+      l2Bytes: 50e6,
+    },
     ...{ tensor: 4096, lanes: 128, registers: 65536, sharedBytes: 228 << 10, warps: 64, blocks: 32 },
     latency: { shared: 29, l2: 263, dram: 479 },
     sources: {
       "multiprocessors, tensor, dram": datasheet("H100 SXM5 (989 TFLOP/s of dense bf16, 3.35 TB/s)"),
       clock: "the clock at which 132 x 4096 operations give the data sheet's 989 TFLOP/s",
+      loaded: "assumed: the best published products reach about 0.82 of the data sheet (fast.cu: 808 TFLOP/s)",
       attainable: "a device copy reaches about 3.0 TB/s",
       l2: "not published; assumed to be that of the A100",
       latency: LUO,
       lanes: TUNING,
-      "registers, sharedBytes, warps, blocks": "CUDA C++ Programming Guide, Technical Specifications per Compute Capability, 9.0",
+      "registers, sharedBytes, warps, blocks":
+        "CUDA C++ Programming Guide, Technical Specifications per Compute Capability, 9.0",
     },
   },
   a100: {
     title: "A100 SXM 80 GB",
     code: "80",
     name: /\bA100\b/,
-    ...{ multiprocessors: 108, clock: 1.41e9, dram: 2.039e12, attainable: 0.9, l2: 5120, l2PerMultiprocessor: 64, l2Bytes: 40e6 },
+    ...{
+      multiprocessors: 108,
+      clock: 1.41e9,
+      loaded: 0.95,
+      dram: 2.039e12,
+      attainable: 0.9,
+      l2: 5120,
+      l2PerMultiprocessor: 64,
+      l2Bytes: 40e6,
+    },
     ...{ tensor: 2048, lanes: 64, registers: 65536, sharedBytes: 164 << 10, warps: 64, blocks: 32 },
     latency: { shared: 29, l2: 262, dram: 466 },
     sources: {
       "multiprocessors, clock, tensor, dram": datasheet("A100 80GB SXM (312 TFLOP/s, 2.039 TB/s)"),
       l2: "NVIDIA A100 Tensor Core GPU Architecture: 5120 bytes per clock",
+      loaded: "assumed",
       attainable: "assumed to be that of the H100",
       latency: LUO,
       lanes: TUNING,
-      "registers, sharedBytes, warps, blocks": "CUDA C++ Programming Guide, Technical Specifications per Compute Capability, 8.0",
+      "registers, sharedBytes, warps, blocks":
+        "CUDA C++ Programming Guide, Technical Specifications per Compute Capability, 8.0",
     },
   },
   rtx4090: {
     title: "RTX 4090",
     code: "86", // prebuilds have no code for 8.9, except for e4m3
     name: /\bRTX 4090\b/,
-    ...{ multiprocessors: 128, clock: 2.52e9, dram: 1.008e12, attainable: 0.9, l2: 2048, l2PerMultiprocessor: 64, l2Bytes: 72e6 },
+    ...{
+      multiprocessors: 128,
+      clock: 2.52e9,
+      loaded: 1,
+      dram: 1.008e12,
+      attainable: 0.9,
+      l2: 2048,
+      l2PerMultiprocessor: 64,
+      l2Bytes: 72e6,
+    },
     ...{ tensor: 512, lanes: 128, registers: 65536, sharedBytes: 100 << 10, warps: 48, blocks: 24 },
     latency: { shared: 30, l2: 273, dram: 542 },
     sources: {
-      "multiprocessors, clock, tensor, dram": "NVIDIA Ada GPU Architecture (165.2 TFLOP/s of bf16 with f32 sums, 1,008 GB/s)",
+      "multiprocessors, clock, tensor, dram":
+        "NVIDIA Ada GPU Architecture (165.2 TFLOP/s of bf16 with f32 sums, 1,008 GB/s)",
+      loaded: "assumed",
       l2: "not published; about 5 TB/s in published microbenchmarks",
       attainable: "assumed to be that of the H100",
       latency: LUO,
       lanes: TUNING,
-      "registers, sharedBytes, warps, blocks": "CUDA C++ Programming Guide, Technical Specifications per Compute Capability, 8.9",
+      "registers, sharedBytes, warps, blocks":
+        "CUDA C++ Programming Guide, Technical Specifications per Compute Capability, 8.9",
     },
   },
 };
 
 /** Assumptions of the model that no source gives. Every output lists them. */
 export const assumptions = [
-  "The card runs at its boost clock. Power limits, which lower the clock of matrix products, are not modelled.",
+  "The card runs at its boost clock, and at the share `loaded` of it in kernels on tensor cores.",
   "Units work at the same time if several blocks share a multiprocessor. In a single block, its loops run one after another.",
   "A warp takes the path with the fewest instructions that has the loads, products and stores of the shape.",
-  "Loads take the latency of DRAM without load. Lengthening under load is not modelled.",
+  "Loads take the latency of DRAM without load. Lengthening under load is not modelled. A memory fence takes twice the latency of L2.",
+  "The warpgroups of the attention gradient run in step, so each waits for the products of both. Other warpgroups take turns.",
+  "Waits of a block for another block are not modelled.",
   "A launch takes 2 µs. Reads after another kernel's writes come from DRAM.",
   "Causal attention has the average number of tiles per block. Blocks of different length are balanced perfectly.",
 ];

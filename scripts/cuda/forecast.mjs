@@ -1,5 +1,6 @@
 // Computes the forecast of all cases for a card, and compares it with measured results.
 import { readFileSync } from "node:fs";
+import { plainName } from "./binaries.mjs";
 import { assumptions, cards, LAUNCH_SECONDS } from "./cards.mjs";
 import { casesFor } from "./kernels.mjs";
 import { predict } from "./model.mjs";
@@ -21,16 +22,13 @@ export function predictLaunch(card, launch, cubin, notes = []) {
       segments.reduce((sum, s) => sum + s.times * s.code.filter((i) => !i.isOff && matches(mark, i)).length, 0);
     for (const [mark, total] of Object.entries(role.totals ?? {}))
       if (Math.abs(executed(mark) - total) > 0.05 * total)
-        notes.push(`${shortName(name)}: a warp needs ${total} ${mark}, the path has ${Math.round(executed(mark))}`);
+        notes.push(`${plainName(name)}: a warp needs ${total} ${mark}, the path has ${Math.round(executed(mark))}`);
     return { ...role, segments };
   });
   const block = { registers, threads: launch.threads, shared: shared + (launch.shared ?? 0) };
   const { blocks, dram, l2 } = launch;
-  return { kernel: shortName(name), block, ...predict(card, { blocks, block, roles, dram, l2 }) };
+  return { kernel: plainName(name), block, ...predict(card, { blocks, block, roles, dram, l2 }) };
 }
-
-/** Returns the last word of a mangled name that ends with "kernel". */
-const shortName = (mangled) => /\d([a-z]\w*?kernel)/.exec(mangled.replace(/^.*_cu_[0-9a-f]+/, ""))?.[1] ?? mangled;
 
 /** Predicts a case: the sum of its launches. */
 export function predictCase(card, { title, bench, rate, launches }, cubinOf) {
@@ -92,7 +90,16 @@ export function compare(results, measured) {
         const factor = TO_UNIT[m.unit]?.[unit];
         return factor === undefined
           ? []
-          : [{ title, name: m.name, unit, measured: m.value * factor, forecast: value, ratio: (m.value * factor) / value }];
+          : [
+              {
+                title,
+                name: m.name,
+                unit,
+                measured: m.value * factor,
+                forecast: value,
+                ratio: (m.value * factor) / value,
+              },
+            ];
       }),
   );
 }

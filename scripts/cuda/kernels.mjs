@@ -10,7 +10,7 @@ import { adamw, add, attention, attentionBackward, crossEntropy, sampling, vecto
  * @property {number} [count] how many such launches there are. Default 1
  * @property {number} blocks, threads
  * @property {number} [shared] dynamic shared memory in bytes. Default 0
- * @property {{ warps: number, path?: object, totals?: object, outer?: number, tensor?: number, shared?: number, l2?: number, mark?: string }[]} roles
+ * @property {{ warps: number, path?: object, totals?: object, outer?: number, tensor?: number, shared?: number, l2?: number, mark?: string, isInStep?: boolean }[]} roles
  *   the parameters of segmentsOf and predict. `path` and `totals` count per warp
  * @property {number} dram bytes
  * @property {number} [l2] bytes
@@ -26,9 +26,9 @@ import { adamw, add, attention, attentionBackward, crossEntropy, sampling, vecto
 export const casesFor = (card) => [
   product(card, 4096),
   product(card, 8192),
-  gemv(card, "bf16"),
-  gemv(card, "q8_0"),
-  gemv(card, "q4_k"),
+  gemv("bf16"),
+  gemv("q8_0"),
+  gemv("q4_k"),
   attention(card, { batch: 8, length: 2048 }),
   attention(card, { batch: 1, length: 16384 }),
   attentionBackward(card, { batch: 1, length: 16384 }),
@@ -38,5 +38,5 @@ export const casesFor = (card) => [
   add("add"),
   add("swiglu"),
   sampling(),
-  decodeStep(card),
+  decodeStep(),
 ];

@@ -12,23 +12,25 @@
  * @property {number} parent index of the enclosing loop, or -1
  */
 
+/** Whether an instruction may continue elsewhere. ptxas also writes a conditional jump as a call that never returns. */
+const jumps = (i) => /^(BRA|BRXU?)$/.test(i.name) || (i.name === "CALL" && i.conditional);
+
 /** Splits code into basic blocks. */
 export function blocksOf(code) {
   const starts = new Set([0]);
   for (const [n, i] of code.entries()) {
-    for (const target of i.name === "CALL" ? [] : i.targets) starts.add(target / 16);
-    if (/^(BRA|BRX|EXIT|RET|BSYNC)$/.test(i.name)) starts.add(n + 1);
+    for (const target of i.targets) starts.add(target / 16);
+    if (jumps(i) || /^(EXIT|RET|BSYNC)$/.test(i.name)) starts.add(n + 1);
   }
-  for (const i of code) if (i.name === "CALL") starts.add(i.targets[0] / 16);
   const firsts = [...starts].filter((n) => n < code.length).sort((a, b) => a - b);
   const at = new Map(firsts.map((n, index) => [n, index]));
   return firsts.map((first, index) => {
     const last = (firsts[index + 1] ?? code.length) - 1;
     const end = code[last];
     const next = new Set();
-    if (/^(BRA|BRX)$/.test(end.name) && !end.never) for (const target of end.targets) next.add(at.get(target / 16));
+    if (jumps(end) && !end.never) for (const target of end.targets) next.add(at.get(target / 16));
     if (end.name === "BSYNC") next.add(at.get(reconvergence(code, last)));
-    const stops = /^(BRA|BRX|EXIT|RET)$/.test(end.name) && !end.conditional && !end.never;
+    const stops = /^(BRA|BRXU?|EXIT|RET)$/.test(end.name) && !end.conditional && !end.never;
     if (!stops && end.name !== "BSYNC" && at.has(last + 1)) next.add(at.get(last + 1));
     next.delete(undefined);
     return { first, last, next: [...next] };
@@ -134,7 +136,12 @@ export function pathOf(code, blocks, loops, loop, marks) {
   const nodeFacts = (node) => {
     if (nodes.has(node)) return nodes.get(node);
     const own = blocksIn(node);
-    const next = new Set(own.flatMap((block) => blocks[block].next).filter((to) => !inside || inside.has(to)).map(nodeOf));
+    const next = new Set(
+      own
+        .flatMap((block) => blocks[block].next)
+        .filter((to) => !inside || inside.has(to))
+        .map(nodeOf),
+    );
     next.delete(node);
     next.delete(start);
     const ends =
@@ -144,7 +151,8 @@ export function pathOf(code, blocks, loops, loop, marks) {
     const marked = marks.map(() => 0);
     for (const block of own)
       for (let n = blocks[block].first; n <= blocks[block].last; ++n)
-        for (const [m, { is, wanted }] of marks.entries()) if (is(code[n]) && !(wanted === 0 && code[n].conditional)) marked[m] += 1;
+        for (const [m, { is, wanted }] of marks.entries())
+          if (is(code[n]) && !(wanted === 0 && code[n].conditional)) marked[m] += 1;
     const sized = blocks[node >= 0 ? node : loops[-1 - node].head];
     const facts = { next: [...next], ends, marked, count: sized.last - sized.first + 1 };
     nodes.set(node, facts);
@@ -159,8 +167,11 @@ export function pathOf(code, blocks, loops, loop, marks) {
     if (open.has(node)) return undefined;
     open.add(node);
     const { next, ends, marked, count } = nodeFacts(node);
-    const taken = wanted.map((left, m) => Math.min(left, marked[m]));
-    const left = wanted.map((w, m) => w - taken[m]);
+    // The marks of an inner loop do not count as this path's own, but a path through the loops that do the work is better than one without.
+    const taken = wanted.map((left, m) =>
+      node >= 0 ? Math.min(left, marked[m]) : marks[m].wanted === 0 ? 0 : marked[m],
+    );
+    const left = node >= 0 ? wanted.map((w, m) => w - taken[m]) : wanted;
     let rest = ends ? { score: 0, count: 0, path: [] } : undefined;
     for (const to of next) {
       const one = visit(to, left, open);
@@ -174,5 +185,11 @@ export function pathOf(code, blocks, loops, loop, marks) {
     known.set(key, found);
     return found;
   };
-  return visit(start, marks.map(({ wanted }) => wanted), new Set())?.path ?? [];
+  return (
+    visit(
+      start,
+      marks.map(({ wanted }) => wanted),
+      new Set(),
+    )?.path ?? []
+  );
 }

@@ -46,13 +46,16 @@ export function costOf(card, { name, width, isOff }) {
   }
 }
 
+/** How often a segment executes the instruction `mark`. */
+const marked = ({ code, times }, mark) => code.filter(({ name }) => name === mark).length * times;
+
 /**
  * Predicts a launch.
  * @param {object} card
  * @param {object} of
  * @param {number} of.blocks blocks of the grid
  * @param {{ registers: number, threads: number, shared: number }} of.block
- * @param {{ warps: number, segments: object[], tensor?: number, shared?: number, l2?: number, mark?: string }[]} of.roles warps of a block that
+ * @param {{ warps: number, segments: object[], tensor?: number, shared?: number, l2?: number, mark?: string, isInStep?: boolean }[]} of.roles warps of a block that
  *   run the same code. `tensor` operations, `shared` bytes and `l2` bytes of the block belong to the segment with `mark`. They are those of
  *   asynchronous products and copies, which the code of a warp does not show.
  * @param {number} of.dram bytes of the launch
@@ -63,6 +66,7 @@ export function predict(card, { blocks, block, roles, dram, l2 = dram }) {
   if (occupancy.blocks === 0) throw new Error(`a block does not fit into a multiprocessor: ${occupancy.limit}`);
   const latency = ({ name }) => {
     if (/^(LDG|LD|ATOMG|ATOM)$/.test(name)) return card.latency.dram;
+    if (name === "MEMBAR") return 2 * card.latency.l2;
     return name.startsWith("LD") ? card.latency.shared : 24;
   };
   // Clocks of a segment of one block: of each unit, and of a warp by itself.
@@ -77,12 +81,19 @@ export function predict(card, { blocks, block, roles, dram, l2 = dram }) {
         for (const [unit, clocks] of Object.entries(costOf(card, i))) add(unit, clocks * role.warps);
       }
       for (const unit of Object.keys(units)) units[unit] *= segment.times;
-      if (role.mark && segment.isLoop && segment.code.some(({ name }) => name === role.mark)) {
-        add("tensor", (role.tensor ?? 0) / card.tensor);
-        add("shared", (role.shared ?? 0) / 128);
-        add("L2", (role.l2 ?? 0) / Math.min(card.l2PerMultiprocessor, card.l2 / card.multiprocessors));
+      // The segment's share of the role's asynchronous work.
+      const share = role.mark
+        ? marked(segment, role.mark) / role.segments.reduce((n, s) => n + marked(s, role.mark), 0)
+        : 0;
+      if (share > 0) {
+        add("tensor", (share * (role.tensor ?? 0)) / card.tensor);
+        add("shared", (share * (role.shared ?? 0)) / 128);
+        add("L2", (share * (role.l2 ?? 0)) / Math.min(card.l2PerMultiprocessor, card.l2 / card.multiprocessors));
       }
-      return { role, units, alone: clocksOf(segment, latency) * segment.times };
+      // A warpgroup is four warps. Warpgroups in step wait for the products of all.
+      const products = role.segments.reduce((n, s) => n + marked(s, "HGMMA"), 0) * (role.isInStep ? 1 : role.warps / 4);
+      const product = Math.max((role.tensor ?? 0) / card.tensor, (role.shared ?? 0) / 128) / Math.max(1, products);
+      return { role, units, alone: clocksOf(segment, latency, product) * segment.times };
     }),
   );
   const sums = {};
@@ -99,12 +110,13 @@ export function predict(card, { blocks, block, roles, dram, l2 = dram }) {
   const lastBlocks = Math.ceil(left / card.multiprocessors);
   const clocks = waves * together(occupancy.blocks) + (left > 0 ? together(lastBlocks) : 0);
   const even = blocks / card.multiprocessors;
+  const clock = card.clock * (roles.some(({ mark }) => mark) ? card.loaded : 1);
   const seconds = {};
-  for (const [unit, c] of Object.entries(sums)) seconds[unit] = (c * even) / card.clock;
-  seconds.latency = ((warpAlone * blocks) / slots) / card.clock;
+  for (const [unit, c] of Object.entries(sums)) seconds[unit] = (c * even) / clock;
+  seconds.latency = (warpAlone * blocks) / slots / clock;
   seconds.L2 = Math.max(seconds.L2 ?? 0, l2 / (card.l2 * card.clock));
   seconds.DRAM = dram / (card.dram * card.attainable);
-  const multiprocessor = clocks / card.clock;
+  const multiprocessor = clocks / clock;
   const total = Math.max(multiprocessor, seconds.L2, seconds.DRAM) + LAUNCH_SECONDS;
   seconds.launch = LAUNCH_SECONDS;
   const [bound] = Object.entries(seconds).reduce((a, b) => (b[1] > a[1] ? b : a));

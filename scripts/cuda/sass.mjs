@@ -16,6 +16,7 @@ const NO_PREDICATE = 7; // the always true predicate PT
  * @property {number} width bits per lane of a load or store, or matrices of an ldmatrix
  * @property {number} stall clocks until the warp may issue its next instruction
  * @property {number} sets the scoreboard (0 to 5) that its result releases, or -1
+ * @property {number} open groups of wgmma that may stay open after a wait for them, or -1
  * @property {number} waits a bit mask of the scoreboards that it waits for
  * @property {number[]} targets addresses to which it may branch
  */
@@ -98,6 +99,8 @@ export function decode(code, capability, indirect = new Map()) {
       conditional,
       never: guard === NO_PREDICATE && bits(15, 1) === 1,
       width: widthOf(name, bits),
+      // WARPGROUP.DEPBAR waits until at most this many groups of products are open. -1: WARPGROUP.ARRIVE, or another instruction.
+      open: name === "WARPGROUP" && bits(47, 1) ? bits(72, 3) : -1,
       stall: Math.max(1, bits(105, 4)),
       sets: bits(110, 3) === 7 ? -1 : bits(110, 3),
       reads: bits(113, 3) === 7 ? -1 : bits(113, 3),
@@ -111,20 +114,20 @@ export function decode(code, capability, indirect = new Map()) {
 const WIDTHS = [8, 8, 16, 16, 32, 64, 128, 128];
 
 function widthOf(name, bits) {
-  if (/^(LDG|STG|LDS|STS|LD|ST|LDL|STL|LDGSTS)$/.test(name)) return WIDTHS[bits(73, 3)];
+  if (/^(LDG|STG|LDS|STS|LDL|STL|LDGSTS)$/.test(name)) return WIDTHS[bits(73, 3)];
   if (name === "LDSM") return [1, 2, 4, 4][bits(72, 2)];
   return 32;
 }
 
 function targetsOf(name, at, word, capability, indirect) {
-  if (name === "BRX") return indirect.get(at) ?? [];
+  if (/^BRXU?$/.test(name)) return indirect.get(at) ?? [];
   if (!/^(BRA|BSSY|CALL)$/.test(name)) return [];
   // The offset from the next instruction. Since compute capability 9.0, BRA and CALL have its low eight bits (in units of 4 bytes) elsewhere.
   const offset =
     capability >= 90 && name !== "BSSY"
       ? (BigInt.asIntN(48, (word >> 34n) & ((1n << 48n) - 1n)) * 256n + ((word >> 16n) & 255n)) * 4n
       : BigInt.asIntN(50, (word >> 32n) & ((1n << 50n) - 1n));
-  return [at + 16 + Number(offset)];
+  return [at + 16 + Number(offset & ~15n)]; // the lowest bits are flags of some branches
 }
 
 /** Returns the code as text, one instruction a line, with the facts that the forecast uses. */

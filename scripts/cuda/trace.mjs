@@ -1,6 +1,7 @@
 // Counts how often a warp executes each instruction of a kernel, from the paths of its loops and the work that a shape needs.
-import { unitOf } from "./opcodes.mjs";
+
 import { blocksOf, loopsOf, pathOf } from "./loops.mjs";
+import { unitOf } from "./opcodes.mjs";
 
 /**
  * Returns whether an instruction matches a mark: a mnemonic, with the bits per lane where they matter ("LDG.128", "HGMMA").
@@ -48,11 +49,16 @@ export function segmentsOf(code, { path = {}, totals = {}, outer = 1 }) {
   };
   segment(-1);
   const count = (loop, mark) => found.get(loop).code.filter((i) => matches(mark, i)).length;
+  const depth = (loop) => (loop < 0 ? 0 : 1 + depth(loops[loop].parent));
   const contains = (loop, other) => found.get(loop).inner.some((n) => n === other || contains(n, other));
   // The loop of each mark.
   const winners = new Map();
   for (const mark of Object.keys(totals)) {
-    const counted = [...found.keys()].filter((n) => n >= 0).sort((a, b) => count(b, mark) - count(a, mark));
+    // Of loops with equally many, one inside a loop that has an earlier mark (others fill a ring before it, for example), then the innermost.
+    const isNested = (n) => Number([...winners.values()].some((winner) => contains(winner, n)));
+    const counted = [...found.keys()]
+      .filter((n) => n >= 0)
+      .sort((a, b) => count(b, mark) - count(a, mark) || isNested(b) - isNested(a) || depth(b) - depth(a));
     if (counted.length > 0 && count(counted[0], mark) > 0) winners.set(mark, counted[0]);
   }
   const isWinner = new Set(winners.values());
@@ -91,8 +97,12 @@ export function countKinds(segments) {
  * scoreboards of loads and other instructions of variable latency. For a loop, it is the time of an iteration in the steady state.
  * @param {Segment} segment
  * @param {(instruction) => number} latency
+ * @param {number} [product] clocks that the tensor cores need for one wgmma of the warp's group
  */
-export function clocksOf({ code, isLoop }, latency) {
+export function clocksOf({ code, isLoop }, latency, product = 0) {
+  // The times at which groups of products are complete. The last one is open if `isOpen`.
+  const groups = [];
+  let isOpen = false;
   const ready = [0, 0, 0, 0, 0, 0];
   let now = 0;
   let before = 0;
@@ -104,6 +114,14 @@ export function clocksOf({ code, isLoop }, latency) {
         continue;
       }
       for (let s = 0; s < 6; ++s) if ((i.waits >> s) & 1) now = Math.max(now, ready[s]);
+      if (i.name === "HGMMA") {
+        const done = Math.max(now, groups.at(-1) ?? 0) + product;
+        if (isOpen) groups[groups.length - 1] = done;
+        else groups.push(done);
+        isOpen = true;
+      }
+      if (i.name === "WARPGROUP") isOpen = false;
+      if (i.open >= 0) now = Math.max(now, groups.at(-1 - i.open) ?? 0);
       if (i.sets >= 0) ready[i.sets] = Math.max(ready[i.sets], now + latency(i));
       if (i.reads >= 0) ready[i.reads] = Math.max(ready[i.reads], now + READ_CLOCKS);
       now += i.stall;

@@ -114,7 +114,7 @@ export function gemvLaunches(format, n, k, { factors = 1 } = {}) {
   ];
 }
 
-export const gemv = (card, format) => ({
+export const gemv = (format) => ({
   title: `one row x (14336, 4096) ${format}`,
   rate: { unit: "TB/s", amount: (14336 * 4096 * BLOCKS[format].bytes) / 1e12 },
   launches: gemvLaunches(format, 14336, 4096),

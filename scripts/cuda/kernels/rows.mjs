@@ -82,6 +82,7 @@ export function attentionBackward(card, shape) {
             {
               warps: 8,
               mark: "HGMMA",
+              isInStep: true,
               path: { HGMMA: 32, MUFU: 32, CALL: 0 },
               totals: { HGMMA: 32 * steps },
               tensor: steps * 5 * 2 * 64 * 128 * WIDTH,
@@ -124,10 +125,7 @@ export function attentionBackward(card, shape) {
   return {
     title,
     rate,
-    launches: [
-      launch(/query_gradient_kernelILi128E/, 96, 4),
-      launch(/key_gradient_kernelILi128E/, 128, 2),
-    ],
+    launches: [launch(/query_gradient_kernelILi128E/, 96, 4), launch(/key_gradient_kernelILi128E/, 128, 2)],
   };
 }
 
@@ -147,7 +145,7 @@ export function crossEntropy(card) {
         kernel: /logprob_part_kernel/,
         count,
         ...{ blocks: rows, threads: 256 },
-        roles: [{ warps: 8, path: { MUFU: 4, CALL: 0 }, totals: { LDG: part / 256, MUFU: part / 256 } }],
+        roles: [{ warps: 8, path: { MUFU: 4, CALL: 0 }, totals: { MUFU: part / 256 } }],
         dram: logits,
         l2: 2 * logits,
       },
