@@ -129,11 +129,12 @@ export function summaryText(summary) {
   return `${lines.join("\n")}\n`;
 }
 
-/** Returns every result of the benchmarks, compared with PyTorch's result if it was measured. */
+/** Returns every result of the benchmarks, compared with PyTorch's result and with the forecast where there is one. */
 function benchLines(steps) {
-  const torch = new Map(steps.find((s) => s.name === "torch")?.facts?.results?.map((r) => [r.name, r.value]));
+  const others = (step) => new Map(steps.find((s) => s.name === step)?.facts?.results?.map((r) => [r.name, r.value]));
+  const [torch, forecast] = [others("torch"), others("forecast")];
   return steps
-    .filter((s) => s.name !== "torch" && s.facts?.results)
+    .filter((s) => s.name !== "torch" && s.name !== "forecast" && s.facts?.results)
     .flatMap(({ name, facts }) => [
       "",
       `--- ${name}`,
@@ -145,7 +146,10 @@ function benchLines(steps) {
         const peer = torch.has(what)
           ? `, ${(value / torch.get(what)).toFixed(2)} x PyTorch's ${torch.get(what).toPrecision(4)}`
           : "";
-        return `${what}: ${value.toPrecision(4)} ${unit}${share}${peer}`;
+        const predicted = forecast.has(what)
+          ? `, ${(value / forecast.get(what)).toFixed(2)} x the forecast of ${forecast.get(what).toPrecision(4)}`
+          : "";
+        return `${what}: ${value.toPrecision(4)} ${unit}${share}${predicted}${peer}`;
       }),
     ]);
 }

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { cardOf } from "../cuda/forecast.mjs";
 import { deviceTests, root } from "../testing.mjs";
 
 const node = process.execPath;
@@ -111,7 +112,31 @@ export function stepsOf({ mode, out }) {
       env: device,
       after: ["build"],
     },
+    forecastStep(out, emulated),
   ];
+}
+
+/** Predicts the results of the benchmarks from the machine code, for cards whose rates scripts/cuda/cards.mjs has. */
+function forecastStep(out, emulated) {
+  const file = join(out, "forecast.json");
+  const card = emulated ? undefined : cardOf(deviceFacts()?.name);
+  return {
+    name: "forecast",
+    seconds: 120,
+    command: [node, join(root, "scripts", "cuda-forecast.mjs"), "--card", String(card), "--json"],
+    stdout: file,
+    optional: true,
+    absent: () => (emulated ? EMULATED : card ? undefined : "scripts/cuda/cards.mjs does not have the card"),
+    facts: () => ({ results: existsSync(file) ? forecastResults(readFileSync(file, "utf8")) : undefined }),
+  };
+}
+
+/** Returns the predicted results by the names and in the units of `heddle bench`, which have thousandths of the forecast's. */
+export function forecastResults(json) {
+  return JSON.parse(json)
+    .flatMap(({ results }) => results)
+    .filter(({ unit }) => unit !== "ms")
+    .flatMap(({ bench = [], value }) => bench.map((name) => ({ name, value: value * 1e3 })));
 }
 
 /** Runs the same benchmarks in PyTorch, for comparison, if python3 has it. */

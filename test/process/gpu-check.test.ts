@@ -18,9 +18,10 @@ const { runSteps, summaryText } = (await import(new URL("runner.mjs", scripts).h
   runSteps: (steps: object[], options: object) => Promise<Result[]>;
   summaryText: (summary: object) => string;
 };
-const { printing, stepNames } = (await import(new URL("steps.mjs", scripts).href)) as {
+const { forecastResults, printing, stepNames } = (await import(new URL("steps.mjs", scripts).href)) as {
   printing: (pattern: string, status: number, command: readonly string[]) => string[];
   stepNames: () => string[];
+  forecastResults: (json: string) => object[];
 };
 
 let folder: string;
@@ -108,7 +109,15 @@ test("a step that expects a line and an exit status needs both, and keeps the lo
   for (const line of ["an earlier line", "the 0 devices", "the 1 devices"]) expect(log).toContain(`${line}\n`);
 });
 
-test("the summary compares benchmarks with their measured ceiling or the data sheet, and with PyTorch's", () => {
+test("the summary compares the bench with the data sheet, and with PyTorch's and the forecast's figures of the same names", () => {
+  const forecast = JSON.stringify([
+    {
+      results: [
+        { title: "a product", bench: ["gemm"], unit: "TFLOP/s", value: 0.8 },
+        { title: "sampling", unit: "ms", value: 1 },
+      ],
+    },
+  ]);
   const result = { name: "gemm", value: 500, unit: "GFLOP/s", roofline: 0.5 };
   const steps = [
     {
@@ -120,9 +129,10 @@ test("the summary compares benchmarks with their measured ceiling or the data sh
       },
     },
     { name: "torch", status: "passed", seconds: 1, facts: { results: [{ name: "gemm", value: 1000 }] } },
+    { name: "forecast", status: "passed", seconds: 1, facts: { results: forecastResults(forecast) } },
   ];
   const text = summaryText({ mode: "gpu", device: null, steps });
-  expect(text).toContain("gemm: 500.0 GFLOP/s, 50 % of its measured ceiling, 0.50 x PyTorch's 1000\n");
+  expect(text).toContain("gemm: 500.0 GFLOP/s, 50 % of its measured ceiling, 0.63 x the forecast of 800.0, 0.50 x PyTorch's 1000\n");
   expect(text).toContain("known: 500.0 GFLOP/s, 40 % of the data sheet\nown: 500.0 GFLOP/s\n");
 });
 
