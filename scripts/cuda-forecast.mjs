@@ -1,4 +1,4 @@
-// Predicts the speed of the CUDA kernels from their machine code, and shows measured results beside the forecast. Needs nvcc, but no GPU.
+// Predicts the speed of the CUDA kernels from their machine code, and compares it with measured results. Needs nvcc, but no GPU.
 //
 //   node scripts/cuda-forecast.mjs [--card h100|a100|rtx4090] [--only TEXT] [--details] [--json] [--results FILE]
 //

@@ -118,9 +118,9 @@ function postorder(blocks) {
 const SURPLUS_COST = 1000;
 
 /**
- * Returns the path of one iteration of a loop (or of the whole kernel, `loop` -1). Kernels have paths for masks, edges and other dtypes. Of all
- * paths without back edges, this one has the most marked instructions, up to the number wanted, and among those the fewest instructions. More
- * marked instructions than wanted count as many instructions.
+ * Returns the path of one iteration of a loop (or of the whole kernel, `loop` -1). Kernels have paths for masks, edges and other dtypes. This
+ * is the path without back edges that has the most marked instructions, up to the number wanted. If several have, it is the one with the fewest
+ * instructions. More marked instructions than wanted count as many instructions.
  * @param {{ is: (instruction) => boolean, wanted: number }[]} marks
  * @returns {number[]} the path: indices of blocks, and -1 - n for inner loop n, of which one iteration counts
  */
@@ -167,7 +167,7 @@ export function pathOf(code, blocks, loops, loop, marks) {
     if (open.has(node)) return undefined;
     open.add(node);
     const { next, ends, marked, count } = nodeFacts(node);
-    // The marks of an inner loop do not count as this path's own, but a path through the loops that do the work is better than one without.
+    // The path should pass the loops that do the work, so their marks count. They do not reduce what this path needs itself.
     const taken = wanted.map((left, m) =>
       node >= 0 ? Math.min(left, marked[m]) : marks[m].wanted === 0 ? 0 : marked[m],
     );

@@ -69,7 +69,7 @@ export function predict(card, { blocks, block, roles, dram, l2 = dram }) {
     if (name === "MEMBAR") return 2 * card.latency.l2;
     return name.startsWith("LD") ? card.latency.shared : 24;
   };
-  // Clocks of a segment of one block: of each unit, and of a warp by itself.
+  // Clocks of a segment of one block, of each unit and of a warp that nothing delays.
   const parts = roles.flatMap((role) =>
     role.segments.map((segment) => {
       const units = { issue: 0 };

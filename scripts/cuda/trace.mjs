@@ -54,7 +54,7 @@ export function segmentsOf(code, { path = {}, totals = {}, outer = 1 }) {
   // The loop of each mark.
   const winners = new Map();
   for (const mark of Object.keys(totals)) {
-    // Of loops with equally many, one inside a loop that has an earlier mark (others fill a ring before it, for example), then the innermost.
+    // If several have equally many, prefers one inside a loop that has an earlier mark, then the innermost. Others may fill a ring before it.
     const isNested = (n) => Number([...winners.values()].some((winner) => contains(winner, n)));
     const counted = [...found.keys()]
       .filter((n) => n >= 0)

@@ -226,7 +226,7 @@ test("a last wave of few blocks takes as long as a full one if each has a multip
   expect(of(264)).toBeCloseTo(of(133), 9);
 });
 
-test("shows measured results beside the forecast, in its unit", () => {
+test("compares measured results with the forecast in one unit", () => {
   const results = [{ title: "product", bench: ["gemm bf16 8x8x8 NT"], unit: "TFLOP/s", value: 500 }];
   const measured = [
     { name: "gemm bf16 8x8x8 NT", unit: "GFLOP/s", value: 400_000 },

@@ -19,7 +19,7 @@ struct Result {
 // Runs `body` with `blocks` blocks of `threads` threads. The shared variable `s` has `shared` bytes. %r0 is %tid.x. %r1
 // and %d0 are the addresses of s and of the output array, which has 1024 words. %r2 and %d1 are the addresses of the
 // thread's word in each.
-// `registers` stands for the count that a cubin has.
+// `registers` is the count that a cubin would have.
 inline Result run_ptx(
     const std::string& body, uint32_t threads, uint32_t shared = 4096, uint32_t blocks = 1, int registers = 168) {
   const std::string text =

@@ -1,4 +1,5 @@
-// Runs launches. With HEDDLE_SIMULATOR_PROFILE=1, prints each kernel's time when the process exits.
+// Runs launches. With HEDDLE_SIMULATOR_PROFILE=1, prints each kernel's time and resources when the process exits.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -12,7 +13,9 @@ namespace {
 
 struct Total {
   double seconds = 0;
-  uint64_t launches = 0;
+  uint64_t launches = 0, threads = 0;  // threads and bytes of a block: the most of any launch
+  uint32_t shared = 0;
+  int registers = 0;
 };
 std::map<std::string, Total>& totals() {
   static auto& all = *new std::map<std::string, Total>;
@@ -20,8 +23,10 @@ std::map<std::string, Total>& totals() {
 }
 void print() {
   for (const auto& t : totals())
-    std::fprintf(stderr, "%9.3f s %7llu  %s\n", t.second.seconds, static_cast<unsigned long long>(t.second.launches),
-        t.first.c_str());
+    std::fprintf(stderr,
+        "%9.3f s %7llu launches, %4llu threads, %3d registers, %6u bytes of dynamic shared memory  %s\n",
+        t.second.seconds, static_cast<unsigned long long>(t.second.launches),
+        static_cast<unsigned long long>(t.second.threads), t.second.registers, t.second.shared, t.first.c_str());
 }
 
 }  // namespace
@@ -35,6 +40,9 @@ void run_launch(Launch& launch) {
   Total& total = totals()[launch.kernel->name];
   total.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   ++total.launches;
+  total.threads = std::max(total.threads, launch.threads.volume());
+  total.shared = std::max(total.shared, launch.dynamic_shared);
+  total.registers = launch.kernel->registers;
 }
 
 }  // namespace simulator

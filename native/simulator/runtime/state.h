@@ -16,7 +16,7 @@
 
 namespace simulator {
 
-// The PTX and the machine code of one fat binary. Of the machine code, only the register counts are used.
+// The PTX of one fat binary, and what its machine code says about registers.
 struct FatBinary {
   std::vector<std::string> texts;  // PTX of every architecture, in the order of the binary
   std::vector<Cubin> cubins;       // of every architecture
