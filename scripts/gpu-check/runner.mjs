@@ -139,10 +139,10 @@ function benchLines(steps) {
       "",
       `--- ${name}`,
       ...facts.results.map(({ name: what, value, unit, roofline, dataSheet }) => {
-        // Without a data sheet, the ceiling is a product or a copy that was measured in the same rounds.
+        // The measured ceiling is a product or a copy of the same rounds.
         const percent = (part, of) => `, ${Math.round(part * 100)} % of ${of}`;
         const measured = roofline === null ? "" : percent(roofline, "its measured ceiling");
-        const share = dataSheet === undefined ? measured : percent(dataSheet, "the data sheet");
+        const share = dataSheet === undefined ? measured : `${measured}${percent(dataSheet, "the data sheet")}`;
         const peer = torch.has(what)
           ? `, ${(value / torch.get(what)).toFixed(2)} x PyTorch's ${torch.get(what).toPrecision(4)}`
           : "";

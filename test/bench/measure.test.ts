@@ -186,11 +186,16 @@ describe("the share of a card's data sheet", () => {
     expect(dataSheetShare("NVIDIA H100 80GB HBM3", result("bf16", 989e12), false)).toBeCloseTo(0.5);
     expect(dataSheetShare("NVIDIA H100 PCIe", result("read", 2e12), false)).toBeCloseTo(0.5);
     expect(dataSheetShare("NVIDIA GeForce RTX 3090 Ti", result("f32", 20e12), false)).toBeCloseTo(0.25);
+    expect(dataSheetShare("NVIDIA B200", result("bf16", 2250e12), false)).toBeCloseTo(0.5);
+    expect(dataSheetShare("NVIDIA L4", result("read", 0.3e12), false)).toBeCloseTo(0.5);
+    expect(dataSheetShare("NVIDIA L40S", result("read", 0.864e12), false)).toBeCloseTo(0.5);
   });
 
   test("is missing for a card whose name only contains that of a known one", () => {
     for (const name of [
       "NVIDIA GH200 480GB",
+      "NVIDIA GB200",
+      "NVIDIA L40",
       "NVIDIA RTX A1000",
       "NVIDIA GeForce RTX 4090 Laptop GPU",
       "NVIDIA GeForce RTX 4090 D",
