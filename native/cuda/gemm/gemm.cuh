@@ -8,7 +8,7 @@ namespace cuda {
 
 // The epilogue: operations on f32 sums in registers before they are stored. All (m, n) operands have c's layout.
 struct Epilogue {
-  int activation = -1;                      // the number that activated() takes; -1: none
+  int activation = -1;                      // the number that activate_run() takes; -1: none
   View residual{nullptr, DType::f32};       // (m, n), added last; may be c's own memory
   Out pre_activation{nullptr, DType::f32};  // (m, n): receives the activation's input
   // A gated product: c = activation(a b + bias) * (a up + up_bias). `up` has b's layout.

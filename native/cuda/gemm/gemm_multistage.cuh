@@ -139,6 +139,7 @@ __device__ inline void epilogue_tile(
       "a warp stages 16 rows of its 32 columns at a time, in the ring");
   const int warp = threadIdx.x / warp_size, warp_column = warp % T::warps_n * T::warp_n;
   float* own = ring + warp * staged_floats;
+  const bool plain = only_stores<gated>(g);
   __syncthreads();
   HEDDLE_ROLLED
   for (int i = 0; i < T::rows; ++i) {
@@ -149,7 +150,7 @@ __device__ inline void epilogue_tile(
       for (int j = 0; j < T::columns; ++j)
         stage_fragment(own, j, sum[r][j][0], sum[r][j][1], sum[r][j][2], sum[r][j][3]);
     }
-    epilogue_fragments<gated>(g, own, row0 + warp / T::warps_n * T::warp_m + i * staged_rows,
+    epilogue_fragments<gated>(g, plain, own, row0 + warp / T::warps_n * T::warp_m + i * staged_rows,
         column0 + (gated ? warp_column / 2 : warp_column));
   }
 }

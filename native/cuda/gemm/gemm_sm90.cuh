@@ -54,6 +54,7 @@ template <int stages> __device__ inline void begin_ring(uint64_t (&full)[stages]
 template <bool gated, int registers>
 __device__ inline void epilogue_sums(
     const Gemm& g, float* own, int64_t row0, int64_t column0, const float (&sum)[registers]) {
+  const bool plain = only_stores<gated>(g);
   HEDDLE_ROLLED
   for (int c = 0; c < registers / 16; ++c) {
     HEDDLE_UNROLL
@@ -67,7 +68,7 @@ __device__ inline void epilogue_sums(
         stage_fragment(own, j, sum[f], sum[f + 1], sum[f + 2], sum[f + 3]);
       }
     }
-    epilogue_fragments<gated>(g, own, row0, column0 + c * (gated ? staged_columns / 2 : staged_columns));
+    epilogue_fragments<gated>(g, plain, own, row0, column0 + c * (gated ? staged_columns / 2 : staged_columns));
   }
 }
 #endif

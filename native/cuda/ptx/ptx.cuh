@@ -42,10 +42,10 @@ __device__ inline uint16_t float_to_half(float f) {
 #endif
 }
 
-// cvt.rn.bf16.f32: rounds f32 to bf16, to nearest even. NaN stays NaN.
+// cvt.rn.bf16.f32: rounds f32 to bf16, to nearest even. Every NaN becomes 0x7fff.
 __device__ inline uint16_t float_to_bf16(float f) {
 #if HEDDLE_EMULATED
-  return to_bf16(f).bits;
+  return f != f ? 0x7fff : to_bf16(f).bits;
 #else
   uint16_t bits;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(f));
@@ -53,14 +53,36 @@ __device__ inline uint16_t float_to_bf16(float f) {
 #endif
 }
 
-// cvt.rn.bf16x2.f32: rounds two floats to bf16, to nearest even. NaN stays NaN.
+// cvt.rn.bf16x2.f32: float_to_bf16 of two floats, in one instruction.
 __device__ inline uint32_t pack_bf16(float low, float high) {
 #if HEDDLE_EMULATED
-  return to_bf16(low).bits | static_cast<uint32_t>(to_bf16(high).bits) << 16;
+  return float_to_bf16(low) | static_cast<uint32_t>(float_to_bf16(high)) << 16;
 #else
   uint32_t bits;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
   return bits;
+#endif
+}
+
+// st.global.v4.u32 and .v2.u32: store 16 or 8 bytes at an address that is a multiple of as many. nvcc splits the
+// assignment of a uint4 or float4 into words if another branch stores the same words one by one.
+__device__ inline void store_words(void* to, const uint32_t (&words)[4]) {
+#if HEDDLE_EMULATED
+  if (reinterpret_cast<uintptr_t>(to) % 16) emulator::fatal("a store of 16 bytes to a misaligned address");
+  *static_cast<uint4*>(to) = uint4{words[0], words[1], words[2], words[3]};
+#else
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(words[0]),
+      "r"(words[1]), "r"(words[2]), "r"(words[3])
+      : "memory");
+#endif
+}
+__device__ inline void store_words(void* to, const uint32_t (&words)[2]) {
+#if HEDDLE_EMULATED
+  if (reinterpret_cast<uintptr_t>(to) % 8) emulator::fatal("a store of 8 bytes to a misaligned address");
+  *static_cast<uint2*>(to) = uint2{words[0], words[1]};
+#else
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "r"(words[0]), "r"(words[1])
+      : "memory");
 #endif
 }
 

@@ -205,12 +205,21 @@ __device__ inline Activated gelu_tanh(float x) {
 __device__ inline Activated activate(int activation, float x) {
   return activation == 0 ? silu(x) : activation == 1 ? gelu_tanh(x) : gelu_erf(x);
 }
-// Applies the activation of an epilogue: 0 to 2 as in activate(), 3 is ReLU, 4 is squared ReLU. NaN stays NaN, as in
-// native/ops/unary.cc.
-__device__ inline float activated(int activation, float x) {
-  if (activation < 3) return activate(activation, x).value;
-  const float positive = x <= 0.0f ? 0.0f : x;
-  return activation == 3 ? positive : positive * positive;
+// Applies the activation of an epilogue to `width` values: 0 to 2 as in activate(), 3 is ReLU, 4 is squared ReLU. NaN
+// stays NaN, as in native/ops/unary.cc.
+template <int width> __device__ inline void activate_run(int activation, float (&v)[width]) {
+  const auto each = [&](auto f) {
+    HEDDLE_UNROLL
+    for (int i = 0; i < width; ++i) v[i] = f(v[i]);
+  };
+  const auto positive = [](float x) { return x <= 0.0f ? 0.0f : x; };
+  switch (activation) {
+    case 0: each([](float x) { return silu(x).value; }); return;
+    case 1: each([](float x) { return gelu_tanh(x).value; }); return;
+    case 2: each([](float x) { return gelu_erf(x).value; }); return;
+    case 3: each(positive); return;
+    default: each([&](float x) { return positive(x) * positive(x); });
+  }
 }
 
 }  // namespace cuda

@@ -48,12 +48,14 @@ void test_round_tf32(Device& device) {
   expect(ok, "cvt.rna.tf32.f32");
 }
 
-__global__ void convert_once(const float* from, uint16_t* half, float* back, uint16_t* brain, int count) {
+__global__ void convert_once(
+    const float* from, uint16_t* half, float* back, uint16_t* brain, uint32_t* pairs, int count) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= count) return;
   half[i] = ptx::float_to_half(from[i]);
   back[i] = ptx::half_to_float(static_cast<uint16_t>(i));
   brain[i] = float_to_bf16(from[i]);
+  pairs[i] = ptx::pack_bf16(from[i], from[count - 1 - i]);
 }
 
 // Converts all f16 numbers, and floats of every exponent, among them ties between f16 numbers.
@@ -61,6 +63,7 @@ void test_conversions(Device& device) {
   constexpr size_t count = 65536;
   Shared<float> from(device, count), back(device, count);
   Shared<uint16_t> half(device, count), brain(device, count);
+  Shared<uint32_t> pairs(device, count);
   for (size_t i = 0; i < count; ++i) {
     const uint32_t bits =
         (static_cast<uint32_t>(i) << 16) | (i % 3 == 0      ? 0x1000u
@@ -69,19 +72,21 @@ void test_conversions(Device& device) {
     std::memcpy(&from.host[i], &bits, 4);
   }
   launch(device.context, "conversions", {static_cast<unsigned>(count / 256), 256}, convert_once, from.to_device(),
-      half.to_device(), back.to_device(), brain.to_device(), static_cast<int>(count));
-  half.back(), back.back(), brain.back();
-  bool to_half = true, from_half = true, to_brain = true;
+      half.to_device(), back.to_device(), brain.to_device(), pairs.to_device(), static_cast<int>(count));
+  half.back(), back.back(), brain.back(), pairs.back();
+  bool to_half = true, from_half = true, to_brain = true, to_pairs = true;
   for (size_t i = 0; i < count; ++i) {
     const float f = from.host[i], wide = to_float(f16{static_cast<uint16_t>(i)});
     const auto is_nan = [](uint16_t h) { return (h & 0x7fff) > 0x7c00; };
     to_half &= std::isnan(f) ? is_nan(half.host[i]) : half.host[i] == to_f16(f).bits;
     from_half &= std::isnan(wide) ? std::isnan(back.host[i]) : std::memcmp(&wide, &back.host[i], 4) == 0;
-    to_brain &= std::isnan(f) ? std::isnan(to_float(bf16{brain.host[i]})) : brain.host[i] == to_bf16(f).bits;
+    to_brain &= brain.host[i] == (std::isnan(f) ? 0x7fff : to_bf16(f).bits);
+    to_pairs &= pairs.host[i] == (brain.host[i] | static_cast<uint32_t>(brain.host[count - 1 - i]) << 16);
   }
   expect(to_half, "cvt.rn.f16.f32");
   expect(from_half, "cvt.f32.f16");
-  expect(to_brain, "float to bf16");
+  expect(to_brain, "cvt.rn.bf16.f32");
+  expect(to_pairs, "cvt.rn.bf16x2.f32");
 }
 
 // Decodes all bytes, and encodes floats of every exponent, among them ties between e4m3 numbers.

@@ -83,8 +83,8 @@ export const warpgroups = [
   [
     "warpgroups: does not add the residual to the second of every four columns",
     "gemm_end.cuh",
-    "if (e.residual.data && i < count)",
-    "if (e.residual.data && i < count && i != 1)",
+    "v[0] += four.x, v[1] += four.y",
+    "v[0] += four.x",
     "gemm_sm90.cu",
     "sm_90: added",
   ],
@@ -148,7 +148,7 @@ export const warpgroups = [
   [
     "warpgroups: stores runs of 4 bf16 values at unaligned addresses",
     "gemm_end.cuh",
-    "count == width && reinterpret_cast<uintptr_t>(to) % 8 == 0",
+    "count == width && reinterpret_cast<uintptr_t>(run) % static_cast<unsigned>(width * bytes) == 0",
     "count == width",
     "gemm_sm90.cu",
     "sm_90: odd",
