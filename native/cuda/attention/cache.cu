@@ -91,9 +91,9 @@ __global__ void __launch_bounds__(threads)
     }
   } else {
     each_place([&](int64_t slot, int64_t position) {
-      for (int64_t e = threadIdx.x; e < shape.KH * shape.D; e += threads)
-        cache.store(
-            shape.row_of(slot, e / shape.D, position, fault) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
+      const int width = static_cast<int>(shape.D), all = static_cast<int>(shape.KH) * width;
+      for (int e = threadIdx.x; e < all; e += threads)
+        cache.store(shape.row_of(slot, e / width, position, fault) * shape.D + e % width, x[row * all + e]);
     });
   }
 }

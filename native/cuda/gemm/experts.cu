@@ -209,14 +209,15 @@ void expert_linear(const Node& n, Context& c) {
 }
 size_t linear_scratch(const Node& n, int) { return group_bytes(n.in[2].shape.size(), n.in[1].shape[0]); }
 
-// from (N, k, K) -> to (N, K): the sum over the k slots.
+// from (N, k, K) -> to (N, K): the sum over the k slots. Blocks with different y take different rows.
 __global__ void __launch_bounds__(threads)
-    add_slots_kernel(const float* from, Out to, int64_t elements, int64_t slots, int64_t K) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < elements;
-      i += static_cast<int64_t>(gridDim.x) * threads) {
+    add_slots_kernel(const float* from, Out to, int64_t rows, int64_t slots, int64_t K) {
+  const int64_t k = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+  if (k >= K) return;
+  for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {
     float sum = 0;
-    for (int64_t j = 0; j < slots; ++j) sum += from[(i / K * slots + j) * K + i % K];
-    to.store(i, sum);
+    for (int64_t j = row * slots; j < (row + 1) * slots; ++j) sum += from[j * K + k];
+    to.store(row * K + k, sum);
   }
 }
 
@@ -225,7 +226,7 @@ __global__ void __launch_bounds__(threads)
 void expert_backward_input(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &w = n.in[1], &experts = n.in[2], &dx = n.out[0];
   const char* name = "expert_linear_backward_input";
-  const int64_t pairs = experts.shape.size(), E = w.shape[0], K = w.shape[2], elements = dx.shape.size();
+  const int64_t pairs = experts.shape.size(), E = w.shape[0], K = w.shape[2], rows = experts.shape[0];
   if (pairs == 0) return;
   const bool per_slot = dx.shape.rank == 3;
   float* of_pairs = reinterpret_cast<float*>(static_cast<char*>(c.scratch) + group_bytes(pairs, E));
@@ -235,9 +236,10 @@ void expert_backward_input(const Node& n, Context& c) {
   const Products a{view(dy), view(w), none, of_all, experts.as<int32_t>(), pairs, E, K, w.shape[1], experts.shape[1],
       true, false, fault_of(c)};
   grouped(c, name, a, groups);
+  const unsigned most = 65535;
   if (!per_slot)
-    launch(c, name, {dim3(blocks_for(elements < (1 << 22) ? elements : 1 << 22, threads)), dim3(threads)},
-        add_slots_kernel, of_pairs, out(dx), elements, experts.shape[1], K);
+    launch(c, name, {dim3(blocks_for(K, threads), rows < most ? static_cast<unsigned>(rows) : most), dim3(threads)},
+        add_slots_kernel, of_pairs, out(dx), rows, experts.shape[1], K);
 }
 size_t backward_input_scratch(const Node& n, int) {
   const int64_t pairs = n.in[2].shape.size();

@@ -54,18 +54,19 @@ __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm 
 }
 
 // Adds the sums of split-k's parts in order, and applies the epilogue. The sums are (parts, m, n), or (parts, 2, m, n)
-// for a gated product.
-template <bool gated> __global__ void __launch_bounds__(256) add_parts_kernel(Gemm g, int parts) {
-  const float* sums = static_cast<const float*>(g.workspace);
-  const int64_t elements = g.m * g.n, of_part = gated ? 2 * elements : elements,
-                stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < elements; i += stride) {
-    float v = 0, up = 0;
+// for a gated product. A thread has `width` adjacent elements of a row. 32-bit indices suffice, because most_workspace
+// bounds the sums.
+template <bool gated, int width> __global__ void __launch_bounds__(256) add_parts_kernel(Gemm g, int parts) {
+  const View sums{g.workspace, DType::f32};
+  const unsigned n = static_cast<unsigned>(g.n), elements = static_cast<unsigned>(g.m) * n,
+                 of_part = gated ? 2 * elements : elements, stride = gridDim.x * blockDim.x * width;
+  for (unsigned i = (blockIdx.x * blockDim.x + threadIdx.x) * width; i < elements; i += stride) {
+    float v[width] = {}, up[width] = {};
     for (int p = 0; p < parts; ++p) {
-      v += sums[p * of_part + i];
-      if (gated) up += sums[p * of_part + elements + i];
+      add_run(sums, p * of_part + i, v, width);
+      if (gated) add_run(sums, p * of_part + elements + i, up, width);
     }
-    epilogue_element<gated>(g, i / g.n, i % g.n, v, up);
+    epilogue_run<gated>(g, i / n, i % n, width, v, up);
   }
 }
 
@@ -194,9 +195,10 @@ void gemm_multiply_add(const Context& context, const char* name, const Gemm& g, 
 }
 
 void add_parts(const Context& context, const char* name, const Gemm& g, int parts) {
-  const int64_t elements = g.m * g.n, most = int64_t{1} << 22;
-  launch(context, name, {dim3(blocks_for(elements < most ? elements : most, few_threads)), dim3(few_threads)},
-      g.gated() ? add_parts_kernel<true> : add_parts_kernel<false>, g, parts);
+  const int64_t width = g.n % 4 == 0 ? 4 : 1, threads = g.m * g.n / width;
+  auto* const kernel = width == 4 ? (g.gated() ? add_parts_kernel<true, 4> : add_parts_kernel<false, 4>)
+                                  : (g.gated() ? add_parts_kernel<true, 1> : add_parts_kernel<false, 1>);
+  launch(context, name, {dim3(blocks_for(threads, few_threads)), dim3(few_threads)}, kernel, g, parts);
 }
 
 }  // namespace cuda

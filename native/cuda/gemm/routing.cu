@@ -102,21 +102,22 @@ void route_backward(const Node& n, Context& c) {
 
 // ---- the weighted sum of outputs; a slot is one of a row's k experts
 
-// y (N, k, M), weights (N, k) -> out (N, M)
+// y (N, k, M), weights (N, k) -> out (N, M). Blocks with different y take different rows.
 __global__ void __launch_bounds__(threads)
-    combine_kernel(View y, const float* weights, Out to, int64_t elements, int64_t slots, int64_t M) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < elements;
-      i += static_cast<int64_t>(gridDim.x) * threads) {
+    combine_kernel(View y, const float* weights, Out to, int64_t rows, int64_t slots, int64_t M) {
+  const int64_t m = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+  if (m >= M) return;
+  for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {
     float sum = 0;
-    for (int64_t j = i / M * slots; j < (i / M + 1) * slots; ++j) sum += weights[j] * y[j * M + i % M];
-    to.store(i, sum);
+    for (int64_t j = row * slots; j < (row + 1) * slots; ++j) sum += weights[j] * y[j * M + m];
+    to.store(row * M + m, sum);
   }
 }
 void combine(const Node& n, Context& c) {
   const Shape& y = n.in[0].shape;
-  const int64_t elements = n.out[0].shape.size();
-  launch(c, "combine_experts", {dim3(blocks_for(elements < (1 << 22) ? elements : 1 << 22, threads)), dim3(threads)},
-      combine_kernel, view(n.in[0]), n.in[1].as<float>(), out(n.out[0]), elements, y[1], y[2]);
+  const unsigned most = 65535, rows = y[0] < most ? static_cast<unsigned>(y[0]) : most;
+  launch(c, "combine_experts", {dim3(blocks_for(y[2], threads), rows), dim3(threads)}, combine_kernel, view(n.in[0]),
+      n.in[1].as<float>(), out(n.out[0]), y[0], y[1], y[2]);
 }
 
 // dout (N, M), y (N, k, M), weights (N, k) -> dy (N, k, M), dweights (N, k). One warp per pair of a row and an expert.

@@ -131,8 +131,8 @@ export const epilogues = [
   [
     "gate, split k: keeps only the last part of the up factor",
     "gemm.cu",
-    "up += sums[p * of_part + elements + i]",
-    "up = sums[p * of_part + elements + i]",
+    "      if (gated) add_run(sums, p * of_part + elements",
+    "      for (float& u : up) u = 0;\n      if (gated) add_run(sums, p * of_part + elements",
     ...plain,
   ],
   [
