@@ -115,45 +115,104 @@ __device__ inline void few_rows_sums(const Gemm& g, const View& b, int64_t colum
   }
 }
 
+// Like few_rows_sums<true>, for b in bf16 and a in `type`, both 16-byte aligned. A lane loads several vectors of
+// weights before it uses any, because the bytes in flight limit the rate. The order of additions is the same.
+template <DType type>
+__device__ inline void aligned_few_rows_sums(const Gemm& g, const View& b, int64_t column, float (&sum)[most_rows]) {
+  constexpr int loads = type == DType::bf16 ? 4 : 2;  // vectors; f32 activations take twice the registers
+  const int vectors = static_cast<int>(g.k / lane_elements);
+  const uint4* weights = reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(b.data) + column * g.ldb);
+  const auto add = [&](const uint4& eight, int at) {
+    float w[lane_elements], x[lane_elements];
+    unpack_bf16(eight, w);
+    HEDDLE_UNROLL
+    for (int i = 0; i < most_rows; ++i) {
+      if (i >= g.m) break;
+      const int64_t k = i * g.lda + static_cast<int64_t>(at) * lane_elements;
+      if constexpr (type == DType::bf16) {
+        unpack_bf16(*reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(g.a.data) + k), x);
+      } else {
+        const float4* from = reinterpret_cast<const float4*>(static_cast<const float*>(g.a.data) + k);
+        const float4 low = from[0], high = from[1];
+        x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
+        x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
+      }
+      HEDDLE_UNROLL
+      for (int e = 0; e < lane_elements; ++e) sum[i] += x[e] * w[e];
+    }
+  };
+  int at = threadIdx.x % warp_size;
+  for (; at + (loads - 1) * warp_size < vectors; at += loads * warp_size) {
+    uint4 w[loads];
+    HEDDLE_UNROLL
+    for (int l = 0; l < loads; ++l) w[l] = weights[at + l * warp_size];
+    HEDDLE_UNROLL
+    for (int l = 0; l < loads; ++l) add(w[l], at + l * warp_size);
+  }
+  for (; at < vectors; at += warp_size) add(weights[at], at);
+}
+
+// How lanes load the operands of few_rows_kernel.
+enum class Loads { single, eights, aligned_f32, aligned_bf16 };
+template <Loads loads>
+__device__ inline void sums_of(const Gemm& g, const View& b, int64_t column, float (&sum)[most_rows]) {
+  if constexpr (loads == Loads::aligned_f32) aligned_few_rows_sums<DType::f32>(g, b, column, sum);
+  else if constexpr (loads == Loads::aligned_bf16) aligned_few_rows_sums<DType::bf16>(g, b, column, sum);
+  else few_rows_sums<loads == Loads::eights>(g, b, column, sum);
+}
+
 // A warp computes one column of c, of up to four rows. In a gated product, it computes the column of both factors.
-template <bool eights, bool gated> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
+template <Loads loads, bool gated> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // uniform over the warp
   float sum[most_rows] = {}, up[most_rows] = {};
-  few_rows_sums<eights>(g, g.b, column, sum);
-  if constexpr (gated) few_rows_sums<eights>(g, g.epilogue.up, column, up);
+  sums_of<loads>(g, g.b, column, sum);
+  if constexpr (gated) sums_of<loads>(g, g.epilogue.up, column, up);
   finish<gated>(g, column, sum, up);
 }
 
-// Like few_rows_kernel, with a quantized b. Lane i dequantizes runs i, i + 32, … of 16 elements.
-template <class Rows> __global__ void __launch_bounds__(few_threads) quantised_few_rows_kernel(Gemm g, Rows w) {
-  const int lane = threadIdx.x % warp_size;
+// Like few_rows_kernel, with a quantized b. The lanes share the runs of 16 elements.
+template <class Rows> __global__ void __launch_bounds__(few_threads, 4) quantised_few_rows_kernel(Gemm g, Rows w) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // uniform over the warp
   float sum[most_rows] = {};
-  for (int64_t r = lane; r < g.k / run_elements; r += warp_size) {
-    const Run run = w.run(column, r);
+  each_run<2>(w, column, g.k / run_elements, [&](const Run& run, unsigned r) {
     HEDDLE_UNROLL
     for (int i = 0; i < most_rows; ++i) {
       if (i >= g.m) break;
       float x[run_elements];
-      load_elements(g.a, i * g.lda + r * run_elements, x);
+      load_elements(g.a, i * g.lda + static_cast<int64_t>(r) * run_elements, x);
       HEDDLE_UNROLL
       for (int e = 0; e < run_elements; ++e) sum[i] += x[e] * run[e];
     }
-  }
+  });
   finish<false>(g, column, sum, sum);
+}
+
+template <bool gated> auto few_rows_kernel_of(Loads loads) {
+  switch (loads) {
+    case Loads::single: return few_rows_kernel<Loads::single, gated>;
+    case Loads::eights: return few_rows_kernel<Loads::eights, gated>;
+    case Loads::aligned_f32: return few_rows_kernel<Loads::aligned_f32, gated>;
+    default: return few_rows_kernel<Loads::aligned_bf16, gated>;
+  }
+}
+Loads loads_of(const Gemm& g) {
+  if (g.k % lane_elements != 0 || g.lda % lane_elements != 0 || g.ldb % lane_elements != 0) return Loads::single;
+  const auto is_aligned = [](const View& x) { return reinterpret_cast<uintptr_t>(x.data) % 16 == 0; };
+  const View& up = g.epilogue.up;
+  const bool aligned = is_aligned(g.a) && is_aligned(g.b) && is_aligned(up),
+             bf16 = g.b.type == DType::bf16 && (!g.gated() || up.type == DType::bf16);
+  if (!aligned || !bf16) return Loads::eights;
+  return g.a.type == DType::bf16 ? Loads::aligned_bf16 : g.a.type == DType::f32 ? Loads::aligned_f32 : Loads::eights;
 }
 
 }  // namespace
 
 void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
   const Grid grid{dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)};
-  const bool eights = g.k % lane_elements == 0 && g.lda % lane_elements == 0 && g.ldb % lane_elements == 0;
-  if (g.gated())
-    return launch(context, name, grid, eights ? few_rows_kernel<true, true> : few_rows_kernel<false, true>, g);
-  if (!is_quantised(g.b.type))
-    return launch(context, name, grid, eights ? few_rows_kernel<true, false> : few_rows_kernel<false, false>, g);
+  if (g.gated()) return launch(context, name, grid, few_rows_kernel_of<true>(loads_of(g)), g);
+  if (!is_quantised(g.b.type)) return launch(context, name, grid, few_rows_kernel_of<false>(loads_of(g)), g);
   with_block_rows(
       g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_few_rows_kernel<decltype(w)>, g, w); });
 }

@@ -53,15 +53,14 @@ __device__ inline void store(const Int8Gemm& g, int64_t row, int64_t column, flo
   g.c.store(row * g.n + column, v);
 }
 
-// A warp computes one column of c, of up to four rows. Lane i takes runs i, i + 32, …
+// A warp computes one column of c, of up to four rows. Its lanes share the runs.
 template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Int8Gemm g, Rows w) {
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // uniform over the warp
-  const int64_t runs = g.k / run_elements;
+  const unsigned runs = static_cast<unsigned>(g.k / run_elements);
   float sum[most_rows] = {};
-  for (int64_t r = lane; r < runs; r += warp_size) {
-    const Run run = w.run(column, r);
+  each_run<4>(w, column, runs, [&](const Run& run, unsigned r) {
     HEDDLE_UNROLL
     for (int i = 0; i < most_rows; ++i) {
       if (i >= g.m) break;
@@ -71,10 +70,10 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_ke
       HEDDLE_UNROLL
       for (int word = 0; word < 4; ++word)
         product = __dp4a(static_cast<int>(run.q[word]), static_cast<int>(q[word]), product);
-      sum[i] +=
-          g.x.scale[(i * runs + r) / 2] * run.scale * static_cast<float>(product) + run.minimum * g.x.sum[i * runs + r];
+      sum[i] += g.x.scale[(i * runs + r) / 2] * run.scale * static_cast<float>(product);
+      if constexpr (has_minimums<Rows::block_type>) sum[i] += run.minimum * g.x.sum[i * runs + r];
     }
-  }
+  });
   HEDDLE_UNROLL
   for (int i = 0; i < most_rows; ++i) {
     if (i >= g.m) break;

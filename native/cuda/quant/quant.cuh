@@ -188,12 +188,49 @@ template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
   return run;
 }
 
+// Whether two runs of type T share 16 bytes, as lower and upper four bits, and read_pair supports the type.
+template <DType T> constexpr bool has_pairs = T == DType::q4_0 || T == DType::q4_k;
+// Whether runs of type T have a minimum other than 0.
+template <DType T> constexpr bool has_minimums = T != DType::q8_0 && T != DType::q4_0;
+
+// Reads the p-th pair of runs of the block at b. Its 16 bytes are read once. In q4_0, the pair is runs 0 and 1. In
+// q4_k, it is runs 4 (p / 2) + p % 2 and two after it, whose groups of 32 elements are adjacent.
+template <DType T> __device__ inline void read_pair(const uint8_t* b, int p, Run (&pair)[2]) {
+  uint32_t words[4];
+  if constexpr (T == DType::q4_0) {
+    words_at<2>(b + 2, words);
+    pair[0].scale = pair[1].scale = half_at(b), pair[0].minimum = pair[1].minimum = 0;
+  } else {
+    // The block begins with two halfs and the twelve bytes of six_bit_scale, in 16 bytes.
+    const uint4 head = *reinterpret_cast<const uint4*>(b);
+    words_at<16>(b + 16 + 16 * p, words);
+    const bool low = p < 4;  // groups 0 to 3
+    const uint32_t scales = low ? head.y & 0x3f3f3f3fu : (head.w & 0x0f0f0f0fu) | (head.y >> 2 & 0x30303030u),
+                   minimums = low ? head.z & 0x3f3f3f3fu : (head.w >> 4 & 0x0f0f0f0fu) | (head.z >> 2 & 0x30303030u);
+    const float scale = ptx::half_to_float(static_cast<uint16_t>(head.x)),
+                minimum = -ptx::half_to_float(static_cast<uint16_t>(head.x >> 16));
+    HEDDLE_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const int shift = 8 * (p / 2 * 2 % 4 + i);
+      pair[i].scale = scale * static_cast<float>(scales >> shift & 63);
+      pair[i].minimum = minimum * static_cast<float>(minimums >> shift & 63);
+    }
+  }
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t lower = words[i] & 0x0f0f0f0fu, upper = words[i] >> 4 & 0x0f0f0f0fu;
+    pair[0].q[i] = T == DType::q4_0 ? subtract_bytes(lower, 0x08080808u) : lower;
+    pair[1].q[i] = T == DType::q4_0 ? subtract_bytes(upper, 0x08080808u) : upper;
+  }
+}
+
 // The T of BlockRows for types without specialized kernels.
 constexpr DType runtime_type = DType::u8;
 
 // A matrix of quantized rows of one type. T is this type, or runtime_type. With runtime_type, kernels branch on `type`
 // for each Run.
 template <DType T> struct BlockRows {
+  static constexpr DType block_type = T;
   const uint8_t* data;
   DType type;
   int64_t width;  // elements of a row
@@ -202,7 +239,8 @@ template <DType T> struct BlockRows {
   __device__ Run run(int64_t row, int64_t run) const {
     if constexpr (T != runtime_type) {
       constexpr int elements = Block<T>::elements, bytes = Block<T>::bytes, runs = elements / run_elements;
-      return read_run<T>(data + (row * (width / elements) + run / runs) * bytes, static_cast<int>(run % runs));
+      const unsigned at = static_cast<unsigned>(run);  // 32 bits: a row has fewer runs
+      return read_run<T>(data + (row * (width / elements) + at / runs) * bytes, static_cast<int>(at % runs));
     } else {
       const Size size = size_of(type);
       const int runs = size.elements / run_elements, r = static_cast<int>(run % runs);
@@ -215,6 +253,12 @@ template <DType T> struct BlockRows {
         default: return Run{};
       }
     }
+  }
+
+  // Reads the p-th pair of runs of a row. Requires has_pairs<T>.
+  __device__ void pair(int64_t row, unsigned p, Run (&to)[2]) const {
+    constexpr int elements = Block<T>::elements, bytes = Block<T>::bytes, pairs = elements / (2 * run_elements);
+    read_pair<T>(data + (row * (width / elements) + p / pairs) * bytes, static_cast<int>(p % pairs), to);
   }
 
  private:
@@ -231,6 +275,49 @@ template <DType T> struct BlockRows {
     }
   }
 };
+
+// Calls use(run, r) for each run r that the lane takes of a row with `runs` runs. The 32 lanes of a warp share the row.
+// A lane reads `together` runs before it uses any, because the bytes in flight limit the rate.
+template <int together, DType T, class F>
+__device__ inline void each_run(const BlockRows<T>& w, int64_t row, int64_t runs, F use) {
+  const unsigned lane = threadIdx.x % warp_size, all = static_cast<unsigned>(runs);
+  if constexpr (has_pairs<T>) {
+    constexpr int pairs = together / 2;
+    const auto use_pair = [&](const Run(&pair)[2], unsigned p) {
+      const unsigned first = T == DType::q4_k ? p / 2 * 4 + p % 2 : 2 * p;
+      use(pair[0], first);
+      use(pair[1], first + (T == DType::q4_k ? 2 : 1));
+    };
+    unsigned p = lane;
+    for (; p + (pairs - 1) * warp_size < all / 2; p += pairs * warp_size) {
+      Run read[pairs][2];
+      HEDDLE_UNROLL
+      for (int i = 0; i < pairs; ++i) w.pair(row, p + i * warp_size, read[i]);
+      HEDDLE_UNROLL
+      for (int i = 0; i < pairs; ++i) use_pair(read[i], p + i * warp_size);
+    }
+    if constexpr (pairs > 1) {
+      for (; p < all / 2; p += warp_size) {
+        Run read[2];
+        w.pair(row, p, read);
+        use_pair(read, p);
+      }
+    }
+  } else {
+    unsigned r = lane;
+    // With a type that is only known at run time, several reads would multiply the branches on it.
+    if constexpr (T != runtime_type) {
+      for (; r + (together - 1) * warp_size < all; r += together * warp_size) {
+        Run read[together];
+        HEDDLE_UNROLL
+        for (int i = 0; i < together; ++i) read[i] = w.run(row, r + i * warp_size);
+        HEDDLE_UNROLL
+        for (int i = 0; i < together; ++i) use(read[i], r + i * warp_size);
+      }
+    }
+    for (; r < all; r += warp_size) use(w.run(row, r), r);
+  }
+}
 
 // Calls use(rows) with the BlockRows of w, whose rows have `width` elements. The most common types have specialized
 // kernels, and the others share one.

@@ -45,6 +45,14 @@ struct Out {
   __device__ float operator[](int64_t i) const { return View{data, type}[i]; }
 };
 
+// Converts eight bf16 elements to floats.
+__device__ inline void unpack_bf16(const uint4& eight, float (&to)[8]) {
+  const uint32_t two[4] = {eight.x, eight.y, eight.z, eight.w};
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i)
+    to[2 * i] = __uint_as_float(two[i] << 16), to[2 * i + 1] = __uint_as_float(two[i] & 0xffff0000u);
+}
+
 // Loads `count` elements of x from index `at` on, which must be a multiple of 8. Checks the type once for all elements.
 // Loads 16 bytes at a time if x.data is 16-byte aligned. The branches are uniform over the warp.
 template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {

@@ -138,8 +138,8 @@ export const epilogues = [
   [
     "few rows, gate: computes both factors from the gate's weight",
     "gemm.cu",
-    "few_rows_sums<eights>(g, g.epilogue.up, column, up)",
-    "few_rows_sums<eights>(g, g.b, column, up)",
+    "sums_of<loads>(g, g.epilogue.up, column, up)",
+    "sums_of<loads>(g, g.b, column, up)",
     ...plain,
   ],
   [
