@@ -151,6 +151,8 @@ int run_all(const std::string& beginning, bool first_failure) {
           [] { return attention(DType::bf16, 400, 1, 1, 72, 90, false, 2, 1); }},
       {"sm_90 gradients, bidirectional, heads of 96",
           [] { return attention(DType::bf16, 280, 2, 1, 96, 0, false, 0, 1, false); }},
+      {"sm_90 gradients, bidirectional, six heads",
+          [] { return attention(DType::bf16, 280, 4, 2, 64, 0, false, 0, 3, false); }},
       {"sm_90 gradients, bidirectional, window",
           [] { return attention(DType::bf16, 330, 1, 1, 64, 141, false, 0, 1, false); }},
       {"sm_90 gradients, documents", [] { return packed(DType::bf16, 300, 2, 1, 64, true); }},

@@ -1,9 +1,14 @@
 // Tests the choice of the kernel, tiles, stages and splits of a matrix product, and of the kernel of attention
 // (native/cuda/runtime/choice.h).
+#include <algorithm>
 #include <cstdio>
+#include <functional>
+#include <map>
+#include <queue>
 #include <random>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "cuda/runtime/tuning.h"
 
@@ -202,6 +207,45 @@ void test_candidates() {
       choose_gemm(g, a100, {{gemm_key(g), "tensor 64x64"}}) == GemmChoice{GemmKernel::tensor, 64, 64, 3, 1, 4096});
 }
 
+// Simulates the gradients of attention without a causal mask: multiprocessors take blocks in the order of their
+// numbers. A block adds to one tile per step, and to each tile after the head's block before it. Returns the number of
+// steps.
+int64_t steps_of(int64_t heads, int64_t blocks, int64_t tiles, int64_t interleaved, int multiprocessors) {
+  std::priority_queue<int64_t, std::vector<int64_t>, std::greater<int64_t>> free;
+  for (int i = 0; i < multiprocessors; ++i) free.push(0);
+  std::map<int64_t, std::vector<int64_t>> added;  // by head: when its last block has added to each tile
+  int64_t end = 0;
+  for (int64_t first = 0; first < heads; first += interleaved)
+    for (int64_t block = 0; block < blocks; ++block)
+      for (int64_t head = first; head < std::min(first + interleaved, heads); ++head) {
+        int64_t now = free.top();
+        free.pop();
+        std::vector<int64_t>& before = added[head];
+        before.resize(static_cast<size_t>(tiles), -1);
+        for (int64_t& tile : before) tile = now = std::max(now, tile) + 1;
+        free.push(now);
+        end = std::max(end, now);
+      }
+  return end;
+}
+
+// With several heads, blocks wait little for each other, whatever the number and length of the sequences.
+void test_interleaved_heads() {
+  for (const int64_t T : {512, 1024, 2048, 4096, 16384})
+    for (const int64_t heads : {16, 32, 64, 128}) {
+      const int64_t blocks = T / 128, tiles = T / 64, own = interleaved_heads(heads, blocks, tiles, 132);
+      const int64_t waves = (heads * blocks + 131) / 132, steps = steps_of(heads, blocks, tiles, own, 132);
+      expect("interleaved heads: a number of heads", own >= 1 && own <= heads);
+      if (heads * blocks >= 2 * 132)
+        expect("interleaved heads: waits of at most a sixteenth", steps * 16 <= waves * tiles * 17);
+      expect("interleaved heads: no slower than one head after the other",
+          steps <= steps_of(heads, blocks, tiles, 1, 132));
+    }
+  expect("interleaved heads: one head", interleaved_heads(1, 128, 256, 132) == 1);
+  expect("interleaved heads: long sequences share tiles in the L2 cache", interleaved_heads(16, 128, 256, 132) == 2);
+  expect("interleaved heads: short sequences do not wait", interleaved_heads(256, 4, 8, 132) == 132);
+}
+
 void test_attention() {
   const int64_t parts[][2] = {{40, 256}, {8192, 256}, {8193, 512}, {32768, 512}, {131072, 1024}};
   for (const auto& [L, part] : parts) expect("splits of cached attention", cached_part(L) == part && part % 64 == 0);
@@ -279,6 +323,7 @@ void test_tile_grids() {
 
 int main() {
   test_attention();
+  test_interleaved_heads();
   test_tile_grids();
   test_table();
   test_rowwise();

@@ -210,7 +210,8 @@ BackwardArguments prepare_backward(const Node& n, Context& c) {
   float* delta = static_cast<float*>(c.scratch);
   RowSpan* spans = reinterpret_cast<RowSpan*>(delta + (N * H + 1) / 2 * 2);
   BackwardArguments a{view(n.in[0]), view(q), view(k), view(n.in[3]), view(n.in[4]), n.in[5].as<float>(), spans, delta,
-      out(n.out[0]), out(n.out[1]), out(n.out[2]), N, sequence_length(n, q), H, k.shape[1], q.shape[2], Scores(n)};
+      out(n.out[0]), out(n.out[1]), out(n.out[2]), N, sequence_length(n, q), H, k.shape[1], q.shape[2], Scores(n),
+      n.attr_flag("causal")};
   const char* name = "attention_backward";
   find_spans(c, name, n, n.has_input(6) ? n.in[6].as<int32_t>() : nullptr, N, a.T, spans);
   launch(c, name, {dim3(blocks_for(N * H, warps)), dim3(threads)}, delta_kernel, a);

@@ -13,6 +13,7 @@ struct BackwardArguments {
   Out dq, dk, dv;
   int64_t N, T, H, KH, D;
   Scores scores;
+  bool causal;
 };
 
 // Launches the kernels that compute spans and delta into the scratch, and returns the operands.

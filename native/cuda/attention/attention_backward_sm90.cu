@@ -14,7 +14,8 @@
 // descending order, from the last block that the tile sees. A word per tile and head counts the blocks that have added
 // their part. Before it adds, a block waits until its predecessor in that order has added. With a causal mask, later
 // blocks of keys have fewer queries, so a block reaches each tile just after its predecessor. FlashAttention-3 uses the
-// same order in its deterministic mode. Thread blocks take their numbers when they start. A predecessor has the lower
+// same order in its deterministic mode. Without a causal mask, blocks of several heads start in turn, so that few
+// blocks wait (interleaved_heads). Thread blocks take their numbers when they start. A predecessor has the lower
 // number, so it has always started.
 #include "cuda/attention/attention_backward_sm90.cuh"
 #include "cuda/ptx/ptx_bulk.cuh"
@@ -59,15 +60,18 @@ __global__ void __launch_bounds__(256) stats_kernel(Gradient g) {
 }
 
 #if HEDDLE_SM90A
-// The sequence, key head and block of keys that a thread block computes. Consecutive numbers have the blocks of keys of
-// one key head, from last to first. Then comes the next key head, and after all heads the next sequence. int suffices
-// for row indices, as in RowSpan.
+// The sequence, key head and block of keys that a thread block computes. int suffices for row indices, as in RowSpan.
 struct BlockPlace {
   int sequence, kv_head, block;
 };
-__device__ inline BlockPlace place_of(const BackwardArguments& a, int number) {
-  const int blocks = static_cast<int>((a.T + keys - 1) / keys), heads = static_cast<int>(a.KH);
-  return {number / blocks / heads, number / blocks % heads, blocks - 1 - number % blocks};
+// Consecutive numbers have a block of each of `interleaved` key heads, then the next block of each, from the last block
+// to the first. Then come the next key heads. The last group may have fewer.
+__device__ inline BlockPlace place_of(const Gradient& g, int number) {
+  const int blocks = static_cast<int>((g.a.T + keys - 1) / keys), heads = static_cast<int>(g.a.KH);
+  const int group = number / (g.interleaved * blocks), at = number % (g.interleaved * blocks);
+  const int count = min(g.interleaved, g.sequences * heads - group * g.interleaved);
+  const int head = group * g.interleaved + at % count;
+  return {head / heads, head % heads, blocks - 1 - at / count};
 }
 #endif
 
@@ -82,7 +86,7 @@ __global__ void __launch_bounds__(threads, 1)
   HEDDLE_SHARED(uint64_t, empty, [P::stages]);
   HEDDLE_SHARED(uint64_t, part_full, [consumers]);
   HEDDLE_SHARED(uint64_t, part_empty, [consumers]);
-  HEDDLE_SHARED(int32_t, number, [1]);
+  HEDDLE_SHARED(BlockPlace, place, [1]);
   HEDDLE_SHARED(int32_t, first_of_warp, [threads / warp_size]);
   HEDDLE_SHARED(int32_t, last_of_warp, [threads / warp_size]);
   unsigned char *k_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes,
@@ -92,7 +96,7 @@ __global__ void __launch_bounds__(threads, 1)
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
 
   if (threadIdx.x == 0) {
-    number[0] = ptx::take_number(g.next_block);
+    place[0] = place_of(g, ptx::take_number(g.next_block));
     ptx::init_barrier(own_full, 1);
     for (int s = 0; s < P::stages; ++s) {
       ptx::init_barrier(&full[s], 1);
@@ -105,7 +109,7 @@ __global__ void __launch_bounds__(threads, 1)
     ptx::fence_async();
   }
   __syncthreads();
-  const auto [sequence, kv_head, block] = place_of(a, number[0]);
+  const auto [sequence, kv_head, block] = place[0];
   const int group = static_cast<int>(a.H / a.KH), own_first = block * keys, start = sequence * static_cast<int>(a.T);
   if (threadIdx.x == 0) {
     ptx::arrive_expecting(own_full, 2 * P::key_bytes);
@@ -156,18 +160,18 @@ __global__ void __launch_bounds__(threads, 1)
       HEDDLE_ROLLED
       for (int i = 0; i < steps; ++i, next()) {
         const KeyBlocks of = key_blocks[tile];
-        const int place = g.tile_of(head, sequence, tile);
+        const int at = g.tile_of(head, sequence, tile);
         const int before = of.last - 1 - block;  // number of blocks that add before this one
         const bool adds = before >= 0 && block >= of.first;
         if (adds && before > 0) {
-          ptx::wait_for_word(g.blocks_added + place, before);
+          ptx::wait_for_word(g.blocks_added + at, before);
           ptx::fence_async_global();
         }
         HEDDLE_ROLLED
         for (int box = 0; box < P::boxes; ++box) {
           const int c = P::boxes > 1 ? box : i % consumers;
           ptx::wait_barrier(&part_full[c], P::part_of(i) % 2);
-          float* to = g.sums + static_cast<int64_t>(place * P::boxes + box) * part_floats;
+          float* to = g.sums + static_cast<int64_t>(at * P::boxes + box) * part_floats;
           if (adds && before > 0) ptx::add_bytes(to, parts + c * part_bytes, part_bytes);
           else if (adds) ptx::store_bytes(to, parts + c * part_bytes, part_bytes);
         }
@@ -177,7 +181,7 @@ __global__ void __launch_bounds__(threads, 1)
         if (!adds) continue;
         ptx::wait_writes();
         ptx::fence_async_global();
-        ptx::release_word(g.blocks_added + place, before + 1);
+        ptx::release_word(g.blocks_added + at, before + 1);
       }
       ptx::wait_writes();
     }
@@ -252,10 +256,10 @@ __global__ void __launch_bounds__(threads, 1)
   ptx::wait_products<0>();
   ptx::pin_all(dk);
   ptx::pin_all(dv);
-  const BlockPlace place = place_of(a, number[0]);  // recomputed, because no registers are left to hold it
-  const int64_t end = (place.sequence + 1) * a.T;
-  store_rows(a.dk, dk, a.scores.scale, own_key, end, a.KH, place.kv_head, a.D);
-  store_rows(a.dv, dv, 1.0f, own_key, end, a.KH, place.kv_head, a.D);
+  const BlockPlace here = place[0];  // read again, because no registers are left to hold it
+  const int64_t end = (here.sequence + 1) * a.T;
+  store_rows(a.dk, dk, a.scores.scale, own_key, end, a.KH, here.kv_head, a.D);
+  store_rows(a.dv, dv, 1.0f, own_key, end, a.KH, here.kv_head, a.D);
 #endif
 }
 
@@ -304,9 +308,12 @@ struct Sizes {
 template <class P> void run(const Context& c, const BackwardArguments& a, unsigned char* scratch) {
   const char* name = "attention_backward";
   const Sizes sizes(a.N, a.T, a.H, a.D);
-  const int64_t sequences = a.N / a.T, tiles = sizes.tiles;
+  const int64_t sequences = a.N / a.T, tiles = sizes.tiles, blocks = (a.T + keys - 1) / keys;
+  const int64_t interleaved =
+      a.causal ? 1
+               : interleaved_heads(sequences * a.KH, blocks, tiles * (a.H / a.KH), properties_of(c).multiprocessors);
   int32_t* blocks_added = reinterpret_cast<int32_t*>(scratch + sizes.sums + sizes.stats + sizes.key_blocks);
-  const Gradient g{a, static_cast<int32_t>(tiles), static_cast<int32_t>(sequences),
+  const Gradient g{a, static_cast<int32_t>(tiles), static_cast<int32_t>(sequences), static_cast<int32_t>(interleaved),
       reinterpret_cast<KeyBlocks*>(scratch + sizes.sums + sizes.stats),
       reinterpret_cast<QueryStats*>(scratch + sizes.sums), reinterpret_cast<float*>(scratch), blocks_added,
       blocks_added + sizes.places};
@@ -315,8 +322,7 @@ template <class P> void run(const Context& c, const BackwardArguments& a, unsign
   const Maps maps{map_of_heads(a.q.data, sequences, a.T, a.H, a.D, queries),
       map_of_heads(a.dout.data, sequences, a.T, a.H, a.D, queries),
       map_of_heads(a.k.data, sequences, a.T, a.KH, a.D, keys), map_of_heads(a.v.data, sequences, a.T, a.KH, a.D, keys)};
-  launch(c, name,
-      {dim3(static_cast<unsigned>(sequences * a.KH * ((a.T + keys - 1) / keys))), dim3(threads), P::shared_bytes},
+  launch(c, name, {dim3(static_cast<unsigned>(sequences * a.KH * blocks)), dim3(threads), P::shared_bytes},
       tensor_warpgroup_attention_gradient_kernel<P>, maps, g);
   launch(c, name, {dim3(of_tiles, heads), dim3(P::boxes * warpgroup)}, store_sums_kernel<P>, g);
 }

@@ -52,6 +52,7 @@ struct Gradient {
   BackwardArguments a;
   int32_t tiles;  // tiles of queries per sequence
   int32_t sequences;
+  int32_t interleaved;    // key heads, of all sequences, whose blocks of keys alternate
   KeyBlocks* key_blocks;  // (sequences, tiles)
   QueryStats* stats;      // (H, sequences, tiles)
   float* sums;            // (H, sequences, tiles, boxes, part_floats): dq, in the register layout of wgmma

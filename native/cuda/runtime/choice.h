@@ -180,6 +180,20 @@ inline bool attention_gradients_take_warpgroups(int64_t D, int64_t T, const Devi
   return attention_takes_warpgroups(D, T, device) && D <= 128;
 }
 
+// Blocks of keys of one head add their parts of dq to a tile of queries in a fixed order. Without a causal mask, all
+// blocks begin at the same tile. Of those that start together, each waits one step longer than the block before it.
+// Returns the number of heads (of all sequences) whose blocks take turns in the order in which blocks start. The blocks
+// that begin together then belong to several heads. Few heads are better, because their blocks share tiles of queries
+// in the L2 cache. So the wait may be up to 1/32 of the whole time. steps: tiles of queries per block.
+inline int64_t interleaved_heads(int64_t heads, int64_t blocks, int64_t steps, int multiprocessors) {
+  const int64_t wait = steps * blocks * heads / multiprocessors / 32,
+                together = wait < 1        ? 1
+                           : wait < blocks ? wait
+                                           : blocks;  // blocks of one head that begin together
+  const int64_t wanted = (multiprocessors + together - 1) / together;
+  return wanted < heads ? wanted : heads;
+}
+
 // A 1-D grid with one block per tile, in row-major order. The grid's other dimensions are limited to 65535, and this
 // one to 2^31 - 1. With tiles of 64 x 64, that is 2^43 elements of the result, more than fit into any device's memory.
 struct TileGrid {

@@ -154,8 +154,8 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: waits for the wrong number of blocks before adding",
     "attention_backward_sm90.cu",
-    "          ptx::wait_for_word(g.blocks_added + place, before);\n",
-    "          ptx::wait_for_word(g.blocks_added + place, before + 1);\n",
+    "          ptx::wait_for_word(g.blocks_added + at, before);\n",
+    "          ptx::wait_for_word(g.blocks_added + at, before + 1);\n",
   ],
   [
     "warpgroup gradients: the first block adds to dq instead of writing it",
@@ -172,14 +172,20 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: takes blocks of keys in ascending order",
     "attention_backward_sm90.cu",
-    "blocks - 1 - number % blocks",
-    "number % blocks",
+    "blocks - 1 - at / count",
+    "at / count",
+  ],
+  [
+    "warpgroup gradients: the last heads that alternate are as many as the others",
+    "attention_backward_sm90.cu",
+    "min(g.interleaved, g.sequences * heads - group * g.interleaved)",
+    "g.interleaved",
   ],
   [
     "warpgroup gradients: numbers blocks by index instead of start order",
     "attention_backward_sm90.cu",
-    "number[0] = ptx::take_number(g.next_block);",
-    "number[0] = blockIdx.x;",
+    "place_of(g, ptx::take_number(g.next_block))",
+    "place_of(g, blockIdx.x)",
   ],
   [
     "warpgroup gradients: sums over one query head of the group",
