@@ -78,10 +78,14 @@ constexpr int few_threads = 256, most_rows = static_cast<int>(few_rows);
 template <bool gated>
 __device__ inline void finish(
     const Gemm& g, int64_t column, const float (&sum)[most_rows], const float (&up_sum)[most_rows]) {
-  HEDDLE_UNROLL
-  for (int i = 0; i < most_rows; ++i) {
-    if (i >= g.m) break;
-    const float v = warp_sum(sum[i]), up = gated ? warp_sum(up_sum[i]) : 0.0f;
+  HEDDLE_ROLLED
+  for (int i = 0; i < g.m; ++i) {
+    // Register indices are constant, and the epilogue is instantiated only once.
+    float own = sum[0], other = up_sum[0];
+    HEDDLE_UNROLL
+    for (int r = 1; r < most_rows; ++r)
+      if (r == i) own = sum[r], other = up_sum[r];
+    const float v = warp_sum(own), up = gated ? warp_sum(other) : 0.0f;
     if (threadIdx.x % warp_size == 0) epilogue_element<gated>(g, i, column, v, up);
   }
 }
@@ -254,9 +258,11 @@ void gemm_multiply_add(const Context& context, const char* name, const Gemm& g, 
 }
 
 void add_parts(const Context& context, const char* name, const Gemm& g, int parts) {
-  const int64_t width = g.n % 4 == 0 ? 4 : 1, threads = g.m * g.n / width;
-  auto* const kernel = width == 4 ? (g.gated() ? add_parts_kernel<true, 4> : add_parts_kernel<false, 4>)
-                                  : (g.gated() ? add_parts_kernel<true, 1> : add_parts_kernel<false, 1>);
+  // A gated product would need too many registers for four elements.
+  const int64_t width = g.n % 4 == 0 && !g.gated() ? 4 : 1, threads = g.m * g.n / width;
+  auto* const kernel = g.gated()    ? add_parts_kernel<true, 1>
+                       : width == 4 ? add_parts_kernel<false, 4>
+                                    : add_parts_kernel<false, 1>;
   launch(context, name, {dim3(blocks_for(threads, few_threads)), dim3(few_threads)}, kernel, g, parts);
 }
 
