@@ -68,7 +68,9 @@ export function filterInterpreter(): InterpreterClass<ValueEvaluator> {
       }
       if (name === "format") {
         const [args, named] = this.evaluateArguments(called?.args ?? [], scope);
-        return this.text(formatted(pythonText(operand), args, named), scope);
+        if (args.length > 0 && named.size > 0) throw new Error("format: expected positional or named values, got both");
+        const right = named.size > 0 ? { type: "ObjectValue", value: named } : { type: "TupleValue", value: args };
+        return this.text(formatted(pythonText(operand), right as RuntimeValue), scope);
       }
       const ofText = textFilters.get(name);
       if (ofText) {

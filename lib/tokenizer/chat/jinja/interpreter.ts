@@ -281,9 +281,7 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
           return super.evaluate({ type, value } as unknown as Statement, scope);
         }
         if (!isText(left)) return super.evaluateBinaryExpression(evaluated, scope);
-        const named = right.type === "ObjectValue" ? (right.value as Map<string, RuntimeValue>) : new Map();
-        const values = right.type === "TupleValue" ? (right.value as RuntimeValue[]) : named.size > 0 ? [] : [right];
-        return this.text(formatted(left.value as string, values, named), scope);
+        return this.text(formatted(left.value as string, right), scope);
       }
       const [many, count] = typeof right.value === "number" ? [left, right.value] : [right, left.value];
       if (typeof count !== "number" || !(isText(many) || isArray(many)))

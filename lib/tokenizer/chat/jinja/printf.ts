@@ -154,12 +154,16 @@ export function replaced(text: string, from: string, to: string, most = Number.P
   });
 }
 
-/** Formats as `"%s of %(x)05.1f" % values` does. @throws Error for too few or too many values */
-export function formatted(text: string, given: readonly RuntimeValue[], named: Named): string {
+/** Formats as `"%s of %(x)05.1f" % right` does. @throws Error for too few or too many values */
+export function formatted(text: string, right: RuntimeValue): string {
+  const given = right.type === "TupleValue" ? (right.value as RuntimeValue[]) : [right];
+  const named: Named = right.type === "ObjectValue" ? (right.value as Named) : new Map();
   let used = 0;
   const pattern = /%(?:\((\w+)\))?([-+ 0#]*)(\d*)(?:\.(\d*))?([a-zA-Z%])/gu;
   const out = joined(text, pattern, ([, name, flags = "", width, precision, letter = ""]) => {
     if (letter === "%") return "%";
+    // In Python, no unnamed conversion may follow a named one.
+    if (name !== undefined) used = given.length;
     const value = name === undefined ? given[used++] : named.get(name);
     if (!value) throw new Error("format: not enough values for the format");
     const digits = precision === undefined ? undefined : whole(precision, 0);
@@ -176,7 +180,9 @@ export function formatted(text: string, given: readonly RuntimeValue[], named: N
     const align = flags.includes("-") ? "<" : zeros ? "=" : ">";
     return padded(body, whole(width, 0), { fill: zeros ? "0" : " ", align });
   });
-  if (used < given.length) throw new Error("format: too many values for the format");
+  // As in Python, dicts and lists need not be used.
+  if (used < given.length && right.type !== "ObjectValue" && right.type !== "ArrayValue")
+    throw new Error("format: too many values for the format");
   return out;
 }
 
@@ -192,12 +198,11 @@ function bracedNumber(
     if (letter !== "" && letter !== "s") throw new Error(`format: expected a number for ${letter}, got ${value.type}`);
     return undefined;
   }
-  if (/^[iuBDIUFEGXO]$/u.test(letter) && !/^[FEGX]$/u.test(letter))
-    throw new Error(`format: expected a letter such as d or f, got ${letter}`);
-  const isForWholes = /^[dxXobcn]$/u.test(letter) || (letter === "" && isWhole);
+  if (/^[iuBDIUO]$/u.test(letter)) throw new Error(`format: expected a letter such as d or f, got ${letter}`);
+  const isForWholes = /^[dxXobc]$/u.test(letter) || (/^n?$/u.test(letter) && isWhole);
   if (isForWholes && form.precision !== undefined)
     throw new Error("format: expected no precision for a whole number, got one");
-  if (isForWholes && value.type === "FloatValue" && letter !== "n")
+  if (isForWholes && value.type === "FloatValue")
     throw new Error(`format: expected a whole number for ${letter}, got a float`);
   if (letter === "c") return characterOf(value);
   if (letter === "n") return digitsOf(value, isWhole ? "d" : "g", form);
