@@ -366,9 +366,11 @@ function templates({ config, chatTemplates }: TokenizerFiles): Map<string, GgufV
   const meta = new Map<string, GgufValue>();
   const named = new Set<string>();
   for (const { name, template } of all) {
-    if (typeof name !== "string" || typeof template !== "string" || !/^\w+$/u.test(name)) continue;
-    if (name !== "default") named.add(name);
-    const key = name === "default" ? "tokenizer.chat_template" : `tokenizer.chat_template.${name}`;
+    if (typeof name !== "string" || typeof template !== "string" || name === "") continue;
+    // llama.cpp's converter replaces these characters in the same way.
+    const written = name.replace(/[^a-z0-9]/giu, "_");
+    if (name !== "default") named.add(written);
+    const key = name === "default" ? "tokenizer.chat_template" : `tokenizer.chat_template.${written}`;
     meta.set(key, { type: "string", value: template });
   }
   if (named.size > 0) meta.set("tokenizer.chat_templates", { type: "array", of: "string", value: [...named] });

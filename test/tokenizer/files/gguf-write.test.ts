@@ -30,12 +30,15 @@ describe("tokenizerToGguf", () => {
     // Named templates in llama.cpp's form.
     expect(meta.strings("tokenizer.chat_templates")).toEqual(["tool_use"]);
     expect(meta.string("tokenizer.chat_template.tool_use")).toBe("T");
-    const chatTemplates = { default: "E", rag: "R" };
+    const chatTemplates = { default: "E", rag: "R", "long-context": "L" };
     const own = new GgufMetadata(tokenizerToGguf({ path: "t", tokenizer, config, chatTemplates }, ids));
     const read = Tokenizer.fromGguf(own.record());
     expect(read.applyChatTemplate([]).text).toBe("E");
     expect(read.applyChatTemplate([], { tools: [{}] }).text).toBe("T");
     expect(read.applyChatTemplate([], { template: "rag" }).text).toBe("R");
+    // llama.cpp's keys have letters, digits and underscores only.
+    expect(own.strings("tokenizer.chat_templates")).toEqual(["tool_use", "rag", "long_context"]);
+    expect(read.applyChatTemplate([], { template: "long_context" }).text).toBe("L");
     expect(JSON.parse(meta.requireString("tokenizer.huggingface.json"))).toEqual(tokenizer);
   });
 
