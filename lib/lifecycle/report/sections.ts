@@ -79,7 +79,7 @@ function lead(data: ReportData, seconds: number): string {
   const became =
     reached.length > 0 ? `from random numbers to a model that ${listed(reached)}` : "trained from random numbers";
   const lacks = missed.length > 0 ? ` It ${listed(missed)}: it needs more steps to reach these goals.` : "";
-  return `${millions(data.parameters)} parameters, ${became}: ${duration(seconds)} of training and measuring on this machine.${lacks} Every figure below was measured on text, names and wordings that no stage was trained on.`;
+  return `${millions(data.parameters)} parameters, ${became}: ${duration(seconds)} of training and measuring on this machine.${lacks} Every figure below was measured on texts and questions that no stage was trained on.`;
 }
 
 function listed(parts: readonly string[]): string {
@@ -250,7 +250,7 @@ ${model.hiddenSize} wide, ${plan.contextLength} tokens of context. ${grouped(siz
 written by grammars of this package, facts about 246 places from the npm package countries-list (MIT licence, Copyright 2014 Annexare
 Studio), conversations and preferences made of the same facts. ${size.toldCountries} countries were told about and never asked about in training;
 ${size.madeUp.heldOut} made-up names and five wordings of the question occur in no training data. DPO and GRPO keep the checkpoint with the best of eight evaluations,
-on names, countries and wordings that are used neither in training nor in this report.</p>
+on questions that are used neither in training nor in this report.</p>
 <p>An answer is exact when it equals the right one word for word, but for case, punctuation and articles. An answer about a made-up country is
 invented when it is anything but “I don't know”. The calibration error (ECE) has ten bins; a confidence is the probability of the whole answer.</p>
 <p><code>npx heddle lifecycle --seed ${plan.seed} --budget-minutes ${plan.budgetMinutes}</code></p></footer>`;
