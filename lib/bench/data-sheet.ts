@@ -15,6 +15,7 @@ type Rates = Partial<Record<CeilingName, number>>;
  */
 const CARDS: readonly (readonly [string, Rates])[] = [
   ["B200", { f32: 75, bf16: 2250, read: 8 }],
+  ["H200 NVL", { f32: 60, bf16: 835, read: 4.8 }],
   ["H200", { f32: 67, bf16: 989, read: 4.8 }],
   ["H100 PCIe", { f32: 51, bf16: 756, read: 2 }],
   ["H100 NVL", { f32: 60, bf16: 835, read: 3.9 }],

@@ -185,6 +185,8 @@ describe("the share of a card's data sheet", () => {
   test("is relative to the data sheet's rate of the resource that limits the case", () => {
     expect(dataSheetShare("NVIDIA H100 80GB HBM3", result("bf16", 989e12), false)).toBeCloseTo(0.5);
     expect(dataSheetShare("NVIDIA H100 PCIe", result("read", 2e12), false)).toBeCloseTo(0.5);
+    expect(dataSheetShare("NVIDIA H200 NVL", result("bf16", 835e12), false)).toBeCloseTo(0.5);
+    expect(dataSheetShare("NVIDIA H200", result("bf16", 989e12), false)).toBeCloseTo(0.5);
     expect(dataSheetShare("NVIDIA GeForce RTX 3090 Ti", result("f32", 20e12), false)).toBeCloseTo(0.25);
     expect(dataSheetShare("NVIDIA B200", result("bf16", 2250e12), false)).toBeCloseTo(0.5);
     expect(dataSheetShare("NVIDIA L4", result("read", 0.3e12), false)).toBeCloseTo(0.5);
