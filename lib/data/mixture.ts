@@ -1,4 +1,4 @@
-import { checkSeed, HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkSeed, HeddleError, invalidArgument, seedAfter } from "../core/errors.ts";
 import type { Batch } from "./batch.ts";
 import { type Corpus, type CorpusOptions, type CorpusState, openCorpus } from "./corpus.ts";
 import { Stream, uniformAt } from "./random.ts";
@@ -50,7 +50,7 @@ export async function openMixture({ parts, ...options }: MixtureOptions): Promis
   const corpora: Corpus[] = [];
   try {
     for (const [i, { weight: _, ...part }] of parts.entries())
-      corpora.push(await openCorpus({ ...options, ...part, batchSize: 1, seed: (seed + i) % 2 ** 53 }));
+      corpora.push(await openCorpus({ ...options, ...part, batchSize: 1, seed: seedAfter(seed, i) }));
     return new MixedCorpus(corpora, weights, options.batchSize, seed);
   } catch (error) {
     for (const corpus of corpora) corpus.dispose();

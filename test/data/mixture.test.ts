@@ -122,6 +122,14 @@ it("draws by weight whatever the size of the weights, and the same rows if they 
   expect(await drawn([2 ** -1074, 3 * 2 ** -1074])).toEqual(await drawn([1, 3]));
 });
 
+it("gives every corpus another seed, also at the upper end of the seeds", async () => {
+  const text = { files: a, documentSeparator: "line" } as const;
+  const seed = Number.MAX_SAFE_INTEGER;
+  using mixed = await openMixture({ ...base, parts: [text, text, text], seed });
+  const { parts } = mixed.state();
+  expect(new Set(parts.map(({ fingerprint }) => fingerprint)).size).toBe(3);
+});
+
 it("an invalid weight is rejected, and the error names it", async () => {
   for (const weight of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
     await expect(openMixture({ ...base, parts: [{ files: a }, { files: b, weight }] })).rejects.toMatchObject({
