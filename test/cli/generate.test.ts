@@ -1,7 +1,9 @@
 // Tests the built bin entry in a separate process. `npm test` builds it first.
 import { readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { command as generateCommand } from "../../lib/cli/commands/generate.ts";
+import { Output } from "../../lib/cli/terminal/output.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { tinyModel } from "../inference/helpers.ts";
 import { folder, heddle, json, model, modelWithoutTokenizer, refused } from "./tiny.ts";
@@ -40,6 +42,17 @@ describe("generate", () => {
       const [read] = await json(args.with(1, "-"), input);
       expect(read).toMatchObject({ tokens: wanted.tokens, promptTokens: wanted.usage.promptTokens });
     }
+  });
+
+  test("--assistant-model that cannot be loaded disposes the model", async () => {
+    const dispose = vi.spyOn(LanguageModel.prototype, "dispose");
+    onTestFinished(() => dispose.mockRestore());
+    const options = { model, "assistant-model": join(folder, "missing") };
+    const out = new Output(true);
+    await expect(generateCommand.run({ options, positionals: ["The cat"], out })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
+    expect(dispose).toHaveBeenCalledTimes(1);
   });
 
   test("--num-beams runs a beam search and rejects sampling options", async () => {

@@ -80,18 +80,19 @@ export const command = defineCommand({
     const rows = options.file === undefined ? undefined : promptBatches(options.file, { positionals, ids });
     const prompt = rows ? undefined : await promptOf(positionals, ids);
     const model = await openModel(options);
-    const draft = options["assistant-model"];
-    const assistantModel = draft === undefined ? undefined : await openModel({ ...options, adapter: [], model: draft });
-    const { deterministic, logprobs: topLogprobs, "num-assistant-tokens": numAssistantTokens } = options;
-    const { "prompt-logprobs": promptLogprobs } = options;
-    const { "num-beams": numBeams, "length-penalty": lengthPenalty, "early-stopping": stopping } = options;
-    const generation: GenerateOptions = {
-      ...generateOptions(options),
-      ...{ numBeams, lengthPenalty },
-      earlyStopping: stopping === undefined || stopping === "never" ? stopping : stopping === "true",
-      ...{ deterministic, topLogprobs, promptLogprobs, assistantModel, numAssistantTokens, responseFormat },
-    };
+    let assistantModel: LanguageModel | undefined;
     try {
+      const draft = options["assistant-model"];
+      if (draft !== undefined) assistantModel = await openModel({ ...options, adapter: [], model: draft });
+      const { deterministic, logprobs: topLogprobs, "num-assistant-tokens": numAssistantTokens } = options;
+      const { "prompt-logprobs": promptLogprobs } = options;
+      const { "num-beams": numBeams, "length-penalty": lengthPenalty, "early-stopping": stopping } = options;
+      const generation: GenerateOptions = {
+        ...generateOptions(options),
+        ...{ numBeams, lengthPenalty },
+        earlyStopping: stopping === undefined || stopping === "never" ? stopping : stopping === "true",
+        ...{ deterministic, topLogprobs, promptLogprobs, assistantModel, numAssistantTokens, responseFormat },
+      };
       if (rows) {
         for await (const prompts of rows)
           for (const completion of await model.completeAll(prompts, generation))
