@@ -95,15 +95,16 @@ export class HubRequests {
       if (answer.status >= 400) throw await this.refusal(answer, url);
       await discard(answer);
       const target = answer.headers.get("location");
-      const next = target === null ? undefined : parsed(target, url);
+      if (target === null) throw badAnswer(this.endpoint, "a redirect with a Location header");
+      const next = parsed(target, url);
       if (!next || (next.protocol !== "https:" && !(next.protocol === "http:" && url.protocol === "http:")))
-        throw badAnswer(this.endpoint, "a redirect to https", target === null ? "none" : shownText(target, url));
+        throw badAnswer(this.endpoint, "a redirect to https", shownText(target, url));
       // fetch rejects such URLs, with a message that contains the password and the query.
       if (next.username !== "" || next.password !== "")
         throw badAnswer(this.endpoint, "a redirect to a URL without a name and password", shown(next));
       url = next;
     }
-    throw badAnswer(this.endpoint, `at most ${MAX_REDIRECTS} redirects`, "more");
+    throw badAnswer(this.endpoint, `at most ${MAX_REDIRECTS} redirects`);
   }
 
   private async send(url: URL, headers: Readonly<Record<string, string>>): Promise<Response> {

@@ -238,7 +238,7 @@ async function placeOf(path: string): Promise<{ place: string; mode?: number }> 
       throw ioError(error, path, "written");
     }
   }
-  throw new HeddleError("IO", `${path}: cannot be written: broken symbolic link`);
+  throw new HeddleError("IO", `${path}: cannot be written: expected at most ${MAX_LINKS} symbolic links, got more`);
 }
 
 /** A complete file under a temporary name next to its target. */

@@ -101,7 +101,7 @@ export async function openRanking(
 
 function answering(model: LanguageModel | undefined, { temperature = 0.9, topP, maxTokens }: RankOptions): Answering {
   return async (prompt, { count, seed, signal }) => {
-    if (!model?.tokenizer) throw invalidArgument("model", "a model with a tokenizer, to sample answers", "none");
+    if (!model?.tokenizer) throw invalidArgument("model", "a model with a tokenizer, to sample answers", model);
     const ids =
       typeof prompt === "string"
         ? await model.tokenizer.encodeAsync(prompt, { allowSpecial: true, signal })

@@ -144,7 +144,7 @@ export function truncate(texts: readonly Uint32Array[], truncation: Truncation, 
   }
   const index = strategy === "onlyFirst" ? 0 : 1;
   const target = texts[index];
-  if (!target) throw invalidArgument("truncation.strategy", "two texts for onlySecond", "one");
+  if (!target) throw invalidArgument("truncation.strategy", "two texts for onlySecond", texts.length);
   const left = target.length - (total - room);
   if (left <= 0) {
     const message = `truncation: expected the ${index === 0 ? "first" : "second"} text to be longer than the ${total - room} ids to cut, got ${target.length}`;

@@ -56,7 +56,7 @@ describe("a hostile server", () => {
     [
       "an endless redirect",
       (r) => redirect(r, `${hub.endpoint}/api/models/owner/answers/revision/main?more`),
-      /expected at most 8 redirects, got "more"$/,
+      /expected at most 8 redirects$/,
     ],
     [
       "a redirect with a password",
@@ -74,7 +74,7 @@ describe("a hostile server", () => {
       /: expected a redirect to https, got "an invalid URL"$/,
     ],
     ["a redirect to a file", (r) => redirect(r, "file:///etc/passwd"), /expected a redirect to https, got "file:/],
-    ["a redirect to nowhere", (r) => r.writeHead(302).end(), /expected a redirect to https, got "none"$/],
+    ["a redirect to nowhere", (r) => r.writeHead(302).end(), /expected a redirect with a Location header$/],
   ])("is refused when it answers with %s", async (_, answer, message) => {
     add("answers");
     hub.hook = (_, response) => {

@@ -40,7 +40,11 @@ describe.skipIf(process.platform === "win32")("a written file", () => {
     expect(lstatSync(join(folder, "second")).isSymbolicLink()).toBe(true);
     expect([readdirSync(folder).sort(), readdirSync(elsewhere)]).toEqual([["link", "second", "there"], ["file"]]);
     symlinkSync("round", join(folder, "round"));
-    await expectError(() => put(join(folder, "round"), ""), "IO", /round: cannot be written: broken symbolic link/);
+    await expectError(
+      () => put(join(folder, "round"), ""),
+      "IO",
+      /round: cannot be written: expected at most 40 symbolic links, got more$/,
+    );
     symlinkSync("gone/file", join(folder, "astray"));
     await expectError(() => put(join(folder, "astray"), ""), "NOT_FOUND", /astray: cannot be created/);
   });

@@ -83,7 +83,7 @@ describe("config.json of transformers' classifiers", () => {
 
   test("is rejected with an error that names the invalid field", async () => {
     const broken: [object, RegExp][] = [
-      [{ id2label: { 0: "a", 2: "b" } }, /id2label: expected a name for each of 0 to 1/],
+      [{ id2label: { 0: "a", 2: "b" } }, /id2label: expected a name for each of 0 to 1, got \["0", "2"\]$/],
       [{ id2label: ["a"] }, /id2label: expected an object/],
       [{ id2label: { 0: "a", 1: "a" } }, /labels: expected distinct names/],
       [{ num_labels: 0 }, /num_labels: expected 1 to 65536, got 0/],

@@ -72,7 +72,7 @@ function labelsOf(raw: Json, where: string): unknown[] {
   if (typeof names !== "object" || Array.isArray(names)) throw invalid("an object", names);
   const { length } = Object.keys(names);
   return Array.from({ length }, (_, i) => {
-    if (!Object.hasOwn(names, String(i))) throw invalid(`a name for each of 0 to ${length - 1}`, `none for ${i}`);
+    if (!Object.hasOwn(names, String(i))) throw invalid(`a name for each of 0 to ${length - 1}`, Object.keys(names));
     return (names as Json)[String(i)];
   });
 }

@@ -117,7 +117,7 @@ export function addedTokens({ native, types }: Vocabulary): AddedToken[] {
       const content = native.token(id)!;
       if (content === "") continue;
       if (added.length === limits.addedTokens)
-        throw invalidFile(`${prefix}token_type`, `at most ${limits.addedTokens} special tokens`, "more");
+        throw invalidFile(`${prefix}token_type`, `at most ${limits.addedTokens} special tokens`, added.length + 1);
       if (content.length > limits.addedTokenLength) {
         throw invalidFile(`${prefix}tokens[${id}]`, `at most ${limits.addedTokenLength} characters`, content.length);
       }

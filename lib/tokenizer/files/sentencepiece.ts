@@ -85,7 +85,8 @@ function readPiece(fields: Iterable<{ number: number; value: number | Uint8Array
     if (number === 3 && typeof value === "number") type = value;
   }
   if (!Number.isFinite(score)) throw invalidFile(`${where}: score of ${describe(token)}`, "a number", score);
-  if (proto.tokens.length >= limits.tokens) throw invalidFile(where, `at most ${limits.tokens} pieces`, "more");
+  if (proto.tokens.length >= limits.tokens)
+    throw invalidFile(where, `at most ${limits.tokens} pieces`, limits.tokens + 1);
   if (token.length > limits.tokenLength)
     throw invalidFile(where, `pieces of at most ${limits.tokenLength}`, token.length);
   proto.tokens.push(token);
@@ -219,7 +220,7 @@ function fairseqFile(proto: Proto, { before, from }: Fairseq): TokenizerFile {
   const scores = [...before.map(() => 0), ...proto.scores.slice(from), 0];
   const idOf = (name: string) => {
     const id = tokens.indexOf(name);
-    if (id < 0) throw invalidFile(where, `a piece ${name}`, "none");
+    if (id < 0) throw invalidFile(where, `a piece ${name}`, undefined);
     return id;
   };
   const [bos, eos] = [idOf("<s>"), idOf("</s>")];
@@ -261,7 +262,7 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
   const fairseq = fairseqKind(config);
   if (fairseq) return fairseqFile(proto, fairseq);
   const { tokens, types, byteFallback } = proto;
-  if (tokens.length === 0) throw invalidFile(where, "pieces", "none");
+  if (tokens.length === 0) throw invalidFile(where, "at least one piece", 0);
   if (proto.modelType !== 1 && proto.modelType !== 2) {
     throw unsupported(where, `a model of type ${describe(modelTypes[proto.modelType] ?? proto.modelType)}`);
   }

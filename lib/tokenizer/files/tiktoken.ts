@@ -74,7 +74,7 @@ export function readTiktoken(text: string, options: TiktokenOptions): TokenizerF
     tokens.push(name);
     ids.push(rank);
   }
-  if (tokens.length === 0) throw invalidFile(where, "lines of base64 and a rank", "none");
+  if (tokens.length === 0) throw invalidFile(where, "at least one line of base64 and a rank", 0);
 
   // tiktoken merges two neighbours if their concatenation is a token, the token of the lowest rank first. So every split of a token into
   // two tokens is a merge, and its rank is the token's.

@@ -25,7 +25,7 @@ export function readVocabText(text: string, config: TokenizerConfig): TokenizerF
   const vocab = Object.fromEntries(lines.map((token, id) => [token.toWellFormed(), id]));
   const named = { pad: "[PAD]", unk: config.unkToken ?? "[UNK]", cls: "[CLS]", sep: "[SEP]", mask: "[MASK]" };
   const idOf = (token: string) => {
-    if (!Object.hasOwn(vocab, token)) throw invalidFile("vocab.txt", `the token ${JSON.stringify(token)}`, "none");
+    if (!Object.hasOwn(vocab, token)) throw invalidFile("vocab.txt", `the token ${JSON.stringify(token)}`, undefined);
     return vocab[token]!;
   };
   const [cls, sep] = [named.cls, named.sep].map((token) => ({ SpecialToken: { id: token, type_id: 0 } }));

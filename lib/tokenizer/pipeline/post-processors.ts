@@ -102,14 +102,14 @@ function readTemplate(part: JsonObject): { begin: number[]; end: number[] } {
   for (const [index, piece] of part.single.entries()) {
     if (!isObject(piece)) throw invalidFile(`${where}[${index}]`, "an object", piece);
     if (isObject(piece.Sequence)) {
-      if (seen) throw invalidFile(where, "one Sequence", "two");
+      if (seen) throw invalidFile(where, "one Sequence", 2);
       seen = true;
       continue;
     }
     const ids = specialIds(part, isObject(piece.SpecialToken) ? piece.SpecialToken.id : undefined);
     (seen ? end : begin).push(...ids);
   }
-  if (!seen) throw invalidFile(where, "a Sequence", "none");
+  if (!seen) throw invalidFile(where, "one Sequence", 0);
   return { begin, end };
 }
 

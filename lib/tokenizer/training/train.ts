@@ -98,7 +98,7 @@ async function feed(
     trainer.forget();
     await counting;
   }
-  if (read === 0) throw invalidArgument("texts", "some text", "none");
+  if (read === 0) throw invalidArgument("texts", "at least one character", read);
 }
 
 async function trainModel(

@@ -143,7 +143,7 @@ describe("vocab.json with merges.txt (GPT-2)", () => {
 
   it("is rejected, like ranks of tiktoken, with an error that names the cause", () => {
     const ranks = (tiktoken: string) => () => Tokenizer.fromFiles({ tiktoken, tiktokenOptions: { pattern: "gpt2" } });
-    expect(ranks("")).toThrowError(/expected lines/u);
+    expect(ranks("")).toThrowError(/expected at least one line of base64 and a rank, got 0$/u);
     expect(ranks("YQ== 0\nYQ== 1\n")).toThrowError(/line 2.*each token once/u);
     expect(ranks("YQ== 0\n% 1\n")).toThrowError(/line 2/u);
     expect(ranks("YQ== 9999999\n")).toThrowError(/line 1/u);
