@@ -1,9 +1,10 @@
 // Reads arguments that are written one by one, each as a key and a value, and passes them on as a JSON object.
+import { type JsonType, typeOfValue } from "../core/json-type.ts";
 import { isHighSurrogate } from "../core/surrogates.ts";
 import { pythonLiteral } from "./call-python.ts";
 import { JsonText } from "./json-text.ts";
 import { MAX_HELD, type Reading, type Source } from "./source.ts";
-import { type JsonType, type ReadTool, typeOfValue, typesOfParameter } from "./tools.ts";
+import { type ReadTool, typesOfParameter } from "./tools.ts";
 
 /** Writes the JSON object of a call's arguments while they are read. */
 export class Parameters {

@@ -1,5 +1,7 @@
 // Facts about tools for the answer formats: their names, and the types of their parameters.
 import { isObject } from "../core/is-object.ts";
+import { resolvePointer } from "../core/json-pointer.ts";
+import { JSON_TYPES, type JsonType, typeOfValue } from "../core/json-type.ts";
 
 /** A tool that may be called. */
 export interface ReadTool {
@@ -24,9 +26,6 @@ export function toolsByName(tools: readonly unknown[]): Map<string, ReadTool> {
   return out;
 }
 
-const TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"] as const;
-export type JsonType = (typeof TYPES)[number];
-
 /** Maximum depth of references and alternatives that are followed. */
 const MAX_DEPTH = 8;
 
@@ -36,7 +35,7 @@ export function typesOfParameter(tool: ReadTool | undefined, name: string): Read
   return typesOf(schema, tool?.schema, 0);
 }
 
-const all = new Set<JsonType>(TYPES);
+const all = new Set<JsonType>(JSON_TYPES);
 
 function typesOf(schema: unknown, root: unknown, depth: number): ReadonlySet<JsonType> {
   if (!isObject(schema) || depth > MAX_DEPTH) return all;
@@ -50,42 +49,9 @@ function typesOf(schema: unknown, root: unknown, depth: number): ReadonlySet<Jso
   if (types.has("number")) types = new Set([...types, "integer"]);
   if (Array.isArray(values)) narrow(new Set(values.map(typeOfValue)));
   if (constant !== undefined) narrow(new Set([typeOfValue(constant)]));
-  if (typeof $ref === "string") narrow(typesOf(resolved($ref, root), root, depth + 1));
+  if (typeof $ref === "string") narrow(typesOf(resolvePointer($ref, root), root, depth + 1));
   for (const alternatives of [anyOf, oneOf])
     if (Array.isArray(alternatives)) narrow(new Set(alternatives.flatMap((one) => [...typesOf(one, root, depth + 1)])));
   if (Array.isArray(allOf)) for (const one of allOf) narrow(typesOf(one, root, depth + 1));
   return types;
-}
-
-/** Returns what a JSON pointer refers to. Returns undefined for a place that does not exist, for anchors and for other documents. */
-function resolved(reference: string, root: unknown): unknown {
-  if (reference !== "#" && !reference.startsWith("#/")) return undefined;
-  let value = root;
-  for (let at = 1; at < reference.length; ) {
-    const next = reference.indexOf("/", at + 1);
-    const end = next < 0 ? reference.length : next;
-    const key = unescaped(reference.slice(at + 1, end));
-    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
-    value = (value as Record<string, unknown>)[key];
-    at = end;
-  }
-  return value;
-}
-
-/** Decodes a part of a JSON pointer in a URI. */
-function unescaped(part: string): string {
-  let text = part;
-  try {
-    text = decodeURIComponent(part);
-  } catch {
-    // The part contains a literal percent sign.
-  }
-  return text.replaceAll("~1", "/").replaceAll("~0", "~");
-}
-
-export function typeOfValue(value: unknown): JsonType {
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "array";
-  if (typeof value === "number") return Number.isInteger(value) ? "integer" : "number";
-  return typeof value as JsonType;
 }

@@ -1,9 +1,10 @@
 // Compiles arguments that are written one by one, each as a key and a value. Strings are plain text, and other values
 // are JSON.
 import type { ParameterShape } from "../answers/format.ts";
+import type { JsonType } from "../core/json-type.ts";
 import type { Slices } from "../core/slices.ts";
 import type { SchemaCompiler } from "./compile-schema.ts";
-import { type Facts, type TypeName, typesAllowed } from "./facts.ts";
+import { type Facts, typesAllowed } from "./facts.ts";
 import type { GrammarBuilder } from "./grammar.ts";
 import { unsupportedInCalls } from "./limits.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
@@ -50,7 +51,7 @@ function* valueNodes(
         typeof dfa === "string" ? yield* builder.text(rule, dfa, next) : yield* builder.automaton(rule, dfa, next),
       );
   if (types.size > 0) {
-    const others: ReadonlySet<TypeName> = types;
+    const others: ReadonlySet<JsonType> = types;
     for (const one of yield* compiler.rulesFor({ ...facts, types: others })) nodes.push(builder.call(one, next));
   }
   return nodes;

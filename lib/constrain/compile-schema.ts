@@ -1,19 +1,9 @@
 // Compiles a JSON schema to a grammar of the documents that satisfy it.
 import { describe, HeddleError } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
+import { type JsonType, typeOfValue } from "../core/json-type.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
-import {
-  type All,
-  Combiner,
-  type Facts,
-  factsOf,
-  hasType,
-  noFacts,
-  schemasOf,
-  type TypeName,
-  typeOf,
-  typesAllowed,
-} from "./facts.ts";
+import { type All, Combiner, type Facts, factsOf, hasType, noFacts, schemasOf, typesAllowed } from "./facts.ts";
 import { type Grammar, GrammarBuilder, recursion } from "./grammar.ts";
 import { JsonRules, type ObjectRule } from "./json-rules.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
@@ -320,7 +310,7 @@ export class SchemaCompiler {
     return out;
   }
 
-  private *ruleOfType(type: TypeName, facts: Facts): Slices<number | undefined> {
+  private *ruleOfType(type: JsonType, facts: Facts): Slices<number | undefined> {
     switch (type) {
       case "null":
         return yield* this.sharedRule("null", () => this.rules.literals([null]));
@@ -392,7 +382,7 @@ export class SchemaCompiler {
 
   /** Whether a value of `enum` or `const` that has an allowed type satisfies the other keywords. */
   private *allows(facts: Facts, value: JsonValue): Slices<boolean> {
-    const type = typeOf(value);
+    const type = typeOfValue(value);
     if (type === "string") {
       return yield* this.automata.acceptsString(facts, value as string);
     }

@@ -1,10 +1,9 @@
 // Reads the facts of a schema from its keywords, and combines the facts of several schemas.
 import { invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
+import { JSON_TYPES, type JsonType, typeOfValue } from "../core/json-type.ts";
 import type { Bound } from "./numbers.ts";
 import { escapePointer, type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
-
-export type TypeName = "null" | "boolean" | "integer" | "number" | "string" | "array" | "object";
 
 /** A conjunction of schemas. An empty conjunction allows any value. */
 export type All = readonly JsonValue[];
@@ -12,9 +11,9 @@ export type All = readonly JsonValue[];
 /** The constraints of one schema, without references and combining keywords. */
 export interface Facts {
   /** Types that `type` allows; undefined for any. */
-  types: ReadonlySet<TypeName> | undefined;
+  types: ReadonlySet<JsonType> | undefined;
   /** Types to which the other keywords apply. */
-  implied: ReadonlySet<TypeName>;
+  implied: ReadonlySet<JsonType>;
   /** Values that `enum` and `const` allow; undefined for any. */
   values: readonly JsonValue[] | undefined;
   minLength: number;
@@ -69,10 +68,8 @@ export const noFacts: Facts = {
   where: "schema#",
 };
 
-const TYPES: readonly TypeName[] = ["null", "boolean", "integer", "number", "string", "array", "object"];
-
 /** The type of values that a keyword constrains. */
-const TYPE_OF_KEYWORD: Partial<Record<Keyword, TypeName>> = {
+const TYPE_OF_KEYWORD: Partial<Record<Keyword, JsonType>> = {
   properties: "object",
   required: "object",
   additionalProperties: "object",
@@ -102,7 +99,7 @@ export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string
     return value === undefined ? otherwise : read(value, `${where}/${keyword}`);
   };
   const types = of("type", typesOf, undefined);
-  const implied = new Set<TypeName>();
+  const implied = new Set<JsonType>();
   for (const keyword of keywords.keys()) {
     const type = TYPE_OF_KEYWORD[keyword];
     if (type) implied.add(type);
@@ -234,26 +231,19 @@ export class Combiner {
 }
 
 /** Returns the types that a value may have. Without `type`, these are the types to which the keywords apply, or all types. */
-export function typesAllowed({ types, implied, values }: Facts): ReadonlySet<TypeName> {
+export function typesAllowed({ types, implied, values }: Facts): ReadonlySet<JsonType> {
   if (types) return types;
-  return implied.size > 0 && !values ? implied : new Set(TYPES);
+  return implied.size > 0 && !values ? implied : new Set(JSON_TYPES);
 }
 
-export function typeOf(value: JsonValue): TypeName {
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "array";
-  if (typeof value === "number") return Number.isInteger(value) ? "integer" : "number";
-  return typeof value as TypeName;
-}
-
-export function hasType(types: ReadonlySet<TypeName>, value: JsonValue): boolean {
-  const type = typeOf(value);
+export function hasType(types: ReadonlySet<JsonType>, value: JsonValue): boolean {
+  const type = typeOfValue(value);
   return types.has(type) || (type === "integer" && types.has("number"));
 }
 
-function commonTypes(a: ReadonlySet<TypeName>, b: ReadonlySet<TypeName>): ReadonlySet<TypeName> {
-  const has = (of: ReadonlySet<TypeName>, type: TypeName) => of.has(type) || (type === "integer" && of.has("number"));
-  return new Set(TYPES.filter((type) => has(a, type) && has(b, type)));
+function commonTypes(a: ReadonlySet<JsonType>, b: ReadonlySet<JsonType>): ReadonlySet<JsonType> {
+  const has = (of: ReadonlySet<JsonType>, type: JsonType) => of.has(type) || (type === "integer" && of.has("number"));
+  return new Set(JSON_TYPES.filter((type) => has(a, type) && has(b, type)));
 }
 
 /** Returns the stricter of two bounds. `inwards` is 1 for lower bounds, and −1 for upper bounds. */
@@ -288,11 +278,11 @@ function text(value: JsonValue, where: string): string {
   return value;
 }
 
-function typesOf(value: JsonValue, where: string): ReadonlySet<TypeName> {
+function typesOf(value: JsonValue, where: string): ReadonlySet<JsonType> {
   const names = Array.isArray(value) ? value : [value];
   for (const name of names)
-    if (!(TYPES as readonly JsonValue[]).includes(name)) throw invalidArgument(where, TYPES.join(", "), name);
-  return new Set(names as TypeName[]);
+    if (!(JSON_TYPES as readonly JsonValue[]).includes(name)) throw invalidArgument(where, JSON_TYPES.join(", "), name);
+  return new Set(names as JsonType[]);
 }
 
 function enumOf(value: JsonValue, where: string): JsonValue[] {

@@ -1,6 +1,7 @@
 // Reads JSON schemas: copies them, checks their keywords, and resolves references.
 import { describe, type HeddleError, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
+import { resolvePointer } from "../core/json-pointer.ts";
 import { nearest } from "../core/nearest-name.ts";
 import type { Slices } from "../core/slices.ts";
 import { limits, tooLarge, unsupported, type Work } from "./limits.ts";
@@ -99,16 +100,8 @@ export class SchemaDocument {
     if (typeof reference !== "string") throw invalidArgument(where(), "a reference such as #/$defs/name", reference);
     if (reference !== "#" && !reference.startsWith("#/"))
       throw unsupported(where(), `a reference that is not a JSON pointer (#/…), ${describe(reference)},`);
-    let value: JsonValue | undefined = this.root;
-    // A pointer of more parts than the schema can have levels is invalid, so do not split it further.
-    for (const part of reference.split("/", limits.depth + 2).slice(1)) {
-      const key = unescapePointer(part);
-      value =
-        typeof value === "object" && value !== null && Object.hasOwn(value, key)
-          ? (value as SchemaObject)[key]
-          : undefined;
-      if (value === undefined) throw invalidArgument(where(), "a location in the schema", reference);
-    }
+    const value = resolvePointer(reference, this.root) as JsonValue | undefined;
+    if (value === undefined) throw invalidArgument(where(), "a location in the schema", reference);
     return value;
   }
 }
@@ -216,18 +209,6 @@ function isPlain(value: object): boolean {
 export function escapePointer(key: string): string {
   const short = key.length > 64 ? `${key.slice(0, 61)}…` : key;
   return short.replaceAll("~", "~0").replaceAll("/", "~1");
-}
-
-function unescapePointer(part: string): string {
-  let text = part;
-  if (part.includes("%")) {
-    try {
-      text = decodeURIComponent(part);
-    } catch {
-      // The part contains a literal percent sign, so it is not URL-encoded.
-    }
-  }
-  return text.replaceAll("~1", "/").replaceAll("~0", "~");
 }
 
 /** Returns the constraining keywords of a schema. @throws HeddleError UNSUPPORTED with the keyword's location */
