@@ -11,8 +11,8 @@ import {
   type RerankingModelV4,
 } from "@ai-sdk/provider";
 import { invalidArgument } from "../core/errors.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { isObject } from "../core/is-object.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import { LanguageModel } from "../language-model/index.ts";
 import { embeddingModelOf, rerankingModelOf } from "./embedding-models.ts";
 import { languageModelOf } from "./language-model.ts";

@@ -1,6 +1,6 @@
 import { type AnswerFormat, type Automaton, compileFormat } from "../constrain/index.ts";
 import { checkSeed, invalidArgument } from "../core/errors.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import type { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";

@@ -1,7 +1,7 @@
 import { compiledAhead, withParsed } from "../constrain/index.ts";
 import { onAbort } from "../core/abort-listeners.ts";
 import { HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import { MAX_SLOTS } from "../inference/cache/slots.ts";
 import { checkOptionNames, type GenerateOptions, type OptionsIn } from "../inference/generation-options.ts";
 import type { Piece } from "../inference/sequence.ts";

@@ -8,8 +8,8 @@ import {
   type ConvertOptions as WholeOptions,
 } from "../convert/convert.ts";
 import { checkPath, invalidArgument } from "../core/errors.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { removeLeft, temporaryName } from "../core/temp-files.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import { openModelFiles } from "../formats/model-files.ts";
 import type { Device } from "../graph/index.ts";
 import { makeFolder } from "../io/atomic-files.ts";

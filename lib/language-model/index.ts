@@ -15,7 +15,7 @@ export type {
   ToolCallsFormat,
   Validated,
 } from "../constrain/index.ts";
-export { rejectUnknownNames } from "../core/generation-option-names.ts";
+export { rejectUnknownNames } from "../core/unknown-options.ts";
 export {
   DEFAULT_MAX_TOKENS,
   DEFAULT_TEMPERATURE,

@@ -1,6 +1,6 @@
 import { checkPath, invalidArgument, withoutTokenizer } from "../core/errors.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
 import { brand } from "../core/instanceof.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import type { ModelCard } from "../formats/model-card.ts";

@@ -1,6 +1,6 @@
 // Options for loading a model.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import type { Device, QuantizedActivations } from "../graph/index.ts";
 import type { PullOptions } from "../hub/pull.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";

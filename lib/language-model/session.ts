@@ -1,6 +1,6 @@
 import { compiledAhead, withParsed } from "../constrain/index.ts";
 import { checkPath, HeddleError, invalidArgument } from "../core/errors.ts";
-import { rejectUnknownNames } from "../core/generation-option-names.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
 import { readSession, writeSession } from "../inference/cache/session-file.ts";
 import {

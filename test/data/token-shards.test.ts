@@ -271,5 +271,8 @@ it("misspelt or missing options are rejected, and the error names them", async (
   await refused({ tokenizer, outputDir }, /^files: expected a path/);
   await refused({ files: textFile, outputDir }, /^tokenizer: expected a Tokenizer/);
   await refused({ files: textFile, tokenizer }, /^outputDir: expected a folder/);
-  await refused({ files: textFile, tokenizer, outputDir, shardToken: 5 }, /expected shardTokens, got "shardToken"/);
+  await refused(
+    { files: textFile, tokenizer, outputDir, shardToken: 5 },
+    /^shardToken: expected a known option \(nearest: shardTokens\), got an unknown name$/,
+  );
 });

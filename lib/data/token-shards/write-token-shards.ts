@@ -1,6 +1,6 @@
 import { checkSeed, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
-import { nearest } from "../../core/nearest-name.ts";
 import { Pacer } from "../../core/slices.ts";
+import { checkNames } from "../../core/unknown-options.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../../io/atomic-files.ts";
 import { claim } from "../../io/claim.ts";
 import { type CorpusOptions, openFilesOf } from "../corpus.ts";
@@ -95,11 +95,7 @@ const OPTIONS: Record<keyof WriteTokenShardsOptions, true> = {
 
 /** Checks the options. @throws HeddleError INVALID_ARGUMENT for an unknown option, and for a missing required one */
 function checkOptions(options: WriteTokenShardsOptions): void {
-  if (typeof options !== "object" || options === null) throw invalidArgument("options", "an object", options);
-  const names = Object.keys(OPTIONS);
-  const unknown = Object.keys(options).find((name) => !names.includes(name));
-  if (unknown !== undefined)
-    throw invalidArgument("writeTokenShards", nearest(unknown, names) ?? `one of ${names.join(", ")}`, unknown);
+  checkNames(options, OPTIONS);
   const { tokenizer, outputDir } = options;
   if (typeof tokenizer !== "object" || tokenizer === null) throw invalidArgument("tokenizer", "a Tokenizer", tokenizer);
   if (options.seed !== undefined) checkSeed(options.seed);

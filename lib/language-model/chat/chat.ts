@@ -1,5 +1,5 @@
 import { checkObject, HeddleError, invalidArgument } from "../../core/errors.ts";
-import { rejectUnknownNames } from "../../core/generation-option-names.ts";
+import { rejectUnknownNames } from "../../core/unknown-options.ts";
 import type { GenerateOptions, OptionsIn } from "../../inference/generation-options.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
 import type { LanguageModel } from "../language-model.ts";

@@ -1,5 +1,5 @@
 import { checkSeed, describe, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
-import { rejectUnknownNames } from "../../core/generation-option-names.ts";
+import { rejectUnknownNames } from "../../core/unknown-options.ts";
 import { permutation, Stream, uniformAt } from "../../data/random.ts";
 import type { BatchSource } from "../loop/trainer.ts";
 import { exampleFingerprint } from "./example-fingerprint.ts";
