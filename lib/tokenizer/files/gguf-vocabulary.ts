@@ -2,7 +2,16 @@
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary, NativeStringList } from "../../binding/tokenizer.ts";
 import { stringList } from "../pipeline/pipeline.ts";
-import { type AddedToken, invalidFile, type JsonObject, limits, TokenType } from "./tokenizer-file.ts";
+import { templateAround } from "../pipeline/template-processor.ts";
+import {
+  type AddedToken,
+  invalidFile,
+  isAdded,
+  isSpecial,
+  type JsonObject,
+  limits,
+  TokenType,
+} from "./tokenizer-file.ts";
 
 /** GGUF metadata by key: strings, numbers, booleans, and arrays or typed arrays of them. */
 export type GgufRecord = Readonly<Record<string, unknown>>;
@@ -102,9 +111,6 @@ export function checkSpecialNames(reader: VocabularyKeys, types: Uint8Array): vo
       throw invalidFile(`${prefix}tokens[${id}]`, "well-formed Unicode", name);
 }
 
-const isSpecial = (type: number | undefined) => type === TokenType.control || type === TokenType.unknown;
-const isAdded = (type: number | undefined) => isSpecial(type) || type === TokenType.userDefined;
-
 /** Yields the ids of the tokens of a type. `indexOf` is faster than a loop. */
 function* idsOf(type: number, types: Uint8Array): Generator<number, void, undefined> {
   for (let id = types.indexOf(type); id >= 0; id = types.indexOf(type, id + 1)) yield id;
@@ -129,22 +135,10 @@ export function addedTokens({ native, types }: Vocabulary): AddedToken[] {
 
 /** Returns the template that adds the BOS and EOS that the file asks for; null without any. */
 export function template({ native, bos, eos, addBos, addEos }: Vocabulary): JsonObject | null {
-  const before = addBos ? bos : undefined;
-  const after = addEos ? eos : undefined;
-  if (before === undefined && after === undefined) return null;
-  const part = (id: number | undefined, type: number) =>
-    id === undefined ? [] : [{ SpecialToken: { id: native.token(id)!, type_id: type } }];
-  const specials: JsonObject = Object.fromEntries(
-    [before, after]
-      .filter((id) => id !== undefined)
-      .map((id) => {
-        const token = native.token(id)!;
-        return [token, { id: token, ids: [id], tokens: [token] }];
-      }),
-  );
-  const single = [...part(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...part(after, 0)];
-  const pair = [...single, ...part(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...part(after, 1)];
-  return { type: "TemplateProcessing", single, pair, special_tokens: specials };
+  const special = (id: number | undefined) => (id === undefined ? [] : [{ name: native.token(id)!, id }]);
+  const before = special(addBos ? bos : undefined);
+  const after = special(addEos ? eos : undefined);
+  return before.length + after.length > 0 ? templateAround(before, after) : null;
 }
 
 export function scoresOf(reader: VocabularyKeys, count: number): Float32Array | Float64Array {

@@ -1,5 +1,6 @@
 // Reads and writes BERT's WordPiece in GGUF files (tokenizer.ggml.model "bert"). GGUF marks the first piece of a word with "▁". Hugging
 // Face's files mark the other pieces with "##".
+import { templateAround } from "../pipeline/template-processor.ts";
 import { addedTokens, prefix, type Vocabulary, type VocabularyKeys } from "./gguf-vocabulary.ts";
 import { askedFor, unread } from "./model-file.ts";
 import { invalidFile, type JsonObject, type TokenizerFile, TokenType } from "./tokenizer-file.ts";
@@ -55,18 +56,8 @@ export function wordPieceVocabulary(vocabulary: Vocabulary): Vocabulary {
 
 /** Returns the template [CLS] A [SEP], and for pairs [CLS] A [SEP] B [SEP], in which B has token type 1. */
 function around({ native }: Vocabulary, { cls, sep }: WordPieceIds): JsonObject {
-  const name = (id: number) => native.token(id)!;
-  const special = (id: number, type_id: number): JsonObject => ({ SpecialToken: { id: name(id), type_id } });
-  const text = (id: string, type_id: number): JsonObject => ({ Sequence: { id, type_id } });
-  const single = [special(cls, 0), text("A", 0), special(sep, 0)];
-  return {
-    type: "TemplateProcessing",
-    single,
-    pair: [...single, text("B", 1), special(sep, 1)],
-    special_tokens: Object.fromEntries(
-      [cls, sep].map((id) => [name(id), { id: name(id), ids: [id], tokens: [name(id)] }]),
-    ),
-  };
+  const special = (id: number) => [{ name: native.token(id)!, id }];
+  return templateAround(special(cls), special(sep), { between: [] });
 }
 
 /** Reads the tokenizer. @param vocabulary the result of wordPieceVocabulary */

@@ -6,7 +6,16 @@ import { stringList } from "../pipeline/pipeline.ts";
 import { templateAround } from "../pipeline/template-processor.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { readFields } from "./protobuf.ts";
-import { invalidFile, type JsonObject, limits, type TokenizerFile, TokenType, unsupported } from "./tokenizer-file.ts";
+import {
+  invalidFile,
+  isAdded,
+  isSpecial,
+  type JsonObject,
+  limits,
+  type TokenizerFile,
+  TokenType,
+  unsupported,
+} from "./tokenizer-file.ts";
 import { readTokenizerFile } from "./tokenizer-json.ts";
 
 interface Proto {
@@ -225,13 +234,8 @@ function fairseqFile(proto: Proto, { before, from }: Fairseq): TokenizerFile {
   };
   const [bos, eos] = [idOf("<s>"), idOf("</s>")];
   types[bos] = types[eos] = TokenType.control;
-  const part = (id: string): JsonObject => ({ SpecialToken: { id, type_id: 0 } });
-  const text = (id: string): JsonObject => ({ Sequence: { id, type_id: 0 } });
-  const single = [part("<s>"), text("A"), part("</s>")];
-  const isAdded = (type: number) =>
-    type === TokenType.control || type === TokenType.unknown || type === TokenType.userDefined;
   const added = [...tokens.keys()]
-    .filter((id) => isAdded(types[id]!) && tokens[id] !== "")
+    .filter((id) => isAdded(types[id]) && tokens[id] !== "")
     .map((id) => ({
       id,
       content: tokens[id]!,
@@ -239,14 +243,11 @@ function fairseqFile(proto: Proto, { before, from }: Fairseq): TokenizerFile {
       normalized: false,
       ...(tokens[id] === "<mask>" && { lstrip: true }),
     }));
-  const around: JsonObject = {
-    type: "TemplateProcessing",
-    single,
-    pair: [...single, part("</s>"), text("B"), part("</s>")],
-    special_tokens: Object.fromEntries(
-      [["<s>", bos] as const, ["</s>", eos] as const].map(([id, n]) => [id, { id, ids: [n], tokens: [id] }]),
-    ),
-  };
+  const [begin, end] = [
+    { name: "<s>", id: bos },
+    { name: "</s>", id: eos },
+  ];
+  const around = templateAround([begin], [end], { between: [end], type: 0 });
   const native = listed({ tokens, types, scores });
   const file = unigramFile({ ...proto, native, types: Uint8Array.from(types), unknown, added, around });
   file.model.singlePrecision = true;
@@ -267,10 +268,9 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
     throw unsupported(where, `a model of type ${describe(modelTypes[proto.modelType] ?? proto.modelType)}`);
   }
   if (proto.spaceAfter) throw unsupported(where, "treat_whitespace_as_suffix");
-  const special = (type: number) => type === TokenType.control || type === TokenType.unknown;
   const added_tokens = [...tokens.keys()]
-    .filter((id) => (special(types[id]!) || types[id] === TokenType.userDefined) && tokens[id] !== "")
-    .map((id) => ({ id, content: tokens[id]!, special: special(types[id]!), normalized: false }));
+    .filter((id) => isAdded(types[id]) && tokens[id] !== "")
+    .map((id) => ({ id, content: tokens[id]!, special: isSpecial(types[id]), normalized: false }));
   const unknown = types[proto.unknown] === TokenType.unknown ? proto.unknown : types.indexOf(TokenType.unknown);
   const steps = normalizers(proto);
   const common = { added_tokens, post_processor: template(proto, config) };

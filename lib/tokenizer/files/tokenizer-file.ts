@@ -70,6 +70,12 @@ export interface TokenizerFile {
 /** SentencePiece's piece types, stored as `tokenizer.ggml.token_type` in GGUF. */
 export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
+/** Whether a type is that of special tokens, which `decode` may leave out. */
+export const isSpecial = (type: number | undefined) => type === TokenType.control || type === TokenType.unknown;
+
+/** Whether a type is that of added tokens, which are found before a text is split. */
+export const isAdded = (type: number | undefined) => isSpecial(type) || type === TokenType.userDefined;
+
 /** Returns the ids of tokens that are numbered by position. */
 export function placeIds(tokens: readonly string[]): Uint32Array {
   return new Uint32Array(tokens.length).map((_, place) => place);

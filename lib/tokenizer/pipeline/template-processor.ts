@@ -9,15 +9,22 @@ interface Special {
   id: number;
 }
 
-/** Returns a template that adds tokens before and after a text, and around each text of a pair. */
-export function templateAround(before: readonly Special[], after: readonly Special[]): JsonObject {
+/**
+ * Returns a template that adds tokens before and after a text, and around each text of a pair.
+ * @param pair between: the tokens before a pair's second text; type: the token type of the second text
+ */
+export function templateAround(
+  before: readonly Special[],
+  after: readonly Special[],
+  { between = before, type = 1 }: { between?: readonly Special[]; type?: number } = {},
+): JsonObject {
   const parts = (specials: readonly Special[], type_id: number) =>
     specials.map(({ name }) => ({ SpecialToken: { id: name, type_id } }));
   const special_tokens: JsonObject = Object.fromEntries(
     [...before, ...after].map(({ name, id }) => [name, { id: name, ids: [id], tokens: [name] }]),
   );
   const single = [...parts(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...parts(after, 0)];
-  const pair = [...single, ...parts(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...parts(after, 1)];
+  const pair = [...single, ...parts(between, type), { Sequence: { id: "B", type_id: type } }, ...parts(after, type)];
   return { type: "TemplateProcessing", single, pair, special_tokens };
 }
 

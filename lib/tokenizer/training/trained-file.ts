@@ -9,6 +9,7 @@ import {
   type TokenizerModel,
 } from "../files/tokenizer-file.ts";
 import { namedPatterns } from "../pipeline/patterns.ts";
+import { templateAround } from "../pipeline/template-processor.ts";
 import type { CheckedOptions, TrainOptions } from "./train-options.ts";
 
 type Form = Pick<TokenizerFile, "normalizer" | "preTokenizer" | "postProcessor" | "decoder">;
@@ -19,25 +20,14 @@ export function formOf(checked: CheckedOptions, options: TrainOptions): Form {
   const { bosToken } = options;
   // BERT's template begins with [CLS] already. The other post-processors add no tokens.
   if (bosToken === undefined || form.postProcessor?.type === "TemplateProcessing") return form;
-  return { ...form, postProcessor: beginWith(bosToken, checked.specials.indexOf(bosToken)) };
+  const bos = { name: bosToken, id: checked.specials.indexOf(bosToken) };
+  return { ...form, postProcessor: templateAround([bos], []) };
 }
 
 function algorithmForm(checked: CheckedOptions, options: TrainOptions): Form {
   if (checked.algorithm === "byteLevelBpe") return byteLevelForm(checked.pattern);
   if (checked.algorithm === "wordPiece") return bertForm(checked.specials, options.lowercase !== false);
   return sentencePieceForm(options.normalization === "nfkc");
-}
-
-/** Returns a post-processor that adds a token before every text, as Llama's does. */
-function beginWith(token: string, id: number): JsonObject {
-  const sequence = (name: string, type_id: number) => ({ Sequence: { id: name, type_id } });
-  const begin = (type_id: number) => ({ SpecialToken: { id: token, type_id } });
-  return {
-    type: "TemplateProcessing",
-    single: [begin(0), sequence("A", 0)],
-    pair: [begin(0), sequence("A", 0), begin(1), sequence("B", 1)],
-    special_tokens: { [token]: { id: token, ids: [id], tokens: [token] } },
-  };
 }
 
 function byteLevelForm(pattern: string): Form {
