@@ -133,6 +133,16 @@ test("the line of a training stage estimates from the steps after the first, whi
   expect(last()).toHaveLength("\r\x1b[2K".length + 19);
 });
 
+test("the line of an evaluation stays visible, and no empty line follows it", () => {
+  const { stream, last } = terminal();
+  const progress = new TrainProgress(stream);
+  progress.update({ step: 1, maxSteps: 2, evalLoss: 5.85, tokens: 19600 }, unit);
+  const line = last();
+  expect(line).toMatch(/ 1\/2 {2}held-out loss 5.8500 nats per token over 19,600 tokens\n$/);
+  progress.end();
+  expect(last()).toBe(line);
+});
+
 test("a dumb terminal gets no lines that overwrite each other", () => {
   vi.stubEnv("TERM", "dumb");
   const { stream, last } = terminal();

@@ -1,5 +1,5 @@
 import type { LifecycleEvent } from "../../lifecycle/types.ts";
-import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
+import { canRewriteLines, LiveLine } from "./live-line.ts";
 
 /** Width of the bar in columns. */
 const WIDTH = 20;
@@ -7,29 +7,13 @@ const WIDTH = 20;
 const EVERY = 20;
 
 /** Shows the progress of `heddle lifecycle` on stderr: a live line on a terminal, or else a line every few steps. */
-export class LifecycleProgress {
-  private readonly stream: NodeJS.WriteStream;
-  /** Whether the cursor is on the live line. */
-  private shown = false;
-
-  constructor(stream: NodeJS.WriteStream = process.stderr) {
-    this.stream = stream;
-  }
-
+export class LifecycleProgress extends LiveLine {
   update(event: LifecycleEvent): void {
     const live = canRewriteLines(this.stream);
     if (event.type === "step" && !live && event.step % EVERY !== 0 && event.step !== event.maxSteps) return;
     const parts = partsOf(event);
-    if (!live) this.stream.write(`${parts.join("  ")}\n`);
-    else if (event.type === "done") this.stream.write(`${overwrite(parts.join("  "))}\n`);
-    else this.stream.write(overwrite(fitLine(parts, this.stream.columns)));
-    this.shown = live && event.type !== "done";
-  }
-
-  /** Ends the live line, so that a message does not continue it. */
-  end(): void {
-    if (this.shown) this.stream.write("\n");
-    this.shown = false;
+    if (live && event.type !== "done") this.show(parts);
+    else this.print([parts.join("  ")]);
   }
 }
 

@@ -6,7 +6,7 @@ export function canRewriteLines(stream: { readonly isTTY?: boolean } = process.s
 }
 
 /** Returns the text that overwrites the current line. */
-export function overwrite(text: string): string {
+function overwrite(text: string): string {
   return `\r\x1b[2K${text}`;
 }
 
@@ -14,7 +14,7 @@ export function overwrite(text: string): string {
  * Joins as many leading parts into a line as fit the terminal's width. A line that wraps could not be overwritten completely.
  * @param columns undefined or 0 if the terminal does not report its width
  */
-export function fitLine(parts: readonly string[], columns: number | undefined): string {
+function fitLine(parts: readonly string[], columns: number | undefined): string {
   const room = (columns || 80) - 1;
   let line = "";
   for (const part of parts) {
@@ -23,4 +23,33 @@ export function fitLine(parts: readonly string[], columns: number | undefined): 
     line = longer;
   }
   return line || (parts[0] ?? "").slice(0, room);
+}
+
+/** A line at the end of a terminal's output that is rewritten in place, on stderr by default. */
+export class LiveLine {
+  protected readonly stream: NodeJS.WriteStream;
+  /** Whether the cursor is on the line. */
+  protected shown = false;
+
+  constructor(stream: NodeJS.WriteStream = process.stderr) {
+    this.stream = stream;
+  }
+
+  /** Shows as many leading parts as fit. */
+  protected show(parts: readonly string[]): void {
+    this.stream.write(overwrite(fitLine(parts, this.stream.columns)));
+    this.shown = true;
+  }
+
+  /** Prints lines that stay visible, the first of them in place of the live line. */
+  print(lines: readonly string[]): void {
+    this.stream.write(`${this.shown ? overwrite("") : ""}${lines.join("\n")}\n`);
+    this.shown = false;
+  }
+
+  /** Ends the live line, so that later output does not continue it. */
+  end(): void {
+    if (this.shown) this.stream.write("\n");
+    this.shown = false;
+  }
 }

@@ -1,20 +1,18 @@
 import type { EvalEvent, StepEvent, TrainEvent } from "../../train/loop/trainer.ts";
-import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
+import { canRewriteLines, LiveLine } from "./live-line.ts";
 
 /** Shows progress in a live line on a terminal's stderr: step, share, loss, speed, remaining time. */
-export class TrainProgress {
-  private readonly stream: NodeJS.WriteStream;
+export class TrainProgress extends LiveLine {
   private readonly now: () => number;
   /**
    * The step and time of the first event, from which the rate is measured. Earlier time was spent on loading. Earlier steps belong to the run
    * that this one resumes.
    */
   private first: { step: number; at: number } | undefined;
-  private shown = false;
 
   /** @param now returns the time in milliseconds */
-  constructor(stream: NodeJS.WriteStream = process.stderr, now: () => number = () => performance.now()) {
-    this.stream = stream;
+  constructor(stream?: NodeJS.WriteStream, now: () => number = () => performance.now()) {
+    super(stream);
     this.now = now;
   }
 
@@ -29,26 +27,13 @@ export class TrainProgress {
     const rate = first && event.step > first.step ? (this.now() - first.at) / (event.step - first.step) : undefined;
     const left = rate === undefined ? [] : [`${duration(((maxSteps - event.step) * rate) / 1000)} left`];
     const place = `${bar} ${event.step}/${maxSteps}`;
-    this.shown = true;
     if (!("loss" in event)) {
-      this.stream.write(`${overwrite(`${place}  ${evaluated(event, unit)}`)}\n`); // the line stays visible
+      this.print([`${place}  ${evaluated(event, unit)}`]);
       return;
     }
     const speed = `${event.tokensPerSecond.toLocaleString("en")} tokens/s`;
     const skipped = event.skippedSteps > 0 ? [`${event.skippedSteps} skipped`] : [];
-    const parts = [place, `loss ${event.loss.toFixed(4)}`, speed, ...left, ...skipped, ...named(event.metrics)];
-    this.stream.write(overwrite(fitLine(parts, this.stream.columns)));
-  }
-
-  /** Prints lines that stay visible above the live line. */
-  print(lines: readonly string[]): void {
-    const [first = "", ...others] = lines;
-    this.stream.write(`${[this.shown ? overwrite(first) : first, ...others].join("\n")}\n`);
-  }
-
-  end(): void {
-    if (this.shown) this.stream.write("\n");
-    this.shown = false;
+    this.show([place, `loss ${event.loss.toFixed(4)}`, speed, ...left, ...skipped, ...named(event.metrics)]);
   }
 }
 

@@ -1,17 +1,11 @@
-import { canRewriteLines, fitLine, overwrite } from "./live-line.ts";
+import { canRewriteLines, LiveLine } from "./live-line.ts";
 
 /**
  * Shows progress in a live line on a terminal's stderr: a bar with its share, or the amount done. Without a terminal it
  * shows nothing.
  */
-export class WorkProgress {
-  private readonly stream: NodeJS.WriteStream;
-  private shown = false;
+export class WorkProgress extends LiveLine {
   private last = 0;
-
-  constructor(stream: NodeJS.WriteStream = process.stderr) {
-    this.stream = stream;
-  }
 
   /**
    * Updates the line.
@@ -23,13 +17,7 @@ export class WorkProgress {
     const now = performance.now();
     if (this.shown && now - this.last < 100 && done !== total) return;
     this.last = now;
-    this.shown = true;
-    this.stream.write(overwrite(fitLine([...bar(done, total), ...[text].flat()], this.stream.columns)));
-  }
-
-  end(): void {
-    if (this.shown) this.stream.write("\n");
-    this.shown = false;
+    this.show([...bar(done, total), ...[text].flat()]);
   }
 }
 
