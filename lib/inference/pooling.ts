@@ -136,3 +136,38 @@ function weighted(rows: Float32Array, width: number, weights: Float64Array): Flo
     if (weight !== 0) for (let c = 0; c < width; c++) sums[c]! += weight * rows[t * width + c]!;
   return sums;
 }
+
+/**
+ * Returns groups of indices of sequences that share a run, with similar lengths together. A sequence longer than `rows` forms a group
+ * alone.
+ */
+export function groupsOf(
+  sequences: readonly ArrayLike<number>[],
+  most: { sequences: number; rows: number },
+): number[][] {
+  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
+  const groups: number[][] = [];
+  let rows = Number.POSITIVE_INFINITY;
+  for (const i of order) {
+    const { length } = sequences[i]!;
+    const open = groups.at(-1);
+    if (!open || open.length === most.sequences || rows + length > most.rows) {
+      groups.push([i]);
+      rows = length;
+    } else {
+      open.push(i);
+      rows += length;
+    }
+  }
+  return groups;
+}
+
+/** Splits the vectors of a run's sequences. A sequence has `counts[i]` vectors. */
+export function vectorsOf(whole: Float32Array, counts: readonly number[]): Float32Array[] {
+  const each = whole.length / counts.reduce((a, b) => a + b, 0);
+  let at = 0;
+  return counts.map((count) => {
+    at += count * each;
+    return whole.slice(at - count * each, at);
+  });
+}

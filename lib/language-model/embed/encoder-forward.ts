@@ -11,11 +11,13 @@ import {
   type Results,
 } from "../../graph/index.ts";
 import {
+  groupsOf,
   type PooledRows,
   placeInto,
   pooledRows,
   poolingMatrix,
   type TextStretch,
+  vectorsOf,
   waysOf,
 } from "../../inference/pooling.ts";
 import { rowInputs, sequenceForward } from "../../models/forward.ts";
@@ -55,16 +57,7 @@ async function encodedBy(
 ): Promise<Float32Array[]> {
   const { promptLengths = [], typeIds } = options;
   const out: Float32Array[] = new Array(sequences.length);
-  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
-  for (let at = 0; at < order.length; ) {
-    const group: number[] = [];
-    let rows = 0;
-    while (at < order.length && group.length < MAX_SEQUENCES) {
-      const { length } = sequences[order[at]!]!;
-      if (group.length > 0 && rows + length > MAX_ROWS) break;
-      rows += length;
-      group.push(order[at++]!);
-    }
+  for (const group of groupsOf(sequences, { sequences: MAX_SEQUENCES, rows: MAX_ROWS })) {
     const results = await runGroup(
       model,
       group.map((i) => sequences[i]!),
@@ -143,12 +136,7 @@ async function runGroup(
     const { vectors } = await raceAbort(executable.run(inputs, { signal }), signal);
     done = true;
     const counts = sequences.map((sequence) => (kind === "all" ? sequence.length : 1));
-    const each = vectors!.length / counts.reduce((a, b) => a + b, 0);
-    let at = 0;
-    return counts.map((n) => {
-      at += n * each;
-      return (vectors as Float32Array).slice(at - n * each, at);
-    });
+    return vectorsOf(vectors as Float32Array, counts);
   } finally {
     if (done && rows <= KEPT_ROWS) model.keepBound(key, executable);
     else executable.dispose();

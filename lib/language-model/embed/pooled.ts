@@ -3,11 +3,13 @@ import type { Inputs } from "../../graph/index.ts";
 import { KvCache, PREFILL_ROWS } from "../../inference/cache/kv-cache.ts";
 import { MAX_SLOTS } from "../../inference/cache/slots.ts";
 import {
+  groupsOf,
   type Pooling,
   placeInto,
   pooledRows,
   poolingMatrix,
   type TextStretch,
+  vectorsOf,
   waysOf,
 } from "../../inference/pooling.ts";
 import { pooledProgram } from "../../inference/programs.ts";
@@ -66,7 +68,7 @@ export async function pooledOutputs(
   const slots = Math.min(sequences.length, MAX_SLOTS);
   const cache = new KvCache(model, { slots, contextLength, capacity: longest });
   try {
-    for (const group of groupsOf(sequences, slots)) {
+    for (const group of groupsOf(sequences, { sequences: slots, rows: PREFILL_ROWS })) {
       const results = await runGroup(
         cache,
         group.map((i) => sequences[i]!),
@@ -79,28 +81,6 @@ export async function pooledOutputs(
     cache.dispose();
   }
   return out;
-}
-
-/**
- * Returns groups of indices of sequences that share a run, with similar lengths together. A sequence longer than a run
- * forms a group alone.
- */
-function groupsOf(sequences: readonly ArrayLike<number>[], slots: number): number[][] {
-  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
-  const groups: number[][] = [];
-  let rows = Number.POSITIVE_INFINITY;
-  for (const i of order) {
-    const { length } = sequences[i]!;
-    const open = groups.at(-1);
-    if (!open || open.length === slots || rows + length > PREFILL_ROWS) {
-      groups.push([i]);
-      rows = length;
-    } else {
-      open.push(i);
-      rows += length;
-    }
-  }
-  return groups;
 }
 
 async function runGroup(
@@ -145,13 +125,10 @@ async function runGroup(
     if (kind === "all" || from + PREFILL_ROWS >= end || count > 1) parts.push(made);
   }
   const whole = parts.length === 1 ? parts[0]! : concatenated(parts);
-  const lengths = sequences.map((ids) => (kind === "all" ? ids.length : 1));
-  const each = whole.length / lengths.reduce((a, b) => a + b, 0);
-  let at = 0;
-  return lengths.map((n) => {
-    at += n * each;
-    return whole.slice(at - n * each, at);
-  });
+  return vectorsOf(
+    whole,
+    sequences.map((ids) => (kind === "all" ? ids.length : 1)),
+  );
 }
 
 function concatenated(parts: readonly Float32Array[]): Float32Array {
