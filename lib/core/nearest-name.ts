@@ -10,8 +10,7 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
   let budget = 10_000; // the candidates may come from a hostile file with very many or very long names
   for (const candidate of candidates) {
     if (budget-- === 0) break;
-    if (candidate.length > 256 || name.length > 256 || Math.abs(candidate.length - name.length) >= bestDistance)
-      continue;
+    if (candidate.length > 256 || name.length > 256) continue;
     const distance = editDistance(name, candidate, bestDistance);
     if (distance < bestDistance) {
       best = candidate;
@@ -22,7 +21,8 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
 }
 
 /** Returns the Levenshtein distance (Wagner and Fischer 1974, row by row), or `limit` if the distance is at least `limit`. */
-function editDistance(a: string, b: string, limit: number): number {
+export function editDistance(a: string, b: string, limit: number): number {
+  if (Math.abs(a.length - b.length) >= limit) return limit;
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
@@ -36,5 +36,5 @@ function editDistance(a: string, b: string, limit: number): number {
     if (least >= limit) return limit;
     row = next;
   }
-  return row[b.length]!;
+  return Math.min(row[b.length]!, limit);
 }

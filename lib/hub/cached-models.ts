@@ -1,5 +1,5 @@
 // Lists and removes models of the cache that Python's tools share.
-import { readdir, readlink, rename, rm, stat } from "node:fs/promises";
+import { readdir, readlink, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
 import { removeLeft, temporaryName } from "../core/temp-files.ts";
@@ -10,7 +10,7 @@ import { cacheFolder } from "./environment.ts";
 import { missingFolder } from "./missing-files.ts";
 import { folderOfRepository, needModelName, repositoryOfFolder } from "./model-name.ts";
 import { OLLAMA_PREFIX } from "./ollama.ts";
-import { allSnapshots, filesBelow, findSnapshot, namesOf, refsOf, type Snapshot, walk } from "./snapshot.ts";
+import { allSnapshots, filesBelow, findSnapshot, namesOf, refsOf, type Snapshot, sizeOf, walk } from "./snapshot.ts";
 
 /** Prefix of folders that are being removed. */
 const REMOVED = ".heddle-removed";
@@ -49,14 +49,6 @@ export async function cachedModels(): Promise<CachedModel[]> {
 async function sizeBelow(folder: string): Promise<number> {
   const sizes = (await filesBelow(folder)).map((file) => sizeOf(join(folder, file)));
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
-}
-
-/** Returns a file's size; 0 if another process has removed the file. */
-async function sizeOf(path: string): Promise<number> {
-  return stat(path).then(
-    ({ size }) => size,
-    () => 0,
-  );
 }
 
 /** Result of `removeModel`. */

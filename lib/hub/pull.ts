@@ -1,5 +1,5 @@
 // Fetches a model from the Hugging Face Hub into the cache that Python's tools share.
-import { stat, statfs } from "node:fs/promises";
+import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { onAbort } from "../core/abort-listeners.ts";
 import { checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
@@ -16,7 +16,7 @@ import { folderOfRepository, type ModelName, needModelName } from "./model-name.
 import { isVocabulary, type ModelKind, type ModelSelection, selectFiles } from "./repository-files.ts";
 import { HubRequests, pause } from "./requests.ts";
 import { pathOf } from "./resolve.ts";
-import { filesBelow } from "./snapshot.ts";
+import { filesBelow, sizeOf } from "./snapshot.ts";
 import { hasSize, isPlaced, placeFileIn } from "./snapshot-links.ts";
 
 /** Progress of `pullModel`. */
@@ -227,13 +227,6 @@ async function inParallel(
 
 function fileUrl({ requests, parsed, commit }: Fetch, { path }: RepositoryFile): string {
   return `${requests.endpoint}/${parsed.repository}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
-}
-
-async function sizeOf(path: string): Promise<number> {
-  return stat(path).then(
-    ({ size }) => size,
-    () => 0,
-  );
 }
 
 /** Checks that the disk has room for `bytes` bytes. It allows the pull if the free space is unknown. */

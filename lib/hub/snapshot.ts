@@ -106,3 +106,11 @@ export async function namesOf(folder: string): Promise<string[]> {
     throw ioError(error, folder, "listed");
   }
 }
+
+/** Returns a file's size; 0 if it does not exist, because another process may have removed it. */
+export async function sizeOf(path: string): Promise<number> {
+  return stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  );
+}

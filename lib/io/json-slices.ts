@@ -380,7 +380,7 @@ function madeOf({ made }: Frame): unknown {
 }
 
 /** Sets an own property, even if it is named `__proto__`. */
-function setOwn(object: Record<string, unknown>, key: string, value: unknown): void {
+export function setOwn(object: Record<string, unknown>, key: string, value: unknown): void {
   if (key === "__proto__")
     Object.defineProperty(object, key, { value, enumerable: true, configurable: true, writable: true });
   else object[key] = value;

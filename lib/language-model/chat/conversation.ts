@@ -2,6 +2,7 @@ import { type CallFormatName, callFormatOf, chooseCallFormat } from "../../answe
 import { describe, HeddleError, invalidArgument, withoutTokenizer } from "../../core/errors.ts";
 import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
 import { overflow } from "../../inference/sequence.ts";
+import { setOwn } from "../../io/json-slices.ts";
 import { familyOf } from "../../models/registry.ts";
 import { chooseTemplate } from "../../tokenizer/chat/chat.ts";
 import type { ChatMessage, ChatTemplateOptions, Tokenizer } from "../../tokenizer/index.ts";
@@ -111,9 +112,7 @@ function* simpleCopy(value: unknown, depth: number): Slices<unknown> {
     const copy = yield* simpleCopy(member, depth + 1);
     yield;
     if (copy === notSimple) return notSimple;
-    if (name === "__proto__")
-      Object.defineProperty(out, name, { value: copy, enumerable: true, configurable: true, writable: true });
-    else out[name] = copy;
+    setOwn(out, name, copy);
   }
   return out;
 }

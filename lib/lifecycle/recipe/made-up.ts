@@ -1,3 +1,4 @@
+import { editDistance } from "../../core/nearest-name.ts";
 import { places } from "./places.ts";
 import { Random } from "./random.ts";
 
@@ -20,26 +21,13 @@ const real = [...places.flatMap((place) => [place.name, ...place.names, place.ca
   name.replace(/^the /, "").toLowerCase(),
 );
 
-/** Returns the Levenshtein distance, capped at `most` + 1. */
-function distance(a: string, b: string, most: number): number {
-  if (Math.abs(a.length - b.length) > most) return most + 1;
-  let before = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++)
-      row.push(Math.min(before[j]! + 1, row[j - 1]! + 1, before[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    before = row;
-  }
-  return Math.min(before[b.length]!, most + 1);
-}
-
 function contains(name: string, part: string): boolean {
   return name.toLowerCase().includes(part.toLowerCase());
 }
 
 /** Whether a name differs in at least three letters from every real name. */
 export function isMadeUp(name: string): boolean {
-  return real.every((other) => distance(name.toLowerCase(), other, 2) > 2);
+  return real.every((other) => editDistance(name.toLowerCase(), other, 3) === 3);
 }
 
 export interface MadeUpNames {
@@ -68,7 +56,7 @@ export function madeUpNames(seed: number, count: Record<keyof MadeUpNames, numbe
     if (rest.length === count.sft + count.preference) break;
     if (name.length < 6 || name.length > 10 || /aa|ii/.test(name) || !isMadeUp(name)) continue;
     if (heldOut.length < unseen) heldOut.push(name);
-    else if (heldOut.every((other) => distance(name, other, 1) > 1 && !contains(name, other))) rest.push(name);
+    else if (heldOut.every((other) => editDistance(name, other, 2) === 2 && !contains(name, other))) rest.push(name);
   }
   return {
     heldOut: heldOut.slice(0, count.heldOut),

@@ -334,3 +334,11 @@ function storeOf(
     });
   return undefined;
 }
+
+/**
+ * Returns the number of rows of every sequence: the longest sequence's, rounded up to a multiple of eight, at most
+ * `limit`.
+ */
+export function sequenceLengthFor(longest: number, limit: number): number {
+  return Math.min(limit, Math.ceil(longest / 8) * 8);
+}

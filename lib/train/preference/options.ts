@@ -90,14 +90,6 @@ export interface PreferenceTrainable extends Trainable {
   readonly tokenizer?: Tokenizer | undefined;
 }
 
-/**
- * Returns the number of rows of every sequence: the longest sequence's, rounded up to a multiple of eight, at most
- * `limit`.
- */
-export function sequenceLengthFor(longest: number, limit: number): number {
-  return Math.min(limit, Math.ceil(longest / 8) * 8);
-}
-
 /** Checks that two models have the same vocabulary size. @throws HeddleError INVALID_ARGUMENT */
 export function needSameVocabulary(name: string, other: Model, model: Model): void {
   if (other.config.vocabSize !== model.config.vocabSize)

@@ -1,7 +1,7 @@
 import { type LocatedRow, rowError, rowsError } from "../../data/rows.ts";
-import { sequenceLengthOf, tokenizerOf } from "../loop/run-stage.ts";
+import { sequenceLengthFor, sequenceLengthOf, tokenizerOf } from "../loop/run-stage.ts";
 import type { StageCall } from "../loop/start-stage.ts";
-import { type PreferenceTrainable, sequenceLengthFor } from "./options.ts";
+import type { PreferenceTrainable } from "./options.ts";
 import { type PreferenceItems, readSplit, type SplitOptions } from "./prepare.ts";
 import { RowEncoder } from "./rows.ts";
 import { type AnsweredPrompt, joined } from "./sequences.ts";

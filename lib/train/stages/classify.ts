@@ -18,7 +18,7 @@ import {
 import { allKept, ExampleSource, splitExamples } from "../examples/example-source.ts";
 import type { ClassifyRow } from "../examples/row-types.ts";
 import { needPossible } from "../loop/run-checks.ts";
-import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import { runStage, sequenceLengthFor, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import type { Metrics } from "../loop/stage.ts";
 import { namesOf } from "../loop/stage-card.ts";
 import { type StageCall, startStage } from "../loop/start-stage.ts";
@@ -195,7 +195,10 @@ async function* start(
   const heldOut = await encode(rows.heldOut);
   const { perDeviceTrainBatchSize: sequences } = options;
   const examples = [...train, ...heldOut];
-  const sequenceLength = Math.min(limit, roundUp(longest(examples, ({ ids }) => ids.length)));
+  const sequenceLength = sequenceLengthFor(
+    longest(examples, ({ ids }) => ids.length),
+    limit,
+  );
   const stage = classification({
     classifier,
     sequences,
@@ -324,9 +327,4 @@ function weightsOf(
 
 function longest<T>(items: readonly T[], length: (item: T) => number): number {
   return items.reduce((most, item) => Math.max(most, length(item)), 1);
-}
-
-/** Rounds up to a multiple of eight, the length that kernels prefer. */
-function roundUp(length: number): number {
-  return Math.ceil(length / 8) * 8;
 }

@@ -21,7 +21,7 @@ import {
 import { readPairs, readScoredPairs, type ScoredPair } from "../examples/embed-rows.ts";
 import { allKept, ExampleSource, splitExamples } from "../examples/example-source.ts";
 import type { EmbedRow, ScoredRow } from "../examples/row-types.ts";
-import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import { runStage, sequenceLengthFor, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import type { Metrics } from "../loop/stage.ts";
 import { namesOf } from "../loop/stage-card.ts";
 import { type StageCall, startStage } from "../loop/start-stage.ts";
@@ -186,7 +186,7 @@ async function* start(
   if (truncateDim !== undefined && truncateDim <= width) embedding.truncateDim = truncateDim;
   const examples = [...split.train, ...heldOut];
   const negatives = examples.reduce((most, e) => Math.max(most, e.negatives.length), 0);
-  const sequenceLength = Math.min(limit, Math.ceil(longestText(examples) / 8) * 8);
+  const sequenceLength = sequenceLengthFor(longestText(examples), limit);
   await call.preparation.change(() => model.setEmbedding(embedding));
   const stage = contrastive({
     width,

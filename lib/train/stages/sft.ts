@@ -7,7 +7,7 @@ import { splitExamples } from "../examples/example-source.ts";
 import type { SftRow } from "../examples/row-types.ts";
 import { readSftExamples, type SftData } from "../examples/sft-data.ts";
 import { SftSource } from "../examples/sft-source.ts";
-import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
+import { runStage, sequenceLengthFor, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop/run-stage.ts";
 import { namesOf } from "../loop/stage-card.ts";
 import { type StageCall, startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
@@ -130,7 +130,7 @@ async function* start(
   }
   // Without packing, a sequence is as long as the longest row.
   const longest = [...train.examples, ...heldOut.examples].reduce((n, { ids }) => Math.max(n, ids.length), 1);
-  const sequenceLength = options.packing ? maxSeqLength : Math.min(maxSeqLength, Math.ceil(longest / 8) * 8);
+  const sequenceLength = options.packing ? maxSeqLength : sequenceLengthFor(longest, maxSeqLength);
   const source = new SftSource(train.examples, {
     ...options,
     batchSize: options.perDeviceTrainBatchSize,

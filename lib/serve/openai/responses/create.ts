@@ -13,7 +13,7 @@ import { Refusal, refusalOf } from "../../http/http-error.ts";
 import { chatLogprobs } from "../logprobs.ts";
 import { generateOptions } from "../sampling.ts";
 import { failed, finished, type Head, headOf, summaryOf, unfinished, usageBody } from "./body.ts";
-import { type Item, itemsOf } from "./items.ts";
+import { type Item, itemsOf, shownId } from "./items.ts";
 import { messagesOf } from "./messages.ts";
 import { Output, type ResponseEvent } from "./output.ts";
 import { includesLogprobs, type ResponseParameters, responseParameters } from "./schema.ts";
@@ -74,17 +74,13 @@ export function* reading(
   const [store, owner] = [storeOf(exchange), ownerOf(exchange)];
   const previous = previousId === undefined ? undefined : store.get(owner, previousId);
   if (previousId !== undefined && !previous)
-    throw new Refusal(404, `previous_response_id: expected the id of a stored response, got ${shown(previousId)}`, {
+    throw new Refusal(404, `previous_response_id: expected the id of a stored response, got ${shownId(previousId)}`, {
       param: "previous_response_id",
       code: "previous_response_not_found",
     });
   const own = yield* itemsOf(input, (id) => store.item(owner, id));
   const items = previous ? [...previous.input, ...previous.output, ...own] : own;
   return { items, messages: yield* messagesOf({ items, instructions }) };
-}
-
-function shown(id: string): string {
-  return JSON.stringify(id.slice(0, 80));
 }
 
 function outputOf({ model: { tokenizer } }: Served, given: ResponseParameters): Output {

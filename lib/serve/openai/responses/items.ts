@@ -91,8 +91,7 @@ function referenced(id: unknown, path: string, stored: (id: string) => Item | un
   if (typeof id !== "string") throw invalid(`${path}.id`, "the id of a stored item", id);
   const item = stored(id);
   if (item) return item;
-  const shown = JSON.stringify(id.slice(0, 80));
-  throw new Refusal(404, `${path}.id: expected the id of a stored item, got ${shown}`, {
+  throw new Refusal(404, `${path}.id: expected the id of a stored item, got ${shownId(id)}`, {
     param: `${path}.id`,
     code: "item_not_found",
   });
@@ -140,4 +139,9 @@ function partOf(part: unknown, path: string): Part {
   const text = part[field];
   if (typeof text !== "string") throw invalid(`${path}.${field}`, "a string", text);
   return { type, [field]: text, ...(type === "output_text" && { annotations: [] }) };
+}
+
+/** Returns an id as messages show it. */
+export function shownId(id: string): string {
+  return JSON.stringify(id.slice(0, 80));
 }

@@ -1,7 +1,7 @@
 // Converts items of OpenAI's Responses API to messages in the form of chat completions.
 import type { Slices } from "../../../core/slices.ts";
 import { Refusal } from "../../http/http-error.ts";
-import { type Item, textOf } from "./items.ts";
+import { type Item, shownId, textOf } from "./items.ts";
 
 interface Message {
   role: string;
@@ -57,7 +57,7 @@ export function* messagesOf({ items, instructions }: Conversation): Slices<Messa
         if (!called.has(id))
           throw new Refusal(
             400,
-            `input: expected a function_call before its output, got none with call_id ${shown(id)}`,
+            `input: expected a function_call before its output, got none with call_id ${shownId(id)}`,
             {
               param: "input",
               code: "invalid_value",
@@ -88,8 +88,4 @@ function withInstructions(messages: readonly Message[], instructions: string): M
   return first?.role === "system" || first?.role === "developer"
     ? [{ ...first, content: `${instructions}\n\n${first.content}` }, ...rest]
     : [{ role: "system", content: instructions }, ...messages];
-}
-
-function shown(id: string): string {
-  return JSON.stringify(id.slice(0, 80));
 }

@@ -3,6 +3,7 @@ import type { Exchange } from "../../core/context.ts";
 import { sendAnswer } from "../../core/context.ts";
 import { invalid, Refusal, unsupported } from "../../http/http-error.ts";
 import { sendJson } from "../../http/json-answer.ts";
+import { shownId } from "./items.ts";
 import { ownerOf, type StoredResponse, storeOf } from "./store.ts";
 
 export async function showResponse(exchange: Exchange): Promise<void> {
@@ -43,7 +44,7 @@ function storedOf(exchange: Exchange): StoredResponse {
 }
 
 function notStored(id: string): Refusal {
-  return new Refusal(404, `response: expected the id of a stored response, got ${JSON.stringify(id.slice(0, 80))}`, {
+  return new Refusal(404, `response: expected the id of a stored response, got ${shownId(id)}`, {
     param: "response",
     code: "response_not_found",
   });
