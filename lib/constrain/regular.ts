@@ -1,8 +1,8 @@
 // Compiles patterns to deterministic automata over bytes: Thompson's construction, then the subset construction, both with limits.
 
-import { atOnce, type Slices } from "../core/slices.ts";
+import type { Slices } from "../core/slices.ts";
 import { type ByteSequence, type CodePoints, jsonOf, utf8Of } from "./code-points.ts";
-import { limits, tooLarge, unsupported, Work } from "./limits.ts";
+import { limits, tooLarge, unsupported, type Work } from "./limits.ts";
 import { ANYTHING, type Pattern } from "./pattern.ts";
 
 /** An edge: the bytes from `low` to `high` lead to the state `to`. */
@@ -41,11 +41,6 @@ const RANGE = 400;
  */
 export function* dfaInSlices(pattern: Pattern, writing: Writing, where: string, work: Work): Slices<Dfa> {
   return yield* determinize(new Nfa(writing, where, work), pattern, where, work);
-}
-
-/** Like dfaInSlices without pauses, for small patterns. */
-export function dfaOf(pattern: Pattern, writing: Writing, where: string, work = new Work()): Dfa {
-  return atOnce(dfaInSlices(pattern, writing, where, work));
 }
 
 /** A nondeterministic automaton over bytes, built by Thompson's construction (1968). */

@@ -243,10 +243,6 @@ function targetType(
   return isFloat(wanted) ? wanted : quantizedType(wanted, matrix);
 }
 
-function deviceOf({ threads }: ConvertOptions): Device {
-  return openDevice({ device: "cpu", threads });
-}
-
 async function toGguf(
   model: ModelFiles,
   input: string,
@@ -257,7 +253,13 @@ async function toGguf(
   const { config } = model;
   // Build the metadata first, so that its errors come before those of the tensors.
   const metadata = model.weights.gguf ? new Map(model.weights.gguf.values) : await ggufMetadata(model, input);
-  const tensors = planTensors(model, "gguf", options.dtype, deviceOf(options), base).map(({ huggingFace, tensor }) => {
+  const tensors = planTensors(
+    model,
+    "gguf",
+    options.dtype,
+    openDevice({ device: "cpu", threads: options.threads }),
+    base,
+  ).map(({ huggingFace, tensor }) => {
     const name = ggufName(huggingFace, config.modelType);
     if (name === undefined) {
       throw new HeddleError("UNSUPPORTED", `${input}: tensor ${JSON.stringify(huggingFace)} has no name in GGUF`);
@@ -373,7 +375,7 @@ async function toFolder(
   output: string,
   options: ConvertOptions,
 ): Promise<ConvertResult> {
-  const device = deviceOf(options);
+  const device = openDevice({ device: "cpu", threads: options.threads });
   const planned = planTensors(model, "safetensors", options.dtype, device).map(({ tensor }) => tensor);
   const fp8 = options.dtype === "fp8";
   const unstacked = folderTensors(planned, model.config, device);

@@ -2,7 +2,7 @@
 import type { NativeLaneHandle, NativeTensorHandle } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
 import { HeddleError } from "../core/errors.ts";
-import type { NumberDType } from "../graph/dtype.ts";
+import { DTYPES, type NumberDType } from "../graph/dtype.ts";
 import { type Device, openDevice, Tensor } from "../graph/index.ts";
 import {
   bytesFor,
@@ -13,7 +13,6 @@ import {
   type ElementSource,
 } from "../graph/lane-cast.ts";
 import { arrayOf } from "../graph/tensor.ts";
-import { nativeNumber } from "./weight-dtype.ts";
 
 /**
  * Converts little-endian elements, or whole blocks of a quantized type, to another type. It adds `addend` and rounds to
@@ -29,7 +28,7 @@ export function castBytes(
   name: string,
   addend = 0,
 ): Uint8Array<ArrayBuffer> {
-  const cast = binding.castElements(bytes, nativeNumber(from), nativeNumber(to), addend);
+  const cast = binding.castElements(bytes, DTYPES[from], DTYPES[to], addend);
   refuse({ overflows: cast.overflows, notFinite: 0 }, { name, from, to });
   return new Uint8Array(cast.bytes);
 }

@@ -1,11 +1,4 @@
-import {
-  BLOCK_TYPES,
-  DTYPES,
-  elementCount,
-  isQuantized,
-  type NumberDType,
-  type QuantizedDType,
-} from "../graph/dtype.ts";
+import { BLOCK_TYPES, elementCount, isQuantized, type QuantizedDType } from "../graph/dtype.ts";
 
 /** Element types that heddle reads from and writes to weight files. */
 export type WeightDType = ElementDType | QuantizedDType;
@@ -29,9 +22,4 @@ export function weightBytes(dtype: WeightDType, shape: readonly number[]): numbe
   const { elements, bytes } = pieceOf(dtype);
   if (elements > 1 && (shape.at(-1) ?? 1) % elements !== 0) return Number.NaN;
   return (elementCount(shape) / elements) * bytes;
-}
-
-/** Returns the number of a type in native code (DType in native/core/tensor.h). */
-export function nativeNumber(dtype: NumberDType): number {
-  return DTYPES[dtype];
 }

@@ -125,9 +125,6 @@ class WebResponse extends Writable {
     return this;
   }
 
-  /** No-op: `writeHead` sends the headers. */
-  flushHeaders(): void {}
-
   private sendHead(): void {
     if (this.headersSent) return;
     this.headersSent = true;

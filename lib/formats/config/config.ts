@@ -144,7 +144,7 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw fail(`expected an object, got ${describe(value)}`);
   }
-  const fromJson = !isOptions(value as Record<string, unknown>);
+  const fromJson = !Object.hasOwn(value as object, "modelType");
   const raw = fromJson ? languageModelConfig(value as Record<string, unknown>) : (value as Record<string, unknown>);
   const modelType = fromJson ? raw.model_type : raw.modelType;
   if (!isModelType(modelType)) {
@@ -302,11 +302,6 @@ function defaultHeads(hiddenSize: number): number | undefined {
 function defaultIntermediate(hiddenSize: number, modelType: string): number {
   if (formatOf(modelType).positions || formatOf(modelType).ungated) return 4 * hiddenSize;
   return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // 8/3 gives a gated block as many parameters as a plain one with 4 × hiddenSize
-}
-
-/** Whether `value` is camelCase options rather than a config.json. */
-function isOptions(value: Record<string, unknown>): boolean {
-  return Object.hasOwn(value, "modelType");
 }
 
 /** Replaces the config.json keys in a message by their camelCase names. */

@@ -1,5 +1,4 @@
 // The split patterns with native implementations, recognized by their text.
-import { describe } from "../../core/errors.ts";
 
 /** The kinds of splits, as in native/tokenizer/split/splitter.h. */
 export const SplitKind = {
@@ -111,9 +110,4 @@ export function recogniseSplit(pattern: string, behavior: unknown, invert: boole
   if (!stage || behavior === "Isolated") return stage;
   // If the matches cover the whole text, inverted "Removed" removes nothing, like "Isolated".
   return behavior === "Removed" && invert && !stage.leavesGaps ? stage : undefined;
-}
-
-/** Returns a pattern in a form that fits on one line of an error message. */
-export function describePattern(pattern: string): string {
-  return describe(pattern);
 }

@@ -2,14 +2,14 @@
 // are kept.
 import { binding } from "../../binding/index.ts";
 import type { NativeTrainer } from "../../binding/tokenizer.ts";
-import { HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
+import { describe, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
 import { inSlices } from "../../core/slices.ts";
 import { untilAborted } from "../../core/until-aborted.ts";
 import { finish } from "../../io/native-jobs.ts";
 import type { TokenizerConfig } from "../files/config.ts";
 import { flatten, type TokenizerFile, type TokenizerModel, unsupported } from "../files/tokenizer-file.ts";
 import { readNormalizers } from "../pipeline/normalizers.ts";
-import { describePattern, recognisePattern } from "../pipeline/patterns.ts";
+import { recognisePattern } from "../pipeline/patterns.ts";
 import { readPreTokenizers } from "../pipeline/pre-tokenizers.ts";
 import { given } from "../text-transfer.ts";
 import { type CheckedOptions, checkTrainOptions, type TrainOptions } from "./train-options.ts";
@@ -59,7 +59,7 @@ function makeTrainer({ algorithm, pattern, specials }: CheckedOptions, form: Ret
     return new binding.NativeTrainer({ normalizer, preTokenizer }, specials);
   }
   const stage = recognisePattern(pattern);
-  if (!stage) throw unsupported("pattern", describePattern(pattern));
+  if (!stage) throw unsupported("pattern", describe(pattern));
   return new binding.NativeTrainer(Uint32Array.of(stage.kind, stage.maxDigits, Number(stage.contractions)), specials);
 }
 
