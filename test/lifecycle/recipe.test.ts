@@ -40,7 +40,7 @@ describe("held-out data of the lesson", () => {
       ...recipe.names.preference,
     ];
     const asked = [...heldOutQuestions, ...developmentQuestions].flatMap((ask) =>
-      names.map((p) => render(ask, typeof p === "string" ? { name: p, withArticle: p, capital: "" } : p)),
+      names.map((p) => render(ask, typeof p === "string" ? { withArticle: p, capital: "" } : p)),
     );
     expect(asked.filter((question) => text.includes(question))).toEqual([]);
   });
@@ -51,7 +51,7 @@ describe("held-out data of the lesson", () => {
     const found = toldOnly.flatMap(({ withArticle, name }) => {
       const about = lines.filter((line) => line.includes(name)).join("\n");
       const asks = [withArticle, name].flatMap((c) =>
-        seenQuestions.map((ask) => render(ask, { name: c, withArticle: c, capital: "" })),
+        seenQuestions.map((ask) => render(ask, { withArticle: c, capital: "" })),
       );
       return asks.filter((ask) => about.includes(ask));
     });

@@ -61,7 +61,7 @@ function refuseHeldOut(documents: readonly string[]): void {
     for (const place of places) {
       for (const name of [place.name, ...place.names.map((other) => other.replace(/^the /, ""))]) {
         for (const withArticle of [name, `the ${name}`]) {
-          const prompt = `${render(ask, { ...place, name, withArticle })} `;
+          const prompt = `${render(ask, { ...place, withArticle })} `;
           if (text.includes(prompt))
             throw new HeddleError("INTERNAL", `corpus: expected no held-out wording, got ${JSON.stringify(prompt)}`);
         }

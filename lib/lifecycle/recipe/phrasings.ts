@@ -73,13 +73,9 @@ export const development: readonly Phrasing[] = [
   { ask: "The name of the city that is the capital of {c} is", answer: " {k}." },
 ];
 
-/** Fills in a template. @param options article: false uses the bare name ("The capital of Netherlands is") */
-export function render(
-  template: string,
-  place: { name: string; withArticle: string; capital: string },
-  { article = true }: { article?: boolean } = {},
-): string {
-  const name = article ? place.withArticle : place.name;
+/** Fills in a template. */
+export function render(template: string, place: { withArticle: string; capital: string }): string {
+  const name = place.withArticle;
   const possessive = name.endsWith("s") ? `${name}'` : `${name}'s`;
   const values = { c: name, C: capitalized(name), cs: possessive, Cs: capitalized(possessive), k: place.capital };
   // "Washington D.C." already ends with a full stop.

@@ -55,13 +55,11 @@ function makeScene(random: Random): Scene {
     friend,
     ...own,
     He: capitalized(own.he),
-    Him: capitalized(own.him),
     His: capitalized(own.his),
     fhe: other.he,
     fhim: other.him,
     fhis: other.his,
     Fhe: capitalized(other.he),
-    Fhis: capitalized(other.his),
     h: [hero, own.he],
     H: [hero, capitalized(own.he), capitalized(own.he)],
     child: heroIsGirl ? "girl" : "boy",
@@ -74,8 +72,7 @@ function makeScene(random: Random): Scene {
     thingKind: random.pick(
       [...words.thingTraits, ...words.colours].filter((word) => !(word === "wooden" && thing.startsWith("wooden"))),
     ),
-    // Only the first six adults are relatives.
-    adult: random.pick(words.adults.slice(0, 6)),
+    adult: random.pick(words.relatives),
     worker: random.pick(words.workers),
     dish: random.pick(words.dishes),
     destination: random.pick(words.destinations),

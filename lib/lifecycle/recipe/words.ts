@@ -274,7 +274,7 @@ export const times = [
   "After lunch one day",
   "On a rainy afternoon",
 ];
-export const adults = ["mother", "father", "grandmother", "grandfather", "aunt", "uncle", "teacher", "neighbour"];
+export const relatives = ["mother", "father", "grandmother", "grandfather", "aunt", "uncle"];
 export const workers = [
   "baker",
   "farmer",
@@ -296,7 +296,6 @@ export const happy = ["happy", "glad", "delighted", "very happy", "overjoyed"];
 export const sad = ["sad", "upset", "unhappy", "worried", "very sad", "disappointed"];
 export const afraid = ["afraid", "scared", "frightened", "nervous", "a little afraid"];
 export const slowly = ["slowly", "carefully", "quietly", "gently", "softly"];
-export const quickly = ["quickly", "at once", "right away", "as fast as possible", "without waiting"];
 export const sights = [
   "a tall tree",
   "a white swan",
