@@ -83,6 +83,21 @@ void test_hopper() {
       "a bulk copy that was not waited for", "not waited for", init + fence + again + expect + load + "\nB:\n" + read);
   reports("an mbarrier that is initialized without a proxy fence", "fence.proxy.async",
       init + "\nA:\nbar.sync 0; " + again + expect + load + wait);
+  // Copies eight parts and waits for them, so that the thread knows a late time of the copies. Then copies over a
+  // write.
+  std::string parts = "mov.u32 %r4, 128; mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r1], %r4; mov.u32 %r4, 16; ";
+  const std::string part =
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r5], [%d0], %r4, [%r1]; ";
+  for (int n = 0; n < 8; ++n) parts += "add.s32 %r5, %r1, " + std::to_string(1024 + n * 16) + "; " + part;
+  const std::string rewrite = "setp.ne.s32 %p1, %r0, 0; @%p1 bra C; add.s32 %r5, %r1, 2048; st.shared.u32 [%r5], %r4; ";
+  const std::string second = "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r1], %r4; " + part;
+  const std::string after = init + fence + again + parts + wait + rewrite;
+  accepts("a copy over a write with a fence", after + "fence.proxy.async.shared::cta; " + second +
+                                                  "\n{\n.reg .pred done;\nmore:\n"
+                                                  "mbarrier.try_wait.parity.shared::cta.b64 done, [%r1], 1;\n"
+                                                  "@!done bra more;\n}\nC:\n");
+  reports("a copy over a write without a fence, after other copies", "has not executed fence.proxy.async",
+      after + second + "\nC:\n");
   reports("a copy of fewer bytes than expected", "deadlock",
       init + fence + again + expect + "mov.u32 %r4, 32; " + load + wait);
   reports("too many arrivals", "more arrivals",

@@ -172,8 +172,7 @@ void Shared::begin_copy(const Warp& w, const Instruction& i, int lane, uint32_t 
     check_write(w, i, lane, g, 15);
     const Write& last = writes_[g];
     if (proxy == Proxy::async && last.clock && !last.async && last.thread / lanes < static_cast<uint32_t>(warps_) &&
-        last.clock > clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(warps_)] &&
-        !fenced(static_cast<int>(last.thread / lanes), last.thread % lanes, last.clock) && proxy == Proxy::async)
+        !fenced(static_cast<int>(last.thread / lanes), last.thread % lanes, last.clock))
       w.fail(i, "shared memory at " + std::to_string(shared_begin + g * 4) + " was written by thread " +
                     std::to_string(last.thread) + ", which has not executed fence.proxy.async since");
   }
