@@ -191,7 +191,7 @@ function planTensors(
     if (!isNumber(stored.dtype)) {
       throw new HeddleError(
         "UNSUPPORTED",
-        `tensor ${name}: expected a floating or quantised type, got ${stored.dtype}`,
+        `tensor ${name}: expected a floating or quantized type, got ${stored.dtype}`,
       );
     }
     const staysF32 = to === "gguf" && (stored.shape.length === 1 || KEPT_F32.test(name));

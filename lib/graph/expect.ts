@@ -21,7 +21,7 @@ export function needFloat(op: string, what: string, value: Value | undefined, ra
 /** Requires a matrix of a floating or quantized type, as files store weights. */
 export function needWeight(op: string, what: string, value: Value | undefined): Value {
   const v = need(op, what, value);
-  if (!isFloat(v.dtype) && !isQuantized(v.dtype)) fail(op, what, "f32, bf16, f16 or a quantised type", v.dtype);
+  if (!isFloat(v.dtype) && !isQuantized(v.dtype)) fail(op, what, "f32, bf16, f16 or a quantized type", v.dtype);
   if (v.rank !== 2) fail(op, what, "2 dimensions", showShape(v.shape));
   return v;
 }

@@ -16,7 +16,7 @@ std::string type_names(unsigned types) {
   std::string text;
   for (unsigned i = 0; i <= static_cast<unsigned>(DType::u8); ++i)
     if (types & (1u << i)) text += (text.empty() ? "" : " or ") + std::string(dtype_name(static_cast<DType>(i)));
-  return types & block_bits ? text + " or a quantised type" : text;
+  return types & block_bits ? text + " or a quantized type" : text;
 }
 
 std::string count_range(int low, int high) {

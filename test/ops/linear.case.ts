@@ -242,7 +242,7 @@ export default {
       attributes: { transposed: 0 },
       outputs: [out("f32", 2, 4)],
       code: "INVALID_ARGUMENT",
-      message: /^linear: w: expected f32 or bf16 or f16 or a quantised type, got i32$/,
+      message: /^linear: w: expected f32 or bf16 or f16 or a quantized type, got i32$/,
     },
     {
       op: "linear",

@@ -52,7 +52,7 @@ const linearNode = defineOp({
     const weight = need("expert_linear", "weight", w);
     const chosen = needDType("expert_linear", "experts", experts, "i32", 2);
     if (weight.rank !== 3 || !(isFloat(weight.dtype) || isQuantized(weight.dtype)))
-      fail("expert_linear", "weight", "(experts, outputs, inputs) of a float or quantised type", weight);
+      fail("expert_linear", "weight", "(experts, outputs, inputs) of a float or quantized type", weight);
     if (input.rank !== 2) {
       if (input.rank !== 3) fail("expert_linear", "x", "(rows, inputs) or (rows, k, inputs)", input);
       needDim("expert_linear", "slots of x", input.dim(1), chosen.dim(1));

@@ -161,7 +161,7 @@ async function place(
   signal: AbortSignal | undefined,
 ): Promise<Tensor> {
   if (!isNumber(t.dtype))
-    throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
+    throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantized weights, got ${t.storedDtype}`);
   const wanted = wantedType(name, { dtype: t.dtype, shape: t.shape }, spec, dtype, config);
   const order = source.rowOrder?.(name);
   const aligned = t.offset % (isQuantized(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0;

@@ -40,8 +40,8 @@ export async function settleAdapters(
     throw new HeddleError(
       "INVALID_ARGUMENT",
       trainsAdapters
-        ? `lora: adapter ${name} cannot be merged into quantised weights (${over}): pass \`lora: {}\` to train it further, or call ${merging}`
-        : `model: adapter ${name} cannot be merged into quantised weights (${over}): call ${merging}`,
+        ? `lora: adapter ${name} cannot be merged into quantized weights (${over}): pass \`lora: {}\` to train it further, or call ${merging}`
+        : `model: adapter ${name} cannot be merged into quantized weights (${over}): call ${merging}`,
     );
   }
   const release = claimWeights(model, adapters.flatMap(adapterTensors), "merge");

@@ -24,7 +24,7 @@ export function tokenLoss(
   if (labelSmoothing > 0 && (head.softcap || isQuantized(head.weight.dtype)))
     throw new HeddleError(
       "UNSUPPORTED",
-      `labelSmoothingFactor: expected 0 for ${head.softcap ? "a model that caps its logits" : "quantised weights"}, got ${labelSmoothing}`,
+      `labelSmoothingFactor: expected 0 for ${head.softcap ? "a model that caps its logits" : "quantized weights"}, got ${labelSmoothing}`,
     );
   return crossEntropy(hidden, head, targets, weights, training ? { zLoss, labelSmoothing } : {});
 }
