@@ -110,6 +110,14 @@ export default {
   ],
   failures: [
     {
+      op: "global_norm",
+      label: "no gradients",
+      inputs: [],
+      outputs: [out("f32", 1)],
+      code: "SHAPE_MISMATCH",
+      message: /^global_norm: expected 1 or more operands, got 0$/,
+    },
+    {
       op: "assign",
       label: "a value of another shape",
       inputs: [f32([3, 2]), f32([2, 3])],

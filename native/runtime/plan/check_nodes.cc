@@ -53,8 +53,9 @@ void check_nodes(const ProgramDesc& desc, ExecutionPlan& plan) {
     plan.uses_ranks |= op.uses_ranks;
     const int inputs = static_cast<int>(n.inputs.size()), outputs = static_cast<int>(n.outputs.size());
     if (inputs < op.min_inputs || (op.max_inputs >= 0 && inputs > op.max_inputs))
-      throw shape_mismatch(n.op + ": expected " + std::to_string(op.min_inputs) + " to " +
-                           std::to_string(op.max_inputs) + " operands, got " + std::to_string(inputs));
+      throw shape_mismatch(n.op + ": expected " + std::to_string(op.min_inputs) +
+                           (op.max_inputs < 0 ? " or more" : " to " + std::to_string(op.max_inputs)) +
+                           " operands, got " + std::to_string(inputs));
     if (op.outputs >= 0 && outputs > op.outputs) throw internal_error(n.op + ": too many outputs");
     Node& node = planned.bounds;
     for (int v : n.inputs) {
