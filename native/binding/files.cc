@@ -8,22 +8,13 @@
 #include "binding/digest_call.h"
 #include "binding/guard.h"
 #include "binding/init.h"
+#include "binding/unwrap.h"
 #include "ops/quant.h"
 #include "core/element_cast.h"
 #include "core/error.h"
 
 namespace heddle {
 namespace {
-
-constexpr double max_exact = 9007199254740991.0;  // 2^53 - 1
-
-size_t to_size(const Napi::Value& value, const char* name) {
-  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
-  if (!(number >= 0 && number <= max_exact) || number != std::floor(number)) {
-    throw invalid_argument(std::string(name) + ": expected a whole number of bytes, got something else");
-  }
-  return static_cast<size_t>(number);
-}
 
 // castElements(bytes: Uint8Array, from, to, addend) -> { bytes: ArrayBuffer, overflows }
 Napi::Value cast_binding(const Napi::CallbackInfo& info) {
@@ -126,8 +117,8 @@ Napi::Value MappedFile::size(const Napi::CallbackInfo& info) {
 Napi::Value MappedFile::bytes(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     const std::shared_ptr<Mapping> file = mapping(info.This());
-    const size_t offset = to_size(info[0], "offset");
-    const size_t length = to_size(info[1], "length");
+    const auto offset = static_cast<size_t>(integer(info[0], "offset"));
+    const auto length = static_cast<size_t>(integer(info[1], "length"));
     file->check_range(offset, length);  // before allocation: a wrong length must not allocate
     Napi::ArrayBuffer buffer = new_array_buffer(info.Env(), length);
     file->read(offset, length, buffer.Data());
@@ -138,8 +129,8 @@ Napi::Value MappedFile::bytes(const Napi::CallbackInfo& info) {
 Napi::Value MappedFile::text(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     const std::shared_ptr<Mapping> file = mapping(info.This());
-    const size_t offset = to_size(info[0], "offset");
-    const size_t length = to_size(info[1], "length");
+    const auto offset = static_cast<size_t>(integer(info[0], "offset"));
+    const auto length = static_cast<size_t>(integer(info[1], "length"));
     file->check_range(offset, length);  // before allocation: a wrong length must not allocate
     std::string bytes(length, '\0');
     file->read(offset, length, bytes.data());
