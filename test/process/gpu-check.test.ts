@@ -133,13 +133,10 @@ test("the summary compares the bench with the data sheet, and with PyTorch's and
   ];
   const text = summaryText({ mode: "gpu", device: null, steps });
   expect(text).toContain(
-    "gemm: 500.0 GFLOP/s, 50 % of its measured ceiling, 0.63 x the forecast of 800.0, 0.50 x PyTorch's 1000
-",
+    "gemm: 500.0 GFLOP/s, 50 % of its measured ceiling, 0.63 x the forecast of 800.0, 0.50 x PyTorch's 1000\n",
   );
   expect(text).toContain(
-    "known: 500.0 GFLOP/s, 50 % of its measured ceiling, 40 % of the data sheet
-own: 500.0 GFLOP/s
-",
+    "known: 500.0 GFLOP/s, 50 % of its measured ceiling, 40 % of the data sheet\nown: 500.0 GFLOP/s\n",
   );
 });
 
