@@ -16,18 +16,20 @@ class Faults {
   /** The changes since `watch`. */
   changes: Change[] = [];
   private failIndex = Number.POSITIVE_INFINITY;
+  private path = "";
   private code: string | undefined;
 
   /** Restarts counting and lets all changes succeed. */
   watch(): void {
     this.changes = [];
     this.failIndex = Number.POSITIVE_INFINITY;
+    this.path = "";
   }
 
-  /** Fails the change of this index, from 0, with a system error. */
-  failAt(index: number, code: string): void {
+  /** Fails the change of this index, from 0, with a system error. Counts only changes of paths that include `path`. */
+  failAt(index: number, code: string, path = ""): void {
     this.watch();
-    [this.failIndex, this.code] = [index, code];
+    [this.failIndex, this.code, this.path] = [index, code, path];
   }
 
   /** Rejects all changes from this index on, cleanup included, so the disk looks as after a kill. */
@@ -36,9 +38,16 @@ class Faults {
     [this.failIndex, this.code] = [index, undefined];
   }
 
+  /** Returns the changes of paths that include `path`. */
+  changesOf(path: string): Change[] {
+    return this.changes.filter((change) => change.path.includes(path));
+  }
+
   /** Counts a change, and throws if it has to fail. */
   record(name: string, path: string): void {
-    const number = this.changes.push({ name, path }) - 1;
+    this.changes.push({ name, path });
+    if (!path.includes(this.path)) return;
+    const number = this.changesOf(this.path).length - 1;
     if (number < this.failIndex) return;
     if (this.code === undefined) throw Object.assign(new Error("killed"), { code: "EKILLED" });
     if (number === this.failIndex)

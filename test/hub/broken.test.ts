@@ -3,7 +3,7 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:
 import { mkdir, open, readdir, writeFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { PARTIAL } from "../../lib/hub/download.ts";
 import { filesBelow } from "../../lib/hub/snapshot.ts";
 import { type PullProgress, pullModel } from "../../lib/index.ts";
@@ -121,14 +121,34 @@ describe("a connection that drops", () => {
     expect(sha256(readFileSync(blob("slow")))).toBe(digestOf(weights));
   });
 
-  test("is retried if the server is busy", async () => {
+  test("is retried after the pause that a busy server asks for, or after a growing pause", async () => {
     add("busy");
+    const answers = [
+      { status: 429, after: "7" },
+      { status: 503, after: "0" },
+      { status: 503, after: undefined },
+      { status: 503, after: undefined },
+    ];
+    let requests = 0;
     onWeights((request, response, number) => {
-      if (number > 1) return send(request, response, weights.content);
-      response.setHeader("retry-after", "0");
-      fail(response, number === 0 ? 429 : 503);
+      requests++;
+      const answer = answers[number];
+      if (!answer) return send(request, response, weights.content);
+      if (answer.after) response.setHeader("retry-after", answer.after);
+      fail(response, answer.status);
     });
+    const expected = [7000, 0, 800, 1600];
+    const pauses: number[] = [];
+    const wait = setTimeout;
+    const spy = vi.spyOn(globalThis, "setTimeout").mockImplementation(((work: () => void, ms = 0, ...args: []) => {
+      if (!expected.includes(ms)) return wait(work, ms, ...args);
+      pauses.push(ms);
+      return wait(work, 0, ...args);
+    }) as typeof setTimeout);
+    onTestFinished(() => spy.mockRestore());
     await pullModel("owner/busy");
+    expect(requests).toBe(5);
+    expect(pauses).toEqual(expected);
     expect(sha256(readFileSync(blob("busy")))).toBe(digestOf(weights));
   });
 });
