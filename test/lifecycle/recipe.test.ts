@@ -201,10 +201,18 @@ describe("the generated rows", () => {
     }
   });
 
-  it("choose between four different capitals", () => {
-    for (const { choices, answer } of recipe.evaluation.choice) {
+  it("choose between four different capitals, of which the answer is that of the country in the prompt", () => {
+    const capitals = new Set(places.map(({ capital }) => ` ${capital}`));
+    expect(recipe.evaluation.choice).not.toEqual([]);
+    for (const { prompt, choices, answer } of recipe.evaluation.choice) {
       expect(new Set(choices).size).toBe(4);
-      expect(answer).toBeGreaterThanOrEqual(0);
+      expect(choices.filter((choice) => !capitals.has(choice))).toEqual([]);
+      // Some names are parts of others, such as Guinea of Equatorial Guinea.
+      const named = places.filter(({ name }) => prompt.includes(name));
+      const [longest] = named.sort((a, b) => b.name.length - a.name.length);
+      expect([prompt, choices[answer]]).toEqual([prompt, ` ${longest!.capital}`]);
     }
+    // The position of the answer says nothing about it.
+    expect(new Set(recipe.evaluation.choice.map(({ answer }) => answer)).size).toBe(4);
   });
 });
