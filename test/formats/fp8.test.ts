@@ -172,6 +172,7 @@ describe("an fp8 model folder", () => {
     await using again = await LanguageModel.load(saved);
     const name = "model.layers.0.self_attn.k_proj.weight";
     const numbers = await model.model.weight(name).toFloat32();
+    expect([model, again].map((one) => one.model.weight(name).dtype)).toEqual(["u8", "f32"]);
     expect(await again.model.weight(name).toFloat32()).toEqual(numbers);
     await model.model.prepareForTraining([name]);
     expect(model.model.weight(name)).toMatchObject({ dtype: "f32", writable: true });

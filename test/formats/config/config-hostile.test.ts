@@ -56,7 +56,7 @@ describe("invalid config.json", () => {
     [
       "a number of heads that does not divide hidden_size",
       { ...llama, num_attention_heads: 5 },
-      /head_dim: expected a whole number.*got 12.8|head_dim/,
+      /hidden_size: expected a multiple of num_attention_heads 5, or an explicit head_dim, got 64/,
     ],
     [
       "a number of key heads that does not divide the heads",

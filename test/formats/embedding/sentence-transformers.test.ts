@@ -159,7 +159,9 @@ describe("layers after pooling", () => {
     await using model = await LanguageModel.load(folder);
     const plain = await model.embed(texts[0]!);
     await using narrow = await LanguageModel.load(folder, { dtype: "bf16" });
+    expect(narrow.model.weight("bert.embeddings.word_embeddings.weight").dtype).toBe("bf16");
     const vector = await narrow.embed(texts[0]!);
+    expect(vector).not.toEqual(plain);
     expect(vector.reduce((n, v, i) => n + v * plain[i]!, 0)).toBeGreaterThan(0.999);
     await expectError(
       () => model.embed(texts[0]!, { pooling: "mean" }),

@@ -90,22 +90,21 @@ describe("reading GGUF", () => {
   });
 
   test("uses ggml's block sizes", () => {
-    // Bits per weight from ggml's documentation.
-    const bits: Record<string, number> = {
-      Q4_0: 4.5,
-      Q4_1: 5,
-      Q5_0: 5.5,
-      Q5_1: 6,
-      Q8_0: 8.5,
-      Q2_K: 2.625,
-      Q3_K: 3.4375,
+    // Bits per weight from ggml's documentation, by the number of elements in a block.
+    const bits: Record<number, Record<string, number>> = {
+      1: { F64: 64, F32: 32, F16: 16, BF16: 16, I64: 64, I32: 32, I16: 16, I8: 8 },
+      32: { Q4_0: 4.5, Q4_1: 5, Q5_0: 5.5, Q5_1: 6, Q8_0: 8.5, Q8_1: 9, IQ4_NL: 4.5, MXFP4: 4.25 },
+      64: { NVFP4: 4.5 },
+      256: {
+        ...{ Q2_K: 2.625, Q3_K: 3.4375, Q4_K: 4.5, Q5_K: 5.5, Q6_K: 6.5625, Q8_K: 9.125, IQ1_S: 1.5625, IQ1_M: 1.75 },
+        ...{ IQ2_XXS: 2.0625, IQ2_XS: 2.3125, IQ2_S: 2.5625, IQ3_XXS: 3.0625, IQ3_S: 3.4375, IQ4_XS: 4.25 },
+        ...{ TQ1_0: 1.6875, TQ2_0: 2.0625 },
+      },
     };
-    Object.assign(bits, { Q4_K: 4.5, Q5_K: 5.5, Q6_K: 6.5625, IQ2_XXS: 2.0625, IQ2_XS: 2.3125, IQ3_XXS: 3.0625 });
-    Object.assign(bits, { IQ1_S: 1.5625, IQ4_NL: 4.5, IQ3_S: 3.4375, IQ2_S: 2.5625, IQ4_XS: 4.25, IQ1_M: 1.75 });
-    Object.assign(bits, { TQ1_0: 1.6875, TQ2_0: 2.0625, MXFP4: 4.25, BF16: 16, F64: 64 });
-    for (const { name, blockElements, blockBytes } of GGML_TYPES.values()) {
-      if (name in bits) expect((blockBytes * 8) / blockElements, name).toBe(bits[name]);
-    }
+    const found: typeof bits = {};
+    for (const { name, blockElements, blockBytes } of GGML_TYPES.values())
+      found[blockElements] = { ...found[blockElements], [name]: (blockBytes * 8) / blockElements };
+    expect(found).toEqual(bits);
   });
 
   test("reads a vocabulary of 262,144 tokens with merges within a second", async () => {
