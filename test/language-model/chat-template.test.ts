@@ -108,7 +108,8 @@ test("tool results are sent as messages, and the template sees their other field
   const { text } = await chat.send(said, greedy);
   expect(text).toBe(await answerTo("[user]rain[assistant]!sea[tool]No[user]so[assistant]"));
   expect(chat.messages.slice(2, 4)).toEqual(said);
-  expect((await chat.send({ role: "robot", content: "beep" }, greedy)).finishReason).toBeDefined();
+  const prompt = `[user]rain[assistant]!sea[tool]No[user]so[assistant]${text}[robot]beep[assistant]`;
+  expect((await chat.send({ role: "robot", content: "beep" }, greedy)).text).toBe(await answerTo(prompt));
   expect(chat.messages.map(({ role }) => role).slice(-2)).toEqual(["robot", "assistant"]);
   chat.dispose();
 });

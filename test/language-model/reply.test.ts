@@ -38,7 +38,11 @@ describe("a reply", () => {
       const pieces = await piecesOf(reply);
       expect(pieces.map(({ token }) => token)).toEqual(expected.tokens);
       const { text, tokens, finishReason, usage, timings } = await reply;
-      expect({ text, tokens, finishReason }).toEqual({ text: expected.text, tokens, finishReason: "length" });
+      expect({ text, tokens, finishReason }).toEqual({
+        text: expected.text,
+        tokens: expected.tokens,
+        finishReason: "length",
+      });
       expect(usage).toMatchObject({ promptTokens: expected.usage.promptTokens, completionTokens: 12 });
       expect(timings.timeToFirstTokenMs).toBeGreaterThan(0);
       expect(await reply.finally(() => {})).toBe(await reply);

@@ -81,12 +81,17 @@ describe("session", () => {
     });
   });
 
-  test("works with 16-bit caches", async () => {
+  test("works with 16-bit caches, which take half the memory and round the keys and values", async () => {
+    await using wide = model.session({ cacheDtype: "f32" });
+    const exact = await wide.complete([1, 2, 3, 4], greedy);
     for (const cacheDtype of ["bf16", "f16"] as const) {
       await using session = model.session({ cacheDtype });
       const { logprobs, tokens } = await session.complete([1, 2, 3, 4], greedy);
-      expect(logprobs[0]).toBeCloseTo((await model.complete([1, 2, 3, 4], greedy)).logprobs[0]!, 1);
-      expect(tokens).toHaveLength(10);
+      expect(session.cacheDtype).toBe(cacheDtype);
+      expect(session.cacheBytes).toBe(wide.cacheBytes / 2);
+      expect(tokens).toEqual(exact.tokens);
+      expect(logprobs).not.toEqual(exact.logprobs);
+      for (const [i, logprob] of logprobs.entries()) expect(logprob).toBeCloseTo(exact.logprobs[i]!, 1);
     }
   });
 

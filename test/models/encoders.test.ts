@@ -195,7 +195,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
   });
 });
 
-test("createModel creates encoders", async () => {
+test("createModel creates encoders, whose first hidden state depends on the last token", async () => {
   for (const modelType of [
     "bert",
     "modernbert",
@@ -207,8 +207,21 @@ test("createModel creates encoders", async () => {
     "mpnet",
   ] as const) {
     await using model = createModel({ modelType, vocabSize: 64, hiddenSize: 64, numHiddenLayers: 2 });
-    const [vector] = await pooledOutputs(model.model, [[1, 2, 3]], { pooling: "mean", contextLength: 8 });
-    expect(vector!.every(Number.isFinite)).toBe(true);
+    expect(model.config.modelType).toBe(modelType);
+    const options = { pooling: "first", contextLength: 8 } as const;
+    const [one, other, same] = await pooledOutputs(
+      model.model,
+      [
+        [1, 2, 3],
+        [1, 2, 4],
+        [1, 2, 3],
+      ],
+      options,
+    );
+    expect(one).toHaveLength(64);
+    expect(one!.every(Number.isFinite)).toBe(true);
+    expect(maxError(one!, [...same!])).toBeLessThan(1e-5 * rangeOf([...one!]));
+    expect(maxError(one!, [...other!])).toBeGreaterThan(1e-4 * rangeOf([...one!]));
   }
 });
 
