@@ -178,40 +178,59 @@ describe("a schema as the response format", () => {
     expect(parsed).toEqual(JSON.parse(text));
     expect(Object.keys(parsed)).toEqual(Object.keys(schema.shape));
   });
+});
 
-  test("types `parsed` as its output, and only where there is a schema", async () => {
-    const options = { maxTokens: 300 };
-    // Only compiled: tsc checks the types.
-    async function typed() {
-      const ofOne = await model.complete("x", { ...options, responseFormat: ofZod });
-      true satisfies Same<typeof ofOne.parsed, Person>;
-      const ofThree = await model.complete("x", { ...options, responseFormat: formats["zod 3 with its JSON schema"] });
-      true satisfies Same<typeof ofThree.parsed, Person>;
-      const ofVali = await model.complete("x", { ...options, responseFormat: formats.valibot });
-      true satisfies Same<typeof ofVali.parsed, Person>;
-      const ofArk = await model.complete("x", { ...options, responseFormat: ofArktype });
-      true satisfies Same<typeof ofArk.parsed, Person>;
-      const converted = await model.chat().send("x", { responseFormat: z.object({ n: z.string().transform(Number) }) });
-      true satisfies Same<typeof converted.parsed, { n: number }>;
-      const responded = await model.respond([], { responseFormat: ofZod });
-      true satisfies Same<typeof responded.parsed, Person>;
-      const all = await model.completeAll(["x"], { responseFormat: ofZod });
-      true satisfies Same<(typeof all)[number]["parsed"], Person>;
-      const streamed = await model.generate("x", { responseFormat: ofZod });
-      true satisfies Same<typeof streamed.parsed, Person>;
-      const without = await model.complete("x", { ...options, stop: ({ text }) => text.length > 3 });
-      true satisfies Same<typeof without, Completion>;
-      const plain: Completion = await model.complete("x", { responseFormat: { type: "json_object" } });
-      plain.parsed satisfies unknown;
-      // @ts-expect-error: a plain JSON schema has no output type
-      plain.parsed satisfies Person;
-      // @ts-expect-error: unknown options stay errors
-      await model.complete("x", { responseFormat: ofZod, maxTokns: 3 });
-      // @ts-expect-error: neither a format nor a schema
-      await model.complete("x", { responseFormat: { type: "jsn" } });
-    }
-    expect(typed).toBeTypeOf("function");
-  });
+// tsc checks the types in the following functions, which never run. `parsed` has the type of the schema's output, if there is a schema.
+void (async () => {
+  const options = { maxTokens: 300 };
+  const ofOne = await model.complete("x", { ...options, responseFormat: ofZod });
+  true satisfies Same<typeof ofOne.parsed, Person>;
+  const ofThree = await model.complete("x", { ...options, responseFormat: formats["zod 3 with its JSON schema"] });
+  true satisfies Same<typeof ofThree.parsed, Person>;
+  const ofVali = await model.complete("x", { ...options, responseFormat: formats.valibot });
+  true satisfies Same<typeof ofVali.parsed, Person>;
+  const ofArk = await model.complete("x", { ...options, responseFormat: ofArktype });
+  true satisfies Same<typeof ofArk.parsed, Person>;
+  const converted = await model.chat().send("x", { responseFormat: z.object({ n: z.string().transform(Number) }) });
+  true satisfies Same<typeof converted.parsed, { n: number }>;
+  const responded = await model.respond([], { responseFormat: ofZod });
+  true satisfies Same<typeof responded.parsed, Person>;
+  const all = await model.completeAll(["x"], { responseFormat: ofZod });
+  true satisfies Same<(typeof all)[number]["parsed"], Person>;
+  const streamed = await model.generate("x", { responseFormat: ofZod });
+  true satisfies Same<typeof streamed.parsed, Person>;
+  const without = await model.complete("x", { ...options, stop: ({ text }) => text.length > 3 });
+  true satisfies Same<typeof without, Completion>;
+  const plain: Completion = await model.complete("x", { responseFormat: { type: "json_object" } });
+  plain.parsed satisfies unknown;
+  // @ts-expect-error: a plain JSON schema has no output type
+  plain.parsed satisfies Person;
+  // @ts-expect-error: unknown options stay errors
+  await model.complete("x", { responseFormat: ofZod, maxTokns: 3 });
+  // @ts-expect-error: neither a format nor a schema
+  await model.complete("x", { responseFormat: { type: "jsn" } });
+});
+
+void (async (responseFormat: typeof ofZod | undefined) => {
+  const given = { maxTokens: 2, responseFormat };
+  type Maybe = Person | undefined;
+  const spread = await model.complete("x", { ...(responseFormat && { responseFormat }) });
+  true satisfies Same<{ of: typeof spread.parsed }, { of: Maybe }>;
+  const all = await model.completeAll(["x"], given);
+  true satisfies Same<{ of: (typeof all)[number]["parsed"] }, { of: Maybe }>;
+  const streamed = await model.generate("x", given);
+  true satisfies Same<{ of: typeof streamed.parsed }, { of: Maybe }>;
+  const said = await model.chat().send("x", given);
+  true satisfies Same<{ of: typeof said.parsed }, { of: Maybe }>;
+  const responded = await model.respond([], given);
+  true satisfies Same<{ of: typeof responded.parsed }, { of: Maybe }>;
+  const shared = await model.session().complete("x", given);
+  true satisfies Same<{ of: typeof shared.parsed }, { of: Maybe }>;
+  const batched = await model.batcher().completeAll(["x"], given);
+  true satisfies Same<{ of: (typeof batched)[number]["parsed"] }, { of: Maybe }>;
+  const validate = responseFormat && ({ type: "json_schema", schema: json, validate: responseFormat } as const);
+  const checked = await model.complete("x", { responseFormat: validate });
+  true satisfies Same<{ of: typeof checked.parsed }, { of: Maybe }>;
 });
 
 test("`parsed` may be missing in the type of a call whose schema may be undefined", async () => {
@@ -223,27 +242,6 @@ test("`parsed` may be missing in the type of a call whose schema may be undefine
   expect(parsed).toBeUndefined();
   // @ts-expect-error: `parsed` may be undefined
   expect(() => parsed.name).toThrow(TypeError);
-  async function typed() {
-    type Maybe = Person | undefined;
-    const spread = await model.complete("x", { ...(responseFormat && { responseFormat }) });
-    true satisfies Same<{ of: typeof spread.parsed }, { of: Maybe }>;
-    const all = await model.completeAll(["x"], given);
-    true satisfies Same<{ of: (typeof all)[number]["parsed"] }, { of: Maybe }>;
-    const streamed = await model.generate("x", given);
-    true satisfies Same<{ of: typeof streamed.parsed }, { of: Maybe }>;
-    const said = await model.chat().send("x", given);
-    true satisfies Same<{ of: typeof said.parsed }, { of: Maybe }>;
-    const responded = await model.respond([], given);
-    true satisfies Same<{ of: typeof responded.parsed }, { of: Maybe }>;
-    const shared = await model.session().complete("x", given);
-    true satisfies Same<{ of: typeof shared.parsed }, { of: Maybe }>;
-    const batched = await model.batcher().completeAll(["x"], given);
-    true satisfies Same<{ of: (typeof batched)[number]["parsed"] }, { of: Maybe }>;
-    const validate = responseFormat && ({ type: "json_schema", schema: json, validate: responseFormat } as const);
-    const checked = await model.complete("x", { responseFormat: validate });
-    true satisfies Same<{ of: typeof checked.parsed }, { of: Maybe }>;
-  }
-  expect(typed).toBeTypeOf("function");
 });
 
 describe("an answer that its schema rejects", () => {
