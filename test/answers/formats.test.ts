@@ -82,6 +82,7 @@ describe.each(readers)("%s", (name, options) => {
   });
 
   test("reads a truncated call as text, or as a prefix of its arguments", () => {
+    let longest = "";
     for (let length = 0; length < one.length; length++) {
       const cut = one.slice(0, length);
       if (!cut.isWellFormed()) continue;
@@ -92,11 +93,15 @@ describe.each(readers)("%s", (name, options) => {
         expect(calls[0]![0]).toBe("sea");
         const args = calls[0]![1];
         expect(args).toBe(seaArguments.slice(0, args.length));
+        expect(args.length).toBeGreaterThanOrEqual(longest.length);
+        longest = args;
         // Text that remains may only be the beginning of another argument.
         const isLeft = text === "" || (cut.trimEnd().endsWith(text) && /^\s*<(?:parameter=|arg_key>)./.test(text));
         expect({ cut, text, isLeft }).toEqual({ cut, text, isLeft: true });
       }
     }
+    // The last cut lacks at most the end of the last argument.
+    expect(longest).toContain(',"depth":12,"tags":');
   });
 
   test("does not depend on how the answer is cut into pieces", () => {

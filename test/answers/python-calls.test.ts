@@ -59,13 +59,18 @@ describe.each([
   test("reads a truncated call as text, or as a prefix of its arguments", () => {
     const text = written("sea(place='Kyoto', tags=['a', 'b'], depth=12)");
     const whole = '{"place":"Kyoto","tags":["a","b"],"depth":12}';
+    let longest = "";
     for (let length = 0; length < text.length; length++) {
       const cut = text.slice(0, length);
       const { text: rest, calls } = read(options, cut.split(""));
       expect(read(options, [cut])).toEqual({ text: rest, reasoning: "", calls });
       if (calls.length === 0) expect(rest).toBe(cut);
-      else expect(whole.startsWith(calls[0]![1].slice(0, -1)), calls[0]![1]).toBe(true);
+      else {
+        longest = calls[0]![1];
+        expect(whole.startsWith(longest.slice(0, -1)), longest).toBe(true);
+      }
     }
+    expect(longest).toContain('"tags":["a","b"],"depth":12');
   });
 
   test("reads reasoning before a call", () => {

@@ -1,8 +1,7 @@
-// Reasoning is split from the answer, and an effort becomes the variables of a template.
+// Reasoning is split from the answer.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { chooseReasoningFormat } from "../../lib/answers/catalogue.ts";
-import { controlsOf, effortVariables } from "../../lib/answers/effort.ts";
 import { harmony } from "../../lib/answers/formats/harmony.ts";
 import { hermes } from "../../lib/answers/formats/hermes.ts";
 import type { ReaderOptions } from "../../lib/answers/reader.ts";
@@ -110,22 +109,4 @@ test("the format of reasoning follows from the template", () => {
     ["{{ messages }}", undefined],
   ] as const;
   for (const [template, format] of cases) expect(chooseReasoningFormat(template), template).toBe(format);
-});
-
-test("an effort becomes the variables that the template tests", () => {
-  const cases: [template: string, none: object | undefined, high: object | undefined][] = [
-    ["{% if enable_thinking %}", { enable_thinking: false }, { enable_thinking: true }],
-    ["Reasoning: {{ reasoning_effort }}", undefined, { reasoning_effort: "high" }],
-    ["{% if reasoning_effort == 'none' %}", { reasoning_effort: "none" }, { reasoning_effort: "high" }],
-    ["{% if thinking_budget == 0 %}", { thinking_budget: 0 }, { thinking_budget: 16384 }],
-    ["{% if thinking %}", { thinking: false }, { thinking: true }],
-    ["{%- if not thinking -%}", { thinking: false }, { thinking: true }],
-    ["{% if reasoning %}", { reasoning: false }, { reasoning: true }],
-    ["{{ message.thinking }}{% if message.reasoning %}{# if it is thinking #}", undefined, undefined],
-  ];
-  for (const [template, none, high] of cases)
-    expect(
-      [effortVariables(controlsOf(template), "none"), effortVariables(controlsOf(template), "high")],
-      template,
-    ).toEqual([none, high]);
 });
