@@ -4,6 +4,7 @@ import { decompressLz4Raw, decompressSnappy } from "hyparquet-compressors";
 import { describe, expect, it } from "vitest";
 import { atOnce } from "../../../lib/core/slices.ts";
 import { unpackLz4, unpackSnappy } from "../../../lib/data/parquet/parquet-blocks.ts";
+import { varint } from "./parquet-bytes.ts";
 
 /** A literal, or a back-reference to earlier output. */
 type Part = { bytes: Uint8Array } | { offset: number; length: number };
@@ -27,10 +28,6 @@ function settled(list: readonly Part[]): { list: Part[]; length: number } {
     return [own];
   });
   return { list: out, length };
-}
-
-function varint(value: number): number[] {
-  return value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];
 }
 
 function snappy(list: readonly Part[], length: number): Buffer {
@@ -77,8 +74,8 @@ const codecs = [
 ] as const;
 
 describe.each(codecs)("%s blocks", (_, unpack, whole, pack) => {
-  const unpacked = (input: Uint8Array, length: number) => {
-    const output = new Uint8Array(length);
+  const unpacked = (input: Uint8Array, length: number, before = 0) => {
+    const output = new Uint8Array(length).fill(before);
     atOnce(unpack(input, output));
     return output;
   };
@@ -97,11 +94,42 @@ describe.each(codecs)("%s blocks", (_, unpack, whole, pack) => {
     );
   });
 
-  it("of random bytes decompress to the stated length or throw", () => {
+  const short = fc.array(
+    fc.oneof(
+      fc.record({ bytes: fc.uint8Array({ minLength: 1, maxLength: 20 }) }),
+      fc.record({ offset: fc.integer({ min: 1, max: 300 }), length: fc.integer({ min: 4, max: 64 }) }),
+    ),
+    { minLength: 1, maxLength: 8 },
+  );
+
+  it("with a damaged byte decompress to the stated length, with every byte written, or throw", () => {
+    let decompressed = 0;
+    fc.assert(
+      fc.property(short, fc.nat(), fc.integer({ min: 1, max: 255 }), (given, at, change) => {
+        const { list, length } = settled(given);
+        if (length === 0) return;
+        const input = pack(list, length);
+        input[at % input.length]! ^= change;
+        let output: Uint8Array;
+        try {
+          output = unpacked(input, length);
+        } catch (error) {
+          expect((error as Error).message).toMatch(/bytes|cut off/);
+          return;
+        }
+        decompressed++;
+        expect(output).toEqual(unpacked(input, length, 255));
+      }),
+      { numRuns: 500 },
+    );
+    expect(decompressed).toBeGreaterThan(0);
+  });
+
+  it("of random bytes decompress or throw an error that describes them", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(5000), (input, length) => {
         try {
-          expect(unpacked(input, length)).toHaveLength(length);
+          unpacked(input, length);
         } catch (error) {
           expect((error as Error).message).toMatch(/bytes|cut off/);
         }
