@@ -142,7 +142,6 @@ test.each(cases)("reports %s (%s)", async (_, stage, row, message, options = {})
 });
 
 test("an unknown template name is reported as an invalid chatTemplate option", async () => {
-  await writeFile(join(folder, "rows.jsonl"), JSON.stringify(good.sft![0]));
   for (const stage of ["sft", "dpo"]) {
     const row = stage === "sft" ? good.sft![0]! : { prompt: [user("a")], chosen: "b", rejected: "c" };
     await writeFile(join(folder, "rows.jsonl"), JSON.stringify(row));

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { command as evalCommand } from "../../lib/cli/commands/eval.ts";
 import { Output } from "../../lib/cli/terminal/output.ts";
-import { LanguageModel } from "../../lib/index.ts";
+import { LanguageModel, multipleChoice } from "../../lib/index.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const bin = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
@@ -294,14 +294,27 @@ describe("eval", () => {
     ]);
     expect(rest).toEqual([]);
     expect(result).toMatchObject({ count: 2, abstention: { answerable: 1, unanswerable: 1 } });
-    expect([0, 1]).toContain(result.accuracy);
-    expect(result.ece === null || (result.ece >= 0 && result.ece <= 1)).toBe(true);
     expect(result.calibration.bins).toHaveLength(15);
+    await using model = await LanguageModel.load(at("base"));
+    const { answers: expected, ...figures } = await multipleChoice(model, at("choice.jsonl"));
+    expect(result).toEqual(JSON.parse(JSON.stringify(figures)));
     const answers = (await readFile(at("out.jsonl"), "utf8"))
       .trimEnd()
       .split("\n")
       .map((line) => JSON.parse(line));
     expect(answers[1]).toMatchObject({ where: "choice.jsonl:2", unanswerable: true, correct: false });
+    expect(answers.map(({ where, ...answer }) => answer)).toEqual(expected.map(({ where, ...answer }) => answer));
+    // The accuracy of the opposite answer is the opposite.
+    const opposite = rows.map((row) => ("answer" in row ? { ...row, answer: (answers[0].choice + 1) % 3 } : row));
+    const right = rows.map((row) => ("answer" in row ? { ...row, answer: answers[0].choice } : row));
+    for (const [file, accuracy] of [
+      [opposite, 0],
+      [right, 1],
+    ] as const) {
+      await writeFile(at("one.jsonl"), file.map((r) => JSON.stringify(r)).join("\n"));
+      const [{ accuracy: found }] = await json(["eval", "--task", "choice", "--file", "one.jsonl", "--model", "base"]);
+      expect(found).toBe(accuracy);
+    }
     const args = ["eval", "--task", "choice", "--file", "choice.jsonl", "--model"];
     expect((await heddle([...args, "base"])).stdout).toContain("of 1 unanswerable questions");
     // An output path that cannot be written is rejected before the model is loaded.
