@@ -1,5 +1,5 @@
 // GitHub's workflows cannot run here. A validator checks their syntax, and these tests check permissions, versions, scripts and limits.
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -36,11 +36,18 @@ test.each(workflows)("%s grants only read access to the repository by default", 
 });
 
 test.each(workflows)("%s pins actions to a major version", (_, text) => {
-  for (const [, action] of text.matchAll(/uses: (\S+)/g)) expect(action).toMatch(/^\.\/|^[\w-]+\/[\w-]+@v\d+$/);
+  const actions = [...text.matchAll(/uses: (\S+)/g)].map(([, action]) => action);
+  expect(actions).not.toEqual([]);
+  for (const action of actions) expect(action).toMatch(/^\.\/|^[\w-]+\/[\w-]+@v\d+$/);
 });
 
-test.each(workflows)("%s runs scripts that exist", (_, text) => {
-  for (const [, script] of text.matchAll(/npm run ([\w:-]+)/g)) expect(Object.keys(scripts)).toContain(script);
+test("workflows run npm scripts and files that exist", () => {
+  const all = workflows.map(([, text]) => text).join("\n");
+  const found = (pattern: RegExp) => [...all.matchAll(pattern)].map(([, name]) => name!);
+  const [npm, files] = [found(/npm run ([\w:-]+)/g), found(/(?<![\w/])((?:scripts|\.ci|test)\/[\w./-]+)/g)];
+  for (const names of [npm, files]) expect(names).not.toEqual([]);
+  expect(npm.filter((name) => !(name in scripts))).toEqual([]);
+  expect(files.filter((name) => !existsSync(join(root, name)))).toEqual([]);
 });
 
 test.each(workflows)("%s limits the time of every job that has a runner", (_, text) => {

@@ -77,7 +77,8 @@ describe.each(tried)("$name", (system) => {
     });
   });
 
-  test("has the results of Linux x64 within rounding errors", () => {
+  const isReference = system === systems[0];
+  test.skipIf(isReference)("has the results of Linux x64 within rounding errors", () => {
     const [result, expected] = [resultOn(system), resultOn(systems[0]!)];
     expect(result.tokens).toEqual(expected.tokens);
     expect(result.answer).toBe(expected.answer);
@@ -87,7 +88,7 @@ describe.each(tried)("$name", (system) => {
 
   // Arm has other instructions. This machine's own build, which runs if linux-x64-gnu is not under test, has another compiler.
   const hasSameCode = system.target.includes("x64") && names.includes(systems[0]!.target);
-  test.skipIf(!hasSameCode)("trains to the same bits as Linux x64", () => {
+  test.skipIf(isReference || !hasSameCode)("trains to the same bits as Linux x64", () => {
     const [result, expected] = [resultOn(system), resultOn(systems[0]!)];
     expect(result.losses).toEqual(expected.losses);
     expect(result.weights).toBe(expected.weights);
