@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
-import { serve } from "../../lib/serve/index.ts";
+import { type ModelServer, serve } from "../../lib/serve/index.ts";
 import { failureOf } from "../inference/helpers.ts";
 import { chatModel, clientOf, greedily, user, withServer } from "./helpers.ts";
 
@@ -115,6 +115,10 @@ test("Ollama's list has the size and details of a loaded model under all its nam
   }
 });
 
+/** The names of the models that a server has loaded. */
+const loadedModels = async (server: ModelServer): Promise<string[]> =>
+  (await clientOf(server).ask("/api/ps")).body.models.map(({ name }: { name: string }) => name);
+
 test("models that do not fit into maxModelMemory together answer as they do alone", async () => {
   const alone = { first: await answerOf(at("first")), second: await answerOf(at("second")) };
   const sources = ["first", "second"].map((name) => ({ name, path: at(name) }));
@@ -122,7 +126,14 @@ test("models that do not fit into maxModelMemory together answer as they do alon
   try {
     const { chat } = clientOf(server);
     const names = ["first", "second", "first", "first", "second"] as const;
-    const answers = await Promise.all(names.map((model) => chat({ ...ask, model })));
+    const answers = await Promise.all(
+      names.map(async (model) => {
+        const answer = await chat({ ...ask, model });
+        expect((await loadedModels(server)).length).toBeLessThanOrEqual(1);
+        return answer;
+      }),
+    );
+    expect(await loadedModels(server)).toHaveLength(1);
     expect(answers.map(({ choices }) => choices[0].message.content)).toEqual(names.map((name) => alone[name]));
     expect(server.stats).toEqual({ running: 0, waiting: 0, tokens: 5 * 24, answers: 0 });
   } finally {
@@ -211,11 +222,17 @@ test("loading adapters keeps the active adapters that the caller sets meanwhile"
   expect(model.model.activeAdapters).toEqual(["own"]);
 });
 
-test("load() resolves for a model that can be loaded, and rejects for others", async () => {
-  const server = await serve([{ path: at("first") }, { path: at("nowhere") }], { port: 0 });
+test("load() loads a model before its first request, and rejects if the model cannot be loaded", async () => {
+  const server = await serve(
+    ["first", "second", "nowhere"].map((name) => ({ path: at(name) })),
+    { port: 0 },
+  );
   try {
+    expect(await loadedModels(server)).toEqual([]);
     await server.handler.load();
-    await server.handler.load("first");
+    expect(await loadedModels(server)).toEqual(["first:latest"]);
+    await server.handler.load("second");
+    expect(await loadedModels(server)).toEqual(["first:latest", "second:latest"]);
     expect(await failureOf(() => server.handler.load("nowhere"))).toMatchObject({ code: "model_not_loaded" });
     expect(await failureOf(() => server.handler.load("other"))).toMatchObject({ code: "model_not_found" });
   } finally {
