@@ -1,18 +1,16 @@
 // HEDDLE_CHECK=1 compares every node with its reference. Correct results must not be reported as errors.
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { columnSum, compile, input, openDevice } from "../../lib/graph/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { trainEmbedding } from "../../lib/train/stages/embed.ts";
 import { newModel } from "../formats/embedding/embedding-folders.ts";
 
 async function checked<T>(check: string, work: () => Promise<T>): Promise<T> {
-  const before = process.env.HEDDLE_CHECK;
-  process.env.HEDDLE_CHECK = check; // read when programs are compiled
+  vi.stubEnv("HEDDLE_CHECK", check); // read when programs are compiled
   try {
     return await work();
   } finally {
-    if (before === undefined) delete process.env.HEDDLE_CHECK;
-    else process.env.HEDDLE_CHECK = before;
+    vi.unstubAllEnvs();
   }
 }
 
