@@ -3,15 +3,7 @@ import { calibration } from "../../lib/metrics/calibration.ts";
 import { argmax, classificationReport } from "../../lib/metrics/classification.ts";
 import { retrieval, spearman } from "../../lib/metrics/retrieval.ts";
 import { fitTemperature, sigmoid, softmax } from "../../lib/metrics/temperature.ts";
-
-/** Uniform numbers, the same in every run. */
-function uniform(seed: number): () => number {
-  let s = seed;
-  return () => {
-    s = (Math.imul(s, 1664525) + 1013904223) >>> 0;
-    return s / 4294967296;
-  };
-}
+import { generator } from "../ops/harness.ts";
 
 describe("classification", () => {
   test("accuracy and F1 match a hand computation", () => {
@@ -69,7 +61,7 @@ describe("calibration", () => {
   });
 
   test("the interval is reproducible, contains the ECE of an uncalibrated model, and narrows with more answers", () => {
-    const random = uniform(1);
+    const random = generator(1);
     const draw = (n: number) => {
       const confidences = Array.from({ length: n }, () => 0.5 + random() / 2);
       return { confidences, correct: confidences.map((c) => random() < c - 0.2) };
@@ -87,7 +79,7 @@ describe("calibration", () => {
 
 describe("temperature", () => {
   test("recovers the temperature that labels were drawn with, and lowers the ECE", () => {
-    const random = uniform(7);
+    const random = generator(7);
     const normal = () => Math.sqrt(-2 * Math.log(random() + 1e-12)) * Math.cos(2 * Math.PI * random());
     const logits = Array.from({ length: 4000 }, () => Float32Array.from({ length: 4 }, () => 4 * normal()));
     const truth = logits.map((row) => {
