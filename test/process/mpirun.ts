@@ -84,3 +84,9 @@ export function processesOf(rank: number, mpirun: number): number[] {
     .filter(({ pid, args }) => below.has(pid) && args.startsWith(process.execPath) && isRank(pid))
     .map(({ pid }) => pid);
 }
+
+/** Expects the same steps, with losses that differ only by the rounding of sums. */
+export function expectNear(got: ReadonlyMap<number, number>, expected: ReadonlyMap<number, number>): void {
+  expect([...got.keys()]).toEqual([...expected.keys()]);
+  for (const [step, loss] of expected) expect(Math.abs(got.get(step)! / loss - 1), `step ${step}`).toBeLessThan(1e-5);
+}

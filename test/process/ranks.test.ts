@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect } from "vitest";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { cli, type Ended, entry, graph, node } from "./helpers.ts";
-import { LAUNCHERS, mpirun, processesOf, processOf, rankTest as test } from "./mpirun.ts";
+import { expectNear, LAUNCHERS, mpirun, processesOf, processOf, rankTest as test } from "./mpirun.ts";
 
 let folder: string;
 let config: Record<string, unknown>;
@@ -87,12 +87,6 @@ async function train(
       .map((event) => [event.step as number, event.loss as number]),
   );
   return { ...ended, losses, lines };
-}
-
-/** Expects that each step's loss differs only by the rounding of its sums. */
-function expectNear(got: ReadonlyMap<number, number>, expected: ReadonlyMap<number, number>): void {
-  expect([...got.keys()]).toEqual([...expected.keys()]);
-  for (const [step, loss] of expected) expect(Math.abs(got.get(step)! / loss - 1), `step ${step}`).toBeLessThan(1e-5);
 }
 
 let alone: Trained;
