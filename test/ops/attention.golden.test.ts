@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { attention, compile, gradients, input, mul, openDevice, sum } from "../../lib/graph/index.ts";
-import { hashedWeight } from "../golden/hashed.ts";
+import { weightByName } from "../golden/by-name.ts";
 
 interface Case {
   name: string;
@@ -38,11 +38,11 @@ test.each(cases)(
       return { o, ...Object.fromEntries(Object.keys(at).map((n, i) => [n, found[i]!])) };
     }).bind(openDevice(), new Map());
     const inputs = Object.fromEntries(
-      Object.entries(shapes).map(([n, s]) => [n, hashedWeight(`${name}.${n}`, s).map((x) => 6 * x)]),
+      Object.entries(shapes).map(([n, s]) => [n, weightByName(`${name}.${n}`, s, 0).map((x) => 6 * x)]),
     );
     const got: Record<string, ArrayLike<number>> = await program.run({
       ...inputs,
-      do: hashedWeight(`${name}.do`, shapes.q!),
+      do: weightByName(`${name}.do`, shapes.q!, 0),
       seed: Float32Array.of(1),
       ...(documents && { documents: Int32Array.from(documents) }),
     });

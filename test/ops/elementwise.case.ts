@@ -32,7 +32,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   }),
 );
 
-/** Ties, subnormals, the largest f16, overflow and infinities. */
+/** Ties, subnormals, the largest f16, overflow, infinities and NaN. */
 const hard = [
   0,
   -0,
@@ -46,7 +46,7 @@ const hard = [
   65519,
   3e38,
   -1e-40,
-].concat([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]);
+].concat([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN]);
 
 export default {
   cases: [

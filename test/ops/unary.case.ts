@@ -13,7 +13,6 @@ import {
   sigmoid,
   softplus,
   sqrt,
-  stopGradient,
   sub,
   tanh,
   type Value,
@@ -143,11 +142,6 @@ export default {
         maximum(a!, affine(a!, 2, -3)),
         minimum(a!, affine(a!, 2, -3)),
       ],
-    },
-    {
-      label: "stop_gradient: the gradient of the other operand passes",
-      operands: { x: [4] },
-      build: ({ x }) => sub(x!, stopGradient(affine(x!, 0, 1))),
     },
   ],
 } satisfies OpFile;
