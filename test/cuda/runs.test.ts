@@ -58,7 +58,7 @@ describe("recorded runs", () => {
     const large = await bound(device, width);
     await large.run({ x: numbers(40 * width, 1) });
     for (let i = 0; i < 3; i++) expect((await small.run({ x })).y).toEqual(y);
-    expect(small.recordings).toBeLessThanOrEqual(2);
+    expect([1, 2]).toContain(small.recordings);
   });
 
   test("report an invalid index like other runs, and continue", async () => {

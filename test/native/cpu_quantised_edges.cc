@@ -53,9 +53,10 @@ std::vector<Buffer> outputs_of(const Product& p, bool at_edge, bool packed, bool
 
 void check_product(const Product& p, const std::string& label) {
   for (const int form : {0, 1, 2}) {  // stored, packed, not packed yet
-    ++cases;
     const std::vector<Buffer> apart = outputs_of(p, false, form == 1, form == 2),
                               edge = outputs_of(p, true, form == 1, form == 2);
+    if (apart.empty()) continue;
+    ++cases;
     for (size_t i = 0; i < apart.size(); ++i)
       if (apart[i].bytes != edge[i].bytes)
         fail({p.op, label, {}, {}, {}, {}, 0, 0, false, {}}, "output depends on the address of the weight");
