@@ -133,7 +133,7 @@ test("rejects vocabularies that llama.cpp's Unigram does not support, naming the
   await expectError(
     of({ pre_tokenizer: digits }),
     "UNSUPPORTED",
-    /pre_tokenizer: expected WhitespaceSplit and Metaspace, .*, got "Digits"/,
+    /pre_tokenizer: expected WhitespaceSplit and Metaspace for GGUF's Unigram, got "Digits"/,
   );
   await expectError(
     of({ model: { ...json.model, unk_id: null } }),
@@ -143,7 +143,7 @@ test("rejects vocabularies that llama.cpp's Unigram does not support, naming the
   await expectError(
     of({ model: { ...json.model, unk_id: 1e6 } }),
     "UNSUPPORTED",
-    /model.unk_id: expected the id of a token, .*, got 1000000/,
+    /model.unk_id: expected the id of a token for GGUF's Unigram, got 1000000/,
   );
   const broken = { ...json.model, vocab: json.model.vocab.with(7, ["x"]) };
   await expectError(of({ model: broken }), "INVALID_FILE", /model.vocab\[7\]: expected a score/);

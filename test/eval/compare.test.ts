@@ -113,7 +113,11 @@ test("compareKinds gives both trainings the options that both have, and the othe
     compareKinds(load, { data, evalFraction: 0.25, training: { maxSteps: 1, ...training }, ...more });
   const classify = { weightDecay: 0 };
   await expectError(() => trained({ weightDecay: -1 }, { classify }), "INVALID_ARGUMENT", /weightDecay/);
-  await expectError(() => trained({ outputDir: "x" }), "INVALID_ARGUMENT", /training\.outputDir: expected no folder/);
+  await expectError(
+    () => trained({ outputDir: "x" }),
+    "INVALID_ARGUMENT",
+    /training\.outputDir: expected an outputDir in classify and one in sft/,
+  );
   await expectError(() => trained({ packing: true }), "INVALID_ARGUMENT", /packing/);
 });
 
