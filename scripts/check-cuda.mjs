@@ -7,12 +7,16 @@
 // - a note of ptxas that it serialises wgmma instructions (C75xx; ptxas reports it as "info");
 // - a tensor-core instruction or an asynchronous copy that is in a kernel's PTX but not in its machine code;
 // - a kernel of `tensorKernels` without tensor-core instructions, or of `warpgroupKernels` without one of `warpgroupInstructions`;
+// - a case of scripts/cuda-forecast.mjs whose kernels or loops are not in the machine code;
 // - an addon larger than 12 MB.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { countInstructions, instructions, plainName, sectionsOf, writtenInstructions } from "./cuda/binaries.mjs";
+import { cards } from "./cuda/cards.mjs";
+import { compiler } from "./cuda/compile.mjs";
+import { forecast } from "./cuda/forecast.mjs";
 import { CUDA_ARCHITECTURES } from "./platforms/targets.mjs";
 import { root } from "./testing.mjs";
 
@@ -203,6 +207,22 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`;
 console.log(
   `kernels of ${sources.length} files for ${architectures.length} architectures: ${megabytes(fatbins)} compressed`,
 );
+if (asked.length === 0) {
+  const cubinPath = compiler();
+  for (const card of Object.keys(cards)) {
+    let problems;
+    try {
+      problems = forecast(card, cubinPath).results.flatMap(({ title, notes }) =>
+        notes.map((note) => `${title}: ${note}`),
+      );
+    } catch (error) {
+      problems = [error.message];
+    }
+    console.log(`${problems.length ? "FAILED" : "ok    "} forecast for ${cards[card].title}`);
+    for (const problem of problems) console.error(`       ${problem}`);
+    failed += problems.length > 0 ? 1 : 0;
+  }
+}
 const addon = join(root, "build", "Release", "heddle.node");
 if (asked.length === 0 && existsSync(addon)) {
   const kept = sectionsOf(addon).filter((s) => s.kept);

@@ -1,5 +1,5 @@
-// Sums over ranks that a program starts while it runs, so that they overlap with the rest of its computation, and
-// values that it collects from the ranks.
+// The exchange of a running program with other ranks: it starts sums, which overlap with the rest of its computation,
+// and collects values.
 #pragma once
 #include <cstddef>
 #include <cstdint>

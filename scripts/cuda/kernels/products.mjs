@@ -72,8 +72,8 @@ export const product = (card, size) => ({
 
 const BLOCKS = {
   bf16: { bytes: 2 },
-  q8_0: { type: 5, bytes: 34 / 32, path: { IDP: 4, "LDG.128": 1 } },
-  q4_k: { type: 12, bytes: 144 / 256, path: { IDP: 4, "LDG.128": 2 } },
+  q8_0: { type: 5, bytes: 34 / 32, path: { IDP: 16, "LDG.128": 4 } },
+  q4_k: { type: 12, bytes: 144 / 256, path: { IDP: 16, "LDG.128": 8 } },
 };
 
 /** Launches of one row times a weight (n, k). */
@@ -84,12 +84,12 @@ export function gemvLaunches(format, n, k, { factors = 1 } = {}) {
     return [
       {
         source: "gemm/gemm",
-        kernel: factors === 2 ? /15few_rows_kernelILb1ELb1E/ : /15few_rows_kernelILb1ELb0E/,
+        kernel: factors === 2 ? /15few_rows_kernelI.*LoadsE3ELb1E/ : /15few_rows_kernelI.*LoadsE3ELb0E/,
         ...{ blocks: n / 8, threads: 256 },
         roles: [
           {
             warps: 8,
-            path: { "LDG.128": 2, "LDG.32": 0, "LDG.16": 0 },
+            path: { "LDG.128": 8, "LDG.32": 0, "LDG.16": 0 },
             totals: { "LDG.128": (factors * 2 * k) / 256 },
           },
         ],

@@ -187,7 +187,7 @@ export const add = (name) => ({
   launches: [
     {
       source: "rows/elementwise",
-      kernel: name === "add" ? /map_kernel.*_13AddE|map_kernel.*S\d_3AddE/ : /map_kernel.*_3GluE/,
+      kernel: name === "add" ? /map_kernel.*[\d_]3AddELi2E/ : /map_kernel.*[\d_]3GluELi2E/,
       ...{ blocks: 65536, threads: 256 },
       roles: [
         {
