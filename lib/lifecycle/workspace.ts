@@ -5,8 +5,8 @@ import { isObject } from "../core/is-object.ts";
 import { listFolder } from "../formats/checkpoint/checkpoint.ts";
 import { exists, makeFolder, readJson, writeFileAtomically, writeJson } from "../io/atomic-files.ts";
 import { readWhole } from "../io/open-file.ts";
-import { eventOf } from "../train/loop/event-lines.ts";
-import { LOG_FILE } from "../train/loop/run-log.ts";
+import { eventOf } from "../train/tracking/event-lines.ts";
+import { LOG_FILE } from "../train/tracking/run-log.ts";
 import type { Plan } from "./plan.ts";
 import type { Recipe } from "./recipe/recipe.ts";
 import {

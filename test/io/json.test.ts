@@ -10,8 +10,8 @@ import { readCheckpointState } from "../../lib/formats/checkpoint/checkpoint.ts"
 import { malformedUtf8At, parseJson } from "../../lib/io/json.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { eventOf } from "../../lib/train/loop/event-lines.ts";
 import { readTrainingConfig } from "../../lib/train/options/config-file.ts";
+import { eventOf } from "../../lib/train/tracking/event-lines.ts";
 import { expectError, safetensors, temporaryFile, temporaryFolder } from "../formats/helpers.ts";
 import { modelFolder } from "../formats/model-folder.ts";
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { readCompletions } from "../../lib/report/run/read-completions.ts";
-import { COMPLETIONS_FILE } from "../../lib/train/loop/run-log.ts";
+import { COMPLETIONS_FILE } from "../../lib/train/tracking/run-log.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-completions-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -6,7 +6,7 @@ import type { ModelConfigInput } from "../../formats/config/config.ts";
 import { type CreateModelAsyncOptions, createModelAsync } from "../../language-model/create.ts";
 import { LanguageModel } from "../../language-model/language-model.ts";
 import { Tokenizer } from "../../tokenizer/index.ts";
-import { needUsable } from "../../train/loop/output-folder.ts";
+import { needUsable } from "../../train/checkpoint/output-folder.ts";
 import type { TrainEvent, TrainResult } from "../../train/loop/trainer.ts";
 import { fileShape, readTrainingConfig } from "../../train/options/config-file.ts";
 import { needKnownNames } from "../../train/options/parse-options.ts";

@@ -2,8 +2,8 @@ import { join } from "node:path";
 import { isObject } from "../../core/is-object.ts";
 import { linesOf } from "../../data/lines.ts";
 import { exists } from "../../io/atomic-files.ts";
-import { eventOf } from "../../train/loop/event-lines.ts";
-import { COMPLETIONS_FILE } from "../../train/loop/run-log.ts";
+import { eventOf } from "../../train/tracking/event-lines.ts";
+import { COMPLETIONS_FILE } from "../../train/tracking/run-log.ts";
 import type { SampledCompletion } from "../../train/tracking/tracker.ts";
 
 /** Maximum number of steps of training, and of evaluation, in addition to the last step. */

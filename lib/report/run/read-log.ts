@@ -5,8 +5,8 @@ import { HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { linesOf } from "../../data/lines.ts";
 import { ioError } from "../../io/atomic-files.ts";
-import { eventOf } from "../../train/loop/event-lines.ts";
-import { LOG_FILE } from "../../train/loop/run-log.ts";
+import { eventOf } from "../../train/tracking/event-lines.ts";
+import { LOG_FILE } from "../../train/tracking/run-log.ts";
 import { type LineKind, SupersededLines } from "./superseded-lines.ts";
 import { ThinnedCurve } from "./thinned-curve.ts";
 

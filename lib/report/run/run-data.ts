@@ -3,7 +3,7 @@ import { HeddleError } from "../../core/errors.ts";
 import { latestCheckpoint, listFolder } from "../../formats/checkpoint/checkpoint.ts";
 import { type ModelCard, readModelCard } from "../../formats/model-card.ts";
 import { exists } from "../../io/atomic-files.ts";
-import { LOG_FILE } from "../../train/loop/run-log.ts";
+import { LOG_FILE } from "../../train/tracking/run-log.ts";
 import { readCompletions, type StepCompletions } from "./read-completions.ts";
 import { type LogData, readLog } from "./read-log.ts";
 import type { At } from "./thinned-curve.ts";

@@ -1,8 +1,8 @@
 // Checks of a run's options before the model is changed, so that a rejected run does not lose the model's head.
 import { HeddleError } from "../../core/errors.ts";
 import { learningRateSchedule } from "../../optim/schedule.ts";
+import { checkOverwrite } from "../checkpoint/output-folder.ts";
 import type { TrainingOptions } from "../options/parse-options.ts";
-import { checkOverwrite } from "./output-folder.ts";
 import type { BatchSource } from "./trainer.ts";
 
 /**

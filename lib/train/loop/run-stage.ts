@@ -9,26 +9,26 @@ import type { Model } from "../../models/model.ts";
 import { claimWeights } from "../../models/model-claims.ts";
 import type { MuonOptions } from "../../optim/muon.ts";
 import { learningRateSchedule } from "../../optim/schedule.ts";
+import { CheckpointStore } from "../checkpoint/checkpoints.ts";
+import { needApart } from "../checkpoint/output-folder.ts";
+import { frozenFingerprint } from "../checkpoint/run-record.ts";
+import { adapterFiles, modelFiles, type TrainedFiles } from "../checkpoint/trained-files.ts";
 import type { Shape } from "../options/option.ts";
+import { groupParameters, optimizerGroups } from "../options/parameter-groups.ts";
 import type { TrainingOptions } from "../options/parse-options.ts";
 import { recordedOptions } from "../options/run-options.ts";
 import { DEFAULT_SAVE_STEPS, type EvaluateAt } from "../options/shared-options.ts";
+import { shardingWorld } from "../sharding/sharding.ts";
 import { trackedRun, trackersOf } from "../tracking/trackers-of.ts";
 import { Tracking } from "../tracking/tracking.ts";
 import type { World } from "../world/world.ts";
 import { adapterThere, settleAdapters } from "./base-adapters.ts";
-import { CheckpointStore } from "./checkpoints.ts";
 import { type Preparation, preparing } from "./model-rollback.ts";
 import { needRoomForRows } from "./needed-memory.ts";
-import { needApart } from "./output-folder.ts";
-import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import { needPossible } from "./run-checks.ts";
-import { frozenFingerprint } from "./run-record.ts";
-import { shardingWorld } from "./sharding.ts";
 import type { Stage } from "./stage.ts";
 import { cardOf, type StageCard } from "./stage-card.ts";
-import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
 import {
   type BatchSource,
   type EvalEvent,

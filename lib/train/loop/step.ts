@@ -5,11 +5,11 @@ import type { Model } from "../../models/model.ts";
 import { seedBits } from "../../models/random.ts";
 import { Optimizer, type OptimizerOptions } from "../../optim/optimizer.ts";
 import type { Sharding } from "../options/optimizer-options.ts";
+import { DividedWeights } from "../sharding/divided-weights.ts";
+import { dividesGradients, SharedState, shardingWorld, sumsInProgram } from "../sharding/sharding.ts";
 import { gather, soloWorld, type World } from "../world/world.ts";
-import { DividedWeights } from "./divided-weights.ts";
 import { FrozenMatrices } from "./frozen-weights.ts";
 import { MetricMeans } from "./metric-mean.ts";
-import { dividesGradients, SharedState, shardingWorld, sumsInProgram } from "./sharding.ts";
 import { type Metrics, metricsOf, type Stage, summed, type Totals, totalsOf } from "./stage.ts";
 import { type Evaluated, StageProgram } from "./stage-program.ts";
 

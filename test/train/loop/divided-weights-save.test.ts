@@ -2,8 +2,8 @@
 import { afterAll, expect, test } from "vitest";
 import { openDevice, Tensor } from "../../../lib/graph/index.ts";
 import type { Optimizer } from "../../../lib/optim/optimizer.ts";
-import { DividedWeights } from "../../../lib/train/loop/divided-weights.ts";
-import type { SharedState } from "../../../lib/train/loop/sharding.ts";
+import { DividedWeights } from "../../../lib/train/sharding/divided-weights.ts";
+import type { SharedState } from "../../../lib/train/sharding/sharding.ts";
 import type { World } from "../../../lib/train/world/world.ts";
 
 const device = openDevice({ device: "cpu", threads: 1 });

@@ -3,8 +3,8 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { LOG_FILE, RunLog } from "../../../lib/train/loop/run-log.ts";
 import type { StepEvent, TrainEvent } from "../../../lib/train/loop/trainer.ts";
+import { LOG_FILE, RunLog } from "../../../lib/train/tracking/run-log.ts";
 
 const refused = vi.hoisted(() => ({ appends: 0 }));
 vi.mock("node:fs/promises", async (original) => {

@@ -3,9 +3,9 @@ import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { COMPLETIONS_FILE, LOG_FILE } from "../../../lib/train/loop/run-log.ts";
 import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
 import { type SftOptions, sft } from "../../../lib/train/stages/sft.ts";
+import { COMPLETIONS_FILE, LOG_FILE } from "../../../lib/train/tracking/run-log.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 let folder: string;

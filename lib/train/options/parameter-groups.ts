@@ -4,9 +4,9 @@ import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import type { MuonOptions } from "../../optim/muon.ts";
 import type { OptimizerGroup } from "../../optim/optimizer.ts";
-import type { ParameterGroup } from "../options/optimizer-options.ts";
-import { type ParameterMatch, parsePattern } from "../options/parameter-match.ts";
-import type { TrainingOptions } from "../options/parse-options.ts";
+import type { ParameterGroup } from "./optimizer-options.ts";
+import { type ParameterMatch, parsePattern } from "./parameter-match.ts";
+import type { TrainingOptions } from "./parse-options.ts";
 
 /** A group as a checkpoint stores it. A resumed run must have the same groups. */
 export interface GroupRecord extends Omit<ParameterGroup, "match"> {

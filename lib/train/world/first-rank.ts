@@ -1,6 +1,6 @@
 import { describe, HeddleError } from "../../core/errors.ts";
-import { gather, type World } from "../world/world.ts";
-import type { Metrics } from "./stage.ts";
+import type { Metrics } from "../loop/stage.ts";
+import { gather, type World } from "./world.ts";
 
 /** Returns rank 0's measurement on every rank, so that all ranks decide by the same values. */
 export async function fromFirst(world: World, measure: () => Metrics | Promise<Metrics>): Promise<Metrics> {

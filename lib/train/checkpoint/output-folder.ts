@@ -7,7 +7,7 @@ import { listFolder, removeCheckpoint, surveyCheckpoints } from "../../formats/c
 import { WEIGHT_FILES } from "../../formats/safetensors/safetensors-write.ts";
 import { ioError } from "../../io/atomic-files.ts";
 import { realPathIfAny } from "../../io/real-path.ts";
-import { COMPLETIONS_FILE, LOG_FILE, RunLog } from "./run-log.ts";
+import { COMPLETIONS_FILE, LOG_FILE, RunLog } from "../tracking/run-log.ts";
 
 /** Names of the files of a finished model or adapter. */
 const MODEL_FILE = /^(config\.json|adapter_config\.json|.*\.safetensors)$/;

@@ -1,7 +1,7 @@
 import { HeddleError } from "../../core/errors.ts";
+import type { RunRecord } from "../checkpoint/run-record.ts";
 import type { Sharding } from "../options/optimizer-options.ts";
-import { gather, type World } from "../world/world.ts";
-import type { RunRecord } from "./run-record.ts";
+import { gather, type World } from "./world.ts";
 
 /** The state from which a rank starts. */
 export interface Start {

@@ -21,12 +21,12 @@ import { exists, ioError, makeFolder } from "../../io/atomic-files.ts";
 import { claim } from "../../io/claim.ts";
 import { writeTogether } from "../../io/staged-files.ts";
 import type { Optimizer, StateTensor } from "../../optim/optimizer.ts";
+import type { EvalEvent, TrainerState } from "../loop/trainer.ts";
+import { needSameGroups } from "../options/parameter-groups.ts";
+import { RunLog } from "../tracking/run-log.ts";
 import { clearRun, isInFolder, needUsable } from "./output-folder.ts";
-import { needSameGroups } from "./parameter-groups.ts";
-import { RunLog } from "./run-log.ts";
 import { needSameFrozen, type RunRecord } from "./run-record.ts";
 import type { TrainedFiles } from "./trained-files.ts";
-import type { EvalEvent, TrainerState } from "./trainer.ts";
 
 export interface CheckpointStoreOptions {
   outputDir: string;

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
+import type { TrainEvent } from "../loop/trainer.ts";
 import { EventLines, eventOf } from "./event-lines.ts";
-import type { TrainEvent } from "./trainer.ts";
 
 /** The log file in the folder of a run's checkpoints: one event per line, as JSON. */
 export const LOG_FILE = "log.jsonl";

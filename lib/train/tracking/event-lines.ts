@@ -3,7 +3,7 @@ import { HeddleError } from "../../core/errors.ts";
 import { linesOf } from "../../data/lines.ts";
 import { ioError } from "../../io/atomic-files.ts";
 import { parseJsonRow } from "../../io/json.ts";
-import type { TrainEvent } from "./trainer.ts";
+import type { TrainEvent } from "../loop/trainer.ts";
 
 /** Minimum time between two writes by `add`. Small models take hundreds of steps a second. */
 const MIN_INTERVAL_MS = 500;

@@ -2,8 +2,8 @@ import { HeddleError } from "../../core/errors.ts";
 import { adapterTensors } from "../../models/adapters/adapters.ts";
 import { weightsFingerprint } from "../../models/fingerprint.ts";
 import type { Model } from "../../models/model.ts";
+import type { GroupRecord } from "../options/parameter-groups.ts";
 import type { RecordedOptions } from "../options/run-options.ts";
-import type { GroupRecord } from "./parameter-groups.ts";
 
 /** Facts in a checkpoint that must be unchanged when a run resumes. */
 export interface RunRecord {

@@ -1,8 +1,8 @@
 import { HeddleError } from "../../core/errors.ts";
 import type { Tensor } from "../../graph/index.ts";
+import type { Metrics } from "../loop/stage.ts";
+import type { EvalEvent } from "../loop/trainer.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
-import type { Metrics } from "./stage.ts";
-import type { EvalEvent } from "./trainer.ts";
 
 /** Options for finding the best evaluation, loading its weights, and early stopping. Names follow transformers' TrainingArguments. */
 export interface BestOptions {
