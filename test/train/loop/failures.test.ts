@@ -7,7 +7,7 @@ import { FileSink, ioError } from "../../../lib/io/atomic-files.ts";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
-import { weightsOf } from "./best-run.ts";
+import { weightsOf } from "../checkpoint/best-run.ts";
 
 let folder: string;
 beforeAll(async () => {

@@ -5,7 +5,7 @@ import type { Stage } from "../../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
 import { goldenCase, goldenModel } from "../../golden/weights.ts";
-import { worlds } from "./worlds.ts";
+import { worlds } from "../world/worlds.ts";
 
 const device = openDevice();
 const golden = goldenCase("llama");

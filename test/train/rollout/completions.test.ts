@@ -11,7 +11,7 @@ import { type GrpoOptions, grpo } from "../../../lib/train/stages/grpo.ts";
 import { type PpoOptions, ppo } from "../../../lib/train/stages/ppo.ts";
 import type { SampledCompletion, Tracker } from "../../../lib/train/tracking/tracker.ts";
 import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
-import { eventsIn } from "../loop/tensorboard-reader.ts";
+import { eventsIn } from "../tracking/tensorboard-reader.ts";
 
 let folder: string;
 let tokenizer: Awaited<ReturnType<typeof tinyTokenizer>>;

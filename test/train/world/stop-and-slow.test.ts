@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { SlowRanks } from "../../../lib/train/world/slow-ranks.ts";
 import { stopIfAgreed, stopTogether } from "../../../lib/train/world/stop-together.ts";
-import { worlds } from "../loop/worlds.ts";
+import { worlds } from "./worlds.ts";
 
 test("a signal of one rank stops all ranks at the same step", async () => {
   const controller = new AbortController();

@@ -12,7 +12,7 @@ import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretra
 import { sft } from "../../../lib/train/stages/sft.ts";
 import type { World } from "../../../lib/train/world/world.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
-import { worlds } from "./worlds.ts";
+import { worlds } from "../world/worlds.ts";
 
 let folder: string;
 beforeAll(async () => {

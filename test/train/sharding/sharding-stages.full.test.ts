@@ -3,8 +3,8 @@ import { describe, expect, test } from "vitest";
 import { pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
 import { sentences } from "../../inference/helpers.ts";
-import { runStage, type Start, stages } from "./stage-table.ts";
-import { worlds } from "./worlds.ts";
+import { runStage, type Start, stages } from "../loop/stage-table.ts";
+import { worlds } from "../world/worlds.ts";
 
 const more: Record<string, Start> = {
   pretrain: (base, shared) => pretrain(base, { ...shared, data: [{ text: sentences.join("\n") }], maxSeqLength: 16 }),

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
 import { grpo } from "../../../lib/train/stages/grpo.ts";
 import { gather } from "../../../lib/train/world/world.ts";
-import { runStage, STEPS, type Start, stages } from "./stage-table.ts";
+import { runStage, STEPS, type Start, stages } from "../loop/stage-table.ts";
 import { worlds } from "./worlds.ts";
 
 let folder: string;

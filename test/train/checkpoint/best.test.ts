@@ -9,8 +9,8 @@ import { LanguageModel } from "../../../lib/language-model/index.ts";
 import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
 import type { PretrainOptions } from "../../../lib/train/stages/pretrain.ts";
 import { failureOf, sentences } from "../../inference/helpers.ts";
+import { worlds } from "../world/worlds.ts";
 import { bestRun, newModel, scores, weightsOf } from "./best-run.ts";
-import { worlds } from "./worlds.ts";
 
 let folder: string;
 let corpus: string;

@@ -12,7 +12,7 @@ import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretra
 import { sft } from "../../../lib/train/stages/sft.ts";
 import { temporaryFolder } from "../../formats/helpers.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
-import { stageSchemas } from "../options/stage-schemas.ts";
+import { stageSchemas } from "./stage-schemas.ts";
 
 const names = [
   "model.embed_tokens.weight",
