@@ -55,9 +55,9 @@ const clocked = [
   "test/process/event-loop.test.ts",
   "test/process/gpu-check.test.ts",
   "test/process/lane.test.ts",
-  "test/serve/clients.test.ts",
-  "test/serve/large-bodies.test.ts",
-  "test/serve/limits.test.ts",
+  "test/serve/http/clients.test.ts",
+  "test/serve/http/large-bodies.test.ts",
+  "test/serve/http/limits.test.ts",
   "test/tokenizer/start.test.ts",
 ];
 

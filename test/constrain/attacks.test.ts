@@ -68,7 +68,7 @@ const outcomes = /^(?:compiled|INVALID_ARGUMENT|UNSUPPORTED)$/;
 
 /**
  * The schema without a limit on turns: JavaScript lists all keys of an object at once, which cannot be sliced. The server allows
- * 16,384 keys per object (JSON_LIMITS). test/serve/large-bodies.test.ts measures the turns of objects just below that limit.
+ * 16,384 keys per object (JSON_LIMITS). test/serve/http/large-bodies.test.ts measures the turns of objects just below that limit.
  */
 const indivisible = "400,000 unknown keywords";
 

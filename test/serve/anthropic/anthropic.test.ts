@@ -1,7 +1,7 @@
 // Anthropic's Messages API over plain HTTP.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { type Client, chatModel, endlessModel, type Json, until, user, withServer } from "./helpers.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { type Client, chatModel, endlessModel, type Json, until, user, withServer } from "../helpers.ts";
 
 const MESSAGES = "/v1/messages";
 const COUNT = "/v1/messages/count_tokens";

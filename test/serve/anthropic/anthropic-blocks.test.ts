@@ -1,9 +1,9 @@
 // Content blocks of Anthropic's API, from answers with reasoning and calls in any pieces.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { BlockEvents, blocksOf, stopOf } from "../../lib/serve/anthropic/blocks.ts";
-import { type Answer, addPart, type Delta } from "../../lib/serve/core/answer.ts";
-import type { Json } from "./helpers.ts";
+import { BlockEvents, blocksOf, stopOf } from "../../../lib/serve/anthropic/blocks.ts";
+import { type Answer, addPart, type Delta } from "../../../lib/serve/core/answer.ts";
+import type { Json } from "../helpers.ts";
 
 const delta = (part: Partial<Delta>): Delta => ({ text: "", reasoning: "", calls: [], tokens: [], ...part });
 const newAnswer = (): Answer => ({ text: "", reasoning: "", calls: [], tokens: [], finishReason: "stop" });

@@ -1,10 +1,10 @@
 // Clients that disconnect before their body is read, or while their response format is being compiled.
 import { expect, test, vi } from "vitest";
-import { attacks } from "../constrain/attacks.ts";
-import { chatModel, rawSocket, until, withServer } from "./helpers.ts";
+import { attacks } from "../../constrain/attacks.ts";
+import { chatModel, rawSocket, until, withServer } from "../helpers.ts";
 
 const compilations = vi.hoisted(() => ({ all: [] as Promise<unknown>[] }));
-vi.mock(import("../../lib/constrain/index.ts"), async (original) => {
+vi.mock(import("../../../lib/constrain/index.ts"), async (original) => {
   const actual = await original();
   const compiledAhead: typeof actual.compiledAhead = (...given) => {
     const compilation = actual.compiledAhead(...given);
@@ -16,7 +16,7 @@ vi.mock(import("../../lib/constrain/index.ts"), async (original) => {
 });
 
 const tracing = vi.hoisted(() => ({ found: undefined as (() => Promise<void>) | undefined, spans: 0 }));
-vi.mock(import("../../lib/serve/operations/tracing.ts"), async (original) => {
+vi.mock(import("../../../lib/serve/operations/tracing.ts"), async (original) => {
   const actual = await original();
   return {
     ...actual,

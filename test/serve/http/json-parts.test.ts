@@ -1,6 +1,6 @@
 // Large JSON answers are serialized in slices.
 import { expect, test } from "vitest";
-import { jsonBytes, jsonParts } from "../../lib/serve/http/json-parts.ts";
+import { jsonBytes, jsonParts } from "../../../lib/serve/http/json-parts.ts";
 
 const entry = { token: "é", logprob: -0.5, bytes: [195, 169] };
 const content = (length: number) =>

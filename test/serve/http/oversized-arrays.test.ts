@@ -1,18 +1,18 @@
 // Arrays that are too long, or have wrong elements, are refused without work for each element.
 import { describe, expect, test } from "vitest";
-import { messageSchema, parsed as parsedMessage } from "../../lib/serve/anthropic/schema.ts";
-import { chatPrompt } from "../../lib/serve/core/chat.ts";
-import type { Exchange } from "../../lib/serve/core/context.ts";
-import { messagesOf } from "../../lib/serve/core/messages.ts";
-import type { Served } from "../../lib/serve/core/models.ts";
-import { charactersOf } from "../../lib/serve/core/prompts.ts";
-import { itemsOf } from "../../lib/serve/openai/responses/items.ts";
-import { responseParameters } from "../../lib/serve/openai/responses/schema.ts";
-import { toolSettings } from "../../lib/serve/openai/responses/settings.ts";
-import { chatSchema, parsed as parsedChat } from "../../lib/serve/openai/schema.ts";
-import { failureOf, tinyModel } from "../inference/helpers.ts";
-import { chatModel, withServer } from "./helpers.ts";
-import { watched } from "./watched-array.ts";
+import { messageSchema, parsed as parsedMessage } from "../../../lib/serve/anthropic/schema.ts";
+import { chatPrompt } from "../../../lib/serve/core/chat.ts";
+import type { Exchange } from "../../../lib/serve/core/context.ts";
+import { messagesOf } from "../../../lib/serve/core/messages.ts";
+import type { Served } from "../../../lib/serve/core/models.ts";
+import { charactersOf } from "../../../lib/serve/core/prompts.ts";
+import { itemsOf } from "../../../lib/serve/openai/responses/items.ts";
+import { responseParameters } from "../../../lib/serve/openai/responses/schema.ts";
+import { toolSettings } from "../../../lib/serve/openai/responses/settings.ts";
+import { chatSchema, parsed as parsedChat } from "../../../lib/serve/openai/schema.ts";
+import { failureOf, tinyModel } from "../../inference/helpers.ts";
+import { chatModel, withServer } from "../helpers.ts";
+import { watched } from "../watched-array.ts";
 
 /** Maximum number of element reads for a rejection, whose message may show the first elements. */
 const MAX_READS = 2;

@@ -1,10 +1,10 @@
 // Chat completions over HTTP: the prompt that the model sees, and the form of its answers.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { serve } from "../../lib/serve/index.ts";
-import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
-import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { type Client, chatModel, clientOf, greedily, greedy, type Json, user, withServer } from "./helpers.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { serve } from "../../../lib/serve/index.ts";
+import { leastOf, longestTurn, saysTurns } from "../../helpers/clock.ts";
+import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+import { type Client, chatModel, clientOf, greedily, greedy, type Json, user, withServer } from "../helpers.ts";
 
 const CHAT = "/v1/chat/completions";
 

@@ -1,9 +1,9 @@
 // Ollama's API over plain HTTP: chats, prompts, embeddings, and how they are streamed.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { WholeCalls } from "../../lib/serve/ollama/send.ts";
-import { type Client, endlessModel, type Json, until, user, withServer } from "./helpers.ts";
-import { toolModel } from "./tool-model.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { WholeCalls } from "../../../lib/serve/ollama/send.ts";
+import { type Client, endlessModel, type Json, until, user, withServer } from "../helpers.ts";
+import { toolModel } from "../tool-model.ts";
 
 const CHAT = "/api/chat";
 const GENERATE = "/api/generate";

@@ -1,9 +1,9 @@
 // The server answers or rejects any input, and keeps running.
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { type ModelServer, serve } from "../../lib/serve/index.ts";
-import { type Client, chatModel, clientOf, rawSocket, readAll, user } from "./helpers.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { type ModelServer, serve } from "../../../lib/serve/index.ts";
+import { type Client, chatModel, clientOf, rawSocket, readAll, user } from "../helpers.ts";
 
 let model: LanguageModel;
 let server: ModelServer;

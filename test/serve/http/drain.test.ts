@@ -1,10 +1,10 @@
 // Connections that stay open between requests, as those of a proxy do, while the server closes.
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { PieceStream } from "../../lib/inference/piece-stream.ts";
-import type { Scheduled } from "../../lib/inference/shared-scheduler.ts";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { deltas } from "../../lib/serve/core/answer.ts";
-import { endlessModel, type Json, rawPost, rawSocket, readAll, until, withServer } from "./helpers.ts";
+import { PieceStream } from "../../../lib/inference/piece-stream.ts";
+import type { Scheduled } from "../../../lib/inference/shared-scheduler.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { deltas } from "../../../lib/serve/core/answer.ts";
+import { endlessModel, type Json, rawPost, rawSocket, readAll, until, withServer } from "../helpers.ts";
 
 let model: LanguageModel;
 beforeAll(async () => {

@@ -1,8 +1,8 @@
 // Reasoning in requests of all APIs: how it reaches the chat template.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { chatModel, user, withServer } from "./helpers.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+import { chatModel, user, withServer } from "../helpers.ts";
 
 describe("requests", () => {
   let model: LanguageModel;

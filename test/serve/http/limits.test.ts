@@ -1,7 +1,7 @@
 // Limits of the server: body size, concurrent answers, tokens, header size and pipelined requests.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { type Client, chatModel, greedily, rawPost, rawSocket, readAll, until, user, withServer } from "./helpers.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { type Client, chatModel, greedily, rawPost, rawSocket, readAll, until, user, withServer } from "../helpers.ts";
 
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";

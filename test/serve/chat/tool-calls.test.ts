@@ -3,16 +3,16 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { hermes } from "../../lib/answers/formats/hermes.ts";
-import { AnswerReader } from "../../lib/answers/reader.ts";
-import { REASONING_FORMATS } from "../../lib/answers/reasoning.ts";
-import type { Scheduled } from "../../lib/inference/shared-scheduler.ts";
-import { createModel, type LanguageModel } from "../../lib/language-model/index.ts";
-import { type Delta, deltas, wholeAnswer } from "../../lib/serve/core/answer.ts";
-import { Answers } from "../../lib/serve/core/generate.ts";
-import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { sft } from "../../lib/train/stages/sft.ts";
-import { chatTemplate, type Json, user, withServer } from "./helpers.ts";
+import { hermes } from "../../../lib/answers/formats/hermes.ts";
+import { AnswerReader } from "../../../lib/answers/reader.ts";
+import { REASONING_FORMATS } from "../../../lib/answers/reasoning.ts";
+import type { Scheduled } from "../../../lib/inference/shared-scheduler.ts";
+import { createModel, type LanguageModel } from "../../../lib/language-model/index.ts";
+import { type Delta, deltas, wholeAnswer } from "../../../lib/serve/core/answer.ts";
+import { Answers } from "../../../lib/serve/core/generate.ts";
+import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { sft } from "../../../lib/train/stages/sft.ts";
+import { chatTemplate, type Json, user, withServer } from "../helpers.ts";
 
 test("an answer limited to one call ends after it, without reading further", async () => {
   const call = (name: string) => `<tool_call>{"name":"${name}"}</tool_call>`;

@@ -1,13 +1,13 @@
 // Reasoning ends when it has spent its budget of tokens, in the library and in every API with a budget.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { heddle } from "../../lib/ai-sdk/index.ts";
-import { REASONING_FORMATS } from "../../lib/answers/reasoning.ts";
-import { reasoningLimit } from "../../lib/language-model/chat/reasoning-limit.ts";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { serve } from "../../lib/serve/index.ts";
-import { tinyTokenizer } from "../inference/helpers.ts";
-import { type Client, clientOf, type Json, user } from "./helpers.ts";
-import { ANSWER, THOUGHT, thinkModel } from "./think-model.ts";
+import { heddle } from "../../../lib/ai-sdk/index.ts";
+import { REASONING_FORMATS } from "../../../lib/answers/reasoning.ts";
+import { reasoningLimit } from "../../../lib/language-model/chat/reasoning-limit.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { serve } from "../../../lib/serve/index.ts";
+import { tinyTokenizer } from "../../inference/helpers.ts";
+import { type Client, clientOf, type Json, user } from "../helpers.ts";
+import { ANSWER, THOUGHT, thinkModel } from "../think-model.ts";
 
 let model: LanguageModel;
 let client: Client;

@@ -1,9 +1,9 @@
 // If a request has tools and a JSON format, the model chooses: its answer is a call or JSON, in every API.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { heddle } from "../../lib/ai-sdk/index.ts";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { serve } from "../../lib/serve/index.ts";
-import { type Client, chatModel, clientOf, type Json, user } from "./helpers.ts";
+import { heddle } from "../../../lib/ai-sdk/index.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { serve } from "../../../lib/serve/index.ts";
+import { type Client, chatModel, clientOf, type Json, user } from "../helpers.ts";
 
 const CHAT = "/v1/chat/completions";
 const parameters = {

@@ -2,7 +2,7 @@
 import { createServer, get, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
-import { EventStream, JSON_LINES, NAMED_EVENTS, UNNAMED_EVENTS } from "../../lib/serve/http/event-stream.ts";
+import { EventStream, JSON_LINES, NAMED_EVENTS, UNNAMED_EVENTS } from "../../../lib/serve/http/event-stream.ts";
 
 /** Runs `work` with a response, and `read` with what its client gets. */
 async function exchanged<T>(

@@ -1,10 +1,10 @@
 // Large bodies do not block the event loop, and take little of its thread's time even if many arrive at once.
 import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
-import { onProcessor } from "../helpers/turns.mjs";
-import { chatModel, rawPost, rawSocket, readAll, withServer } from "./helpers.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { leastOf, longestTurn, saysTurns } from "../../helpers/clock.ts";
+import { onProcessor } from "../../helpers/turns.mjs";
+import { chatModel, rawPost, rawSocket, readAll, withServer } from "../helpers.ts";
 
 const [CHAT, COMPLETIONS, EMBEDDINGS] = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
 const RESPONSES = "/v1/responses";

@@ -1,13 +1,13 @@
 // tool_choice forces even a model with random weights to make a call that matches the tool's schema.
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { compileFormat } from "../../lib/constrain/index.ts";
-import { AnswerForm } from "../../lib/language-model/chat/answer-format.ts";
-import type { LanguageModel, ToolChoice } from "../../lib/language-model/index.ts";
-import { serve } from "../../lib/serve/index.ts";
-import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { type Json, type Schema, validate } from "../constrain/validator.ts";
-import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { added } from "../tokenizer/samples.ts";
+import { compileFormat } from "../../../lib/constrain/index.ts";
+import { AnswerForm } from "../../../lib/language-model/chat/answer-format.ts";
+import type { LanguageModel, ToolChoice } from "../../../lib/language-model/index.ts";
+import { serve } from "../../../lib/serve/index.ts";
+import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { type Json, type Schema, validate } from "../../constrain/validator.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+import { added } from "../../tokenizer/samples.ts";
 import {
   type Json as Body,
   type Client,
@@ -17,7 +17,7 @@ import {
   greedily,
   user,
   withServer,
-} from "./helpers.ts";
+} from "../helpers.ts";
 
 const CHAT = "/v1/chat/completions";
 const schemas: Record<string, Schema> = {

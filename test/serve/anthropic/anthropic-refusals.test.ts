@@ -1,7 +1,7 @@
 // Refused requests of Anthropic's Messages API: features that the server does not have, and invalid parameters.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { type Client, chatModel, user, withServer } from "./helpers.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { type Client, chatModel, user, withServer } from "../helpers.ts";
 
 const MESSAGES = "/v1/messages";
 

@@ -1,9 +1,9 @@
 // Clients that disconnect, do not read or are slow, and server shutdown.
 import type { Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import type { RequestRecord } from "../../lib/serve/index.ts";
-import { leastOf } from "../helpers/clock.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import type { RequestRecord } from "../../../lib/serve/index.ts";
+import { leastOf } from "../../helpers/clock.ts";
 import {
   type Client,
   chatModel,
@@ -16,7 +16,7 @@ import {
   until,
   user,
   withServer,
-} from "./helpers.ts";
+} from "../helpers.ts";
 
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";

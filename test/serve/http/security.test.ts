@@ -1,10 +1,10 @@
 // Access control: host names, origins and API keys.
 import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { createHandler, serve } from "../../lib/serve/index.ts";
-import { failureOf } from "../inference/helpers.ts";
-import { chatModel, clientOf, rawPost, rawSocket, readAll, user, withServer } from "./helpers.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { createHandler, serve } from "../../../lib/serve/index.ts";
+import { failureOf } from "../../inference/helpers.ts";
+import { chatModel, clientOf, rawPost, rawSocket, readAll, user, withServer } from "../helpers.ts";
 
 let model: LanguageModel;
 beforeAll(async () => {

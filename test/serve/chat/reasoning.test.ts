@@ -1,10 +1,10 @@
 // Answers of a model that was trained to think first. Every API has the reasoning in its own field.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { serve } from "../../lib/serve/index.ts";
-import { type Client, clientOf, type Json, user } from "./helpers.ts";
-import { namedEvents } from "./responses/helpers.ts";
-import { ANSWER, THOUGHT, thinkModel } from "./think-model.ts";
+import type { LanguageModel } from "../../../lib/language-model/index.ts";
+import { serve } from "../../../lib/serve/index.ts";
+import { type Client, clientOf, type Json, user } from "../helpers.ts";
+import { namedEvents } from "../responses/helpers.ts";
+import { ANSWER, THOUGHT, thinkModel } from "../think-model.ts";
 
 let model: LanguageModel;
 let client: Client;

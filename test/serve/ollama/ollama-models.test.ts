@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { serve } from "../../lib/serve/index.ts";
-import { type Client, chatModel, clientOf, endlessModel, until, user, withServer } from "./helpers.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { serve } from "../../../lib/serve/index.ts";
+import { type Client, chatModel, clientOf, endlessModel, until, user, withServer } from "../helpers.ts";
 
 const CHAT = "/api/chat";
 const GENERATE = "/api/generate";
@@ -116,7 +116,7 @@ describe("models", () => {
 });
 
 test("/api/version has the package's version", async () => {
-  const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
+  const { version } = JSON.parse(await readFile(new URL("../../../package.json", import.meta.url), "utf8"));
   await serving(async ({ ask }) => {
     expect((await ask("/api/version")).body).toEqual({ version });
   });
