@@ -12,17 +12,17 @@ export const deviceTests = {
   ops: ["test/ops/ops.test.ts", "test/ops/products.test.ts", "test/ops/empty.test.ts"],
   models: [
     "test/graph/profile.test.ts",
-    "test/inference/golden.test.ts",
-    "test/inference/device.test.ts",
-    "test/inference/fixtures.test.ts",
+    "test/inference/whole-models/golden.test.ts",
+    "test/inference/whole-models/device.test.ts",
+    "test/inference/whole-models/fixtures.test.ts",
     "test/train/language-modeling/device.test.ts",
     "test/train/language-modeling/stories260k.test.ts",
   ],
   /** Tests that take little time even on an emulated device. */
   quick: [
     "test/graph/profile.test.ts",
-    "test/inference/golden.test.ts",
-    "test/inference/device.test.ts",
+    "test/inference/whole-models/golden.test.ts",
+    "test/inference/whole-models/device.test.ts",
     "test/train/language-modeling/device.test.ts",
   ],
   /** Tests that are too large for an emulated device. */

@@ -194,7 +194,8 @@ describe.skipIf(!installed)("the rounding error is less than 5 % above that of l
     ],
   ];
 
-  // The reference has activations and cache in f32. Its error is a thousandth of the errors compared here (test/inference/quantized.test.ts).
+  // The reference has activations and cache in f32. Its error is a thousandth of the errors compared here
+  // (test/inference/whole-models/quantized.test.ts).
   // The ratio of two programs' errors is partly chance: it varies by 20 % for one prompt, and by 2 to 3 % in the geometric mean over these
   // prompts.
   test.each(files)("for %s", async (_, config, typeOf) => {

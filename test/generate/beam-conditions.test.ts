@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { GenerateOptions, StopContext } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { anew, expectSame, type Found, own, reference } from "../inference/beam-reference.ts";
+import { anew, expectSame, type Found, own, reference } from "../inference/beam/beam-reference.ts";
 import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 
 const VOCABULARY = 24;

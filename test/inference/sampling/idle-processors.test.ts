@@ -1,13 +1,13 @@
 // With idleSteps, a logit processor states for how many steps it changes nothing. In these steps logits stay in native code, and steps are
 // queued ahead.
 import { afterAll, describe, expect, test, vi } from "vitest";
-import { Executable } from "../../lib/graph/compile.ts";
-import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
-import { choiceProgram, sampleAndLogitsProgram } from "../../lib/inference/programs.ts";
-import { SharedScheduler } from "../../lib/inference/shared-scheduler.ts";
-import { reasoningLimit } from "../../lib/language-model/chat/reasoning-limit.ts";
-import type { GenerateOptions, LogitContext, LogitProcessor } from "../../lib/language-model/index.ts";
-import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
+import { Executable } from "../../../lib/graph/compile.ts";
+import { KvCache } from "../../../lib/inference/cache/kv-cache.ts";
+import { choiceProgram, sampleAndLogitsProgram } from "../../../lib/inference/programs.ts";
+import { SharedScheduler } from "../../../lib/inference/shared-scheduler.ts";
+import { reasoningLimit } from "../../../lib/language-model/chat/reasoning-limit.ts";
+import type { GenerateOptions, LogitContext, LogitProcessor } from "../../../lib/language-model/index.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "../helpers.ts";
 
 const tokenizer = await tinyTokenizer();
 const model = tinyModel({ tokenizer }, { maxPositionEmbeddings: 512 });

@@ -1,12 +1,12 @@
 // Whole models against scripts/golden/models.py, an independent implementation in PyTorch float64.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { parseModelConfig } from "../../lib/formats/config/config.ts";
-import { openDevice, Tensor } from "../../lib/graph/index.ts";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { Model } from "../../lib/models/model.ts";
-import { familyOf } from "../../lib/models/registry.ts";
-import { weightByName } from "../golden/by-name.ts";
+import { parseModelConfig } from "../../../lib/formats/config/config.ts";
+import { openDevice, Tensor } from "../../../lib/graph/index.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { Model } from "../../../lib/models/model.ts";
+import { familyOf } from "../../../lib/models/registry.ts";
+import { weightByName } from "../../golden/by-name.ts";
 
 interface Golden {
   name: string;
@@ -15,7 +15,7 @@ interface Golden {
   greedy: number[];
   logits: number[][];
 }
-const golden: Golden[] = JSON.parse(readFileSync(new URL("../golden/models.json", import.meta.url), "utf8"));
+const golden: Golden[] = JSON.parse(readFileSync(new URL("../../golden/models.json", import.meta.url), "utf8"));
 
 async function build({ config: json }: Golden): Promise<LanguageModel> {
   const config = parseModelConfig(json);

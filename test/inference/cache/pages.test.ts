@@ -1,14 +1,14 @@
 // Paged caches against caches with contiguous rows per slot: the same bits, less memory, and no page with two writers.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { prefill } from "../../lib/inference/async-prefill.ts";
-import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
-import { PagePool } from "../../lib/inference/cache/page-pool.ts";
-import { logitsProgram } from "../../lib/inference/programs.ts";
-import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
-import type { CacheDType } from "../../lib/models/cache-shape.ts";
-import { generator } from "../ops/harness.ts";
-import { failureOf, tinyModel } from "./helpers.ts";
+import { prefill } from "../../../lib/inference/async-prefill.ts";
+import { KvCache } from "../../../lib/inference/cache/kv-cache.ts";
+import { PagePool } from "../../../lib/inference/cache/page-pool.ts";
+import { logitsProgram } from "../../../lib/inference/programs.ts";
+import { type Completion, LanguageModel } from "../../../lib/language-model/index.ts";
+import type { CacheDType } from "../../../lib/models/cache-shape.ts";
+import { generator } from "../../ops/harness.ts";
+import { failureOf, tinyModel } from "../helpers.ts";
 
 const CONTEXT = 1024;
 const VOCABULARY = 96;

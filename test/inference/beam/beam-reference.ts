@@ -1,7 +1,7 @@
 // A reference beam search over logits that are computed anew for every prefix.
 import { afterAll, expect } from "vitest";
-import type { Completion, GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";
-import { tinyModel } from "./helpers.ts";
+import type { Completion, GenerateOptions, LanguageModel } from "../../../lib/language-model/index.ts";
+import { tinyModel } from "../helpers.ts";
 
 const owned: LanguageModel[] = [];
 afterAll(async () => {

@@ -1,16 +1,16 @@
 // KV caches of every type against the same model without a cache, after any sequence of appends, truncations and forks.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { compile, type Executable, gatherRows, input, logitsOf } from "../../lib/graph/index.ts";
-import { prefill } from "../../lib/inference/async-prefill.ts";
-import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
-import { logitsProgram } from "../../lib/inference/programs.ts";
-import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
-import type { CacheDType } from "../../lib/models/cache-shape.ts";
-import { rowInputs, sequenceForward } from "../../lib/models/forward.ts";
-import type { Model } from "../../lib/models/model.ts";
-import { generator } from "../ops/harness.ts";
-import { failureOf, tinyModel } from "./helpers.ts";
+import { compile, type Executable, gatherRows, input, logitsOf } from "../../../lib/graph/index.ts";
+import { prefill } from "../../../lib/inference/async-prefill.ts";
+import { KvCache } from "../../../lib/inference/cache/kv-cache.ts";
+import { logitsProgram } from "../../../lib/inference/programs.ts";
+import { type Completion, LanguageModel } from "../../../lib/language-model/index.ts";
+import type { CacheDType } from "../../../lib/models/cache-shape.ts";
+import { rowInputs, sequenceForward } from "../../../lib/models/forward.ts";
+import type { Model } from "../../../lib/models/model.ts";
+import { generator } from "../../ops/harness.ts";
+import { failureOf, tinyModel } from "../helpers.ts";
 
 const CONTEXT = 1024;
 const VOCABULARY = 96;

@@ -3,24 +3,24 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
-import { runBeams } from "../../lib/inference/beam/beam-engine.ts";
-import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
-import { resolveOptions } from "../../lib/inference/generation-options.ts";
-import { newProgress } from "../../lib/inference/progress.ts";
-import { Sequence } from "../../lib/inference/sequence.ts";
+import { runBeams } from "../../../lib/inference/beam/beam-engine.ts";
+import { KvCache } from "../../../lib/inference/cache/kv-cache.ts";
+import { resolveOptions } from "../../../lib/inference/generation-options.ts";
+import { newProgress } from "../../../lib/inference/progress.ts";
+import { Sequence } from "../../../lib/inference/sequence.ts";
 import {
   type Completion,
   convertModel,
   type GenerateOptions,
   LanguageModel,
   type Prompt,
-} from "../../lib/language-model/index.ts";
-import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
-import { defaultCacheDtype } from "../../lib/models/cache-shape.ts";
-import { uniform, generator as uniformGenerator } from "../../lib/models/random.ts";
-import { generator } from "../ops/harness.ts";
+} from "../../../lib/language-model/index.ts";
+import { adapterTensors } from "../../../lib/models/adapters/adapters.ts";
+import { defaultCacheDtype } from "../../../lib/models/cache-shape.ts";
+import { uniform, generator as uniformGenerator } from "../../../lib/models/random.ts";
+import { generator } from "../../ops/harness.ts";
+import { failureOf } from "../helpers.ts";
 import { anew, expectSame, own, reference } from "./beam-reference.ts";
-import { failureOf } from "./helpers.ts";
 
 const VOCABULARY = 24;
 

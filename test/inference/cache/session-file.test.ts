@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
-import { temporaryFile, temporaryFolder } from "../formats/helpers.ts";
-import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
+import { type Completion, LanguageModel } from "../../../lib/language-model/index.ts";
+import { temporaryFile, temporaryFolder } from "../../formats/helpers.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "../helpers.ts";
 
 const bits = ({ tokens, logprobs }: Completion) => ({ tokens, logprobs });
 const greedy = { maxTokens: 12, temperature: 0, ignoreEos: true };

@@ -2,18 +2,18 @@
 import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { convertModel } from "../../lib/convert/convert.ts";
-import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
-import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
-import { castBytes } from "../../lib/formats/native-cast.ts";
-import { BLOCK_TYPES, type QuantizedDType } from "../../lib/graph/dtype.ts";
-import { openDevice, Tensor } from "../../lib/graph/index.ts";
-import { mapFile } from "../../lib/io/mapped-file.ts";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { randomGguf } from "../formats/gguf/random-gguf.ts";
-import { temporaryFolder } from "../formats/helpers.ts";
-import { quantisedTypes } from "../ops/harness.ts";
-import { tinyModel } from "./helpers.ts";
+import { convertModel } from "../../../lib/convert/convert.ts";
+import { openGguf } from "../../../lib/formats/gguf/gguf-file.ts";
+import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
+import { castBytes } from "../../../lib/formats/native-cast.ts";
+import { BLOCK_TYPES, type QuantizedDType } from "../../../lib/graph/dtype.ts";
+import { openDevice, Tensor } from "../../../lib/graph/index.ts";
+import { mapFile } from "../../../lib/io/mapped-file.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { randomGguf } from "../../formats/gguf/random-gguf.ts";
+import { temporaryFolder } from "../../formats/helpers.ts";
+import { quantisedTypes } from "../../ops/harness.ts";
+import { tinyModel } from "../helpers.ts";
 
 const ids = [5, 17, 2, 301, 44, 9, 120, 7, 7, 63];
 

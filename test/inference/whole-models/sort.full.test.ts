@@ -1,8 +1,8 @@
 // A trained model sorts six digits of {0, 1, 2}. The test runs all 3⁶ inputs.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { fixtures } from "../helpers/fixtures.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { fixtures } from "../../helpers/fixtures.ts";
 
 describe.skipIf(!fixtures)("gpt-nano-sort", () => {
   test("sorts 729 of 729 inputs", async () => {

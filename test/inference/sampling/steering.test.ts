@@ -1,7 +1,7 @@
 // Custom callbacks in the decoding loop: stop conditions and logit processors.
 import { afterAll, describe, expect, test } from "vitest";
-import { type GenerateOptions, LanguageModel, type LogitProcessor, type StopContext } from "../../lib/index.ts";
-import { failureOf } from "./helpers.ts";
+import { type GenerateOptions, LanguageModel, type LogitProcessor, type StopContext } from "../../../lib/index.ts";
+import { failureOf } from "../helpers.ts";
 
 const model = await LanguageModel.load("default");
 afterAll(() => model.dispose());

@@ -1,10 +1,10 @@
 // A call's cache memory is reused by the next call, which must not see its content.
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
-import { Tensor } from "../../lib/graph/index.ts";
-import { type Completion, LanguageModel } from "../../lib/language-model/index.ts";
-import { temporaryFolder } from "../formats/helpers.ts";
-import { failureOf, tinyModel } from "./helpers.ts";
+import { Tensor } from "../../../lib/graph/index.ts";
+import { type Completion, LanguageModel } from "../../../lib/language-model/index.ts";
+import { temporaryFolder } from "../../formats/helpers.ts";
+import { failureOf, tinyModel } from "../helpers.ts";
 
 afterEach(() => vi.restoreAllMocks());
 

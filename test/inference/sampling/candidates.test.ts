@@ -1,7 +1,7 @@
 // The likeliest tokens of each step, up to the whole vocabulary.
 import { afterAll, describe, expect, test } from "vitest";
-import { type GenerateOptions, LanguageModel } from "../../lib/index.ts";
-import { leastOf, longestTurn, saysTurns } from "../helpers/clock.ts";
+import { type GenerateOptions, LanguageModel } from "../../../lib/index.ts";
+import { leastOf, longestTurn, saysTurns } from "../../helpers/clock.ts";
 
 const model = await LanguageModel.load("default");
 afterAll(() => model.dispose());

@@ -1,11 +1,11 @@
 // Beam search in all its options, compared with a simple implementation without a cache.
 import { describe, expect, test } from "vitest";
-import { BeamSearch } from "../../lib/inference/beam/beam-search.ts";
-import { resolveOptions } from "../../lib/inference/generation-options.ts";
-import type { GenerateOptions } from "../../lib/language-model/index.ts";
-import { generator } from "../ops/harness.ts";
+import { BeamSearch } from "../../../lib/inference/beam/beam-search.ts";
+import { resolveOptions } from "../../../lib/inference/generation-options.ts";
+import type { GenerateOptions } from "../../../lib/language-model/index.ts";
+import { generator } from "../../ops/harness.ts";
+import { failureOf, tinyTokenizer } from "../helpers.ts";
 import { anew, expectSame, type Found, NEVER, own, reference } from "./beam-reference.ts";
-import { failureOf, tinyTokenizer } from "./helpers.ts";
 
 const VOCABULARY = 24;
 const families: Record<string, object> = {

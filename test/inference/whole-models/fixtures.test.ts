@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { fixtures } from "../helpers/fixtures.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { fixtures } from "../../helpers/fixtures.ts";
 
 interface Reference {
   sequences: { ids: number[]; top: [number, number][][]; logsumexp: number[]; nll: number[] }[];
@@ -34,7 +34,7 @@ function referenceOf(folder: string): Reference {
  * computed these values for the same ids.
  */
 const halved: { full: Required<Reference>["full"]; nll: number[][] } = JSON.parse(
-  readFileSync(new URL("../golden/stories260k-f16.json", import.meta.url), "utf8"),
+  readFileSync(new URL("../../golden/stories260k-f16.json", import.meta.url), "utf8"),
 );
 
 function referenceFor(folder: string, path: string): Reference {

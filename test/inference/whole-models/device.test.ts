@@ -1,7 +1,7 @@
 // The embedded model on the device under test (HEDDLE_DEVICE) and on one CPU thread: the same tokens and log-probabilities.
 import { expect, test } from "vitest";
-import { type Device, openDevice } from "../../lib/graph/index.ts";
-import { LanguageModel } from "../../lib/language-model/index.ts";
+import { type Device, openDevice } from "../../../lib/graph/index.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
 
 async function say(device: Device) {
   await using model = await LanguageModel.load("default", { device, dtype: "f32" });

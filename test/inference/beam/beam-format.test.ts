@@ -1,10 +1,10 @@
 // Beam search with response formats, compared with a search that reads every prefix anew, byte by byte.
 import { describe, expect, test } from "vitest";
-import { Automaton, compileFormat, type JsonSchema, type ResponseFormat } from "../../lib/constrain/index.ts";
-import type { GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";
-import { validate } from "../constrain/validator.ts";
+import { Automaton, compileFormat, type JsonSchema, type ResponseFormat } from "../../../lib/constrain/index.ts";
+import type { GenerateOptions, LanguageModel } from "../../../lib/language-model/index.ts";
+import { validate } from "../../constrain/validator.ts";
+import { failureOf, tinyTokenizer } from "../helpers.ts";
 import { anew, expectSame, type Found, own, reference } from "./beam-reference.ts";
-import { failureOf, tinyTokenizer } from "./helpers.ts";
 
 const regex = (pattern: string): ResponseFormat => ({ type: "regex", pattern });
 const json = (schema: JsonSchema) => ({ type: "json_schema", schema }) satisfies ResponseFormat;
