@@ -105,7 +105,7 @@ test.runIf(process.platform === "linux")(
   },
 );
 
-// For training, see train-options.test.ts.
+// For training, see train/train-options.test.ts.
 describe.runIf(process.platform !== "win32")("a long command stopped by a signal", () => {
   test("lifecycle reports how to continue, and bench that it writes no partial report", async () => {
     const life = await atFirst(["lifecycle", "--quick", "--out", "stopped", "--json"], "stdout", (child) =>

@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { cli } from "../process/helpers.ts";
-import { runCli } from "./run.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+import { cli } from "../../process/helpers.ts";
+import { runCli } from "../run.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -130,7 +130,7 @@ describe("heddle train", () => {
   });
 
   test("a configuration may be a module, with a custom loss and a custom evaluation", async () => {
-    const example = fileURLToPath(new URL("../../examples/own-objective.ts", import.meta.url));
+    const example = fileURLToPath(new URL("../../../examples/own-objective.ts", import.meta.url));
     expect((await readFile(example, "utf8")).trimEnd().split("\n").length).toBeLessThanOrEqual(30);
     await writeFile(
       join(folder, "own.ts"),

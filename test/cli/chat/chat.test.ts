@@ -2,9 +2,9 @@
 import { cp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { command as chatCommand } from "../../lib/cli/commands/chat.ts";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { folder, heddle, model, start } from "./tiny.ts";
+import { command as chatCommand } from "../../../lib/cli/commands/chat.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { folder, heddle, model, start } from "../tiny.ts";
 
 describe("chat", () => {
   test("answers each line of input as a turn of one conversation", async () => {

@@ -1,6 +1,6 @@
 // The signals that stop a server, emitted in this process.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { StopSignals } from "../../lib/cli/terminal/stop-signals.ts";
+import { StopSignals } from "../../../lib/cli/terminal/stop-signals.ts";
 
 const exit = vi.spyOn(process, "exit").mockImplementation((() => undefined) as never);
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { needWritable } from "../../lib/cli/terminal/output-file.ts";
+import { needWritable } from "../../../lib/cli/terminal/output-file.ts";
 
 let folder: string;
 beforeAll(async () => {

@@ -2,7 +2,7 @@
 import { createInterface } from "node:readline";
 import { PassThrough } from "node:stream";
 import { expect, test } from "vitest";
-import { LineInterrupt } from "../../lib/cli/terminal/line-interrupt.ts";
+import { LineInterrupt } from "../../../lib/cli/terminal/line-interrupt.ts";
 
 function prompt() {
   const input = new PassThrough();

@@ -2,9 +2,9 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { folder, heddle, model } from "./tiny.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+import { folder, heddle, model } from "../tiny.ts";
 
 const greedy = ["--temperature", "0", "--max-tokens", "4", "--ignore-eos"];
 const chat = (input: string, ...args: string[]) => heddle(["chat", "--model", model, ...greedy, ...args], input);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { MessageAssembler } from "../../lib/cli/chat/message-assembler.ts";
+import { MessageAssembler } from "../../../lib/cli/chat/message-assembler.ts";
 
 /** Returns the messages assembled from the lines, and the unfinished message at the end of the input. */
 function assembled(...lines: string[]) {

@@ -2,8 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { hasTerminal, inTerminal, type Terminal } from "./terminal.ts";
-import { folder, model } from "./tiny.ts";
+import { hasTerminal, inTerminal, type Terminal } from "../terminal.ts";
+import { folder, model } from "../tiny.ts";
 
 const CTRL_C = "\x03";
 const CTRL_D = "\x04";

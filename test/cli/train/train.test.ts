@@ -4,9 +4,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { cli } from "../process/helpers.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+import { cli } from "../../process/helpers.ts";
 
 let folder: string;
 beforeAll(async () => {

@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { LanguageModel } from "../../lib/language-model/index.ts";
-import { folder, heddle, json, refused, start } from "./tiny.ts";
+import { LanguageModel } from "../../../lib/language-model/index.ts";
+import { folder, heddle, json, refused, start } from "../tiny.ts";
 
 const common = { model: "model", max_steps: 2, per_device_train_batch_size: 1, max_seq_length: 16 };
 const rows = [{ prompt: "The cat", completion: " sat." }];

@@ -1,8 +1,8 @@
 // The output of `heddle info` for people: labelled lines with units, not JSON.
 import { describe, expect, test } from "vitest";
-import type { AdapterInfo, MachineInfo, ModelInfo } from "../../lib/cli/commands/info.ts";
-import { adapterScreen, machineScreen, modelScreen } from "../../lib/cli/terminal/info-screen.ts";
-import { parseModelCard } from "../../lib/formats/model-card.ts";
+import type { AdapterInfo, MachineInfo, ModelInfo } from "../../../lib/cli/commands/info.ts";
+import { adapterScreen, machineScreen, modelScreen } from "../../../lib/cli/terminal/info-screen.ts";
+import { parseModelCard } from "../../../lib/formats/model-card.ts";
 
 const machine: MachineInfo = {
   version: "1.2.3",
