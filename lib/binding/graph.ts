@@ -1,4 +1,4 @@
-// Types of native tensors, lanes and programs (native/binding/{tensor,lane,program,profile}.cc). lib/graph uses them.
+// Types of native tensors, lanes and programs (native/binding/{tensor.cc,lane,program}). lib/graph uses them.
 import type { NativeMappedFile } from "./files.ts";
 import type { NativeRanksHandle } from "./ranks.ts";
 
@@ -11,7 +11,7 @@ export interface AbortFlagHandle {
   abort(): void;
 }
 
-/** A traced graph in the form that native code takes (native/binding/program.cc decodes it). */
+/** A traced graph in the form that native code takes (native/binding/program/program.cc decodes it). */
 export interface ProgramDescription {
   /** Upper bounds of the symbolic dimensions. In `values`, a dimension of -(i + 1) means symbol i. */
   symbols: readonly number[];
@@ -50,7 +50,7 @@ export interface NativeExecutableHandle {
 
 /**
  * How the source elements of a cast are read: through a strided view, as 8-bit floats with scales, or as blocks of MXFP4
- * (native/binding/cast_call.h).
+ * (native/binding/lane/cast_call.h).
  */
 export interface NativeCastSource {
   elements: number;

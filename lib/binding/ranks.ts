@@ -1,4 +1,4 @@
-// Types of the ranks that MPI connects (native/binding/ranks.cc).
+// Types of the ranks that MPI connects (native/binding/ranks/ranks.cc).
 import type { NativeTensorHandle } from "./graph.ts";
 
 export interface NativeRanksHandle {

@@ -1,4 +1,4 @@
-// Types of the native tokenizer (native/binding/tokenizer*.cc). lib/tokenizer uses them.
+// Types of the native tokenizer (native/binding/tokenizer). lib/tokenizer uses them.
 
 export interface NativeAddedToken {
   id: number;

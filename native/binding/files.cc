@@ -5,9 +5,9 @@
 #include <string>
 
 #include "binding/arrays.h"
-#include "binding/digest_call.h"
 #include "binding/guard.h"
 #include "binding/init.h"
+#include "binding/lane/digest_call.h"
 #include "binding/unwrap.h"
 #include "ops/quant.h"
 #include "core/element_cast.h"

@@ -6,7 +6,7 @@
 
 #include "binding/files.h"
 #include "binding/guard.h"
-#include "binding/lane.h"
+#include "binding/lane/lane.h"
 #include "binding/unwrap.h"
 
 namespace heddle {

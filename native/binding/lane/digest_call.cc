@@ -1,4 +1,4 @@
-#include "binding/digest_call.h"
+#include "binding/lane/digest_call.h"
 
 #include <algorithm>
 #include <string>

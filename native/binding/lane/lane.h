@@ -49,7 +49,7 @@ class LaneHandle : public Handle<LaneHandle> {
   Napi::Value reload(const Napi::CallbackInfo& info);
   Napi::Value join(const Napi::CallbackInfo& info);
   Napi::Value join_ranks(const Napi::CallbackInfo& info);
-  // The collective operations are defined in lane_collectives.cc.
+  // The collective operations are defined in collectives.cc.
   Napi::Value all_reduce(const Napi::CallbackInfo& info);
   Napi::Value reduce_scatter(const Napi::CallbackInfo& info);
   Napi::Value all_gather(const Napi::CallbackInfo& info);

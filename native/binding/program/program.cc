@@ -1,4 +1,4 @@
-#include "binding/program.h"
+#include "binding/program/program.h"
 
 #include <cmath>
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 #include "binding/guard.h"
 #include "binding/init.h"
-#include "binding/lane.h"
+#include "binding/lane/lane.h"
 #include "binding/tensor.h"
 #include "binding/unwrap.h"
 #include "cpu/isa/dispatch.h"

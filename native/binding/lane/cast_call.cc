@@ -1,4 +1,4 @@
-#include "binding/cast_call.h"
+#include "binding/lane/cast_call.h"
 
 #include <cstring>
 #include <string>

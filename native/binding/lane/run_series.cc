@@ -1,10 +1,10 @@
-#include "binding/run_series.h"
+#include "binding/lane/run_series.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include "binding/lane.h"
-#include "binding/program.h"
+#include "binding/lane/lane.h"
+#include "binding/program/program.h"
 
 namespace heddle {
 

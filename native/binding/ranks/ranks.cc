@@ -1,4 +1,4 @@
-#include "binding/ranks.h"
+#include "binding/ranks/ranks.h"
 
 #include <atomic>
 #include <cstring>
@@ -8,7 +8,7 @@
 #include "binding/arrays.h"
 #include "binding/guard.h"
 #include "binding/init.h"
-#include "binding/storage_lists.h"
+#include "binding/ranks/storage_lists.h"
 #include "core/cpus.h"
 
 namespace heddle {

@@ -1,4 +1,4 @@
-#include "binding/fp8_call.h"
+#include "binding/lane/fp8_call.h"
 
 #include <algorithm>
 #include <string>

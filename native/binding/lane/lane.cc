@@ -1,15 +1,15 @@
-#include "binding/lane.h"
+#include "binding/lane/lane.h"
 
 #include <chrono>
 #include <cstring>
 
 #include "binding/arrays.h"
-#include "binding/cast_call.h"
-#include "binding/digest_call.h"
-#include "binding/fp8_call.h"
 #include "binding/guard.h"
-#include "binding/ranks.h"
-#include "binding/run_series.h"
+#include "binding/lane/cast_call.h"
+#include "binding/lane/digest_call.h"
+#include "binding/lane/fp8_call.h"
+#include "binding/lane/run_series.h"
+#include "binding/ranks/ranks.h"
 #include "binding/tensor.h"
 #include "binding/unwrap.h"
 #include "cuda/runtime/devices.h"

@@ -1,7 +1,7 @@
 // Operations over the devices of several ranks.
 #include "binding/guard.h"
-#include "binding/lane.h"
-#include "binding/storage_lists.h"
+#include "binding/lane/lane.h"
+#include "binding/ranks/storage_lists.h"
 
 namespace heddle {
 namespace {
