@@ -70,34 +70,19 @@ struct Pairs {
   }
 };
 
-// The operands in global memory, and the range [k_begin, k_end) of k to multiply. up: the second right operand of a
-// gated product.
-template <class Operand> struct Sides {
-  const typename Operand::Element *a, *b, *up;
-  int64_t lda, ldb, m, n, k_begin, k_end;
-};
-
-// Adds the product of the block's output tile, which begins at (row0, column0), to `sum`. In a gated product, the tile
-// has T::n / 2 columns of each factor. Calls after(t) when the products of the t-th tiles along k have been added. All
-// threads of the block must call it.
-template <class Operand, class T, bool a_transposed, bool b_transposed, bool gated, class After>
-__device__ inline void multiply_stages(typename Operand::Element* memory, const Sides<Operand>& s, int64_t row0,
-    int64_t column0, float (&sum)[T::rows][T::columns][4], const After& after) {
+// Adds the product of `tiles` tiles along k to `sum`. copy(a_tile, b_tile, t) starts the copies of the t-th tiles.
+// Calls after(t) when the products of the t-th tiles have been added. All threads of the block must call it.
+template <class Operand, class T, bool a_transposed, bool b_transposed, class Copy, class After>
+__device__ inline void multiply_ring(typename Operand::Element* memory, int64_t tiles,
+    float (&sum)[T::rows][T::columns][4], const Copy& copy, const After& after) {
   using Element = typename Operand::Element;
   constexpr int depth = Operand::depth, stages = T::stages;
   const int warp = threadIdx.x / warp_size, warp_row = warp / T::warps_n * T::warp_m,
             warp_column = warp % T::warps_n * T::warp_n;
-  const int64_t tiles = (s.k_end - s.k_begin + depth - 1) / depth;
 
   const auto copy_stage = [&](int64_t tile) {
     Element* a_tile = memory + tile % stages * (T::m + T::n) * depth;
-    Element* b_tile = a_tile + T::m * depth;
-    const int64_t k0 = s.k_begin + tile * depth;
-    if (a_transposed) copy_lines<Operand, depth, T::m, false, T::threads>(a_tile, s.a, s.lda, k0, row0, s.k_end, s.m);
-    else copy_lines<Operand, T::m, depth, true, T::threads>(a_tile, s.a, s.lda, row0, k0, s.m, s.k_end);
-    if (b_transposed)
-      copy_lines<Operand, T::n, depth, true, T::threads, gated>(b_tile, s.b, s.ldb, column0, k0, s.n, s.k_end, s.up);
-    else copy_lines<Operand, depth, T::n, false, T::threads>(b_tile, s.b, s.ldb, k0, column0, s.k_end, s.n);
+    copy(a_tile, a_tile + T::m * depth, tile);
   };
 
   for (int64_t t = 0; t < stages - 1; ++t) {
@@ -130,16 +115,41 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
   }
 }
 
-// Applies the epilogue to the block's output tile, which begins at (row0, column0). After a barrier, the ring serves as
-// the staging area.
-template <class T, bool gated>
-__device__ inline void epilogue_tile(
-    const Gemm& g, float* ring, int64_t row0, int64_t column0, const float (&sum)[T::rows][T::columns][4]) {
+// The operands in global memory, and the range [k_begin, k_end) of k to multiply. up: the second right operand of a
+// gated product.
+template <class Operand> struct Sides {
+  const typename Operand::Element *a, *b, *up;
+  int64_t lda, ldb, m, n, k_begin, k_end;
+};
+
+// Adds the product of the block's output tile, which begins at (row0, column0), to `sum`. In a gated product, the tile
+// has T::n / 2 columns of each factor. `after` is that of multiply_ring.
+template <class Operand, class T, bool a_transposed, bool b_transposed, bool gated, class After>
+__device__ inline void multiply_stages(typename Operand::Element* memory, const Sides<Operand>& s, int64_t row0,
+    int64_t column0, float (&sum)[T::rows][T::columns][4], const After& after) {
+  using Element = typename Operand::Element;
+  constexpr int depth = Operand::depth;
+  const auto copy = [&](Element* a_tile, Element* b_tile, int64_t tile) {
+    const int64_t k0 = s.k_begin + tile * depth;
+    if (a_transposed) copy_lines<Operand, depth, T::m, false, T::threads>(a_tile, s.a, s.lda, k0, row0, s.k_end, s.m);
+    else copy_lines<Operand, T::m, depth, true, T::threads>(a_tile, s.a, s.lda, row0, k0, s.m, s.k_end);
+    if (b_transposed)
+      copy_lines<Operand, T::n, depth, true, T::threads, gated>(b_tile, s.b, s.ldb, column0, k0, s.n, s.k_end, s.up);
+    else copy_lines<Operand, depth, T::n, false, T::threads>(b_tile, s.b, s.ldb, k0, column0, s.k_end, s.n);
+  };
+  const int64_t tiles = (s.k_end - s.k_begin + depth - 1) / depth;
+  multiply_ring<Operand, T, a_transposed, b_transposed>(memory, tiles, sum, copy, after);
+}
+
+// Stages the sums of the block's output tile, 16 rows by 32 columns of each warp at a time. Calls use(own, row, column)
+// for each of these: `own` has the sums, and (row, column) is their place in the tile. After a barrier, the ring serves
+// as the staging area.
+template <class T, class Use>
+__device__ inline void stage_sums(float* ring, const float (&sum)[T::rows][T::columns][4], const Use& use) {
   static_assert(T::warp_n == staged_columns && T::bytes >= T::threads / warp_size * staged_floats * sizeof(float),
       "a warp stages 16 rows of its 32 columns at a time, in the ring");
-  const int warp = threadIdx.x / warp_size, warp_column = warp % T::warps_n * T::warp_n;
+  const int warp = threadIdx.x / warp_size;
   float* own = ring + warp * staged_floats;
-  const bool plain = only_stores<gated>(g);
   __syncthreads();
   HEDDLE_ROLLED
   for (int i = 0; i < T::rows; ++i) {
@@ -150,9 +160,18 @@ __device__ inline void epilogue_tile(
       for (int j = 0; j < T::columns; ++j)
         stage_fragment(own, j, sum[r][j][0], sum[r][j][1], sum[r][j][2], sum[r][j][3]);
     }
-    epilogue_fragments<gated>(g, plain, own, row0 + warp / T::warps_n * T::warp_m + i * staged_rows,
-        column0 + (gated ? warp_column / 2 : warp_column));
+    use(own, warp / T::warps_n * T::warp_m + i * staged_rows, warp % T::warps_n * T::warp_n);
   }
+}
+
+// Applies the epilogue to the block's output tile, which begins at (row0, column0).
+template <class T, bool gated>
+__device__ inline void epilogue_tile(
+    const Gemm& g, float* ring, int64_t row0, int64_t column0, const float (&sum)[T::rows][T::columns][4]) {
+  const bool plain = only_stores<gated>(g);
+  stage_sums<T>(ring, sum, [&](const float* own, int row, int column) {
+    epilogue_fragments<gated>(g, plain, own, row0 + row, column0 + (gated ? column / 2 : column));
+  });
 }
 
 template <class Operand, class T, bool a_transposed, bool b_transposed, bool gated>

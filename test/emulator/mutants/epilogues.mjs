@@ -81,8 +81,8 @@ export const epilogues = [
   [
     "epilogue: no block barrier before sums are staged over the tiles",
     "gemm_multistage.cuh",
-    "  const bool plain = only_stores<gated>(g);\n  __syncthreads();\n",
-    "  const bool plain = only_stores<gated>(g);\n",
+    "  float* own = ring + warp * staged_floats;\n  __syncthreads();\n",
+    "  float* own = ring + warp * staged_floats;\n",
     ...tensor,
   ],
   [
@@ -109,8 +109,8 @@ export const epilogues = [
   [
     "gate: does not halve a warp's first column",
     "gemm_multistage.cuh",
-    "gated ? warp_column / 2 : warp_column",
-    "warp_column",
+    "column0 + (gated ? column / 2 : column)",
+    "column0 + column",
     ...tensor,
   ],
   [
