@@ -41,13 +41,32 @@ const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
  * elements. `wgmma` has both operands in shared memory: S' and dP' sum over the width, and dq over 128 keys. `wgmma.left` has the left operand
  * in registers: dv and dk sum over 64 queries. At width 64 the warpgroups take turns at dq, so the code contains dk twice.
  */
-const productCounts = [64, 96, 128].map((width) => ({
+const attentionCounts = [64, 96, 128].map((width) => ({
+  architectures: ["90a"],
   kernel: `tensor_warpgroup_attention_gradient_kernelINS0_8gradient4PlanILi${width}E`,
   source: "attention_backward_sm90.cu",
   wgmma: (2 * width) / 16 + 128 / 16,
   "wgmma.left": ((width > 64 ? 2 : 3) * 64) / 16,
   "bulk.add": 1,
 }));
+/**
+ * Exact numbers of instructions in the expert products. A warp multiplies 64 x 32 elements of a large tile, and 32 x 32 of a small one. mma.sync
+ * has 16 x 8 elements, and a stage has four times 16 elements along k. ldmatrix loads 16 x 16 elements of one operand.
+ */
+const expertCounts = ["tensor_experts_kernel", "tensor_experts_gradient_kernel"].flatMap((name) =>
+  [
+    { tile: "128ELi128", rows: 4 },
+    { tile: "64ELi64", rows: 2 },
+  ].map(({ tile, rows }) => ({
+    architectures: ["80", "90a"],
+    kernel: `${name}INS0_10multistage4TileILi${tile}E`,
+    source: "experts_tensor.cu",
+    mma: 4 * rows * 4,
+    ldmatrix: 4 * (rows + 2),
+  })),
+);
+const productCounts = [...attentionCounts, ...expertCounts];
+const countsOf = (architecture) => productCounts.filter(({ architectures }) => architectures.includes(architecture));
 /** Bytes that a file's kernels may spill, by architecture. Default 0. The kernels were tuned for sm_80 and sm_90a. */
 const spillAllowance = {
   "attention_backward.cu": { 100: 664, 120: 664 },
@@ -146,7 +165,7 @@ function judge(source, architecture, stderr) {
       if (written[kind] > 0 && found[kind] === 0)
         problems.push(`${name}: expected ${kind}, which its PTX has ${written[kind]} times, got none`);
     }
-    const exact = architecture === "90a" && productCounts.find((counts) => kernel.includes(counts.kernel));
+    const exact = countsOf(architecture).find((counts) => kernel.includes(counts.kernel));
     for (const kind of exact ? Object.keys(exact).filter((key) => key in instructions) : [])
       if (found?.[kind] !== exact[kind])
         problems.push(`${name}: expected ${exact[kind]} ${kind}, got ${found?.[kind]}`);
@@ -160,7 +179,7 @@ function judge(source, architecture, stderr) {
     } else if (found && tensorKernels.test(name) && found.mma + found["mma.tf32"] + found["mma.s8"] + found.wgmma === 0)
       problems.push(`${name}: expected instructions of tensor cores, got none`);
   }
-  const expected = productCounts.filter((counts) => architecture === "90a" && counts.source === source);
+  const expected = countsOf(architecture).filter((counts) => counts.source === source);
   for (const { kernel } of expected)
     if (![...counted.keys()].some((found) => found.includes(kernel)))
       problems.push(`${kernel}: expected a kernel of this name, got none`);

@@ -126,6 +126,9 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"experts, few rows", [] { return experts(4, 20, false); }},
       {"experts", [] { return experts(90, 70, false); }},
       {"experts, one input per slot", [] { return experts(90, 20, true); }},
+      {"experts bf16, large tiles", [] { return uneven_experts(260, 5, 200, 136, false); }},
+      {"experts bf16, small tiles, one input per slot", [] { return uneven_experts(110, 40, 72, 56, true); }},
+      {"experts bf16, odd columns", [] { return uneven_experts(120, 4, 328, 67, false, false); }},
   };
   // Products run with their gradients, so that both operands occur in both layouts. They cover both tile widths, more
   // tiles than multiprocessors, more tiles along k than stages, and odd numbers of rows. Attention covers one to four

@@ -54,6 +54,7 @@ const casesOf = {
   "sample_draw.cu": "sampling",
   "gemm_int8.cu": "quantized",
   "experts.cu": "experts",
+  "experts_tensor.cu": "experts bf16",
   "routing.cu": "experts",
 };
 // For each header, a source file that includes it, and the prefix of the cases to run.

@@ -319,9 +319,43 @@ void test_tile_grids() {
   expect("tiles of groups: the grid is within device limits", possible);
 }
 
+// The kernels and tiles of expert products. Both the number of pairs and the widths decide.
+void test_experts() {
+  const auto is = [](const char* what, const ExpertChoice& got, const ExpertChoice& want) {
+    expect(what, got == want);
+  };
+  constexpr ExpertKernel few = ExpertKernel::few_pairs, plain = ExpertKernel::multiply_add,
+                         tensor = ExpertKernel::tensor;
+  const ExpertChoice small{tensor, 64, 64, 3};
+  // {pairs, experts, columns, forward, rowwise, tensor_cores}
+  for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090, b200}) {
+    is("one token, 2 of 8 experts", choose_experts({2, 8, 5632, true, false, true}, d), {few, 1, 1, 1});
+    is("16 tokens, 1 of 128 experts", choose_experts({16, 128, 768, true, false, true}, d), {few, 1, 1, 1});
+    is("8 tokens, 2 of 8 experts", choose_experts({16, 8, 5632, true, false, true}, d), small);
+    is("8 tokens, 2 of 8 experts, f32", choose_experts({16, 8, 5632, true, false, false}, d), {few, 1, 1, 1});
+    is("one token, rowwise", choose_experts({2, 8, 5632, true, true, true}, d), small);
+    is("one token, gradient", choose_experts({2, 8, 2048, false, false, true}, d), small);
+    is("512 pairs, 64 per expert", choose_experts({512, 8, 5632, true, false, true}, d), small);
+    is("64 columns", choose_experts({8192, 8, 64, true, false, true}, d), small);
+    is("few large tiles", choose_experts({1024, 2, 256, true, false, true}, d), small);
+    is("8192 pairs, f32", choose_experts({8192, 8, 5632, true, false, false}, d), {plain, 64, 64, 1});
+    is("weights, f32", choose_expert_gradient(5632, 2048, 8, false, d), {plain, 64, 64, 1});
+    is("weights of 64 columns", choose_expert_gradient(5632, 64, 8, true, d), small);
+    is("few weights", choose_expert_gradient(128, 128, 8, true, d), small);
+  }
+  for (const DeviceProperties& d : {a100, h100, b200}) {
+    is("8192 pairs", choose_experts({8192, 8, 5632, true, false, true}, d), {tensor, 128, 128, 4});
+    is("8192 pairs, gradient", choose_experts({8192, 8, 2048, false, false, true}, d), {tensor, 128, 128, 4});
+    is("weights", choose_expert_gradient(5632, 2048, 8, true, d), {tensor, 128, 128, 4});
+  }
+  is("8192 pairs, RTX 3090", choose_experts({8192, 8, 5632, true, false, true}, rtx3090), {tensor, 128, 128, 3});
+  is("weights, RTX 5090", choose_expert_gradient(5632, 2048, 8, true, rtx5090), {tensor, 128, 128, 3});
+}
+
 }  // namespace
 
 int main() {
+  test_experts();
   test_attention();
   test_interleaved_heads();
   test_tile_grids();

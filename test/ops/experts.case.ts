@@ -49,6 +49,50 @@ const linears: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
+/** n pairs: expert 0 has none, expert 1 one, the last 40 %, and the others the rest. */
+function uneven(n: number, experts: number): number[] {
+  return Array.from({ length: n }, (_, i) => (i === 3 ? 1 : i % 5 < 2 ? experts - 1 : 2 + ((i * 7) % (experts - 3))));
+}
+
+// bf16 operands with rows of whole 16-byte pieces. The inner dimensions are not multiples of 64.
+const unevenPairs: OpCase[] = (
+  [
+    [90, 2, 5, 72, 136],
+    [200, 2, 4, 200, 80],
+    [70, 2, 40, 136, 64], // most experts have less than a tile
+    [24, 2, 4, 264, 67], // outputs that are not a multiple of 8
+  ] as const
+).flatMap(([n, k, e, inputs, outputs]) =>
+  [false, true].flatMap((perSlot): OpCase[] => {
+    const x = float("bf16", perSlot ? [n, k, inputs] : [n, inputs]);
+    const experts = given("i32", [n, k], uneven(n * k, e));
+    const label = `bf16 (${x.shape}) by ${k} of ${e} uneven experts, ${outputs} outputs`;
+    const dy = float("bf16", [n, k, outputs]);
+    const weight = float("bf16", [e, outputs, inputs]);
+    return [
+      ...(["bf16", "f32"] as const).map((type) => ({
+        op: "expert_linear",
+        label: `${label} in ${type}, bias`,
+        inputs: [x, weight, experts, float("f32", [e, outputs])],
+        attributes: { rowwise: type === "f32" ? 1 : 0 },
+        outputs: [out(type, n, k, outputs)],
+      })),
+      {
+        op: "expert_linear_backward_input",
+        label,
+        inputs: [dy, weight, experts],
+        outputs: [out("bf16", ...x.shape)],
+      },
+      {
+        op: "expert_linear_backward_weight",
+        label,
+        inputs: [dy, x, experts],
+        outputs: [out("f32", e, outputs, inputs)],
+      },
+    ];
+  }),
+);
+
 // One type per block and group size, with few and many pairs.
 const quantised: OpCase[] = (["q8_0", "q4_0", "q4_k", "q6_k", "mxfp4"] as const).flatMap((w) =>
   [3, 41].flatMap((n): OpCase[] => {
@@ -124,6 +168,7 @@ const apart = [0, 2.5, -2.5, 5, -5].flatMap((_, row, all) => all.map((_, i) => a
 export default {
   cases: [
     ...linears,
+    ...unevenPairs,
     ...quantised,
     ...others,
     {

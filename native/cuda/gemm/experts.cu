@@ -3,9 +3,11 @@
 //
 // A pair is a row and one of its k experts. Slot j of a row is its j-th choice of an expert. Pairs are sorted by
 // expert, so that the pairs of an expert form the rows of one matrix product. The tiles of all these products form one
-// grid (Gale et al. 2022, "MegaBlocks"). Few pairs are computed one by one instead. Sums are always in the order of the
-// pairs, without atomic additions.
-#include "cuda/runtime/choice.h"
+// grid (Gale et al. 2022, "MegaBlocks"). experts_tensor.cu has the kernels for bf16 operands, this file those for all
+// others. Few pairs are computed one by one instead. Sums are always in the order of the pairs, without atomic
+// additions.
+#include "cuda/gemm/experts.cuh"
+
 #include "cuda/gemm/gemm_tile.cuh"
 
 namespace heddle {
@@ -16,20 +18,13 @@ using tiled::tile_m;
 using tiled::tile_n;
 
 constexpr int threads = 256, warps = threads / warp_size;
-constexpr int64_t few_pairs = 32;  // maximum pairs for few_pairs_kernel
 
 // ---- sorting of pairs by expert
 
-// The sorted pairs. order[begin[e]] to order[begin[e + 1] - 1] are the pairs of expert e.
-struct Groups {
-  const int32_t *begin, *order;  // (E + 1), (pairs)
-  int64_t experts;
-};
-
 // Fills Groups. Each block handles one expert: it counts the pairs of experts with smaller indices, then lists the
-// pairs of its expert in order.
-__global__ void __launch_bounds__(threads)
-    group_kernel(const int32_t* experts, int32_t* begin, int32_t* order, int64_t pairs, int64_t E, Fault fault) {
+// pairs of its expert in order. The row of pair p is p / slots.
+__global__ void __launch_bounds__(threads) group_kernel(const int32_t* experts, int32_t* begin, int32_t* order,
+    int32_t* rows, int64_t pairs, int64_t E, int slots, Fault fault) {
   HEDDLE_SHARED(int32_t, found, [warps]);
   const int32_t expert = static_cast<int32_t>(blockIdx.x);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
@@ -53,41 +48,30 @@ __global__ void __launch_bounds__(threads)
       if (w < warp) place += found[w];
       at += found[w];
     }
-    if (is_own) order[place] = static_cast<int32_t>(p);
+    if (is_own) {
+      order[place] = static_cast<int32_t>(p);
+      rows[place] = static_cast<int32_t>(p) / slots;
+    }
     __syncthreads();  // the next iteration overwrites the counts
   }
   if (threadIdx.x == 0 && expert == E - 1) begin[E] = at;
 }
 
 // The size of Groups in the scratch, rounded up to 16 bytes.
-size_t group_bytes(int64_t pairs, int64_t E) { return static_cast<size_t>(pairs + E + 1 + 3) / 4 * 16; }
+size_t group_bytes(int64_t pairs, int64_t E) { return static_cast<size_t>(2 * pairs + E + 1 + 3) / 4 * 16; }
 
-// Launches the sorting of the pairs of `experts` (N, k). The result is at the beginning of the scratch.
-Groups group(const Context& c, const char* name, const Tensor& experts, int64_t E) {
+// Launches the sorting of the pairs of `experts` (N, k). The result is at the beginning of the scratch. per_slot: x has
+// one row per pair.
+Groups group(const Context& c, const char* name, const Tensor& experts, int64_t E, bool per_slot) {
   int32_t* begin = static_cast<int32_t*>(c.scratch);
   const int64_t pairs = experts.shape.size();
-  launch(c, name, {dim3(static_cast<unsigned>(E)), dim3(threads)}, group_kernel, experts.as<int32_t>(), begin,
-      begin + E + 1, pairs, E, fault_of(c));
-  return {begin, begin + E + 1, E};
+  int32_t *order = begin + E + 1, *rows = order + pairs;
+  launch(c, name, {dim3(static_cast<unsigned>(E)), dim3(threads)}, group_kernel, experts.as<int32_t>(), begin, order,
+      rows, pairs, E, per_slot ? 1 : static_cast<int>(experts.shape[1]), fault_of(c));
+  return {begin, order, rows, E};
 }
 
 // ---- products of pairs
-
-// y[p] (M) = x[row of p] (K) w[expert of p] + bias[expert of p]. w is (E, M, K) if w_transposed, otherwise (E, K, M).
-struct Products {
-  View x, w, bias;
-  Out y;
-  const int32_t* experts;  // (pairs)
-  int64_t pairs, E, M, K, slots;
-  bool per_slot;      // x has one row per pair (N, k, K), instead of (N, K)
-  bool w_transposed;  // w is (E, M, K)
-  Fault fault;
-
-  __device__ int64_t x_row(int64_t pair) const { return per_slot ? pair : pair / slots; }
-  __device__ void store(int64_t pair, int32_t expert, int64_t m, float v) const {
-    y.store(pair * M + m, bias.data ? v + bias[expert * M + m] : v);
-  }
-};
 
 // Computes each pair separately, with one warp per element of y. w must be (E, M, K). grid (blocks of M, pairs)
 template <class Weights> __global__ void __launch_bounds__(threads) few_pairs_kernel(Products a, Weights w) {
@@ -143,12 +127,10 @@ template <class F> void with_weights(const View& w, int64_t width, F use) {
   else with_block_rows(w, width, [&](auto rows) { use(BlockWeights<decltype(rows)>{rows}); });
 }
 
-// Maps an index into the sorted pairs to the pair's row of x.
-struct PairRow {
-  const int32_t* order;
-  int64_t slots;
-  bool per_slot;
-  __device__ int64_t operator()(int64_t i) const { return per_slot ? order[i] : order[i] / slots; }
+// Maps an index into the sorted pairs to their rows.
+struct RowOf {
+  const int32_t* rows;
+  __device__ int64_t operator()(int64_t i) const { return rows[i]; }
 };
 
 // A tile of up to tile_m sorted pairs of one expert. It begins at index `first`. The expert's pairs end at `end`.
@@ -174,8 +156,7 @@ __global__ void __launch_bounds__(tiled::threads, 2)
   const GroupTile tile = find_tile(groups, blockIdx.x / columns_of_tiles);
   if (tile.expert < 0) return;  // uniform over the block
   const int64_t column0 = static_cast<int64_t>(blockIdx.x % columns_of_tiles) * tile_n;
-  const tiled::Elements<PairRow> rows{
-      a.x, a.K, true, tile.first, tile.end, a.K, {groups.order, a.slots, a.per_slot}, {}};
+  const tiled::Elements<RowOf> rows{a.x, a.K, true, tile.first, tile.end, a.K, {groups.rows}, {}};
   const auto columns =
       w.side(tile.expert * (a.w_transposed ? a.M : a.K), a.w_transposed ? a.K : a.M, a.w_transposed, column0, a.M, a.K);
   tiled::tile_product<64>(0, a.K, rows, columns, [&](int i, int j, float v) {
@@ -184,7 +165,19 @@ __global__ void __launch_bounds__(tiled::threads, 2)
   });
 }
 
-void grouped(const Context& c, const char* name, const Products& a, const Groups& groups) {
+// Whether the rows of x, of `width` elements, can be operands of tensor cores.
+bool is_tensor_operand(const View& x, int64_t width) {
+  return x.type == DType::bf16 && width % 8 == 0 && width <= INT32_MAX && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+}
+
+ExpertChoice choice_of(const Context& c, const Products& a, bool rowwise) {
+  const bool tensor_cores = is_tensor_operand(a.x, a.K) && is_tensor_operand(a.w, a.w_transposed ? a.K : a.M) &&
+                            (a.y.type == DType::bf16 || a.y.type == DType::f32);
+  return choose_experts({a.pairs, a.E, a.M, a.w_transposed, rowwise, tensor_cores}, properties_of(c));
+}
+
+void grouped(const Context& c, const char* name, const Products& a, const Groups& groups, const ExpertChoice& choice) {
+  if (choice.kernel == ExpertKernel::tensor) return experts_tensor(c, name, a, groups, choice);
   const int64_t width = a.w_transposed ? a.K : a.M;
   const TileGrid tiles(most_group_tiles(a.pairs, a.E, tile_m), blocks_for(a.M, tile_n));
   with_weights(a.w, width, [&](auto w) {
@@ -200,8 +193,9 @@ void expert_linear(const Node& n, Context& c) {
   const Products a{view(x), view(w), optional_view(n, 3), out(n.out[0]), experts.as<int32_t>(), experts.shape.size(),
       w.shape[0], w.shape[1], w.shape[2], experts.shape[1], x.shape.rank == 3, true, fault_of(c)};
   if (a.pairs == 0) return;
-  if (a.pairs > few_pairs || n.attributes->get("rowwise", 0) != 0)
-    return grouped(c, name, a, group(c, name, experts, a.E));
+  const ExpertChoice choice = choice_of(c, a, n.attributes->get("rowwise", 0) != 0);
+  if (choice.kernel != ExpertKernel::few_pairs)
+    return grouped(c, name, a, group(c, name, experts, a.E, a.per_slot), choice);
   with_weights(a.w, a.K, [&](auto weights) {
     launch(c, name, {dim3(blocks_for(a.M, warps), static_cast<unsigned>(a.pairs)), dim3(threads)},
         few_pairs_kernel<decltype(weights)>, a, weights);
@@ -230,12 +224,12 @@ void expert_backward_input(const Node& n, Context& c) {
   if (pairs == 0) return;
   const bool per_slot = dx.shape.rank == 3;
   float* of_pairs = reinterpret_cast<float*>(static_cast<char*>(c.scratch) + group_bytes(pairs, E));
-  const Groups groups = group(c, name, experts, E);
+  const Groups groups = group(c, name, experts, E, true);  // dy has a row per pair
   const View none{nullptr, DType::f32};
   const Out of_all = per_slot ? out(dx) : Out{of_pairs, DType::f32};
   const Products a{view(dy), view(w), none, of_all, experts.as<int32_t>(), pairs, E, K, w.shape[1], experts.shape[1],
       true, false, fault_of(c)};
-  grouped(c, name, a, groups);
+  grouped(c, name, a, groups, choice_of(c, a, false));
   const unsigned most = 65535;
   if (!per_slot)
     launch(c, name, {dim3(blocks_for(K, threads), rows < most ? static_cast<unsigned>(rows) : most), dim3(threads)},
@@ -248,32 +242,29 @@ size_t backward_input_scratch(const Node& n, int) {
          (per_slot ? 0 : static_cast<size_t>(pairs * n.in[1].shape[2]) * sizeof(float));
 }
 
-// Maps an index into the sorted pairs to the pair.
-struct PairOf {
-  const int32_t* order;
-  __device__ int64_t operator()(int64_t i) const { return order[i]; }
-};
-// dw (E, M, K): for each expert, the sum over its pairs of dy^T x. grid (tiles of K, tiles of M, E)
-__global__ void __launch_bounds__(tiled::threads, 2) weight_gradient_kernel(
-    View dy, View x, float* dw, Groups groups, int64_t M, int64_t K, int64_t slots, bool per_slot) {
+// grid (tiles of K, tiles of M, E)
+__global__ void __launch_bounds__(tiled::threads, 2) weight_gradient_kernel(WeightGradients a, Groups groups) {
   const int64_t expert = blockIdx.z, row0 = static_cast<int64_t>(blockIdx.y) * tile_m,
                 column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
-  const int32_t* order = groups.order + groups.begin[expert];
-  const int64_t pairs = groups.begin[expert + 1] - groups.begin[expert];
-  const tiled::Elements<tiled::AsItIs, PairOf> left{dy, M, false, row0, M, pairs, {}, {order}};
-  const tiled::Elements<tiled::AsItIs, PairRow> right{x, K, false, column0, K, pairs, {}, {order, slots, per_slot}};
+  const int64_t begin = groups.begin[expert], pairs = groups.begin[expert + 1] - begin;
+  const tiled::Elements<tiled::AsItIs, RowOf> left{a.dy, a.M, false, row0, a.M, pairs, {}, {groups.order + begin}},
+      right{a.x, a.K, false, column0, a.K, pairs, {}, {groups.rows + begin}};
   tiled::tile_product<32>(0, pairs, left, right, [&](int i, int j, float v) {
-    if (row0 + i < M && column0 + j < K) dw[(expert * M + row0 + i) * K + column0 + j] = v;
+    if (row0 + i < a.M && column0 + j < a.K) a.dw[(expert * a.M + row0 + i) * a.K + column0 + j] = v;
   });
 }
 // dy (N, k, M), x (N, K) or (N, k, K), experts (N, k) -> dw (E, M, K) f32
 void expert_backward_weight(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &x = n.in[1], &experts = n.in[2], &dw = n.out[0];
-  const int64_t E = dw.shape[0], M = dw.shape[1], K = dw.shape[2];
+  const WeightGradients a{view(dy), view(x), dw.as<float>(), dw.shape[0], dw.shape[1], dw.shape[2]};
   const char* name = "expert_linear_backward_weight";
-  launch(c, name, {dim3(blocks_for(K, tile_n), blocks_for(M, tile_m), static_cast<unsigned>(E)), dim3(tiled::threads)},
-      weight_gradient_kernel, view(dy), view(x), dw.as<float>(), group(c, name, experts, E), M, K, experts.shape[1],
-      x.shape.rank == 3);
+  const Groups groups = group(c, name, experts, a.E, x.shape.rank == 3);
+  const bool tensor_cores =
+      is_tensor_operand(a.dy, a.M) && is_tensor_operand(a.x, a.K) && reinterpret_cast<uintptr_t>(a.dw) % 16 == 0;
+  const ExpertChoice choice = choose_expert_gradient(a.M, a.K, a.E, tensor_cores, properties_of(c));
+  if (choice.kernel == ExpertKernel::tensor) return expert_gradients_tensor(c, name, a, groups, choice);
+  const dim3 blocks(blocks_for(a.K, tile_n), blocks_for(a.M, tile_m), static_cast<unsigned>(a.E));
+  launch(c, name, {blocks, dim3(tiled::threads)}, weight_gradient_kernel, a, groups);
 }
 size_t backward_weight_scratch(const Node& n, int) { return group_bytes(n.in[2].shape.size(), n.out[0].shape[0]); }
 
@@ -290,7 +281,7 @@ void expert_bias_sum(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &y = n.out[0];
   const int64_t E = y.shape[0], M = y.shape[1];
   launch(c, "expert_bias_sum", {dim3(blocks_for(M, threads), static_cast<unsigned>(E)), dim3(threads)}, bias_sum_kernel,
-      view(dy), y.as<float>(), group(c, "expert_bias_sum", n.in[1], E), M);
+      view(dy), y.as<float>(), group(c, "expert_bias_sum", n.in[1], E, true), M);
 }
 size_t bias_sum_scratch(const Node& n, int) { return group_bytes(n.in[1].shape.size(), n.out[0].shape[0]); }
 

@@ -101,8 +101,9 @@ inline GemmKernel tensor_kernel_of(const GemmShape& g) {
 }
 // Large tiles load fewer bytes for each multiply-add. Three stages fit on every device. Four take 128 KB of shared
 // memory. A stage has as many bytes for bf16 (64 elements along k) as for tf32 (32).
+inline int large_stages(const DeviceProperties& device) { return device.shared_bytes >= (size_t{128} << 10) ? 4 : 3; }
 inline GemmChoice large_tiles(const GemmShape& g, const DeviceProperties& device) {
-  return {tensor_kernel_of(g), 128, 128, device.shared_bytes >= (size_t{128} << 10) ? 4 : 3, 1, g.k};
+  return {tensor_kernel_of(g), 128, 128, large_stages(device), 1, g.k};
 }
 inline GemmChoice small_tiles(const GemmShape& g) { return {tensor_kernel_of(g), 64, 64, 3, 1, g.k}; }
 
@@ -151,6 +152,57 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
     if (parts.splits > 1 && gemm_tiles(g, 128, 128) * parts.splits * 4 >= wanted * 3) return parts;
   }
   return with_splits(g, device, 2, small);
+}
+
+// The product of a mixture of experts. A pair is a row and one of its experts, and only the device knows how many pairs
+// an expert has.
+struct ExpertShape {
+  int64_t pairs, experts, columns;  // columns of the result
+  bool forward;                     // expert_linear, not the gradient of its input
+  bool rowwise;                     // a row must not depend on the number of rows
+  bool tensor_cores;                // bf16 operands with 16-byte aligned rows, and a result of bf16 or f32
+};
+enum class ExpertKernel {
+  few_pairs,     // CUDA cores, one warp per element, which reads an expert's weights for each of its pairs
+  multiply_add,  // CUDA cores, f32 arithmetic
+  tensor,        // bf16 by mma.sync (sm_80)
+};
+struct ExpertChoice {
+  ExpertKernel kernel;
+  int tile_m, tile_n;
+  int stages;
+
+  bool operator==(const ExpertChoice& o) const {
+    return kernel == o.kernel && tile_m == o.tile_m && tile_n == o.tile_n && stages == o.stages;
+  }
+};
+constexpr int64_t few_pairs = 32;  // maximum pairs for ExpertKernel::few_pairs
+
+inline ExpertChoice expert_tiles(bool large, const DeviceProperties& device) {
+  if (!large) return {ExpertKernel::tensor, 64, 64, 3};
+  return {ExpertKernel::tensor, 128, 128, large_stages(device)};
+}
+
+// Chooses the kernel and tiles of expert_linear, or of the gradient of its input. Requires g.pairs > 0. The bits of a
+// row are the same with both tile sizes.
+inline ExpertChoice choose_experts(const ExpertShape& g, const DeviceProperties& device) {
+  // Tensor cores read the weights of an expert once for up to 64 pairs. If there are at most as many pairs as experts,
+  // most experts have one pair, and both kernels read the same bytes.
+  const int64_t most = g.tensor_cores && g.experts < few_pairs ? g.experts : few_pairs;
+  if (g.forward && !g.rowwise && g.pairs <= most) return {ExpertKernel::few_pairs, 1, 1, 1};
+  if (!g.tensor_cores) return {ExpertKernel::multiply_add, 64, 64, 1};
+  // An expert's last tile of rows is half empty on average. Small tiles waste less, but load twice the bytes for each
+  // multiply-add. Large tiles are better from 64 pairs per expert on, if every multiprocessor gets one.
+  const int64_t tiles = (g.pairs + 127) / 128 * ((g.columns + 127) / 128);
+  return expert_tiles(g.columns > 64 && g.pairs > 64 * g.experts && tiles >= device.multiprocessors, device);
+}
+
+// Chooses the kernel and tiles of the gradient of the weights (experts, M, K).
+inline ExpertChoice choose_expert_gradient(
+    int64_t M, int64_t K, int64_t experts, bool tensor_cores, const DeviceProperties& device) {
+  if (!tensor_cores) return {ExpertKernel::multiply_add, 64, 64, 1};
+  const int64_t tiles = experts * ((M + 127) / 128) * ((K + 127) / 128);
+  return expert_tiles(M > 64 && K > 64 && tiles >= device.multiprocessors, device);
 }
 
 // Whether fp8 products on tensor cores use wgmma. Small products use it too: computing a partly empty tile costs less

@@ -95,6 +95,26 @@ inline Builder experts(int64_t N, int64_t M, bool per_slot) {
   return b;
 }
 
+// Expert products in bf16 with uneven experts. N must be over 100. The first expert has no pair, the second one, the
+// last 70, and the others the rest. Every width must be a multiple of 8, except M of the product without gradients.
+inline Builder uneven_experts(int64_t N, int64_t E, int64_t K, int64_t M, bool per_slot, bool gradients = true) {
+  Builder b;
+  const int64_t k = 2;
+  const DType h = DType::bf16;
+  std::vector<int32_t> of_pairs(static_cast<size_t>(N * k));
+  for (int64_t p = 0; p < N * k; ++p) of_pairs[p] = static_cast<int32_t>(2 + p * 7 % 5 % (E - 3));
+  for (int64_t p = 0; p < 70; ++p) of_pairs[p * 2 + 5] = static_cast<int32_t>(E - 1);
+  of_pairs[4] = 1;
+  const int w = b.floats(h, {E, M, K}), bias = b.floats(DType::f32, {E, M}), chosen = b.integers({N, k}, of_pairs);
+  const int x = per_slot ? b.floats(h, {N, k, K}) : b.floats(h, {N, K}), dy = b.floats(h, {N, k, M});
+  b.node("expert_linear", {x, w, chosen, bias}, {b.value(h, {N, k, M})}, {{"rowwise", 0}});
+  b.node("expert_linear", {x, w, chosen}, {b.value(DType::f32, {N, k, M})}, {{"rowwise", 1}});
+  if (!gradients) return b;
+  b.node("expert_linear_backward_input", {dy, w, chosen}, {per_slot ? b.value(h, {N, k, K}) : b.value(h, {N, K})}, {});
+  b.node("expert_linear_backward_weight", {dy, x, chosen}, {b.value(DType::f32, {E, M, K})}, {});
+  return b;
+}
+
 // Log-probabilities of tokens. The op processes the vocabulary in parts and sums the gradients of the parts.
 inline Builder logprob(int64_t N, int64_t C, int64_t V) {
   Builder b;
