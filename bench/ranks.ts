@@ -100,8 +100,8 @@ function figures({ parameters, steps, peakBytes }: Outcome, alone: Outcome, rank
     milliseconds: Math.round(1000 * seconds),
     /** Compared with one rank, which computes all micro-batches. */
     speedup: rounded(median(alone.steps.map((step) => step.seconds)) / seconds),
-    /** Share of the step in which rank 0 waits for data of other ranks. Exchange in a program is not in it. */
-    waiting: ranks === 1 ? 0 : rounded(median(steps.map((step) => step.waited / step.seconds))),
+    /** Share of the step in which rank 0 exchanges data, or waits for other ranks. Exchange behind computation is not in it. */
+    communication: ranks === 1 ? 0 : rounded(median(steps.map((step) => step.waited / step.seconds))),
     peakMegabytes: peakBytes.map((bytes) => Math.round(bytes / 1e6)),
   };
 }

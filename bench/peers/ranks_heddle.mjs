@@ -6,18 +6,30 @@ import { peakBytes } from "./peak.mjs";
 const [sharding, accumulation, steps] = process.argv.slice(2);
 const world = await openWorld({ threads: 1 });
 
-// Time of calls that exchange data with other ranks, including the time of waiting for slower ranks.
+// Milliseconds of a step that exchange data with other ranks, or wait for them.
 let waited = 0;
+// Programs may also exchange. They run between two calls, in by far the longest gap of a step.
+let returned = 0;
+let longestGap = 0;
 const timed = (call) =>
   call &&
   (async (...args) => {
     const start = performance.now();
+    longestGap = Math.max(longestGap, start - returned);
+    const computed = secondsIn(args[0]);
+    if (computed !== undefined) waited += Math.max(0, longestGap - 1000 * computed);
     try {
       return await call(...args);
     } finally {
-      waited += performance.now() - start;
+      returned = performance.now();
+      waited += returned - start;
     }
   });
+/** Seconds that the programs of a step computed, which ranks send each other once per step. */
+function secondsIn(message) {
+  if (!(message instanceof Uint8Array)) return undefined;
+  return JSON.parse(new TextDecoder().decode(message)).seconds;
+}
 const names = ["allReduce", "reduceScatter", "allGather", "broadcast", "sum", "gatherBytes"];
 const measured = { ...world, ...Object.fromEntries(names.map((name) => [name, timed(world[name])])) };
 
@@ -50,7 +62,7 @@ let last = performance.now();
 for await (const event of run) {
   const now = performance.now();
   if (event.step > 2) all.push({ seconds: (now - last) / 1000, waited: waited / 1000 });
-  [last, waited] = [now, 0];
+  [last, waited, longestGap, returned] = [now, 0, 0, now];
 }
 const parameters = base.model.weightNames.reduce((sum, name) => sum + base.model.weight(name).elements, 0);
 const peaks = await world.sum(Array.from({ length: world.size }, (_, rank) => (rank === world.rank ? peakBytes() : 0)));

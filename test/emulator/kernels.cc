@@ -141,6 +141,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90: added to C", [] { return logprob(300, 264, 140); }},
       {"sm_90 epilogue: wide tiles", [] { return ended(DType::bf16, 300, 328, 264); }},
       {"sm_90 epilogue: half tiles, odd columns", [] { return ended(DType::bf16, 260, 136, 67); }},
+      // Four stages that wrap, and an expert with more than eight tiles of rows.
+      {"sm_90 experts bf16", [] { return uneven_experts(560, 4, 264, 136, false); }},
       {"sm_90 fp8", [] { return fp8(DType::f32, 300, 1104, 264); }},
       {"sm_90 fp8, bf16, odd columns", [] { return fp8(DType::bf16, 140, 272, 131); }},
       {"sm_90 fp8, few rows", [] { return fp8(DType::f32, 3, 272, 20); }},

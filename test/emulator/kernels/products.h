@@ -96,7 +96,7 @@ inline Builder experts(int64_t N, int64_t M, bool per_slot) {
 }
 
 // Expert products in bf16 with uneven experts. N must be over 100. The first expert has no pair, the second one, the
-// last 70, and the others the rest. Every width must be a multiple of 8, except M of the product without gradients.
+// last 70, and up to five experts in between the rest. Every width must be a multiple of 8, except M of the product without gradients.
 inline Builder uneven_experts(int64_t N, int64_t E, int64_t K, int64_t M, bool per_slot, bool gradients = true) {
   Builder b;
   const int64_t k = 2;

@@ -79,7 +79,7 @@ export const others = [
     "  };",
   ],
   [
-    "experts bf16: loads the indices of the next tile before the copies",
+    "experts bf16: the next tile along k uses the indices of this one",
     "experts_tensor.cu",
     "const int64_t next = begin + (t + 1) * depth;",
     "const int64_t next = begin + t * depth;",
@@ -122,6 +122,44 @@ export const others = [
     "experts bf16: omits the barrier between staging and storing",
     "experts_tensor.cu",
     "  __syncwarp();  // the fragments of all lanes are staged\n",
+    "",
+  ],
+  [
+    "experts bf16: every strip starts at the first row",
+    "experts_tensor.cu",
+    "row0 = tile / (strip * columns) * strip",
+    "row0 = 0",
+    "experts_tensor.cu",
+    "sm_90 experts",
+  ],
+  [
+    "experts bf16: reads elements beyond the width",
+    "experts_tensor.cu",
+    "const bool valid = inside && line[i] >= 0;",
+    "const bool valid = line[i] >= 0;",
+  ],
+  [
+    "experts bf16: reads the weights of the first expert",
+    "experts_tensor.cu",
+    "static_cast<const uint16_t*>(a.w.data) + tile.expert * a.M * a.K;",
+    "static_cast<const uint16_t*>(a.w.data);",
+  ],
+  [
+    "experts bf16: adds the bias of the first expert",
+    "experts_tensor.cu",
+    "add_run(a.bias, tile.expert * a.M + column",
+    "add_run(a.bias, column",
+  ],
+  [
+    "experts bf16: stores all gradients at the first expert",
+    "experts_tensor.cu",
+    "result.c = {a.dw + expert * a.M * a.K, DType::f32};",
+    "result.c = {a.dw, DType::f32};",
+  ],
+  [
+    "experts bf16: omits the barrier between storing and the next staging",
+    "experts_tensor.cu",
+    "  __syncwarp();  // all lanes have read the sums, so the next ones can be staged\n",
     "",
   ],
   [
