@@ -66,6 +66,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"linear bf16, few rows, whole 16-byte loads", [] { return linear(DType::bf16, 2, 264, 20, false); }},
       {"linear bf16, few rows, several loads in flight", [] { return linear(DType::bf16, 2, 1288, 12, false); }},
       {"linear bf16", [] { return linear(DType::bf16, 72, 208, 80, false); }},
+      {"linear bf16, odd columns", [] { return linear(DType::bf16, 72, 72, 37, false); }},
       {"linear bf16, transposed", [] { return linear(DType::bf16, 80, 72, 136, true); }},
       {"linear f32, split k", [] { return linear(DType::f32, 20, 1100, 30, false); }},
       {"linear bf16, split k", [] { return linear(DType::bf16, 24, 1096, 40, false); }},

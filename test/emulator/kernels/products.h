@@ -15,6 +15,7 @@ inline Builder linear(DType type, int64_t N, int64_t K, int64_t M, bool transpos
   const int x = b.floats(type, {N, K}), w = transposed ? b.floats(type, {K, M}) : b.floats(type, {M, K}),
             bias = b.floats(DType::f32, {M});
   b.node("linear", {x, w, bias}, {b.value(type, {N, M})}, {{"transposed", transposed}});
+  b.node("linear", {x, w}, {b.value(type, {N, M})}, {{"transposed", transposed}});
   const int dy = b.floats(type, {N, M});
   b.node("linear_backward_input", {dy, w}, {b.value(type, {N, K})}, {{"transposed", transposed}});
   b.node("linear_backward_weight", {dy, x}, {transposed ? b.value(DType::f32, {K, M}) : b.value(DType::f32, {M, K})},
@@ -96,7 +97,8 @@ inline Builder experts(int64_t N, int64_t M, bool per_slot) {
 }
 
 // Expert products in bf16 with uneven experts. N must be over 100. The first expert has no pair, the second one, the
-// last 70, and up to five experts in between the rest. Every width must be a multiple of 8, except M of the product without gradients.
+// last 70, and up to five experts in between the rest. Every width must be a multiple of 8, except M of the product
+// without gradients.
 inline Builder uneven_experts(int64_t N, int64_t E, int64_t K, int64_t M, bool per_slot, bool gradients = true) {
   Builder b;
   const int64_t k = 2;

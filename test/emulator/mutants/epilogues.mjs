@@ -1,5 +1,6 @@
 // Mutations of fused matrix products. mutants.mjs describes the fields.
 const tensor = ["gemm_tensor.cu", "epilogue bf16"];
+const linear = ["gemm_tensor.cu", "linear bf16"];
 const warpgroups = ["gemm_sm90.cu", "sm_90 epilogue"];
 const plain = ["gemm.cu", "epilogue f32"];
 export const epilogues = [
@@ -68,9 +69,9 @@ export const epilogues = [
     "    return;\n",
     ...tensor,
   ],
-  ["epilogue, plain: drops the bias", "gemm_end.cuh", "!gated && !g.bias.data && ", "!gated && ", ...tensor],
+  ["epilogue, plain: drops the bias", "gemm_end.cuh", "!gated && !g.bias.data && ", "!gated && ", ...linear],
   ["epilogue, plain: drops the addend", "gemm_end.cuh", "!e.residual.data && ", "", ...tensor],
-  ["epilogue, plain: takes rows of any length", "gemm_end.cuh", " && g.n % 4 == 0", "", ...tensor],
+  ["epilogue, plain: takes rows of any length", "gemm_end.cuh", " && g.n % 4 == 0 && g.ldc % 4 == 0", "", ...linear],
   [
     "epilogue: stages the lower half of a fragment 4 rows down instead of 8",
     "gemm_end.cuh",
