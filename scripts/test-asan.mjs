@@ -21,7 +21,7 @@ const paths = testPaths(process.argv.slice(2), [
   "test/graph",
   "test/formats",
   "test/tokenizer",
-  "test/binding.test.ts",
+  "test/binding/binding.test.ts",
 ]);
 
 // Node itself is not instrumented, so the sanitizer's runtime must be loaded before the addon (LD_PRELOAD).

@@ -1,7 +1,7 @@
 // The example's classes work with the published LangChain.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
-import { newModel } from "../formats/embedding/embedding-folders.ts";
+import { newModel } from "../formats/sentence-transformers/embedding-folders.ts";
 import { client } from "../serve/clients/installed.ts";
 import { chatModel, type Json } from "../serve/helpers.ts";
 import { toolModel } from "../serve/tool-model.ts";

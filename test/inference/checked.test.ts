@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import { columnSum, compile, input, openDevice } from "../../lib/graph/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { trainEmbedding } from "../../lib/train/stages/embed.ts";
-import { newModel } from "../formats/embedding/embedding-folders.ts";
+import { newModel } from "../formats/sentence-transformers/embedding-folders.ts";
 
 async function checked<T>(check: string, work: () => Promise<T>): Promise<T> {
   vi.stubEnv("HEDDLE_CHECK", check); // read when programs are compiled

@@ -6,8 +6,8 @@ import { convertModel } from "../../lib/convert/convert.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { createModel, LanguageModel } from "../../lib/language-model/index.ts";
-import { json, module, unit } from "../formats/embedding/embedding-folders.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
+import { json, module, unit } from "../formats/sentence-transformers/embedding-folders.ts";
 import { maxError } from "../models/encoder-goldens.ts";
 import { added, byteLevelJson, fromJson, sentencePieceJson } from "../tokenizer/samples.ts";
 

@@ -5,6 +5,7 @@ import { convertModel } from "../../lib/convert/convert.ts";
 import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config/config.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import {
   cased,
   close,
@@ -17,8 +18,7 @@ import {
   texts,
   tokenizer,
   unit,
-} from "../formats/embedding/embedding-folders.ts";
-import { expectError, temporaryFolder } from "../formats/helpers.ts";
+} from "../formats/sentence-transformers/embedding-folders.ts";
 
 const prompts = { query: "query: ", passage: "passage: " };
 

@@ -4,7 +4,7 @@ import type { PoolingMode } from "../../lib/formats/config/config.ts";
 import { placeInto, pooledRows, poolingMatrix } from "../../lib/inference/pooling.ts";
 import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
 import { createModel } from "../../lib/language-model/index.ts";
-import { close, MODES, pooledBy, WIDTH } from "../formats/embedding/embedding-folders.ts";
+import { close, MODES, pooledBy, WIDTH } from "../formats/sentence-transformers/embedding-folders.ts";
 
 test("only max pooling needs every row, and pooling a single row needs no matrix product", () => {
   const kinds = MODES.map((mode) => [mode, pooledRows(mode)]);

@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
-import { module } from "../formats/embedding/embedding-folders.ts";
+import { module } from "../formats/sentence-transformers/embedding-folders.ts";
 import { weightByName } from "../golden/by-name.ts";
 import type { FamilyGolden } from "../golden/families.ts";
 

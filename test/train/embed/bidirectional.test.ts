@@ -8,8 +8,8 @@ import { trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { trainEmbedding } from "../../../lib/train/stages/embed.ts";
 import { pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
-import { cased } from "../../formats/embedding/embedding-folders.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
+import { cased } from "../../formats/sentence-transformers/embedding-folders.ts";
 
 const layers = [24, 16].map((outFeatures) => ({
   ...{ type: "dense" as const, outFeatures, bias: false },

@@ -4,8 +4,8 @@ import type { EmbeddingConfig } from "../../../lib/formats/config/config.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { trainReward } from "../../../lib/train/stages/reward.ts";
-import { newModel } from "../../formats/embedding/embedding-folders.ts";
 import { temporaryFolder } from "../../formats/helpers.ts";
+import { newModel } from "../../formats/sentence-transformers/embedding-folders.ts";
 
 const layers = [
   { type: "dense", outFeatures: 12, bias: true, activation: "tanh" },

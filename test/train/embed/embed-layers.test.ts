@@ -12,8 +12,15 @@ import { TrainStep } from "../../../lib/train/loop/step.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
 import { contrastive } from "../../../lib/train/losses/embed-loss.ts";
 import { trainEmbedding } from "../../../lib/train/stages/embed.ts";
-import { cased, close, newModel, tokenizer, unit, WIDTH } from "../../formats/embedding/embedding-folders.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
+import {
+  cased,
+  close,
+  newModel,
+  tokenizer,
+  unit,
+  WIDTH,
+} from "../../formats/sentence-transformers/embedding-folders.ts";
 
 const layers = [
   { type: "dense", outFeatures: 12, bias: true, activation: "tanh" },

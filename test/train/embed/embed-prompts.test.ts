@@ -9,6 +9,7 @@ import { TrainStep } from "../../../lib/train/loop/step.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
 import { candidateMask, contrastive } from "../../../lib/train/losses/embed-loss.ts";
 import { type EmbedOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
+import { expectError, temporaryFolder } from "../../formats/helpers.ts";
 import {
   close,
   MODES,
@@ -19,8 +20,7 @@ import {
   tokenizer,
   unit,
   WIDTH,
-} from "../../formats/embedding/embedding-folders.ts";
-import { expectError, temporaryFolder } from "../../formats/helpers.ts";
+} from "../../formats/sentence-transformers/embedding-folders.ts";
 
 const prompts = { query: "query: ", passage: "passage: " };
 const data = ["cat", "dog", "tree", "mat"].flatMap((word) => [

@@ -4,7 +4,7 @@ import { cutText } from "../../../lib/language-model/prompt.ts";
 import { encodeLabelled, readLabelled } from "../../../lib/train/examples/classify-rows.ts";
 import { columnPrompts } from "../../../lib/train/examples/embed-prompts.ts";
 import { readPairs } from "../../../lib/train/examples/embed-rows.ts";
-import { tokenizer } from "../../formats/embedding/embedding-folders.ts";
+import { tokenizer } from "../../formats/sentence-transformers/embedding-folders.ts";
 
 const text = "the cat sat on the mat in the old tree";
 const whole = tokenizer.encode(text);

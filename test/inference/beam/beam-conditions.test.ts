@@ -1,9 +1,9 @@
 // Stop conditions in beam search, compared with a search without a cache and with an exhaustive search.
 import { describe, expect, test } from "vitest";
-import type { GenerateOptions, StopContext } from "../../lib/language-model/index.ts";
-import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { anew, expectSame, type Found, own, reference } from "../inference/beam/beam-reference.ts";
-import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
+import type { GenerateOptions, StopContext } from "../../../lib/language-model/index.ts";
+import { Tokenizer } from "../../../lib/tokenizer/index.ts";
+import { failureOf, sentences, tinyTokenizer } from "../helpers.ts";
+import { anew, expectSame, type Found, own, reference } from "./beam-reference.ts";
 
 const VOCABULARY = 24;
 

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { binding } from "../lib/binding/index.ts";
-import { HeddleError } from "../lib/core/errors.ts";
+import { binding } from "../../lib/binding/index.ts";
+import { HeddleError } from "../../lib/core/errors.ts";
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -11,7 +11,7 @@ afterEach(() => {
 
 test("info returns the package version and the compiler", () => {
   const info = binding.info();
-  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   expect(info.version).toBe(version);
   expect(info.compiler).toMatch(/^(gcc|clang) \d+/);
   expect(info.cuda.built || info.cuda.devices.length === 0).toBe(true);
@@ -50,8 +50,8 @@ test("getters throw a HeddleError for objects of another class", () => {
 
 test("each copy of the loader throws its own error class", async () => {
   vi.resetModules();
-  const { binding: other } = await import("../lib/binding/index.ts");
-  const { HeddleError: OtherError } = await import("../lib/core/errors.ts");
+  const { binding: other } = await import("../../lib/binding/index.ts");
+  const { HeddleError: OtherError } = await import("../../lib/core/errors.ts");
   expect(OtherError).not.toBe(HeddleError);
   expect(() => other.setErrorConstructor(1 as never)).toThrow(OtherError);
   expect(() => binding.setErrorConstructor(1 as never)).toThrow(HeddleError);
@@ -60,7 +60,7 @@ test("each copy of the loader throws its own error class", async () => {
 test("an addon that fails to load is reported as one typed error with build instructions", async () => {
   vi.resetModules();
   vi.stubEnv("HEDDLE_BINARY", "/no/such/heddle.node");
-  await expect(import("../lib/binding/index.ts")).rejects.toThrow(
+  await expect(import("../../lib/binding/index.ts")).rejects.toThrow(
     expect.objectContaining({
       name: "HeddleError",
       code: "UNSUPPORTED",
@@ -74,7 +74,7 @@ test("an addon that fails to load is reported as one typed error with build inst
 test("workers load the addon and are terminated, and the main thread can still use it", async () => {
   vi.resetModules();
   const dlopen = vi.spyOn(process, "dlopen");
-  await import("../lib/binding/index.ts");
+  await import("../../lib/binding/index.ts");
   const path = dlopen.mock.calls[0]![1];
   dlopen.mockRestore();
   const script = `
