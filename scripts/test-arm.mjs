@@ -53,14 +53,14 @@ function buildForArm(...options) {
 
 /** Bundles the op cases with a replacement for vitest into files that Node can run directly. */
 async function bundleTests() {
-  const files = readdirSync(join(root, "test", "ops"));
-  const wanted = files.filter((file) => file.endsWith(".case.ts") || /^(ops|products)\.test\.ts$/.test(file));
+  const cases = readdirSync(join(root, "test", "ops", "cases")).map((file) => `cases/${file}`);
+  const files = ["ops.test.ts", "products.test.ts", ...cases];
   await build({
     config: false,
     cwd: root,
     entry: {
       main: "test/arm/main.ts",
-      ...Object.fromEntries(wanted.map((file) => [file.replace(/\.ts$/, ""), `test/ops/${file}`])),
+      ...Object.fromEntries(files.map((file) => [file.replace(/\.ts$/, ""), `test/ops/${file}`])),
     },
     outDir: bundle,
     format: "esm",

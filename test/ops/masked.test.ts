@@ -4,8 +4,8 @@
 // must stay NaN.
 import { describe, expect, test } from "vitest";
 import type { TensorData } from "../../lib/graph/tensor.ts";
-import attention from "./attention.case.ts";
-import cached from "./cached_attention.case.ts";
+import attention from "./cases/attention.case.ts";
+import cached from "./cases/cached_attention.case.ts";
 import { count, decode, derive, generator, materialise, type OpCase, runOp, sanitized } from "./harness.ts";
 
 const POISON = {

@@ -142,7 +142,7 @@ async function checkFailure(c: FailureCase): Promise<void> {
   }
 }
 
-const folder = new URL(".", import.meta.url);
+const folder = new URL("cases/", import.meta.url);
 // In the bundle of scripts/test-arm.mjs, the case files are JavaScript.
 const paths = readdirSync(folder).filter((f) => /\.case\.[jt]s$/.test(f));
 const files = await Promise.all(

@@ -11,7 +11,6 @@ const MAX_FILES = 25;
 const catalogues: Readonly<Record<string, string>> = {
   "lib/models/families": "a file for each model family",
   "native/ops": "a file for each op",
-  "test/ops": "cases of each kind of op",
 };
 
 /** The folders below `folder`, itself included, each with the number of its files. Files in its subfolders do not count. */

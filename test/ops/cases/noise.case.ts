@@ -1,5 +1,5 @@
-import { dropout, mul, uniformNoise } from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, given, type OpCase, type OpFile, out } from "./harness.ts";
+import { dropout, mul, uniformNoise } from "../../../lib/graph/index.ts";
+import { activationTypes, f32, float, given, type OpCase, type OpFile, out } from "../harness.ts";
 
 const noise = given("i32", [3], [-7, 41, 3]);
 const shapes = [[1], [3], [129], [5, 33], [40, 130]];

@@ -1,5 +1,5 @@
-import { gatherRows, segmentSum } from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, given, i32, type OpFile, out } from "./harness.ts";
+import { gatherRows, segmentSum } from "../../../lib/graph/index.ts";
+import { activationTypes, f32, float, given, i32, type OpFile, out } from "../harness.ts";
 
 export default {
   cases: activationTypes.flatMap((type) => [

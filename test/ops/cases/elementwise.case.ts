@@ -1,5 +1,5 @@
-import { add, affine, broadcast, logSoftmax, mul, scale, softmax, sub, sum } from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, given, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
+import { add, affine, broadcast, logSoftmax, mul, scale, softmax, sub, sum } from "../../../lib/graph/index.ts";
+import { activationTypes, f32, float, given, type OpCase, type OpFile, out, weightTypes } from "../harness.ts";
 
 const shapes = [[1], [67], [5, 33], [3, 4, 5, 6], [40, 130], [9, 2003]];
 

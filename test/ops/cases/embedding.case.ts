@@ -1,5 +1,5 @@
-import { embedding } from "../../lib/graph/index.ts";
-import { activationTypes, bf16, f32, float, given, i32, type OpFile, out, weightTypes } from "./harness.ts";
+import { embedding } from "../../../lib/graph/index.ts";
+import { activationTypes, bf16, f32, float, given, i32, type OpFile, out, weightTypes } from "../harness.ts";
 
 export default {
   cases: [

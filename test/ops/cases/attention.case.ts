@@ -1,5 +1,5 @@
-import { attention } from "../../lib/graph/index.ts";
-import { toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
+import { attention } from "../../../lib/graph/index.ts";
+import { toBf16, toFloat32 } from "../../../lib/graph/tensor.ts";
 import {
   activationTypes,
   type FloatType,
@@ -10,7 +10,7 @@ import {
   type Operand,
   type OpFile,
   out,
-} from "./harness.ts";
+} from "../harness.ts";
 
 /** sequences, length, query heads, key heads, width */
 const shapes = [

@@ -1,5 +1,5 @@
-import { linear } from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
+import { linear } from "../../../lib/graph/index.ts";
+import { activationTypes, f32, float, type OpCase, type OpFile, out, weightTypes } from "../harness.ts";
 
 /**
  * rows, inputs, outputs: single rows (decode), odd sizes around every vector and tile width, and a tall product. Products with few inputs

@@ -1,5 +1,5 @@
-import { concat, reshape, split } from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, type OpCase, type OpFile, out } from "./harness.ts";
+import { concat, reshape, split } from "../../../lib/graph/index.ts";
+import { activationTypes, f32, float, type OpCase, type OpFile, out } from "../harness.ts";
 
 const cases: OpCase[] = activationTypes.flatMap((type) => [
   { op: "reshape", label: type, inputs: [float(type, [6, 10])], outputs: [out(type, 3, 4, 5)], exact: true },

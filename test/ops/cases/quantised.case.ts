@@ -1,6 +1,6 @@
 // Ops over quantized weights: every type, for shapes that select the kernels of decoding, batches and prompts.
-import { BLOCK_TYPES, type QuantizedDType } from "../../lib/graph/dtype.ts";
-import { activationTypes, bf16, f32, float, i32, type OpCase, type OpFile, out, quantisedTypes } from "./harness.ts";
+import { BLOCK_TYPES, type QuantizedDType } from "../../../lib/graph/dtype.ts";
+import { activationTypes, bf16, f32, float, i32, type OpCase, type OpFile, out, quantisedTypes } from "../harness.ts";
 
 const weight = (dtype: QuantizedDType, shape: readonly number[]) => ({ dtype, shape });
 

@@ -1,5 +1,5 @@
-import { crossEntropy, tokenLogprob } from "../../lib/graph/index.ts";
-import { toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
+import { crossEntropy, tokenLogprob } from "../../../lib/graph/index.ts";
+import { toBf16, toFloat32 } from "../../../lib/graph/tensor.ts";
 import {
   activationTypes,
   f32,
@@ -11,7 +11,7 @@ import {
   type OpFile,
   out,
   weightTypes,
-} from "./harness.ts";
+} from "../harness.ts";
 
 /** rows, width, vocabulary: sizes around the kernels' vocabulary chunks */
 const shapes = [

@@ -1,6 +1,6 @@
-import { BLOCK_TYPES } from "../../lib/graph/dtype.ts";
-import { add, combineExperts, expertLinear, routeExperts, type Value } from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, given, i32, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
+import { BLOCK_TYPES } from "../../../lib/graph/dtype.ts";
+import { add, combineExperts, expertLinear, routeExperts, type Value } from "../../../lib/graph/index.ts";
+import { activationTypes, f32, float, given, i32, type OpCase, type OpFile, out, weightTypes } from "../harness.ts";
 
 type Values = Readonly<Record<string, Value>>;
 

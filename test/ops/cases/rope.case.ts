@@ -1,5 +1,5 @@
-import { rope } from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, given, i32, type OpCase, type OpFile, out } from "./harness.ts";
+import { rope } from "../../../lib/graph/index.ts";
+import { activationTypes, f32, float, given, i32, type OpCase, type OpFile, out } from "../harness.ts";
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   (

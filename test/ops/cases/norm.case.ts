@@ -1,5 +1,5 @@
-import { layerNorm, rmsNorm } from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
+import { layerNorm, rmsNorm } from "../../../lib/graph/index.ts";
+import { activationTypes, f32, float, type OpCase, type OpFile, out, weightTypes } from "../harness.ts";
 
 const shapes = [
   [1, 1],

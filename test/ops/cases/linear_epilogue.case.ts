@@ -1,4 +1,4 @@
-import { activationTypes, f32, float, type OpCase, type OpFile, out } from "./harness.ts";
+import { activationTypes, f32, float, type OpCase, type OpFile, out } from "../harness.ts";
 
 /** (rows, inputs, outputs): single rows, odd sizes around every tile size, and depths that use split k. */
 const shapes = [

@@ -1,5 +1,5 @@
 // The kernel equals the reference, which sample.test.ts tests.
-import { f32, given, i32, type OpCase, type OpFile, out } from "./harness.ts";
+import { f32, given, i32, type OpCase, type OpFile, out } from "../harness.ts";
 
 /**
  * Parameters of every row: temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, promptLength and

@@ -1,4 +1,4 @@
-import { activationTypes, f32, float, given, type OpFile, out } from "./harness.ts";
+import { activationTypes, f32, float, given, type OpFile, out } from "../harness.ts";
 
 const one = given("f32", [1], [1]);
 const hyper = given("f32", [7], [1e-2, 0.9, 0.95, 1e-8, 0.1, 1 - 0.9 ** 3, 1 - 0.95 ** 3]);

@@ -1,5 +1,5 @@
-import { gelu, glu, softcap } from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, type GradientCase, given, type OpCase, type OpFile, out } from "./harness.ts";
+import { gelu, glu, softcap } from "../../../lib/graph/index.ts";
+import { activationTypes, f32, float, type GradientCase, given, type OpCase, type OpFile, out } from "../harness.ts";
 
 const shapes = [
   [1, 1],

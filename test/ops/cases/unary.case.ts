@@ -16,8 +16,8 @@ import {
   sub,
   tanh,
   type Value,
-} from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, type GradientCase, given, type OpCase, type OpFile, out } from "./harness.ts";
+} from "../../../lib/graph/index.ts";
+import { activationTypes, f32, float, type GradientCase, given, type OpCase, type OpFile, out } from "../harness.ts";
 
 /** Functions by number, with the interval of operands. */
 const functions: readonly (readonly [name: string, low: number, high: number])[] = [

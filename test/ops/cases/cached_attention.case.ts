@@ -1,4 +1,4 @@
-import { toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
+import { toBf16, toFloat32 } from "../../../lib/graph/tensor.ts";
 import {
   activationTypes,
   type FailureCase,
@@ -11,7 +11,7 @@ import {
   type OpFile,
   out,
   weightTypes,
-} from "./harness.ts";
+} from "../harness.ts";
 
 const segments = (...rows: [first: number, rows: number, slot: number, past: number][]) =>
   given("i32", [rows.length, 4], rows.flat());
