@@ -1,4 +1,4 @@
-// The child process of bench/first-tokens.ts: milliseconds of each token after a prompt in a fresh process, and its peak memory.
+// The child process of bench/suites/first-tokens.ts: milliseconds of each token after a prompt in a fresh process, and its peak memory.
 import { LanguageModel } from "../../dist/index.js";
 import { peakBytes } from "./peak.mjs";
 

@@ -1,4 +1,4 @@
-// node-llama-cpp's side of bench/inference.ts. It is not a dependency: HEDDLE_BENCH_LLAMA names a folder with it in
+// node-llama-cpp's side of bench/suites/inference.ts. It is not a dependency: HEDDLE_BENCH_LLAMA names a folder with it in
 // node_modules. Reads requests, one JSON object per line. { phase, tokens, sequences, flash } is answered with the { seconds } for that
 // many tokens per sequence. Further requests: { phase: "logits", ids }, { phase: "embed", ids or text }, { phase: "tokenize", text } and
 // { phase: "open", file }. Batches are filled by hand and no tokens are sampled, so that the time includes neither its scheduler nor its

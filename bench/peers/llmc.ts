@@ -1,5 +1,5 @@
 import { compileC, LineProcess } from "./process.ts";
-import type { TorchTiming } from "./torch.ts";
+import type { TorchTiming } from "./torch/torch.ts";
 
 /** Starts a GPT-2 of this shape in llm.c. Returns undefined if HEDDLE_BENCH_LLMC names no checkout of llm.c, or if it does not compile. */
 export async function openLlmC(

@@ -1,4 +1,4 @@
-// heddle's side of bench/load.ts: seconds from opening a model to its first token, and the process's peak memory.
+// heddle's side of bench/suites/load.ts: seconds from opening a model to its first token, and the process's peak memory.
 import { LanguageModel } from "../../dist/index.js";
 import { peakBytes } from "./peak.mjs";
 

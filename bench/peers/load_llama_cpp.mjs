@@ -1,4 +1,4 @@
-// node-llama-cpp's side of bench/load.ts. Its library is loaded before the clock starts.
+// node-llama-cpp's side of bench/suites/load.ts. Its library is loaded before the clock starts.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";

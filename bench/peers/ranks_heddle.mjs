@@ -1,4 +1,4 @@
-// One rank of bench/ranks.ts: trains a small model, and prints the time of its steps on rank 0.
+// One rank of bench/suites/ranks.ts: trains a small model, and prints the time of its steps on rank 0.
 // Usage: ranks_heddle.mjs SHARDING ACCUMULATION STEPS
 import { createModel, openWorld, pretrain, Tokenizer } from "../../dist/index.js";
 import { peakBytes } from "./peak.mjs";

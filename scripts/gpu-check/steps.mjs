@@ -150,7 +150,7 @@ function torchPeer(out, emulated) {
   return {
     name: "torch",
     seconds: 60,
-    command: ["python3", join(root, "bench", "peers", "torch_cuda.py")],
+    command: ["python3", join(root, "bench", "peers", "torch", "torch_cuda.py")],
     stdout: file,
     optional: true,
     absent: () => (emulated ? EMULATED : there() ? undefined : "python3 has no torch with a CUDA device"),
