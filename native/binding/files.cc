@@ -10,7 +10,7 @@
 #include "binding/lane/digest_call.h"
 #include "binding/unwrap.h"
 #include "ops/quant.h"
-#include "core/element_cast.h"
+#include "ops/element_cast.h"
 #include "core/error.h"
 
 namespace heddle {

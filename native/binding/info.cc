@@ -6,7 +6,7 @@
 
 #include "binding/guard.h"
 #include "binding/init.h"
-#include "cuda/runtime/devices.h"
+#include "runtime/devices.h"
 #include "runtime/collective.h"
 
 namespace heddle {

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <string>
 
-#include "runtime/accelerator.h"
+#include "core/accelerator.h"
 
 namespace heddle {
 

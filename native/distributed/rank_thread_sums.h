@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "distributed/rank_thread.h"
-#include "runtime/rank_sums.h"
+#include "core/rank_sums.h"
 
 namespace heddle {
 

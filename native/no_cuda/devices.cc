@@ -1,5 +1,5 @@
 // A build without nvcc has no CUDA devices.
-#include "cuda/runtime/devices.h"
+#include "runtime/devices.h"
 #include "runtime/collective.h"
 #include "core/error.h"
 

@@ -2,7 +2,7 @@
 // world, so that it is the only rank.
 #pragma once
 #include "ops/op.h"
-#include "runtime/rank_sums.h"
+#include "core/rank_sums.h"
 
 namespace heddle {
 

@@ -2,7 +2,7 @@
 // range, `ranks` the number of ranks from there on, and `end.i` the end of range i. The ends are set one after another.
 #pragma once
 #include "ops/check.h"
-#include "runtime/rank_sums.h"
+#include "core/rank_sums.h"
 
 namespace heddle {
 

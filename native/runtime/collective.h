@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "runtime/accelerator.h"
-#include "runtime/rank_sums.h"
+#include "core/accelerator.h"
+#include "core/rank_sums.h"
 
 namespace heddle {
 

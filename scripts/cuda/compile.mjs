@@ -12,7 +12,7 @@ export function compiler() {
   const version = spawnSync(nvcc, ["--version"], { encoding: "utf8" });
   if (version.status !== 0) throw new Error("nvcc is not on PATH");
   const hash = createHash("sha256").update(version.stdout);
-  for (const folder of ["cuda", "core", "ops"])
+  for (const folder of ["cuda", "core", "ops", "runtime"])
     for (const file of readdirSync(join(root, "native", folder), { recursive: true }).sort())
       if (/\.(cu|cuh|h)$/.test(file)) hash.update(file).update(readFileSync(join(root, "native", folder, file)));
   const folder = join(root, ".cmake", "forecast", hash.digest("hex").slice(0, 16));

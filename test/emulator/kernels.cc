@@ -6,7 +6,7 @@
 #include <mutex>
 #include <string>
 
-#include "cuda/runtime/devices.h"
+#include "runtime/devices.h"
 #include "kernels/attention.h"
 #include "kernels/products.h"
 #include "kernels/rows.h"

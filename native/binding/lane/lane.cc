@@ -12,7 +12,7 @@
 #include "binding/ranks/ranks.h"
 #include "binding/tensor.h"
 #include "binding/unwrap.h"
-#include "cuda/runtime/devices.h"
+#include "runtime/devices.h"
 
 namespace heddle {
 

@@ -8,7 +8,7 @@
 #include "cpu/nodes/nodes.h"
 #include "ops/quant.h"
 #include "ops/quant_write.h"
-#include "core/element_cast.h"
+#include "ops/element_cast.h"
 
 namespace heddle {
 namespace {

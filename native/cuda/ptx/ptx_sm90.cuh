@@ -1,14 +1,14 @@
 // Wrappers of the PTX instructions of sm_90a: mbarrier, bulk tensor copies (TMA) and wgmma. As in ptx.cuh, each has an
-// equivalent for the emulator, which native/emulator/asynchronous.h declares. Section numbers are those of NVIDIA's
+// equivalent for the emulator, in native/emulator/asynchronous.h. Section numbers are those of NVIDIA's
 // "Parallel Thread Execution ISA". test/emulator compares the layouts with the figures of that manual.
 //
 // HEDDLE_SM90A: 1 if the current target is sm_90a. On other targets, the kernels that need these instructions are
 // empty.
+//
+// In builds for the emulator, its cuda_runtime.h takes the place of CUDA's. That header includes asynchronous.h, so
+// native/cuda includes no file of the emulator.
 #pragma once
 #include "cuda/ptx/ptx.cuh"
-#if HEDDLE_EMULATED
-#include "emulator/asynchronous.h"
-#endif
 
 #if HEDDLE_EMULATED || defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define HEDDLE_SM90A 1

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "cuda/runtime/device.h"
-#include "cuda/runtime/devices.h"
+#include "runtime/devices.h"
 #include "cuda/runtime/tensor_map.h"
 #include "core/error.h"
 

@@ -8,7 +8,7 @@
 
 #include "cuda/runtime/context.h"
 #include "cuda/runtime/tuning.h"
-#include "runtime/accelerator.h"
+#include "core/accelerator.h"
 
 namespace heddle {
 namespace cuda {

@@ -1,4 +1,4 @@
-#include "cuda/runtime/devices.h"
+#include "runtime/devices.h"
 
 #include <cstdio>
 

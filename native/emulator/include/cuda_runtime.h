@@ -1,11 +1,13 @@
 // Replaces the header of CUDA's runtime API in builds of native/cuda for the emulator. Defines, under CUDA's names, the
-// parts of the language and of the runtime library that native/cuda uses.
+// parts of the language and of the runtime library that native/cuda uses. Also declares the units that native/cuda
+// calls in place of the PTX instructions of sm_90a.
 #pragma once
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "emulator/asynchronous.h"
 #include "emulator/emulator.h"
 
 #define __global__

@@ -1,4 +1,4 @@
-#include "runtime/accelerator.h"
+#include "core/accelerator.h"
 #include "runtime/plan/passes.h"
 
 namespace heddle {

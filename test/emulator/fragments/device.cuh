@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "cuda/runtime/device.h"
-#include "cuda/runtime/devices.h"
+#include "runtime/devices.h"
 #include "cuda/runtime/launch.cuh"
 #include "runtime/pool.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/accelerator.h"
+#include "core/accelerator.h"
 
 namespace heddle {
 

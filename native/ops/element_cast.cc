@@ -1,4 +1,4 @@
-#include "core/element_cast.h"
+#include "ops/element_cast.h"
 
 #include <cmath>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "runtime/rank_sums.h"
+#include "core/rank_sums.h"
 
 #include <algorithm>
 #include <cstdlib>
