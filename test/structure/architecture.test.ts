@@ -8,7 +8,6 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 
 // Each part of lib/ imports only itself and earlier parts.
 const order = [
-  "node-version",
   "core",
   "metrics",
   "binding",
@@ -39,6 +38,22 @@ const order = [
 
 /** Entry points import every part. */
 const entries = ["index", "graph-entry"];
+
+/** For each folder of native/, the other folders that it includes files of. */
+const nativeOrder: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  distributed: ["core"],
+  tokenizer: ["core"],
+  ops: ["core"],
+  runtime: ["core", "ops"],
+  cpu: ["core", "ops", "runtime"],
+  cuda: ["core", "ops", "runtime"],
+  no_cuda: ["core", "runtime"],
+  binding: ["core", "distributed", "tokenizer", "ops", "runtime", "cpu"],
+  // For tests. The emulator's own cuda_runtime.h takes the place of CUDA's, so native/cuda includes nothing of the emulator.
+  emulator: ["core", "ops"],
+  simulator: [],
+};
 
 function files(folder: string, pattern: RegExp): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
@@ -86,9 +101,8 @@ function cycleOf(imported: ReadonlyMap<string, readonly string[]>): string[] | u
 
 describe("lib", () => {
   test("has only folders that the import order lists", () => {
-    expect(
-      [...new Set(sources.map(({ file }) => part(file)))].filter((name) => !entries.includes(name)).sort(),
-    ).toEqual(order.filter((name) => sources.some(({ file }) => part(file) === name)).sort());
+    const parts = new Set(sources.map(({ file }) => part(file)));
+    expect([...parts].filter((name) => !entries.includes(name)).sort()).toEqual([...order].sort());
   });
 
   test("imports earlier parts only", () => {
@@ -134,12 +148,54 @@ describe("lib", () => {
   });
 });
 
+const natives = files("native", /\.(cc|h|cu|cuh)$/).map((file) => ({
+  file,
+  // Ignore comments.
+  text: readFileSync(join(root, file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, ""),
+}));
+
+const headers = new Set(files("native", /\.(h|cuh|inc)$/));
+
+/** The headers of native/ that a native file includes. */
+function includes(text: string): string[] {
+  const found = [...text.matchAll(/^\s*#\s*include\s*[<"]([^>"]+)[>"]/gm)];
+  return found.map(([, path]) => posix.join("native", path!)).filter((path) => headers.has(path));
+}
+
+/** Includes of one folder of native/ from another. */
+const crossings = natives.flatMap(({ file, text }) =>
+  includes(text)
+    .filter((target) => part(target) !== part(file))
+    .map((target) => ({ file, target })),
+);
+
 describe("native", () => {
-  const natives = files("native", /\.(cc|h|cu|cuh)$/).map((file) => ({
-    file,
-    // Ignore comments.
-    text: readFileSync(join(root, file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, ""),
-  }));
+  test("has only folders that the include order lists", () => {
+    expect([...new Set(natives.map(({ file }) => part(file)))].sort()).toEqual(Object.keys(nativeOrder).sort());
+  });
+
+  test("includes its own files by their paths in native/", () => {
+    // The headers of CUDA have no folder in their names.
+    const wrong = natives.flatMap(({ file, text }) =>
+      [...text.matchAll(/^\s*#\s*include\s*"([^"]+)"/gm)]
+        .map(([, path]) => path!)
+        .filter((path) => !headers.has(posix.join("native", path)) && !/^cuda(_runtime)?\.h$/.test(path))
+        .map((path) => `${file} includes ${path}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test("includes files of listed folders only", () => {
+    const wrong = crossings.filter(({ file, target }) => !nativeOrder[part(file)]!.includes(part(target)));
+    expect(wrong.map(({ file, target }) => `${file} includes ${target}`)).toEqual([]);
+  });
+
+  test("has an include order without cycles or unused entries", () => {
+    expect(cycleOf(new Map(Object.entries(nativeOrder)))).toBeUndefined();
+    const used = new Set(crossings.map(({ file, target }) => `${part(file)} includes ${part(target)}`));
+    const listed = Object.entries(nativeOrder).flatMap(([from, to]) => to.map((name) => `${from} includes ${name}`));
+    expect(listed.filter((entry) => !used.has(entry))).toEqual([]);
+  });
 
   test("includes napi.h only in native/binding", () => {
     const users = natives.filter(({ text }) => /#include\s*[<"](napi|node_api|js_native_api)\.h/.test(text));
@@ -158,5 +214,35 @@ describe("native", () => {
           .map((line) => `${file}: ${line.trim()}`),
       );
     expect(wrong).toEqual([]);
+  });
+});
+
+describe("the picture in ARCHITECTURE.md", () => {
+  const [, picture] = /^```\n([\s\S]*?)^```/m.exec(readFileSync(join(root, "ARCHITECTURE.md"), "utf8"))!;
+  /** The line of each folder: "io" for lib/io, "native/ops" for native/ops. What the folders hold begins at column 50. */
+  const lines = new Map(
+    picture!.split("\n").flatMap((line, i) =>
+      line
+        .slice(0, 50)
+        .split(/\s+/)
+        .filter((name) => /^[a-z][\w/-]*$/.test(name))
+        .map((name) => [name, i] as const),
+    ),
+  );
+
+  test("shows every folder of lib and native", () => {
+    const natively = Object.keys(nativeOrder).map((name) => `native/${name}`);
+    expect([...lines.keys()].sort()).toEqual([...order, ...natively].sort());
+  });
+
+  test("has every folder on the line of the folders that it imports, or above them", () => {
+    const edges = [
+      ...sources
+        .filter(({ file }) => !entries.includes(part(file)))
+        .flatMap(({ file, text }) => imports(file, text).map((target) => [part(file), part(target)] as const)),
+      ...crossings.map(({ file, target }) => [`native/${part(file)}`, `native/${part(target)}`] as const),
+    ];
+    const wrong = edges.filter(([from, to]) => lines.get(from)! > lines.get(to)!);
+    expect([...new Set(wrong.map(([from, to]) => `${from} imports ${to}`))]).toEqual([]);
   });
 });
