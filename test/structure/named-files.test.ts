@@ -1,0 +1,59 @@
+// CONTRIBUTING.md and ARCHITECTURE.md name only files and folders that exist. They do not cite commits, which rebasing renames.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const readPage = (page: string) => readFileSync(join(root, page), "utf8");
+
+/** Folders of installed, built and versioned files. */
+const IGNORED = new Set([".git", "node_modules", "build", "dist", "prebuilds"]);
+
+/** Names that look like paths: an entry point of the package, and a folder that the build makes. */
+const NOT_FILES = new Set(["heddle/graph", ".cmake/tools"]);
+
+/** Paths of all files and folders of the checkout. */
+function allPaths(folder = ""): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true })
+    .filter(({ name }) => !IGNORED.has(name))
+    .flatMap((entry) => {
+      const path = folder + entry.name;
+      return entry.isDirectory() ? [path, ...allPaths(`${path}/`)] : [path];
+    });
+}
+
+/** Returns the paths in the inline code of a page. A path of the form `..` is outside the checkout. */
+function namedPaths(page: string): string[] {
+  const words = [...page.matchAll(/`([^`\n]+)`/g)].flatMap(([, code]) => code!.split(/[\s:,]+/));
+  const paths = words.filter(
+    (word) =>
+      /^[\w.*][\w.*-]*(?:\/[\w.*-]+)*\/?$/.test(word) &&
+      (word.includes("/") || /\.(?:[cm]?[jt]s|cc|cuh?|h|py|sh|json|txt|md|yml)$/.test(word)) &&
+      !word.startsWith("../") &&
+      !/^[A-Z]+\./.test(word) && // FILE.cu stands for any file
+      !NOT_FILES.has(word),
+  );
+  return [...new Set(paths.map((path) => path.replace(/\/$/, "")))];
+}
+
+/** Whether a name is that of a path, or of the last parts of one. In `a/x.ts`, x stands for any name, as `*` does. */
+function exists(name: string, paths: readonly string[]): boolean {
+  const pattern = name
+    .replace(/(^|\/)x(?=\.)/, "$1*")
+    .replace(/[.+]/g, "\\$&")
+    .replaceAll("*", "[^/]+");
+  const path = new RegExp(`(?:^|/)${pattern}$`);
+  return paths.some((one) => path.test(one));
+}
+
+test.each(["CONTRIBUTING.md", "ARCHITECTURE.md"])("every file and folder that %s names exists", (page) => {
+  const paths = allPaths();
+  const names = namedPaths(readPage(page));
+  expect(names.length).toBeGreaterThan(30);
+  expect(names.filter((name) => !exists(name, paths))).toEqual([]);
+});
+
+test.each(["CONTRIBUTING.md", "ARCHITECTURE.md"])("%s cites no commit", (page) => {
+  expect(readPage(page)).not.toMatch(/\bcommit "|\b[0-9a-f]{8,40}\b/);
+});
