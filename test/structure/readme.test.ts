@@ -1,6 +1,6 @@
-// TypeScript examples in the README and guides compile, the recipes for library authors run, and links are valid.
+// TypeScript examples in the README and guides compile, the README's and the recipes for library authors run, and links are valid.
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -46,62 +46,89 @@ test("every TypeScript example compiles", () => {
   expect(wrong.map((d) => `${d.file?.fileName}: ${ts.flattenDiagnosticMessageText(d.messageText, " ")}`)).toEqual([]);
 });
 
-test.each(blocksOf(recipes).map((code, i) => [/^(?:const|import).*$/m.exec(code)![0], code, i] as const))(
+/** Everything that a program printed: arguments of `console.log`, and texts written to stdout. */
+type Printed = readonly (readonly unknown[])[];
+
+/** Runs a program in a new folder with the given files, and removes the folder. */
+async function printedBy(code: string, files: Readonly<Record<string, string>> = {}): Promise<Printed> {
+  const folder = await mkdtemp(join(tmpdir(), "heddle-readme-"));
+  const home = process.cwd();
+  const printed: unknown[][] = [];
+  const log = vi.spyOn(console, "log").mockImplementation((...line) => void printed.push(line));
+  const write = vi.spyOn(process.stdout, "write").mockImplementation((text) => printed.push([text]) > 0);
+  try {
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    const file = join(folder, "example.ts");
+    await writeFile(file, code);
+    process.chdir(folder);
+    await import(file);
+    return printed;
+  } finally {
+    process.chdir(home);
+    log.mockRestore();
+    write.mockRestore();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const isNumber = (said: unknown) => typeof said === "number" && Number.isFinite(said);
+
+test.each(blocksOf(recipes).map((code) => [/^(?:const|import).*$/m.exec(code)![0], code] as const))(
   "the recipe that begins with %s runs",
-  async (_, code, i) => {
-    const folder = await mkdtemp(join(tmpdir(), "heddle-readme-"));
-    const home = process.cwd();
-    try {
-      const rows = Array.from({ length: 24 }, (_, n) => JSON.stringify({ text: `The number after ${n} is ${n + 1}.` }));
-      await writeFile(join(folder, "rows.jsonl"), rows.join("\n"));
-      await mkdir(join(folder, "out"));
-      const file = join(folder, `recipe-${i}.ts`);
-      await writeFile(file, code);
-      process.chdir(folder);
-      const lines: unknown[][] = [];
-      const { log } = console;
-      console.log = (...line: unknown[]) => void lines.push(line);
-      try {
-        await import(file);
-      } finally {
-        console.log = log;
-      }
-      // Each printed line must contain a number. A recipe prints losses, probabilities or results of a program.
-      expect(lines.length).toBeGreaterThan(0);
-      expect(lines.every((line) => line.some((said) => typeof said === "number" && Number.isFinite(said)))).toBe(true);
-    } finally {
-      process.chdir(home);
-      await rm(folder, { recursive: true, force: true });
-    }
+  async (_, code) => {
+    const rows = Array.from({ length: 24 }, (_, n) => JSON.stringify({ text: `The number after ${n} is ${n + 1}.` }));
+    const lines = await printedBy(code, { "rows.jsonl": rows.join("\n") });
+    // Each printed line must contain a number. A recipe prints losses, probabilities or results of a program.
+    expect(lines.length).toBeGreaterThan(0);
+    expect(lines.every((line) => line.some(isNumber))).toBe(true);
   },
 );
+
+const [generating, training] = blocksOf(pages.get("README.md")!);
 
 test.skipIf(!existsSync(join(root, "models/default/config.json")))(
   "README's first example prints the documented output with the embedded model",
   async () => {
-    const [code] = blocksOf(pages.get("README.md")!);
-    const folder = await mkdtemp(join(tmpdir(), "heddle-readme-"));
-    const printed: unknown[] = [];
-    const log = vi.spyOn(console, "log").mockImplementation((...line) => void printed.push(...line));
-    const write = vi.spyOn(process.stdout, "write").mockImplementation((text) => printed.push(text) > 0);
-    try {
-      const file = join(folder, "first.ts");
-      await writeFile(file, code!);
-      await import(file);
-    } finally {
-      log.mockRestore();
-      write.mockRestore();
-      await rm(folder, { recursive: true, force: true });
-    }
-    const streamed = printed.slice(0, -3).join("");
-    expect(streamed).toBe(" Paris.");
-    expect(printed.slice(-3)).toEqual([
+    const printed = (await printedBy(generating!)).flat();
+    expect(printed.slice(0, -2).join("")).toBe(" Paris.");
+    expect(printed.slice(-2)).toEqual([
       expect.objectContaining({ completionTokens: 3 }),
       expect.stringContaining("Tokyo"),
-      "Rome",
     ]);
   },
 );
+
+test("README's training example prints a loss for each step, and then a text of the trained model", async () => {
+  const steps = 2;
+  const code = training!.replace("maxSteps: 300", `maxSteps: ${steps}`);
+  expect(code).not.toBe(training);
+  const printed = await printedBy(code, { "corpus.txt": [...pages.values()].join("\n\n") });
+  const losses = printed.slice(0, -1);
+  expect(losses.map(([step]) => step)).toEqual(Array.from({ length: steps }, (_, i) => i + 1));
+  expect(losses.every(([, loss]) => isNumber(loss))).toBe(true);
+  expect(printed.at(-1)).toEqual([expect.stringMatching(/./)]);
+});
+
+/** Commands that run until they are stopped. */
+const LASTING = /\bheddle (?:serve|chat|rank)\b|\bcompose\b.* up$/;
+
+test.each([...pages.keys()])("no code block of %s has a command after one that runs until it is stopped", (name) => {
+  const blocks = [...pages.get(name)!.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block]) => block!);
+  for (const block of blocks) {
+    const commands = block
+      .replaceAll("\\\n", " ")
+      .split("\n")
+      .map((line) => line.replace(/(?:^|\s)#.*/, "").trim())
+      .filter(Boolean);
+    expect(commands.slice(0, -1).filter((command) => LASTING.test(command))).toEqual([]);
+  }
+});
+
+test("README fits into one and a half screens", () => {
+  const readme = pages.get("README.md")!;
+  expect(readme.split("\n").length).toBeLessThanOrEqual(90);
+  expect(readme.split(/\s+/).length).toBeLessThanOrEqual(650);
+});
 
 /** The anchor of a heading. */
 const anchor = (heading: string) =>
