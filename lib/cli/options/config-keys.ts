@@ -55,12 +55,21 @@ function innerRows(inner: Shape = {}): Row[] {
 }
 
 function keyRow(key: string, field: z.core.$ZodType): Row {
-  const { help, otherwise } = infoOf(field);
-  const { values, needed, defaultValue } = describeField(field);
-  const text = otherwise ?? (defaultValue === undefined ? "" : String(defaultValue));
-  const requirement = needed ? "required" : text && `default${text.includes(" ") ? ":" : ""} ${text}`;
-  const more = [values, requirement].filter(Boolean).join(", ");
+  const { help } = infoOf(field);
+  const standard = defaultText(field);
+  const isDefault = standard !== "" && standard !== REQUIRED;
+  const requirement = isDefault ? `default${standard.includes(" ") ? ":" : ""} ${standard}` : standard;
+  const more = [describeField(field).values, requirement].filter(Boolean).join(", ");
   return [key, more ? `${help} (${more})` : help];
+}
+
+const REQUIRED = "required";
+
+/** Returns the default of an option as the help shows it: `required` if the option must be given, empty if there is none. */
+export function defaultText(field: z.core.$ZodType): string {
+  const { needed, defaultValue } = describeField(field);
+  if (needed) return REQUIRED;
+  return infoOf(field).otherwise ?? (defaultValue === undefined ? "" : String(defaultValue));
 }
 
 /** Describes the values of a field and its default. */

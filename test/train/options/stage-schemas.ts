@@ -12,8 +12,8 @@ import { rewardSchema } from "../../../lib/train/stages/reward.ts";
 import { sftSchema } from "../../../lib/train/stages/sft.ts";
 import { simpoSchema } from "../../../lib/train/stages/simpo.ts";
 
-/** The options of every stage. */
-const schemas = {
+/** The options of every stage, by its name. */
+export const schemasByStage = {
   pretrain: pretrainSchema,
   sft: sftSchema,
   classify: classifySchema,
@@ -25,6 +25,6 @@ const schemas = {
   simpo: simpoSchema,
   ppo: ppoSchema,
   grpo: grpoSchema,
-} satisfies Record<StageName, z.ZodType>;
+} satisfies Record<StageName, z.ZodObject>;
 
-export const stageSchemas = Object.values(schemas);
+export const stageSchemas = Object.values(schemasByStage);
