@@ -43,7 +43,7 @@ describe("a template's controls", () => {
     ],
     ["a budget", SEED, { hasBudget: true }],
     ["a variable after a literal with the end of a tag", "{{ '}}' + thinking }}", { switches: ["thinking"] }],
-  ])("are %s", (_, template, controls) => {
+  ])("are found: %s", (_, template, controls) => {
     expect(controlsOf(template)).toEqual({ ...none, ...controls });
   });
 

@@ -7,7 +7,7 @@ const options = { calls: hermes };
 /** More digits than a number in a call may have. Neighbouring digits differ. */
 const DIGITS = "1234567890".repeat(110);
 
-describe("parsing of JSON calls", () => {
+describe("tool calls of Hermes", () => {
   const call = (json: string) => `<tool_call>\n${json}\n</tool_call>`;
   const tooDeep = call(`{"name":"f","arguments":${"[".repeat(9000)}`);
   test.each<[string, string, string, Call[]]>([
@@ -64,7 +64,7 @@ describe("parsing of JSON calls", () => {
     ["an unterminated call", '<tool_call>{"name":"f"', '<tool_call>{"name":"f"', []],
     ["a partial start mark", "a <tool_ca", "a <tool_ca", []],
     ["an end mark without a start", "a</tool_call>", "a</tool_call>", []],
-  ])("%s", (_, text, expected, calls) => {
+  ])("the parser of JSON calls reads %s", (_, text, expected, calls) => {
     expect(read(options, [text])).toEqual({ text: expected, reasoning: "", calls });
   });
 });

@@ -19,7 +19,7 @@ async function withFolder(args: readonly string[]): Promise<{ code: number; stde
 }
 
 // Windows has no folders as standard input.
-describe.skipIf(process.platform === "win32")("a folder as standard input is refused by", () => {
+describe.skipIf(process.platform === "win32")("a folder as standard input", () => {
   test.each([
     ["tokenize", ["tokenize", "-"]],
     ["tokenize with shards", ["tokenize", "--file", "-", "--to-shards", "folder-shards"]],
@@ -27,7 +27,7 @@ describe.skipIf(process.platform === "win32")("a folder as standard input is ref
     ["embed", ["embed", "-"]],
     ["logits", ["logits", "-"]],
     ["chat", ["chat", "--max-tokens", "2"]],
-  ])("%s", async (_, args) => {
+  ])("is refused by the command %s", async (_, args) => {
     expect(await withFolder([...args, "--model", model])).toEqual({
       code: 2,
       stderr: "heddle: standard input: expected a file, got a folder\n",

@@ -64,7 +64,7 @@ async function rewritten(path: string, keys: [string, GgufValue][], tensors?: Te
 }
 const u16 = (value: number): GgufValue => ({ type: "u16", value });
 
-describe("rejects", () => {
+describe("opening a GGUF file in parts", () => {
   test.each<[string, (parts: string[]) => unknown, "INVALID_FILE" | "NOT_FOUND", RegExp]>([
     [
       "a missing part",
@@ -135,13 +135,13 @@ describe("rejects", () => {
       "INVALID_FILE",
       /split.count: expected a number, got string$/,
     ],
-  ])("%s", async (_name, spoil, code, message) => {
+  ])("rejects %s", async (_name, spoil, code, message) => {
     const parts = await splitGguf(whole, 3);
     await spoil(parts);
     await expectError(() => openWeights(parts[0]!), code, message);
   });
 
-  test("a part whose name does not give the names of the other parts", async () => {
+  test("rejects a part whose name does not give the names of the other parts", async () => {
     const [first] = await splitGguf(whole, 2);
     for (const name of ["model.gguf", partFile(2, 3), "model-00001-of-00009.gguf"]) {
       const renamed = join(temporaryFolder(), name);
@@ -154,7 +154,7 @@ describe("rejects", () => {
     }
   });
 
-  test("a folder with the parts of two models", async () => {
+  test("rejects a folder with the parts of two models", async () => {
     const [first] = await splitGguf(whole, 2);
     renameSync(first!, join(dirname(first!), "other-00001-of-00002.gguf"));
     await expectError(() => openWeights(dirname(first!)), "NOT_FOUND", /or one GGUF model, got model-00002/);

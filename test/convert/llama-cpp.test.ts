@@ -180,7 +180,7 @@ describe.skipIf(!installed)("logits of converted files", () => {
   });
 });
 
-describe.skipIf(!installed)("the rounding error is less than 5 % above that of llama.cpp", () => {
+describe.skipIf(!installed)("the rounding error", () => {
   const random = generator(5);
   const asked = Array.from({ length: 64 }, (_, i) =>
     Array.from({ length: 1 + ((i * 5) % 24) }, () => 3 + Math.floor(random() * 310)),
@@ -198,7 +198,7 @@ describe.skipIf(!installed)("the rounding error is less than 5 % above that of l
   // (test/inference/whole-models/quantized.test.ts).
   // The ratio of two programs' errors is partly chance: it varies by 20 % for one prompt, and by 2 to 3 % in the geometric mean over these
   // prompts.
-  test.each(files)("for %s", async (_, config, typeOf) => {
+  test.each(files)("is less than 5 % above that of llama.cpp for %s", async (_, config, typeOf) => {
     const folder = join(temporaryFolder(), "model");
     const sizes = { hiddenSize: 512, intermediateSize: 768, numHiddenLayers: 3, numAttentionHeads: 8 };
     await using model = tinyModel(

@@ -212,7 +212,7 @@ describe("openCorpus", () => {
   });
 });
 
-describe("openCorpus rejects", () => {
+describe("wrong use of openCorpus", () => {
   const rejects = async (options: Partial<CorpusOptions>, code: string, message: string | RegExp) => {
     const run = async () => {
       using corpus = await openCorpus({ ...base, shuffle: false, ...options });
@@ -221,7 +221,7 @@ describe("openCorpus rejects", () => {
     await expect(run()).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
   };
 
-  it("a missing file and a folder", async () => {
+  it("rejects a missing file and a folder", async () => {
     await rejects({ files: `${folder}/missing.txt` }, "NOT_FOUND", /missing\.txt: no such file$/);
     await rejects(
       { files: [textFile, folder] },
@@ -240,12 +240,12 @@ describe("openCorpus rejects", () => {
     ['{"txt":"a"}', /:3: .* got an object with the fields txt$/],
     ['{"text":5}', /:3: .* got a number in that field$/],
     ['{"__proto__":{"text":"a"}}', /:3: .* got an object with the fields __proto__$/],
-  ])("the row %s, with file and line", async (row, message) => {
+  ])("rejects the row %s, with file and line", async (row, message) => {
     const files = write("bad.jsonl", `{"text":"first"}\n\n${row}\n{"text":"last"}`);
     await rejects({ files, maxSeqLength: 64 }, "INVALID_FILE", message);
   });
 
-  it("files without text, except in pass(), which yields nothing", async () => {
+  it("rejects files without text, except in pass(), which yields nothing", async () => {
     await rejects(
       { files: write("empty.txt", "") },
       "INVALID_FILE",
@@ -271,11 +271,11 @@ describe("openCorpus rejects", () => {
     [{ split: "eval" as const }, /^evalFraction: expected a number > 0 with split eval, got 0/],
     [{ split: "test" as "eval" }, /^split: expected "train" or "eval", got "test"/],
     [{ documentSeparator: "a\nb" }, /^documentSeparator: expected a text without line breaks/],
-  ])("the options %j", async (options, message) => {
+  ])("rejects the options %j", async (options, message) => {
     await rejects(options, "INVALID_ARGUMENT", message);
   });
 
-  it("calls after dispose and after an abort", async () => {
+  it("rejects calls after dispose and after an abort", async () => {
     const corpus = await openCorpus(base);
     await corpus.next();
     await expect(corpus.next({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
@@ -293,7 +293,7 @@ describe("openCorpus rejects", () => {
     await expect(other.next()).rejects.toMatchObject({ code: "ABORTED" });
   });
 
-  it("a position of other data", async () => {
+  it("rejects a position of other data", async () => {
     const one = await openCorpus({ ...base, seed: 1 });
     const two = await openCorpus({ ...base, seed: 2 });
     expect(() => two.restore(one.state())).toThrow(

@@ -136,7 +136,7 @@ describe("the score", () => {
     ["\nParis", "Paris", true],
     [" Rome\nParis", "Paris", false],
     ["", "Paris", false],
-  ])("of %j for %s is %s", (continuation, capital, right) => {
+  ])("of %j for the capital %s is %s", (continuation, capital, right) => {
     expect(isRight(continuation, capital)).toBe(right);
   });
 

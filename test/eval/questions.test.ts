@@ -18,8 +18,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe("answers are compared as in SQuAD", () => {
-  test("after normalisation", () => {
+describe("answers", () => {
+  test("are normalised before a comparison, as in SQuAD", () => {
     expect(normalizeAnswer("  The  Eiffel-Tower, in a  PARIS!")).toBe("eiffeltower in paris");
     expect(normalizeAnswer("Ａ「東京」。")).toBe("東京");
     expect(normalizeAnswer("another theatre")).toBe("another theatre");
@@ -27,7 +27,7 @@ describe("answers are compared as in SQuAD", () => {
     expect(normalizeAnswer("Ça, el año, Cruseña, la idéa")).toBe("ça el año cruseña la idéa");
     expect(normalizeAnswer("the a\u0301lamo")).toBe("álamo");
   });
-  test("against several accepted answers, by equality or containment", () => {
+  test("are compared with several accepted answers, by equality or containment", () => {
     expect(isAccepted("the Paris.", ["Lyon", "paris"])).toBe(true);
     expect(isAccepted("It is Paris", ["Paris"])).toBe(false);
     expect(isAccepted("It is Paris, I think", ["Paris"], "contains")).toBe(true);
@@ -35,7 +35,7 @@ describe("answers are compared as in SQuAD", () => {
     expect(isAccepted("", [""], "contains")).toBe(true);
     expect(isAccepted("anything", ["!"], "contains")).toBe(false);
   });
-  test("by F1 over words", () => {
+  test("are compared by F1 over words", () => {
     // Precision is 2/3 and recall is 1: 2·(2/3)·1 / (2/3 + 1).
     expect(wordF1("big red ball", ["red ball"])).toBeCloseTo(0.8);
     expect(wordF1("ball ball", ["ball"])).toBeCloseTo(2 / 3);

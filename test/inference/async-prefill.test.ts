@@ -13,9 +13,9 @@ const models: Record<string, LanguageModel> = {
 };
 afterAll(() => Promise.all(Object.values(models).map((m) => m.dispose())));
 
-describe("an abort between the parts of a prompt leaves a usable session", () => {
+describe("an abort between the parts of a prompt", () => {
   for (const [name, model] of Object.entries(models))
-    test(name, async () => {
+    test(`leaves a usable session of ${name}`, async () => {
       let between = 0;
       for (const parts of [0, 1, 2, 3, 5, 8]) {
         await using session = model.session();

@@ -52,11 +52,11 @@ describe.each([
   ["llama", {}],
   ["mistral, with a window", { modelType: "mistral", slidingWindow: 24 }],
   ["gpt2", { modelType: "gpt2", numKeyValueHeads: 4 }],
-])("%s: speculative decoding changes no bit", (_name, config) => {
+])("speculative decoding of %s", (_name, config) => {
   const make = (seed = 7) => tinyModel({ seed }, { ...config, maxPositionEmbeddings: 1024 });
   const base: GenerateOptions = { maxTokens: 60, ignoreEos: true, topLogprobs: 2 };
   const cases: [string, GenerateOptions][] = [
-    ["greedy", { temperature: 0 }],
+    ["of greedy decoding", { temperature: 0 }],
     ["with a seed", { temperature: 0.7, seed: 5, topP: 0.9 }],
     ["with penalties", { temperature: 0, repetitionPenalty: 1.3, frequencyPenalty: 0.5 }],
     [
@@ -66,7 +66,7 @@ describe.each([
   ];
 
   // A greedy random model soon repeats itself, so prompt lookup drafts tokens that are accepted and tokens that are rejected.
-  test.each(cases)("%s", async (_label, options) => {
+  test.each(cases)("changes no bit of answers %s", async (_label, options) => {
     await using model = make();
     const prompt = [...phrase, ...phrase.slice(0, 3)];
     const plain = await model.complete(prompt, { ...base, ...options });

@@ -46,7 +46,7 @@ describe("a file with the wrong type for its name", () => {
   });
 });
 
-describe("a truncated file is reported with its actual and expected length", () => {
+describe("a truncated file", () => {
   const whole = temporaryFolder();
   beforeAll(async () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
@@ -54,27 +54,30 @@ describe("a truncated file is reported with its actual and expected length", () 
     await convertModel(whole, join(whole, "x.gguf"));
   });
 
-  test.each(["x.gguf", "model.safetensors"])("%s, truncated at any byte", async (name) => {
-    const bytes = readFileSync(join(whole, name));
-    const { entries, file } =
-      name === "x.gguf" ? await openGguf(join(whole, name)) : openSafetensors(join(whole, name));
-    file.close();
-    const data = Math.min(...[...entries.values()].map(({ offset }) => offset));
-    const end = Math.max(...[...entries.values()].map((entry) => entry.offset + entry.bytes));
-    for (let length = 4; length < end; length += length < data ? 97 : 4099) {
-      const path = temporaryFile(bytes.subarray(0, length), name);
-      const found = await openWeights(path).catch((error: Error) => error);
-      const said = /: the file ends at byte (\d+) of (at least )?(\d+)(, within .+)?$/.exec((found as Error).message);
-      expect(said, `${length} bytes: ${(found as Error).message}`).not.toBeNull();
-      const [, got, least, needed] = said!;
-      expect(Number(got)).toBe(length);
-      if (length >= data) expect({ least, needed: Number(needed) }).toEqual({ least: undefined, needed: end });
-      else {
-        expect(Number(needed)).toBeGreaterThan(length);
-        expect(Number(needed)).toBeLessThanOrEqual(bytes.length);
+  test.each(["x.gguf", "model.safetensors"])(
+    "is reported with its actual and expected length: %s, truncated at any byte",
+    async (name) => {
+      const bytes = readFileSync(join(whole, name));
+      const { entries, file } =
+        name === "x.gguf" ? await openGguf(join(whole, name)) : openSafetensors(join(whole, name));
+      file.close();
+      const data = Math.min(...[...entries.values()].map(({ offset }) => offset));
+      const end = Math.max(...[...entries.values()].map((entry) => entry.offset + entry.bytes));
+      for (let length = 4; length < end; length += length < data ? 97 : 4099) {
+        const path = temporaryFile(bytes.subarray(0, length), name);
+        const found = await openWeights(path).catch((error: Error) => error);
+        const said = /: the file ends at byte (\d+) of (at least )?(\d+)(, within .+)?$/.exec((found as Error).message);
+        expect(said, `${length} bytes: ${(found as Error).message}`).not.toBeNull();
+        const [, got, least, needed] = said!;
+        expect(Number(got)).toBe(length);
+        if (length >= data) expect({ least, needed: Number(needed) }).toEqual({ least: undefined, needed: end });
+        else {
+          expect(Number(needed)).toBeGreaterThan(length);
+          expect(Number(needed)).toBeLessThanOrEqual(bytes.length);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 test("a missing path is rejected by the reader of weights", async () => {

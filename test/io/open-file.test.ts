@@ -29,7 +29,7 @@ function pipe(path: string): string {
   return path;
 }
 
-describe.skipIf(withoutPipes)("rejects a pipe or a device instead of", () => {
+describe.skipIf(withoutPipes)("a pipe or a device instead of a file", () => {
   const readers: [string, (path: string) => unknown][] = [
     ["data.json", (path) => readJson(path)],
     ["model.gguf", (path) => LanguageModel.load(path)],
@@ -48,7 +48,7 @@ describe.skipIf(withoutPipes)("rejects a pipe or a device instead of", () => {
     ["votes.jsonl", (path) => VoteFile.open(path)],
   ];
   test.each(readers)(
-    "%s",
+    "is rejected instead of %s",
     async (name, read) => {
       const path = pipe(join(folder, name));
       await expectError(() => read(path), "INVALID_FILE", `${name}: expected a regular file, got a`);
@@ -65,7 +65,7 @@ describe.skipIf(withoutPipes)("rejects a pipe or a device instead of", () => {
     "tokenizer_config.json",
     "model.safetensors",
   ])(
-    "%s of a model's folder",
+    "is rejected instead of %s of a model's folder",
     async (name) => {
       const path = join(folder, `${name}-of-a-model`);
       await using model = tinyModel({ tokenizer: await tinyTokenizer() });
@@ -77,7 +77,7 @@ describe.skipIf(withoutPipes)("rejects a pipe or a device instead of", () => {
     20_000,
   );
 
-  test("the rows of an evaluation", async () => {
+  test("is rejected instead of the rows of an evaluation", async () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     const path = pipe(join(folder, "questions.jsonl"));
     await expectError(() => multipleChoice(model, path), "INVALID_FILE", /questions\.jsonl: expected a regular file/);

@@ -354,7 +354,7 @@ describe("invalid formats", () => {
   });
 });
 
-describe("a pattern that matches only the empty text gives an empty answer", () => {
+describe("a pattern that matches only the empty text", () => {
   const ways: [string, GenerateOptions][] = [
     ["with default options", {}],
     ["with beams", { numBeams: 2 }],
@@ -363,7 +363,7 @@ describe("a pattern that matches only the empty text gives an empty answer", () 
     ["with promptLogprobs", { promptLogprobs: 0 }],
     ["with maxTokens 0", { maxTokens: 0 }],
   ];
-  test.each(ways)("%s", async (_, options) => {
+  test.each(ways)("gives an empty answer %s", async (_, options) => {
     await using own = await model();
     for (const pattern of ["", "^$", "()", "a{0}"]) {
       const responseFormat: ResponseFormat = { type: "regex", pattern };

@@ -166,9 +166,10 @@ const products = new Set(["linear", "linear_epilogue", "quantised", "experts", "
 export function opSuite(part?: "products" | "others"): void {
   for (const [name, file] of files.filter(([name]) => !part || products.has(name) === (part === "products")))
     describe(name, () => {
-      for (const c of file.cases) test(`${c.op}: ${c.label}`, () => checkCase(c));
+      for (const c of file.cases) test(`${c.op} equals its reference: ${c.label}`, () => checkCase(c));
       for (const c of file.failures ?? []) test(`${c.op} rejects ${c.label}`, () => checkFailure(c));
-      for (const c of file.gradients ?? []) test(`gradient: ${c.label}`, () => checkGradient(c));
+      for (const c of file.gradients ?? [])
+        test(`the gradient equals finite differences: ${c.label}`, () => checkGradient(c));
     });
 }
 

@@ -58,7 +58,7 @@ test("truncate shortens long texts, which are rejected otherwise", () =>
     expect((await client.post(EMBED, { inputs })).status).toBe(400);
   }));
 
-describe("errors have Hugging Face's form", () => {
+describe("errors", () => {
   test.each<[string, string, object, number, string]>([
     ["inputs that are missing", EMBED, {}, 400, "inputs: expected a text"],
     ["inputs of another type", EMBED, { inputs: 1.5 }, 400, "inputs: "],
@@ -66,7 +66,7 @@ describe("errors have Hugging Face's form", () => {
     ["an unknown parameter", EMBED, { inputs: "a", normalise: true }, 400, "(nearest: normalize)"],
     ["too many dimensions", EMBED, { inputs: "a", dimensions: 1000 }, 400, "dimensions: expected at most 32"],
     ["an unknown model", TASK.replace("tiny", "big"), { inputs: "a" }, 404, "model: expected tiny"],
-  ])("for %s", (_, path, body, status, message) =>
+  ])("have Hugging Face's form for %s", (_, path, body, status, message) =>
     withServer(model, {}, async (client) => {
       const answer = await client.post(path, body);
       const error_type = "Validation";

@@ -38,12 +38,12 @@ const bad = [...good.slice(0, 4), `caf${MARK}`, "sechs"];
 const refusal = (column: string, row: number) =>
   new RegExp(`row ${row}: expected UTF-8 in the column "${column}", got invalid bytes`);
 
-describe("invalid UTF-8 is rejected", () => {
+describe("invalid UTF-8", () => {
   test.each([
     ["in a plain column", bad],
     ["in a dictionary", bad.map((_, i) => (i === 4 ? `caf${MARK}` : "always the same"))],
     ["in a column with nulls", bad.map((text, i) => (i % 2 ? null : text))],
-  ])("%s", async (_, data) => {
+  ])("is rejected %s", async (_, data) => {
     const path = table("texts.parquet", [
       { name: "id", data: [1, 2, 3, 4, 5, 6], type: "INT32" },
       { name: "body", data, type: "STRING" },
@@ -55,7 +55,7 @@ describe("invalid UTF-8 is rejected", () => {
     expect(await texts.column(texts.groups[2]!, "id")).toEqual([5, 6]);
   });
 
-  test("in a corpus", async () => {
+  test("is rejected in a corpus", async () => {
     const files = table("corpus.parquet", [{ name: "text", data: bad, type: "STRING" }]);
     using corpus = await openCorpus({ tokenizer: byteTokenizer, maxSeqLength: 32, batchSize: 2, files });
     const read = async () => {
@@ -64,7 +64,7 @@ describe("invalid UTF-8 is rejected", () => {
     await expectError(read, "INVALID_FILE", refusal("text", 5));
   });
 
-  test("within lists and in JSON columns", async () => {
+  test("is rejected within lists and in JSON columns", async () => {
     const lists = table("lists.parquet", [{ name: "words", data: bad.map((text) => [text, "und"]) }], {
       schema: [
         { name: "root", num_children: 1 },

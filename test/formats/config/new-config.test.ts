@@ -14,7 +14,7 @@ const messageOf = (config: object) => {
   return "none";
 };
 
-describe("errors about inconsistent configurations name the field that was given", () => {
+describe("inconsistent configurations", () => {
   test.each([
     [
       { hiddenSize: 10, numAttentionHeads: 4 },
@@ -35,12 +35,12 @@ describe("errors about inconsistent configurations name the field that was given
       "hidden_size: expected a camelCase key, or a config.json with model_type (nearest: hiddenSize), got an unknown one",
     ],
     [{ modelType: undefined }, "modelType: expected a string, got nothing"],
-  ])("%j", (config, message) => {
+  ])("the error about %j names the field that was given", (config, message) => {
     const { modelType, ...rest } = { ...sizes, ...config };
     expect(messageOf(modelType === undefined ? rest : { modelType, ...rest })).toBe(`model configuration: ${message}`);
   });
 
-  test("also in a config.json, which must contain fields that are optional for new models", () => {
+  test("are rejected in a config.json, which must contain fields that are optional for new models", () => {
     const json = { model_type: "llama", hidden_size: 65, num_hidden_layers: 1, vocab_size: 100, intermediate_size: 64 };
     expect(() => parseModelConfig(json, "config.json")).toThrow(
       /config.json: num_attention_heads: expected .* got nothing/,
@@ -62,7 +62,7 @@ test("accepts the key names of config.json, and derives missing values from the 
   expect(eosTokenIds).toEqual([...tokenizer.eosTokenIds]);
 });
 
-describe("models too large for memory are rejected before any weight is initialized", () => {
+describe("a model too large for memory", () => {
   const large = { ...sizes, hiddenSize: 100_000, vocabSize: 1_000_000, numHiddenLayers: 80 };
   const refusal = {
     name: "HeddleError",
@@ -71,12 +71,12 @@ describe("models too large for memory are rejected before any weight is initiali
       /^model configuration: expected weights that fit in [\d.]+ GB of memory, got [\d.]+ billion parameters, [\d.]+ GB in f32$/,
     ),
   };
-  test("by createModel", () => {
+  test("is rejected by createModel before any weight is initialized", () => {
     const began = performance.now();
     expect(() => createModel(large)).toThrow(expect.objectContaining(refusal));
     expect(performance.now() - began).toBeLessThan(5000);
   });
-  test("by createModelAsync", () => expect(createModelAsync(large)).rejects.toMatchObject(refusal));
+  test("is rejected by createModelAsync", () => expect(createModelAsync(large)).rejects.toMatchObject(refusal));
 });
 
 describe("createModelAsync", () => {

@@ -18,7 +18,7 @@ const rules: Record<string, Rule> = {
 };
 const answerOf = ({ ids, promptLength }: StopContext) => ids.slice(promptLength);
 
-describe("beam search with a stop condition equals a search without a cache", () => {
+describe("beam search with a stop condition", () => {
   const cases = Object.keys(rules).flatMap((rule, r) =>
     [0, 1, 2, 3].map((i) => ({
       rule,
@@ -31,25 +31,28 @@ describe("beam search with a stop condition equals a search without a cache", ()
       more: [{}, { repetitionPenalty: 1.3 }, { logitBias: { 4: 2 } }][(r + i) % 3]!,
     })),
   );
-  test.each(cases)("$rule, $numBeams beams, at most $maxTokens tokens, seed $seed", async ({ rule, seed, ...rest }) => {
-    const { ends, more, ...search } = rest;
-    const model = own({ seed }, { vocabSize: VOCABULARY });
-    const stops = rules[rule]!;
-    const prompts = [[1, 8, 3], [20]];
-    const n = 2;
-    const stop = [...ends, (context: StopContext) => stops(answerOf(context))];
-    const got = await model.completeAll(prompts, { ...search, ...more, n, stop });
-    for (const [p, prompt] of prompts.entries()) {
-      const want = await reference(anew(model), prompt, { ...search, ...more, ends, stops });
-      expectSame(got.slice(p * n, (p + 1) * n), want.slice(0, n));
-    }
-    for (const { tokens, finishReason, usage } of got) {
-      const last = tokens.at(-1)!;
-      expect(finishReason).toBe(ends.includes(last) || stops(tokens) ? "stop" : "length");
-      for (let length = 1; length < tokens.length; length++) expect(stops(tokens.slice(0, length))).toBe(false);
-      expect(usage.completionTokens).toBe(tokens.length);
-    }
-  });
+  test.each(cases)(
+    "equals a search without a cache: $rule, $numBeams beams, at most $maxTokens tokens, seed $seed",
+    async ({ rule, seed, ...rest }) => {
+      const { ends, more, ...search } = rest;
+      const model = own({ seed }, { vocabSize: VOCABULARY });
+      const stops = rules[rule]!;
+      const prompts = [[1, 8, 3], [20]];
+      const n = 2;
+      const stop = [...ends, (context: StopContext) => stops(answerOf(context))];
+      const got = await model.completeAll(prompts, { ...search, ...more, n, stop });
+      for (const [p, prompt] of prompts.entries()) {
+        const want = await reference(anew(model), prompt, { ...search, ...more, ends, stops });
+        expectSame(got.slice(p * n, (p + 1) * n), want.slice(0, n));
+      }
+      for (const { tokens, finishReason, usage } of got) {
+        const last = tokens.at(-1)!;
+        expect(finishReason).toBe(ends.includes(last) || stops(tokens) ? "stop" : "length");
+        for (let length = 1; length < tokens.length; length++) expect(stops(tokens.slice(0, length))).toBe(false);
+        expect(usage.completionTokens).toBe(tokens.length);
+      }
+    },
+  );
 });
 
 test("beam search with enough beams finds the same best texts as an exhaustive search with the stop condition", async () => {

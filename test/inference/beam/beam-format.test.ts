@@ -51,30 +51,33 @@ const cases = Object.keys(formats).flatMap((name, f) =>
     more: [{}, { repetitionPenalty: 1.2 }, { logitBias: { 64: 2, 70: -3 } }][(f + i) % 3]!,
   })),
 );
-describe("beam search with a format equals a search without a cache", () => {
-  test.each(cases)("$name, $numBeams beams, seed $seed", async ({ name, seed, numBeams, ...rest }) => {
-    const { maxTokens, lengthPenalty, earlyStopping, more } = rest;
-    const model = own({ tokenizer: await tinyTokenizer(), seed });
-    const ends = model.tokenizer!.eosTokenIds;
-    expect(ends.length).toBeGreaterThan(0);
-    const form = formOf(model, formats[name]!, ends);
-    const prompts = [[1, 80, 33], [200]];
-    const search = { numBeams, maxTokens, lengthPenalty, earlyStopping, ...more } satisfies GenerateOptions;
-    const n = 2;
-    const got = await model.completeAll(prompts, { ...search, n, responseFormat: formats[name]! });
-    for (const [p, prompt] of prompts.entries()) {
-      const want = await reference(anew(model), prompt, { ...search, ends, form });
-      expectSame(got.slice(p * n, (p + 1) * n), want.slice(0, n));
-    }
-    for (const { tokens, finishReason, text } of got) {
-      if (finishReason === "length") expect(form.isBeginning(tokens)).toBe(true);
-      else {
-        expect(form.isWhole(tokens)).toBe(true);
-        const { schema } = formats[name] as { schema?: Parameters<typeof validate>[1] };
-        if (schema) expect(validate(JSON.parse(text), schema)).toBe(true);
+describe("beam search with a format", () => {
+  test.each(cases)(
+    "equals a search without a cache: $name, $numBeams beams, seed $seed",
+    async ({ name, seed, numBeams, ...rest }) => {
+      const { maxTokens, lengthPenalty, earlyStopping, more } = rest;
+      const model = own({ tokenizer: await tinyTokenizer(), seed });
+      const ends = model.tokenizer!.eosTokenIds;
+      expect(ends.length).toBeGreaterThan(0);
+      const form = formOf(model, formats[name]!, ends);
+      const prompts = [[1, 80, 33], [200]];
+      const search = { numBeams, maxTokens, lengthPenalty, earlyStopping, ...more } satisfies GenerateOptions;
+      const n = 2;
+      const got = await model.completeAll(prompts, { ...search, n, responseFormat: formats[name]! });
+      for (const [p, prompt] of prompts.entries()) {
+        const want = await reference(anew(model), prompt, { ...search, ends, form });
+        expectSame(got.slice(p * n, (p + 1) * n), want.slice(0, n));
       }
-    }
-  });
+      for (const { tokens, finishReason, text } of got) {
+        if (finishReason === "length") expect(form.isBeginning(tokens)).toBe(true);
+        else {
+          expect(form.isWhole(tokens)).toBe(true);
+          const { schema } = formats[name] as { schema?: Parameters<typeof validate>[1] };
+          if (schema) expect(validate(JSON.parse(text), schema)).toBe(true);
+        }
+      }
+    },
+  );
 });
 
 test("beam search with enough beams finds the best of all texts that match a format", async () => {

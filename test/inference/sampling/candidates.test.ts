@@ -18,7 +18,7 @@ test("each candidate's text is that of its token alone", async () => {
   }
 });
 
-describe.skipIf(!saysTurns)("thousands of candidates do not block the event loop", () => {
+describe.skipIf(!saysTurns)("a vocabulary of candidates", () => {
   const all = { topLogprobs: vocabSize, ignoreEos: true, seed: 1 };
   test.each<[string, string, GenerateOptions]>([
     ["of the tokens of one text", prompt, { ...all, maxTokens: 150 }],
@@ -29,7 +29,7 @@ describe.skipIf(!saysTurns)("thousands of candidates do not block the event loop
       { promptLogprobs: vocabSize, maxTokens: 1, seed: 1 },
     ],
     ["of beam search", prompt, { ...all, seed: undefined, temperature: undefined, maxTokens: 60, numBeams: 4, n: 4 }],
-  ])("%s", async (_, text, options) => {
+  ])("thousands of candidates %s do not block the event loop", async (_, text, options) => {
     expect(await leastOf(MAX_MS, () => longestTurn(() => model.completeAll([text], options)), 4)).toBeLessThan(MAX_MS);
   });
 });

@@ -14,7 +14,7 @@ afterAll(() => model.dispose());
 const serving = (work: (client: Client) => Promise<void>) => withServer(model, {}, work);
 const asked = (content: string) => ({ max_tokens: 12, temperature: 0, messages: user(content) });
 
-describe("the Messages API rejects", () => {
+describe("the Messages API", () => {
   const image = { type: "image", source: { type: "url", url: "https://x.example/a.png" } };
   const blocks = (...content: object[]) => ({ messages: [{ role: "user", content }] });
   const call = { type: "tool_use", id: "t1", name: "f", input: {} };
@@ -135,7 +135,7 @@ describe("the Messages API rejects", () => {
       { output_config: { format: { type: "json_schema", schema: { not: {} } } } },
       "output_config.format",
     ],
-  ])("%s", (_, more, start) =>
+  ])("rejects %s", (_, more, start) =>
     serving(async (client) => {
       const answer = await client.post(MESSAGES, { ...asked("a"), ...more });
       expect(answer).toMatchObject({ status: 400, body: { type: "error", error: { type: "invalid_request_error" } } });
@@ -143,7 +143,7 @@ describe("the Messages API rejects", () => {
     }),
   );
 
-  test("conversations on the server, with the code that clients know", () =>
+  test("rejects conversations on the server, with the code that clients know", () =>
     serving(async (client) => {
       const { status, body } = await client.post(MESSAGES, { ...asked("a"), thread: { type: "create" } });
       const message = "thread: is not supported: send the whole conversation without it";
@@ -154,7 +154,7 @@ describe("the Messages API rejects", () => {
       });
     }));
 
-  test("thinking if the template has none, and no thinking if it cannot be turned off", async () => {
+  test("rejects thinking if the template has none, and no thinking if it cannot be turned off", async () => {
     const plain = await chatModel({}, "{% for m in messages %}{{ m.content }}{% endfor %}");
     const always = await chatModel({}, "{% for m in messages %}{{ m.content }}{% endfor %}<think>");
     const budget = { type: "enabled", budget_tokens: 5 };

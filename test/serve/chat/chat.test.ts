@@ -24,7 +24,7 @@ const answerTo = (prompt: string, options: object = {}) =>
   model.complete(model.tokenizer!.encode(prompt, { addSpecialTokens: false }), { ...greedy, ...options });
 const contentOf = (answer: Json): string => answer.choices[0].message.content;
 
-describe("the prompt of a chat request", () => {
+describe("a chat request", () => {
   test.each<[string, object, string]>([
     ["has the text of a message", { messages: user("hi") }, "[user]hi[assistant]"],
     [
@@ -83,7 +83,7 @@ describe("the prompt of a chat request", () => {
       },
       "[user]hi[assistant]",
     ],
-  ])("%s", async (_, body, prompt) => {
+  ])("gives a prompt that %s", async (_, body, prompt) => {
     const answer = await client.chat({ ...body, ...greedily });
     const expected = await answerTo(prompt);
     expect(answer).toEqual({

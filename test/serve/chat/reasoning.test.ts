@@ -103,7 +103,7 @@ describe("a response of OpenAI's API", () => {
   });
 });
 
-describe("a message of Anthropic's API", () => {
+describe("Anthropic's API", () => {
   const PATH = "/v1/messages";
   const asked = { messages, temperature: 0, max_tokens: 100 };
   const thinking = { type: "thinking", thinking: THOUGHT, signature: "" };
@@ -112,9 +112,9 @@ describe("a message of Anthropic's API", () => {
   test.each<[string, object, object[]]>([
     ["a thinking block", { thinking: { type: "enabled", budget_tokens: 50 } }, [thinking, text]],
     ["a thinking block if the model decides", { thinking: { type: "adaptive" } }, [thinking, text]],
-    ["no thinking block without thinking", {}, [text]],
-    ["no thinking block if it is disabled", { thinking: { type: "disabled" } }, [text]],
-  ])("has %s", async (_title, more, content) => {
+    ["only a text without thinking", {}, [text]],
+    ["only a text if thinking is disabled", { thinking: { type: "disabled" } }, [text]],
+  ])("gives a message with %s", async (_title, more, content) => {
     const answer = await post(PATH, { ...asked, ...more });
     expect(answer).toMatchObject({ stop_reason: "end_turn" });
     expect(answer.content).toEqual(content);
@@ -130,7 +130,7 @@ describe("a message of Anthropic's API", () => {
   });
 });
 
-describe("an answer of Ollama's API", () => {
+describe("Ollama's API", () => {
   const options = { temperature: 0, num_predict: 100 };
   const thought = { content: ANSWER, thinking: THOUGHT };
 
@@ -138,7 +138,7 @@ describe("an answer of Ollama's API", () => {
     ["has thinking by default", {}, thought],
     ["has thinking with think: true", { think: true }, thought],
     ["has no thinking with think: false", { think: false }, { content: ANSWER }],
-  ])("%s", async (_title, more, expected) => {
+  ])("gives an answer that %s", async (_title, more, expected) => {
     const chat = { messages, options, ...more };
     const generated = { prompt: "go", options, ...more };
     expect((await post("/api/chat", { ...chat, stream: false })).message).toEqual({ role: "assistant", ...expected });

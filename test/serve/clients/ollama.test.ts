@@ -98,7 +98,7 @@ describe.skipIf(loaded === undefined)("ollama", () => {
     expect(generated).toMatchObject({ response: ANSWER, thinking: THOUGHT });
   });
 
-  test("embeds", async () => {
+  test("embeds one text and several", async () => {
     const { embeddings } = await random.embed({ model: "tiny", input: ["The cat", "a dog"] });
     expect(embeddings).toEqual((await models[0]!.embed(["The cat", "a dog"])).map((vector) => [...vector]));
     const { embedding } = await random.embeddings({ model: "tiny", prompt: "The cat" });

@@ -22,7 +22,7 @@ const message = { role: "user", content: "a" };
 const tools = [{ type: "function", name: "f" }];
 const item = (fields: object) => () => [...itemsOf([fields], () => undefined)];
 
-describe("a long array is refused after at most two element reads", () => {
+describe("a long array", () => {
   test.each<[string, unknown, (array: unknown[]) => unknown, RegExp]>([
     [
       "include",
@@ -30,7 +30,7 @@ describe("a long array is refused after at most two element reads", () => {
       (include) => responseParameters({ input: "a", include }),
       /^include: expected .* at most 16 texts/,
     ],
-    ["wrong names in include", 1, (include) => responseParameters({ input: "a", include }), /^include: .*of 100000$/],
+    ["include with wrong names", 1, (include) => responseParameters({ input: "a", include }), /^include: .*of 100000$/],
     ["tools of a response", 1, (array) => responseParameters({ input: "a", tools: array }), /^tools: .*128 functions/],
     [
       "allowed tools",
@@ -64,7 +64,7 @@ describe("a long array is refused after at most two element reads", () => {
       (array) => parsedMessage(messageSchema, { max_tokens: 1, messages: [message], tools: array }),
       /^tools: expected an array of at most 128/,
     ],
-  ])("%s", async (_, element, read, expected) => {
+  ])("is refused after at most two element reads as %s", async (_, element, read, expected) => {
     const { array, reads } = watched(element);
     expect((await failureOf(() => read(array))).message).toMatch(expected);
     expect(reads()).toBeLessThanOrEqual(MAX_READS);

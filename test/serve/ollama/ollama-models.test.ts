@@ -122,7 +122,7 @@ test("/api/version has the package's version", async () => {
   });
 });
 
-describe("Ollama's API rejects", () => {
+describe("Ollama's API", () => {
   const call = { function: { name: "f", arguments: "{}" } };
   test.each<[string, string, object, string]>([
     [
@@ -232,7 +232,7 @@ describe("Ollama's API rejects", () => {
     ["embeddings without an input", "/api/embed", {}, "input: expected a text"],
     ["older embeddings without a prompt", "/api/embeddings", {}, "prompt: expected a text"],
     ["too many dimensions", "/api/embed", { input: "a", dimensions: 1000 }, "dimensions: expected at most 32"],
-  ])("%s", (_, path, more, start) =>
+  ])("rejects %s", (_, path, more, start) =>
     serving(async ({ post }) => {
       const common = path === CHAT ? { messages: user("a"), stream: false } : {};
       const { status, body } = await post(path, { ...common, ...more });
@@ -240,7 +240,7 @@ describe("Ollama's API rejects", () => {
     }),
   );
 
-  test("thinking if the chat template has none", async () => {
+  test("rejects thinking if the chat template has none", async () => {
     const plain = await chatModel({}, "{% for m in messages %}{{ m.content }}{% endfor %}");
     await withServer(plain, {}, async ({ post }) => {
       const body = { messages: user("a"), stream: false, options: { num_predict: 1 } };
@@ -250,7 +250,7 @@ describe("Ollama's API rejects", () => {
     await plain.dispose();
   });
 
-  test.each(["pull", "push", "create", "copy", "delete"])("%s, which changes models", (name) =>
+  test.each(["pull", "push", "create", "copy", "delete"])("rejects %s, which changes models", (name) =>
     serving(async ({ post }) => {
       const method = name === "delete" ? "DELETE" : "POST";
       expect(await post(`/api/${name}`, { model: "tiny" }, { method })).toMatchObject({
@@ -260,7 +260,7 @@ describe("Ollama's API rejects", () => {
     }),
   );
 
-  test("unknown paths, models and methods, with errors in Ollama's form", () =>
+  test("rejects unknown paths, models and methods, with errors in Ollama's form", () =>
     serving(async ({ ask, post }) => {
       const path = await ask("/api/nothing");
       expect(path).toMatchObject({ status: 404, body: { error: expect.stringContaining("POST /api/chat") } });

@@ -141,7 +141,7 @@ describe("a response", () => {
   });
 });
 
-describe("the conversation", () => {
+describe("a request for a response", () => {
   const part = (type: string, text: string) => ({ type, [type === "refusal" ? "refusal" : "text"]: text });
   test.each<[string, object, string]>([
     ["is a text", { input: "a" }, "[user]a[assistant]"],
@@ -202,7 +202,7 @@ describe("the conversation", () => {
       { input: "a", reasoning: { effort: "none" }, chat_template_kwargs: { enable_thinking: true } },
       "[user]a[assistant]",
     ],
-  ])("%s", async (_, body, prompt) => {
+  ])("gives a conversation that %s", async (_, body, prompt) => {
     const response = await respond(body);
     expect(textOf(response)).toBe(await said(prompt));
   });

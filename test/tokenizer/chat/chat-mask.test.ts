@@ -121,7 +121,7 @@ describe("assistant token mask", () => {
   });
 });
 
-describe("assistant token mask of a template with generation tags", () => {
+describe("a template with generation tags", () => {
   const head = "<|im_start|>{{ m.role }}\n";
   const chat = (answer: string, other = "{{ m.content }}<|im_end|>\n") =>
     `{% for m in messages %}{% if m.role == 'assistant' %}${answer}{% else %}${head}${other}{% endif %}{% endfor %}`;
@@ -152,7 +152,7 @@ describe("assistant token mask of a template with generation tags", () => {
       `${head}{% generation %}{% endgeneration %}{{ m.content }}<|im_end|>\n`,
       [],
     ],
-  ])("%s", (_, answer, runs) => {
+  ])("gives an assistant token mask that %s", (_, answer, runs) => {
     expect(learned(withTokens(chatMl), turns, chat(answer)).runs).toEqual(runs);
   });
 

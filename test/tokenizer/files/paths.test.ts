@@ -15,9 +15,9 @@ function pathOf({ spec }: ReturnType<typeof makePlan>): Path {
 }
 
 const expected: Record<string, Path> = { claude: "fast behind a normalizer" };
-describe("published tokenizers take the documented code path", () => {
+describe("published tokenizers", () => {
   for (const { name, path } of published) {
-    it.skipIf(path === undefined)(name, () => {
+    it.skipIf(path === undefined)(`the tokenizer of ${name} takes the documented code path`, () => {
       expect(pathOf(makePlan(parseTokenizerFile(readFileSync(path!))))).toBe(expected[name] ?? "fast");
     });
   }
@@ -28,7 +28,7 @@ const sequence = (...pretokenizers: object[]) => ({ type: "Sequence", pretokeniz
 const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
 const digits = { type: "Digits", individual_digits: true };
 
-describe("published pre-tokenizers take the documented code path", () => {
+describe("published pre-tokenizers", () => {
   it.each<[string, object, Path]>([
     ["GPT-2, RoBERTa, Phi 2, OLMo, ModernBERT", byteLevel, "fast"],
     ["GPT-4, Llama 3, Falcon 3, GLM 4", splitBy(namedPatterns.llama3), "fast"],
@@ -61,7 +61,7 @@ describe("published pre-tokenizers take the documented code path", () => {
       ),
       "general",
     ],
-  ])("%s", (_, preTokenizer, path) => {
+  ])("the pre-tokenizer of %s takes the documented code path", (_, preTokenizer, path) => {
     const plan = makePlan(readTokenizerFile(byteLevelJson([["a", "b"]], { pre_tokenizer: preTokenizer })));
     expect(pathOf(plan)).toBe(path);
   });
@@ -69,7 +69,7 @@ describe("published pre-tokenizers take the documented code path", () => {
   it.each<[string, object]>([
     ["BERT", { type: "BertPreTokenizer" }],
     ["T5, ALBERT, XLNet, XLM-R", { type: "Metaspace", replacement: "\u2581", prepend_scheme: "always", split: true }],
-  ])("%s, before a Unigram model", (_, preTokenizer) => {
+  ])("the pre-tokenizer of %s takes the documented code path before a Unigram model", (_, preTokenizer) => {
     const json = {
       ...byteLevelJson([]),
       pre_tokenizer: preTokenizer,

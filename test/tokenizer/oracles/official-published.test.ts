@@ -9,11 +9,11 @@ import { expectEqual } from "./official-library.ts";
 if (oracleFolder === undefined)
   console.warn("HEDDLE_TOKENIZER_ORACLE is not set: published tokenizers are not compared with the official library");
 
-describe.skipIf(oracleFolder === undefined)("the official library gives the same ids and texts", () => {
+describe.skipIf(oracleFolder === undefined)("the official library", () => {
   const compared: string[] = [];
 
   for (const [index, { name, path }] of published.entries()) {
-    it.skipIf(path === undefined)(`for ${name}`, async () => {
+    it.skipIf(path === undefined)(`gives the same ids and texts for ${name}`, async () => {
       const { official, tokenizer } = await loadPublished(path!);
       await expectEqual(official, tokenizer, 3000, textWith(tokenizer, generator(31 * index + 1)));
       compared.push(name);
@@ -21,7 +21,7 @@ describe.skipIf(oracleFolder === undefined)("the official library gives the same
   }
 
   // Last, because it counts the comparisons of the tests above.
-  it("for all installed families, of which CI has at least seven", () => {
+  it("is compared for all installed families, of which CI has at least seven", () => {
     const installed = published.filter(({ path }) => path !== undefined).map(({ name }) => name);
     expect(compared).toEqual(installed);
     // Three are in the shared fixtures; .ci/run installs seven.

@@ -100,7 +100,7 @@ describe.each(Object.entries(normalizers))("offsets of text normalized by %s", (
     );
   });
 
-  it("ascend", () => {
+  it("ascend from token to token", () => {
     const loose = fc.oneof(
       fc.constantFrom(...units, "\u0301", "\u0323", "o", "e"),
       fc.string({ unit: "binary", maxLength: 2 }),

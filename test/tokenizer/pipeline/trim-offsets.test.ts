@@ -119,7 +119,7 @@ describe("trim_offsets", () => {
   }, 30_000);
 });
 
-describe.skipIf(oracleFolder === undefined)("trim_offsets compared with the official library", () => {
+describe.skipIf(oracleFolder === undefined)("trim_offsets beside the official library", () => {
   const processors: [string, object | null][] = [
     ["none", null],
     ["byte level that keeps blanks", level(false)],
@@ -131,7 +131,7 @@ describe.skipIf(oracleFolder === undefined)("trim_offsets compared with the offi
     ["a template, then byte level", { type: "Sequence", processors: [template, level(true, true)] }],
     ["byte level twice", { type: "Sequence", processors: [level(true), level(true)] }],
   ];
-  it.each(processors)("%s", async (_, postProcessor) => {
+  it.each(processors)("gives the official library's offsets with the post-processor %s", async (_, postProcessor) => {
     for (const [p, prefix] of [false, false, true].entries()) {
       const json = jsonOf(postProcessor, regex(p !== 1, prefix));
       const official = officialLibrary().Tokenizer.fromString(JSON.stringify(json));

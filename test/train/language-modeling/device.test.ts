@@ -37,7 +37,7 @@ const pairs = sentences.slice(0, 12).map((text, i) => ({
   rejected: sentences[i + 20]!.slice(14, 30),
 }));
 
-describe.each(["f32", "bf16"] as const)("training in %s has the losses of one CPU thread", (dtype) => {
+describe.each(["f32", "bf16"] as const)("training in %s", (dtype) => {
   test.each([
     [
       "pretraining",
@@ -55,7 +55,7 @@ describe.each(["f32", "bf16"] as const)("training in %s has the losses of one CP
         }),
     ],
     ["preference training", (model) => dpo(model, { ...shape, dtype, data: pairs, learningRate: 1e-3 })],
-  ] satisfies [string, Parameters<typeof run>[1]][])("in %s", async (_, train) => {
+  ] satisfies [string, Parameters<typeof run>[1]][])("has the losses of one CPU thread in %s", async (_, train) => {
     const expected = await run(openDevice({ device: "cpu", threads: 1 }), train);
     const got = await run(openDevice(), train);
     expect(expected).toHaveLength(shape.maxSteps);

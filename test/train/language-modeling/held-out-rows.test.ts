@@ -33,11 +33,11 @@ test("rows are numbered over all files of a source", async () => {
   ]);
 });
 
-describe("rows that are too long are skipped, and every other row stays in its split", () => {
+describe("rows that are too long", () => {
   const skipped = (i: number) => lengthOf(i) > 2;
   const left = (rows: readonly number[]) => rows.filter((i) => !skipped(i));
 
-  test("in supervised fine-tuning", async () => {
+  test("are skipped in supervised fine-tuning, and every other row stays in its split", async () => {
     const rows = Array.from({ length: ROWS }, (_, i) => ({ text: `${i} ${"red ball ".repeat(lengthOf(i))}` }));
     const of = async (maxSeqLength: number) => {
       const options = { assistantOnlyLoss: true, completionOnlyLoss: true, truncationMode: "drop" } as const;
@@ -56,7 +56,7 @@ describe("rows that are too long are skipped, and every other row stays in its s
     expect(await of(40)).toEqual({ train: left(expected.train), heldOut: left(expected.heldOut) });
   });
 
-  test("in preference training", async () => {
+  test("are skipped in preference training, and every other row stays in its split", async () => {
     const encoder = new RowEncoder(place.tokenizer);
     const data = Array.from({ length: ROWS }, (_, i) => ({
       prompt: "Anna likes",

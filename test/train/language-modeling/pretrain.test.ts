@@ -325,7 +325,7 @@ describe("pretrain", () => {
   });
 });
 
-describe("rejects", () => {
+describe("an invalid run of pretrain", () => {
   const cases: [string, Record<string, unknown>, { code: string; message: RegExp }][] = [
     [
       "an unknown option",
@@ -393,7 +393,7 @@ describe("rejects", () => {
       { code: "NUMERICAL", message: /step \d+: expected a finite (loss|gradient)/ },
     ],
   ];
-  test.each(cases)("%s", async (_, wrong, { code, message }) => {
+  test.each(cases)("is rejected for %s", async (_, wrong, { code, message }) => {
     await using base = newModel();
     const attempt = async () => pretrain(base, { ...options(), ...wrong } as PretrainOptions);
     await expect(attempt()).rejects.toMatchObject({ code, message: expect.stringMatching(message) });

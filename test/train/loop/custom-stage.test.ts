@@ -65,7 +65,7 @@ test("a custom schedule gives each step its learning rate", async () => {
   );
 });
 
-describe("validates what a custom stage's functions return", () => {
+describe("training with a custom stage", () => {
   test.each<[string, object, RegExp]>([
     [
       "collate returning undefined",
@@ -168,7 +168,7 @@ describe("validates what a custom stage's functions return", () => {
       /^own\.collate: counted: expected 3, as own\.count returns for the batch, got 14$/,
     ],
     ["an empty name", { name: "" }, /^stage: expected an object with name/],
-  ])("%s", async (_, parts, message) => {
+  ])("rejects %s", async (_, parts, message) => {
     expect(await refused(parts)).toMatch(message);
   });
 

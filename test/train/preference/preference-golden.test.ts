@@ -121,7 +121,7 @@ test("log-probabilities of a reference have a relative error of at most 1e-4", a
   for (const [i, expected] of golden.reference.mismatched.entries()) close(others[i]!, expected, `mismatched ${i}`);
 });
 
-describe("loss, report and every gradient against PyTorch in float64, with a relative error of at most 1e-4", () => {
+describe("a stage, with a relative error of at most 1e-4", () => {
   const referenced = async () => {
     const chosen = sums(
       await referenceLogprobs(
@@ -144,20 +144,20 @@ describe("loss, report and every gradient against PyTorch in float64, with a rel
     ["dpo sigmoid, chosen nll", { ...plain, beta: 0.1, rpoAlpha: 0.5 }],
     ["dpo ipo", { ...plain, beta: 0.2, lossType: "ipo" }],
     ["dpo hinge", { ...plain, beta: 0.1, lossType: "hinge" }],
-  ] as const)("%s", async (name, options) => {
+  ] as const)("%s has the loss, report and gradients of PyTorch in float64", async (name, options) => {
     const batch = await referenced();
     await check(name, dpoStage({ ...options, pairs: 3 }), [batch], { sequences: 6 });
     // Micro-batches of unequal size, one with an empty slot.
     await check(name, dpoStage({ ...options, pairs: 2 }), [batch.slice(0, 2), batch.slice(2)], { sequences: 4 });
   });
 
-  test("orpo", async () => {
+  test("orpo has the loss, report and gradients of PyTorch in float64", async () => {
     await check("orpo", orpoStage({ beta: 0.25, sequenceLength, pairs: 3 }), [pairs], { sequences: 6 });
     const halves = [pairs.slice(0, 2), pairs.slice(2)];
     await check("orpo", orpoStage({ beta: 0.25, sequenceLength, pairs: 2 }), halves, { sequences: 4 });
   });
 
-  test("simpo", async () => {
+  test("simpo has the loss, report and gradients of PyTorch in float64", async () => {
     const options = { beta: 2, gamma: 0.5, sequenceLength };
     await check("simpo", simpoStage({ ...options, pairs: 3 }), [pairs], { sequences: 6 });
     const halves = [pairs.slice(0, 2), pairs.slice(2)];
@@ -168,7 +168,7 @@ describe("loss, report and every gradient against PyTorch in float64, with a rel
     ["kto", { lossType: "kto", beta: 0.1, desirableWeight: 1, undesirableWeight: 1.3 }],
     ["kto, a divergence above 0", { lossType: "kto", beta: 0.2, desirableWeight: 1, undesirableWeight: 1.3 }],
     ["kto apo_zero_unpaired", { lossType: "apo_zero_unpaired", beta: 0.1, desirableWeight: 1.2, undesirableWeight: 1 }],
-  ] as const)("%s", async (name, options) => {
+  ] as const)("%s has the loss, report and gradients of PyTorch in float64", async (name, options) => {
     const factor = cases[name]!.referenceFactor!;
     const own = sums(await referenceLogprobs(drawn, factor));
     const other = sums(await referenceLogprobs(mismatched, factor));
@@ -185,17 +185,20 @@ describe("loss, report and every gradient against PyTorch in float64, with a rel
   test.each([
     ["reward", 0, false],
     ["reward, margins, centred", 0.01, true],
-  ] as const)("%s", async (name, centerRewardsCoefficient, margins) => {
-    const batch = pairs.map((pair, i) => (margins ? { ...pair, margin: golden.margins[i]! } : pair));
-    const stage = rewardStage({ centerRewardsCoefficient, sequenceLength, pairs: 4 });
-    const prepare = async (model: Model) => {
-      await model.addClassifier({ task: "sequence", labels: ["score"] }, { keepLanguageHead: true });
-      await model.weight("score.weight").write(Float32Array.from(hashed(3000, 32), (v) => v * 0.4));
-    };
-    await check(name, stage, [batch], { sequences: 8, prepare });
-  });
+  ] as const)(
+    "%s has the loss, report and gradients of PyTorch in float64",
+    async (name, centerRewardsCoefficient, margins) => {
+      const batch = pairs.map((pair, i) => (margins ? { ...pair, margin: golden.margins[i]! } : pair));
+      const stage = rewardStage({ centerRewardsCoefficient, sequenceLength, pairs: 4 });
+      const prepare = async (model: Model) => {
+        await model.addClassifier({ task: "sequence", labels: ["score"] }, { keepLanguageHead: true });
+        await model.weight("score.weight").write(Float32Array.from(hashed(3000, 32), (v) => v * 0.4));
+      };
+      await check(name, stage, [batch], { sequences: 8, prepare });
+    },
+  );
 
-  test("ppo, with advantages by GAE and whitening", async () => {
+  test("ppo with advantages by GAE and whitening has the loss, report and gradients of PyTorch in float64", async () => {
     const { answers } = cases.ppo!;
     const estimated = answers!.map((a, i) => {
       const rewards = a.logprobs.map((logprob, t) => -0.05 * (logprob - a.referenceLogprobs[t]!));
@@ -238,7 +241,7 @@ describe("loss, report and every gradient against PyTorch in float64, with a rel
     ["dapo", { ...usual, lossType: "dapo", beta: 0, epsilonHigh: 0.28 }, "group"],
     ["gspo", { ...usual, importanceSamplingLevel: "sequence", epsilon: 0.05, epsilonHigh: 0.06 }, "group"],
     ["dr_grpo", { ...usual, lossType: "dr_grpo", beta: 0.01 }, "none"],
-  ] as const)("%s", async (name, options, scale) => {
+  ] as const)("%s has the loss, report and gradients of PyTorch in float64", async (name, options, scale) => {
     const { answers } = cases[name]!;
     const advantages = groupAdvantages(golden.scores, 3, scale);
     for (const [i, a] of advantages.entries()) close(a, answers![i]!.advantage!, `advantage ${i}`);
@@ -263,7 +266,7 @@ describe("loss, report and every gradient against PyTorch in float64, with a rel
       },
     ],
     ["dapo, drawn by a twin, first pass", { ...usual, lossType: "dapo", beta: 0 }],
-  ] as const)("%s", async (name, options) => {
+  ] as const)("%s has the loss, report and gradients of PyTorch in float64", async (name, options) => {
     const { answers } = cases[name]!;
     const oldLogprobs = !name.endsWith("first pass");
     const batch = drawn.map((answer, i) => {
