@@ -18,7 +18,7 @@ function isTest(node: ts.Expression): boolean {
   return false;
 }
 
-/** Returns the titles of the tests in a file, with … in place of values. */
+/** Returns the titles of the tests in a file, with … for each value. */
 function titlesOf(name: string, text: string): string[] {
   const source = ts.createSourceFile(name, text, ts.ScriptTarget.Latest);
   const titles: string[] = [];

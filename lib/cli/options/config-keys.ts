@@ -65,7 +65,7 @@ function keyRow(key: string, field: z.core.$ZodType): Row {
 
 const REQUIRED = "required";
 
-/** Returns the default of an option as the help shows it: `required` if the option must be given, empty if there is none. */
+/** Returns an option's default as the help shows it: `required` if it must be given, and an empty text if there is none. */
 export function defaultText(field: z.core.$ZodType): string {
   const { needed, defaultValue } = describeField(field);
   if (needed) return REQUIRED;
