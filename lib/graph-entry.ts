@@ -15,13 +15,13 @@ export type {
   BidirectionalFormat,
   ConfigField,
   ConfigValues,
+  CustomValue,
+  CustomValues,
   ExpertsFormat,
   FamilyFacts,
   GgufFormat,
   GgufSizes,
   LlamaCppLimits,
-  OwnValue,
-  OwnValues,
 } from "./formats/config/family-format.ts";
 export type { WindowRule } from "./formats/config/windows.ts";
 export * from "./graph/index.ts";
@@ -34,11 +34,11 @@ export {
   type FeedForward,
 } from "./models/define-decoder.ts";
 export type {
+  CustomConfig,
   EncoderHeads,
   Family,
   FamilyDefinition,
   Head,
-  OwnConfig,
   WeightSpec,
   WidenedValue,
 } from "./models/family.ts";

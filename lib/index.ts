@@ -157,7 +157,7 @@ export type { LoraConfig, LoraOptions } from "./models/adapters/lora.ts";
 export type { CacheDType } from "./models/cache-shape.ts";
 export type { LoadDType } from "./models/loading/load.ts";
 export type { BuiltInModelType, ModelType } from "./models/registry.ts";
-export type { OwnSchedule } from "./optim/schedule.ts";
+export type { CustomSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
 export { type ChatMessage, Tokenizer } from "./tokenizer/index.ts";

@@ -200,12 +200,12 @@ const queue = [...sources];
 async function work() {
   for (let source = queue.shift(); source !== undefined; source = queue.shift()) {
     const { status, stderr } = await compile(source);
-    const serialised = stderr.split("\n").filter((line) => /\(C75\d\d\)/.test(line));
+    const serialized = stderr.split("\n").filter((line) => /\(C75\d\d\)/.test(line));
     const warnings = stderr.split("\n").filter((line) => /warning|error/i.test(line));
-    if (status !== 0 || serialised.length > 0) {
+    if (status !== 0 || serialized.length > 0) {
       failed += 1;
       console.error(
-        `FAILED ${source}\n${[...new Set([...serialised, ...warnings])].join("\n") || stderr.slice(-2000)}`,
+        `FAILED ${source}\n${[...new Set([...serialized, ...warnings])].join("\n") || stderr.slice(-2000)}`,
       );
       if (status !== 0) continue;
     }

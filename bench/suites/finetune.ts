@@ -89,7 +89,7 @@ async function compare(device: Device, job: Job, dtype: FloatDType, rounds: numb
   const peaks: Record<string, number | undefined> = {};
   const figures: Record<string, Figures> = {};
   peaks.heddle = await peakResident(async () => {
-    const model = await Model.initialise(parseModelConfig({ tieWordEmbeddings: true, ...config }), device, 1);
+    const model = await Model.initialize(parseModelConfig({ tieWordEmbeddings: true, ...config }), device, 1);
     const names = rank ? adapterTensors(await model.addAdapter("lora", { r: rank })) : undefined;
     const size = { sequences, sequenceLength, promptLength: 1, dtype };
     const { step, run } = await stageStep(job.stage, model, size, names && { names });

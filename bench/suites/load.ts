@@ -52,14 +52,14 @@ export async function benchLoad(device: Device, { rounds = 7, peers = true, only
       ...(b && { nodeLlamaCpp: b, ratio: Math.round((b.milliseconds / a.milliseconds) * 100) / 100 }),
     });
   }
-  await benchQuantising(device, rounds, only);
+  await benchQuantizing(device, rounds, only);
 }
 
 /**
  * Measures the time from loading to the first token if an f32 folder is converted to other types at load. `ratio` is relative to bf16 in
  * the same rounds.
  */
-async function benchQuantising(device: Device, rounds: number, only: string): Promise<void> {
+async function benchQuantizing(device: Device, rounds: number, only: string): Promise<void> {
   for (const name of shapeNames) {
     const types = fileTypes.filter((type) => type === "bf16" || `${name}:f32:${type}`.includes(only));
     if (types.length === 1 && !`${name}:f32:bf16`.includes(only)) continue;

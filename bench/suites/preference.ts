@@ -30,7 +30,7 @@ interface Contender extends StageStep {
 
 export async function benchPreference(device: Device, { rounds = 7, only = "" } = {}): Promise<void> {
   const open = async (name: StageName, width: number, dtype: FloatDType, r?: number): Promise<Contender> => {
-    const model = await Model.initialise(configOf(width), device, 1);
+    const model = await Model.initialize(configOf(width), device, 1);
     const names = r === undefined ? undefined : adapterTensors(await model.addAdapter("lora", { r }));
     const size = { sequences, sequenceLength, promptLength, dtype };
     const step = await stageStep(name, model, size, names && { names });

@@ -6,7 +6,7 @@ import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import type { Device, FloatDType } from "../../lib/graph/index.ts";
 import { Model } from "../../lib/models/model.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
-import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../lib/train/losses/language-modeling.ts";
 import { Ceilings } from "../ceilings.ts";
 import { interleave, peakResident, report, seconds, settle, type Timing } from "../measure.ts";
 import { openLlmC } from "../peers/llmc.ts";
@@ -118,8 +118,8 @@ async function compare(device: Device, shape: Shape, dtype: FloatDType, rounds: 
   const peaks: Partial<Record<Contender, number>> = {};
   const timings: Timing[] = [];
   const peak = await peakResident(async () => {
-    const model = await Model.initialise(parsed, device, 1);
-    const step = await TrainStep.create(model, languageModelling, { sequences, sequenceLength, dtype });
+    const model = await Model.initialize(parsed, device, 1);
+    const step = await TrainStep.create(model, languageModeling, { sequences, sequenceLength, dtype });
     const ours = async () => {
       await settle();
       return seconds(() => step.run([batch], 1e-3));

@@ -97,7 +97,7 @@ export interface NativeLaneHandle {
    * Quantizes to FP8 in blocks of 128 × 128: one e4m3 byte per number, and one f32 scale per block. Until the promise settles, the caller
    * must not use `numbers`.
    */
-  quantiseFp8(
+  quantizeFp8(
     numbers: Float32Array,
     rows: number,
     columns: number,

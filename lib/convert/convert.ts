@@ -47,9 +47,9 @@ import { tokenizerToGguf } from "../tokenizer/files/gguf-write.ts";
 import { namedTemplates, readTemplates } from "../tokenizer/files/template-files.ts";
 import { jsonWithEos } from "../tokenizer/pipeline/template-processor.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { needOtherPlace } from "./check-output.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
 import { type Base, keptMatrix, keptWeights } from "./kept-matrices.ts";
-import { needOtherPlace } from "./own-files.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */

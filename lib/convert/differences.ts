@@ -77,10 +77,10 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
     Boolean(encoder && config.classifier && config.classifier.pooling !== pooled),
     `llama.cpp uses the pooling "${pooled}" for the classifier, not the model's`,
   );
-  const { normTopkProb: normalised, decoderSparseStep = 1, mlpOnlyLayers = [] } = config;
+  const { normTopkProb: normalized, decoderSparseStep = 1, mlpOnlyLayers = [] } = config;
   differs(
-    experts !== undefined && normalised !== undefined && normalised !== experts.normalisedInGguf,
-    `llama.cpp ${normalised ? "does not normalize" : "normalizes"} the experts' weights, though norm_topk_prob is ${normalised}`,
+    experts !== undefined && normalized !== undefined && normalized !== experts.normalizedInGguf,
+    `llama.cpp ${normalized ? "does not normalize" : "normalizes"} the experts' weights, though norm_topk_prob is ${normalized}`,
   );
   differs(
     experts !== undefined && (decoderSparseStep !== 1 || mlpOnlyLayers.length > 0),

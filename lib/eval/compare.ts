@@ -3,7 +3,7 @@ import type { RowSource } from "../data/rows.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { calibration } from "../metrics/calibration.ts";
 import { argmax, classificationReport } from "../metrics/classification.ts";
-import { type LabelledRow, labelsOf, readLabelled } from "../train/examples/classify-rows.ts";
+import { type LabeledRow, labelsOf, readLabeled } from "../train/examples/classify-rows.ts";
 import { allKept, splitExamples } from "../train/examples/example-source.ts";
 import type { TrainEvent } from "../train/loop/trainer.ts";
 import { type ClassifyOptions, classifySchema, trainClassifier } from "../train/stages/classify.ts";
@@ -94,8 +94,8 @@ function checkLabels(labels: unknown): void {
     throw invalidArgument("labels", "an array of strings", labels);
 }
 
-async function readRowsOf(rows: RowSource, signal: AbortSignal | undefined): Promise<LabelledRow[]> {
-  const read = await readLabelled(rows, { name: "rows", problemType: "single_label_classification", signal });
+async function readRowsOf(rows: RowSource, signal: AbortSignal | undefined): Promise<LabeledRow[]> {
+  const read = await readLabeled(rows, { name: "rows", problemType: "single_label_classification", signal });
   const words = read.find(({ words }) => words);
   if (words) throw new HeddleError("INVALID_ARGUMENT", `${words.row.where}: expected a text with a label, got tokens`);
   return read;
@@ -108,7 +108,7 @@ function prompted(text: string, template = LABEL_TEMPLATE): string {
 
 async function generative(
   model: LanguageModel,
-  rows: readonly LabelledRow[],
+  rows: readonly LabeledRow[],
   labels: readonly string[],
   { template, normalization, signal }: CompareOptions,
 ): Promise<number[][]> {
@@ -123,7 +123,7 @@ async function generative(
 
 async function discriminative(
   model: LanguageModel,
-  rows: readonly LabelledRow[],
+  rows: readonly LabeledRow[],
   labels: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<number[][]> {
@@ -219,7 +219,7 @@ export async function compareKinds(
   if (split.train.length === 0 || split.heldOut.length === 0)
     throw invalidArgument("evalFraction", "a share that leaves rows for training and for evaluation", evalFraction);
   const labels = labelsOf(split.train);
-  const plain = (rows: readonly LabelledRow[]) =>
+  const plain = (rows: readonly LabeledRow[]) =>
     rows.map(({ text, labels: [label] }) => ({ text: text!, label: label! }));
   const [train, heldOut] = [plain(split.train), plain(split.heldOut)];
   const asCompletions = (rows: ReturnType<typeof plain>) =>

@@ -98,13 +98,13 @@ export const FP8_CONFIG = {
  * until the promise settles.
  * @throws HeddleError NUMERICAL if a number is not finite
  */
-export async function quantiseFp8(
+export async function quantizeFp8(
   device: Device,
   numbers: Float32Array,
   rows: number,
   columns: number,
 ): Promise<{ bytes: Uint8Array; scales: Uint8Array }> {
-  const { bytes, scales } = await hostOf(device).lane.quantiseFp8(numbers, rows, columns);
+  const { bytes, scales } = await hostOf(device).lane.quantizeFp8(numbers, rows, columns);
   return { bytes: new Uint8Array(bytes), scales: new Uint8Array(scales) };
 }
 
@@ -122,7 +122,7 @@ export function writeFp8(tensors: readonly TensorData[], device: Device): Tensor
       const bytes = await collect(tensor);
       // A Float32Array needs an offset that is a multiple of 4.
       const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
-      return quantiseFp8(device, new Float32Array(buffer, byteOffset, byteLength / 4), rows, columns);
+      return quantizeFp8(device, new Float32Array(buffer, byteOffset, byteLength / 4), rows, columns);
     };
     let scales: Uint8Array | undefined;
     const blocks = shape.map((n) => Math.ceil(n / FP8_BLOCK));

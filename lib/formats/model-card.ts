@@ -30,7 +30,7 @@ export interface ModelCardData {
   /** The data set's name, usually that of its file. */
   name: string;
   /** Its licence, such as CDLA-Sharing-1.0. Default: unknown. */
-  licence?: string | undefined;
+  license?: string | undefined;
   /** Its origin, usually a URL. Default: unknown. */
   source?: string | undefined;
   /** Tokens of the data set that training saw, counting repetitions. Default: unknown. */
@@ -66,7 +66,7 @@ export interface ModelCard {
   /** The latest date of any training text, such as 2024-06-30, 2024-06 or 2024, or null if unknown. Default null. */
   trainingCutoffDate: string | null;
   /** The model's licence, such as MIT. Default: unknown. */
-  licence?: string | undefined;
+  license?: string | undefined;
   /** The software that wrote the card, such as "heddle 0.1.0". Default: unknown. */
   createdWith?: string | undefined;
   /** Time of writing in ISO 8601. Default: unknown. */
@@ -96,7 +96,7 @@ export const modelCardSchema = z.object({
     .array(
       z.object({
         name: text(),
-        licence: text(200).optional(),
+        license: text(200).optional(),
         source: text().optional(),
         tokens: count.optional(),
       }),
@@ -106,7 +106,7 @@ export const modelCardSchema = z.object({
     .default([]),
   tokensSeen: count.default(0),
   trainingCutoffDate: date.nullable().default(null),
-  licence: text(200).optional(),
+  license: text(200).optional(),
   createdWith: text(200).optional(),
   createdAt: text(40).optional(),
   notes: text(20_000).optional(),
@@ -190,7 +190,7 @@ export async function writeModelCard(
 export function modelCardToGguf(card: ModelCard): Map<string, GgufValue> {
   const meta = new Map<string, GgufValue>();
   if (card.name !== undefined) meta.set("general.name", { type: "string", value: card.name });
-  if (card.licence !== undefined) meta.set("general.license", { type: "string", value: card.licence.toLowerCase() });
+  if (card.license !== undefined) meta.set("general.license", { type: "string", value: card.license.toLowerCase() });
   meta.set("heddle.model_card", { type: "string", value: JSON.stringify(card) });
   return meta;
 }

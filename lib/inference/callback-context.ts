@@ -4,7 +4,7 @@ import type { LogitContext } from "./generation-options.ts";
  * Returns a context for a caller's function. Its `ids` are a copy, so changes have no effect. The copy is made on first
  * access, because many functions do not read the ids.
  */
-export function ownContext<T extends LogitContext>(context: T): T {
+export function callbackContext<T extends LogitContext>(context: T): T {
   let ids: readonly number[] | undefined;
   return {
     ...context,

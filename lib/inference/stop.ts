@@ -1,5 +1,5 @@
 import { invalidArgument } from "../core/errors.ts";
-import { ownContext } from "./callback-context.ts";
+import { callbackContext } from "./callback-context.ts";
 import type { StopCondition, StopContext } from "./generation-options.ts";
 
 /**
@@ -7,7 +7,7 @@ import type { StopCondition, StopContext } from "./generation-options.ts";
  * @throws HeddleError INVALID_ARGUMENT unless it returns a boolean; errors of the condition are passed on
  */
 export function asked(condition: StopCondition, context: StopContext): boolean {
-  const answer: unknown = condition(ownContext(context));
+  const answer: unknown = condition(callbackContext(context));
   if (typeof answer === "boolean") return answer;
   // Ignore a rejection if the answer is a promise, because the error below is what the caller gets.
   Promise.resolve(answer).catch(() => undefined);

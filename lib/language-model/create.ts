@@ -55,7 +55,7 @@ export async function createModelAsync(
   const { onProgress } = options;
   if (onProgress !== undefined && typeof onProgress !== "function")
     throw invalidArgument("onProgress", "a function", onProgress);
-  return new LanguageModel({ model: await Model.initialise(parsed, openDevice(options), seed, options), tokenizer });
+  return new LanguageModel({ model: await Model.initialize(parsed, openDevice(options), seed, options), tokenizer });
 }
 
 const OPTIONS = ["tokenizer", "seed", "device", "threads"];

@@ -29,7 +29,7 @@ export interface Call {
  * @param view the state of the model that the request uses. Default: the present one
  * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
  */
-export function callOf(
+export function startRequest(
   model: LanguageModel,
   prompts: readonly Prompt[],
   options: GenerateOptions,
@@ -77,14 +77,14 @@ export function newCall(model: LanguageModel, sequences: readonly Sequence[], gi
   return { answers, runs: run(model, sequences, answers.progress, given), signal: options.signal, responseFormat };
 }
 
-/** Starts a request and streams its pieces. Returns its answers, parsed by the schema of the options. @param view as for `callOf` */
+/** Starts a request and streams its pieces. Returns its answers, parsed by the schema of the options. @param view as for `startRequest` */
 export async function* generated(
   model: LanguageModel,
   prompts: readonly Prompt[],
   options: GenerateOptions,
   view?: ModelView,
 ): AsyncGenerator<Piece, Completion[], undefined> {
-  const started = callOf(model, prompts, options, view);
+  const started = startRequest(model, prompts, options, view);
   const call = started instanceof Promise ? await started : started;
   const { answers, runs, signal } = call;
   for await (const piece of eachPiece(runs, signal)) {

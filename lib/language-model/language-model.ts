@@ -31,7 +31,7 @@ import { type ClassifierInput, classifyTexts } from "./embed/classify-texts.ts";
 import { EMBED_NAMES, type EmbedTextOptions, embeddedIds, embeddings } from "./embed/embed.ts";
 import { type RankedDocument, RERANK_NAMES, type RerankOptions, rerank } from "./embed/rerank.ts";
 import type { TextPair } from "./embed/text-pairs.ts";
-import { answersOf, callOf, generated } from "./generation-request.ts";
+import { answersOf, generated, startRequest } from "./generation-request.ts";
 import { type LoadedModel, loadLanguageModel } from "./load.ts";
 import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
 import { type LogitsOptions, logitsOf, reading, type ScoreOptions, scoreOf } from "./logits.ts";
@@ -186,7 +186,7 @@ export class LanguageModel {
    * @throws HeddleError INVALID_ANSWER if the schema of `responseFormat` rejects an answer. `cause.completions` holds all answers in order.
    */
   async completeAll<F>(prompts: readonly Prompt[], options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>[]> {
-    const call = callOf(this, isEmptyList(prompts) ? [] : promptList(prompts), options);
+    const call = startRequest(this, isEmptyList(prompts) ? [] : promptList(prompts), options);
     // Do not await a request that is ready: the weights and adapters are chosen when its results are first read, and an await would delay
     // that.
     return answersOf(call instanceof Promise ? await call : call, this.loadMs) as Promise<CompletionIn<F>[]>;

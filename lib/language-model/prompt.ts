@@ -37,7 +37,7 @@ export interface PromptReading {
   /** Name of the prompt in error messages. */
   name?: string;
   /** Whether the model continues the text. If so, trailing special tokens such as EOS are left out. */
-  goesOn?: boolean;
+  isContinued?: boolean;
 }
 
 /**
@@ -130,7 +130,7 @@ export function continuedIds(
   options: Pick<ResolvedOptions, "addSpecialTokens" | "contextOverflow" | "signal"> & { contextLength: number },
 ): number[][] | Promise<number[][]> {
   const { addSpecialTokens, signal } = options;
-  const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, goesOn: true };
+  const reading = { tokenizer, vocabSize: config.vocabSize, addSpecialTokens, isContinued: true };
   const nameOf = (i: number) => promptName(i, prompts.length);
   if (!needOffThread(prompts)) return prompts.map((prompt, i) => promptIds(prompt, { ...reading, name: nameOf(i) }));
   const check = (tokens: number, i: number) => checkPromptFits(tokens, options, nameOf(i));
@@ -173,9 +173,9 @@ function checkPrompt(prompt: unknown, { tokenizer, name = "prompt" }: PromptRead
 function lengthOf(
   prompt: Prompt,
   given: ArrayLike<number>,
-  { tokenizer, addSpecialTokens = true, name = "prompt", goesOn = false }: PromptReading,
+  { tokenizer, addSpecialTokens = true, name = "prompt", isContinued = false }: PromptReading,
 ): number {
-  const closing = goesOn && addSpecialTokens && typeof prompt === "string" ? tokenizer!.closingCount : 0;
+  const closing = isContinued && addSpecialTokens && typeof prompt === "string" ? tokenizer!.closingCount : 0;
   const length = given.length - closing;
   if (length <= 0) throw invalidArgument(name, "at least one token", prompt);
   return length;

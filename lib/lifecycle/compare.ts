@@ -3,7 +3,7 @@ import type { LanguageModel } from "../language-model/index.ts";
 import type { TrainEvent } from "../train/loop/trainer.ts";
 import { trainClassifier } from "../train/stages/classify.ts";
 import { sft } from "../train/stages/sft.ts";
-import type { LabelledText } from "./recipe/classification.ts";
+import type { LabeledText } from "./recipe/classification.ts";
 import { modelAfter, type Setting } from "./stages.ts";
 import type { Comparison } from "./types.ts";
 
@@ -23,7 +23,7 @@ const labelText = (label: string) => ` ${label}`;
  */
 export async function* compareClassifiers(
   setting: Setting,
-  data: { train: readonly LabelledText[]; test: readonly LabelledText[] },
+  data: { train: readonly LabeledText[]; test: readonly LabeledText[] },
 ): AsyncGenerator<TrainEvent, { comparison: Comparison; tokens: number }, void> {
   const { work, signal } = setting;
   const { steps } = work.plan.stages.classify;
@@ -91,7 +91,7 @@ export async function* compareClassifiers(
 /** Returns the share of texts for which the correct label is the likeliest continuation. */
 async function generativeAccuracy(
   model: LanguageModel,
-  rows: readonly LabelledText[],
+  rows: readonly LabeledText[],
   labels: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<number> {

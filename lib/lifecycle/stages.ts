@@ -54,14 +54,14 @@ export async function newModel({ work, device, threads, signal }: Setting): Prom
 
 /** Publication date of countries-list 3.4.1, the source of all facts about countries. */
 const CUT_OFF = "2026-07-14";
-const countries = { source: "npm countries-list 3.4.1, in sentences of lib/lifecycle/recipe", licence: "MIT" };
-const own = { source: "the grammars and tables of lib/lifecycle/recipe", licence: "MIT" };
+const countries = { source: "npm countries-list 3.4.1, in sentences of lib/lifecycle/recipe", license: "MIT" };
+const own = { source: "the grammars and tables of lib/lifecycle/recipe", license: "MIT" };
 
 const answering =
   "A very small model: it answers short questions about the capitals of countries and about everyday things, and continues stories like those of its training corpus. It is often wrong about everything else, including other stories.";
 
 /** The data and the notes of each stage's model card. */
-const cards: Record<TrainedStage, { data: { name: string; source: string; licence: string }[]; notes: string }> = {
+const cards: Record<TrainedStage, { data: { name: string; source: string; license: string }[]; notes: string }> = {
   pretrain: {
     data: [
       { name: "facts about countries", ...countries },
@@ -210,7 +210,7 @@ function shared({ work, signal }: Setting, stage: TrainedStage) {
     dtype: "bf16",
     seed: work.plan.seed,
     name: `${work.plan.name}-${stage}`,
-    licence: "MIT",
+    license: "MIT",
     trainingCutoffDate: CUT_OFF,
     card: cards[stage],
     signal,

@@ -4,16 +4,16 @@ import { callFormatNames } from "../answers/catalogue.ts";
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { checkObject, describe, invalidArgument } from "../core/errors.ts";
 import { nearest } from "../core/nearest-name.ts";
-import { isOwnValue, type ModelConfig, modelConfigSchema } from "../formats/config/config.ts";
+import { isCustomValue, type ModelConfig, modelConfigSchema } from "../formats/config/config.ts";
 import { snakeCase } from "../formats/config/config-json.ts";
 import { isModelType } from "../formats/config/families.ts";
-import type { GgufFormat, OwnValue, OwnValues } from "../formats/config/family-format.ts";
+import type { CustomValue, CustomValues, GgufFormat } from "../formats/config/family-format.ts";
 import type { WindowRule } from "../formats/config/windows.ts";
 import { familyOfArchitecture } from "../formats/gguf/gguf-names.ts";
 import type { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { rotate } from "../nn/rotary.ts";
-import type { FamilyDefinition, Head, OwnConfig, WeightSpec } from "./family.ts";
+import type { CustomConfig, FamilyDefinition, Head, WeightSpec } from "./family.ts";
 import { addFamily } from "./registry.ts";
 import { rotaryOf } from "./rope-frequencies.ts";
 
@@ -29,7 +29,7 @@ const NAMES: Record<keyof FamilyDefinition, PartKind> = {
   mustBe: "object",
   fixed: "object",
   check: "function",
-  own: "object",
+  custom: "object",
   windows: "object",
   windowsUnscaled: "boolean",
   noRopeEvery: "number",
@@ -82,19 +82,19 @@ const INITS: readonly WeightSpec["init"][] = ["normal", "residual", "ones", "zer
  *
  * @throws HeddleError INVALID_ARGUMENT for an incomplete definition, and for a name that is taken
  * @example
- * registerFamily({ modelType: "own", architecture: "OwnForCausalLM", own: { useParallelResidual: false }, weights, forward });
- * const base = createModel({ modelType: "own", hiddenSize: 64, numHiddenLayers: 2, own: { useParallelResidual: true } });
+ * registerFamily({ modelType: "mine", architecture: "MineForCausalLM", custom: { useParallelResidual: false }, weights, forward });
+ * const base = createModel({ modelType: "mine", hiddenSize: 64, numHiddenLayers: 2, custom: { useParallelResidual: true } });
  * @experimental
  */
-export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
-  definition: FamilyDefinition<Own>,
+export function registerFamily<Values extends CustomValues = Record<never, CustomValue>>(
+  definition: FamilyDefinition<Values>,
 ): void {
   checkDefinition(definition as unknown as FamilyDefinition);
   const { modelType, weights, head } = definition as unknown as FamilyDefinition;
   addFamily({
     ...(definition as unknown as FamilyDefinition),
     weights: (config) => checkedWeights(modelType, weights(config)),
-    ...(head && { head: (config: OwnConfig) => checkedHead(modelType, head(config)) }),
+    ...(head && { head: (config: CustomConfig) => checkedHead(modelType, head(config)) }),
   });
 }
 
@@ -108,7 +108,7 @@ export function registerFamily<Own extends OwnValues = Record<never, OwnValue>>(
  */
 export function rotateHeads(
   context: ForwardContext,
-  config: Omit<ModelConfig, "own">,
+  config: Omit<ModelConfig, "custom">,
   layer: number,
   x: Value,
   projection?: string,
@@ -123,7 +123,7 @@ export function rotateHeads(
 
 function checkDefinition(definition: FamilyDefinition): void {
   checkParts("family", definition, NAMES, NEEDED);
-  const { modelType, own = {}, gguf, keys = {}, windows } = definition;
+  const { modelType, custom = {}, gguf, keys = {}, windows } = definition;
   if (isModelType(modelType)) throw invalidArgument("family.modelType", "a name that no family has yet", modelType);
   for (const name of Object.keys(definition.defaults ?? {})) checkField("family.defaults", name);
   for (const [key, name] of Object.entries(keys)) checkField(`family.keys.${key}`, name);
@@ -132,17 +132,17 @@ function checkDefinition(definition: FamilyDefinition): void {
       throw invalidArgument("family.calls", `one of ${callFormatNames.join(", ")}`, name);
   if (windows && !WINDOWS.includes(windows.kind))
     throw invalidArgument("family.windows.kind", WINDOWS.join(", "), windows.kind);
-  for (const [name, value] of Object.entries(own)) {
-    if (!/^[a-z][A-Za-z0-9]*$/.test(name)) throw invalidArgument("family.own", "names in camelCase", name);
+  for (const [name, value] of Object.entries(custom)) {
+    if (!/^[a-z][A-Za-z0-9]*$/.test(name)) throw invalidArgument("family.custom", "names in camelCase", name);
     if (Object.hasOwn(keys, snakeCase(name)))
       throw invalidArgument(
-        `family.own.${name}`,
+        `family.custom.${name}`,
         `a name whose key of config.json is not in \`keys\``,
         snakeCase(name),
       );
-    if (!isOwnValue(value))
+    if (!isCustomValue(value))
       throw invalidArgument(
-        `family.own.${name}`,
+        `family.custom.${name}`,
         "a boolean, a finite number, a text, an array of numbers or null",
         value,
       );
@@ -151,7 +151,7 @@ function checkDefinition(definition: FamilyDefinition): void {
   checkParts("family.gguf", gguf, GGUF, ["architecture"]);
   const { architecture, names = {}, sharedWhen } = gguf;
   for (const [key, name] of Object.entries(gguf.keys ?? {}))
-    if (!Object.keys(own).some((value) => name === `own.${value}`)) checkField(`family.gguf.keys.${key}`, name);
+    if (!Object.keys(custom).some((value) => name === `custom.${value}`)) checkField(`family.gguf.keys.${key}`, name);
   if (!/^[a-z0-9][a-z0-9_.-]*$/.test(architecture))
     throw invalidArgument("family.gguf.architecture", "a lower-case name", architecture);
   if (familyOfArchitecture(architecture) !== undefined && sharedWhen === undefined)
@@ -166,7 +166,7 @@ function checkDefinition(definition: FamilyDefinition): void {
 /** Checks the name of a configuration field. A misspelt name would be ignored without an error. */
 function checkField(where: string, name: unknown): void {
   if (typeof name !== "string") throw invalidArgument(where, "a field of configurations", name);
-  const fields = Object.keys(modelConfigSchema.shape).filter((field) => field !== "modelType" && field !== "own");
+  const fields = Object.keys(modelConfigSchema.shape).filter((field) => field !== "modelType" && field !== "custom");
   if (fields.includes(name)) return;
   const near = nearest(name, fields);
   throw invalidArgument(where, `a field of configurations${near ? ` (nearest: ${near})` : ""}`, name);

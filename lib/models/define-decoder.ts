@@ -1,7 +1,7 @@
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { checkObject, invalidArgument } from "../core/errors.ts";
 import type { Optional } from "../formats/config/config-types.ts";
-import type { OwnValues } from "../formats/config/family-format.ts";
+import type { CustomValues } from "../formats/config/family-format.ts";
 import { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { type DecoderShape, decoder } from "../nn/decoder.ts";
@@ -14,7 +14,7 @@ import {
   decoderWeights,
   type ExpertWeights,
 } from "./decoder-weights.ts";
-import type { Head, OwnConfig, WeightSpec } from "./family.ts";
+import type { CustomConfig, Head, WeightSpec } from "./family.ts";
 
 /**
  * Options of the shared decoder that affect neither weights nor caches. Set `parallel` here if the configuration
@@ -38,7 +38,7 @@ export interface DecoderShapeOptions
   > {}
 
 /** A custom feed-forward block instead of down(act(gate) · up). */
-export interface FeedForward<Config = OwnConfig> {
+export interface FeedForward<Config = CustomConfig> {
   /**
    * Returns the block's weights in a layer, by their names within the block: `{ "up_proj.weight": { shape: [inner,
    * width], init: "normal" } }`.
@@ -54,7 +54,7 @@ export interface FeedForward<Config = OwnConfig> {
 }
 
 /** How a family on the shared decoder differs from Llama. @experimental */
-export interface DecoderFamily<Config = OwnConfig> {
+export interface DecoderFamily<Config = CustomConfig> {
   /** Flags that decide which weights exist, or a function that derives them from the configuration. */
   flags?: DecoderWeightFlags | ((config: Config) => DecoderWeightFlags) | undefined;
   /**
@@ -100,23 +100,23 @@ const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
  * @throws HeddleError INVALID_ARGUMENT for unknown names, for values that a flag cannot have, and for flags that exclude each other
  * @example
  * registerFamily({
- *   modelType: "own", architecture: "OwnForCausalLM", own: { everyNth: 4 },
+ *   modelType: "mine", architecture: "MineForCausalLM", custom: { everyNth: 4 },
  *   ...decoderFamily<{ everyNth: number }>({
  *     flags: { queryNorm: "head" },
- *     shape: ({ own }, { rotary }) => ({ rotary: (layer) => ((layer + 1) % own.everyNth ? rotary(layer) : undefined) }),
+ *     shape: ({ custom }, { rotary }) => ({ rotary: (layer) => ((layer + 1) % custom.everyNth ? rotary(layer) : undefined) }),
  *   }),
  * });
  * @experimental
  */
-export function decoderFamily<Own extends OwnValues = OwnValues>(
-  options: DecoderFamily<OwnConfig<Own>> = {},
+export function decoderFamily<Values extends CustomValues = CustomValues>(
+  options: DecoderFamily<CustomConfig<Values>> = {},
 ): {
   /** The weights by Hugging Face name, in the order of a checkpoint. */
-  weights(config: OwnConfig<Own>): Map<string, WeightSpec>;
+  weights(config: CustomConfig<Values>): Map<string, WeightSpec>;
   /** Computes final hidden states from token ids. @returns (rows, hiddenSize) of the wanted rows */
-  forward(context: ForwardContext, config: OwnConfig<Own>): Value;
+  forward(context: ForwardContext, config: CustomConfig<Values>): Value;
   /** Returns the head: `lm_head`, or the embedding if they are tied. */
-  head(config: OwnConfig<Own>): Head;
+  head(config: CustomConfig<Values>): Head;
 } {
   const givenFlags = options?.flags;
   checkParts("decoderFamily", typeof givenFlags === "function" ? { ...options, flags: undefined } : options, PARTS);
@@ -126,8 +126,8 @@ export function decoderFamily<Own extends OwnValues = OwnValues>(
     return flags;
   };
   const fixed = typeof flagsOption === "function" ? undefined : checked(flagsOption);
-  const flagsOf = (config: OwnConfig<Own>) =>
-    fixed ?? checked((flagsOption as (config: OwnConfig<Own>) => DecoderWeightFlags)(config));
+  const flagsOf = (config: CustomConfig<Values>) =>
+    fixed ?? checked((flagsOption as (config: CustomConfig<Values>) => DecoderWeightFlags)(config));
   if (feedForward) {
     const both = ["weights", "forward"];
     checkParts("decoderFamily.feedForward", feedForward, { weights: "function", forward: "function" }, both);

@@ -1,6 +1,6 @@
 import type { CallFormatName } from "../answers/catalogue.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
-import type { FamilyFacts, OwnValues } from "../formats/config/family-format.ts";
+import type { CustomValues, FamilyFacts } from "../formats/config/family-format.ts";
 import { isQuantized, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 
@@ -49,9 +49,9 @@ export type WidenedValue<V> = V extends null
         ? string
         : readonly number[];
 
-/** The configuration that a family's functions receive, with all of its custom values in `own`. */
-export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "own"> & {
-  readonly own: { readonly [Name in keyof Own]: WidenedValue<Own[Name]> };
+/** The configuration that a family's functions receive, with all of its custom values in `custom`. */
+export type CustomConfig<Values extends CustomValues = CustomValues> = Omit<ModelConfig, "custom"> & {
+  readonly custom: { readonly [Name in keyof Values]: WidenedValue<Values[Name]> };
 };
 
 /**
@@ -59,21 +59,21 @@ export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "ow
  * `heddle/graph`. Built-in families are in lib/models/families. A program adds one with `registerFamily`.
  * @experimental
  */
-export interface FamilyDefinition<Own extends OwnValues = OwnValues> extends FamilyFacts {
+export interface FamilyDefinition<Values extends CustomValues = CustomValues> extends FamilyFacts {
   /** `model_type` of config.json. */
   modelType: string;
-  own?: Own | undefined;
+  custom?: Values | undefined;
   /** Weights by Hugging Face name, in the order of a checkpoint. A linear layer's matrix is (outputs, inputs). */
-  weights(config: OwnConfig<Own>): Map<string, WeightSpec>;
+  weights(config: CustomConfig<Values>): Map<string, WeightSpec>;
   /**
    * Computes hidden states after the last norm, (rows, hiddenSize), from token ids. Attention is `context.attend`,
    * which handles the KV cache.
    */
-  forward(context: ForwardContext, config: OwnConfig<Own>): Value;
+  forward(context: ForwardContext, config: CustomConfig<Values>): Value;
   /** Returns the head for logits. Default: `lm_head.weight`, or `model.embed_tokens.weight` if tied. */
-  head?: ((config: OwnConfig<Own>) => Head) | undefined;
+  head?: ((config: CustomConfig<Values>) => Head) | undefined;
   /** Tables for `context.constant`, (n) f32 each. Default: those that `rotateHeads` needs. */
-  constants?: ((config: OwnConfig<Own>) => Map<string, Float32Array>) | undefined;
+  constants?: ((config: CustomConfig<Values>) => Map<string, Float32Array>) | undefined;
   encoder?: EncoderHeads | undefined;
   /**
    * The formats in which the family's models write tool calls. Normally the chat template decides: each format is
@@ -104,7 +104,7 @@ export interface Family {
  * Whether attention is bidirectional, because of the family or the configuration. Such a model computes hidden states
  * of whole texts, and cannot generate.
  */
-export function encodesWholeTexts({ family, config }: { family: Family; config: ModelConfig }): boolean {
+export function isEncoder({ family, config }: { family: Family; config: ModelConfig }): boolean {
   return family.encoder !== undefined || config.useBidirectionalAttention === true;
 }
 

@@ -27,7 +27,7 @@ import type { ForwardContext, Heads } from "../nn/context.ts";
 import type { Adapter } from "./adapters/adapters.ts";
 import { type CacheShape, defaultCacheDtype, layerCache, layerTensor } from "./cache-shape.ts";
 import { slidingWindow } from "./decoder-weights.ts";
-import { encodesWholeTexts } from "./family.ts";
+import { isEncoder } from "./family.ts";
 import { scaleName, storedName } from "./loading/dequantize.ts";
 import type { ModelView } from "./model-view.ts";
 
@@ -249,7 +249,7 @@ function forwardOf(model: ModelView, context: ForwardContext, activations: Quant
 /** Checks that a model can generate. @throws HeddleError UNSUPPORTED for bidirectional attention */
 function needGeneration(model: ModelView): void {
   const { modelType, useBidirectionalAttention } = model.config;
-  if (!encodesWholeTexts(model)) return;
+  if (!isEncoder(model)) return;
   const how = useBidirectionalAttention ? ` with bidirectional attention (useBidirectionalAttention)` : "";
   throw new HeddleError(
     "UNSUPPORTED",

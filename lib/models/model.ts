@@ -118,7 +118,7 @@ export class Model extends ModelView {
   }
 
   /** Like `create`, but without blocking the event loop. Resolves when the weights are written. */
-  static async initialise(config: ModelConfig, device: Device, seed = 0, options: DrawOptions = {}): Promise<Model> {
+  static async initialize(config: ModelConfig, device: Device, seed = 0, options: DrawOptions = {}): Promise<Model> {
     checkSeed(seed);
     return Model.fromWeights(config, device, await drawWeights(config, device, seed, options));
   }

@@ -3,7 +3,7 @@ import type { ModelConfig } from "../formats/config/config.ts";
 import { formatOf, setFormat } from "../formats/config/families.ts";
 import { decoderHead } from "./decoder-weights.ts";
 import { BUILT_IN } from "./families/index.ts";
-import type { Family, FamilyDefinition, OwnConfig } from "./family.ts";
+import type { CustomConfig, Family, FamilyDefinition } from "./family.ts";
 import { ropeConstants } from "./rope-frequencies.ts";
 
 /** Model types of the built-in families. @useDeclaredType */
@@ -26,14 +26,14 @@ export function addFamily(definition: FamilyDefinition, builtIn = false): void {
     calls = [],
   } = definition;
   setFormat(modelType, definition, builtIn);
-  // In configurations that a family receives, `own` always has all values.
-  const own = <R>(of: (config: OwnConfig) => R) => of as (config: ModelConfig) => R;
+  // In configurations that a family receives, `custom` always has all values.
+  const complete = <R>(of: (config: CustomConfig) => R) => of as (config: ModelConfig) => R;
   families.set(modelType, {
     architecture,
-    weights: own(weights),
+    weights: complete(weights),
     forward: forward as Family["forward"],
-    head: own((config) => head(config)),
-    constants: own(constants),
+    head: complete((config) => head(config)),
+    constants: complete(constants),
     encoder,
     calls,
   });

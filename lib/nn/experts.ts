@@ -20,7 +20,7 @@ export interface ExpertsShape {
   /** Number of experts per row. */
   perToken: number;
   /** Whether the routing weights of a row's experts are normalized to sum to 1. */
-  normalise: boolean;
+  normalize: boolean;
   /** Name of the routing layer below the block's prefix: `gate` (Qwen 3, Mixtral), `router` (gpt_oss). */
   router: string;
   /** Name of the block within a layer. Default: `mlp`. */
@@ -37,7 +37,7 @@ export interface ExpertsShape {
  */
 export function routedExperts(context: ForwardContext, x: Value, prefix: string, shape: ExpertsShape): Value {
   const logits = context.linear(x, `${prefix}.${shape.router}`);
-  const { weights, experts } = routeExperts(logits, { k: shape.perToken, normalise: shape.normalise });
+  const { weights, experts } = routeExperts(logits, { k: shape.perToken, normalize: shape.normalize });
   const project = (v: Value, name: string) => context.experts(v, `${prefix}.experts.${name}_proj`, experts);
   const inner = shape.unit(project(x, "gate"), project(x, "up"));
   const routed = combineExperts(project(inner, "down"), weights);

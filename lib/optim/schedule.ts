@@ -11,7 +11,7 @@ export type DecayType = (typeof decayTypes)[number];
  * that a resumed run has the same rates.
  * @param at.step step of the whole run, counted from 1 as in the log
  */
-export type OwnSchedule = (at: { step: number; maxSteps: number }) => number;
+export type CustomSchedule = (at: { step: number; maxSteps: number }) => number;
 
 /** Options of `learningRateSchedule`. */
 export interface ScheduleOptions {
@@ -20,7 +20,7 @@ export interface ScheduleOptions {
   /** Number of optimiser steps of the whole run. */
   maxSteps: number;
   /** The schedule's shape, or a function. Default "cosine". */
-  lrScheduler?: LrScheduler | OwnSchedule;
+  lrScheduler?: LrScheduler | CustomSchedule;
   /** Steps of linear warm-up. Takes precedence over `warmupRatio` if it is above 0. */
   warmupSteps?: number;
   /** Warm-up as a share of `maxSteps`, rounded up. */
@@ -103,7 +103,7 @@ function decayOf(options: ScheduleOptions): { steps: number; type: DecayType } |
   return { steps: decaySteps ?? Math.ceil(decayRatio * maxSteps), type: decayType };
 }
 
-function shareOf(schedule: OwnSchedule, step: number, maxSteps: number): number {
+function shareOf(schedule: CustomSchedule, step: number, maxSteps: number): number {
   const share: unknown = schedule({ step, maxSteps });
   if (typeof share === "number" && share >= 0 && Number.isFinite(share)) return share;
   throw invalidArgument(`lrScheduler: step ${step}`, "a number of at least 0, a share of learningRate", share);

@@ -3,10 +3,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { excerpt } from "../core/errors.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import { anthropic } from "./anthropic/dialect.ts";
+import { ConcurrencyLimit } from "./core/concurrency-limit.ts";
 import type { Service } from "./core/context.ts";
 import type { ModelSource } from "./core/model-source.ts";
 import { Models } from "./core/models.ts";
-import { Places } from "./core/places.ts";
 import { type Counted, type RequestRecord, requestIdOf } from "./core/record.ts";
 import { type Dialect, dialectsFor, type Found, type Route, routesAt } from "./core/routes.ts";
 import { BodyReader, discardBody } from "./http/body.ts";
@@ -101,7 +101,7 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
     models,
     metrics: new Metrics(models),
     isClosing: () => closing !== undefined,
-    places: new Places(slots + maxQueue),
+    concurrency: new ConcurrencyLimit(slots + maxQueue),
     embedding: new Turns(EMBEDDINGS_AT_ONCE),
     encoding: new Turns(ENCODINGS_AT_ONCE),
     preparing: new Turns(1),
@@ -173,7 +173,7 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
       controller.signal.throwIfAborted(); // `ended` has run if the client has left, so nothing would end the span
       if (api) span = new RequestSpan(api, route.path, { method: matching.route.method, headers, requestId });
       const takesBody = route.method === "POST";
-      if (takesBody && route.computes !== false) service.places.check();
+      if (takesBody && route.computes !== false) service.concurrency.check();
       const body = takesBody ? await bodies.read(request, controller.signal) : {};
       const count = (more: Counted) => {
         counted = { ...counted, ...more };
@@ -219,7 +219,7 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
     stats: {
       get: (): ServerStats => ({
         ...loadOf(service),
-        answers: service.places.count,
+        answers: service.concurrency.count,
       }),
     },
     load: { value: (name?: string) => service.models.preload(name) },

@@ -89,7 +89,7 @@ export class TextCodec {
   private readonly shortIds = new ShortIds();
   private batchIds: Uint32Array | undefined;
   private settled: SettledTexts | undefined;
-  private neighbours: readonly number[] | undefined;
+  private neighbors: readonly number[] | undefined;
   private guardedIds: ReadonlyMap<string, number> | undefined;
 
   /** @internal */
@@ -357,14 +357,14 @@ export class TextCodec {
    */
   tokenText(id: number): string {
     if (!this.plan.decodesInSteps) return Buffer.from(this.native.tokenBytes(id)).toString();
-    this.neighbours ??= this.findNeighbours();
-    const neighbour = this.neighbours.find((one) => one !== id);
-    const decoder = this.decoder(neighbour === undefined ? {} : { after: [neighbour] });
+    this.neighbors ??= this.findNeighbors();
+    const neighbor = this.neighbors.find((one) => one !== id);
+    const decoder = this.decoder(neighbor === undefined ? {} : { after: [neighbor] });
     return decoder.push(id) + decoder.flush();
   }
 
   /** Finds up to two ordinary tokens to use as left context, so that other tokens decode as inside a text. */
-  private findNeighbours(): number[] {
+  private findNeighbors(): number[] {
     const found: number[] = [];
     const special = new Set(this.plan.spec.added.map(({ id }) => id));
     for (let id = 0; id < this.vocabSize && found.length < 2; id++)

@@ -12,7 +12,7 @@ void check_route(const Node& n) {
   Check c("route_experts", n, 1, 1, 2, 2);
   const Operand logits = c.in(0, "logits"), weights = c.out(0, "weights"), experts = c.out(1, "experts");
   c.rank(logits, 2), c.dtype(logits, activation_types), c.positive(logits, 1);
-  c.attr_flag("normalise");
+  c.attr_flag("normalize");
   c.rank(weights, 2), c.dtype(weights, f32_only), c.same_dim(weights, 0, logits, 0);
   c.same_shape(experts, weights), c.dtype(experts, i32_only);
   const int64_t k = weights.shape()[1], E = logits.shape()[1];
@@ -23,7 +23,7 @@ void check_route(const Node& n) {
 void route(const Node& n) {
   const int64_t N = n.in[0].shape[0], E = n.in[0].shape[1], k = n.out[0].shape[1];
   for (int64_t r = 0; r < N; ++r)
-    route_row(load_row(n.in[0], r * E, E).data(), E, k, n.attr_flag("normalise"), n.out[0].as<float>() + r * k,
+    route_row(load_row(n.in[0], r * E, E).data(), E, k, n.attr_flag("normalize"), n.out[0].as<float>() + r * k,
         n.out[1].as<int32_t>() + r * k);
 }
 
@@ -35,7 +35,7 @@ void check_route_backward(const Node& n) {
   c.rank(dweights, 2), c.dtype(dweights, f32_only), c.same_dim(dweights, 0, logits, 0);
   c.same_shape(experts, dweights), c.dtype(experts, i32_only);
   c.same_shape(c.out(0, "dlogits"), logits), c.dtype(c.out(0, "dlogits"), activation_types);
-  c.attr_flag("normalise");
+  c.attr_flag("normalize");
 }
 
 void route_backward(const Node& n) {
@@ -44,7 +44,7 @@ void route_backward(const Node& n) {
   Row dlogit(E);
   for (int64_t r = 0; r < N; ++r) {
     route_backward_row(load_row(n.in[1], r * E, E).data(), n.in[2].as<int32_t>() + r * k,
-        load_row(n.in[0], r * k, k).data(), E, k, n.attr_flag("normalise"), dlogit.data());
+        load_row(n.in[0], r * k, k).data(), E, k, n.attr_flag("normalize"), dlogit.data());
     store_row(n.out[0], r * E, dlogit);
   }
 }

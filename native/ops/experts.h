@@ -8,8 +8,8 @@
 namespace heddle {
 
 // Finds the k largest of E logits in descending order (ties to the lowest index) and their weights: the softmax over
-// all E, or with `normalise` over the chosen ones. With NaN logits the choice is arbitrary but valid.
-inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise, float* weight, int32_t* expert) {
+// all E, or with `normalize` over the chosen ones. With NaN logits the choice is arbitrary but valid.
+inline void route_row(const double* logit, int64_t E, int64_t k, bool normalize, float* weight, int32_t* expert) {
   double largest = -INFINITY, sum = 0;
   for (int64_t e = 0; e < E; ++e) largest = logit[e] > largest ? logit[e] : largest;
   for (int64_t j = 0; j < k; ++j) {
@@ -21,7 +21,7 @@ inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise,
     }
     expert[j] = static_cast<int32_t>(best);
   }
-  if (normalise)
+  if (normalize)
     for (int64_t j = 0; j < k; ++j) sum += std::exp(logit[expert[j]] - largest);
   else
     for (int64_t e = 0; e < E; ++e) sum += std::exp(logit[e] - largest);
@@ -30,18 +30,18 @@ inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise,
 
 // Computes dL/dlogits of a row from dL/dweights.
 inline void route_backward_row(const double* logit, const int32_t* expert, const double* dweight, int64_t E, int64_t k,
-    bool normalise, double* dlogit) {
+    bool normalize, double* dlogit) {
   double largest = -INFINITY, sum = 0, mean = 0;
   for (int64_t e = 0; e < E; ++e) largest = logit[e] > largest ? logit[e] : largest;
   for (int64_t e = 0; e < E; ++e) dlogit[e] = 0;
-  if (normalise)
+  if (normalize)
     for (int64_t j = 0; j < k; ++j) sum += std::exp(logit[expert[j]] - largest);
   else
     for (int64_t e = 0; e < E; ++e) sum += std::exp(logit[e] - largest);
   const auto p = [&](int64_t e) { return std::exp(logit[e] - largest) / sum; };
   for (int64_t j = 0; j < k; ++j) mean += p(expert[j]) * dweight[j];
-  // Without `normalise`, experts that were not chosen are in the softmax too, so they have a gradient.
-  if (!normalise)
+  // Without `normalize`, experts that were not chosen are in the softmax too, so they have a gradient.
+  if (!normalize)
     for (int64_t e = 0; e < E; ++e) dlogit[e] = -p(e) * mean;
   for (int64_t j = 0; j < k; ++j) dlogit[expert[j]] = p(expert[j]) * (dweight[j] - mean);
 }

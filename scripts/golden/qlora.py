@@ -2,7 +2,7 @@
 
     python3 scripts/golden/qlora.py > test/golden/qlora.json
 
-The frozen matrices are blocks of bytes from the hash of training.py. The formulas of quantised.py decode them element by element, and the
+The frozen matrices are blocks of bytes from the hash of training.py. The formulas of quantized.py decode them element by element, and the
 model of training.py computes with the decoded values. Only the adapter is trained.
 """
 import json
@@ -10,7 +10,7 @@ import struct
 
 import torch
 
-import quantised
+import quantized
 from training import BASE, decoder, decoder_shapes, hashed
 
 # For each type: offsets of its half-precision numbers, with the magnitude that makes its values about 0.1.
@@ -20,7 +20,7 @@ LORA = dict(r=4, alpha=8)
 
 def blocks(dtype, tensor, elements):
     """Returns the bytes of a tensor's blocks. test/train/language-modeling/qlora.test.ts computes the same bytes."""
-    count, size, _ = next(v for k, v in quantised.TYPES.items() if k.__name__ == dtype)
+    count, size, _ = next(v for k, v in quantized.TYPES.items() if k.__name__ == dtype)
     total = elements // count
     data = bytearray(((hashed(tensor, total * size) + 0.5) * 256).floor().long().tolist())
     for n in range(total):
@@ -31,7 +31,7 @@ def blocks(dtype, tensor, elements):
 
 def matrix(dtype, tensor, shape):
     data, count, size = blocks(dtype, tensor, shape[0] * shape[1])
-    element = getattr(quantised, dtype)
+    element = getattr(quantized, dtype)
     values = [float(element(data[at:at + size], i)) for at in range(0, len(data), size) for i in range(count)]
     return torch.tensor(values, dtype=torch.float64).view(shape)
 

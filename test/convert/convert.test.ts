@@ -81,7 +81,7 @@ describe("safetensors → GGUF → safetensors", () => {
     await writeModelCard(folder, {
       stage: "pretrain",
       name: "tiny",
-      licence: "MIT",
+      license: "MIT",
       tokensSeen: 12,
       trainingCutoffDate: "2024-06",
     });

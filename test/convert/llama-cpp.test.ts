@@ -9,7 +9,7 @@ import { randomGguf } from "../formats/gguf/random-gguf.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { generator, quantisedTypes } from "../ops/harness.ts";
+import { generator, quantizedTypes } from "../ops/harness.ts";
 import { f32, ropeFreqs, splitGguf, text, u32, withoutHeddleKeys } from "./foreign-gguf.ts";
 import { onePeer } from "./llama-cpp-peer.ts";
 
@@ -186,11 +186,11 @@ describe.skipIf(!installed)("the rounding error", () => {
     Array.from({ length: 1 + ((i * 5) % 24) }, () => 3 + Math.floor(random() * 310)),
   );
   const files: [string, object, (i: number) => QuantizedDType | undefined][] = [
-    ...quantisedTypes.map((dtype) => [dtype, {}, () => dtype] as [string, object, () => QuantizedDType]),
+    ...quantizedTypes.map((dtype) => [dtype, {}, () => dtype] as [string, object, () => QuantizedDType]),
     [
       "types mixed, with biases and tied matrices",
       { attentionBias: true, mlpBias: true, tieWordEmbeddings: true },
-      (i) => [...quantisedTypes, undefined][(i * 5 + 3) % (quantisedTypes.length + 1)],
+      (i) => [...quantizedTypes, undefined][(i * 5 + 3) % (quantizedTypes.length + 1)],
     ],
   ];
 

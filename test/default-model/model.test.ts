@@ -41,7 +41,7 @@ describe("the embedded model", () => {
     expect(Math.min(...tokens)).toBeGreaterThan(0);
     expect(tokens.reduce((a, b) => a + b)).toBe(card!.tokensSeen);
     expect(card!.data.length).toBeGreaterThanOrEqual(5);
-    expect(card!.data.every(({ licence, source }) => licence === "MIT" && source)).toBe(true);
+    expect(card!.data.every(({ license, source }) => license === "MIT" && source)).toBe(true);
   });
 
   it("says that the capital of France is Paris", async () => {

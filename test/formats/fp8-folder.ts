@@ -1,7 +1,7 @@
 // A model folder with fp8 layer weights, in the format of DeepSeek and Qwen.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { quantiseFp8 } from "../../lib/formats/fp8.ts";
+import { quantizeFp8 } from "../../lib/formats/fp8.ts";
 import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
 import { openDevice } from "../../lib/graph/index.ts";
 
@@ -45,7 +45,7 @@ export async function makeFp8(
       continue;
     }
     const [rows, columns] = shape as [number, number];
-    const made = await quantiseFp8(openDevice({ device: "cpu" }), new Float32Array(stored.buffer), rows, columns);
+    const made = await quantizeFp8(openDevice({ device: "cpu" }), new Float32Array(stored.buffer), rows, columns);
     const scales = new Float32Array(made.scales.buffer).map((s) => 2 ** Math.round(Math.log2(s)));
     tensors.set(name, { dtype: "F8_E4M3", shape, bytes: made.bytes });
     tensors.set(`${name}_scale_inv`, {

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { quantiseFp8, writeFp8 } from "../../lib/formats/fp8.ts";
+import { quantizeFp8, writeFp8 } from "../../lib/formats/fp8.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { castElements } from "../../lib/formats/native-cast.ts";
 import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
@@ -47,7 +47,7 @@ describe("fp8 quantization", () => {
       const block = Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128);
       return (random() - 0.5) * 10 ** (3 * block - 4) * 2 ** (-12 * random());
     });
-    const { bytes: made, scales } = await quantiseFp8(device, numbers, rows, columns);
+    const { bytes: made, scales } = await quantizeFp8(device, numbers, rows, columns);
     const sizes = new Float32Array(scales.buffer);
     const back = new Float32Array((await widened(made, sizes, columns)).buffer);
     expect(sizes.length).toBe(Math.ceil(rows / 128) * across);
@@ -72,10 +72,10 @@ describe("fp8 quantization", () => {
   });
 
   test("keeps zeros, and rejects non-finite values and other shapes", async () => {
-    const { bytes, scales } = await quantiseFp8(device, new Float32Array(6), 2, 3);
+    const { bytes, scales } = await quantizeFp8(device, new Float32Array(6), 2, 3);
     expect([...bytes, ...new Float32Array(scales.buffer)]).toEqual([0, 0, 0, 0, 0, 0, 0]);
     const refused = (numbers: Float32Array, rows: number, columns: number, message: string) =>
-      expect(quantiseFp8(device, numbers, rows, columns)).rejects.toThrow(message);
+      expect(quantizeFp8(device, numbers, rows, columns)).rejects.toThrow(message);
     const late = new Float32Array(300).fill(1);
     late[299] = Number.NaN;
     await refused(late, 300, 1, "fp8: expected finite numbers, got nan in row 299");
@@ -124,7 +124,7 @@ test.each([
     expect(asked).toBe(times);
     const { file, entries } = openSafetensors(path);
     const [matrix, scales] = ["a.q_proj.weight", "a.q_proj.weight_scale_inv"].map((name) => entries.get(name)!);
-    const want = await quantiseFp8(device, numbers, rows, 65);
+    const want = await quantizeFp8(device, numbers, rows, 65);
     expect(scales!.offset % 4).toBe(0);
     expect(new Uint8Array(file.bytes(matrix!.offset, matrix!.bytes))).toEqual(want.bytes);
     expect(new Uint8Array(file.bytes(scales!.offset, scales!.bytes))).toEqual(want.scales);
@@ -204,7 +204,7 @@ describe("an fp8 model folder", () => {
     expect(eight.model.weight(name).dtype).toBe("u8");
     expect(eight.model.weight("model.embed_tokens.weight").dtype).toBe("bf16");
     expect(numbers.model.weight(name).dtype).toBe("bf16");
-    const { bytes } = await quantiseFp8(device, await original.model.weight(name).toFloat32(), 160, 160);
+    const { bytes } = await quantizeFp8(device, await original.model.weight(name).toFloat32(), 160, 160);
     expect(await eight.model.weight(name).read()).toEqual(bytes);
     // The values in the bf16 folder are rounded: each by at most 2^-8 of its value.
     expect(await apart(eight, numbers)).toBeLessThanOrEqual(0.01);

@@ -124,7 +124,7 @@ const taken: Record<string, unknown[]> = {
   rmsNorm: [x, vector, { eps: 1e-5, offset: 1, residual: x }],
   rope: [heads, ids, values.half, { interleaved: "input", scale: 1 }],
   ropeFrequencies: [values.half, 16, { original: 8, long: values.half, factor: 2 }],
-  routeExperts: [x, { k: 2, normalise: true }],
+  routeExperts: [x, { k: 2, normalize: true }],
   sample: [
     {
       logits: x,

@@ -5,7 +5,7 @@ import { type Scheduled, SharedScheduler } from "../../lib/inference/shared-sche
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
-import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../lib/train/losses/language-modeling.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
 
 let model: LanguageModel;
@@ -218,7 +218,7 @@ test("after training, or with other adapters, requests are answered by the curre
     inner.unmergeAdapters();
     inner.removeAdapter("mine");
     await expectCurrent(false);
-    const step = await TrainStep.create(inner, languageModelling, { sequences: 1, sequenceLength: 40, dtype: "f32" });
+    const step = await TrainStep.create(inner, languageModeling, { sequences: 1, sequenceLength: 40, dtype: "f32" });
     await step.run([batch], 0.1);
     step.dispose();
     await expectCurrent(true);

@@ -5,7 +5,7 @@ import type { LanguageModel, Session } from "../../lib/language-model/index.ts";
 import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
-import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../lib/train/losses/language-modeling.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
@@ -32,7 +32,7 @@ async function adapted(config: object = {}): Promise<LanguageModel> {
 /** Runs one training step over all weights. */
 async function train({ model }: LanguageModel): Promise<void> {
   const shape = { sequences: 1, sequenceLength: 32, dtype: "f32" } as const;
-  const step = await TrainStep.create(model, languageModelling, shape);
+  const step = await TrainStep.create(model, languageModeling, shape);
   const [tokens, targets] = [Int32Array.from(idsFrom(5, 32)), Int32Array.from(idsFrom(6, 32))];
   await step.run([{ tokens, targets, tokenCount: 32, byteCount: 0 }], 0.05);
   step.dispose();

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
-import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/text-forward.ts";
 import { createModel, LanguageModel } from "../../lib/language-model/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { json, module, unit } from "../formats/sentence-transformers/embedding-folders.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { PoolingMode } from "../../lib/formats/config/config.ts";
 import { placeInto, pooledRows, poolingMatrix } from "../../lib/inference/pooling.ts";
-import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/text-forward.ts";
 import { createModel } from "../../lib/language-model/index.ts";
 import { close, MODES, pooledBy, WIDTH } from "../formats/sentence-transformers/embedding-folders.ts";
 

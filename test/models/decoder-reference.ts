@@ -116,8 +116,8 @@ function normalized(
   return standardize(row, eps, layerNorm !== undefined).map((v, i) => v * (normOffset + w[i]!) + (b?.[i] ?? 0));
 }
 
-function standardize(row: readonly number[], eps: number, centred: boolean): number[] {
-  const mean = centred ? row.reduce((a, b) => a + b, 0) / row.length : 0;
+function standardize(row: readonly number[], eps: number, centered: boolean): number[] {
+  const mean = centered ? row.reduce((a, b) => a + b, 0) / row.length : 0;
   const variance = row.reduce((a, b) => a + (b - mean) ** 2, 0) / row.length;
   return row.map((v) => (v - mean) / Math.sqrt(variance + eps));
 }

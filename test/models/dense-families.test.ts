@@ -22,7 +22,7 @@ const families: Record<string, object> = {
   hunyuan_v1_dense: { headDim: 16 },
   granitemoehybrid: { embeddingMultiplier: 3, residualMultiplier: 0.5 },
   seed_oss: { headDim: 16 },
-  olmo: { own: { clipQkv: 0.3 } },
+  olmo: { custom: { clipQkv: 0.3 } },
   phi: { headDim: 16, hiddenSize: 64 },
   stablelm: { hiddenSize: 64, attentionBias: true, useParallelResidual: true, useQkNorm: true },
   exaone4: { slidingWindow: 6, numHiddenLayers: 5 },

@@ -6,7 +6,7 @@ import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { embeddingWidths } from "../../lib/formats/sentence-transformers/embedding-schema.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { profile } from "../../lib/graph/index.ts";
-import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/text-forward.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
 import { contrastive } from "../../lib/train/losses/embed-loss.ts";

@@ -7,7 +7,7 @@ import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts"
 import { openWeights } from "../../lib/formats/weights.ts";
 import { Program } from "../../lib/graph/compile.ts";
 import { gatherRows, input, linear, mul, profile, sum } from "../../lib/graph/index.ts";
-import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/text-forward.ts";
 import { createModel, LanguageModel, type LoadOptions } from "../../lib/language-model/index.ts";
 import { classifierLogits } from "../../lib/models/heads.ts";
 import type { Stage } from "../../lib/train/loop/stage.ts";

@@ -12,7 +12,7 @@ import { classifierLogits, headNames, languageHead, trunkNames, valueHeadOutput 
 import type { Model } from "../../lib/models/model.ts";
 import type { Stage } from "../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
-import { languageModelling } from "../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../lib/train/losses/language-modeling.ts";
 import { expectError } from "../formats/helpers.ts";
 import { tinyModel } from "../inference/helpers.ts";
 
@@ -230,7 +230,7 @@ describe("heads on a trunk", () => {
     const shape = { sequences: 1, sequenceLength: 4, dtype: "f32" } as const;
     const valuesOf = (names: readonly string[]) => Promise.all(names.map((name) => model.weight(name).toFloat32()));
     const [untrained, norm] = [await valuesOf(headNames(model.config)), await valuesOf(["model.norm.weight"])];
-    const tokens = await TrainStep.create(model, languageModelling, shape);
+    const tokens = await TrainStep.create(model, languageModeling, shape);
     const { config } = model;
     expect(new Set(tokens.optimizer.names)).toEqual(new Set([...trunkNames(config), ...languageHead(config)]));
     await tokens.run([batch], 1e-3);
@@ -239,7 +239,7 @@ describe("heads on a trunk", () => {
     tokens.dispose();
 
     const towardsOne: Stage<typeof batch> = {
-      ...languageModelling,
+      ...languageModeling,
       collate: (b) => ({ inputs: { ids: b.tokens, minusOne: new Float32Array(4).fill(-1) }, tokens: 4, counted: 4 }),
       loss({ forward, model: { config } }) {
         const { hidden, linear } = forward();

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { attention, compile, input, openDevice, profile, Tensor, tensor } from "../../lib/graph/index.ts";
-import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/text-forward.ts";
 import { createModel, LanguageModel } from "../../lib/language-model/index.ts";
 import type { ForwardContext } from "../../lib/nn/context.ts";
 import { bucketOf, placesFor, relativeAttention, relativeConstants } from "../../lib/nn/relative-bias.ts";

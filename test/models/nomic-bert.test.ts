@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { readModelConfig } from "../../lib/formats/model-files.ts";
-import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/text-forward.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { encoderFolder } from "../convert/gguf-encoders/encoder-files.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";

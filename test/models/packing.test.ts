@@ -65,7 +65,7 @@ async function run(model: Model, batch: Batch, length: number, dtype: FloatDType
 
 describe.each(Object.entries(configs))("%s", (_, config) => {
   test.each(["f32", "bf16"] as const)("packed documents have the results of separate runs in %s", async (dtype) => {
-    const model = await Model.initialise(parseModelConfig(config), openDevice(), 3);
+    const model = await Model.initialize(parseModelConfig(config), openDevice(), 3);
     const draw = (row: number) => (row * 7 + ((row * row) % 11)) % 40;
     const packed: Required<Batch> = { ids: [], positions: [], targets: [], documents: [] };
     const logprobs: number[] = [];

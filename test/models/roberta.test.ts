@@ -8,7 +8,7 @@ import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { input, mul, sum } from "../../lib/graph/index.ts";
-import { pooledOutputs } from "../../lib/language-model/embed/pooled.ts";
+import { pooledOutputs } from "../../lib/language-model/embed/text-forward.ts";
 import { createModel, LanguageModel } from "../../lib/language-model/index.ts";
 import type { Stage } from "../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";

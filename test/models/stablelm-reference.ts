@@ -1,4 +1,4 @@
-// A StableLM reference for examples/own-family.ts in plain loops and double precision, following transformers' modeling_stablelm.py.
+// A StableLM reference for examples/custom-family.ts in plain loops and double precision, following transformers' modeling_stablelm.py.
 
 export interface StableLm {
   hidden: number;

@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import { compile, gradients, input, mul, openDevice, sum, type Value } from "../../lib/graph/index.ts";
 import { add } from "../../lib/graph/ops/elementwise.ts";
-import { count, type GradientCase, generator, materialise, sanitized, testDevice } from "./harness.ts";
+import { count, type GradientCase, generator, materialize, sanitized, testDevice } from "./harness.ts";
 
 /**
  * The loss is Σ outputs · random weights, summed in double. Central differences at steps h and 2h are combined so that the h² term cancels
@@ -41,7 +41,7 @@ export async function checkGradient(c: GradientCase): Promise<void> {
   const draw = (n: number) => Float32Array.from({ length: n }, () => random() * 2 - 1);
   const data: Record<string, Float32Array | Int32Array> = {};
   for (const name of names) data[name] = draw(count(c.operands[name]!));
-  materialise(
+  materialize(
     constants.map(([, o]) => o),
     4,
   ).forEach((d, i) => {

@@ -151,7 +151,7 @@ const HALVES: Record<QuantizedDType, readonly number[]> = {
   mxfp4: [],
 };
 
-export const quantisedTypes = Object.keys(BLOCK_TYPES) as QuantizedDType[];
+export const quantizedTypes = Object.keys(BLOCK_TYPES) as QuantizedDType[];
 
 /** Blocks of random bytes, scaled to values of order 1. */
 function randomBlocks(dtype: QuantizedDType, shape: readonly number[], random: () => number): Uint8Array {
@@ -200,7 +200,7 @@ export function decode(dtype: DType, data: TensorData): ArrayLike<number> {
 }
 
 /** The data of every operand in its element type. */
-export function materialise(inputs: readonly (Operand | undefined)[], seed: number): (TensorData | undefined)[] {
+export function materialize(inputs: readonly (Operand | undefined)[], seed: number): (TensorData | undefined)[] {
   const random = generator(seed);
   return inputs.map((operand) => {
     if (!operand) return undefined;

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { TensorData } from "../../lib/graph/tensor.ts";
 import attention from "./cases/attention.case.ts";
 import cached from "./cases/cached_attention.case.ts";
-import { count, decode, derive, generator, materialise, type OpCase, runOp, sanitized } from "./harness.ts";
+import { count, decode, derive, generator, materialize, type OpCase, runOp, sanitized } from "./harness.ts";
 
 const POISON = {
   f32: [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
@@ -64,7 +64,7 @@ async function check(cases: readonly OpCase[], operands: readonly number[], shar
   const [first] = operands;
   for (const [i, c] of cases.entries()) {
     if ((i + first!) % 2) continue; // operands with odd and with even index each get half of the cases
-    const data = materialise(c.inputs, 1);
+    const data = materialize(c.inputs, 1);
     for (const operand of operands) poison(c, data, operand, share, 7 * i + operand);
     await derive(c, data);
     if (sanitized) {
@@ -85,7 +85,7 @@ async function checkNaN(cases: readonly OpCase[], operand: number, share: number
   let found = 0;
   for (const [i, c] of cases.entries()) {
     if ((i + operand) % 2) continue; // as in check
-    const data = materialise(c.inputs, 1);
+    const data = materialize(c.inputs, 1);
     poison(c, data, operand, share, 7 * i + operand, 1);
     await derive(c, data);
     const got = (await runOp(c, data)).outputs;

@@ -20,7 +20,7 @@ import {
   decode,
   derive,
   type FailureCase,
-  materialise,
+  materialize,
   type OpCase,
   type OpFile,
   type Run,
@@ -43,7 +43,7 @@ const sameBytes = (a: ArrayBufferView, b: ArrayBufferView) =>
   Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
 
 async function checkCase(c: OpCase): Promise<void> {
-  const data = materialise(c.inputs, 1);
+  const data = materialize(c.inputs, 1);
   await derive(c, data);
   if (sanitized) return checkMemory(c, data);
   // All outputs of a kernel must match one reference: the op itself, or the alternative that kernels may compute.
@@ -131,7 +131,7 @@ async function checkMemory(c: OpCase, data: (TensorData | undefined)[]): Promise
 }
 
 async function checkFailure(c: FailureCase): Promise<void> {
-  const data = materialise(c.inputs, 1);
+  const data = materialize(c.inputs, 1);
   for (const reference of [false, true]) {
     const error: unknown = await runOp(c, data, { reference }).then(
       () => undefined,
@@ -160,7 +160,7 @@ const names = files.map(([name]) => name);
  * Matrix products and ops made of them. They take half of the total time, so they are in a separate test file that runs in parallel. They
  * are also the only ops with avxvnni kernels.
  */
-const products = new Set(["linear", "linear_epilogue", "quantised", "experts", "fp8"]);
+const products = new Set(["linear", "linear_epilogue", "quantized", "experts", "fp8"]);
 
 /** Runs the cases on the active instruction set: all, only products, or all others. */
 export function opSuite(part?: "products" | "others"): void {

@@ -1,7 +1,7 @@
 // Reranking, scores, classification and tokens over HTTP.
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createModel, type LanguageModel } from "../../lib/language-model/index.ts";
-import { Places } from "../../lib/serve/core/places.ts";
+import { ConcurrencyLimit } from "../../lib/serve/core/concurrency-limit.ts";
 import { tinyTokenizer } from "../inference/helpers.ts";
 import { chatModel, endlessModel, greedily, until, user, withServer } from "./helpers.ts";
 
@@ -251,7 +251,7 @@ test("tokenizing and counting tokens take a place in the queue", async () => {
     leaving.abort();
     await answer;
     await until(() => server.stats.answers === 0, "the end of the answer");
-    const take = vi.spyOn(Places.prototype, "take");
+    const take = vi.spyOn(ConcurrencyLimit.prototype, "take");
     for (const [path, body] of requests) expect([path, (await post(path, body)).status]).toEqual([path, 200]);
     expect(take).toHaveBeenCalledTimes(requests.length);
     take.mockRestore();

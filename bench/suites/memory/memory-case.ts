@@ -54,7 +54,7 @@ async function modelOf(device: Device): Promise<Model> {
   if (given.weights !== "f32")
     return (await LanguageModel.load(await benchModel(given.shape, device, given.weights), { device })).model;
   const config = { modelType: "llama", tieWordEmbeddings: true, maxPositionEmbeddings: 2048, ...SHAPES[given.shape] };
-  return Model.initialise(parseModelConfig({ ...config }), device, 1);
+  return Model.initialize(parseModelConfig({ ...config }), device, 1);
 }
 
 /** Rows whose lengths are spread evenly from 16 tokens to a whole sequence, or whole sequences. */

@@ -2,7 +2,7 @@ import type { Batch } from "../../data/corpus.ts";
 import { parseModelConfig } from "../../formats/config/config.ts";
 import { Model } from "../../models/model.ts";
 import { TrainStep } from "../../train/loop/step.ts";
-import { languageModelling } from "../../train/losses/language-modeling.ts";
+import { languageModeling } from "../../train/losses/language-modeling.ts";
 import type { BenchSuite } from "../types.ts";
 
 interface Shape {
@@ -74,8 +74,8 @@ export const trainSuite: BenchSuite = async function* ({ device, quick }) {
         maxPositionEmbeddings: sequenceLength,
         tieWordEmbeddings: true,
       });
-      const model = await Model.initialise(config, device, 1);
-      const step = await TrainStep.create(model, languageModelling, { sequences, sequenceLength, dtype });
+      const model = await Model.initialize(config, device, 1);
+      const step = await TrainStep.create(model, languageModeling, { sequences, sequenceLength, dtype });
       const rows = sequences * sequenceLength;
       const ids = Int32Array.from({ length: rows + 1 }, (_, i) => (i * 7919) % config.vocabSize);
       const batch: Batch = { tokens: ids.slice(0, -1), targets: ids.slice(1), tokenCount: rows, byteCount: 0 };

@@ -75,12 +75,12 @@ function cardScreen(card: ModelCard | null): string {
     ["trained from", card.parent ?? undefined],
     ["tokens seen", card.tokensSeen > 0 ? count(card.tokensSeen) : undefined],
     ["text until", card.trainingCutoffDate ?? undefined],
-    ["licence", card.licence],
+    ["licence", card.license],
     ["written", [card.createdWith, card.createdAt].filter(Boolean).join(", ") || undefined],
     ["notes", notes && (notes.length > MAX_NOTES ? `${notes.slice(0, MAX_NOTES)}… (--json has all)` : notes)],
   ]);
-  const trainedOn = data.map(({ name, licence, source, tokens }) => {
-    const more = [source, licence, tokens === undefined ? undefined : many(tokens, "token")].filter(Boolean);
+  const trainedOn = data.map(({ name, license, source, tokens }) => {
+    const more = [source, license, tokens === undefined ? undefined : many(tokens, "token")].filter(Boolean);
     return more.length > 0 ? `${name} (${more.join("; ")})` : name;
   });
   const measured = evaluations.map(({ name, metric, value, data: on }) => {

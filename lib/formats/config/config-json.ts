@@ -82,8 +82,10 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
     const isSet = (got ?? null) !== null || (layerKind !== undefined && Object.hasOwn(fixed ?? {}, key));
     if (isSet && got !== value) throw unsupported(`${key}: ${describe(got)} is not supported`);
   }
-  const own = Object.keys(formatOf(modelType).own ?? {}).filter((name) => (raw[snakeCase(name)] ?? null) !== null);
-  if (own.length > 0) config.own = Object.fromEntries(own.map((name) => [name, raw[snakeCase(name)]]));
+  const custom = Object.keys(formatOf(modelType).custom ?? {}).filter(
+    (name) => (raw[snakeCase(name)] ?? null) !== null,
+  );
+  if (custom.length > 0) config.custom = Object.fromEntries(custom.map((name) => [name, raw[snakeCase(name)]]));
   readActivation(raw, modelType, config, unsupported);
   readTokens(raw, config);
   readPositions(modelType, config, where);
@@ -257,7 +259,7 @@ export function modelConfigToJson(config: ModelConfig): Json {
     ...windowToJson(config),
     ...attentionToJson(config),
     ...fixed,
-    ...ownKeys(config),
+    ...familyKeys(config),
     ...tail,
   };
 }
@@ -268,14 +270,14 @@ export function snakeCase(name: string): string {
 }
 
 /** Returns the family-specific keys. */
-function ownKeys(config: ModelConfig): Json {
-  const own: Json = Object.fromEntries(
-    Object.entries(config.own ?? {}).map(([name, value]) => [snakeCase(name), value]),
+function familyKeys(config: ModelConfig): Json {
+  const values: Json = Object.fromEntries(
+    Object.entries(config.custom ?? {}).map(([name, value]) => [snakeCase(name), value]),
   );
   for (const [key, name] of Object.entries(formatOf(config.modelType).keys ?? {})) {
-    if (config[name] !== undefined) own[key] = config[name];
+    if (config[name] !== undefined) values[key] = config[name];
   }
-  return own;
+  return values;
 }
 
 /** Returns the family's key for the activation, which is written in addition to `hidden_act`. */

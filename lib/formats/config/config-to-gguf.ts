@@ -10,7 +10,7 @@ import { formatOf, isRegistered } from "./families.ts";
 import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
 
 /** Names of values that GGUF keys do not hold, or hold only in part. heddle stores the values as JSON under the key `heddle.config`. */
-export const OWN_VALUES = [
+export const STORED_VALUES = [
   "normTopkProb",
   "decoderSparseStep",
   "mlpOnlyLayers",
@@ -25,7 +25,7 @@ export const OWN_VALUES = [
   "eosTokenIds",
   "embedding",
   "classifier",
-  "own",
+  "custom",
 ];
 
 /** Names of values that `heddle.config` of a registered family omits, because other GGUF keys hold them. */
@@ -62,7 +62,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   const pooling = poolingToGguf(config);
   if (pooling) meta.set(`${arch}.pooling_type`, pooling);
   const fields: Record<string, unknown> = { ...config };
-  const keys = registered ? Object.keys(config).filter((key) => !SAID_ELSEWHERE.includes(key)) : OWN_VALUES;
+  const keys = registered ? Object.keys(config).filter((key) => !SAID_ELSEWHERE.includes(key)) : STORED_VALUES;
   const kept = Object.fromEntries(keys.filter((key) => fields[key] !== undefined).map((key) => [key, fields[key]]));
   if (registered || saysMore(config)) text("heddle.config", JSON.stringify(kept));
   if (encoder) {
@@ -91,7 +91,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     u32("expert_shared_feed_forward_length", config.sharedExpertIntermediateSize);
   if (config.ropeLocalTheta !== undefined) f32("rope.freq_base_swa", config.ropeLocalTheta);
   for (const [key, name] of Object.entries(gguf?.keys ?? {})) {
-    const value = fields[name] ?? config.own?.[name.replace(/^own\./, "")];
+    const value = fields[name] ?? config.custom?.[name.replace(/^custom\./, "")];
     if (typeof value === "number") f32(key, value);
     if (typeof value === "boolean") meta.set(`${arch}.${key}`, { type: "bool", value });
   }
@@ -131,8 +131,8 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
 /** Whether a configuration has values that GGUF keys do not hold, or hold only in part. */
 function saysMore(config: ModelConfig): boolean {
   const { modelType, slidingWindow, hiddenAct, eosTokenIds } = config;
-  const { keys, own, windows, defaults } = formatOf(modelType);
+  const { keys, custom, windows, defaults } = formatOf(modelType);
   const usual = windows.kind !== "pattern" && slidingWindow === null && hiddenAct === defaults.hiddenAct;
   // GGUF has three keys for end tokens: eos, eot and eom.
-  return keys !== undefined || own !== undefined || !usual || eosTokenIds.length > 3 || embedsOtherwise(config);
+  return keys !== undefined || custom !== undefined || !usual || eosTokenIds.length > 3 || embedsOtherwise(config);
 }

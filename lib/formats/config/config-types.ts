@@ -1,7 +1,7 @@
 // The types of a model's configuration, written out because types inferred from schemas lose their comments.
 // `config.ts` and `rope-scaling.ts` have the schemas. test/formats/config/config-types.test.ts checks that types, schemas
 // and documented defaults agree.
-import type { OwnValue } from "./family-format.ts";
+import type { CustomValue } from "./family-format.ts";
 
 /** How texts become vectors. */
 export interface EmbeddingConfig {
@@ -315,7 +315,7 @@ export interface ModelConfig {
    * Custom values of a registered family, stored in config.json in snake_case. Default: the values that the family was
    * registered with.
    */
-  own?: Record<string, OwnValue> | undefined;
+  custom?: Record<string, CustomValue> | undefined;
   /** Names of transformers' classes, which are written back when saving. Default: the family's. */
   architectures?: string[] | undefined;
   /** A classification head instead of the language-modeling head. Default: none. */

@@ -10,7 +10,7 @@ import { check, rotaryDim } from "./config-check.ts";
 import { snakeToCamel } from "./config-json.ts";
 import type { ModelConfig } from "./config-types.ts";
 import { formatOf, isModelType } from "./families.ts";
-import type { OwnValue } from "./family-format.ts";
+import type { CustomValue } from "./family-format.ts";
 import { describeUnknown } from "./missing-features.ts";
 import { languageModelConfig } from "./multimodal.ts";
 import { unrotatedEvery } from "./positions.ts";
@@ -31,14 +31,14 @@ export { rotaryDim };
 // Special token ids may be above vocabSize: some published files have such ids, and no table is indexed with them.
 const tokenId = whole(0, 2 ** 31 - 1);
 
-const OWN_KINDS = "true, false, null, a finite number, a text, or an array of finite numbers";
-const MAX_OWN = 4096;
+const CUSTOM_KINDS = "true, false, null, a finite number, a text, or an array of finite numbers";
+const MAX_CUSTOM = 4096;
 
 /** Whether a value can be a custom configuration value of a family, which config.json and GGUF store. */
-export function isOwnValue(value: unknown): value is OwnValue {
-  if (Array.isArray(value)) return value.length <= MAX_OWN && value.every((n) => Number.isFinite(n));
+export function isCustomValue(value: unknown): value is CustomValue {
+  if (Array.isArray(value)) return value.length <= MAX_CUSTOM && value.every((n) => Number.isFinite(n));
   return typeof value === "string"
-    ? value.length <= MAX_OWN
+    ? value.length <= MAX_CUSTOM
     : value === null || typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value));
 }
 
@@ -110,7 +110,7 @@ export const modelConfigSchema = z.strictObject({
   useQkNorm: flag.optional(),
   typeVocabSize: whole(1, 2 ** 16).optional(),
   embeddingSize: whole(1, 2 ** 17).optional(),
-  own: z.record(z.string(), z.custom<OwnValue>(isOwnValue, OWN_KINDS)).optional(),
+  custom: z.record(z.string(), z.custom<CustomValue>(isCustomValue, CUSTOM_KINDS)).optional(),
   architectures: z.array(z.string().max(200)).max(16).optional(),
   classifier: classifierSchema.optional(),
   embedding: embeddingSchema.optional(),
@@ -182,7 +182,7 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
   );
   if (!parsed.success)
     throw fail(underivableSize(given, parsed.error.issues, fromJson) ?? firstIssue(parsed.error, given, fromJson));
-  checkOwn(parsed.data, fail);
+  checkCustom(parsed.data, fail);
   check(parsed.data, (message, code) => fail(fromJson ? message : toCamelCase(message), code));
   checkEmbedding(parsed.data, fail);
   return parsed.data;
@@ -199,7 +199,7 @@ function withDefaults(
   fromJson: boolean,
   derives: boolean,
 ): Record<string, unknown> {
-  const { defaults, encoder, fileDefaults, noRopeEvery, own, positions, windows, windowsUnscaled } =
+  const { defaults, encoder, fileDefaults, noRopeEvery, custom, positions, windows, windowsUnscaled } =
     formatOf(modelType);
   const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
   const heads = given.numAttentionHeads ?? (derives ? defaultHeads(hidden) : undefined);
@@ -236,7 +236,7 @@ function withDefaults(
     ...defaults,
     ...(fromJson && fileDefaults),
     ...given,
-    ...(own && (given.own === undefined || isObject(given.own)) && { own: { ...own, ...given.own } }),
+    ...(custom && (given.custom === undefined || isObject(given.custom)) && { custom: { ...custom, ...given.custom } }),
     modelType,
     numAttentionHeads: heads,
   };
@@ -247,21 +247,21 @@ function withDefaults(
 }
 
 /** Checks custom values of a family: each name must be one of the family's, and each value must have its default's type. */
-function checkOwn({ modelType, own }: ModelConfig, fail: (message: string) => HeddleError): void {
-  const defaults = formatOf(modelType).own ?? {};
-  for (const [name, value] of Object.entries(own ?? {})) {
+function checkCustom({ modelType, custom }: ModelConfig, fail: (message: string) => HeddleError): void {
+  const defaults = formatOf(modelType).custom ?? {};
+  for (const [name, value] of Object.entries(custom ?? {})) {
     const usual = Object.hasOwn(defaults, name) ? defaults[name] : undefined;
     if (usual === undefined) {
       const near = nearest(name, Object.keys(defaults));
       throw fail(
-        `own.${name}: expected a custom value of ${modelType}${near ? ` (nearest: ${near})` : ""}, got an unknown name`,
+        `custom.${name}: expected a custom value of ${modelType}${near ? ` (nearest: ${near})` : ""}, got an unknown name`,
       );
     }
     const isUnset = usual === null && value === null;
     const type = usual === null ? "number" : typeof usual;
     const kind = Array.isArray(usual) ? "an array of numbers" : `a ${type}${usual === null ? " or null" : ""}`;
     if (!isUnset && (value === null || typeof value !== type || Array.isArray(value) !== Array.isArray(usual)))
-      throw fail(`own.${name}: expected ${kind}, got ${describe(value)}`);
+      throw fail(`custom.${name}: expected ${kind}, got ${describe(value)}`);
   }
 }
 

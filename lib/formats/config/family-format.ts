@@ -3,15 +3,15 @@ import type { ModelConfig } from "./config-types.ts";
 import type { WindowRule } from "./windows.ts";
 
 /** A field of configurations that a family's keys and defaults may set. */
-export type ConfigField = Exclude<keyof ModelConfig, "modelType" | "own">;
+export type ConfigField = Exclude<keyof ModelConfig, "modelType" | "custom">;
 /** Values of configuration fields. */
 export type ConfigValues = { [Name in ConfigField]?: ModelConfig[Name] | undefined };
 type Keys = Readonly<Record<string, ConfigField>>;
 
 /** A custom configuration value of a family. null is a number that is not set. */
-export type OwnValue = boolean | number | string | readonly number[] | null;
+export type CustomValue = boolean | number | string | readonly number[] | null;
 /** A family's custom configuration values, by name. */
-export type OwnValues = Readonly<Record<string, OwnValue>>;
+export type CustomValues = Readonly<Record<string, CustomValue>>;
 
 /** How a decoder's files declare bidirectional attention, which some embedding models have. */
 export interface BidirectionalFormat {
@@ -42,7 +42,7 @@ export interface ExpertsFormat {
   /** Whether there is a shared expert for every token, sharedExpertIntermediateSize wide. Default: false. */
   shared?: boolean | undefined;
   /** Whether llama.cpp normalizes the weights of a token's experts. It does not read normTopkProb. */
-  normalisedInGguf: boolean;
+  normalizedInGguf: boolean;
 }
 
 /** Sizes that every GGUF file states, whatever its architecture. */
@@ -77,9 +77,9 @@ export interface GgufFormat {
   layout?: "rope" | "qkv" | "norm" | "transpose" | undefined;
   /**
    * Maps architecture-specific keys of numbers and flags to fields, such as `{ residual_scale: "residualMultiplier" }`.
-   * `own.NAME` is the custom value NAME.
+   * `custom.NAME` is the custom value NAME.
    */
-  keys?: Readonly<Record<string, ConfigField | `own.${string}`>> | undefined;
+  keys?: Readonly<Record<string, ConfigField | `custom.${string}`>> | undefined;
   /**
    * Values that llama.cpp assumes for missing keys. A file must have the keys in `keys` that have no value here, except
    * those of custom values.
@@ -131,7 +131,7 @@ export interface LlamaCppLimits {
 export interface FamilyFacts {
   /** Name of transformers' class, such as `StableLmForCausalLM`, for `architectures` in config.json. */
   architecture: string;
-  /** Defaults for values that neither config.json nor the caller sets. Values without a field in ModelConfig are in `own`. */
+  /** Defaults for values that neither config.json nor the caller sets. Values without a field in ModelConfig are in `custom`. */
   defaults?: ConfigValues | undefined;
   /**
    * Defaults for config.json only. `partialRotaryFactor` also applies to createModel, where it is doubled until the number
@@ -154,10 +154,10 @@ export interface FamilyFacts {
   check?: ((config: ModelConfig) => string | undefined) | undefined;
   /**
    * Custom values without a field in ModelConfig, in camelCase, with their defaults. For example, `{
-   * useParallelResidual: false }` is `use_parallel_residual` in config.json and `own: { useParallelResidual: true }` in
-   * createModel. The family's functions read it from `config.own`. null is the default of a number that may be unset.
+   * useParallelResidual: false }` is `use_parallel_residual` in config.json and `custom: { useParallelResidual: true }` in
+   * createModel. The family's functions read it from `config.custom`. null is the default of a number that may be unset.
    */
-  own?: OwnValues | undefined;
+  custom?: CustomValues | undefined;
   /**
    * Rule for which layers have a sliding window. The forward pass must pass each layer's window to `attend`. Default: no
    * layers, and `sliding_window` is not read.

@@ -9,7 +9,7 @@ import { ropeScalingFromGguf } from "../gguf/gguf-rope.ts";
 import { layerTypesFromGguf, slidingWindowFromGguf } from "../gguf/gguf-windows.ts";
 import type { WeightSource } from "../weights.ts";
 import { type ModelConfig, parseModelConfig } from "./config.ts";
-import { OWN_VALUES, SAID_ELSEWHERE } from "./config-to-gguf.ts";
+import { SAID_ELSEWHERE, STORED_VALUES } from "./config-to-gguf.ts";
 import { formatOf, isModelType, isRegistered, saysRotated } from "./families.ts";
 import type { FamilyFormat, GgufSizes } from "./family-format.ts";
 import { describeUnknown } from "./missing-features.ts";
@@ -39,7 +39,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   if (formatOf(family).encoder) {
     const encoder = encoderFromGguf(source, meta, family, arch);
     return parseModelConfig(
-      { ...encoder, dtype: matrixDtype(source), ...ownValues(meta, family, source.path) },
+      { ...encoder, dtype: matrixDtype(source), ...storedValues(meta, family, source.path) },
       source.path,
     );
   }
@@ -107,7 +107,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       ...familyValues(format, meta, arch, sizes),
       ...gguf?.byTensors?.((name) => source.has(name)),
       ...expertValues(meta, modelType, arch),
-      ...ownValues(meta, modelType, source.path),
+      ...storedValues(meta, modelType, source.path),
     },
     source.path,
   );
@@ -151,14 +151,14 @@ function familyValues(
 ): Record<string, unknown> {
   const { slidingWindow: _, ...defaults } = gguf?.defaults?.(sizes) ?? {};
   const values: Record<string, unknown> = { ...defaults };
-  const own: Record<string, unknown> = {};
+  const custom: Record<string, unknown> = {};
   for (const [key, name] of Object.entries(gguf?.keys ?? {})) {
     const where = `${arch}.${key}`;
     const declared = meta.values.get(where)?.type === "bool" ? meta.boolean(where) : meta.real(where) || undefined;
-    if (!name.startsWith("own.")) values[name] = declared ?? values[name] ?? meta.requireReal(where);
-    else if (declared !== undefined) own[name.slice("own.".length)] = declared;
+    if (!name.startsWith("custom.")) values[name] = declared ?? values[name] ?? meta.requireReal(where);
+    else if (declared !== undefined) custom[name.slice("custom.".length)] = declared;
   }
-  return Object.keys(own).length === 0 ? values : { ...values, own };
+  return Object.keys(custom).length === 0 ? values : { ...values, custom };
 }
 
 /** Returns values of a family with routed experts. */
@@ -183,18 +183,18 @@ function expertValues(meta: GgufMetadata, modelType: string, arch: string): Part
       sharedExpertIntermediateSize:
         meta.number(`${arch}.expert_shared_feed_forward_length`) ?? meta.requireNumber(`${arch}.feed_forward_length`),
     }),
-    ...(Object.values(keys).includes("normTopkProb") && { normTopkProb: experts.normalisedInGguf }),
+    ...(Object.values(keys).includes("normTopkProb") && { normTopkProb: experts.normalizedInGguf }),
   };
 }
 
 /** Returns the values that heddle stored as JSON under `heddle.config`, because no GGUF key holds them. */
-function ownValues(meta: GgufMetadata, modelType: string, path: string): Record<string, unknown> {
-  const own = meta.string("heddle.config");
-  if (own === undefined) return {};
-  const parsed = parseJson(Buffer.from(own), `${path}: heddle.config`);
+function storedValues(meta: GgufMetadata, modelType: string, path: string): Record<string, unknown> {
+  const stored = meta.string("heddle.config");
+  if (stored === undefined) return {};
+  const parsed = parseJson(Buffer.from(stored), `${path}: heddle.config`);
   if (typeof parsed !== "object" || parsed === null) return {};
   const registered = isRegistered(modelType);
-  const taken = (key: string) => (registered ? !SAID_ELSEWHERE.includes(key) : OWN_VALUES.includes(key));
+  const taken = (key: string) => (registered ? !SAID_ELSEWHERE.includes(key) : STORED_VALUES.includes(key));
   return Object.fromEntries(Object.entries(parsed).filter(([key]) => taken(key)));
 }
 

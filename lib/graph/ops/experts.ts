@@ -33,15 +33,15 @@ export interface Routing {
 }
 
 /**
- * Selects the `k` most likely experts of each row. Their weights are the softmax over all experts. With `normalise` it is the softmax over
+ * Selects the `k` most likely experts of each row. Their weights are the softmax over all experts. With `normalize` it is the softmax over
  * the selected ones, so that the weights sum to 1 (Shazeer et al. 2017).
  * @param logits (rows, experts)
  */
-export function routeExperts(logits: Value, options: { k: number; normalise: boolean }): Routing {
-  const { k, normalise } = needNames("routeExperts: options", options, ["k", "normalise"]);
+export function routeExperts(logits: Value, options: { k: number; normalize: boolean }): Routing {
+  const { k, normalize } = needNames("routeExperts: options", options, ["k", "normalize"]);
   needNumber("routeExperts: k", k);
   const wanted: TensorType = { dtype: "f32", shape: [k] };
-  const [weights, experts] = routeNode([logits], { normalise: normalise ? 1 : 0 }, [wanted]);
+  const [weights, experts] = routeNode([logits], { normalize: normalize ? 1 : 0 }, [wanted]);
   return { weights: weights!, experts: experts! };
 }
 

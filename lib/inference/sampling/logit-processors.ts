@@ -1,5 +1,5 @@
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
-import { ownContext, placed } from "../callback-context.ts";
+import { callbackContext, placed } from "../callback-context.ts";
 import type { LogitContext, LogitProcessor } from "../generation-options.ts";
 
 /**
@@ -13,7 +13,7 @@ export function processLogits(
   context: LogitContext,
 ): void {
   for (const change of processors) {
-    const returned: unknown = change(logits, ownContext(context));
+    const returned: unknown = change(logits, callbackContext(context));
     if (typeof returned !== "object" || returned === null || returned === logits) continue;
     const late = typeof (returned as PromiseLike<unknown>).then === "function";
     // Ignore a rejection of the promise, because the error below is what the caller gets.
@@ -34,7 +34,7 @@ export function processLogits(
 export function idleSteps(processors: readonly LogitProcessor[], context: LogitContext): number {
   let least = Number.POSITIVE_INFINITY;
   for (const processor of processors) {
-    const steps: unknown = processor.idleSteps?.(ownContext(context)) ?? 0;
+    const steps: unknown = processor.idleSteps?.(callbackContext(context)) ?? 0;
     if (typeof steps !== "number" || !(steps >= 0))
       throw invalidArgument("logitProcessors.idleSteps", "a function that returns a number of at least 0", steps);
     least = Math.min(least, steps);

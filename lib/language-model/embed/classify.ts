@@ -6,7 +6,7 @@ import { sigmoid, softmax } from "../../metrics/temperature.ts";
 import { classifierOf } from "../../models/heads.ts";
 import type { ModelView } from "../../models/model-view.ts";
 import type { EncodingWithOffsets, Tokenizer } from "../../tokenizer/index.ts";
-import { checkLengths, type PooledOptions, pooledOutputs } from "./pooled.ts";
+import { checkLengths, type PooledOptions, pooledOutputs } from "./text-forward.ts";
 
 /** A classifier's result for a text. */
 export interface Classification {

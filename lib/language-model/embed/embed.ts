@@ -17,7 +17,7 @@ import type { ModelView } from "../../models/model-view.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { isEmptyList, isPrompt, promptList, type ReadTextOptions, type TextLimit, textIds } from "../prompt.ts";
 import { type EmbedPromptOptions, promptCounterAsync, promptOf } from "./embed-prompts.ts";
-import { pooledOutputs } from "./pooled.ts";
+import { pooledOutputs } from "./text-forward.ts";
 
 /** Options of `model.embed`. */
 export interface EmbedTextOptions

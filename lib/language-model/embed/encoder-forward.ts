@@ -24,7 +24,7 @@ import { rowInputs, sequenceForward } from "../../models/forward.ts";
 import { classifierLogits } from "../../models/heads.ts";
 import { holding, type ModelView } from "../../models/model-view.ts";
 import { placesFor } from "../../nn/relative-bias.ts";
-import type { PooledOptions } from "./pooled.ts";
+import type { PooledOptions } from "./text-forward.ts";
 
 /** Maximum rows of a run, unless a single sequence is longer. */
 const MAX_ROWS = 1024;

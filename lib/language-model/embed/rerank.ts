@@ -2,7 +2,7 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { sigmoid } from "../../metrics/temperature.ts";
-import { encodesWholeTexts } from "../../models/family.ts";
+import { isEncoder } from "../../models/family.ts";
 import { holding } from "../../models/model-view.ts";
 import type { LanguageModel } from "../language-model.ts";
 import type { ReadTextOptions } from "../prompt.ts";
@@ -102,7 +102,7 @@ async function similarities(
   pairs: readonly TextPair[],
   { adapters, truncation, signal }: ReadTextOptions & { adapters?: readonly string[] | undefined },
 ): Promise<{ scores: number[]; tokens: number }> {
-  if (!model.config.embedding && !encodesWholeTexts(model.model))
+  if (!model.config.embedding && !isEncoder(model.model))
     throw new HeddleError(
       "UNSUPPORTED",
       `model: expected a sequence classification head or an embedding model, got a ${model.config.modelType} without either`,

@@ -4,7 +4,7 @@ import type { CountrySplit } from "./questions.ts";
 import { Random } from "./random.ts";
 
 /** A text about a country, labelled with its continent. The text does not name the continent. */
-export interface LabelledText {
+export interface LabeledText {
   text: string;
   label: string;
 }
@@ -24,10 +24,10 @@ const unseen: readonly ((place: Place) => string)[] = [
  * Returns labelled texts. Training texts are about countries that other stages ask about. Test texts are about countries
  * that no stage asks about, in other wordings.
  */
-export function labelledTexts(
+export function labeledTexts(
   seed: number,
   { asked, toldOnly }: CountrySplit,
-): { train: LabelledText[]; test: LabelledText[] } {
+): { train: LabeledText[]; test: LabeledText[] } {
   const random = new Random(seed * 16 + 14);
   const label = (wordings: typeof trained) => (place: Place) =>
     wordings.map((wording) => ({ text: wording(place), label: place.continent }));

@@ -1,4 +1,4 @@
-import { animals, colours, days, months, numbers, opposites, uses, work } from "./knowledge.ts";
+import { animals, colors, days, months, numbers, opposites, uses, work } from "./knowledge.ts";
 import type { Place } from "./places.ts";
 import type { Turn } from "./small-talk.ts";
 import { capitalized } from "./template.ts";
@@ -23,7 +23,7 @@ export function everydayQuestions(): Turn[] {
         [b, a],
       ])
       .map(([a, b]) => turn(`What is the opposite of ${a}?`, `It is ${b}.`)),
-    ...colours.map(([thing, colour]) => turn(`What colour is ${thing}?`, `It is ${colour}.`)),
+    ...colors.map(([thing, colour]) => turn(`What colour is ${thing}?`, `It is ${colour}.`)),
     ...animals.flatMap(([name, , home, food, young]) => [
       turn(`What does ${an(name)} eat?`, `It eats ${food}.`),
       turn(`Where does ${an(name)} live?`, `It lives in ${home}.`),

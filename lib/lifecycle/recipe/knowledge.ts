@@ -56,7 +56,7 @@ a nurse | takes care of the sick | a builder | builds houses | a singer | sings 
   2,
 );
 
-export const colours =
+export const colors =
   "grass green|the sky blue|snow white|coal black|a banana yellow|a ripe tomato red|an orange orange|blood red|milk white|a lemon yellow|a leaf green|the sea blue|chocolate brown|a strawberry red|a carrot orange|ash grey|a frog green|a polar bear white|a raven black|the sun yellow"
     .split("|")
     .map((pair) => pair.split(/ (?=\S+$)/) as [string, string]);
@@ -86,7 +86,7 @@ export function knowledge(random: Random): string {
     opposite,
     use,
     job,
-    colour,
+    color,
     calendar,
     sum,
     sum,
@@ -150,8 +150,8 @@ function job(random: Random) {
   ]);
 }
 
-function colour(random: Random) {
-  const [thing, shade] = random.pick(colours);
+function color(random: Random) {
+  const [thing, shade] = random.pick(colors);
   const start = capitalized(thing);
   return random.pick([
     `${start} is ${shade}.`,

@@ -1,4 +1,4 @@
-import { type LabelledText, labelledTexts } from "./classification.ts";
+import { type LabeledText, labeledTexts } from "./classification.ts";
 import { conversations, pairsInConversations } from "./conversations.ts";
 import { makeCorpus, type RecipeCorpus } from "./corpus.ts";
 import { developmentSets, type EvaluationSets, evaluationSets } from "./evaluation-sets.ts";
@@ -55,7 +55,7 @@ export interface Recipe {
   sft: ChatRow[];
   preferences: { train: PreferenceRow[]; heldOut: PreferenceRow[] };
   prompts: PromptRow[];
-  classification: { train: LabelledText[]; test: LabelledText[] };
+  classification: { train: LabeledText[]; test: LabeledText[] };
   evaluation: EvaluationSets;
   /** Evaluation sets for tuning hyperparameters. `evaluation` must not be used for tuning, because its results are reported. */
   development: EvaluationSets;
@@ -80,7 +80,7 @@ export function makeRecipe(seed: number, size: RecipeSize = fullSize): Recipe {
     sft: conversations(seed, single, turns),
     preferences: { ...pairs, train: pairsInConversations(seed, pairs.train, single, turns) },
     prompts: promptRows(seed, asked, names.preference),
-    classification: labelledTexts(seed, countries),
+    classification: labeledTexts(seed, countries),
     evaluation: evaluationSets(seed, countries, names),
     development: developmentSets(seed, countries, names),
     countries,

@@ -70,7 +70,7 @@ function makeScene(random: Random): Scene {
     size: random.pick(words.sizes),
     thing,
     thingKind: random.pick(
-      [...words.thingTraits, ...words.colours].filter((word) => !(word === "wooden" && thing.startsWith("wooden"))),
+      [...words.thingTraits, ...words.colors].filter((word) => !(word === "wooden" && thing.startsWith("wooden"))),
     ),
     adult: random.pick(words.relatives),
     worker: random.pick(words.workers),
@@ -84,7 +84,7 @@ function makeScene(random: Random): Scene {
     indoor: words.indoors
       .map((place) => place.replace(/^(in|at|by|on|behind|under) /, ""))
       .filter((place) => !place.includes("school")),
-    colour: words.colours,
+    colour: words.colors,
     food: words.foods.map((food) => `a ${food}`),
     fruits: words.fruits,
     weather: words.weather,

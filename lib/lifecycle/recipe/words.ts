@@ -62,7 +62,7 @@ export const traits = [
 ];
 export const sizes = ["little", "small", "young", "tiny"];
 
-export const colours = [
+export const colors = [
   "red",
   "blue",
   "green",

@@ -3,7 +3,7 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { ownHead } from "../../formats/config/heads.ts";
 import type { WeightSource } from "../../formats/weights.ts";
-import { encodesWholeTexts } from "../family.ts";
+import { isEncoder } from "../family.ts";
 import type { Model } from "../model.ts";
 import type { Adapter } from "./adapters.ts";
 import { targetModules } from "./lora.ts";
@@ -13,7 +13,7 @@ type Named = Pick<Model, "config" | "family" | "weightNames">;
 /** Returns the name of the weight that embedding and head share, or undefined if the head is separate or missing. */
 export function tiedHead(model: Named): string | undefined {
   const { config, family } = model;
-  if (!config.tieWordEmbeddings || encodesWholeTexts(model) || config.classifier || config.embedding) return undefined;
+  if (!config.tieWordEmbeddings || isEncoder(model) || config.classifier || config.embedding) return undefined;
   return family.head(config).weight;
 }
 

@@ -22,7 +22,7 @@ export const gptOss: FamilyDefinition = {
   keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok", swiglu_limit: "swigluLimit" },
   otherKeys: { num_experts: "numExperts" },
   windows: { kind: "pattern", period: 2, otherwise: 128 },
-  experts: { width: "intermediateSize", fused: "turns", normalisedInGguf: true },
+  experts: { width: "intermediateSize", fused: "turns", normalizedInGguf: true },
   gguf: {
     architecture: "gpt-oss",
     names: {
@@ -47,7 +47,7 @@ export const gptOss: FamilyDefinition = {
     shape: (config) => ({
       experts: () => ({
         perToken: config.numExpertsPerTok!,
-        normalise: true,
+        normalize: true,
         router: "router",
         unit: clampedUnit(config.swigluLimit!),
       }),

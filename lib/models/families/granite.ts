@@ -90,13 +90,13 @@ export const graniteMoe: FamilyDefinition = {
   derive,
   keys: { ...keys, num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok" },
   otherKeys: { num_experts: "numExperts" },
-  experts: { width: "intermediateSize", block: routing.block, fused: "halves", normalisedInGguf: true },
+  experts: { width: "intermediateSize", block: routing.block, fused: "halves", normalizedInGguf: true },
   gguf: { ...gguf, architecture: "granitemoe", names: expertNames(routing.block, routing.router) },
   ...decoderFamily({
     experts: (config) => ({ ...routing, width: config.intermediateSize }),
     shape: (config) => ({
       ...scales(config),
-      experts: () => gatedExperts(config, { ...routing, normalise: true }),
+      experts: () => gatedExperts(config, { ...routing, normalize: true }),
     }),
     logits,
   }),

@@ -19,11 +19,11 @@ export const mixtral: FamilyDefinition = {
     width: "intermediateSize",
     block,
     names: { gate: "w1", up: "w3", down: "w2" },
-    normalisedInGguf: true,
+    normalizedInGguf: true,
   },
   gguf: { ...llama.gguf!, sharedWhen: "experts", names: expertNames(block, "gate") },
   ...decoderFamily({
     experts: (config) => ({ block, router: "gate", width: config.intermediateSize }),
-    shape: (config) => ({ experts: () => gatedExperts(config, { block, router: "gate", normalise: true }) }),
+    shape: (config) => ({ experts: () => gatedExperts(config, { block, router: "gate", normalize: true }) }),
   }),
 };

@@ -14,12 +14,12 @@ export const olmo: FamilyDefinition<{ clipQkv: null }> = {
   // The epsilon is fixed in OLMo's published code, so config.json has no key for it.
   check: ({ layerNormEpsilon }) =>
     layerNormEpsilon === 1e-5 ? undefined : `layer_norm_eps: expected 1e-5 for olmo, got ${layerNormEpsilon}`,
-  own: { clipQkv: null },
+  custom: { clipQkv: null },
   layerNorm: true,
   gguf: {
     architecture: "olmo",
     layout: "rope",
-    keys: { "attention.clamp_kqv": "own.clipQkv" },
+    keys: { "attention.clamp_kqv": "custom.clipQkv" },
     llamaCpp: { attentionBias: false, mlpBias: false, headsOfWidth: true },
   },
   weights: (config) => new Map([...decoderWeights(config)].filter(([name]) => !/norm\.weight$/.test(name))),
@@ -27,7 +27,7 @@ export const olmo: FamilyDefinition<{ clipQkv: null }> = {
   constants: (config) => ropeConstants(config).set("ones", new Float32Array(config.hiddenSize).fill(1)),
   forward(context, config) {
     const { headDim, layerNormEpsilon: eps, numAttentionHeads: heads, numKeyValueHeads: keyHeads } = config;
-    const { clipQkv } = config.own;
+    const { clipQkv } = config.custom;
     const norm = (x: Value, residual?: Value) =>
       layerNorm(x, context.constant("ones"), { eps, ...(residual && { residual }) });
     const block = (i: number, x: Value, residual: Value | undefined) => {

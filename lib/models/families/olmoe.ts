@@ -15,7 +15,7 @@ export const olmoe: FamilyDefinition = {
   },
   otherKeys: { num_local_experts: "numExperts" },
   mustBe: { clip_qkv: undefined },
-  experts: { width: "intermediateSize", normalisedInGguf: false },
+  experts: { width: "intermediateSize", normalizedInGguf: false },
   gguf: {
     architecture: "olmoe",
     names: expertNames("mlp", "gate"),
@@ -31,7 +31,7 @@ export const olmoe: FamilyDefinition = {
     flags: { queryNorm: "width" },
     experts: (config) => ({ router: "gate", width: config.intermediateSize }),
     shape: (config) => ({
-      experts: () => gatedExperts(config, { router: "gate", normalise: config.normTopkProb! }),
+      experts: () => gatedExperts(config, { router: "gate", normalize: config.normTopkProb! }),
     }),
   }),
 };

@@ -34,7 +34,7 @@ function sparseDecoder(flags: DecoderWeightFlags, shared: boolean) {
     shape: (config) => ({
       experts: (layer) =>
         isSparse(config, layer)
-          ? { ...gatedExperts(config, { router: "gate", normalise: config.normTopkProb! }), shared }
+          ? { ...gatedExperts(config, { router: "gate", normalize: config.normTopkProb! }), shared }
           : undefined,
     }),
   });
@@ -57,7 +57,7 @@ export const qwen2Moe: FamilyDefinition = {
   otherKeys,
   // Refuse sliding windows, because versions of transformers apply them to different layers. No published model has them.
   mustBe: { qkv_bias: true, use_sliding_window: false },
-  experts: { width: "moeIntermediateSize", shared: true, normalisedInGguf: false },
+  experts: { width: "moeIntermediateSize", shared: true, normalizedInGguf: false },
   gguf: {
     architecture: "qwen2moe",
     names: {
@@ -85,7 +85,7 @@ export const qwen3Moe: FamilyDefinition = {
   keys,
   otherKeys,
   windows: { kind: "flag", from: "first" },
-  experts: { width: "moeIntermediateSize", normalisedInGguf: true },
+  experts: { width: "moeIntermediateSize", normalizedInGguf: true },
   gguf: { architecture: "qwen3moe", names: expertNames("mlp", "gate"), llamaCpp: { attentionBias: false } },
   ...sparseDecoder({ queryNorm: "head" }, false),
 };

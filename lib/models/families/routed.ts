@@ -19,6 +19,6 @@ export function expertNames(block: string, router: string): Record<string, strin
 }
 
 /** Returns the shape of experts whose gated units use the configuration's activation. */
-export function gatedExperts(config: ModelConfig, routing: Pick<ExpertsShape, "router" | "normalise" | "block">) {
+export function gatedExperts(config: ModelConfig, routing: Pick<ExpertsShape, "router" | "normalize" | "block">) {
   return { ...routing, perToken: config.numExpertsPerTok!, unit: gatedUnit(activationOf(config)) };
 }

@@ -11,15 +11,15 @@ import { dequantized, dequantizedShape } from "./dequantize.ts";
  * Returns a tensor to be written to a file as `dtype`. Its bytes are read from the device when the tensor is written.
  */
 export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec?: WeightSpec): TensorData {
-  const quantised = isQuantized(tensor.dtype) || tensor.scale !== undefined;
-  const shape = quantised ? dequantizedShape(tensor, spec) : tensor.shape;
+  const quantized = isQuantized(tensor.dtype) || tensor.scale !== undefined;
+  const shape = quantized ? dequantizedShape(tensor, spec) : tensor.shape;
   return {
     name,
     dtype,
     shape,
     bytes: async () => {
-      const data = quantised ? await dequantized(tensor, spec) : await tensor.read();
-      const from = quantised ? "f32" : (tensor.dtype as FloatDType);
+      const data = quantized ? await dequantized(tensor, spec) : await tensor.read();
+      const from = quantized ? "f32" : (tensor.dtype as FloatDType);
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
       return from === dtype ? bytes : castElements(tensor.device, bytes, { name, from, to: dtype });
     },

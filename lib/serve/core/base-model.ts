@@ -2,7 +2,7 @@
 import { aborted, HeddleError } from "../../core/errors.ts";
 import { SharedScheduler } from "../../inference/shared-scheduler.ts";
 import type { LanguageModel, LoadOptions } from "../../language-model/index.ts";
-import { encodesWholeTexts } from "../../models/family.ts";
+import { isEncoder } from "../../models/family.ts";
 import { type CheckedSource, fileBytes } from "./model-source.ts";
 import type { Load, Served } from "./models.ts";
 
@@ -177,7 +177,7 @@ export class BaseModel {
     const { slots, deterministic } = this.options;
     const known = this.served.get(name);
     if (known) return known;
-    const scheduler = encodesWholeTexts(model.model)
+    const scheduler = isEncoder(model.model)
       ? undefined
       : new SharedScheduler(model, { slots, deterministic, adapters });
     const served = { name, model, scheduler, adapters };

@@ -15,7 +15,7 @@ export function computing<T>(exchange: Exchange, work: () => Promise<T>): Promis
  * @throws Refusal 429; the signal's reason; as `work`
  */
 export async function holdingPlace<T>({ service, signal }: Exchange, work: () => Promise<T>): Promise<T> {
-  const release = service.places.take(1);
+  const release = service.concurrency.take(1);
   signal.addEventListener("abort", release, { once: true });
   try {
     const result = await work();

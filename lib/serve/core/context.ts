@@ -4,8 +4,8 @@ import { sendLargeJson } from "../http/json-answer.ts";
 import type { Turns } from "../http/turns.ts";
 import type { Metrics } from "../operations/metrics.ts";
 import type { HandlerSettings } from "../options.ts";
+import type { ConcurrencyLimit } from "./concurrency-limit.ts";
 import type { Models } from "./models.ts";
-import type { Places } from "./places.ts";
 import type { Counted } from "./record.ts";
 import type { Dialect } from "./routes.ts";
 
@@ -16,7 +16,7 @@ export interface Service {
   metrics: Metrics;
   isClosing(): boolean;
   /** Limits running and waiting answers. */
-  places: Places;
+  concurrency: ConcurrencyLimit;
   /** Limits concurrent embedding and scoring runs. */
   embedding: Turns;
   /** Limits concurrent tokenization of long prompts. */

@@ -40,17 +40,17 @@ export async function answerEmbeddings(
   send: (embedded: Embedded) => Promise<void>,
 ): Promise<void> {
   const { service, signal } = exchange;
-  const { places, encoding } = service;
+  const { concurrency, encoding } = service;
   const { input, param, truncation } = request;
   const width = embeddingWidth(model.config);
   const { dimensions = width } = request;
   if (dimensions > width) throw invalid("dimensions", `at most ${width}, the width of the model's vectors`, dimensions);
   if (input === undefined) throw invalid(param, "a text, token ids, or an array of those", undefined);
-  const release = places.take(1);
+  const release = concurrency.take(1);
   signal.addEventListener("abort", release, { once: true });
   try {
     const limit = namedLimit(model);
-    const how = { param, model, most: MAX_INPUTS, goesOn: false, limit, truncation, encoding, signal };
+    const how = { param, model, most: MAX_INPUTS, isContinued: false, limit, truncation, encoding, signal };
     // Requests cannot name a prompt, so the model's default prompt applies, if it has one.
     const { read, promptLength } = textReader(model, { signal });
     const isText = (one: unknown) => typeof one === "string";

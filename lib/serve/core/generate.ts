@@ -130,7 +130,7 @@ export async function generate(
   { prompts, options, formatFor, processorFor, reading, begun }: Generation,
   send: (answers: Answers) => Promise<void>,
 ): Promise<void> {
-  const { places, settings } = service;
+  const { concurrency, settings } = service;
   const n = options.n ?? 1;
   const count = prompts.count * n;
   if (count > settings.maxChoices)
@@ -139,7 +139,7 @@ export async function generate(
       code: "invalid_value",
     });
   signal.throwIfAborted();
-  const release = places.take(count);
+  const release = concurrency.take(count);
   let all: Scheduled[] = [];
   const end = () => {
     for (const { stream } of all) stream.cancel();

@@ -22,7 +22,7 @@ interface PromptsOptions {
   model: LanguageModel;
   most: number;
   /** Whether the model continues the text. If so, trailing special tokens such as EOS are left out. */
-  goesOn: boolean;
+  isContinued: boolean;
   /** Maximum number of tokens of each prompt. Default: the context length. */
   limit?: TextLimit;
   /** Whether to truncate longer prompts instead of refusing them. */
@@ -60,7 +60,7 @@ export function promptsOf(value: unknown, options: PromptsOptions): Prompts {
 async function idsOf(
   text: string,
   name: string,
-  { model, goesOn, signal, limit = model, truncation = false }: PromptsOptions,
+  { model, isContinued, signal, limit = model, truncation = false }: PromptsOptions,
 ): Promise<number[]> {
   const { tokenizer } = model;
   if (!tokenizer) throw invalid(name, "token ids, because this model has no tokenizer", text);
@@ -70,7 +70,7 @@ async function idsOf(
   const [encoded] = Number.isFinite(most)
     ? await tokenizer.encodeUpTo([text], most, { ...options, signal })
     : [tokenizer.encode(text, options)];
-  const ids = goesOn ? withoutClosing(tokenizer, encoded!) : encoded!;
+  const ids = isContinued ? withoutClosing(tokenizer, encoded!) : encoded!;
   if (ids.length === 0) throw invalid(name, "at least one token", text);
   if (truncation && ids.length > limit.contextLength) {
     const { contextLength, limit: what } = limit;

@@ -88,7 +88,7 @@ function continueText(exchange: Exchange, served: Served, given: Prompted, form:
   if (given.system) throw invalid("system", "none with raw, which has no chat template", given.system);
   if (given.think !== undefined) throw unsupported("think", "expected none with raw, which has no chat template");
   const { encoding } = exchange.service;
-  const how = { param: "prompt", model: served.model, most: 1, goesOn: true, encoding, signal: exchange.signal };
+  const how = { param: "prompt", model: served.model, most: 1, isContinued: true, encoding, signal: exchange.signal };
   const generation = {
     prompts: promptsOf(given.prompt, how),
     options: generateOptions(exchange, served.model, given),

@@ -4,7 +4,7 @@ import { elementCount } from "../../graph/dtype.ts";
 import { isAdapterFolder } from "../../language-model/adapters.ts";
 import type { LanguageModel, LoadOptions } from "../../language-model/index.ts";
 import { loadTokenizer } from "../../language-model/load.ts";
-import { encodesWholeTexts } from "../../models/family.ts";
+import { isEncoder } from "../../models/family.ts";
 import { modelWeights } from "../../models/heads.ts";
 import { familyOf } from "../../models/registry.ts";
 import { contextLimit } from "../../models/rope-frequencies.ts";
@@ -25,7 +25,7 @@ export function describeLoaded(model: LanguageModel): Description {
   return {
     ...{ config, generation, tokenizer, contextLength, path, parameterCount: weights.parameterCount },
     dtype: mostOf(weights.weightNames.map((name) => weights.asStored(name))),
-    generates: !encodesWholeTexts(weights),
+    generates: !isEncoder(weights),
   };
 }
 
@@ -50,7 +50,7 @@ export async function describeFiles(
       tokenizer: await loadTokenizer(files, signal),
       parameterCount: counts.reduce((sum, { elements }) => sum + elements, 0),
       dtype: mostOf(counts),
-      generates: !encodesWholeTexts({ family: familyOf(config.modelType), config }),
+      generates: !isEncoder({ family: familyOf(config.modelType), config }),
     };
   } finally {
     files.close();

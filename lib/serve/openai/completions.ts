@@ -50,7 +50,7 @@ async function complete(exchange: Exchange, served: Served, given: z.infer<typeo
     param: "prompt",
     model,
     most,
-    goesOn: true,
+    isContinued: true,
     encoding: service.encoding,
     signal,
   });

@@ -22,7 +22,7 @@ export interface TokenizerConfig {
   addPrefixSpace?: boolean;
   tokenizerClass?: string;
   /** Whether the tokenizer's class is custom code in the folder. */
-  ownCode?: boolean;
+  customCode?: boolean;
   /** Settings for vocab.txt. */
   bert?: { lowercase?: boolean; stripAccents?: boolean; chineseCharacters?: boolean };
 }
@@ -104,7 +104,7 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
       stripAccents: flag("strip_accents"),
       chineseCharacters: flag("tokenize_chinese_chars"),
     },
-    ...(isObject(config.auto_map) && config.auto_map.AutoTokenizer && { ownCode: true }),
+    ...(isObject(config.auto_map) && config.auto_map.AutoTokenizer && { customCode: true }),
     tokenizerClass: typeof config.tokenizer_class === "string" ? config.tokenizer_class : undefined,
   };
 }

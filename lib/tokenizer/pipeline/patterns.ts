@@ -70,7 +70,7 @@ const digitsPart = /\|\\p\{N\}(?:\{1,(\d)\}|(\+))?\| \?/;
  * Returns the native equivalent of a split pattern (in Oniguruma syntax, as in tokenizer.json), or undefined for an unknown pattern. It
  * reads the maximum number of digits from the pattern.
  */
-export function recognisePattern(pattern: string): SplitStage | undefined {
+export function recognizePattern(pattern: string): SplitStage | undefined {
   const text = canonical(pattern);
   const alone = /^\\p\{N\}(?:\{1,([1-9])\}|(\+))?$/u.exec(text);
   if (alone) {
@@ -105,8 +105,8 @@ export function recognisePattern(pattern: string): SplitStage | undefined {
  * Returns the native equivalent of a Split of tokenizer.json, or undefined.
  * @param behavior what happens to the matches @param invert whether it happens to the text between matches instead
  */
-export function recogniseSplit(pattern: string, behavior: unknown, invert: boolean): SplitStage | undefined {
-  const stage = recognisePattern(pattern);
+export function recognizeSplit(pattern: string, behavior: unknown, invert: boolean): SplitStage | undefined {
+  const stage = recognizePattern(pattern);
   if (!stage || behavior === "Isolated") return stage;
   // If the matches cover the whole text, inverted "Removed" removes nothing, like "Isolated".
   return behavior === "Removed" && invert && !stage.leavesGaps ? stage : undefined;

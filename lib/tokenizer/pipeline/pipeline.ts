@@ -14,7 +14,7 @@ import {
 } from "../files/tokenizer-file.ts";
 import { readDecoders } from "./decoders.ts";
 import { readNormalizers } from "./normalizers.ts";
-import { recogniseSplit, SplitKind, type SplitStage } from "./patterns.ts";
+import { recognizeSplit, SplitKind, type SplitStage } from "./patterns.ts";
 import { readPostProcessor } from "./post-processors.ts";
 import { readPreTokenizers } from "./pre-tokenizers.ts";
 
@@ -67,7 +67,7 @@ function nativePreTokenizer(parts: JsonObject[], marked: boolean): NativePreToke
       // Gemma splits at spaces, but its normalizer has replaced them all.
       if (marked && pattern.String === " " && part.behavior === "MergedWithPrevious") continue;
       const { Regex: regex } = pattern;
-      const stage = typeof regex === "string" ? recogniseSplit(regex, part.behavior, part.invert === true) : undefined;
+      const stage = typeof regex === "string" ? recognizeSplit(regex, part.behavior, part.invert === true) : undefined;
       if (!stage) return undefined;
       stages.push(stage);
     } else if (part.type === "Digits") {

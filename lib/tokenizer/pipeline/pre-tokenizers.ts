@@ -1,7 +1,7 @@
 // Reads the pre-tokenizers of tokenizer.json into the form of native/tokenizer/split/pre_tokenizer.cc.
 import type { NativeStep } from "../../binding/tokenizer.ts";
 import { booleanField, invalidFile, type JsonObject } from "../files/tokenizer-file.ts";
-import { recogniseSplit } from "./patterns.ts";
+import { recognizeSplit } from "./patterns.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
 
 const where = "pre_tokenizer";
@@ -31,7 +31,7 @@ export function readPreTokenizers(parts: JsonObject[], mapsBytes: boolean): Nati
         const pattern = readPattern(part.pattern, `${where}.pattern`);
         const number = readBehavior(part);
         const invert = flag("invert", false);
-        const stage = pattern.isRegex ? recogniseSplit(pattern.pattern, behaviors[number], invert) : undefined;
+        const stage = pattern.isRegex ? recognizeSplit(pattern.pattern, behaviors[number], invert) : undefined;
         if (!stage) return { type, ...pattern, number, invert };
         const { kind, maxDigits, contractions } = stage;
         return { type: "NativeSplit", number: kind, maxDigits, contractions };

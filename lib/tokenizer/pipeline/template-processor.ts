@@ -41,9 +41,9 @@ const ADDS_EOS = /^(Llama|CodeLlama|Gemma|Cohere|GPTNeoX)Tokenizer(Fast)?$/;
  */
 function endedByEos(
   { added, postProcessor }: { added: readonly Pick<AddedToken, "id" | "content">[]; postProcessor: JsonObject | null },
-  { addEosToken, eosToken, tokenizerClass = "", ownCode }: TokenizerConfig,
+  { addEosToken, eosToken, tokenizerClass = "", customCode }: TokenizerConfig,
 ): JsonObject | undefined {
-  if (!addEosToken || eosToken === undefined || !(ownCode || ADDS_EOS.test(tokenizerClass))) return undefined;
+  if (!addEosToken || eosToken === undefined || !(customCode || ADDS_EOS.test(tokenizerClass))) return undefined;
   const specials = added.map(({ content: name, id }) => ({ name, id }));
   const eos = specials.find(({ name }) => name === eosToken);
   const { beginIds, endIds } = readPostProcessor({ postProcessor });

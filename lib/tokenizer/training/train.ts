@@ -9,7 +9,7 @@ import { finish } from "../../io/native-jobs.ts";
 import type { TokenizerConfig } from "../files/config.ts";
 import { flatten, type TokenizerFile, type TokenizerModel, unsupported } from "../files/tokenizer-file.ts";
 import { readNormalizers } from "../pipeline/normalizers.ts";
-import { recognisePattern } from "../pipeline/patterns.ts";
+import { recognizePattern } from "../pipeline/patterns.ts";
 import { readPreTokenizers } from "../pipeline/pre-tokenizers.ts";
 import { given } from "../text-transfer.ts";
 import { type CheckedOptions, checkTrainOptions, type TrainOptions } from "./train-options.ts";
@@ -58,7 +58,7 @@ function makeTrainer({ algorithm, pattern, specials }: CheckedOptions, form: Ret
     const preTokenizer = readPreTokenizers(steps, false);
     return new binding.NativeTrainer({ normalizer, preTokenizer }, specials);
   }
-  const stage = recognisePattern(pattern);
+  const stage = recognizePattern(pattern);
   if (!stage) throw unsupported("pattern", describe(pattern));
   return new binding.NativeTrainer(Uint32Array.of(stage.kind, stage.maxDigits, Number(stage.contractions)), specials);
 }

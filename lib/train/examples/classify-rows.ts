@@ -16,7 +16,7 @@ import type { Tokenizer } from "../../tokenizer/index.ts";
 import { cutIds } from "../../tokenizer/prompt-ids.ts";
 
 /** A row from a file: a text with its label, or words with their labels. */
-export interface LabelledRow {
+export interface LabeledRow {
   row: LocatedRow;
   text?: string;
   words?: readonly string[];
@@ -27,7 +27,7 @@ export interface LabelledRow {
 }
 
 /** The tokens and targets of a row. */
-export interface LabelledExample {
+export interface LabeledExample {
   ids: Uint32Array;
   /**
    * Index of the label. For words, one index per word, or −1 if truncation removed the word's token. A single 0 if
@@ -41,12 +41,12 @@ export interface LabelledExample {
 }
 
 /** Reads rows {text, label} or {tokens, labels}. @throws HeddleError `file:line: …` */
-export async function readLabelled(
+export async function readLabeled(
   source: RowSource,
   options: { name: string; problemType: ClassifierConfig["problemType"]; signal?: AbortSignal | undefined },
-): Promise<LabelledRow[]> {
-  const out: LabelledRow[] = [];
-  for await (const row of readRows(source, options)) out.push(labelled(row, options.problemType));
+): Promise<LabeledRow[]> {
+  const out: LabeledRow[] = [];
+  for await (const row of readRows(source, options)) out.push(labeled(row, options.problemType));
   if (out.length === 0) throw noRowsError(source, options.name, "at least one row");
   const first = out[0]!;
   for (const { row, words } of out)
@@ -60,7 +60,7 @@ export async function readLabelled(
   return out;
 }
 
-function labelled(row: LocatedRow, problemType: ClassifierConfig["problemType"]): LabelledRow {
+function labeled(row: LocatedRow, problemType: ClassifierConfig["problemType"]): LabeledRow {
   if (Object.hasOwn(row.value, "tokens")) {
     const words = stringsField(row, "tokens");
     const labels = row.value.labels;
@@ -98,14 +98,14 @@ function labelName(row: LocatedRow, field: string, label: unknown): string {
 }
 
 /** Returns the distinct labels, sorted: numbers by size, names by code unit. */
-export function labelsOf(rows: readonly LabelledRow[]): string[] {
+export function labelsOf(rows: readonly LabeledRow[]): string[] {
   const names = [...new Set(rows.flatMap(({ labels }) => labels))];
   const numbers = names.every((name) => /^-?\d+$/.test(name));
   return names.sort((a, b) => (numbers ? Number(a) - Number(b) : a < b ? -1 : 1));
 }
 
 /** Throws unless there are at least two distinct labels. */
-export function needTwoLabels(rows: readonly LabelledRow[], labels: readonly string[]): void {
+export function needTwoLabels(rows: readonly LabeledRow[], labels: readonly string[]): void {
   const seen = new Set(rows.flatMap((r) => r.labels));
   if (seen.size >= 2 && labels.length >= 2) return;
   const named = (all: Iterable<string>) => [...all].map((l) => JSON.stringify(l)).join(", ") || "none";
@@ -118,8 +118,8 @@ export function needTwoLabels(rows: readonly LabelledRow[], labels: readonly str
  * Encodes a row as ids and targets.
  * @param maxLength maximum number of tokens; a longer text is an error unless `truncation` keeps its beginning
  */
-export function encodeLabelled(
-  { row, text, words, labels, value }: LabelledRow,
+export function encodeLabeled(
+  { row, text, words, labels, value }: LabeledRow,
   options: {
     tokenizer: Pick<Tokenizer, "encode" | "encodeWithOffsets" | "closingCount">;
     index: ReadonlyMap<string, number>;
@@ -127,7 +127,7 @@ export function encodeLabelled(
     maxLength: number;
     truncation: boolean;
   },
-): LabelledExample {
+): LabeledExample {
   const { tokenizer, index, problemType, maxLength, truncation } = options;
   const indices = labels.map((label) => {
     const found = index.get(label);

@@ -30,13 +30,13 @@ export async function settleAdapters(
   }
   const adapters = model.adaptersOf();
   for (const { name, layers } of adapters) {
-    const quantised = [...layers.keys()].find((layer) => {
+    const quantized = [...layers.keys()].find((layer) => {
       const { dtype, scale } = model.asStored(`${layer}.weight`);
       return !isFloat(dtype) || scale !== undefined;
     });
-    if (quantised === undefined) continue;
+    if (quantized === undefined) continue;
     const merging = `base.model.mergeAdapter(${JSON.stringify(name)}) first, which makes these weights f32`;
-    const over = `${quantised}.weight in ${model.asStored(`${quantised}.weight`).dtype}`;
+    const over = `${quantized}.weight in ${model.asStored(`${quantized}.weight`).dtype}`;
     throw new HeddleError(
       "INVALID_ARGUMENT",
       trainsAdapters

@@ -4,7 +4,7 @@ import { corpusSource } from "../examples/corpus-source.ts";
 import { readSftExamples } from "../examples/sft-data.ts";
 import type { SftTokenizer } from "../examples/sft-rows.ts";
 import { SftSource } from "../examples/sft-source.ts";
-import { languageModelling } from "../losses/language-modeling.ts";
+import { languageModeling } from "../losses/language-modeling.ts";
 import { supervised } from "../losses/supervised.ts";
 import type { TrainingOptions } from "../options/parse-options.ts";
 import type { Stage } from "./stage.ts";
@@ -36,7 +36,7 @@ export async function openReplay(
   if (replay.stage === "pretrain") {
     const text = { data, documentSeparator, textField, perDeviceTrainBatchSize: sequences, seed };
     const source = await corpusSource(text, tokenizer, sequenceLength, signal, "replay");
-    return { stage: languageModelling as Stage<unknown>, shape, weight, source };
+    return { stage: languageModeling as Stage<unknown>, shape, weight, source };
   }
   const given = typeof data === "string" ? [data] : data;
   const files = given.filter((file) => typeof file === "string");

@@ -41,7 +41,7 @@ export function cardOf(
     data: listed([...(parent?.data ?? []), ...(given.data ?? [...about.data, ...replayed].map((name) => ({ name })))]),
     tokensSeen: (parent?.tokensSeen ?? 0) + state.tokensSeen,
     trainingCutoffDate: options.trainingCutoffDate ?? given.trainingCutoffDate ?? parent?.trainingCutoffDate ?? null,
-    licence: options.licence ?? given.licence ?? parent?.licence,
+    license: options.license ?? given.license ?? parent?.license,
     notes: given.notes ?? about.notes,
     evaluations: [
       ...(given.evaluations ?? []),

@@ -18,9 +18,9 @@ export function groupAdvantages(rewards: readonly number[], size: number, scale:
   const all = deviation(rewards);
   for (let start = 0; start < rewards.length; start += size) {
     const group = rewards.slice(start, start + size);
-    const centre = mean(group);
+    const center = mean(group);
     const divisor = scale === "none" ? 1 : (scale === "group" ? deviation(group) : all) + SMALL;
-    for (const [i, reward] of group.entries()) out[start + i] = (reward - centre) / divisor;
+    for (const [i, reward] of group.entries()) out[start + i] = (reward - center) / divisor;
   }
   return out;
 }
@@ -32,7 +32,7 @@ export function groupAdvantages(rewards: readonly number[], size: number, scale:
  * @param values value that was estimated before each token
  * @returns advantages, and returns = advantages + values
  */
-export function generalisedAdvantages(
+export function generalizedAdvantages(
   rewards: ArrayLike<number>,
   values: ArrayLike<number>,
   { gamma, lam }: { gamma: number; lam: number },
@@ -52,11 +52,11 @@ export function generalisedAdvantages(
  */
 export function whiten(arrays: readonly Float64Array[], { shift = true }: { shift?: boolean } = {}): void {
   const all = arrays.flatMap((a) => [...a]);
-  const centre = mean(all);
+  const center = mean(all);
   // 1e-8 avoids a division by 0 if all values are equal, as in TRL's masked_whiten.
   const divisor = Math.sqrt(deviation(all) ** 2 + 1e-8);
   for (const array of arrays)
-    for (let i = 0; i < array.length; i++) array[i] = (array[i]! - centre) / divisor + (shift ? 0 : centre);
+    for (let i = 0; i < array.length; i++) array[i] = (array[i]! - center) / divisor + (shift ? 0 : center);
 }
 
 export function mean(values: readonly number[]): number {
@@ -66,6 +66,6 @@ export function mean(values: readonly number[]): number {
 /** Returns the sample standard deviation (divisor n − 1); 0 for fewer than two values. */
 export function deviation(values: readonly number[]): number {
   if (values.length < 2) return 0;
-  const centre = mean(values);
-  return Math.sqrt(values.reduce((s, v) => s + (v - centre) ** 2, 0) / (values.length - 1));
+  const center = mean(values);
+  return Math.sqrt(values.reduce((s, v) => s + (v - center) ** 2, 0) / (values.length - 1));
 }

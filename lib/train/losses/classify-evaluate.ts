@@ -1,14 +1,14 @@
 import { probabilitiesOf } from "../../language-model/embed/classify.ts";
-import { pooledOutputs } from "../../language-model/embed/pooled.ts";
+import { pooledOutputs } from "../../language-model/embed/text-forward.ts";
 import { calibration } from "../../metrics/calibration.ts";
 import { argmax, classificationReport } from "../../metrics/classification.ts";
 import { fitTemperature } from "../../metrics/temperature.ts";
 import { classifierOf } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
-import type { LabelledExample } from "../examples/classify-rows.ts";
+import type { LabeledExample } from "../examples/classify-rows.ts";
 import type { Metrics } from "../loop/stage.ts";
 
-export interface LabelledEvaluation {
+export interface LabeledEvaluation {
   metrics: Metrics;
   /** Logits before the temperature, (labels) for each labelled output. */
   logits: Float32Array[];
@@ -22,11 +22,11 @@ export interface LabelledEvaluation {
  * a regression the mean squared and absolute errors.
  * @param options.logits logits of an earlier evaluation of these examples. Default: they are computed
  */
-export async function evaluateLabelled(
+export async function evaluateLabeled(
   model: Model,
-  examples: readonly LabelledExample[],
+  examples: readonly LabeledExample[],
   options: { signal?: AbortSignal | undefined; logits?: Float32Array[] },
-): Promise<LabelledEvaluation> {
+): Promise<LabeledEvaluation> {
   const classifier = classifierOf(model.config);
   const logits = options.logits ?? (await logitsOf(model, examples, options.signal));
   const labels = classifier.labels.length;
@@ -47,13 +47,13 @@ export async function evaluateLabelled(
   return { metrics: { accuracy, macroF1, ece, nll }, logits, truth };
 }
 
-export function fitClassifierTemperature({ logits, truth }: LabelledEvaluation): number {
+export function fitClassifierTemperature({ logits, truth }: LabeledEvaluation): number {
   return fitTemperature(logits, truth);
 }
 
 async function logitsOf(
   model: Model,
-  examples: readonly LabelledExample[],
+  examples: readonly LabeledExample[],
   signal: AbortSignal | undefined,
 ): Promise<Float32Array[]> {
   const { task, pooling, labels } = classifierOf(model.config);
@@ -80,7 +80,7 @@ async function logitsOf(
  * Returns the share of texts with all labels correct, and F1 over all (text, label) pairs. A label is predicted if its
  * logit is at least 0, a probability of at least ½.
  */
-function multiLabel(examples: readonly LabelledExample[], logits: readonly Float32Array[]): Metrics {
+function multiLabel(examples: readonly LabeledExample[], logits: readonly Float32Array[]): Metrics {
   let [hits, predicted, actual, exact] = [0, 0, 0, 0];
   for (const [i, { values }] of examples.entries()) {
     let same = true;

@@ -16,7 +16,7 @@ import {
 } from "../../graph/index.ts";
 import { argmax } from "../../metrics/classification.ts";
 import { classifierLogits } from "../../models/heads.ts";
-import type { LabelledExample } from "../examples/classify-rows.ts";
+import type { LabeledExample } from "../examples/classify-rows.ts";
 import type { LossContext, Metrics, Stage } from "../loop/stage.ts";
 
 /** Shape of a batch whose ids are padded. */
@@ -100,13 +100,13 @@ export function poolingInputs(
  * With class weights the cross-entropy is that of PyTorch's `CrossEntropyLoss(weight, label_smoothing)`: the sum of weighted terms over the
  * sum of the targets' weights.
  */
-export function classification(options: ClassifierLossOptions): Stage<LabelledExample[]> {
+export function classification(options: ClassifierLossOptions): Stage<LabeledExample[]> {
   const { classifier, sequences, outputs } = options;
   const weights = classifier.problemType === "single_label_classification" ? options.classWeights : undefined;
   const words = classifier.task === "token";
   const count = sequences * outputs;
   const labels = classifier.labels.length;
-  const targetsOf = (batch: LabelledExample[]) => {
+  const targetsOf = (batch: LabeledExample[]) => {
     const targets = new Int32Array(count).fill(-1);
     for (const [s, example] of batch.entries()) targets.set(example.targets, s * outputs);
     return targets;
@@ -115,7 +115,7 @@ export function classification(options: ClassifierLossOptions): Stage<LabelledEx
     name: "classify",
     count: (batch) => batch.reduce((n, { targets }) => n + targets.filter((t) => t >= 0).length, 0),
     ...(weights && {
-      weight: (batch: LabelledExample[]) =>
+      weight: (batch: LabeledExample[]) =>
         batch.reduce((sum, { targets }) => targets.reduce((n, t) => n + (t < 0 ? 0 : weights[t]!), sum), 0),
     }),
     collate(batch, total, weight) {
@@ -190,7 +190,7 @@ function crossEntropyOf(
  * Rows of the words' tokens. A truncated word refers to its sequence's first row, and an unused output to row 0. Both
  * have weight 0.
  */
-function wordRows(batch: LabelledExample[], { sequences, sequenceLength, outputs }: ClassifierLossOptions): Int32Array {
+function wordRows(batch: LabeledExample[], { sequences, sequenceLength, outputs }: ClassifierLossOptions): Int32Array {
   const wanted = new Int32Array(sequences * outputs);
   for (const [s, { at }] of batch.entries())
     for (const [w, token] of at.entries()) wanted[s * outputs + w] = s * sequenceLength + Math.max(0, token);
@@ -198,7 +198,7 @@ function wordRows(batch: LabelledExample[], { sequences, sequenceLength, outputs
 }
 
 function targetInputs(
-  batch: LabelledExample[],
+  batch: LabeledExample[],
   targets: Int32Array,
   { total, weight, weights }: { total: number; weight: number; weights: ArrayLike<number> | undefined },
   options: ClassifierLossOptions,

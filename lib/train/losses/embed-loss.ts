@@ -153,7 +153,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
     loss({ forward, model, rows: all }) {
       const pass = forward({ documents: paddingMask(all) });
       const made = embeddingLayers(pass, model.config, pooledTexts(pass.hidden, pooling, shape));
-      const pooled = normalised(made, width);
+      const pooled = normalizedRows(made, width);
       const rows = (name: string, count: number) => gatherRows(pooled, input(name, "i32", [count]));
       const unit = input("unit", "f32", [pairs, pairs]);
       const targets = input("targets", "i32", [pairs]);
@@ -193,7 +193,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
 }
 
 /** Scales each row to length 1: RMS norm with weight 1/√width. @param x (rows, width) f32 */
-export function normalised(x: Value, width: number): Value {
+export function normalizedRows(x: Value, width: number): Value {
   return rmsNorm(x, input("unitScale", "f32", [width]), { eps: 1e-12 }).y;
 }
 

@@ -30,7 +30,7 @@ export function tokenLoss(
 }
 
 /** Next-token prediction over concatenated text: cross-entropy, the mean over all positions with a target. */
-export const languageModelling: Stage<Batch> = {
+export const languageModeling: Stage<Batch> = {
   name: "pretrain",
   count: (batch) => batch.tokenCount,
   collate(batch, total) {
@@ -53,10 +53,10 @@ function writtenRows({ targets }: Batch): Int32Array {
 }
 
 /** Next-token prediction over packed documents, which have separate positions and no attention between them. */
-export const packedLanguageModelling: Stage<Batch> = {
-  ...languageModelling,
+export const packedLanguageModeling: Stage<Batch> = {
+  ...languageModeling,
   collate(batch, total, weight) {
-    const { inputs, counted } = languageModelling.collate(batch, total, weight);
+    const { inputs, counted } = languageModeling.collate(batch, total, weight);
     const { positions, documents } = batch as Required<Batch>;
     // Every token except padding has a target.
     return { inputs: { ...inputs, positions, documents }, tokens: counted, counted };
@@ -66,9 +66,9 @@ export const packedLanguageModelling: Stage<Batch> = {
 
 /** Next-token prediction with the options of pre-training. */
 export function languageModel({ packing, ...loss }: { packing: Packing } & TokenLossOptions): Stage<Batch> {
-  if (packing === "concatenate") return { ...languageModelling, loss: (c) => tokenLoss(c, c.forward(), loss) };
+  if (packing === "concatenate") return { ...languageModeling, loss: (c) => tokenLoss(c, c.forward(), loss) };
   return {
-    ...packedLanguageModelling,
+    ...packedLanguageModeling,
     loss: (c) => tokenLoss(c, c.forward({ documents: input("documents", "i32", [c.rows]) }), loss),
   };
 }

@@ -1,7 +1,7 @@
 // The options of batches, the learning rate and the optimiser, which every stage has.
 import { z } from "zod";
 import { isSeed, SEEDS } from "../../core/errors.ts";
-import { decayTypes, lrSchedulers, type OwnSchedule } from "../../optim/schedule.ts";
+import { type CustomSchedule, decayTypes, lrSchedulers } from "../../optim/schedule.ts";
 import { above, flag, type Given, option, real, variant, whole } from "./option.ts";
 import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 
@@ -164,7 +164,7 @@ export const optimizerShape = {
    */
   lrScheduler: option(
     z
-      .union([z.enum(lrSchedulers), z.custom<OwnSchedule>((v) => typeof v === "function")], {
+      .union([z.enum(lrSchedulers), z.custom<CustomSchedule>((v) => typeof v === "function")], {
         error: `one of ${lrSchedulers.join(", ")}, or a function of { step, maxSteps }`,
       })
       .default("cosine"),

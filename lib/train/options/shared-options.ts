@@ -136,7 +136,7 @@ export const cardShape = {
     recorded: false,
   }),
   /** The model's licence, for its card. Default: none. */
-  licence: option(z.string().optional(), "licence of the model", { recorded: false }),
+  license: option(z.string().optional(), "licence of the model", { recorded: false }),
   /** Further fields of the model card, such as `data` (with licences) and `notes`. Default: none. */
   card: option(
     z.record(z.string(), z.unknown(), { error: "an object of model card fields" }).optional(),

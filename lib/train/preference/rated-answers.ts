@@ -21,10 +21,10 @@ export async function readRatedAnswers(
 ): Promise<PreferenceItems<RatedAnswer>> {
   const encoder = new RowEncoder(tokenizerOf(base, "kto"), options);
   const limit = sequenceLengthOf(base.model, options);
-  const read = await readSplit<LabelledRow>(options, {
+  const read = await readSplit<LabeledRow>(options, {
     ...call,
     limit,
-    read: (row) => [labelledRow(row, encoder)],
+    read: (row) => [labeledRow(row, encoder)],
     sequences: ({ answer }) => [answer],
     replaced: (item, [answer]) => ({ ...item, answer: answer! }),
   });
@@ -34,19 +34,19 @@ export async function readRatedAnswers(
   return { train, heldOut, sequenceLength: sequenceLengthFor(longest, limit) };
 }
 
-interface LabelledRow {
+interface LabeledRow {
   readonly answer: AnsweredPrompt;
   readonly desirable: boolean;
   readonly row: LocatedRow;
 }
 
-function labelledRow(row: LocatedRow, encoder: RowEncoder): LabelledRow {
+function labeledRow(row: LocatedRow, encoder: RowEncoder): LabeledRow {
   const { completion, label } = row.value;
   if (typeof label !== "boolean") throw rowError(row, "label", "true or false", label);
   return { answer: encoder.answer(row, encoder.prompt(row), "completion", completion), desirable: label, row };
 }
 
-function needBothKinds(items: readonly LabelledRow[]): void {
+function needBothKinds(items: readonly LabeledRow[]): void {
   const good = items.filter((item) => item.desirable).length;
   if (good > 0 && good < items.length) return;
   throw rowsError(items[0]!.row, "rows with label true and with false", `${items.length} that are all ${good > 0}`);

@@ -8,12 +8,12 @@ import { classifierNames, trunkNames } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import {
-  encodeLabelled,
-  type LabelledExample,
-  type LabelledRow,
+  encodeLabeled,
+  type LabeledExample,
+  type LabeledRow,
   labelsOf,
   needTwoLabels,
-  readLabelled,
+  readLabeled,
 } from "../examples/classify-rows.ts";
 import { allKept, ExampleSource, splitExamples } from "../examples/example-source.ts";
 import type { ClassifyRow } from "../examples/row-types.ts";
@@ -23,7 +23,7 @@ import type { Metrics } from "../loop/stage.ts";
 import { namesOf } from "../loop/stage-card.ts";
 import { type StageCall, startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { evaluateLabelled, fitClassifierTemperature } from "../losses/classify-evaluate.ts";
+import { evaluateLabeled, fitClassifierTemperature } from "../losses/classify-evaluate.ts";
 import { classification } from "../losses/classify-loss.ts";
 import { batchShape } from "../options/optimizer-options.ts";
 import { type Given, option, variant, whole } from "../options/option.ts";
@@ -180,13 +180,11 @@ async function* start(
   const index = new Map(classifier.labels.map((label, i) => [label, i]));
   const limit =
     options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
-  const encode = async (labelled: readonly LabelledRow[]) => {
-    const out: LabelledExample[] = [];
+  const encode = async (labeled: readonly LabeledRow[]) => {
+    const out: LabeledExample[] = [];
     const pacer = new Pacer();
-    for (const row of labelled) {
-      out.push(
-        encodeLabelled(row, { tokenizer, index, problemType, maxLength: limit, truncation: options.truncation }),
-      );
+    for (const row of labeled) {
+      out.push(encodeLabeled(row, { tokenizer, index, problemType, maxLength: limit, truncation: options.truncation }));
       if (pacer.isDue()) await pacer.rest();
     }
     return out;
@@ -226,12 +224,12 @@ async function* start(
   const finish = async (): Promise<Metrics> => {
     if (heldOut.length === 0) return {};
     model.setClassifierTemperature(undefined);
-    const measured = await evaluateLabelled(model, heldOut, { signal: call.signal });
+    const measured = await evaluateLabeled(model, heldOut, { signal: call.signal });
     if (!options.calibrate || problemType !== "single_label_classification") return measured.metrics;
     const temperature = fitClassifierTemperature(measured);
     if (Number.isNaN(temperature)) return measured.metrics; // the model returned a logit that is not finite
     model.setClassifierTemperature(temperature);
-    const calibrated = await evaluateLabelled(model, heldOut, { signal: call.signal, logits: measured.logits });
+    const calibrated = await evaluateLabeled(model, heldOut, { signal: call.signal, logits: measured.logits });
     return {
       ...measured.metrics,
       temperature,
@@ -254,8 +252,8 @@ async function* start(
 }
 
 interface SplitRows {
-  train: LabelledRow[];
-  heldOut: LabelledRow[];
+  train: LabeledRow[];
+  heldOut: LabeledRow[];
 }
 
 async function readRowsOf(
@@ -263,10 +261,10 @@ async function readRowsOf(
   signal: AbortSignal | undefined,
 ): Promise<SplitRows> {
   const { problemType, evalFraction = 0 } = options;
-  const data = await readLabelled(options.data, { name: "data", problemType, signal });
+  const data = await readLabeled(options.data, { name: "data", problemType, signal });
   if (problemType === "single_label_classification") needTwoLabels(data, labelsOf(data));
   if (options.evalData !== undefined) {
-    const heldOut = await readLabelled(options.evalData, { name: "evalData", problemType, signal });
+    const heldOut = await readLabeled(options.evalData, { name: "evalData", problemType, signal });
     return { train: data, heldOut };
   }
   return splitExamples(allKept(data), evalFraction);
@@ -305,7 +303,7 @@ function classifierFor(
  */
 function weightsOf(
   given: z.output<typeof classifySchema>["classWeights"],
-  examples: readonly LabelledExample[],
+  examples: readonly LabeledExample[],
   labels: readonly string[],
 ): Float64Array | undefined {
   if (given === undefined) return undefined;

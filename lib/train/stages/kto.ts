@@ -87,7 +87,7 @@ export function kto<Base extends PreferenceTrainable>(
   return startStage(base, { name: "kto", schema: ktoSchema }, options, run);
 }
 
-const run = runPreference<z.output<typeof ktoSchema>, LabelledAnswer>({
+const run = runPreference<z.output<typeof ktoSchema>, LabeledAnswer>({
   peaks,
   about: {
     notes: "Tuned on answers that people found good or bad (KTO).",
@@ -96,7 +96,7 @@ const run = runPreference<z.output<typeof ktoSchema>, LabelledAnswer>({
   sequencesEach: 1,
   async items(base, options, call) {
     const rated = await readRatedAnswers(base, options, call);
-    return scoredByReference<RatedAnswer, LabelledAnswer>(base, rated, options, call, {
+    return scoredByReference<RatedAnswer, LabeledAnswer>(base, rated, options, call, {
       sequences: options.perDeviceTrainBatchSize,
       answers: ({ answer, other }) => [answer, other],
       scored: ({ answer, desirable, other }, [reference, ofOther]) => ({
@@ -112,7 +112,7 @@ const run = runPreference<z.output<typeof ktoSchema>, LabelledAnswer>({
 });
 
 /** A good or bad answer, with its log-probability under the reference. */
-export interface LabelledAnswer {
+export interface LabeledAnswer {
   readonly answer: AnsweredPrompt;
   readonly desirable: boolean;
   readonly reference: number;
@@ -134,11 +134,11 @@ export interface KtoStageOptions {
  * The stage of Kahneman–Tversky optimisation. The loss is the mean over answers. The divergence from the reference is estimated from the
  * micro-batch's mismatched answers, in a second forward pass without a gradient.
  */
-export function ktoStage(options: KtoStageOptions): Stage<readonly LabelledAnswer[]> {
+export function ktoStage(options: KtoStageOptions): Stage<readonly LabeledAnswer[]> {
   const { answers, sequenceLength, beta, lossType } = options;
-  const places = <T>(batch: readonly LabelledAnswer[], value: (row: LabelledAnswer) => T) =>
+  const places = <T>(batch: readonly LabeledAnswer[], value: (row: LabeledAnswer) => T) =>
     Array.from({ length: answers }, (_, i) => (i < batch.length ? value(batch[i]!) : undefined));
-  const numbers = (batch: readonly LabelledAnswer[], value: (row: LabelledAnswer) => number) =>
+  const numbers = (batch: readonly LabeledAnswer[], value: (row: LabeledAnswer) => number) =>
     Float32Array.from(places(batch, value), (v) => v ?? 0);
   return {
     name: "kto",
@@ -148,7 +148,7 @@ export function ktoStage(options: KtoStageOptions): Stage<readonly LabelledAnswe
         places(batch, (row) => row.answer),
         sequenceLength,
       );
-      const weight = (row: LabelledAnswer) => (row.desirable ? options.desirableWeight : options.undesirableWeight);
+      const weight = (row: LabeledAnswer) => (row.desirable ? options.desirableWeight : options.undesirableWeight);
       const inputs = {
         ...own.inputs,
         signs: numbers(batch, (row) => (row.desirable ? 1 : -1)),

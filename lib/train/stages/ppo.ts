@@ -7,7 +7,7 @@ import { headNames } from "../../models/heads.ts";
 import type { Metrics, Stage } from "../loop/stage.ts";
 import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { generalisedAdvantages, whiten } from "../losses/advantages.ts";
+import { generalizedAdvantages, whiten } from "../losses/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "../losses/ppo.ts";
 import { above, flag, type Given, option, real, variant, whole } from "../options/option.ts";
 import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
@@ -161,7 +161,7 @@ function estimate(
     return tokens;
   });
   if (options.whitenRewards) whiten(rewards, { shift: false });
-  const estimated = drawn.map(({ values }, i) => generalisedAdvantages(rewards[i]!, values, options));
+  const estimated = drawn.map(({ values }, i) => generalizedAdvantages(rewards[i]!, values, options));
   whiten(estimated.map(({ advantages }) => advantages));
   const kl = average(divergences.map((nats) => nats.reduce((sum, v) => sum + v, 0)));
   return {

@@ -11,7 +11,7 @@ namespace heddle {
 
 Fp8Call::Fp8Call(const Napi::CallbackInfo& info) : work_{} {
   if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
-    throw invalid_argument("quantiseFp8: expected a Float32Array, got something else");
+    throw invalid_argument("quantizeFp8: expected a Float32Array, got something else");
   const auto numbers = info[0].As<Napi::Float32Array>();
   const int64_t elements = static_cast<int64_t>(numbers.ElementLength());
   const int64_t rows = integer(info[1], "rows", 1LL << 40), columns = integer(info[2], "columns", 1LL << 40);

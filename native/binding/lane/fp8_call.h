@@ -1,4 +1,4 @@
-// One call of JavaScript's NativeLane.quantiseFp8: converts a matrix to 8-bit floats in blocks of 128 x 128
+// One call of JavaScript's NativeLane.quantizeFp8: converts a matrix to 8-bit floats in blocks of 128 x 128
 // (ops/fp8.h).
 #pragma once
 #include <napi.h>
@@ -11,7 +11,7 @@ namespace heddle {
 
 class Fp8Call {
  public:
-  // Reads quantiseFp8(numbers, rows, columns). `numbers` is a Float32Array, which other code must not use until the
+  // Reads quantizeFp8(numbers, rows, columns). `numbers` is a Float32Array, which other code must not use until the
   // call is done. Throws INVALID_ARGUMENT or OUT_OF_MEMORY.
   explicit Fp8Call(const Napi::CallbackInfo& info);
   Napi::Object result() const { return result_; }  // { bytes, scales }: ArrayBuffers

@@ -23,7 +23,7 @@ void check_place(const Storage& tensor, const Lane& lane, const char* what);
 // choose(choices); read(tensor, offset, bytes); write(tensor, offset, bytes, lent?); copy(from, to, times); settle();
 // unload(tensor, why); reload(tensor); join(id, rank, size); joinRanks(ranks); allReduce(tensors | numbers);
 // reduceScatter(tensorsByRank, type); allGather(tensorsByRank); arenaBytes; cast(source, offset, from, to, addend,
-// count, target, at, how): see CastCall; quantiseFp8(numbers, rows, columns): see Fp8Call; crc32c(source, offset,
+// count, target, at, how): see CastCall; quantizeFp8(numbers, rows, columns): see Fp8Call; crc32c(source, offset,
 // bytes, before): see DigestCall; run(executable, symbols, inputs, outputs, flag, late, count, each, feed): see
 // RunSeries }
 class LaneHandle : public Handle<LaneHandle> {

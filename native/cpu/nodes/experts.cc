@@ -216,12 +216,12 @@ void backward_weight(const Node& n, Context& c) {
 bool route_supports(const Node& n) { return is_activation(n.in[0]); }
 void route(const Node& n, Context& c) {
   const int64_t N = n.in[0].shape[0], E = n.in[0].shape[1], k = n.out[0].shape[1];
-  const bool normalise = n.attr_flag("normalise");
+  const bool normalize = n.attr_flag("normalize");
   c.pool.range(N, (1 << 12) / (E * k) + 1, [&](int64_t begin, int64_t end, int) {
     Row logit(static_cast<size_t>(E));
     for (int64_t r = begin; r < end; ++r) {
       load_row(n.in[0], r * E, E, logit.data());
-      route_row(logit.data(), E, k, normalise, n.out[0].as<float>() + r * k, n.out[1].as<int32_t>() + r * k);
+      route_row(logit.data(), E, k, normalize, n.out[0].as<float>() + r * k, n.out[1].as<int32_t>() + r * k);
     }
   });
 }

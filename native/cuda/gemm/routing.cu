@@ -17,9 +17,9 @@ __device__ inline float logit_at(const View& logits, int64_t i) {
 
 // logits (N, E) -> weights (N, k), experts (N, k). One warp per row. Each of the k steps selects the largest logit
 // after the previously selected one, in descending order. Equal logits are ordered by index. Weights are the softmax
-// over the selected experts if `normalise`, otherwise over all experts.
+// over the selected experts if `normalize`, otherwise over all experts.
 __global__ void __launch_bounds__(threads)
-    route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalise) {
+    route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalize) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
   if (row >= N) return;  // uniform over the warp
   const int lane = threadIdx.x % warp_size;
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(threads)
       weights[row * k + j] = expf(logits[row * E + at] - largest);  // not logit_at, so that NaN stays NaN
     }
   }
-  if (!normalise) {
+  if (!normalize) {
     sum = 0;
     for (int64_t e = lane; e < E; e += warp_size) sum += expf(logits[row * E + e] - largest);
     sum = warp_sum(sum);
@@ -58,12 +58,12 @@ void route(const Node& n, Context& c) {
   const Tensor &logits = n.in[0], &weights = n.out[0];
   launch(c, "route_experts", {dim3(blocks_for(logits.shape[0], warps)), dim3(threads)}, route_kernel, view(logits),
       weights.as<float>(), n.out[1].as<int32_t>(), logits.shape[0], logits.shape[1], weights.shape[1],
-      n.attr_flag("normalise"));
+      n.attr_flag("normalize"));
 }
 
 // dweights (N, k), logits (N, E), experts (N, k) -> dlogits (N, E). One warp per row.
 __global__ void __launch_bounds__(threads) route_backward_kernel(const float* dweights, View logits,
-    const int32_t* experts, Out dlogits, int64_t N, int64_t E, int64_t k, bool normalise, Fault fault) {
+    const int32_t* experts, Out dlogits, int64_t N, int64_t E, int64_t k, bool normalize, Fault fault) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
   if (row >= N) return;  // uniform over the warp
   const int lane = threadIdx.x % warp_size;
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(threads) route_backward_kernel(const float* dw
   for (int64_t e = lane; e < E; e += warp_size) largest = fmaxf(largest, logits[row * E + e]);
   largest = warp_max(largest);
   const auto exponential = [&](int64_t e) { return expf(logits[row * E + e] - largest); };
-  if (normalise) {
+  if (normalize) {
     for (int64_t j = 0; j < k; ++j) sum += exponential(chosen[j]);
   } else {
     for (int64_t e = lane; e < E; e += warp_size) sum += exponential(e);
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(threads) route_backward_kernel(const float* dw
   // The gradient of the softmax: p * (dweight - mean), where the dweight of an expert that is not selected is 0.
   for (int64_t e = lane; e < E; e += warp_size) {
     const float p = exponential(e) / sum;
-    float d = normalise ? 0.0f : -p * mean;
+    float d = normalize ? 0.0f : -p * mean;
     for (int64_t j = 0; j < k; ++j)
       if (chosen[j] == e) d = p * (dweights[row * k + j] - mean);
     dlogits.store(row * E + e, d);
@@ -97,7 +97,7 @@ void route_backward(const Node& n, Context& c) {
   const Tensor &dweights = n.in[0], &logits = n.in[1];
   launch(c, "route_experts_backward", {dim3(blocks_for(logits.shape[0], warps)), dim3(threads)}, route_backward_kernel,
       dweights.as<float>(), view(logits), n.in[2].as<int32_t>(), out(n.out[0]), logits.shape[0], logits.shape[1],
-      dweights.shape[1], n.attr_flag("normalise"), fault_of(c));
+      dweights.shape[1], n.attr_flag("normalize"), fault_of(c));
 }
 
 // ---- the weighted sum of outputs; a slot is one of a row's k experts

@@ -130,7 +130,7 @@ describe("heddle train", () => {
   });
 
   test("a configuration may be a module, with a custom loss and a custom evaluation", async () => {
-    const example = fileURLToPath(new URL("../../../examples/own-objective.ts", import.meta.url));
+    const example = fileURLToPath(new URL("../../../examples/custom-objective.ts", import.meta.url));
     expect((await readFile(example, "utf8")).trimEnd().split("\n").length).toBeLessThanOrEqual(30);
     await writeFile(
       join(folder, "own.ts"),

@@ -85,8 +85,8 @@ inline Builder experts(int64_t N, int64_t M, bool per_slot) {
   const int x = per_slot ? b.floats(f, {N, k, K}) : b.floats(f, {N, K}), dy = b.floats(f, {N, k, M}),
             dout = b.floats(f, {N, M});
   const int weights = b.value(f, {N, k}), chosen = b.value(DType::i32, {N, k}), y = b.value(f, {N, k, M});
-  b.node("route_experts", {logits}, {weights, chosen}, {{"normalise", 1}});
-  b.node("route_experts_backward", {weights, logits, chosen}, {b.value(f, {N, E})}, {{"normalise", 0}});
+  b.node("route_experts", {logits}, {weights, chosen}, {{"normalize", 1}});
+  b.node("route_experts_backward", {weights, logits, chosen}, {b.value(f, {N, E})}, {{"normalize", 0}});
   b.node("expert_linear", {x, w, chosen, bias}, {y}, {{"rowwise", 0}});
   b.node("expert_linear_backward_input", {dy, w, chosen}, {per_slot ? b.value(f, {N, k, K}) : b.value(f, {N, K})}, {});
   b.node("expert_linear_backward_weight", {dy, x, chosen}, {b.value(f, {E, M, K})}, {});

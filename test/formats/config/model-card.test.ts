@@ -13,7 +13,7 @@ test("a model card survives writing and reading, and invalid fields are rejected
   expect(await readModelCard(folder)).toBeUndefined();
   await writeModelCard(folder, {
     stage: "pretrain",
-    data: [{ name: "tinystories", licence: "CDLA-Sharing-1.0", tokens: 5 }],
+    data: [{ name: "tinystories", license: "CDLA-Sharing-1.0", tokens: 5 }],
     tokensSeen: 1e9,
     trainingCutoffDate: "2024-06-30",
     evaluations: [{ name: "held-out", metric: "bitsPerByte", value: 0.9 }],

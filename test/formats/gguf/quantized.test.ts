@@ -1,4 +1,4 @@
-// Quantized blocks decode to the values of an independent decoder (scripts/golden/quantised.py), and are written with bounded error.
+// Quantized blocks decode to the values of an independent decoder (scripts/golden/quantized.py), and are written with bounded error.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
@@ -10,7 +10,7 @@ import { generator } from "../../ops/harness.ts";
 import { expectError } from "../helpers.ts";
 
 const golden: Record<string, { bytes: string; values: number[] }> = JSON.parse(
-  readFileSync(new URL("../../golden/quantised.json", import.meta.url), "utf8"),
+  readFileSync(new URL("../../golden/quantized.json", import.meta.url), "utf8"),
 );
 const types = Object.keys(BLOCK_TYPES) as QuantizedDType[];
 

@@ -3,7 +3,7 @@ import { convertModel } from "../../../lib/convert/convert.ts";
 import { openGguf } from "../../../lib/formats/gguf/gguf-file.ts";
 import { writeGguf } from "../../../lib/formats/gguf/gguf-write.ts";
 import type { QuantizedDType } from "../../../lib/graph/dtype.ts";
-import { materialise } from "../../ops/harness.ts";
+import { materialize } from "../../ops/harness.ts";
 import { temporaryFolder } from "../helpers.ts";
 
 /**
@@ -18,7 +18,7 @@ export async function randomGguf(folder: string, typeOf: (i: number) => Quantize
   const tensors = [...entries.values()].map(({ name, dtype: stored, shape, offset, bytes }, i) => {
     const floating = shape.length < 2 || name === "position_embd.weight";
     const dtype = floating ? undefined : typeOf(i);
-    if (dtype) return { name, dtype, shape, bytes: materialise([{ dtype, shape }], i)[0] as Uint8Array };
+    if (dtype) return { name, dtype, shape, bytes: materialize([{ dtype, shape }], i)[0] as Uint8Array };
     const small = name.endsWith("norm.weight") ? 1 / 16 : 1;
     const values = new Float32Array(file.bytes(offset, bytes)).map((v) => v * small);
     return { name, dtype: stored!, shape, bytes: new Uint8Array(values.buffer) };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import type { EmbeddingConfig, PoolingMode } from "../../../lib/formats/config/config.ts";
 import { saveWeights } from "../../../lib/formats/safetensors/safetensors-write.ts";
-import { pooledOutputs } from "../../../lib/language-model/embed/pooled.ts";
+import { pooledOutputs } from "../../../lib/language-model/embed/text-forward.ts";
 import { createModel, type LanguageModel } from "../../../lib/language-model/index.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { temporaryFolder } from "../helpers.ts";

@@ -62,9 +62,9 @@ describe("beam search", () => {
     try {
       await base.save(join(folder, "model"));
       await convertModel(join(folder, "model"), file, { dtype: "q8_0" });
-      await using quantised = await LanguageModel.load(file);
-      const [best] = await quantised.completeAll([prompt], found);
-      const scored = await quantised.score([...prompt, ...best!.tokens], { from: prompt.length });
+      await using quantized = await LanguageModel.load(file);
+      const [best] = await quantized.completeAll([prompt], found);
+      const scored = await quantized.score([...prompt, ...best!.tokens], { from: prompt.length });
       const mean = scored.slice(prompt.length).reduce((a, b) => a + b, 0) / best!.tokens.length;
       expect(Math.abs(best!.score! - mean)).toBeLessThan(0.05);
     } finally {

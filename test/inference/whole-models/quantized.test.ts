@@ -12,7 +12,7 @@ import { mapFile } from "../../../lib/io/mapped-file.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { randomGguf } from "../../formats/gguf/random-gguf.ts";
 import { temporaryFolder } from "../../formats/helpers.ts";
-import { quantisedTypes } from "../../ops/harness.ts";
+import { quantizedTypes } from "../../ops/harness.ts";
 import { tinyModel } from "../helpers.ts";
 
 const ids = [5, 17, 2, 301, 44, 9, 120, 7, 7, 63];
@@ -41,11 +41,11 @@ async function relativeDifference(a: LanguageModel, b: LanguageModel): Promise<n
 describe.each(["llama", "gpt2"])("%s quantized at load", (modelType) => {
   test.each(["q8_0", "q4_0", "q4_k", "q6_k"] as const)("%s: has the weights of a converted file", async (dtype) => {
     const folder = await folderOf(modelType);
-    const [floating, quantised] = ["f32.gguf", "quantised.gguf"].map((name) => join(temporaryFolder(), name));
-    await convertModel(folder, quantised!, { dtype });
+    const [floating, quantized] = ["f32.gguf", "quantized.gguf"].map((name) => join(temporaryFolder(), name));
+    await convertModel(folder, quantized!, { dtype });
     await convertModel(folder, floating!, { dtype: "f32" });
     const load = (path: string) => LanguageModel.load(path, { dtype, quantizedActivations: "f32" });
-    await using wanted = await LanguageModel.load(quantised!, { quantizedActivations: "f32" });
+    await using wanted = await LanguageModel.load(quantized!, { quantizedActivations: "f32" });
     const typesOf = ({ model }: LanguageModel) =>
       [...model.tensors]
         .map(([name, t]) => `${name.replace(/^stored./, "")} ${t.shape.length > 1 ? t.dtype : ""}`)
@@ -56,12 +56,12 @@ describe.each(["llama", "gpt2"])("%s quantized at load", (modelType) => {
       expect(await relativeDifference(model, wanted)).toBeLessThanOrEqual(1e-5);
     }
     // Weights that are already quantized are kept.
-    await using kept = await LanguageModel.load(quantised!, { dtype: "q4_0", quantizedActivations: "f32" });
+    await using kept = await LanguageModel.load(quantized!, { dtype: "q4_0", quantizedActivations: "f32" });
     expect(await relativeDifference(kept, wanted)).toBe(0);
   });
 });
 
-describe.each(quantisedTypes)("%s", (dtype) => {
+describe.each(quantizedTypes)("%s", (dtype) => {
   test.each(["llama", "gpt2"])("%s: quantized and dequantized weights give the same logits", async (modelType) => {
     const path = await randomFamily(modelType, dtype);
     await using exact = await LanguageModel.load(path, { quantizedActivations: "f32" });
@@ -110,11 +110,11 @@ const families: Record<string, object> = {
 describe.each(Object.keys(families))("%s", (modelType) => {
   test("gives the same logits after conversion to q8_0 and back", async () => {
     const folder = await folderOf(modelType, families[modelType]);
-    const [quantised, back] = [join(temporaryFolder(), "q.gguf"), join(temporaryFolder(), "back")];
-    await convertModel(folder, quantised, { dtype: "q8_0" });
-    await convertModel(quantised, back);
+    const [quantized, back] = [join(temporaryFolder(), "q.gguf"), join(temporaryFolder(), "back")];
+    await convertModel(folder, quantized, { dtype: "q8_0" });
+    await convertModel(quantized, back);
     await using original = await LanguageModel.load(folder);
-    await using exact = await LanguageModel.load(quantised, { quantizedActivations: "f32" });
+    await using exact = await LanguageModel.load(quantized, { quantizedActivations: "f32" });
     await using numbers = await LanguageModel.load(back);
     expect(await relativeDifference(exact, numbers)).toBeLessThanOrEqual(1e-5);
     expect(await relativeDifference(exact, original)).toBeLessThanOrEqual(0.03);
@@ -128,13 +128,13 @@ test("llama's q and k rows, which RoPE rotates, are reordered as whole rows", as
   const path = join(temporaryFolder(), "q.gguf");
   await convertModel(folder, path, { dtype: "q4_0" });
   await using original = await LanguageModel.load(folder);
-  await using quantised = await LanguageModel.load(path);
+  await using quantized = await LanguageModel.load(path);
   for (const part of ["q", "k", "v"]) {
     const name = `model.layers.0.self_attn.${part}_proj.weight`;
     const values = await original.model.weight(name).toFloat32();
     const blocks = castBytes(new Uint8Array(values.buffer), "f32", "q4_0", name);
-    expect(await quantised.model.weight(name).read()).toEqual(blocks);
-    expect(quantised.model.weight(name).writable).toBe(false);
+    expect(await quantized.model.weight(name).read()).toEqual(blocks);
+    expect(quantized.model.weight(name).writable).toBe(false);
   }
 });
 

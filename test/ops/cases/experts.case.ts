@@ -94,7 +94,7 @@ const unevenPairs: OpCase[] = (
 );
 
 // One type per block and group size, with few and many pairs.
-const quantised: OpCase[] = (["q8_0", "q4_0", "q4_k", "q6_k", "mxfp4"] as const).flatMap((w) =>
+const quantized: OpCase[] = (["q8_0", "q4_0", "q4_k", "q6_k", "mxfp4"] as const).flatMap((w) =>
   [3, 41].flatMap((n): OpCase[] => {
     const inputs = 2 * BLOCK_TYPES[w].elements;
     const weight = { dtype: w, shape: [4, 70, inputs] };
@@ -128,20 +128,20 @@ const others: OpCase[] = activationTypes.flatMap((type) =>
     const y = float(type, [n, k, width]);
     return [
       ...(k <= e
-        ? [0, 1].flatMap((normalise): OpCase[] => [
+        ? [0, 1].flatMap((normalize): OpCase[] => [
             {
               op: "route_experts",
-              label: `${label}${normalise ? ", normalised" : ""}`,
+              label: `${label}${normalize ? ", normalized" : ""}`,
               inputs: [logits],
-              attributes: { normalise },
+              attributes: { normalize },
               outputs: pair,
               ...(n !== e && symbolic),
             },
             {
               op: "route_experts_backward",
-              label: `${label}${normalise ? ", normalised" : ""}`,
+              label: `${label}${normalize ? ", normalized" : ""}`,
               inputs: [f32([n, k]), logits, given("i32", [n, k], distinct(n, k, e))],
-              attributes: { normalise },
+              attributes: { normalize },
               outputs: [out(type, n, e)],
             },
           ])
@@ -169,13 +169,13 @@ export default {
   cases: [
     ...linears,
     ...unevenPairs,
-    ...quantised,
+    ...quantized,
     ...others,
     {
       op: "route_experts",
       label: "ties are broken by the lowest index",
       inputs: [given("f32", [3, 4], [1, 2, 2, 1, 0, 0, 0, 0, 3, -1, -2, -3])],
-      attributes: { normalise: 1 },
+      attributes: { normalize: 1 },
       outputs: [out("f32", 3, 3), out("i32", 3, 3)],
     },
   ],
@@ -202,7 +202,7 @@ export default {
       op: "route_experts",
       label: "more experts per token than experts",
       inputs: [f32([2, 3])],
-      attributes: { normalise: 0 },
+      attributes: { normalize: 0 },
       outputs: [out("f32", 2, 4), out("i32", 2, 4)],
       code: "SHAPE_MISMATCH",
       message: /^route_experts: weights: expected 1 to 3 experts a row, got 4$/,
@@ -220,12 +220,12 @@ export default {
       operands: { y: [3, 2, 4], weights: [3, 2] },
       build: ({ y, weights }) => combineExperts(y!, weights!),
     },
-    ...[false, true].map((normalise) => ({
-      label: `routing${normalise ? ", normalised" : ""}`,
+    ...[false, true].map((normalize) => ({
+      label: `routing${normalize ? ", normalized" : ""}`,
       operands: { logits: [4, 5] },
       // The scores are so far apart that the steps of finite differences do not change the chosen experts.
       constants: { apart: given("f32", [4, 5], apart) },
-      build: ({ logits, apart }: Values) => routeExperts(add(logits!, apart!), { k: 2, normalise }).weights,
+      build: ({ logits, apart }: Values) => routeExperts(add(logits!, apart!), { k: 2, normalize }).weights,
     })),
   ],
 } satisfies OpFile;

@@ -13,9 +13,9 @@ import {
 } from "heddle";
 import {
   add,
+  type CustomConfig,
   decoderFamily,
   type FamilyDefinition,
-  type OwnConfig,
   readRows,
   registerFamily,
   reshape,
@@ -62,15 +62,15 @@ export const isa = ({ cpu }: DeviceInfo = deviceInfo()): string => cpu.isa;
 
 export const twice = (x: Value): Value => add(x, x);
 
-type Own = { scale: number; gated: boolean; sizes: readonly number[] };
+type Values = { scale: number; gated: boolean; sizes: readonly number[] };
 /** A family's custom values have the widened types of their defaults. */
-export const family: FamilyDefinition<Own> = {
-  modelType: "own",
-  architecture: "OwnForCausalLM",
-  own: { scale: 1, gated: false, sizes: [] },
+export const family: FamilyDefinition<Values> = {
+  modelType: "mine",
+  architecture: "MineForCausalLM",
+  custom: { scale: 1, gated: false, sizes: [] },
   gguf: undefined,
-  weights({ own, hiddenSize }: OwnConfig<Own>) {
-    const width: number = own.gated ? own.scale * hiddenSize : own.sizes.length;
+  weights({ custom, hiddenSize }: CustomConfig<Values>) {
+    const width: number = custom.gated ? custom.scale * hiddenSize : custom.sizes.length;
     return new Map([["a.weight", { shape: [width, hiddenSize], init: "normal" as const }]]);
   },
   forward: (context, config) => {
@@ -84,15 +84,17 @@ export async function steer(model: LanguageModel, stops: readonly StopCondition[
   registerFamily({
     modelType: "other",
     architecture: "OtherForCausalLM",
-    own: { deep: true },
-    weights: ({ own }) => (own.deep ? new Map() : new Map()), // inferred: a boolean, not `true`
+    custom: { deep: true },
+    weights: ({ custom }) => (custom.deep ? new Map() : new Map()), // inferred: a boolean, not `true`
     forward: ({ ids }) => ids,
   });
   registerFamily({
     modelType: "near",
     architecture: "NearForCausalLM",
-    own: { scale: 1 },
-    ...decoderFamily<{ scale: number }>({ shape: ({ own }, { rotary }) => ({ residualScale: own.scale, rotary }) }),
+    custom: { scale: 1 },
+    ...decoderFamily<{ scale: number }>({
+      shape: ({ custom }, { rotary }) => ({ residualScale: custom.scale, rotary }),
+    }),
   });
   // The model passed to callbacks during training is the given one.
   const evaluate = async (at: { model: LanguageModel }) => ({ length: (await at.model.complete("x")).text.length });
@@ -101,7 +103,7 @@ export async function steer(model: LanguageModel, stops: readonly StopCondition[
     data: "rows.jsonl",
     evaluate: async ({ model }) => ({ top: (await model.complete("x")).usage.promptTokens }),
   });
-  createModel({ modelType: "own", hiddenSize: 8, numHiddenLayers: 1, own: { gated: true } }, { seed: 1 });
+  createModel({ modelType: "mine", hiddenSize: 8, numHiddenLayers: 1, custom: { gated: true } }, { seed: 1 });
   await createModelAsync({ modelType: "llama", hiddenSize: 8, numHiddenLayers: 1 }, { signal, onProgress: undefined });
   const forbid: LogitProcessor = (logits, { ids }) => logits.fill(-Infinity, 0, ids.length);
   const options: TrainOptions = { maxSteps: 1, lrScheduler: ({ step, maxSteps }) => step / maxSteps };

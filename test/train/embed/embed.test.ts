@@ -8,7 +8,7 @@ import { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { dotProduct } from "../../../lib/metrics/retrieval.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
-import { candidateMask, normalised } from "../../../lib/train/losses/embed-loss.ts";
+import { candidateMask, normalizedRows } from "../../../lib/train/losses/embed-loss.ts";
 import { type EmbedOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
 import { expectError } from "../../formats/helpers.ts";
 import { failureOf } from "../../inference/helpers.ts";
@@ -204,7 +204,7 @@ describe("trainEmbedding", () => {
       { pooling: "last", normalize: false },
     );
     expect(every).toHaveLength(6);
-    const { pooledOutputs } = await import("../../../lib/language-model/embed/pooled.ts");
+    const { pooledOutputs } = await import("../../../lib/language-model/embed/text-forward.ts");
     const [all] = await pooledOutputs(base.model, [ids], { pooling: "all", contextLength: 700 });
     for (const [i, n] of [1, 255, 256, 257, 400, 600].entries())
       every[i]!.forEach((v, c) => {
@@ -279,7 +279,7 @@ describe("trainEmbedding", () => {
   });
 
   test("normalized rows have length 1", async () => {
-    const program = compile(() => ({ y: normalised(input("x", "f32", [2, 3]), 3) }));
+    const program = compile(() => ({ y: normalizedRows(input("x", "f32", [2, 3]), 3) }));
     const executable = program.bind(openDevice(), new Map());
     const unitScale = new Float32Array(3).fill(1 / Math.sqrt(3));
     const { y } = await executable.run({ x: Float32Array.of(3, 0, 4, 1e-3, 0, 0), unitScale });

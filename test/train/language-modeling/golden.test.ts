@@ -3,7 +3,7 @@ import type { Batch } from "../../../lib/data/corpus.ts";
 import { compile, logitsOf, openDevice } from "../../../lib/graph/index.ts";
 import { rowInputs, sequenceForward } from "../../../lib/models/forward.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import { type GoldenCase, goldenCase, goldenModel, goldenNames } from "../../golden/weights.ts";
 
 const device = openDevice();
@@ -21,7 +21,7 @@ function create(
   dtype: "f32" | "bf16" = "f32",
 ) {
   const shape = { sequences, sequenceLength: golden.ids[0]!.length, dtype };
-  return TrainStep.create(model, languageModelling, shape, {
+  return TrainStep.create(model, languageModeling, shape, {
     beta1: 0.9,
     beta2: 0.95,
     eps: 1e-8,
@@ -113,7 +113,7 @@ test("frozen weights keep their bytes and get no gradient", async () => {
   const before = await model.weight("model.layers.0.mlp.up_proj.weight").toFloat32();
   const step = await TrainStep.create(
     model,
-    languageModelling,
+    languageModeling,
     { sequences: 2, sequenceLength: golden.ids[0]!.length, dtype: "f32" },
     { names: ["model.norm.weight"] },
   );

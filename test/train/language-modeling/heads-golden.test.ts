@@ -4,7 +4,7 @@ import { openDevice } from "../../../lib/graph/index.ts";
 import { classifierOutputs } from "../../../lib/language-model/embed/classify.ts";
 import { headNames, trunkNames } from "../../../lib/models/heads.ts";
 import type { Model } from "../../../lib/models/model.ts";
-import type { LabelledExample } from "../../../lib/train/examples/classify-rows.ts";
+import type { LabeledExample } from "../../../lib/train/examples/classify-rows.ts";
 import type { Stage } from "../../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import { type ClassifierLossOptions, classification } from "../../../lib/train/losses/classify-loss.ts";
@@ -73,7 +73,7 @@ describe.each(sequenceCases)("classification of texts (%s) against PyTorch in fl
     problemType: c.problemType as ClassifierLossOptions["classifier"]["problemType"],
     pooling: c.pooling as ClassifierLossOptions["classifier"]["pooling"],
   } as const;
-  const examples = c.ids.map((ids, i): LabelledExample => {
+  const examples = c.ids.map((ids, i): LabeledExample => {
     const target = c.targets[i] as unknown as number | number[];
     return {
       ids: Uint32Array.from(ids),

@@ -5,7 +5,7 @@ import { adapterTensors } from "../../../lib/models/adapters/adapters.ts";
 import { rowInputs, sequenceForward } from "../../../lib/models/forward.ts";
 import type { Model } from "../../../lib/models/model.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import golden from "../../golden/lora.json" with { type: "json" };
 import { type GoldenName, goldenModel, hashed } from "../../golden/weights.ts";
 
@@ -54,7 +54,7 @@ function batchOf({ ids, targets }: LoraGolden): Batch {
 async function create(model: Model, given: LoraGolden, dtype: "f32" | "bf16" = "f32") {
   const shape = { sequences: given.ids.length, sequenceLength: given.ids[0]!.length, dtype };
   const names = adapterTensors(model.adapters.get("default")!);
-  return TrainStep.create(model, languageModelling, shape, { names, weightDecay: 0.1, maxGradNorm: 1 });
+  return TrainStep.create(model, languageModeling, shape, { names, weightDecay: 0.1, maxGradNorm: 1 });
 }
 
 async function lastLogits(model: Model, given: LoraGolden): Promise<number[][]> {

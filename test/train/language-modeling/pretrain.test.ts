@@ -11,7 +11,7 @@ import { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import type { EvalEvent, StepEvent, TrainEvent } from "../../../lib/train/loop/trainer.ts";
-import { packedLanguageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { packedLanguageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 
 let folder: string;
@@ -285,7 +285,7 @@ describe("pretrain", () => {
       }
     const run = async (batch: typeof padded, sequences: number) => {
       const shape = { sequences, sequenceLength: 64, dtype: "f32" as const };
-      const step = await TrainStep.create(base.model, packedLanguageModelling, shape);
+      const step = await TrainStep.create(base.model, packedLanguageModeling, shape);
       const { loss } = await step.accumulate([batch]);
       const gradients = new Map<string, Float32Array>();
       for (const [name, t] of step.optimizer.gradients) gradients.set(name, await t.toFloat32());

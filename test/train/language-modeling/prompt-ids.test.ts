@@ -43,7 +43,7 @@ describe("the ids of training prompts", () => {
     for (const { name, tokenizer, begin, end } of tokenizers) {
       const own = (text: string) => [...tokenizer.encode(text, { addSpecialTokens: false })];
       const { vocabSize } = tokenizer;
-      const asked = promptIds("cat", { tokenizer, vocabSize, goesOn: true });
+      const asked = promptIds("cat", { tokenizer, vocabSize, isContinued: true });
       expect(asked, name).toEqual([...begin, ...own("cat")]);
       const at = { value: rows[0]!, where: "row 1", index: 0, inFile: false };
       const how = { assistantOnlyLoss: true, completionOnlyLoss: true };

@@ -13,16 +13,16 @@ import { adapterTensors } from "../../../lib/models/adapters/adapters.ts";
 import { Model } from "../../../lib/models/model.ts";
 import { familyOf } from "../../../lib/models/registry.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
 import golden from "../../golden/qlora.json" with { type: "json" };
 import { hashed } from "../../golden/weights.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 const device = openDevice();
-type Quantised = "q4_0" | "q8_0" | "q4_k";
+type Quantized = "q4_0" | "q8_0" | "q4_k";
 /** Size of a block, its element count, and offset and scale of its half-precision numbers, as in scripts/golden/qlora.py. */
-const LAYOUT: Record<Quantised, { size: number; count: number; halves: [number, number][] }> = {
+const LAYOUT: Record<Quantized, { size: number; count: number; halves: [number, number][] }> = {
   q4_0: { size: 18, count: 32, halves: [[0, 2 ** -7]] },
   q8_0: { size: 34, count: 32, halves: [[0, 2 ** -11]] },
   q4_k: {
@@ -35,7 +35,7 @@ const LAYOUT: Record<Quantised, { size: number; count: number; halves: [number, 
   },
 };
 
-function blocks(dtype: Quantised, tensor: number, elements: number): Uint8Array {
+function blocks(dtype: Quantized, tensor: number, elements: number): Uint8Array {
   const { size, count, halves } = LAYOUT[dtype];
   const total = elements / count;
   const data = Uint8Array.from(hashed(tensor, total * size), (v) => Math.floor((v + 0.5) * 256));
@@ -47,7 +47,7 @@ function blocks(dtype: Quantised, tensor: number, elements: number): Uint8Array 
   return data;
 }
 
-async function quantisedModel({ dtype, config: c }: (typeof golden)[number]): Promise<Model> {
+async function quantizedModel({ dtype, config: c }: (typeof golden)[number]): Promise<Model> {
   const config = parseModelConfig({
     modelType: "llama",
     vocabSize: c.vocab,
@@ -68,7 +68,7 @@ async function quantisedModel({ dtype, config: c }: (typeof golden)[number]): Pr
     const elements = shape.reduce((n, d) => n * d, 1);
     const made =
       shape.length === 2
-        ? Tensor.from(device, dtype as Quantised, shape, blocks(dtype as Quantised, index, elements))
+        ? Tensor.from(device, dtype as Quantized, shape, blocks(dtype as Quantized, index, elements))
         : Tensor.from(
             device,
             "f32",
@@ -85,7 +85,7 @@ describe.each(golden)("$dtype against PyTorch in float64 over the dequantized we
   const flat = Int32Array.from(given.targets.flat());
   const batch = { tokens: Int32Array.from(given.ids.flat()), targets: flat, tokenCount: flat.length, byteCount: 0 };
   const create = async (gradientCheckpointing = false) => {
-    const model = await quantisedModel(given);
+    const model = await quantizedModel(given);
     const adapter = await model.addAdapter("default", given.lora);
     for (const [i, { a, b }] of [...adapter.layers.values()].entries())
       for (const [tensor, first, factor] of [
@@ -94,7 +94,7 @@ describe.each(golden)("$dtype against PyTorch in float64 over the dequantized we
       ] as const)
         await tensor.write(Float32Array.from(hashed(first + i, tensor.elements), (v) => v * factor));
     const shape = { sequences: 2, sequenceLength: given.ids[0]!.length, dtype: "f32" as const, gradientCheckpointing };
-    const step = await TrainStep.create(model, languageModelling, shape, { names: adapterTensors(adapter) });
+    const step = await TrainStep.create(model, languageModeling, shape, { names: adapterTensors(adapter) });
     return { model, step };
   };
 

@@ -7,7 +7,7 @@ import { openDevice } from "../../../lib/graph/index.ts";
 import { loadModel } from "../../../lib/models/loading/load.ts";
 import { SftSource } from "../../../lib/train/examples/sft-source.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import { supervised } from "../../../lib/train/losses/supervised.ts";
 import { AnswerScorer } from "../../../lib/train/preference/scorer.ts";
 import { dpoStage } from "../../../lib/train/stages/dpo.ts";
@@ -51,7 +51,7 @@ describe.skipIf(!fixtures)("stories260K, a trained model", () => {
     const T = reference.batch_ids[0].length - 1;
     const step = await TrainStep.create(
       model,
-      languageModelling,
+      languageModeling,
       { sequences: reference.batch_ids.length, sequenceLength: T, dtype: "f32" },
       { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 },
     );

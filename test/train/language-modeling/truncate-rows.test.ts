@@ -1,7 +1,7 @@
 // Training truncates rows as `embed` and `classify` do, keeping the tokenizer's closing tokens.
 import { expect, test } from "vitest";
 import { cutText } from "../../../lib/language-model/prompt.ts";
-import { encodeLabelled, readLabelled } from "../../../lib/train/examples/classify-rows.ts";
+import { encodeLabeled, readLabeled } from "../../../lib/train/examples/classify-rows.ts";
 import { columnPrompts } from "../../../lib/train/examples/embed-prompts.ts";
 import { readPairs } from "../../../lib/train/examples/embed-rows.ts";
 import { tokenizer } from "../../formats/sentence-transformers/embedding-folders.ts";
@@ -23,14 +23,14 @@ test.each([3, 5, 9, whole.length - 1, whole.length, whole.length + 1])(
     const problemType = "single_label_classification";
     const index = new Map(["a", "b"].map((label, i) => [label, i]));
     const labelOptions = { tokenizer, index, problemType, maxLength, truncation: true } as const;
-    const [row] = await readLabelled([{ text, label: "a" }], { name: "data", problemType });
-    expect(Array.from(encodeLabelled(row!, labelOptions).ids)).toEqual(expected);
+    const [row] = await readLabeled([{ text, label: "a" }], { name: "data", problemType });
+    expect(Array.from(encodeLabeled(row!, labelOptions).ids)).toEqual(expected);
 
     // The words that are left keep their labels.
     const words = text.split(" ");
     const tagged = { tokens: words, labels: words.map(() => "b") };
-    const [tags] = await readLabelled([tagged], { name: "data", problemType });
-    const { ids, at, targets } = encodeLabelled(tags!, labelOptions);
+    const [tags] = await readLabeled([tagged], { name: "data", problemType });
+    const { ids, at, targets } = encodeLabeled(tags!, labelOptions);
     expect(Array.from(ids)).toEqual(expected);
     const end = Math.min(maxLength, whole.length) - tokenizer.closingCount;
     expect(Math.max(...at)).toBe(end - 1);

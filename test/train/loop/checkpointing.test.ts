@@ -15,13 +15,13 @@ import {
 } from "../../../lib/graph/index.ts";
 import { Model } from "../../../lib/models/model.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import { goldenCase, goldenModel, goldenNames } from "../../golden/weights.ts";
 
 const device = openDevice();
 
 async function gradientsOf(model: Model, batch: Batch, shape: Parameters<typeof TrainStep.create>[2], seed = 0) {
-  const step = await TrainStep.create(model, languageModelling, shape, { seed });
+  const step = await TrainStep.create(model, languageModeling, shape, { seed });
   const { loss } = await step.accumulate([batch]);
   const found = new Map<string, Float32Array>();
   for (const [name, t] of step.optimizer.gradients) found.set(name, await t.toFloat32());
@@ -75,7 +75,7 @@ describe("gradient checkpointing", () => {
         dtype: "f32" as const,
         gradientCheckpointing,
       };
-      const step = await TrainStep.create(model, languageModelling, shape, { names, seed });
+      const step = await TrainStep.create(model, languageModeling, shape, { names, seed });
       await step.accumulate([batch]);
       const found = new Map<string, Float32Array>();
       for (const [name, t] of step.optimizer.gradients) found.set(name, await t.toFloat32());
@@ -103,7 +103,7 @@ describe("gradient checkpointing", () => {
       });
       const model = Model.create(config, device);
       const shape = { sequences: 8, sequenceLength: 256, dtype: "f32" as const, gradientCheckpointing };
-      const step = await TrainStep.create(model, languageModelling, shape);
+      const step = await TrainStep.create(model, languageModeling, shape);
       const { arenaBytes } = step;
       step.dispose();
       model.dispose();

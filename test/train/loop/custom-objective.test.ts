@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { simpo } from "../../../examples/own-objective.ts";
+import { simpo } from "../../../examples/custom-objective.ts";
 import { gatherRows, input, logSigmoid, mul, scale, sub, sum } from "../../../lib/graph/index.ts";
 import { type DpoLoss, ExampleSource, type Stage, train } from "../../../lib/graph-entry.ts";
 import { dpo, LanguageModel } from "../../../lib/index.ts";

@@ -5,7 +5,7 @@ import { Tensor } from "../../../lib/graph/index.ts";
 import { adapterTensors } from "../../../lib/models/adapters/adapters.ts";
 import { Model } from "../../../lib/models/model.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import { tinyModel } from "../../inference/helpers.ts";
 
 const shape = { sequences: 2, sequenceLength: 16, dtype: "bf16" as const };
@@ -15,7 +15,7 @@ const batch = { tokens, targets: tokens.map((_, i) => (i * 131) % 320), tokenCou
 /** Runs three steps of an adapter. */
 async function adapted(model: Model) {
   const names = adapterTensors(await model.addAdapter("default", { r: 4 }));
-  const step = await TrainStep.create(model, languageModelling, shape, { names });
+  const step = await TrainStep.create(model, languageModeling, shape, { names });
   const losses: number[] = [];
   for (let i = 0; i < 3; i++) losses.push((await step.run([batch], 1e-2)).loss);
   losses.push((await step.evaluate(batch)).loss);

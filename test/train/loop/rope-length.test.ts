@@ -8,7 +8,7 @@ import { totalsOf } from "../../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import { classification } from "../../../lib/train/losses/classify-loss.ts";
 import { contrastive } from "../../../lib/train/losses/embed-loss.ts";
-import { languageModelling, packedLanguageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModeling, packedLanguageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import { supervised } from "../../../lib/train/losses/supervised.ts";
 import { AnswerScorer } from "../../../lib/train/preference/scorer.ts";
 import type { AnsweredPrompt } from "../../../lib/train/preference/sequences.ts";
@@ -327,7 +327,7 @@ describe.each(["longrope", "dynamic"] as const)("%s", (ropeType) => {
       batch.tokenCount += length - 1;
       sum += await likelihood(model, ids);
     }
-    const { evaluated } = await measured(model, packedLanguageModelling, batch, [2, ROWS]);
+    const { evaluated } = await measured(model, packedLanguageModeling, batch, [2, ROWS]);
     expect(evaluated * batch.tokenCount).toBeCloseTo(sum, 2);
   });
 
@@ -342,10 +342,10 @@ describe.each(["longrope", "dynamic"] as const)("%s", (ropeType) => {
       tokenCount: ROWS + SHORT - 1,
       byteCount: 0,
     };
-    const { evaluated } = await measured(model, languageModelling, batch, [2, ROWS]);
+    const { evaluated } = await measured(model, languageModeling, batch, [2, ROWS]);
     // The full row has no padding, so it is measured alone.
     const alone = { ...batch, tokens: full.subarray(0, -1), targets: full.subarray(1), tokenCount: ROWS };
-    const whole = await measured(model, languageModelling, alone, [1, ROWS]);
+    const whole = await measured(model, languageModeling, alone, [1, ROWS]);
     const sum = whole.evaluated * ROWS + (await likelihood(model, rest));
     expect(evaluated * batch.tokenCount).toBeCloseTo(sum, 2);
   });

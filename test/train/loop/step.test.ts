@@ -3,7 +3,7 @@ import type { Batch } from "../../../lib/data/corpus.ts";
 import { add, crossEntropy, input, mul, openDevice, scale, sum } from "../../../lib/graph/index.ts";
 import type { Stage } from "../../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import { goldenCase, goldenModel } from "../../golden/weights.ts";
 import { worlds } from "../world/worlds.ts";
 
@@ -35,8 +35,8 @@ function expectClose(got: ReadonlyMap<string, Float32Array>, expected: ReadonlyM
 
 test("micro-batches with different numbers of targets add up to the whole batch's mean", async () => {
   const [whole, parts] = [await goldenModel("llama", device), await goldenModel("llama", device)];
-  const one = await TrainStep.create(whole, languageModelling, shape(2));
-  const two = await TrainStep.create(parts, languageModelling, shape(1));
+  const one = await TrainStep.create(whole, languageModeling, shape(2));
+  const two = await TrainStep.create(parts, languageModeling, shape(1));
   const first = batchOf([0], 3);
   const second = batchOf([1]);
   const joined: Batch = {
@@ -57,7 +57,7 @@ test("weights that are not among the trained names keep their bytes and have no 
   const names = ["model.layers.1.mlp.up_proj.weight", "model.norm.weight"];
   const before = new Map<string, Float32Array>();
   for (const name of model.weightNames) before.set(name, await model.weight(name).toFloat32());
-  const step = await TrainStep.create(model, languageModelling, shape(2), { names });
+  const step = await TrainStep.create(model, languageModeling, shape(2), { names });
   for (let i = 0; i < 3; i++) await step.run([batchOf([0, 1])], 1e-2);
   expect([...step.optimizer.moments.keys()]).toEqual(names.flatMap((n) => [`m.${n}`, `v.${n}`]));
   for (const [name, old] of before) {
@@ -69,7 +69,7 @@ test("weights that are not among the trained names keep their bytes and have no 
 
 test("a step reports further outputs of a loss as sums, or as the stage's metrics", async () => {
   const watched = (own: boolean): Stage<Batch> => ({
-    ...languageModelling,
+    ...languageModeling,
     loss(context) {
       // Two passes in one loss, over the same weights.
       const [{ hidden, head }, again] = [context.forward(), context.forward()];
@@ -89,7 +89,7 @@ test("a step reports further outputs of a loss as sums, or as the stage's metric
     }),
   });
   const model = await goldenModel("llama", device);
-  const plain = await TrainStep.create(model, languageModelling, shape(1));
+  const plain = await TrainStep.create(model, languageModeling, shape(1));
   const summed = await TrainStep.create(model, watched(false), shape(1));
   const own = await TrainStep.create(model, watched(true), shape(1));
   const micros = [batchOf([0]), batchOf([1])];
@@ -112,12 +112,12 @@ test("a step reports further outputs of a loss as sums, or as the stage's metric
 
 test("two ranks with half of a batch each give the same step as one process with the whole batch", async () => {
   const alone = await goldenModel("llama", device);
-  const step = await TrainStep.create(alone, languageModelling, shape(1));
+  const step = await TrainStep.create(alone, languageModeling, shape(1));
   const micros = [batchOf([0], 5), batchOf([1])];
   const ranks = await Promise.all(
     worlds(2).map(async (world) => {
       const model = await goldenModel("llama", device);
-      return { model, step: await TrainStep.create(model, languageModelling, shape(1), { world }) };
+      return { model, step: await TrainStep.create(model, languageModeling, shape(1), { world }) };
     }),
   );
   for (let i = 0; i < 3; i++) {

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { openWeights } from "../../../lib/formats/weights.ts";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import type { ParameterGroup } from "../../../lib/train/options/optimizer-options.ts";
 import { groupParameters } from "../../../lib/train/options/parameter-groups.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
@@ -198,7 +198,7 @@ describe("a step", () => {
     const sizeOf = async (frozen: string[]) => {
       const given = frozen.map((match) => ({ match, freeze: true }));
       const { trained: names } = groupParameters(given, base.model.languageWeightNames);
-      const step = await TrainStep.create(base.model, languageModelling, shape, { names });
+      const step = await TrainStep.create(base.model, languageModeling, shape, { names });
       const { arenaBytes, optimizer } = step;
       const state = [...optimizer.gradients.keys(), ...optimizer.moments.keys()];
       step.dispose();

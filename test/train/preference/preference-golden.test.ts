@@ -3,7 +3,7 @@ import { openDevice } from "../../../lib/graph/index.ts";
 import type { Model } from "../../../lib/models/model.ts";
 import type { Stage } from "../../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { generalisedAdvantages, groupAdvantages, whiten } from "../../../lib/train/losses/advantages.ts";
+import { generalizedAdvantages, groupAdvantages, whiten } from "../../../lib/train/losses/advantages.ts";
 import { AnswerScorer } from "../../../lib/train/preference/scorer.ts";
 import type { AnsweredPrompt } from "../../../lib/train/preference/sequences.ts";
 import { dpoStage } from "../../../lib/train/stages/dpo.ts";
@@ -203,7 +203,7 @@ describe("a stage, with a relative error of at most 1e-4", () => {
     const estimated = answers!.map((a, i) => {
       const rewards = a.logprobs.map((logprob, t) => -0.05 * (logprob - a.referenceLogprobs[t]!));
       rewards[rewards.length - 1]! += golden.scores[i]!;
-      return generalisedAdvantages(rewards, a.values!, { gamma: 1, lam: 0.95 });
+      return generalizedAdvantages(rewards, a.values!, { gamma: 1, lam: 0.95 });
     });
     whiten(estimated.map((e) => e.advantages));
     for (const [i, { advantages, returns }] of estimated.entries()) {

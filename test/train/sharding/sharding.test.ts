@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { Tensor } from "../../../lib/graph/index.ts";
 import type { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { languageModelling } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModeling } from "../../../lib/train/losses/language-modeling.ts";
 import type { Sharding } from "../../../lib/train/options/optimizer-options.ts";
 import { type PretrainOptions, pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
@@ -194,7 +194,7 @@ test("each rank allocates the memory of the documented formula", async () => {
     let step: TrainStep<never> | undefined;
     frees.mockClear();
     const bytes = await allocated(async () => {
-      step = await TrainStep.create(model, languageModelling as never, shape, { world, sharding });
+      step = await TrainStep.create(model, languageModeling as never, shape, { world, sharding });
       await step.weights?.divide();
     });
     arenas.set(sharding, step!.arenaBytes);

@@ -21,7 +21,7 @@ export function checkedWidth(width: number): number {
 }
 
 /** Python's str.center for a text of `length` characters (`length` may differ from the UTF-16 length). */
-export function centred(text: string, length: number, width: number, fill = " "): string {
+export function centered(text: string, length: number, width: number, fill = " "): string {
   const missing = Math.max(0, checkedWidth(width) - length);
   // As in CPython, the left side gets one more if `missing` and `width` are odd.
   const left = Math.floor(missing / 2) + (missing & width & 1);
@@ -350,7 +350,7 @@ export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
       names: ["width"],
       apply(value, args, make) {
         const text = pythonText(value);
-        return make.text(centred(text, make.characters(text).length, args.number("width", 80)));
+        return make.text(centered(text, make.characters(text).length, args.number("width", 80)));
       },
     },
   ],

@@ -1,6 +1,6 @@
 // Methods of Python's str and list that the interpreter package lacks, or implements without their arguments.
 import type { Values } from "./filter-arguments.ts";
-import { areEqual, centred, checkedWidth, replaceArguments } from "./filters.ts";
+import { areEqual, centered, checkedWidth, replaceArguments } from "./filters.ts";
 import { checkElements, checkTaken, renderLimits } from "./limits.ts";
 import { braced, replaced } from "./printf.ts";
 import {
@@ -314,7 +314,7 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
     "center",
     (self, args, make) => {
       const { text, length, width } = filled(make, self, args, "");
-      return make.text(centred(text, length, width, textArgument(args, 1, " ")));
+      return make.text(centered(text, length, width, textArgument(args, 1, " ")));
     },
   ],
   [

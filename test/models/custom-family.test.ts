@@ -2,7 +2,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import "../../examples/own-family.ts";
+import "../../examples/custom-family.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { add, embedding, reshape, rmsNorm, type Value } from "../../lib/graph/index.ts";
 import { type FamilyDefinition, type ForwardContext, registerFamily } from "../../lib/graph-entry.ts";
@@ -27,7 +27,7 @@ const vocabulary = 320;
 
 /** A config.json with the keys of transformers' StableLmConfig. */
 const configOf = ({ parallel }: StableLm) => ({
-  architectures: ["OwnStableLmForCausalLM"],
+  architectures: ["CustomStableLmForCausalLM"],
   attention_dropout: 0,
   bos_token_id: 0,
   eos_token_id: 0,
@@ -37,7 +37,7 @@ const configOf = ({ parallel }: StableLm) => ({
   intermediate_size: shape.inner,
   layer_norm_eps: shape.eps,
   max_position_embeddings: 128,
-  model_type: "own_stablelm",
+  model_type: "custom_stablelm",
   num_attention_heads: shape.heads,
   num_hidden_layers: shape.layers,
   num_key_value_heads: shape.keyHeads,
@@ -133,7 +133,7 @@ describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) =>
     const wanted = stableLmLogits(weights, ids, model);
     await using loaded = await LanguageModel.load(path);
     expect(loaded.config).toMatchObject({ partialRotaryFactor: 0.5, layerNormEpsilon: 1e-5, attentionBias: true });
-    expect(loaded.config.own).toEqual({ useParallelResidual: parallel, qkLayernorm: false });
+    expect(loaded.config.custom).toEqual({ useParallelResidual: parallel, qkLayernorm: false });
     expect(worst(await loaded.logits(ids), wanted)).toBeLessThan(1e-4);
     const { tokens } = await loaded.complete(ids, { maxTokens: 12, temperature: 0, ignoreEos: true });
     const seen = [...ids];
@@ -163,7 +163,7 @@ describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) =>
     const exact = await loaded.logits(ids);
     await convertModel(path, join(folder, "f32.gguf"));
     await using gguf = await LanguageModel.load(join(folder, "f32.gguf"));
-    expect(gguf.config.own).toEqual(loaded.config.own);
+    expect(gguf.config.custom).toEqual(loaded.config.custom);
     expect(worst(await gguf.logits(ids), exact)).toBe(0);
     await convertModel(join(folder, "f32.gguf"), join(folder, "back"));
     await using back = await LanguageModel.load(join(folder, "back"));
@@ -182,12 +182,12 @@ describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) =>
   test("trains from scratch fully, with an adapter, and with bit-identical gradient checkpointing", async () => {
     const tokenizer = await tinyTokenizer();
     const config: ModelConfigInput = {
-      modelType: "own_stablelm",
+      modelType: "custom_stablelm",
       hiddenSize: 32,
       numHiddenLayers: 2,
       numAttentionHeads: 4,
       maxPositionEmbeddings: 64,
-      own: { useParallelResidual: parallel },
+      custom: { useParallelResidual: parallel },
     };
     const options = {
       data: sentences.map((text) => ({ text })),
@@ -259,7 +259,7 @@ test("missing, misspelt or conflicting parts of a definition are named", async (
   expect((await refused({ modelType: "llama", ...least })).message).toMatch(
     /^family.modelType: expected a name that no/,
   );
-  expect((await refused({ modelType: "own_stablelm", ...least })).message).toMatch(/^family.modelType/);
+  expect((await refused({ modelType: "custom_stablelm", ...least })).message).toMatch(/^family.modelType/);
   const gguf = { architecture: "llama" };
   expect((await refused({ modelType: "x", ...least, gguf })).message).toMatch(
     /^family.gguf.architecture: expected a name that/,
@@ -268,14 +268,16 @@ test("missing, misspelt or conflicting parts of a definition are named", async (
   expect((await refused({ modelType: "x", ...least, gguf: { architecture: "x", names } })).message).toMatch(
     /\{layer\} in both/,
   );
-  const own = { snake_case: 1 };
-  expect((await refused({ modelType: "x", ...least, own })).message).toMatch(
-    /^family.own: expected names in camelCase/,
+  const custom = { snake_case: 1 };
+  expect((await refused({ modelType: "x", ...least, custom })).message).toMatch(
+    /^family.custom: expected names in camelCase/,
   );
-  expect((await refused({ modelType: "x", ...least, own: { a: () => 1 } })).message).toMatch(/^family.own.a: expected/);
-  const twice = { own: { eps: 1 }, keys: { eps: "layerNormEpsilon" } };
+  expect((await refused({ modelType: "x", ...least, custom: { a: () => 1 } })).message).toMatch(
+    /^family.custom.a: expected/,
+  );
+  const twice = { custom: { eps: 1 }, keys: { eps: "layerNormEpsilon" } };
   expect((await refused({ modelType: "x", ...least, ...twice })).message).toMatch(
-    /^family.own.eps: expected a name whose key/,
+    /^family.custom.eps: expected a name whose key/,
   );
   expect((await refused({ modelType: "x", ...least, defaults: { layerNormEps: 1 } })).message).toBe(
     'family.defaults: expected a field of configurations (nearest: layerNormEpsilon), got "layerNormEps"',
@@ -337,11 +339,13 @@ test("errors in a family's functions name the family", async () => {
   expect((await wrong("headless", { head: () => undefined })).message).toMatch(
     /^headless\.head\(\): expected an object, got undefined$/,
   );
-  const own = { own: { twice: false } };
-  expect((await wrong("owner", own, { own: { twise: true } })).message).toBe(
-    "model configuration: own.twise: expected a custom value of owner (nearest: twice), got an unknown name",
+  const custom = { custom: { twice: false } };
+  expect((await wrong("owner", custom, { custom: { twise: true } })).message).toBe(
+    "model configuration: custom.twise: expected a custom value of owner (nearest: twice), got an unknown name",
   );
-  expect((await wrong("owner2", own, { own: { twice: 1 } })).message).toMatch(/own\.twice: expected a boolean, got 1$/);
+  expect((await wrong("owner2", custom, { custom: { twice: 1 } })).message).toMatch(
+    /custom\.twice: expected a boolean, got 1$/,
+  );
 });
 
 describe("a family without `gguf`", () => {

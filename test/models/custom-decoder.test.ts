@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import "../../examples/own-decoder.ts";
+import "../../examples/custom-decoder.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { glu } from "../../lib/graph/index.ts";
 import { type DecoderFamily, decoderFamily, registerFamily } from "../../lib/graph-entry.ts";
@@ -84,11 +84,11 @@ describe("decoderFamily", () => {
     registerFamily({
       modelType: "scaled",
       architecture: "ScaledForCausalLM",
-      own: { blockScale: 1 },
-      ...decoderFamily<{ blockScale: number }>({ shape: ({ own }) => ({ residualScale: own.blockScale }) }),
+      custom: { blockScale: 1 },
+      ...decoderFamily<{ blockScale: number }>({ shape: ({ custom }) => ({ residualScale: custom.blockScale }) }),
     });
     const granite = await logitsOf("granite", { residualMultiplier: 0.5, attentionMultiplier: 8 ** -0.5 });
-    expect(await logitsOf("scaled", { own: { blockScale: 0.5 } })).toEqual(granite);
+    expect(await logitsOf("scaled", { custom: { blockScale: 0.5 } })).toEqual(granite);
     expect(await logitsOf("scaled")).toEqual(await logitsOf("llama"));
   });
 
@@ -175,16 +175,16 @@ test("a custom family's GGUF layout and keys restore its config from a file with
   registerFamily({
     modelType: "bounded",
     architecture: "BoundedForCausalLM",
-    own: { bound: null },
-    gguf: { architecture: "bounded", layout: "rope", keys: { "attention.bound": "own.bound" } },
+    custom: { bound: null },
+    gguf: { architecture: "bounded", layout: "rope", keys: { "attention.bound": "custom.bound" } },
     ...decoderFamily<{ bound: null }>({
-      shape: ({ own }) => (own.bound === null ? {} : { attentionSoftcap: own.bound }),
+      shape: ({ custom }) => (custom.bound === null ? {} : { attentionSoftcap: custom.bound }),
     }),
   });
   const folder = join(temporaryFolder(), "folder");
   for (const bound of [null, 0.5]) {
     await using made = createModel(
-      { modelType: "bounded", ...sizes, maxPositionEmbeddings: 64, initializerRange: 0.3, own: { bound } },
+      { modelType: "bounded", ...sizes, maxPositionEmbeddings: 64, initializerRange: 0.3, custom: { bound } },
       { tokenizer: await tinyTokenizer(), seed: 5 },
     );
     await made.save(folder);
@@ -192,7 +192,7 @@ test("a custom family's GGUF layout and keys restore its config from a file with
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, file);
     await using read = await LanguageModel.load(await withoutHeddleKeys(file));
-    expect(read.config.own).toEqual({ bound });
+    expect(read.config.custom).toEqual({ bound });
     expect(await read.logits(ids)).toEqual(await made.logits(ids));
     const { file: mapped, entries, metadata } = await openGguf(file);
     expect(metadata.real("bounded.attention.bound")).toBe(bound ?? undefined);
@@ -203,7 +203,7 @@ test("a custom family's GGUF layout and keys restore its config from a file with
     expect(rows.subarray(32, 64)).toEqual(stored.subarray(4 * 32, 5 * 32));
     mapped.close();
   }
-  expect((await failureOf(() => createModel({ modelType: "bounded", ...sizes, own: { bound: "a" } }))).message).toBe(
-    'model configuration: own.bound: expected a number or null, got "a"',
+  expect((await failureOf(() => createModel({ modelType: "bounded", ...sizes, custom: { bound: "a" } }))).message).toBe(
+    'model configuration: custom.bound: expected a number or null, got "a"',
   );
 });

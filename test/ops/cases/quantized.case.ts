@@ -1,6 +1,6 @@
 // Ops over quantized weights: every type, for shapes that select the kernels of decoding, batches and prompts.
 import { BLOCK_TYPES, type QuantizedDType } from "../../../lib/graph/dtype.ts";
-import { activationTypes, bf16, f32, float, i32, type OpCase, type OpFile, out, quantisedTypes } from "../harness.ts";
+import { activationTypes, bf16, f32, float, i32, type OpCase, type OpFile, out, quantizedTypes } from "../harness.ts";
 
 const weight = (dtype: QuantizedDType, shape: readonly number[]) => ({ dtype, shape });
 
@@ -16,7 +16,7 @@ const shapes = [
   [70, 3, 130],
 ] as const;
 
-const linears: OpCase[] = quantisedTypes.flatMap((w) =>
+const linears: OpCase[] = quantizedTypes.flatMap((w) =>
   shapes.flatMap(([n, blocks, m]) =>
     [0, 1].flatMap((int8) =>
       activationTypes.map((x) => {
@@ -35,7 +35,7 @@ const linears: OpCase[] = quantisedTypes.flatMap((w) =>
   ),
 );
 
-const others: OpCase[] = quantisedTypes.flatMap((w) => {
+const others: OpCase[] = quantizedTypes.flatMap((w) => {
   const k = 3 * BLOCK_TYPES[w].elements;
   return [
     ...[1, 4, 37].map((n) => ({

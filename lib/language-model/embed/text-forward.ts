@@ -14,7 +14,7 @@ import {
 } from "../../inference/pooling.ts";
 import { pooledProgram } from "../../inference/programs.ts";
 import { promptName } from "../../inference/sequence.ts";
-import { encodesWholeTexts } from "../../models/family.ts";
+import { isEncoder } from "../../models/family.ts";
 import type { ModelView } from "../../models/model-view.ts";
 import { encodedOutputs } from "./encoder-forward.ts";
 
@@ -62,7 +62,7 @@ export async function pooledOutputs(
   const { contextLength, promptLengths = [] } = options;
   checkLengths(sequences, contextLength);
   if (sequences.length === 0) return [];
-  if (encodesWholeTexts(model)) return encodedOutputs(model, sequences, options);
+  if (isEncoder(model)) return encodedOutputs(model, sequences, options);
   const out: Float32Array[] = new Array(sequences.length);
   const longest = sequences.reduce((n, ids) => Math.max(n, ids.length), 0);
   const slots = Math.min(sequences.length, MAX_SLOTS);

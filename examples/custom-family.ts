@@ -1,9 +1,9 @@
 // A custom model family in one file: a StableLM (Bellagente et al. 2024), with partial RoPE, layer norms, and optionally parallel
 // attention and feed-forward blocks. Its name is not `stablelm`, because heddle already has a family of that name. Import the file before loading models.
 // Folders and GGUF files of the family then load like any others:
-//   import "./own-family.ts";
+//   import "./custom-family.ts";
 //   const model = await LanguageModel.load("my-model");
-// On the command line: NODE_OPTIONS="--import ./own-family.mjs" npx heddle generate "Hello" --model my-model
+// On the command line: NODE_OPTIONS="--import ./custom-family.mjs" npx heddle generate "Hello" --model my-model
 import { HeddleError } from "heddle";
 import {
   add,
@@ -19,16 +19,16 @@ import {
 } from "heddle/graph";
 
 registerFamily({
-  modelType: "own_stablelm",
-  architecture: "OwnStableLmForCausalLM",
+  modelType: "custom_stablelm",
+  architecture: "CustomStableLmForCausalLM",
   defaults: { layerNormEpsilon: 1e-5, partialRotaryFactor: 0.25, maxPositionEmbeddings: 4096 },
   keys: { layer_norm_eps: "layerNormEpsilon", use_qkv_bias: "attentionBias" },
-  own: { useParallelResidual: false, qkLayernorm: false },
-  gguf: { architecture: "own-stablelm" },
+  custom: { useParallelResidual: false, qkLayernorm: false },
+  gguf: { architecture: "custom-stablelm" },
 
   weights(config) {
     const { hiddenSize: width, intermediateSize: inner, vocabSize, headDim } = config;
-    if (config.own.qkLayernorm) throw new HeddleError("UNSUPPORTED", "qk_layernorm: true is not supported");
+    if (config.custom.qkLayernorm) throw new HeddleError("UNSUPPORTED", "qk_layernorm: true is not supported");
     const [q, kv] = [config.numAttentionHeads * headDim, config.numKeyValueHeads * headDim];
     const out = new Map<string, WeightSpec>();
     const matrix = (name: string, rows: number, columns: number, init: WeightSpec["init"] = "normal") =>
@@ -53,7 +53,7 @@ registerFamily({
       matrix(`${layer}.mlp.up_proj`, inner, width);
       matrix(`${layer}.mlp.down_proj`, width, inner, "residual");
       norm(`${layer}.input_layernorm`);
-      if (!config.own.useParallelResidual) norm(`${layer}.post_attention_layernorm`);
+      if (!config.custom.useParallelResidual) norm(`${layer}.post_attention_layernorm`);
     }
     norm("model.norm");
     if (!config.tieWordEmbeddings) matrix("lm_head", vocabSize, width);
@@ -83,7 +83,7 @@ registerFamily({
     const block = (i: number, x: Value) => {
       const normed = norm(x, `model.layers.${i}.input_layernorm`);
       const attended = add(x, attention(i, normed));
-      if (config.own.useParallelResidual) return add(attended, mlp(i, normed));
+      if (config.custom.useParallelResidual) return add(attended, mlp(i, normed));
       return add(attended, mlp(i, norm(attended, `model.layers.${i}.post_attention_layernorm`)));
     };
     const table = context.weight("model.embed_tokens.weight");

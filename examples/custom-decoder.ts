@@ -1,6 +1,6 @@
 // A family that differs from Llama only in its feed-forward block: down(relu(up(x))²), the squared ReLU of Primer (So et al. 2021).
 // Other features are flags of `decoderFamily` or fields of its `shape`: norms of blocks and heads, scales, experts, and layers with RoPE.
-//   import "./own-decoder.ts";
+//   import "./custom-decoder.ts";
 //   const base = createModel({ modelType: "squared_llama", hiddenSize: 192, numHiddenLayers: 4 }, { tokenizer });
 import { decoderFamily, mul, registerFamily, relu } from "heddle/graph";
 

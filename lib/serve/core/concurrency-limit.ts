@@ -1,7 +1,7 @@
 import { Refusal } from "../http/http-error.ts";
 
 /** Limits the number of running and waiting answers. Further requests are refused, so that queues and memory stay bounded. */
-export class Places {
+export class ConcurrencyLimit {
   private readonly limit: number;
   private taken = 0;
 

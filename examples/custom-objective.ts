@@ -1,7 +1,7 @@
 // A custom objective: SimPO (Meng et al. 2024), preference optimisation without a reference model. It is written with the graph's
 // functions, and gradients are derived automatically. The stage `simpo` does the same, but does not compute the log-probabilities of a reference model.
-//   npx jiti examples/own-objective.ts model-folder pairs.jsonl out
-// (if heddle is a dependency: npx jiti node_modules/heddle/examples/own-objective.ts …)
+//   npx jiti examples/custom-objective.ts model-folder pairs.jsonl out
+// (if heddle is a dependency: npx jiti node_modules/heddle/examples/custom-objective.ts …)
 import { resolve } from "node:path";
 import { dpo, LanguageModel } from "heddle";
 import { affine, type DpoLoss, logSigmoid, mul, reciprocal, scale, sub } from "heddle/graph";

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Golden values for quantised blocks: random bytes of every type and the values that they encode.
 
-    python3 scripts/golden/quantised.py > test/golden/quantised.json
+    python3 scripts/golden/quantized.py > test/golden/quantized.json
 
 Each type is written from its layout (ggml-common.h; OCP Microscaling Formats 1.0 for MXFP4) as one formula per element, in exact
 fractions. The decoders in native/ops/unpack-inl.h decode block by block, and share no code with this script.
