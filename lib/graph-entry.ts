@@ -1,14 +1,32 @@
-// heddle/graph: the API for writing model families, losses and training stages. It has the graph, and building blocks of models and stages.
+// heddle/graph: the API for writing model families, losses and training stages. It has the graph and its devices, the benchmark of its
+// kernels, and building blocks of models, stages and worlds.
 import "./core/node-version.ts";
 
+export {
+  type AutotuneOptions,
+  type AutotuneReport,
+  autotune,
+  type BenchOptions,
+  type BenchReport,
+  type BenchResult,
+  type BenchSuiteName,
+  type BenchUnit,
+  bench,
+  benchSuites,
+  markdownSummary,
+  type TunedProduct,
+} from "./bench/index.ts";
+export type { CeilingName } from "./bench/types.ts";
 export type { CorpusEncodeOptions, CorpusTokenizer } from "./data/encode.ts";
 export { type LocatedRow, readRows } from "./data/rows.ts";
 export type {
   DynamicRopeScaling,
+  EmbeddingLayer,
   FactorsRopeScaling,
   LinearRopeScaling,
   Llama3RopeScaling,
   LongRopeScaling,
+  RopeScaling,
   YarnRopeScaling,
 } from "./formats/config/config-types.ts";
 export type {
@@ -25,6 +43,8 @@ export type {
 } from "./formats/config/family-format.ts";
 export type { WindowRule } from "./formats/config/windows.ts";
 export * from "./graph/index.ts";
+export type { Adapter, LowRank } from "./models/adapters/adapters.ts";
+export type { LoraConfig } from "./models/adapters/lora.ts";
 export { registerFamily, rotateHeads } from "./models/custom-family.ts";
 export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
 export {
@@ -50,7 +70,7 @@ export type { DecoderNames } from "./nn/decoder-names.ts";
 export type { ExpertsShape } from "./nn/experts.ts";
 export type { Rotary } from "./nn/rotary.ts";
 export { type ExamplePosition, ExampleSource, type ExampleSourceOptions } from "./train/examples/example-source.ts";
-export type { OpenRow } from "./train/examples/row-types.ts";
+export type { OpenRow, RowLabel, RowMessage, RowText } from "./train/examples/row-types.ts";
 export type { StageSetup, Trainable } from "./train/loop/run-stage.ts";
 export type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/loop/stage.ts";
 export type { StageCard } from "./train/loop/stage-card.ts";
@@ -72,3 +92,5 @@ export type { TrainableClassifier } from "./train/stages/classify.ts";
 export type { DpoLoss, DpoLossInput } from "./train/stages/dpo.ts";
 export type { TrainableEmbedder } from "./train/stages/embed.ts";
 export type { SftTrainable } from "./train/stages/sft.ts";
+export { describeLaunch, type Launch, type Launcher } from "./train/world/launch.ts";
+export { type NcclWorldOptions, openNcclWorld } from "./train/world/nccl-world.ts";

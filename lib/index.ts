@@ -1,21 +1,6 @@
-// heddle: the API for applications. heddle/graph is the API for writing model families, losses and training stages.
+// heddle: the API for applications. heddle/graph has what authors of model families, losses and training stages need.
 import "./core/node-version.ts";
 
-export {
-  type AutotuneOptions,
-  type AutotuneReport,
-  autotune,
-  type BenchOptions,
-  type BenchReport,
-  type BenchResult,
-  type BenchSuiteName,
-  type BenchUnit,
-  bench,
-  benchSuites,
-  markdownSummary,
-  type TunedProduct,
-} from "./bench/index.ts";
-export type { CeilingName } from "./bench/types.ts";
 export type { ConvertResult } from "./convert/convert.ts";
 export { HeddleError, type HeddleErrorCode } from "./core/errors.ts";
 export type { Run } from "./core/run.ts";
@@ -59,11 +44,9 @@ export type {
   ClassifierConfig,
   ClassifierConfigInput,
   EmbeddingConfig,
-  EmbeddingLayer,
   ModelConfig,
   ModelConfigInput,
   PoolingMode,
-  RopeScaling,
 } from "./formats/config/config-types.ts";
 export type { GenerationConfig } from "./formats/config/generation-config.ts";
 export type {
@@ -75,7 +58,6 @@ export type {
 } from "./formats/model-card.ts";
 export type { QuantizedTarget } from "./formats/quantization-choice.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
-export { Device, type DeviceInfo, type DeviceOptions, deviceInfo, openDevice } from "./graph/index.ts";
 export { type PulledModel, type PullOptions, type PullProgress, pullModel } from "./hub/pull.ts";
 export type { ModelKind } from "./hub/repository-files.ts";
 export type { AssistantModel } from "./inference/generation-options.ts";
@@ -130,8 +112,6 @@ export {
   type SendOptions,
   Session,
   type SessionOptions,
-  type StandardIssue,
-  type StandardResult,
   type StandardSchema,
   type StopCondition,
   type StopContext,
@@ -152,8 +132,7 @@ export { type Calibration, type CalibrationOptions, calibration, type Reliabilit
 export { type ClassificationReport, classificationReport } from "./metrics/classification.ts";
 export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.ts";
 export { fitTemperature } from "./metrics/temperature.ts";
-export type { Adapter, LowRank } from "./models/adapters/adapters.ts";
-export type { LoraConfig, LoraOptions } from "./models/adapters/lora.ts";
+export type { LoraOptions } from "./models/adapters/lora.ts";
 export type { CacheDType } from "./models/cache-shape.ts";
 export type { LoadDType } from "./models/loading/load.ts";
 export type { BuiltInModelType, ModelType } from "./models/registry.ts";
@@ -168,9 +147,6 @@ export type {
   KtoRow,
   PairRow,
   PromptRow,
-  RowLabel,
-  RowMessage,
-  RowText,
   ScoredRow,
   SftRow,
 } from "./train/examples/row-types.ts";
@@ -193,7 +169,5 @@ export { type SftOptions, sft } from "./train/stages/sft.ts";
 export { type SimpoOptions, simpo } from "./train/stages/simpo.ts";
 export { tensorBoard } from "./train/tracking/tensorboard/tensorboard.ts";
 export type { SampledCompletion, TrackedRun, Tracker, TrackerStatus } from "./train/tracking/tracker.ts";
-export { describeLaunch, type Launch, type Launcher } from "./train/world/launch.ts";
-export { type NcclWorldOptions, openNcclWorld } from "./train/world/nccl-world.ts";
 export { type OpenWorld, openWorld, type WorldOptions } from "./train/world/open-world.ts";
 export type { World } from "./train/world/world.ts";

@@ -59,7 +59,8 @@ async function talk(model, questions) {
 
 try {
   // Import here, so that a failure to load the addon is reported like any other error.
-  const { deviceInfo, LanguageModel } = await import("../dist/index.js");
+  const { LanguageModel } = await import("../dist/index.js");
+  const { deviceInfo } = await import("../dist/graph/index.js");
   const model = await LanguageModel.load("default");
   const { version, cpu } = deviceInfo();
   console.log(`heddle ${version} on ${cpu.threads} threads (${cpu.isa})`);

@@ -1,5 +1,6 @@
 // Calls functions of the package with invalid arguments, and checks how the calls end.
-import { Device, HeddleError } from "../../lib/index.ts";
+import { Device } from "../../lib/graph/index.ts";
+import { HeddleError } from "../../lib/index.ts";
 
 export type Anything = (...args: unknown[]) => unknown;
 

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { convertModel, sft } from "../../lib/index.ts";
 import { left } from "../helpers/left.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
-import { entry, node } from "./helpers.ts";
+import { entry, graph, node } from "./helpers.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -19,10 +19,10 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** Runs a script that calls `wait` during its work, and kills it there. */
-async function killed(script: string, environment: Record<string, string> = {}): Promise<void> {
+async function killed(script: string, module = entry, environment: Record<string, string> = {}): Promise<void> {
   const wait = `const wait = () => { console.log("now"); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); };`;
   const given = `Object.assign(process.env, ${JSON.stringify(environment)});`;
-  const source = `import * as heddle from ${JSON.stringify(entry)}; ${given} ${wait} ${script}`;
+  const source = `import * as heddle from ${JSON.stringify(module)}; ${given} ${wait} ${script}`;
   const { signal, stderr } = await node(["--input-type=module", "-e", source], (_, kill) => kill("SIGKILL"));
   expect({ signal, stderr }).toEqual({ signal: "SIGKILL", stderr: "" });
 }
@@ -46,10 +46,10 @@ test("a benchmark removes the files of a killed one", async () => {
   const TMPDIR = join(folder, "scratch");
   await mkdir(TMPDIR);
   const options = `{ suites: ["gemm"], quick: true, rounds: 1, threads: 1, onResult: wait }`;
-  await killed(`await heddle.bench(${options});`, { TMPDIR });
+  await killed(`await heddle.bench(${options});`, graph, { TMPDIR });
   const first = await readdir(TMPDIR);
   expect(first).toHaveLength(1);
-  await killed(`await heddle.bench(${options});`, { TMPDIR });
+  await killed(`await heddle.bench(${options});`, graph, { TMPDIR });
   const second = await readdir(TMPDIR);
   expect(second).toHaveLength(1);
   expect(second).not.toEqual(first);

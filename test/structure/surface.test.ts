@@ -143,7 +143,7 @@ test("the tested objects cover all classes", () => {
   const classes = [heddle, authoring, tokenizerModule, serveModule].flatMap((entry) =>
     Object.values<unknown>(entry).filter(isClass),
   );
-  const instances = [...Object.values(objects), heddle.openDevice(), new heddle.HeddleError("IO", "x")];
+  const instances = [...Object.values(objects), graph.openDevice(), new heddle.HeddleError("IO", "x")];
   const without = classes.filter((type) => !instances.some((object) => object instanceof (type as typeof Object)));
   expect(without.map((type) => (type as typeof Object).name)).toEqual([]);
   expect(wanted.length).toBeGreaterThan(95);

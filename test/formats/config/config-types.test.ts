@@ -6,6 +6,7 @@ import type { z } from "zod";
 import { modelConfigSchema, newModelConfig } from "../../../lib/formats/config/config.ts";
 import type { ropeScalingSchema } from "../../../lib/formats/config/rope-scaling.ts";
 import { type modelCardSchema, parseModelCard } from "../../../lib/formats/model-card.ts";
+import type { RopeScaling } from "../../../lib/graph-entry.ts";
 import type {
   ClassifierConfig,
   ClassifierConfigInput,
@@ -14,7 +15,6 @@ import type {
   ModelCardInput,
   ModelConfig,
   ModelConfigInput,
-  RopeScaling,
 } from "../../../lib/index.ts";
 import "../../../lib/models/registry.ts";
 import { type DocumentedOption, documentedOptions } from "../../helpers/option-documentation.ts";

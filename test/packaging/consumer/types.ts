@@ -2,8 +2,6 @@
 import {
   createModel,
   createModelAsync,
-  type DeviceInfo,
-  deviceInfo,
   HeddleError,
   type HeddleErrorCode,
   LanguageModel,
@@ -14,7 +12,9 @@ import {
 import {
   add,
   type CustomConfig,
+  type DeviceInfo,
   decoderFamily,
+  deviceInfo,
   type FamilyDefinition,
   readRows,
   registerFamily,
