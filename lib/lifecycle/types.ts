@@ -2,7 +2,7 @@ import type { Calibration } from "../metrics/calibration.ts";
 
 /** The stages in their order. `classify` trains a generative and a discriminative classifier from the same pretrained weights. */
 export const stageNames = ["tokenizer", "pretrain", "sft", "dpo", "reward", "grpo", "classify"] as const;
-/** A stage of `lifecycle`. @useDeclaredType */
+/** A stage of `lifecycle`. @experimental @useDeclaredType */
 export type StageName = (typeof stageNames)[number];
 
 /** Held-out metrics that apply to a stage. Shares are between 0 and 1. @experimental */

@@ -105,6 +105,7 @@ export function registerFamily<Values extends CustomValues = Record<never, Custo
  * @param projection name of the linear layer that computed x. The GGUF layout `rope` needs it, because files with this
  * layout store the weight rows of each head in another order.
  * @returns the same shape
+ * @experimental
  */
 export function rotateHeads(
   context: ForwardContext,

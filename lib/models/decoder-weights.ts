@@ -20,7 +20,7 @@ export type DecoderWeightFlags = Pick<
   headBias?: boolean | undefined;
 };
 
-/** The weights of a layer's routed experts. */
+/** The weights of a layer's routed experts. @experimental */
 export interface ExpertWeights {
   /** Name of the block in a layer. Default: `mlp`. */
   block?: string | undefined;

@@ -37,7 +37,7 @@ export interface DecoderShapeOptions
     >
   > {}
 
-/** A custom feed-forward block instead of down(act(gate) · up). */
+/** A custom feed-forward block instead of down(act(gate) · up). @experimental */
 export interface FeedForward<Config = CustomConfig> {
   /**
    * Returns the block's weights in a layer, by their names within the block: `{ "up_proj.weight": { shape: [inner,

@@ -4,7 +4,7 @@ import type { CustomValues, FamilyFacts } from "../formats/config/family-format.
 import { isQuantized, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 
-/** A weight of a family: its shape, and how it is initialized. */
+/** A weight of a family: its shape, and how it is initialized. @experimental */
 export interface WeightSpec {
   shape: readonly number[];
   /**
@@ -26,7 +26,7 @@ export function shapeOf(spec: WeightSpec, dtype: string): readonly number[] {
   return spec.transposed && isQuantized(dtype) ? [...spec.shape].reverse() : spec.shape;
 }
 
-/** The head for logits: softcap(scale · (hidden · weightᵀ + bias)). */
+/** The head for logits: softcap(scale · (hidden · weightᵀ + bias)). @experimental */
 export interface Head {
   /** Name of the (vocabulary, width) matrix, which is the embedding's if they are tied. */
   weight: string;
@@ -38,7 +38,7 @@ export interface Head {
   scale?: number | undefined;
 }
 
-/** Widens the type of a custom value's default: `false` becomes boolean, and so on. */
+/** Widens the type of a custom value's default: `false` becomes boolean, and so on. @experimental */
 export type WidenedValue<V> = V extends null
   ? number | null
   : V extends boolean
@@ -49,7 +49,7 @@ export type WidenedValue<V> = V extends null
         ? string
         : readonly number[];
 
-/** The configuration that a family's functions receive, with all of its custom values in `custom`. */
+/** The configuration that a family's functions receive, with all of its custom values in `custom`. @experimental */
 export type CustomConfig<Values extends CustomValues = CustomValues> = Omit<ModelConfig, "custom"> & {
   readonly custom: { readonly [Name in keyof Values]: WidenedValue<Values[Name]> };
 };
@@ -82,7 +82,7 @@ export interface FamilyDefinition<Values extends CustomValues = CustomValues> ex
   calls?: readonly CallFormatName[] | undefined;
 }
 
-/** A family's functions, with defaults filled in. */
+/** A family's functions, with defaults filled in. @experimental */
 export interface Family {
   /** The `architectures` entry that transformers expects. */
   readonly architecture: string;
@@ -108,7 +108,7 @@ export function isEncoder({ family, config }: { family: Family; config: ModelCon
   return family.encoder !== undefined || config.useBidirectionalAttention === true;
 }
 
-/** The layers between an encoder's hidden states and its classifier. */
+/** The layers between an encoder's hidden states and its classifier. @experimental */
 export interface EncoderHeads {
   /** Whether the encoder's programs depend on the length of the longest text, `context.longest`. */
   readonly byDistance?: boolean | undefined;

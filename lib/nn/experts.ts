@@ -15,7 +15,7 @@ import {
 } from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
 
-/** Options of a layer's routed experts. */
+/** Options of a layer's routed experts. @experimental */
 export interface ExpertsShape {
   /** Number of experts per row. */
   perToken: number;

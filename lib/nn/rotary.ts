@@ -1,7 +1,7 @@
 import { rope, ropeFrequencies, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
 
-/** The RoPE of a layer. */
+/** The RoPE of a layer. @experimental */
 export interface Rotary {
   /** Name of the constant with the frequencies, (R/2) f32. */
   table: string;

@@ -314,6 +314,7 @@ export interface ModelConfig {
   /**
    * Custom values of a registered family, stored in config.json in snake_case. Default: the values that the family was
    * registered with.
+   * @experimental
    */
   custom?: Record<string, CustomValue> | undefined;
   /** Names of transformers' classes, which are written back when saving. Default: the family's. */

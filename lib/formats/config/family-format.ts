@@ -2,18 +2,18 @@
 import type { ModelConfig } from "./config-types.ts";
 import type { WindowRule } from "./windows.ts";
 
-/** A field of configurations that a family's keys and defaults may set. */
+/** A field of configurations that a family's keys and defaults may set. @experimental */
 export type ConfigField = Exclude<keyof ModelConfig, "modelType" | "custom">;
-/** Values of configuration fields. */
+/** Values of configuration fields. @experimental */
 export type ConfigValues = { [Name in ConfigField]?: ModelConfig[Name] | undefined };
 type Keys = Readonly<Record<string, ConfigField>>;
 
-/** A custom configuration value of a family. null is a number that is not set. */
+/** A custom configuration value of a family. null is a number that is not set. @experimental */
 export type CustomValue = boolean | number | string | readonly number[] | null;
-/** A family's custom configuration values, by name. */
+/** A family's custom configuration values, by name. @experimental */
 export type CustomValues = Readonly<Record<string, CustomValue>>;
 
-/** How a decoder's files declare bidirectional attention, which some embedding models have. */
+/** How a decoder's files declare bidirectional attention, which some embedding models have. @experimental */
 export interface BidirectionalFormat {
   /** The config.json key. */
   key: "is_causal" | "use_bidirectional_attention";
@@ -26,7 +26,7 @@ export interface BidirectionalFormat {
   windows?: boolean | undefined;
 }
 
-/** How files store routed experts. */
+/** How files store routed experts. @experimental */
 export interface ExpertsFormat {
   /** The configuration field with the width of an expert. */
   width: "moeIntermediateSize" | "intermediateSize";
@@ -45,7 +45,7 @@ export interface ExpertsFormat {
   normalizedInGguf: boolean;
 }
 
-/** Sizes that every GGUF file states, whatever its architecture. */
+/** Sizes that every GGUF file states, whatever its architecture. @experimental */
 export interface GgufSizes {
   hiddenSize: number;
   numHiddenLayers: number;
@@ -53,7 +53,7 @@ export interface GgufSizes {
   headDim: number;
 }
 
-/** Describes a family's GGUF files, as llama.cpp reads and writes them. */
+/** Describes a family's GGUF files, as llama.cpp reads and writes them. @experimental */
 export interface GgufFormat {
   /** `general.architecture`. */
   architecture: string;
@@ -105,7 +105,7 @@ export interface GgufFormat {
   llamaCpp?: LlamaCppLimits | undefined;
 }
 
-/** Restrictions of the models that llama.cpp can run. */
+/** Restrictions of the models that llama.cpp can run. @experimental */
 export interface LlamaCppLimits {
   /** Whether llama.cpp computes sliding windows. It may depend on the number of layers. Default: false. */
   windows?: boolean | ((layers: number) => boolean) | undefined;
@@ -127,7 +127,7 @@ export interface LlamaCppLimits {
   differences?: ((config: ModelConfig) => string[]) | undefined;
 }
 
-/** Facts about a model family for reading and writing its files. lib/formats uses them instead of comparing family names. */
+/** Facts about a model family for reading and writing its files. lib/formats uses them instead of comparing family names. @experimental */
 export interface FamilyFacts {
   /** Name of transformers' class, such as `StableLmForCausalLM`, for `architectures` in config.json. */
   architecture: string;

@@ -2,7 +2,7 @@
 import { describe, type HeddleError } from "../../core/errors.ts";
 import type { ModelConfig } from "./config-types.ts";
 
-/** Which layers have a sliding window if `layer_types` is missing. */
+/** Which layers have a sliding window if `layer_types` is missing. @experimental */
 export type WindowRule =
   /** No layers: `sliding_window` is not read. */
   | { kind: "none" }

@@ -78,6 +78,7 @@ export interface StageSetup {
   sequences?: number | undefined;
   /** Number of positions of a sequence. Default: maxSeqLength, or the model's context, at most 1024. */
   sequenceLength?: number | undefined;
+  /** The processes that train together. Default: only this process. @experimental */
   world?: World | undefined;
   /** Receives warnings. Default: process.emitWarning. */
   warn?: ((message: string) => void) | undefined;

@@ -189,7 +189,7 @@ export function peakOf(
 export interface CallOptions {
   /** Stops the run after saving the last completed step. Default: none. */
   signal?: AbortSignal | undefined;
-  /** The processes that train together. Default: only this process. */
+  /** The processes that train together. Default: only this process. @experimental */
   world?: World | undefined;
   /** Receives warnings, such as skipped rows or steps. Default: process.emitWarning. */
   onWarning?: ((message: string) => void) | undefined;

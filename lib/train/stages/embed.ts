@@ -117,7 +117,10 @@ export interface EmbedOptions<Base = LanguageModel>
     HeldOutOptions<EmbedRow>,
     AdapterOptions,
     CallOptions {
-  /** The processes that train together. Each uses only the negatives of its micro-batch. Default: only this process. */
+  /**
+   * The processes that train together. Each uses only the negatives of its micro-batch. Default: only this process.
+   * @experimental
+   */
   world?: World | undefined;
 }
 

@@ -73,6 +73,7 @@ const SLURM: Variables = {
  * launcher, or srun. Returns undefined without a launcher. Variables of Slurm count only in a step of srun, and only if
  * no other launcher runs inside it.
  * @throws HeddleError INVALID_ARGUMENT if variables contradict each other; the message names both
+ * @experimental
  */
 export function describeLaunch(
   environment: Readonly<Record<string, string | undefined>> = process.env,
