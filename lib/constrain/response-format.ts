@@ -52,23 +52,18 @@ export interface Validated {
 /** A response format, or a schema of zod, valibot, arktype or another library of https://standardschema.dev. */
 export type AnswerFormat = ResponseFormat | StandardSchema;
 
-type OutputOf<S extends StandardSchema> = NonNullable<S["~standard"]["types"]>["output"];
-
-/** The type of a format's Standard Schema: the format itself, or its `validate`. `never` if it has none. */
-type CheckOf<Format> = [Format] extends [StandardSchema]
-  ? Format
-  : [Format] extends [{ validate: infer S extends StandardSchema }]
-    ? S
-    : never;
-
 /**
- * Adds `parsed` to the type of an answer if the format has a Standard Schema. `parsed` is optional if the format may be undefined.
+ * The type of an answer in a format. `Whole` is the answer's type without a format, and `Format` is the type of `responseFormat`. If the format
+ * is a Standard Schema, or has one in `validate`, the answer has `parsed`, of the type of the schema's output. `parsed` is optional if the
+ * format may be undefined.
  */
-export type Parsed<Whole, Format> = [CheckOf<NonNullable<Format>>] extends [never]
-  ? Whole
-  : undefined extends Format
-    ? Whole & { parsed?: OutputOf<CheckOf<NonNullable<Format>>> }
-    : Whole & { parsed: OutputOf<CheckOf<NonNullable<Format>>> };
+export type Parsed<Whole, Format> = [NonNullable<Format>] extends [
+  StandardSchema<infer Output> | { validate: StandardSchema<infer Output> },
+]
+  ? undefined extends Format
+    ? Whole & { parsed?: Output }
+    : Whole & { parsed: Output }
+  : Whole;
 
 /**
  * A call of one of several tools, in the form of a family's chat template, such as `<tool_call>\n{"name": …, "arguments": …}\n</tool_call>`.

@@ -59,7 +59,10 @@ export interface Completion {
   timings: Timings;
 }
 
-/** A complete answer in a format. It has `parsed` if the format has a Standard Schema: see `Parsed`. */
+/**
+ * A complete answer, for a `responseFormat` of the type `Format`. If the format has a Standard Schema, `parsed` has the type of the schema's
+ * output.
+ */
 export type CompletionIn<Format> = Parsed<Completion, Format>;
 
 /**

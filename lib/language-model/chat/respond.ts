@@ -74,7 +74,10 @@ export interface ChatCompletion extends Completion {
 /** A streaming answer. Iterate over its pieces, `await` the complete answer, or first iterate and then await. */
 export type ChatReply = Reply<ChatCompletion, ChatPiece>;
 
-/** A streaming answer in a format. The complete answer has `parsed` if the format has a Standard Schema. */
+/**
+ * A streaming answer of a chat, for a `responseFormat` of the type `Format`. If the format has a Standard Schema, `parsed` of the complete
+ * answer has the type of the schema's output.
+ */
 export type ChatReplyIn<Format> = Reply<Parsed<ChatCompletion, Format>, ChatPiece>;
 
 /** Generates from a prompt, with or without a session. */
