@@ -179,8 +179,8 @@ export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
  * Options of a call whose `responseFormat` has the type `F`, which TypeScript infers from the call. The type of the answer depends on it: an
  * answer in the format of a Standard Schema has `parsed`, of the type of the schema's output.
  */
-// F includes undefined if the format may be missing. TypeScript drops undefined when it infers from an optional property, so F is inferred
-// from the required property of the second branch, although [F] always extends [unknown].
+// F includes undefined if the format may be missing. TypeScript drops undefined when it infers from an optional property. So F is inferred
+// from the required property of the second branch, which is never taken.
 export type OptionsIn<F, Options = GenerateOptions> = Options &
   ([F] extends [unknown] ? unknown : { responseFormat: F });
 

@@ -6,7 +6,7 @@ const { publicSurface, surfaceFile } = (await import(
   new URL("../../scripts/list-surface.mjs", import.meta.url).href
 )) as { publicSurface: () => string; surfaceFile: string };
 
-/** Maximum number of names that `heddle` exports. What only authors of families, losses and stages need is in `heddle/graph`. */
+/** Maximum number of names that `heddle` exports. `heddle/graph` has the names for authors. */
 const MAX_ROOT_NAMES = 204;
 
 /** British forms of words whose American forms identifiers use. */
