@@ -1,4 +1,5 @@
 import { checkPath, checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { checkFunction } from "../core/unknown-options.ts";
 import { DTYPES } from "../graph/dtype.ts";
 import { type Device, deviceInfo, openDevice, type Tensor } from "../graph/index.ts";
 import { knownChoices, tuningKey, tuningPath, writeTuning } from "../graph/tuning.ts";
@@ -97,8 +98,7 @@ export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneR
     throw invalidArgument("training", "f32 or bf16", training);
   checkPath("model", model, "a path or default");
   if (options.path != null) checkPath("path", options.path);
-  if (onResult !== undefined && typeof onResult !== "function")
-    throw invalidArgument("onResult", "a function", onResult);
+  checkFunction("onResult", onResult);
   checkSignal(signal);
   const device = openDevice({ device: options.device ?? "cuda", allowTf32: options.allowTf32 });
   if (device.kind !== "cuda")

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkPath, checkSignal, HeddleError, invalidArgument } from "../core/errors.ts";
 import { removeLeft, temporaryName } from "../core/temp-files.ts";
+import { checkFlag, checkFunction } from "../core/unknown-options.ts";
 import { type Device, deviceInfo, openDevice } from "../graph/index.ts";
 import { readWhole } from "../io/open-file.ts";
 import { rejectUnknownNames } from "../language-model/index.ts";
@@ -74,9 +75,8 @@ function checkOptions(options: BenchOptions): void {
     if (!benchSuites.includes(name)) throw invalidArgument("suites", `names among ${benchSuites.join(", ")}`, name);
   if (model !== undefined) checkPath("model", model, "a path or default");
   if (baseline !== undefined) checkPath("baseline", baseline);
-  if (quick !== undefined && typeof quick !== "boolean") throw invalidArgument("quick", "true or false", quick);
-  if (onResult !== undefined && typeof onResult !== "function")
-    throw invalidArgument("onResult", "a function", onResult);
+  checkFlag("quick", quick);
+  checkFunction("onResult", onResult);
   checkSignal(signal);
 }
 

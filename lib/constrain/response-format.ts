@@ -1,8 +1,10 @@
 // Checks and compiles response formats.
 import { type CallFormatName, callFormatNames } from "../answers/catalogue.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
+import { checkFlag } from "../core/unknown-options.ts";
 import { Automaton } from "./automaton.ts";
 import { compileInTurns } from "./compile-queue.ts";
 import { compileDocument } from "./compile-schema.ts";
@@ -165,8 +167,7 @@ function* compiling(format: AnswerFormat): Slices<Automaton | undefined> {
   if (format instanceof CompiledFormat) return format.automaton;
   if (isStandardSchema(format)) return yield* schemaAutomaton(jsonSchemaOf(format), new Work());
   const given: unknown = format;
-  if (typeof given !== "object" || given === null || Array.isArray(given))
-    throw invalidArgument("responseFormat", 'an object such as { type: "json_object" }', given);
+  if (!isObject(given)) throw invalidArgument("responseFormat", 'an object such as { type: "json_object" }', given);
   const { type } = given as { type?: unknown };
   if (typeof type !== "string" || !TYPES.includes(type))
     throw invalidArgument("responseFormat.type", TYPES.join(", "), type);
@@ -186,7 +187,7 @@ function* compiling(format: AnswerFormat): Slices<Automaton | undefined> {
         throw invalidArgument("responseFormat.name", "a string", name);
       if (reasoningEnd !== undefined && (typeof reasoningEnd !== "string" || reasoningEnd === ""))
         throw invalidArgument("responseFormat.reasoningEnd", "a string that is not empty", reasoningEnd);
-      if (typeof parallel !== "boolean") throw invalidArgument("responseFormat.parallel", "true or false", parallel);
+      checkFlag("responseFormat.parallel", parallel);
       if (!callFormatNames.includes(form))
         throw invalidArgument("responseFormat.format", `one of ${callFormatNames.join(", ")}`, form);
       const callable = yield* callableTools(tools, work, name);
@@ -277,11 +278,10 @@ function schemaOf(format: Extract<ResponseFormat, { type: "json_schema" }>): unk
   const where = `responseFormat.${json_schema === undefined ? "jsonSchema" : "json_schema"}`;
   if (schema !== undefined || (json_schema !== undefined && jsonSchema !== undefined))
     throw new HeddleError("INVALID_ARGUMENT", `${where}: expected one schema, got two`);
-  if (typeof nested !== "object" || nested === null || Array.isArray(nested))
-    throw invalidArgument(where, "{ schema }", nested);
+  if (!isObject(nested)) throw invalidArgument(where, "{ schema }", nested);
   checkNames(nested, SCHEMA_NAMES, where);
-  checkNameAndStrict(nested as NamedSchema, where);
-  return given((nested as NamedSchema).schema, where);
+  checkNameAndStrict(nested, where);
+  return given(nested.schema, where);
 }
 
 function given(schema: unknown, where: string): unknown {
@@ -297,7 +297,8 @@ function given(schema: unknown, where: string): unknown {
   return schema;
 }
 
-function checkNameAndStrict({ strict, name, description }: NamedSchema, where: string): void {
+function checkNameAndStrict(given: { [name in keyof NamedSchema]?: unknown }, where: string): void {
+  const { strict, name, description } = given;
   if (strict != null && typeof strict !== "boolean") throw invalidArgument(`${where}.strict`, "true or false", strict);
   for (const [key, value] of Object.entries({ name, description }))
     if (value !== undefined && typeof value !== "string") throw invalidArgument(`${where}.${key}`, "a string", value);

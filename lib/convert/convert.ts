@@ -1,7 +1,7 @@
 // Conversion of whole models between safetensors folders and GGUF files.
 import { basename, dirname, join, resolve } from "node:path";
 import { checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { checkNames, type Names } from "../core/unknown-options.ts";
+import { checkFunction, checkNames, type Names } from "../core/unknown-options.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config/config.ts";
 import { modelConfigToJson } from "../formats/config/config-json.ts";
 import { modelConfigToGguf } from "../formats/config/config-to-gguf.ts";
@@ -114,8 +114,7 @@ export async function convertModel(
   checkPath("input", input, "the path of a model");
   checkPath("output", output);
   const { onProgress, maxShardBytes } = options;
-  if (onProgress !== undefined && typeof onProgress !== "function")
-    throw invalidArgument("onProgress", "a function", onProgress);
+  checkFunction("onProgress", onProgress);
   if (maxShardBytes !== undefined && !(typeof maxShardBytes === "number" && maxShardBytes > 0))
     throw invalidArgument("maxShardBytes", "a number above 0", maxShardBytes);
   throwIfAborted(options.signal, "convert");

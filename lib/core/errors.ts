@@ -1,4 +1,5 @@
 import { brand } from "./instanceof.ts";
+import { isObject } from "./is-object.ts";
 
 /** Every failure that heddle reports has one of these codes. docs/errors.md says what each one means and what to do. */
 export type HeddleErrorCode =
@@ -72,8 +73,7 @@ export function checkAttached(name: string, value: unknown): void {
 
 /** Throws INVALID_ARGUMENT unless the value is an object. Call it before reading the object's properties. */
 export function checkObject(name: string, value: unknown): void {
-  if (typeof value !== "object" || value === null || Array.isArray(value) || ArrayBuffer.isView(value))
-    throw invalidArgument(name, "an object", value);
+  if (!isObject(value) || ArrayBuffer.isView(value)) throw invalidArgument(name, "an object", value);
 }
 
 /** Throws INVALID_ARGUMENT unless the path is a nonempty string. */

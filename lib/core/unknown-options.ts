@@ -62,6 +62,11 @@ function unknownName(name: string, known: readonly string[], what: string): Hedd
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got an unknown name`);
 }
 
+/** Requires a function or undefined. @throws HeddleError INVALID_ARGUMENT */
+export function checkFunction(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "function") throw invalidArgument(name, "a function", value);
+}
+
 /** Requires a boolean or undefined. @throws HeddleError INVALID_ARGUMENT */
 export function checkFlag(name: string, value: unknown): void {
   if (value !== undefined && typeof value !== "boolean") throw invalidArgument(name, "true or false", value);

@@ -1,5 +1,6 @@
 // Argument checks of evaluations.
 import { invalidArgument, withoutTokenizer } from "../core/errors.ts";
+import { checkFlag, checkFunction } from "../core/unknown-options.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import { checkCalibrationOptions } from "../metrics/calibration.ts";
 import type { AskOptions } from "./questions.ts";
@@ -15,11 +16,6 @@ export function checkTextModel(model: LanguageModel, needed: "score" | "complete
   if (!model.tokenizer) throw withoutTokenizer(name);
 }
 
-/** Checks that an option is a function, if given. @throws HeddleError INVALID_ARGUMENT */
-export function checkFunction(name: string, value: unknown): void {
-  if (value !== undefined && typeof value !== "function") throw invalidArgument(name, "a function", value);
-}
-
 /** Checks that an option is a string, if given. @throws HeddleError INVALID_ARGUMENT */
 export function checkText(name: string, value: unknown): void {
   if (value !== undefined && typeof value !== "string") throw invalidArgument(name, "a string", value);
@@ -28,7 +24,7 @@ export function checkText(name: string, value: unknown): void {
 /** Checks the common options of question tasks. @throws HeddleError INVALID_ARGUMENT */
 export function checkTaskOptions(options: AskOptions & { calibration?: unknown; onProgress?: unknown }): void {
   const { chat, system, template, calibration, onProgress } = options;
-  if (chat !== undefined && typeof chat !== "boolean") throw invalidArgument("chat", "true or false", chat);
+  checkFlag("chat", chat);
   checkText("system", system);
   checkText("template", template);
   checkFunction("onProgress", onProgress);

@@ -1,4 +1,5 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkFunction } from "../core/unknown-options.ts";
 import type { RowSource } from "../data/rows.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { calibration } from "../metrics/calibration.ts";
@@ -8,7 +9,7 @@ import { allKept, splitExamples } from "../train/examples/example-source.ts";
 import type { TrainEvent } from "../train/loop/trainer.ts";
 import { type ClassifyOptions, classifySchema, trainClassifier } from "../train/stages/classify.ts";
 import { type SftOptions, sft, sftSchema } from "../train/stages/sft.ts";
-import { checkFunction, checkText, checkTextModel } from "./arguments.ts";
+import { checkText, checkTextModel } from "./arguments.ts";
 import { multipleChoice, type Normalization } from "./choice.ts";
 
 /** A model, and how it classifies: with its classification head, or by the likelihood of each label as text. */

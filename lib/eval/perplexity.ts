@@ -1,8 +1,10 @@
 import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
+import { isIterable } from "../core/is-iterable.ts";
+import { checkFunction } from "../core/unknown-options.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import { exists } from "../io/atomic-files.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
-import { checkFunction, checkTextModel } from "./arguments.ts";
+import { checkTextModel } from "./arguments.ts";
 
 /** Maximum length of a path in characters, on any system. */
 const MAX_PATH = 4096;
@@ -41,8 +43,7 @@ async function documentsOf(given: string | Iterable<string> | AsyncIterable<stri
       );
     return [given];
   }
-  if (typeof given === "object" && given !== null && (Symbol.iterator in given || Symbol.asyncIterator in given))
-    return given;
+  if (isIterable(given)) return given;
   throw invalidArgument("documents", "a text, or an iterable of texts", given);
 }
 

@@ -1,7 +1,6 @@
 // The files of a tokenizer in a folder, and how saving replaces the files of another tokenizer.
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { ioError } from "../io/atomic-files.ts";
+import { listFolder } from "../io/atomic-files.ts";
 import type { StagedFiles } from "../io/staged-files.ts";
 
 /** Files that may contain a vocabulary, in the order in which Tokenizer.load looks for them. */
@@ -69,11 +68,5 @@ export function removeStale(files: StagedFiles, path: string): void {
 
 /** Returns the names in a folder, or none if it is not a folder. @throws HeddleError IO */
 export async function namesIn(folder: string): Promise<Set<string>> {
-  try {
-    return new Set(await readdir(folder));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ENOTDIR") return new Set();
-    throw ioError(error, folder, "cleaned of an earlier save");
-  }
+  return new Set(await listFolder(folder, "cleaned of an earlier save"));
 }

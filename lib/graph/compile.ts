@@ -7,6 +7,7 @@ import type {
 import { binding } from "../binding/index.ts";
 import { onAbort } from "../core/abort-listeners.ts";
 import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { checkDevice, type Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./passes/fuse.ts";
@@ -217,7 +218,7 @@ export function compile<R extends Results>(build: () => R): Program<R> {
   const { trace, result } = record(build);
   const returned = "compile: the function's result";
   if (result instanceof Promise) result.catch(() => {}); // nobody else handles the rejection of an async function
-  if (typeof result !== "object" || result === null || Array.isArray(result) || result instanceof Promise)
+  if (!isObject(result) || result instanceof Promise)
     throw invalidArgument(returned, "an object of named values", result);
   for (const [name, value] of Object.entries(result))
     if (!(value instanceof Value)) throw invalidArgument(`${returned}: ${name}`, "a value of the graph", value);

@@ -3,6 +3,7 @@ import { binding } from "../binding/index.ts";
 import type { BuildInfo } from "../binding/info.ts";
 import { checkObject, HeddleError, invalidArgument } from "../core/errors.ts";
 import { brand } from "../core/instanceof.ts";
+import { checkFlag } from "../core/unknown-options.ts";
 import { knownChoices } from "./tuning.ts";
 
 /** A device that programs run on, and its lane: the one native thread that executes the device's work in first-in first-out order. */
@@ -86,7 +87,7 @@ export function openDevice(options: DeviceOptions = {}): Device {
     allowTf32 = process.env.HEDDLE_ALLOW_TF32 === "1",
   } = options;
   if (device instanceof Device) return device;
-  if (typeof allowTf32 !== "boolean") throw invalidArgument("allowTf32", "true or false", allowTf32);
+  checkFlag("allowTf32", allowTf32);
   if (typeof device !== "string" || !/^(auto|cpu|cuda(:\d+)?)$/.test(device))
     throw invalidArgument("device", "auto, cpu, cuda or cuda:N", device);
   if (device.startsWith("cuda")) return openCuda(device, allowTf32);

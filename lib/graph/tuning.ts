@@ -6,9 +6,10 @@ import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { binding } from "../binding/index.ts";
 import type { CudaDeviceInfo } from "../binding/info.ts";
-import { HeddleError } from "../core/errors.ts";
+import { describe, HeddleError } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { readTemporaryName, TEMPORARY_FILE, temporaryName } from "../core/temp-files.ts";
+import { isMissing } from "../io/is-missing.ts";
 
 /** Maps a matrix product, as the device describes it, to the name of its kernel and tiles. */
 export type Choices = ReadonlyMap<string, string>;
@@ -47,8 +48,8 @@ export function readTuning(path: string): Map<string, Choices> {
     text = readFileSync(path, "utf8");
   } catch (error) {
     if (error instanceof HeddleError) throw error;
+    if (isMissing(error)) return new Map();
     const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ENOTDIR") return new Map();
     throw new HeddleError("IO", `${path}: expected a file that can be read, got ${code}`, { cause: error });
   }
   let content: unknown;
@@ -132,9 +133,6 @@ export function knownChoices(device: CudaDeviceInfo): Choices {
   }
 }
 
-function describe(value: unknown): string {
-  return (JSON.stringify(value) ?? typeof value).slice(0, 100);
-}
 function invalid(path: string, expected: string, got: string): HeddleError {
   return new HeddleError("INVALID_FILE", `${path}: expected ${expected}, got ${got}`);
 }

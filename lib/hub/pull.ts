@@ -3,7 +3,7 @@ import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { onAbort } from "../core/abort-listeners.ts";
 import { checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { checkNames } from "../core/unknown-options.ts";
+import { checkFunction, checkNames } from "../core/unknown-options.ts";
 import { VOCABULARY_FILES } from "../formats/tokenizer-files.ts";
 import { makeFolder, writeFileAtomically } from "../io/atomic-files.ts";
 import { claim } from "../io/claim.ts";
@@ -125,8 +125,7 @@ function checkPullOptions(options: PullOptions): PullOptions & { include: readon
     throw invalidArgument("include", "patterns of file names", include);
   if (token !== undefined && (typeof token !== "string" || token === ""))
     throw new HeddleError("INVALID_ARGUMENT", "token: expected a nonempty text, got something else");
-  if (onProgress !== undefined && typeof onProgress !== "function")
-    throw invalidArgument("onProgress", "a function", onProgress);
+  checkFunction("onProgress", onProgress);
   checkSignal(signal);
   return { ...options, include: patterns as readonly string[] };
 }

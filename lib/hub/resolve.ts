@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../core/errors.ts";
 import { VOCABULARY_FILES } from "../formats/tokenizer-files.ts";
+import { isMissing } from "../io/is-missing.ts";
 import { cacheFolder, isOffline } from "./environment.ts";
 import { isKnownMissing } from "./missing-files.ts";
 import { folderOfRepository, type ModelName, parseModelName } from "./model-name.ts";
@@ -71,7 +72,7 @@ export function isCachedName(given: string): boolean {
 async function isThere(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
-    ({ code }: NodeJS.ErrnoException) => code !== "ENOENT" && code !== "ENOTDIR",
+    (error: unknown) => !isMissing(error),
   );
 }
 

@@ -1,7 +1,7 @@
 // Finds snapshots in the cache of Hugging Face's tools: `models--OWNER--NAME/{refs,blobs,snapshots}`. It does not change the cache.
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { ioError } from "../io/atomic-files.ts";
+import { listFolder } from "../io/atomic-files.ts";
 import { isCommit, type ModelName } from "./model-name.ts";
 
 /** Maximum number of files to list below a folder. */
@@ -97,14 +97,9 @@ async function isFileAt(path: string): Promise<boolean> {
   );
 }
 
-/** Returns the names in a folder, or none if it is missing. @throws HeddleError IO */
+/** Returns the names in a folder in order, or none if it is missing. @throws HeddleError IO */
 export async function namesOf(folder: string): Promise<string[]> {
-  try {
-    return (await readdir(folder)).sort();
-  } catch (error) {
-    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return [];
-    throw ioError(error, folder, "listed");
-  }
+  return (await listFolder(folder)).sort();
 }
 
 /** Returns a file's size; 0 if it does not exist, because another process may have removed it. */

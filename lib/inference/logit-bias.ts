@@ -1,4 +1,5 @@
 import { invalidArgument } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import type { GenerateOptions } from "./generation-options.ts";
 
 export function isTokenId(id: unknown, vocabSize: number): id is number {
@@ -11,8 +12,7 @@ export function isTokenId(id: unknown, vocabSize: number): id is number {
  */
 export function biasOf(bias: GenerateOptions["logitBias"], vocabSize: number) {
   if (bias === undefined) return { biasIds: new Int32Array(0), biasValues: new Float32Array(0) };
-  if (typeof bias !== "object" || bias === null || Array.isArray(bias))
-    throw invalidArgument("logitBias", "an object of token ids and numbers", bias);
+  if (!isObject(bias)) throw invalidArgument("logitBias", "an object of token ids and numbers", bias);
   const pairs: [number, number][] = [];
   for (const [key, value] of bias instanceof Map ? bias : Object.entries(bias)) {
     // Strings must be decimal numbers. Number("") would be 0.

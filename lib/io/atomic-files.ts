@@ -1,8 +1,9 @@
 // File access for all formats: typed errors, JSON, and atomic writes.
-import { type FileHandle, lstat, mkdir, open, readlink, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readdir, readlink, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError } from "../core/errors.ts";
 import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../core/temp-files.ts";
+import { isMissing } from "./is-missing.ts";
 import { type JsonLimits, parseJson } from "./json.ts";
 import { kindOf, readWhole } from "./open-file.ts";
 import { realPath } from "./real-path.ts";
@@ -34,9 +35,18 @@ export async function exists(path: string): Promise<boolean> {
     await stat(path);
     return true;
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === "ENOENT" || code === "ENOTDIR") return false;
+    if (isMissing(error)) return false;
     throw ioError(error, path, "examined");
+  }
+}
+
+/** Returns the names in a folder, or none if the folder is missing. @throws HeddleError IO, `cannot be` and the action */
+export async function listFolder(folder: string, action = "listed"): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw ioError(error, folder, action);
   }
 }
 

@@ -1,7 +1,7 @@
 import { compiledAhead, withParsed } from "../constrain/index.ts";
 import { onAbort } from "../core/abort-listeners.ts";
 import { HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { rejectUnknownNames } from "../core/unknown-options.ts";
+import { checkFlag, rejectUnknownNames } from "../core/unknown-options.ts";
 import { MAX_SLOTS } from "../inference/cache/slots.ts";
 import { checkOptionNames, type GenerateOptions, type OptionsIn } from "../inference/generation-options.ts";
 import type { Piece } from "../inference/sequence.ts";
@@ -57,7 +57,7 @@ export class Batcher {
     const { slots = DEFAULT_SLOTS, deterministic = false } = options;
     if (!Number.isInteger(slots) || slots < 1 || slots > MAX_SLOTS)
       throw invalidArgument("slots", `an integer of 1 to ${MAX_SLOTS}`, slots);
-    if (typeof deterministic !== "boolean") throw invalidArgument("deterministic", "true or false", deterministic);
+    checkFlag("deterministic", deterministic);
     this.languageModel = languageModel;
     this.deterministic = deterministic;
     this.scheduler = new SharedScheduler(languageModel, { slots, deterministic });

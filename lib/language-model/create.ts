@@ -1,5 +1,5 @@
 import { checkSeed, invalidArgument } from "../core/errors.ts";
-import { rejectUnknownNames } from "../core/unknown-options.ts";
+import { checkFunction, rejectUnknownNames } from "../core/unknown-options.ts";
 import { type ModelConfigInput, newModelConfig } from "../formats/config/config.ts";
 import { type Device, openDevice } from "../graph/index.ts";
 import type { DrawOptions } from "../models/initialize.ts";
@@ -53,8 +53,7 @@ export async function createModelAsync(
   rejectUnknownNames(options, [...OPTIONS, "signal", "onProgress"]);
   const { tokenizer, seed, parsed } = checked(config, options);
   const { onProgress } = options;
-  if (onProgress !== undefined && typeof onProgress !== "function")
-    throw invalidArgument("onProgress", "a function", onProgress);
+  checkFunction("onProgress", onProgress);
   return new LanguageModel({ model: await Model.initialize(parsed, openDevice(options), seed, options), tokenizer });
 }
 

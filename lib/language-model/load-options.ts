@@ -1,6 +1,6 @@
 // Options for loading a model.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { rejectUnknownNames } from "../core/unknown-options.ts";
+import { checkFunction, rejectUnknownNames } from "../core/unknown-options.ts";
 import type { Device, QuantizedActivations } from "../graph/index.ts";
 import type { PullOptions } from "../hub/pull.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
@@ -66,8 +66,7 @@ const LOAD_OPTIONS: Record<keyof LoadOptions, true> = {
 export function checkLoadOptions(options: LoadOptions): void {
   rejectUnknownNames(options, Object.keys(LOAD_OPTIONS));
   const { onProgress } = options;
-  if (onProgress !== undefined && typeof onProgress !== "function")
-    throw invalidArgument("onProgress", "a function", onProgress);
+  checkFunction("onProgress", onProgress);
   const { download } = options;
   if (download !== undefined && typeof download !== "boolean" && (typeof download !== "object" || download === null))
     throw invalidArgument("download", "true, false or options of pullModel", download);

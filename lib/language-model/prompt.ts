@@ -1,5 +1,6 @@
 import { checkAttached, HeddleError, invalidArgument } from "../core/errors.ts";
 import { inSlices, type Slices } from "../core/slices.ts";
+import { checkFlag } from "../core/unknown-options.ts";
 import type { ResolvedOptions } from "../inference/generation-options.ts";
 import { isTokenId } from "../inference/logit-bias.ts";
 import { checkPromptFits, promptName } from "../inference/sequence.ts";
@@ -232,7 +233,7 @@ export async function textIds(
 ): Promise<number[][]> {
   const { tokenizer, contextLength, limit = "the context length" } = model;
   const { vocabSize } = model.config;
-  if (typeof truncation !== "boolean") throw invalidArgument("truncation", "true or false", truncation);
+  checkFlag("truncation", truncation);
   const texts = isEmptyList(given) ? [] : promptList(given, "text");
   const nameOf = (i: number) => promptName(i, texts.length, "text");
   const check = (tokens: number, i: number) => {

@@ -1,5 +1,6 @@
 import { checkSeed, checkSignal, HeddleError, invalidArgument } from "../core/errors.ts";
 import { Run } from "../core/run.ts";
+import { checkFlag, checkFunction } from "../core/unknown-options.ts";
 import { rejectUnknownNames } from "../language-model/index.ts";
 import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 
@@ -52,10 +53,9 @@ export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, L
   if (!(typeof budgetMinutes === "number" && budgetMinutes > 0 && budgetMinutes <= MAX_MINUTES))
     throw invalidArgument("budgetMinutes", `a number above 0 and at most ${MAX_MINUTES}`, budgetMinutes);
   checkSeed(seed);
-  if (typeof quick !== "boolean") throw invalidArgument("quick", "true or false", quick);
+  checkFlag("quick", quick);
   checkSignal(options.signal);
-  if (options.onWarning !== undefined && typeof options.onWarning !== "function")
-    throw invalidArgument("onWarning", "a function", options.onWarning);
+  checkFunction("onWarning", options.onWarning);
   return new Run(async function* () {
     // Load the recipe, the stages and the report lazily. They are a large part of the package, and many programs never
     // use them.

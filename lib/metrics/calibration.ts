@@ -1,4 +1,5 @@
 import { checkSeed, invalidArgument } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
 
 /** One bin of a reliability diagram: answers whose confidence is in the same interval. */
@@ -48,8 +49,7 @@ const NAMES: Readonly<Record<keyof CalibrationOptions, true>> = {
 
 /** Checks the options, so that callers can reject bad ones before they compute answers. @throws HeddleError INVALID_ARGUMENT */
 export function checkCalibrationOptions(options: CalibrationOptions): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw invalidArgument("calibration", "an object of options", options);
+  if (!isObject(options)) throw invalidArgument("calibration", "an object of options", options);
   const names = Object.keys(NAMES);
   const unknown = Object.keys(options).find((name) => !names.includes(name));
   if (unknown !== undefined) throw invalidArgument("calibration", `one of ${names.join(", ")}`, unknown);

@@ -1,11 +1,11 @@
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { checkObject, invalidArgument } from "../core/errors.ts";
+import { withoutUndefined } from "../core/without-undefined.ts";
 import type { Optional } from "../formats/config/config-types.ts";
 import type { CustomValues } from "../formats/config/family-format.ts";
 import { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { type DecoderShape, decoder } from "../nn/decoder.ts";
-import { given } from "../nn/given.ts";
 import { checkDecoderFlags, checkParallelShape, PARALLEL } from "./decoder-flags.ts";
 import {
   type DecoderWeightFlags,
@@ -154,8 +154,8 @@ export function decoderFamily<Values extends CustomValues = CustomValues>(
         });
       return decoder(context, {
         ...standard,
-        ...given(shared),
-        ...given(overrides),
+        ...withoutUndefined(shared),
+        ...withoutUndefined(overrides),
         ...(block && { feedForward: block }),
       });
     },

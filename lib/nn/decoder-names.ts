@@ -1,4 +1,4 @@
-import { given } from "./given.ts";
+import { withoutUndefined } from "../core/without-undefined.ts";
 
 /** The names of a decoder's weights, without `.weight` and `.bias`. @experimental */
 export interface DecoderNames {
@@ -55,5 +55,5 @@ export function decoderNames({
   names?: { [Name in keyof DecoderNames]?: DecoderNames[Name] | undefined } | undefined;
 }): DecoderNames {
   // Llama names the norm before its feed-forward block `post_attention_layernorm`.
-  return { ...LLAMA, ...(norms === "before" && { beforeMlp: LLAMA.afterAttention }), ...given(names ?? {}) };
+  return { ...LLAMA, ...(norms === "before" && { beforeMlp: LLAMA.afterAttention }), ...withoutUndefined(names ?? {}) };
 }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { HeddleError } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { ICON, PAGE } from "./page.ts";
 import { SCRIPT } from "./script.ts";
 import type { RankSession, RankState } from "./session.ts";
@@ -123,9 +124,8 @@ async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>
   } catch {
     value = undefined;
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new HeddleError("INVALID_ARGUMENT", "body: expected a JSON object");
-  return value as Record<string, unknown>;
+  if (!isObject(value)) throw new HeddleError("INVALID_ARGUMENT", "body: expected a JSON object");
+  return value;
 }
 
 function json(value: unknown): Reply {

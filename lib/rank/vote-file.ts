@@ -1,6 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HeddleError } from "../core/errors.ts";
+import { isObject } from "../core/is-object.ts";
 import { ioError, syncFolder } from "../io/atomic-files.ts";
 import { claim } from "../io/claim.ts";
 import { mostJson } from "../io/json-memory.ts";
@@ -129,9 +130,9 @@ function rowsOf(bytes: Buffer, path: string): { rows: WrittenRow[]; end: number 
         if (newline < 0) return { rows, end: at };
         throw new HeddleError("INVALID_FILE", `${path}:${line}: expected a JSON object, got text that is not JSON`);
       }
-      if (typeof value !== "object" || value === null || Array.isArray(value))
+      if (!isObject(value))
         throw new HeddleError("INVALID_FILE", `${path}:${line}: expected a JSON object, got another value`);
-      rows.push({ offset: at, value: value as Record<string, unknown> });
+      rows.push({ offset: at, value });
     }
     at = next;
   }

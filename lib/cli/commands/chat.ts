@@ -1,8 +1,9 @@
 import { basename } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
+import { withoutUndefined } from "../../core/without-undefined.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
 import { parseJson } from "../../io/json.ts";
-import type { Chat, ChatOptions, GenerateOptions, LanguageModel } from "../../language-model/index.ts";
+import type { Chat, ChatOptions, LanguageModel } from "../../language-model/index.ts";
 import { converse } from "../chat/converse.ts";
 import { loadConversation } from "../chat/saved-conversation.ts";
 import { defineCommand } from "../command.ts";
@@ -92,10 +93,6 @@ async function openChat(
   if (name !== undefined)
     throw new HeddleError("INVALID_ARGUMENT", `--${name}: cannot be set for an existing conversation`);
   return resume === undefined ? model.loadChat(session!) : loadConversation(resume, model);
-}
-
-function withoutUndefined(options: GenerateOptions): GenerateOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
 /** Prints the model's name and the most important commands and keys. */

@@ -1,4 +1,5 @@
 // The readable output of `heddle info`. `--json` prints everything for programs.
+import { counted } from "../../core/counted.ts";
 import type { ModelCard } from "../../formats/model-card.ts";
 import type { AdapterInfo, MachineInfo, ModelInfo } from "../commands/info.ts";
 import { columns } from "../usage.ts";
@@ -18,7 +19,7 @@ export function machineScreen({ version, devices, cudaProblem, driver, instructi
     ["heddle", `${version}, built by ${build.compiler} (${build.type}${build.cuda ? ", with CUDA kernels" : ""})`],
     ["node", `${build.node} on ${build.platform}`],
     ...devices.map((device): Row => {
-      if (!("model" in device)) return ["cpu", many(device.threads, "thread")];
+      if (!("model" in device)) return ["cpu", counted(device.threads, "thread")];
       const { model, computeCapability, memoryBytes, multiprocessors, driver } = device;
       const facts = [
         `compute capability ${computeCapability}`,
@@ -45,7 +46,7 @@ export function modelScreen(info: ModelInfo): string {
     ["format", `${info.format}, ${info.dtypes.join(", ")}`],
     ["architecture", info.architecture],
     ["size", parametersAndBytes(info)],
-    ["context", many(info.context, "token")],
+    ["context", counted(info.context, "token")],
     ["tokenizer", info.tokenizer ? "included" : "none"],
     ["labels", classifier && listed(classifier.labels, MAX_SHOWN)],
   ];
@@ -75,12 +76,12 @@ function cardScreen(card: ModelCard | null): string {
     ["trained from", card.parent ?? undefined],
     ["tokens seen", card.tokensSeen > 0 ? count(card.tokensSeen) : undefined],
     ["text until", card.trainingCutoffDate ?? undefined],
-    ["licence", card.license],
+    ["license", card.license],
     ["written", [card.createdWith, card.createdAt].filter(Boolean).join(", ") || undefined],
     ["notes", notes && (notes.length > MAX_NOTES ? `${notes.slice(0, MAX_NOTES)}… (--json has all)` : notes)],
   ]);
   const trainedOn = data.map(({ name, license, source, tokens }) => {
-    const more = [source, license, tokens === undefined ? undefined : many(tokens, "token")].filter(Boolean);
+    const more = [source, license, tokens === undefined ? undefined : counted(tokens, "token")].filter(Boolean);
     return more.length > 0 ? `${name} (${more.join("; ")})` : name;
   });
   const measured = evaluations.map(({ name, metric, value, data: on }) => {
@@ -118,10 +119,6 @@ function listed(all: readonly string[], most: number, between = ", "): string {
 
 function parametersAndBytes({ parameters, bytes }: { parameters: number; bytes: number }): string {
   return `${count(parameters)} parameters, ${size(bytes)}`;
-}
-
-function many(n: number, unit: string): string {
-  return `${n.toLocaleString("en")} ${unit}${n === 1 ? "" : "s"}`;
 }
 
 /** Formats a count: `9,216`, `2.41 million`. Counts from a million on are rounded to three significant digits. */

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { jsonFailure, parseJsonRow } from "../../io/json.ts";
 import type { DocumentEnds } from "../encode.ts";
 import { lineNumber, type ShardDocuments } from "./shards.ts";
@@ -39,10 +40,10 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
     if (error instanceof HeddleError) throw await fail("too many values");
     throw await fail(`text that is not JSON (${jsonFailure(error)})`);
   }
-  if (typeof row !== "object" || row === null || Array.isArray(row)) {
+  if (!isObject(row)) {
     throw await fail(row === null ? "null" : Array.isArray(row) ? "an array" : `a ${typeof row}`);
   }
-  const text = Object.hasOwn(row, textField) ? (row as Record<string, unknown>)[textField] : undefined;
+  const text = Object.hasOwn(row, textField) ? row[textField] : undefined;
   if (typeof text !== "string") {
     const keys = Object.keys(row).slice(0, 8).join(", ");
     throw await fail(

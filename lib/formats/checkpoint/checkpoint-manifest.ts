@@ -5,6 +5,7 @@ import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import type { Device } from "../../graph/index.ts";
 import { exists, ioError, readJson } from "../../io/atomic-files.ts";
+import { isMissing } from "../../io/is-missing.ts";
 import { digestOfFile, digestOfText } from "../digest.ts";
 
 export const MANIFEST = "checkpoint.json";
@@ -71,8 +72,7 @@ export async function readManifest(path: string): Promise<Manifest | Damage> {
       const { size } = await stat(join(path, name));
       if (size !== bytes) return new Damage(name, `expected ${bytes} bytes, got ${size}`);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === "ENOENT" || code === "ENOTDIR") return new Damage(name, `expected ${bytes} bytes, got no such file`);
+      if (isMissing(error)) return new Damage(name, `expected ${bytes} bytes, got no such file`);
       return unreadable(error, name, path);
     }
   }

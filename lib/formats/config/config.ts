@@ -141,11 +141,11 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
   const where = path ?? "model configuration";
   const invalid = path === undefined ? "INVALID_ARGUMENT" : "INVALID_FILE";
   const fail = (message: string, code: HeddleErrorCode = invalid) => new HeddleError(code, `${where}: ${message}`);
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+  if (!isObject(value)) {
     throw fail(`expected an object, got ${describe(value)}`);
   }
-  const fromJson = !Object.hasOwn(value as object, "modelType");
-  const raw = fromJson ? languageModelConfig(value as Record<string, unknown>) : (value as Record<string, unknown>);
+  const fromJson = !Object.hasOwn(value, "modelType");
+  const raw = fromJson ? languageModelConfig(value) : value;
   const modelType = fromJson ? raw.model_type : raw.modelType;
   if (!isModelType(modelType)) {
     if (modelType === undefined)

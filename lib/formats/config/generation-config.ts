@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
+import { withoutUndefined } from "../../core/without-undefined.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
 
 const number = z.number({ error: "a number" });
@@ -94,7 +95,7 @@ export async function readGenerationConfig(folder: string): Promise<GenerationCo
     maxNewTokens: raw.max_new_tokens ?? undefined,
     maxLength: raw.max_length ?? undefined,
   };
-  return Object.fromEntries(Object.entries(config).filter(([, entry]) => entry !== undefined));
+  return withoutUndefined(config);
 }
 
 /** Reads the fields. Warns about a default that cannot be used, and leaves it out. @throws HeddleError INVALID_FILE */

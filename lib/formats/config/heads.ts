@@ -1,6 +1,7 @@
 // Heads on a trunk, with the names of transformers and TRL: classification heads (`score`) and the value head
 // (`v_head`).
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import type { ClassifierConfig, EmbeddingConfig, ModelConfig } from "./config.ts";
 import { formatOf } from "./families.ts";
 
@@ -69,11 +70,11 @@ function labelsOf(raw: Json, where: string): unknown[] {
       throw new HeddleError("INVALID_FILE", `${where}: num_labels: expected 1 to 65536, got ${describe(count)}`);
     return Array.from({ length: count as number }, (_, i) => `LABEL_${i}`);
   }
-  if (typeof names !== "object" || Array.isArray(names)) throw invalid("an object", names);
+  if (!isObject(names)) throw invalid("an object", names);
   const { length } = Object.keys(names);
   return Array.from({ length }, (_, i) => {
     if (!Object.hasOwn(names, String(i))) throw invalid(`a name for each of 0 to ${length - 1}`, Object.keys(names));
-    return (names as Json)[String(i)];
+    return names[String(i)];
   });
 }
 

@@ -1,4 +1,5 @@
 // Multimodal models with a supported language model: the language model's part of config.json, and its weights.
+import { isObject } from "../../core/is-object.ts";
 import { formatOf, knownModelTypes } from "./families.ts";
 
 type Json = Record<string, unknown>;
@@ -14,7 +15,7 @@ export function languageModelConfig(raw: Json): Json {
   const { model_type: type, text_config: text, vision_config: _, architectures, ...whole } = raw;
   const modelType =
     type === undefined ? undefined : knownModelTypes().find((known) => formatOf(known).partOf?.modelType === type);
-  if (modelType === undefined || typeof text !== "object" || text === null || Array.isArray(text)) return raw;
+  if (modelType === undefined || !isObject(text)) return raw;
   const { architecture, partOf } = formatOf(modelType);
   const outerKeys = OUTER_KEYS.filter((key) => (whole[key] ?? undefined) !== undefined);
   return {

@@ -2,6 +2,7 @@
 // config_sentence_transformers.json, and the text limits in the Transformer's folder.
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
 import type { EmbeddingConfig, EmbeddingLayer, ModelConfig, PoolingMode } from "../config/config-types.ts";
 import { joinWeights, openWeights, renameTensors, type WeightSource } from "../weights.ts";
@@ -112,9 +113,8 @@ export async function readEmbeddingConfig(
 
 async function readObject(file: string): Promise<Json> {
   const config = await readJson(file);
-  if (typeof config !== "object" || config === null || Array.isArray(config))
-    throw invalid(file, `expected an object, got ${describe(config)}`);
-  return config as Json;
+  if (!isObject(config)) throw invalid(file, `expected an object, got ${describe(config)}`);
+  return config;
 }
 
 async function readPooling(file: string): Promise<Pick<EmbeddingConfig, "pooling" | "includePrompt">> {

@@ -1,4 +1,5 @@
 import { checkObject, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { rejectUnknownNames } from "../../core/unknown-options.ts";
 import type { GenerateOptions, OptionsIn } from "../../inference/generation-options.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
@@ -74,7 +75,7 @@ export class Chat {
   static async load(languageModel: LanguageModel, path: string): Promise<Chat> {
     const { session, chat: state } = await Session.load(languageModel, path);
     try {
-      if (typeof state !== "object" || state === null || Array.isArray(state))
+      if (!isObject(state))
         throw new HeddleError("INVALID_FILE", `${path}: expected a chat, got a session without one`);
       const chat = new Chat(languageModel, state);
       chat.session = session;

@@ -1,5 +1,6 @@
 import { type CallFormatName, callFormatOf, chooseCallFormat } from "../../answers/catalogue.ts";
 import { describe, HeddleError, invalidArgument, withoutTokenizer } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
 import { overflow } from "../../inference/sequence.ts";
 import { setOwn } from "../../io/json-slices.ts";
@@ -23,7 +24,7 @@ const TEMPLATE: Readonly<Record<keyof ChatTemplate, readonly [expected: string, 
     tools: ["an array", isArray],
     documents: ["an array", isArray],
     template: ["a string", (value) => typeof value === "string"],
-    variables: ["an object", (value) => typeof value === "object" && value !== null && !isArray(value)],
+    variables: ["an object", isObject],
   };
 export const chatTemplateNames = Object.keys(TEMPLATE) as (keyof ChatTemplate)[];
 
@@ -136,10 +137,9 @@ export function checkedMessage(renderer: Renderer, message: unknown): ChatMessag
 
 /** Like checkedMessage, in slices. */
 export function* messageInSlices(renderer: Renderer, message: unknown): Slices<ChatMessage> {
-  const isObject = typeof message === "object" && message !== null;
-  const { role, content } = (isObject ? message : {}) as Partial<ChatMessage>;
-  if (!isObject || !isRole(renderer, role))
-    throw invalidArgument("message", `{ role: ${ROLES.join(", ")}; content }`, isObject ? role : message);
+  const { role, content } = (isObject(message) ? message : {}) as Partial<ChatMessage>;
+  if (!isObject(message) || !isRole(renderer, role))
+    throw invalidArgument("message", `{ role: ${ROLES.join(", ")}; content }`, isObject(message) ? role : message);
   const hasTemplate = usesTemplate(renderer);
   const needsContent = SPEAKING.includes(role);
   const isContent =

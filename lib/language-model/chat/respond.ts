@@ -3,6 +3,7 @@ import type { ReasoningEffort } from "../../answers/effort.ts";
 import type { AnswerParser, CallPart } from "../../answers/parts.ts";
 import { type AnswerFormat, formatType, type Parsed } from "../../constrain/index.ts";
 import { checkObject, invalidArgument } from "../../core/errors.ts";
+import { checkFlag } from "../../core/unknown-options.ts";
 import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "../../inference/generation-options.ts";
 import type { Piece } from "../../inference/sequence.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
@@ -96,8 +97,7 @@ export async function* answerTo(
   generate: Generate,
 ): AsyncGenerator<ChatPiece, ChatCompletion, undefined> {
   const choice = checkedToolChoice(toolChoice);
-  if (parallel !== undefined && typeof parallel !== "boolean")
-    throw invalidArgument("parallelToolCalls", "true or false", parallel);
+  checkFlag("parallelToolCalls", parallel);
   if (most !== undefined && !(Number.isSafeInteger(most) && most >= 0))
     throw invalidArgument("maxReasoningTokens", "a whole number of at least 0", most);
   const { tools, ...rest } = renderer.template;

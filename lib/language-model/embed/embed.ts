@@ -1,5 +1,6 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { raceAbort } from "../../core/race-abort.ts";
+import { checkFlag } from "../../core/unknown-options.ts";
 import type { EmbeddingConfig, PoolingMode } from "../../formats/config/config.ts";
 import type { Optional } from "../../formats/config/config-types.ts";
 import {
@@ -140,7 +141,7 @@ function checked(
   if (!areDistinct(modes)) throw invalidArgument("pooling", "distinct modes", modes.join(", "));
   if (own.layers && String(modes) !== String(poolingModes(own.pooling)))
     throw invalidArgument("pooling", `${String(own.pooling)}, which the model's layers read`, String(pooling));
-  if (typeof normalize !== "boolean") throw invalidArgument("normalize", "true or false", normalize);
+  checkFlag("normalize", normalize);
   const width = own.layers ? embeddingWidths(config).at(-1)! : config.hiddenSize * modes.length;
   // Only a given truncateDim is checked. The model's may exceed the width of another pooling, whose vectors are then
   // not truncated.

@@ -1,6 +1,7 @@
 // Pairs of texts, which cross-encoders read as one sequence: a premise with a hypothesis, a query with a document.
-import { HeddleError, invalidArgument, withoutTokenizer } from "../../core/errors.ts";
+import { HeddleError, withoutTokenizer } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { checkFlag } from "../../core/unknown-options.ts";
 import { promptName } from "../../inference/sequence.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { MAX_CHARACTERS_A_TOKEN, type ReadTextOptions, type TextLimit } from "../prompt.ts";
@@ -31,7 +32,7 @@ export async function pairIds(
   { tokenizer, contextLength, limit = "the context length" }: Pick<LanguageModel, "tokenizer"> & TextLimit,
   { truncation = false, signal }: ReadTextOptions,
 ): Promise<TypedSequences> {
-  if (typeof truncation !== "boolean") throw invalidArgument("truncation", "true or false", truncation);
+  checkFlag("truncation", truncation);
   if (!tokenizer) throw withoutTokenizer("text");
   const tooLong = (at: number, got: string) =>
     new HeddleError(

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import {
   ADAPTER_WEIGHTS_FILE,
   type AdapterFileConfig,
@@ -116,10 +117,9 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
 
 /** Adds the heads of an adapter's head configuration to the model. */
 async function addHeads(model: Model, json: unknown, path: string): Promise<void> {
-  if (typeof json !== "object" || json === null || Array.isArray(json))
-    throw new HeddleError("INVALID_FILE", `${path}: expected an object, got ${describe(json)}`);
+  if (!isObject(json)) throw new HeddleError("INVALID_FILE", `${path}: expected an object, got ${describe(json)}`);
   const { classifier, valueHead, embedding } = parseModelConfig(
-    { ...model.config, ...headsFromJson(json as Record<string, unknown>, path) },
+    { ...model.config, ...headsFromJson(json, path) },
     path,
   );
   if (classifier) await model.addClassifier(classifier, { keepLanguageHead: true });

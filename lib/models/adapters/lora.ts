@@ -1,4 +1,5 @@
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { MAX_ADAPTER_RANK } from "../../formats/adapter-config.ts";
 
@@ -83,8 +84,7 @@ export function loraOption(key: string): keyof LoraConfig | undefined {
  * @throws HeddleError INVALID_ARGUMENT with the option's name as given, also for an option given under two names
  */
 export function loraOptions(given: LoraOptions, where = "lora"): Partial<LoraConfig> {
-  if (typeof given !== "object" || given === null || Array.isArray(given))
-    throw invalidArgument(where, "an object of LoRA options", given);
+  if (!isObject(given)) throw invalidArgument(where, "an object of LoRA options", given);
   const named = new Map<keyof LoraConfig, string>();
   const options: Partial<Record<keyof LoraConfig, unknown>> = {};
   for (const [key, value] of Object.entries(given)) {

@@ -13,6 +13,7 @@ import {
 } from "../../core/errors.ts";
 import { stageTokenizer } from "../../formats/tokenizer-files.ts";
 import { MAX_JSON_BYTES, makeFolder } from "../../io/atomic-files.ts";
+import { isMissing } from "../../io/is-missing.ts";
 import { checkJson, decodeUtf8 } from "../../io/json.ts";
 import { openFile, readAll } from "../../io/open-file.ts";
 import { writeTogether } from "../../io/staged-files.ts";
@@ -159,9 +160,8 @@ async function readBytes(
     return bytes;
   } catch (cause) {
     if (cause instanceof HeddleError) throw cause;
-    const error = cause as NodeJS.ErrnoException;
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
-    throw new HeddleError("IO", `${path}: ${error.message}`, { cause });
+    if (isMissing(cause)) return undefined;
+    throw new HeddleError("IO", `${path}: ${(cause as Error).message}`, { cause });
   } finally {
     await file?.close();
   }

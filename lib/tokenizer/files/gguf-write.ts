@@ -2,6 +2,7 @@
 // `tokenizer.huggingface.json`, a key of the GGUF specification, so that it can be restored exactly.
 
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import type { GgufValue } from "../../formats/gguf/gguf-types.ts";
 import { namedPatterns } from "../pipeline/patterns.ts";
 import { wholeKey } from "./gguf.ts";
@@ -378,5 +379,5 @@ function templates({ config, chatTemplates }: TokenizerFiles): Map<string, GgufV
 }
 
 function object(value: unknown): Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : {};
+  return isObject(value) ? value : {};
 }

@@ -3,6 +3,7 @@
 import { binding } from "../../binding/index.ts";
 import type { NativeTrainer } from "../../binding/tokenizer.ts";
 import { describe, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
+import { isIterable } from "../../core/is-iterable.ts";
 import { inSlices } from "../../core/slices.ts";
 import { untilAborted } from "../../core/until-aborted.ts";
 import { finish } from "../../io/native-jobs.ts";
@@ -42,11 +43,6 @@ export async function trainFile(
   const config = trainedConfig(checked, options);
   const model = await trainModel(trainer, checked, options, config.unkToken);
   return { file: makeFile(form, checked.specials, model), config };
-}
-
-/** Whether a value is an iterable, but not a string. A string is not a corpus. */
-function isIterable(texts: unknown): boolean {
-  return typeof texts === "object" && texts !== null && (Symbol.iterator in texts || Symbol.asyncIterator in texts);
 }
 
 function makeTrainer({ algorithm, pattern, specials }: CheckedOptions, form: ReturnType<typeof formOf>): NativeTrainer {

@@ -1,5 +1,6 @@
 // Prompts of the texts that embedding models are trained on.
 import { z } from "zod";
+import { isObject } from "../../core/is-object.ts";
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import {
   type PromptTokenizer,
@@ -22,10 +23,7 @@ export interface TrainingPrompts {
 }
 
 const isNamed = (v: unknown) =>
-  typeof v === "object" &&
-  v !== null &&
-  Object.keys(v).join() === "promptName" &&
-  typeof Object.values(v)[0] === "string";
+  isObject(v) && Object.keys(v).join() === "promptName" && typeof Object.values(v)[0] === "string";
 const prompt = z.custom<TrainingPrompt>(
   (v) => typeof v === "string" || isNamed(v),
   "a text, or { promptName } with the name of one of the model's prompts",

@@ -1,4 +1,5 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { fieldsOf, type LocatedRow, rowError, said } from "../../data/rows.ts";
 import { isAssistant } from "../../tokenizer/chat/assistant-mask.ts";
@@ -125,9 +126,8 @@ export function checkedMessages(
   if (given.length === 0) throw rowError(row, field, "at least one message", said("an empty array"));
   for (const [i, message] of given.entries()) {
     const name = `${field}[${i}]`;
-    if (typeof message !== "object" || message === null || Array.isArray(message))
-      throw rowError(row, name, "an object with role and content", message);
-    const { role, content, tool_calls: calls } = message as Record<string, unknown>;
+    if (!isObject(message)) throw rowError(row, name, "an object with role and content", message);
+    const { role, content, tool_calls: calls } = message;
     if (typeof role !== "string" || role === "") throw rowError(row, `${name}.role`, "a role such as user", role);
     if (!ROLES.includes(role))
       throw rowError(row, `${name}.role`, nearest(role, ROLES) ?? `one of ${ROLES.join(", ")}`, role);

@@ -1,4 +1,5 @@
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { Value } from "../../graph/index.ts";
 import { activeTrace } from "../../graph/trace.ts";
@@ -16,8 +17,7 @@ export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
     new HeddleError("INVALID_ARGUMENT", `${name}.${what}: expected ${expected}, got ${got}`);
   const numbers = (what: string, metrics: Metrics): Metrics => {
     if (metrics instanceof Promise) metrics.catch(() => {}); // an async function: its rejection would otherwise be unhandled
-    if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics) || metrics instanceof Promise)
-      throw wrong(what, "an object of numbers", describe(metrics));
+    if (!isObject(metrics) || metrics instanceof Promise) throw wrong(what, "an object of numbers", describe(metrics));
     for (const [key, value] of Object.entries(metrics))
       if (typeof value !== "number") throw wrong(`${what}: ${key}`, "a number", describe(value));
     return metrics;

@@ -1,6 +1,7 @@
 // Refuses training runs that do not fit into memory, before the memory is allocated. Otherwise the system would kill
 // the process.
 import { getHeapStatistics } from "node:v8";
+import { counted } from "../../core/counted.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { availableBytes } from "../../graph/device.ts";
 import type { Device } from "../../graph/index.ts";
@@ -103,10 +104,6 @@ function tooManyBatches(steps: number, why: string, available: number): HeddleEr
     "OUT_OF_MEMORY",
     `gradientAccumulationSteps: expected micro-batches that fit into the ${size(available)} of memory that are left, got ${steps.toLocaleString("en")}, ${why}`,
   );
-}
-
-function counted(n: number, unit: string): string {
-  return `${n.toLocaleString("en")} ${unit}${n === 1 ? "" : "s"}`;
 }
 
 function size(bytes: number): string {

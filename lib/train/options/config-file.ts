@@ -40,10 +40,10 @@ export async function readTrainingConfig(path: string): Promise<TrainingConfig> 
   const isModule = /\.[cm]?[jt]s$/.test(path);
   const value = isModule ? await importModule(path) : await readJson(path);
   if (!isModule) await needKeysOnce(path);
-  if (typeof value !== "object" || value === null || Array.isArray(value))
+  if (!isObject(value))
     throw new HeddleError("INVALID_FILE", `${path}: expected an object of options, got ${describe(value)}`);
   const written = new WrittenNames();
-  const options = camelKeys(value as Record<string, unknown>, written);
+  const options = camelKeys(value, written);
   locateAll(options, path);
   if (typeof options.replay === "object" && options.replay !== null)
     locateAll(options.replay as Record<string, unknown>, path);

@@ -1,6 +1,7 @@
 // Validates the options of a call.
 import { z } from "zod";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
 import type { Shape } from "./option.ts";
 import { namesIn, unknownOption } from "./option-names.ts";
@@ -14,7 +15,7 @@ export type TrainingOptions = z.output<z.ZodObject<typeof sharedShape>> & { maxS
 
 /** Checks that the options of a call are an object, before they are destructured. @throws HeddleError INVALID_ARGUMENT */
 export function givenOptions<T extends object>(options: T, where: string): T {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
+  if (!isObject(options))
     throw new HeddleError("INVALID_ARGUMENT", `${where}: expected an object of options, got ${describe(options)}`);
   return options;
 }

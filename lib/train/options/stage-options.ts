@@ -1,5 +1,6 @@
 // Groups of options that several stages have.
 import { z } from "zod";
+import { isIterable } from "../../core/is-iterable.ts";
 import type { RowSource } from "../../data/rows.ts";
 import { type LoraConfig, type LoraOptions, loraOption, loraOptions } from "../../models/adapters/lora.ts";
 import type { World } from "../world/world.ts";
@@ -56,9 +57,7 @@ export function stepsOf(
 /** Schema of a stage's rows: paths, or in a program also an iterable of rows. */
 export const rows = <Row>() =>
   z.custom<RowSource<Row>>(
-    (v) =>
-      (typeof v === "string" && v !== "") ||
-      (typeof v === "object" && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v)),
+    (v) => (typeof v === "string" && v !== "") || isIterable(v),
     "a path, an array of paths, or an iterable of rows",
   );
 

@@ -1,4 +1,5 @@
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import type { Metrics } from "../loop/stage.ts";
 import { gather, type World } from "./world.ts";
 
@@ -22,7 +23,7 @@ function checked(metrics: Metrics): Metrics {
     const place = name && ` for ${name}`;
     return new HeddleError("INVALID_ARGUMENT", `evaluate: expected an object of numbers, got ${describe(got)}${place}`);
   };
-  if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics)) throw refuse(metrics);
+  if (!isObject(metrics)) throw refuse(metrics);
   for (const [name, value] of Object.entries(metrics)) if (typeof value !== "number") throw refuse(value, name);
   return metrics;
 }

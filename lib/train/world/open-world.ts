@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { checkObject, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { checkFlag } from "../../core/unknown-options.ts";
 import { type Device, deviceInfo, openDevice, type Ranks } from "../../graph/index.ts";
 import { rejectUnknownNames } from "../../language-model/index.ts";
 import { describeLaunch, type Launch } from "./launch.ts";
@@ -189,7 +190,7 @@ export function overlapOf(
   { overlap }: Pick<WorldOptions, "overlap">,
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): boolean | undefined {
-  if (overlap !== undefined && typeof overlap !== "boolean") throw invalidArgument("overlap", "true or false", overlap);
+  checkFlag("overlap", overlap);
   if (overlap !== undefined) return overlap;
   const { HEDDLE_OVERLAP: text = "" } = environment;
   if (!["", "0", "1"].includes(text)) throw invalidArgument("HEDDLE_OVERLAP", "0 or 1", text);
