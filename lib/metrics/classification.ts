@@ -1,5 +1,6 @@
 import { invalidArgument } from "../core/errors.ts";
 import { checkIndices, checkList, checkWhole } from "./arguments.ts";
+import { mean } from "./mean.ts";
 
 /** Maximum number of labels. The report has figures for each label. */
 const MAX_LABELS = 1_000_000;
@@ -94,7 +95,7 @@ function reportOf(truth: readonly number[], predicted: readonly number[], labels
   const count = truth.length;
   return {
     accuracy: count > 0 ? right.reduce((a, b) => a + b, 0) / count : Number.NaN,
-    macroF1: seen.length > 0 ? seen.reduce((sum, { f1 }) => sum + f1, 0) / seen.length : Number.NaN,
+    macroF1: mean(seen.map(({ f1 }) => f1)),
     perLabel,
     count,
   };

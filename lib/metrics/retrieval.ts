@@ -1,5 +1,6 @@
 import { invalidArgument } from "../core/errors.ts";
 import { checkIndices, checkList, checkNumbers } from "./arguments.ts";
+import { mean } from "./mean.ts";
 
 /** How well queries find their relevant documents. */
 export interface RetrievalReport {
@@ -48,7 +49,7 @@ export function retrieval(
   const share = (k: number) => (isRanked ? ranks.filter((r) => r <= k).length / ranks.length : Number.NaN);
   return {
     recall: Object.fromEntries(Array.from(ks, (k) => [k, share(k)])),
-    mrr: ranks.reduce((sum, r) => sum + 1 / r, 0) / ranks.length,
+    mrr: mean(ranks.map((r) => 1 / r)),
     queries: ranks.length,
   };
 }
@@ -79,7 +80,6 @@ export function spearman(a: readonly number[], b: readonly number[]): number {
   // NaN has no rank: its place would depend on the order of the comparisons.
   if ([a, b].some((values) => Array.prototype.some.call(values, Number.isNaN))) return Number.NaN;
   const [x, y] = [ranksOf(a), ranksOf(b)];
-  const mean = (v: readonly number[]) => v.reduce((s, n) => s + n, 0) / v.length;
   const [mx, my] = [mean(x), mean(y)];
   let [both, ofX, ofY] = [0, 0, 0];
   for (let i = 0; i < x.length; i++) {

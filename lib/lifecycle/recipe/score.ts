@@ -1,3 +1,4 @@
+import { mean } from "../../metrics/mean.ts";
 import type { Phrasing } from "./phrasings.ts";
 import { render } from "./phrasings.ts";
 import type { Place } from "./places.ts";
@@ -38,6 +39,6 @@ export async function score(
     }
     wordings.push({ ask, accuracy: right / places.length });
   }
-  const accuracy = wordings.reduce((sum, wording) => sum + wording.accuracy, 0) / wordings.length;
-  return { accuracy, worst: Math.min(...wordings.map((wording) => wording.accuracy)), wordings, wrong };
+  const accuracies = wordings.map(({ accuracy }) => accuracy);
+  return { accuracy: mean(accuracies), worst: Math.min(...accuracies), wordings, wrong };
 }

@@ -1,3 +1,4 @@
+import { mean } from "../../metrics/mean.ts";
 import { Tokenizer } from "../../tokenizer/index.ts";
 import type { Plan } from "../plan.ts";
 import {
@@ -72,7 +73,7 @@ function thinned(points: readonly LossPoint[]): Pick<LossPoint, "step" | "loss">
   const out = [];
   for (let i = 0; i < points.length; i += group) {
     const part = points.slice(i, i + group);
-    out.push({ step: part.at(-1)!.step, loss: part.reduce((sum, { loss }) => sum + loss, 0) / part.length });
+    out.push({ step: part.at(-1)!.step, loss: mean(part.map(({ loss }) => loss)) });
   }
   return out;
 }

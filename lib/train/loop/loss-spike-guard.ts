@@ -1,4 +1,5 @@
 import { HeddleError } from "../../core/errors.ts";
+import { mean } from "../../metrics/mean.ts";
 
 /** Options for skipped steps and loss spikes. */
 export interface LossSpikeGuardOptions {
@@ -106,11 +107,11 @@ export class LossSpikeGuard {
   private spikeOf(loss: number): string | undefined {
     const { losses, threshold } = this;
     if (!(threshold > 0) || losses.length < LEAST) return undefined;
-    const mean = losses.reduce((sum, one) => sum + one, 0) / losses.length;
-    const scatter = Math.sqrt(losses.reduce((sum, one) => sum + (one - mean) ** 2, 0) / losses.length);
-    const deviation = Math.max(scatter, MIN_NATS, MIN_SHARE * Math.abs(mean));
-    if (loss <= mean + threshold * deviation) return undefined;
-    return `the ${losses.length} losses before it (mean ${mean.toPrecision(4)}, standard deviation ${scatter.toPrecision(2)})`;
+    const centre = mean(losses);
+    const scatter = Math.sqrt(mean(losses.map((one) => (one - centre) ** 2)));
+    const deviation = Math.max(scatter, MIN_NATS, MIN_SHARE * Math.abs(centre));
+    if (loss <= centre + threshold * deviation) return undefined;
+    return `the ${losses.length} losses before it (mean ${centre.toPrecision(4)}, standard deviation ${scatter.toPrecision(2)})`;
   }
 
   private skipIfAllowed(step: number, what: string, got: string): void {

@@ -1,4 +1,5 @@
 // Advantages: arithmetic on the numbers of a rollout, before any graph runs.
+import { mean } from "../../metrics/mean.ts";
 
 export const rewardScales = ["group", "batch", "none"] as const;
 export type RewardScale = (typeof rewardScales)[number];
@@ -57,10 +58,6 @@ export function whiten(arrays: readonly Float64Array[], { shift = true }: { shif
   const divisor = Math.sqrt(deviation(all) ** 2 + 1e-8);
   for (const array of arrays)
     for (let i = 0; i < array.length; i++) array[i] = (array[i]! - center) / divisor + (shift ? 0 : center);
-}
-
-export function mean(values: readonly number[]): number {
-  return values.reduce((s, v) => s + v, 0) / values.length;
 }
 
 /** Returns the sample standard deviation (divisor n − 1); 0 for fewer than two values. */

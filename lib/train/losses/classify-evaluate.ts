@@ -2,6 +2,7 @@ import { probabilitiesOf } from "../../language-model/embed/classify.ts";
 import { pooledOutputs } from "../../language-model/embed/text-forward.ts";
 import { calibration } from "../../metrics/calibration.ts";
 import { argmax, classificationReport } from "../../metrics/classification.ts";
+import { mean } from "../../metrics/mean.ts";
 import { fitTemperature } from "../../metrics/temperature.ts";
 import { classifierOf } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
@@ -94,8 +95,4 @@ function multiLabel(examples: readonly LabeledExample[], logits: readonly Float3
     if (same) exact += 1;
   }
   return { accuracy: exact / examples.length, microF1: predicted + actual > 0 ? (2 * hits) / (predicted + actual) : 0 };
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0) / values.length;
 }

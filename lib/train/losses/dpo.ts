@@ -1,4 +1,5 @@
-import { affine, logSigmoid, mul, relu, scale, sub, type Value } from "../../graph/index.ts";
+import { affine, logSigmoid, relu, scale, sub, type Value } from "../../graph/index.ts";
+import { square } from "./square.ts";
 
 export const dpoLossTypes = ["sigmoid", "ipo", "hinge"] as const;
 export type DpoLossType = (typeof dpoLossTypes)[number];
@@ -44,8 +45,4 @@ export function dpoLoss(
 function smoothed(margin: Value, beta: number, epsilon: number): Value {
   const loss = scale(logSigmoid(scale(margin, beta)), -1);
   return epsilon === 0 ? loss : sub(loss, scale(margin, -epsilon * beta));
-}
-
-function square(x: Value): Value {
-  return mul(x, x);
 }

@@ -1,4 +1,5 @@
 import { add, clamp, exp, maximum, minimum, mul, scale, sub, type Value } from "../../graph/index.ts";
+import { square } from "./square.ts";
 
 /**
  * The clipped objective of proximal policy optimisation (Schulman et al. 2017), to be minimised: −min(r A, clip(r) A). r is the ratio of
@@ -34,8 +35,4 @@ export function clippedValueLoss(
 ): Value {
   const moved = clamp(sub(values, oldValues), { low: -cliprangeValue, high: cliprangeValue });
   return scale(maximum(square(sub(values, returns)), square(sub(add(oldValues, moved), returns))), 0.5);
-}
-
-function square(x: Value): Value {
-  return mul(x, x);
 }

@@ -16,6 +16,8 @@ import {
   epochShape,
   type HeldOutOptions,
   heldOutShape,
+  type PeakRates,
+  peakLearningRate,
   trainingRows,
 } from "../options/stage-options.ts";
 import { truncationModes } from "./fit.ts";
@@ -36,6 +38,14 @@ export const preferenceShape = {
     z.enum(truncationModes).default("error"),
     "if prompt and answer are too long: keep_end cuts the start of the prompt",
   ),
+};
+
+/** Default peak learning rates of `dpo`, `kto`, `orpo`, `simpo` and `grpo`. */
+export const preferencePeaks: PeakRates = { lora: 1e-5, weights: 1e-6 };
+
+export const preferenceRateShape = {
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate: peakLearningRate(preferencePeaks),
 };
 
 /** All options of the stages that learn from preferences and rewards, without the rows to train on. */

@@ -1,4 +1,5 @@
 import type { TensorData } from "../../graph/index.ts";
+import { mean } from "../../metrics/mean.ts";
 import type { Metrics } from "../loop/stage.ts";
 import { type AnsweredPrompt, type AnswerRows, answerRows } from "./sequences.ts";
 
@@ -56,12 +57,8 @@ export function rewardMetrics(
   const chosen = outputs.flatMap((o, i) => [...o.chosenRewards!.subarray(0, batches[i]!.length)]);
   const rejected = outputs.flatMap((o, i) => [...o.rejectedRewards!.subarray(0, batches[i]!.length)]);
   const wins = chosen.filter((reward, i) => reward > rejected[i]!).length;
-  const [c, r] = [average(chosen), average(rejected)];
+  const [c, r] = [mean(chosen), mean(rejected)];
   return { rewardChosen: c, rewardRejected: r, rewardMargin: c - r, rewardAccuracy: wins / chosen.length };
-}
-
-export function average(values: readonly number[]): number {
-  return values.reduce((sum, v) => sum + v, 0) / values.length;
 }
 
 /** The mean over all pairs of an output with one number per pair. */
@@ -70,5 +67,5 @@ export function pairMean(
   outputs: readonly Readonly<Record<string, TensorData>>[],
   batches: readonly (readonly unknown[])[],
 ): number {
-  return average(outputs.flatMap((o, i) => [...o[name]!.subarray(0, batches[i]!.length)]));
+  return mean(outputs.flatMap((o, i) => [...o[name]!.subarray(0, batches[i]!.length)]));
 }

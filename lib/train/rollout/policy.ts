@@ -3,6 +3,7 @@ import { HeddleError } from "../../core/errors.ts";
 import { filesIn } from "../../data/rows.ts";
 import type { FloatDType, Tensor } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
+import { mean } from "../../metrics/mean.ts";
 import { adapterTensors } from "../../models/adapters/adapters.ts";
 import { defaultCacheDtype } from "../../models/cache-shape.ts";
 import { turnsByLength } from "../../models/rope-frequencies.ts";
@@ -11,7 +12,6 @@ import type { Metrics } from "../loop/stage.ts";
 import type { StageCall } from "../loop/start-stage.ts";
 import { needFiles } from "../options/assert-files-exist.ts";
 import { needSameVocabulary } from "../preference/options.ts";
-import { average } from "../preference/pairs.ts";
 import { settleWeights } from "../preference/prepare.ts";
 import { fingerprint, snapshot } from "../preference/reference.ts";
 import { RowEncoder } from "../preference/rows.ts";
@@ -164,7 +164,7 @@ export function evaluatedPrompts(
 /** Reports the mean length of answers, and the share of those that ended with an end token. */
 export function lengthReport(drawn: readonly Pick<DrawnAnswer, "answer" | "ended">[]): Metrics {
   return {
-    completionLength: average(drawn.map(({ answer }) => answerLength(answer))),
+    completionLength: mean(drawn.map(({ answer }) => answerLength(answer))),
     endedShare: drawn.filter(({ ended }) => ended).length / drawn.length,
   };
 }

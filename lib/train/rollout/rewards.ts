@@ -3,11 +3,11 @@ import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
 import { raceAbort } from "../../core/race-abort.ts";
 import { classifierOutputs } from "../../language-model/embed/classify.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
+import { mean } from "../../metrics/mean.ts";
 import type { Model } from "../../models/model.ts";
 import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 import { continuationIds, promptIdsOf } from "../../tokenizer/prompt-ids.ts";
 import type { Metrics } from "../loop/stage.ts";
-import { average } from "../preference/pairs.ts";
 import type { DrawnAnswer } from "./draw.ts";
 import type { PolicyPrompt } from "./prompts.ts";
 
@@ -99,7 +99,7 @@ export class Judge {
     const report: Metrics = {};
     for (const [r, { name }] of this.rewards.entries()) {
       const known = scores.map((of) => of[r]!).filter((v) => v !== null);
-      if (known.length > 0) report[`rewards/${name}`] = average(known);
+      if (known.length > 0) report[`rewards/${name}`] = mean(known);
     }
     return { rewards, report };
   }
@@ -142,7 +142,7 @@ export class Judge {
     drawn: readonly DrawnAnswer[],
     signal: AbortSignal | undefined,
   ): Promise<number[]> {
-    const same = !tokenizer || sameVocabulary(tokenizer, this.policy.tokenizer);
+    const same = !tokenizer || sameTokenizer(tokenizer, this.policy.tokenizer);
     const sequences = drawn.map(({ prompt, answer, text, ended }) =>
       same ? answer.ids : reread(tokenizer, prompt.given, { text, ended }),
     );
@@ -171,7 +171,7 @@ function checkRewardModel({ model }: RewardModel): void {
 
 type SomeTokenizer = NonNullable<LanguageModel["tokenizer"]>;
 
-function sameVocabulary(a: SomeTokenizer, b: SomeTokenizer | undefined): boolean {
+function sameTokenizer(a: SomeTokenizer, b: SomeTokenizer | undefined): boolean {
   return a === b || (b !== undefined && a.files()["tokenizer.json"] === b.files()["tokenizer.json"]);
 }
 

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { LanguageModel } from "../../language-model/language-model.ts";
+import { mean } from "../../metrics/mean.ts";
 import type { Model } from "../../models/model.ts";
 import { MetricMeans } from "../loop/metric-mean.ts";
 import { runStage, tokenizerOf } from "../loop/run-stage.ts";
@@ -8,7 +9,6 @@ import { namesOf, type StageCard } from "../loop/stage-card.ts";
 import type { StageCall } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type PeakRates, peakOf, stepsOf } from "../options/stage-options.ts";
-import { average } from "../preference/pairs.ts";
 import { AnswerScorer, type ScoredAnswer } from "../preference/scorer.ts";
 import type { AnsweredPrompt } from "../preference/sequences.ts";
 import { soloWorld } from "../world/world.ts";
@@ -153,7 +153,7 @@ export function runPolicy<Options extends Settings, Measured, Item>(of: PolicySt
           return { answer, scores, reward: judgement.rewards[i]!, item: answers[i] };
         });
         samples.set(rated, at);
-        return { answers, report: { reward: average(judgement.rewards), ...report, ...lengthReport(drawn) } };
+        return { answers, report: { reward: mean(judgement.rewards), ...report, ...lengthReport(drawn) } };
       },
       dispose() {
         scorer?.dispose();

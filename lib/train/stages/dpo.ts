@@ -9,11 +9,13 @@ import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "../losses/dpo.ts";
 import { type Given, option, real } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
+import { KL_ALIASES } from "../options/stage-options.ts";
 import {
   type PairOptions,
   type PreferenceTrainable,
   pairShape,
+  preferencePeaks,
+  preferenceRateShape,
   preferenceStageShape,
   referenceShape,
 } from "../preference/options.ts";
@@ -40,11 +42,8 @@ export interface DpoLossInput extends DpoLogprobs {
 /** A custom objective: a function of the graph (`heddle/graph`). @returns the losses, (pairs) f32 */
 export type DpoLoss = (logprobs: DpoLossInput) => Value;
 
-const peaks = { lora: 1e-5, weights: 1e-6 };
-
 const dpoShape = {
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate: peakLearningRate(peaks),
+  ...preferenceRateShape,
   /** Strength of the penalty for diverging from the reference. Default 0.1. */
   beta: option(real(0).default(0.1), "strength of the penalty for leaving the reference model", {
     aliases: KL_ALIASES,
@@ -112,7 +111,7 @@ export function dpo<Base extends PreferenceTrainable>(
 }
 
 const run = runPreference<z.output<typeof dpoSchema>, ReferencedPair>({
-  peaks,
+  peaks: preferencePeaks,
   about: {
     notes: "Tuned on pairs of a better and a worse answer (DPO).",
     evaluation: { name: "held-out pairs", metric: "DPO loss" },

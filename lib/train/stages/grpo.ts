@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Run } from "../../core/run.ts";
 import { input, mul, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
+import { mean } from "../../metrics/mean.ts";
 import { tempered } from "../../models/forward.ts";
 import type { Metrics, Stage } from "../loop/stage.ts";
 import { startStage } from "../loop/start-stage.ts";
@@ -9,8 +10,8 @@ import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { deviation, groupAdvantages, rewardScales } from "../losses/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "../losses/grpo.ts";
 import { flag, type Given, option, real, whole } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
-import { average } from "../preference/pairs.ts";
+import { KL_ALIASES } from "../options/stage-options.ts";
+import { preferencePeaks, preferenceRateShape } from "../preference/options.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
 import { type PolicyOptions, policyStageShape } from "../rollout/options.ts";
 import { meanReport, runPolicy } from "../rollout/run-policy.ts";
@@ -19,11 +20,8 @@ import { meanReport, runPolicy } from "../rollout/run-policy.ts";
 export const grpoLossTypes = ["grpo", "dapo", "dr_grpo"] as const;
 export type GrpoLossType = (typeof grpoLossTypes)[number];
 
-const peaks = { lora: 1e-5, weights: 1e-6 };
-
 const grpoShape = {
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate: peakLearningRate(peaks),
+  ...preferenceRateShape,
   /** Number of answers to each prompt, which are compared with each other. Default 8. */
   numGenerations: option(whole(2).default(8), "answers per prompt, compared with each other", {
     aliases: "groupsize numsamples",
@@ -124,7 +122,7 @@ export function grpo<Base extends LanguageModel>(base: Base, options: GrpoOption
 
 const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>({
   name: "grpo",
-  peaks,
+  peaks: preferencePeaks,
   about: {
     notes: "Tuned on its own answers, scored by rewards (GRPO).",
     evaluation: { name: "held-out prompts", metric: "GRPO loss" },
@@ -162,7 +160,7 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
             advantage: advantages[i]!,
             ...(options.maskTruncatedCompletions && !ended && { masked: true }),
           })),
-          report: { rewardStd: average(deviations), ...report },
+          report: { rewardStd: mean(deviations), ...report },
         };
       },
       stage: (shape) =>
@@ -296,8 +294,8 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
       return {
         ...meanReport(batches),
         clipRatio: clipped.length / tokens.length,
-        ...(comesFromTwin && { samplingWeight: average(tokens.map((t) => t.sampling!)) }),
-        ...(options.beta > 0 && { kl: average(tokens.map((t) => t.kl!)) }),
+        ...(comesFromTwin && { samplingWeight: mean(tokens.map((t) => t.sampling!)) }),
+        ...(options.beta > 0 && { kl: mean(tokens.map((t) => t.kl!)) }),
       };
     },
   };

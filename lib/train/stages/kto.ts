@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Run } from "../../core/run.ts";
 import { input, mul, sub, sum, type Value } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
+import { mean } from "../../metrics/mean.ts";
 import { paddedRowInputs } from "../../models/forward.ts";
 import type { KtoRow } from "../examples/row-types.ts";
 import type { Stage } from "../loop/stage.ts";
@@ -10,20 +11,19 @@ import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "../losses/kto.ts";
 import { batchShape } from "../options/optimizer-options.ts";
 import { type Given, option, real, variant, whole } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate, trainingRows } from "../options/stage-options.ts";
+import { KL_ALIASES, trainingRows } from "../options/stage-options.ts";
 import {
   type PreferenceOptions,
   type PreferenceTrainable,
+  preferencePeaks,
+  preferenceRateShape,
   preferenceStageShape,
   referenceShape,
 } from "../preference/options.ts";
-import { average } from "../preference/pairs.ts";
 import { type RatedAnswer, readRatedAnswers } from "../preference/rated-answers.ts";
 import { scoredByReference } from "../preference/reference.ts";
 import { runPreference } from "../preference/run-preference.ts";
 import { type AnsweredPrompt, answerRows, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
-
-const peaks = { lora: 1e-5, weights: 1e-6 };
 
 const ktoShape = {
   /** Rows {prompt, completion, label} with label true (good) or false: files (.jsonl, .parquet), or in a program the rows. */
@@ -34,8 +34,7 @@ const ktoShape = {
   perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).default(8), {
     help: "answers per micro-batch",
   }),
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate: peakLearningRate(peaks),
+  ...preferenceRateShape,
   /** Strength of the penalty for diverging from the reference. Default 0.1. */
   beta: option(real(0).default(0.1), "strength of the penalty for leaving the reference model", {
     aliases: KL_ALIASES,
@@ -88,7 +87,7 @@ export function kto<Base extends PreferenceTrainable>(
 }
 
 const run = runPreference<z.output<typeof ktoSchema>, LabeledAnswer>({
-  peaks,
+  peaks: preferencePeaks,
   about: {
     notes: "Tuned on answers that people found good or bad (KTO).",
     evaluation: { name: "held-out answers", metric: "KTO loss" },
@@ -199,10 +198,10 @@ export function ktoStage(options: KtoStageOptions): Stage<readonly LabeledAnswer
         );
       const [good, bad] = [rewards(true), rewards(false)];
       return {
-        ...(good.length > 0 && { rewardChosen: average(good) }),
-        ...(bad.length > 0 && { rewardRejected: average(bad) }),
-        ...(good.length > 0 && bad.length > 0 && marginOf(average(good), average(bad))),
-        ...(lossType === "kto" && { kl: average(outputs.map((o) => o.kl![0]!)) }),
+        ...(good.length > 0 && { rewardChosen: mean(good) }),
+        ...(bad.length > 0 && { rewardRejected: mean(bad) }),
+        ...(good.length > 0 && bad.length > 0 && marginOf(mean(good), mean(bad))),
+        ...(lossType === "kto" && { kl: mean(outputs.map((o) => o.kl![0]!)) }),
       };
     },
   };

@@ -8,18 +8,22 @@ import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { oddsRatioLoss } from "../losses/orpo.ts";
 import { type Given, option, real } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
-import { type PairOptions, type PreferenceTrainable, pairShape, preferenceStageShape } from "../preference/options.ts";
+import { KL_ALIASES } from "../options/stage-options.ts";
+import {
+  type PairOptions,
+  type PreferenceTrainable,
+  pairShape,
+  preferencePeaks,
+  preferenceRateShape,
+  preferenceStageShape,
+} from "../preference/options.ts";
 import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
 import { readPairs } from "../preference/prepare.ts";
 import { runPreference } from "../preference/run-preference.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
 
-const peaks = { lora: 1e-5, weights: 1e-6 };
-
 const orpoShape = {
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate: peakLearningRate(peaks),
+  ...preferenceRateShape,
   /** Weight of the odds-ratio term (λ in the paper). Default 0.1. */
   beta: option(real(0).default(0.1), "weight of the odds-ratio term", { aliases: KL_ALIASES }),
 };
@@ -53,7 +57,7 @@ export function orpo<Base extends PreferenceTrainable>(
 }
 
 const run = runPreference<z.output<typeof orpoSchema>, PreferencePair>({
-  peaks,
+  peaks: preferencePeaks,
   about: {
     notes: "Tuned on pairs of a better and a worse answer (ORPO).",
     evaluation: { name: "held-out pairs", metric: "ORPO loss" },

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Run } from "../../core/run.ts";
 import { add, input, mul, scale, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
+import { mean } from "../../metrics/mean.ts";
 import { tempered } from "../../models/forward.ts";
 import { headNames } from "../../models/heads.ts";
 import type { Metrics, Stage } from "../loop/stage.ts";
@@ -11,7 +12,6 @@ import { generalizedAdvantages, whiten } from "../losses/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "../losses/ppo.ts";
 import { above, flag, type Given, option, real, variant, whole } from "../options/option.ts";
 import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
-import { average } from "../preference/pairs.ts";
 import { rowValues } from "../preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
 import { KlControl, klOf } from "../rollout/kl-control.ts";
@@ -133,7 +133,7 @@ const run = runPolicy<z.output<typeof ppoSchema>, ValuedAnswer, EstimatedAnswer>
         const klCoef = control.coefficient;
         if (!isEvaluation) control.follow(kl, drawn.length);
         const weights = drawn.flatMap(({ samplingWeights }) => (samplingWeights ? [...samplingWeights] : []));
-        const sampling = weights.length > 0 && { samplingWeight: average(weights) };
+        const sampling = weights.length > 0 && { samplingWeight: mean(weights) };
         return { answers, report: { ...judgement.report, kl, nonScoreReward: -klPenalty, klCoef, ...sampling } };
       },
       stage: (shape) => ppoStage({ ...options, ...shape }),
@@ -163,7 +163,7 @@ function estimate(
   if (options.whitenRewards) whiten(rewards, { shift: false });
   const estimated = drawn.map(({ values }, i) => generalizedAdvantages(rewards[i]!, values, options));
   whiten(estimated.map(({ advantages }) => advantages));
-  const kl = average(divergences.map((nats) => nats.reduce((sum, v) => sum + v, 0)));
+  const kl = mean(divergences.map((nats) => nats.reduce((sum, v) => sum + v, 0)));
   return {
     answers: drawn.map(({ answer, logprobs, values, samplingWeights }, i) => ({
       answer,
@@ -270,7 +270,7 @@ export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {
         valueLoss: total("valueLoss"),
         clipRatio: ratios.filter((r) => Math.abs(r - 1) > options.cliprange).length / ratios.length,
         // Schulman's estimate of the divergence from the policy of the rollout.
-        approxKl: average(ratios.map((r) => r - 1 - Math.log(r))),
+        approxKl: mean(ratios.map((r) => r - 1 - Math.log(r))),
       };
     },
   };

@@ -8,18 +8,21 @@ import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type SimpoOptions as Objective, simpoLoss } from "../losses/simpo.ts";
 import { above, type Given, option, real } from "../options/option.ts";
-import { peakLearningRate } from "../options/stage-options.ts";
-import { type PairOptions, type PreferenceTrainable, pairShape, preferenceStageShape } from "../preference/options.ts";
+import {
+  type PairOptions,
+  type PreferenceTrainable,
+  pairShape,
+  preferencePeaks,
+  preferenceRateShape,
+  preferenceStageShape,
+} from "../preference/options.ts";
 import { type PreferencePair, pairRows, perAnswer, perPair, rewardMetrics } from "../preference/pairs.ts";
 import { readPairs } from "../preference/prepare.ts";
 import { runPreference } from "../preference/run-preference.ts";
 import { answerLength, halves, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
 
-const peaks = { lora: 1e-5, weights: 1e-6 };
-
 const simpoShape = {
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate: peakLearningRate(peaks),
+  ...preferenceRateShape,
   /** Factor of an answer's mean log-probability in its reward. Default 2. */
   beta: option(above().default(2), "factor of an answer's mean log-probability in its reward"),
   /** Margin by which the reward of a chosen answer should exceed that of the rejected answer. Default 0.5. */
@@ -56,7 +59,7 @@ export function simpo<Base extends PreferenceTrainable>(
 }
 
 const run = runPreference<z.output<typeof simpoSchema>, PreferencePair>({
-  peaks,
+  peaks: preferencePeaks,
   about: {
     notes: "Tuned on pairs of a better and a worse answer (SimPO).",
     evaluation: { name: "held-out pairs", metric: "SimPO loss" },
