@@ -3,6 +3,7 @@ import type { LanguageModelV4CallOptions, SharedV4Warning } from "@ai-sdk/provid
 import { nearestEffort, type ReasoningEffort } from "../answers/effort.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
+import { wrappedSeed } from "../inference/negative-seed.ts";
 import { AnswerForm } from "../language-model/chat/answer-format.ts";
 import type { LanguageModel, RespondOptions } from "../language-model/index.ts";
 
@@ -72,7 +73,7 @@ export function respondOptions(
       presencePenalty: options.presencePenalty,
       frequencyPenalty: options.frequencyPenalty,
       stop: options.stopSequences,
-      seed: seedOf(options.seed),
+      seed: wrappedSeed(options.seed),
       signal: options.abortSignal,
       contextOverflow: "stop",
       reasoning,
@@ -89,11 +90,6 @@ export function respondOptions(
         }),
     },
   };
-}
-
-/** Adds 2^53 to a negative seed, because heddle's seeds are from 0 to 2^53 - 1. The server does the same. */
-function seedOf(given: number | undefined): number | undefined {
-  return given === undefined || given >= 0 ? given : given + 2 ** 53;
 }
 
 /** Converts the AI SDK's reasoning effort to a ReasoningEffort. Returns undefined if the model decides. */

@@ -1,6 +1,8 @@
 // Schema parts that several schemas share, so that their error messages are worded alike.
 import { z } from "zod";
 
+export const text = z.string({ error: "a text" });
+
 export const flag = z.boolean({ error: "true or false" });
 
 export const whole = (least: number, most: number) =>

@@ -9,6 +9,7 @@ import type { ModelSource } from "./core/model-source.ts";
 import { Models } from "./core/models.ts";
 import { type Counted, type RequestRecord, requestIdOf } from "./core/record.ts";
 import { type Dialect, dialectsFor, type Found, type Route, routesAt } from "./core/routes.ts";
+import { seconds } from "./core/seconds.ts";
 import { BodyReader, discardBody } from "./http/body.ts";
 import { Refusal, refusalOf, unavailable } from "./http/http-error.ts";
 import { sendJson } from "./http/json-answer.ts";
@@ -105,7 +106,7 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
     embedding: new Turns(EMBEDDINGS_AT_ONCE),
     encoding: new Turns(ENCODINGS_AT_ONCE),
     preparing: new Turns(1),
-    created: Math.floor(Date.now() / 1000),
+    created: seconds(),
   };
   const bodies = new BodyReader(settings, service.preparing);
   const checkKey = keyCheck(settings.apiKeys);

@@ -1,4 +1,5 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkFlag, checkFunction } from "../core/unknown-options.ts";
 import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { type CheckedSource, checkedName, checkedSources, type ModelSource, nameOf } from "./core/model-source.ts";
 import type { RequestRecord } from "./core/record.ts";
@@ -137,7 +138,7 @@ function whole(name: string, value: unknown, fallback: number, least: number, mo
 }
 
 function flag(name: string, value: unknown): boolean {
-  if (value !== undefined && typeof value !== "boolean") throw invalidArgument(name, "true or false", value);
+  checkFlag(name, value);
   return value === true;
 }
 
@@ -179,8 +180,7 @@ export function handlerSettings(models: GivenModels, options: HandlerOptions, an
   rejectUnknownNames(options, Object.keys(HANDLER_NAMES));
   const { modelName, aliases, maxModelMemory, onRequest } = options;
   const sources = sourcesOf(models, { modelName, aliases });
-  if (onRequest !== undefined && typeof onRequest !== "function")
-    throw invalidArgument("onRequest", "a function", onRequest);
+  checkFunction("onRequest", onRequest);
   const KEY = "1 to 1024 characters of ASCII without spaces";
   return {
     models: sources,

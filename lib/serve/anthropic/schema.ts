@@ -2,14 +2,10 @@
 import { z } from "zod";
 import type { JsonSchema } from "../../constrain/index.ts";
 import { isObject } from "../../core/is-object.ts";
-import { flag, list, positive, real, whole } from "../../core/schema-parts.ts";
+import { flag, list, positive, real, text, whole } from "../../core/schema-parts.ts";
 import { type OtherParameters, parameters } from "../core/parameters.ts";
+import { stopTexts } from "../core/sampling-schema.ts";
 import { Refusal } from "../http/http-error.ts";
-
-const text = z.string({ error: "a text" });
-
-const STOPS = 64;
-const isStop = (v: unknown) => typeof v === "string" && v !== "" && v.length <= 1000;
 
 const conversation = {
   model: text.optional(),
@@ -54,12 +50,7 @@ const conversation = {
 export const messageSchema = z.looseObject({
   ...conversation,
   max_tokens: whole(1, 2 ** 31 - 1),
-  stop_sequences: z
-    .custom<string[]>(
-      (v) => Array.isArray(v) && v.length <= STOPS && v.every(isStop),
-      `at most ${STOPS} texts, not empty and of at most 1000 characters`,
-    )
-    .optional(),
+  stop_sequences: stopTexts(64).optional(),
   stream: flag.optional(),
   temperature: real(0, 1).optional(),
   top_p: positive(1).optional(),

@@ -1,5 +1,6 @@
 // Reads bodies of requests: JSON with limits on size, depth and time.
 import type { IncomingMessage } from "node:http";
+import { isObject } from "../../core/is-object.ts";
 import { atOnce } from "../../core/slices.ts";
 import { JSON_LIMITS, JsonLimitError, parseInSlices } from "../../io/json-slices.ts";
 import { Refusal, unavailable } from "./http-error.ts";
@@ -49,9 +50,9 @@ export class BodyReader {
     const isParsed = given !== undefined && typeof given !== "string" && !Buffer.isBuffer(given);
     if (isParsed) checkNesting(given, JSON_LIMITS.depth);
     const value = isParsed ? given : await this.parsed(given ?? (await this.partsOf(request, signal)), signal);
-    if (typeof value !== "object" || value === null || Array.isArray(value))
+    if (!isObject(value))
       throw new Refusal(400, "body: expected a JSON object, got another value", { code: "invalid_json" });
-    return value as Record<string, unknown>;
+    return value;
   }
 
   private async parsed(body: string | Buffer | readonly Buffer[], signal: AbortSignal): Promise<unknown> {

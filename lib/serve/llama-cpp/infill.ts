@@ -1,7 +1,7 @@
 // POST /infill: the text between a prefix and a suffix, in the form of llama.cpp's server
 import { z } from "zod";
 import { isObject } from "../../core/is-object.ts";
-import { flag, whole } from "../../core/schema-parts.ts";
+import { flag, text, whole } from "../../core/schema-parts.ts";
 import { type Delta, wholeAnswer } from "../core/answer.ts";
 import { type Exchange, sendAnswer } from "../core/context.ts";
 import { type Answers, generate, type Usage } from "../core/generate.ts";
@@ -13,7 +13,6 @@ import { Refusal, refusalOf } from "../http/http-error.ts";
 import { generateOptions } from "../openai/sampling.ts";
 import { samplingShape } from "../openai/schema.ts";
 
-const text = z.string({ error: "a text" });
 const { temperature, top_k, top_p, min_p, seed, stop, presence_penalty, frequency_penalty, stream } = samplingShape;
 
 const infillSchema = z.looseObject({

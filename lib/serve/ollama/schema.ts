@@ -1,10 +1,10 @@
 // Schemas of the parameters of Ollama's API. Unsupported parameters that would change the answer are refused by name.
 import { z } from "zod";
 import { isObject } from "../../core/is-object.ts";
-import { flag, positive, real, whole } from "../../core/schema-parts.ts";
+import { flag, positive, real, text, whole } from "../../core/schema-parts.ts";
 import { parameters } from "../core/parameters.ts";
+import { seed, stopTextOrTexts } from "../core/sampling-schema.ts";
 
-const text = z.string({ error: "a text" });
 const empty = (expected: string) =>
   z.custom<unknown>((v) => v === "" || (Array.isArray(v) && v.length === 0), expected).optional();
 const isTool = (v: unknown) =>
@@ -88,8 +88,6 @@ export function parsed<S extends z.ZodObject>(schema: S, body: Readonly<Record<s
   return parameters(schema, body, { ignored: new Set(), unsupported: UNSUPPORTED });
 }
 
-const STOPS = 64;
-const isStop = (v: unknown) => typeof v === "string" && v !== "" && v.length <= 1000;
 const only = <T extends number | boolean>(value: T, why: string) =>
   z.custom<T>((v) => v === value, `${value}, because ${why} is not supported`).optional();
 
@@ -99,13 +97,8 @@ const optionSchema = z.looseObject({
   top_k: whole(0, 2 ** 30).optional(),
   top_p: positive(1).optional(),
   min_p: real(0, 1).optional(),
-  seed: z.custom<number>((v) => Number.isSafeInteger(v), "a whole number between -2^53 and 2^53").optional(),
-  stop: z
-    .custom<string | string[]>(
-      (v) => isStop(v) || (Array.isArray(v) && v.length <= STOPS && v.every(isStop)),
-      `a nonempty text of at most 1000 characters, or an array of at most ${STOPS} such texts`,
-    )
-    .optional(),
+  seed: seed.optional(),
+  stop: stopTextOrTexts(64).optional(),
   repeat_penalty: real(0.01, 100).optional(),
   repeat_last_n: z
     .custom<-1 | 0>((v) => v === -1 || v === 0, "-1 for the whole context, or 0 for no penalty")

@@ -5,6 +5,7 @@ import type { Delta } from "../core/answer.ts";
 import type { Exchange } from "../core/context.ts";
 import { sendAnswer } from "../core/context.ts";
 import type { Answers, Usage } from "../core/generate.ts";
+import { seconds } from "../core/seconds.ts";
 import { EventStream } from "../http/event-stream.ts";
 import { refusalOf } from "../http/http-error.ts";
 
@@ -40,7 +41,6 @@ export function sendForm(exchange: Exchange, answers: Answers, how: Sending): Pr
 }
 
 const newId = ({ id }: Form) => `${id}-${randomUUID().replaceAll("-", "")}`;
-const seconds = () => Math.floor(Date.now() / 1000);
 
 async function sendWhole(exchange: Exchange, answers: Answers, { form, model }: Sending): Promise<void> {
   const choices = await answers.read(async (parts, index) => {

@@ -1,19 +1,12 @@
 // Converts request parameters to generation options.
 import type { z } from "zod";
 import { isObject } from "../../core/is-object.ts";
+import { wrappedSeed } from "../../inference/negative-seed.ts";
 import type { GenerateOptions, ResponseFormat } from "../../language-model/index.ts";
 import { invalid, Refusal } from "../http/http-error.ts";
 import type { samplingShape } from "./schema.ts";
 
 type Sampling = { [K in keyof typeof samplingShape]?: z.infer<(typeof samplingShape)[K]> };
-
-/**
- * Returns the seed of a request. OpenAI allows negative seeds. They map to the upper end of the range (-1 becomes 2^53 - 1), so that
- * they differ from the positive seeds that people use.
- */
-function seedOf(given: number | undefined): number | undefined {
-  return given === undefined || given >= 0 ? given : given + 2 ** 53;
-}
 
 /**
  * Converts sampling parameters.
@@ -33,7 +26,7 @@ export function generateOptions(
     minP: given.min_p,
     n: given.n,
     stop: given.stop,
-    seed: seedOf(given.seed),
+    seed: wrappedSeed(given.seed),
     presencePenalty: given.presence_penalty,
     frequencyPenalty: given.frequency_penalty,
     repetitionPenalty: given.repetition_penalty,

@@ -2,19 +2,12 @@
 import { z } from "zod";
 import { EFFORTS } from "../../answers/effort.ts";
 import { isObject } from "../../core/is-object.ts";
-import { flag, list, positive, real, whole } from "../../core/schema-parts.ts";
+import { flag, list, positive, real, text, whole } from "../../core/schema-parts.ts";
 import { isTokenId } from "../../inference/logit-bias.ts";
 import { parameters } from "../core/parameters.ts";
+import { seed, stopTextOrTexts } from "../core/sampling-schema.ts";
 
 const topP = positive(1);
-const text = z.string({ error: "a text" });
-
-const STOPS = 4;
-const isStop = (v: unknown) => typeof v === "string" && v !== "" && v.length <= 1000;
-const stop = z.custom<string | string[]>(
-  (v) => isStop(v) || (Array.isArray(v) && v.length <= STOPS && v.every(isStop)),
-  `a nonempty text of at most 1000 characters, or an array of at most ${STOPS} such texts`,
-);
 
 const MAX_BIASES = 1024;
 const isBias = (v: unknown) => typeof v === "number" && v >= -100 && v <= 100;
@@ -35,8 +28,8 @@ export const samplingShape = {
   top_k: whole(-1, 2 ** 30).optional(),
   min_p: real(0, 1).optional(),
   n: whole(1, 1024).optional(),
-  stop: stop.optional(),
-  seed: z.custom<number>((v) => Number.isSafeInteger(v), "a whole number between -2^53 and 2^53").optional(),
+  stop: stopTextOrTexts(4).optional(),
+  seed: seed.optional(),
   presence_penalty: real(-2, 2).optional(),
   frequency_penalty: real(-2, 2).optional(),
   repetition_penalty: real(0.01, 100).optional(),

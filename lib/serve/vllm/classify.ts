@@ -7,6 +7,7 @@ import { isPrompt } from "../../language-model/prompt.ts";
 import { classifierOf } from "../../models/heads.ts";
 import { computing, MAX_TEXTS } from "../core/compute.ts";
 import { type Exchange, sendAnswer } from "../core/context.ts";
+import { seconds } from "../core/seconds.ts";
 import { invalid } from "../http/http-error.ts";
 import { classifySchema, parsed } from "./schema.ts";
 
@@ -24,7 +25,7 @@ export function classify(exchange: Exchange): Promise<void> {
     await sendAnswer(exchange, {
       id: `classify-${randomUUID()}`,
       object: "list",
-      created: Math.floor(Date.now() / 1000),
+      created: seconds(),
       model: name,
       data: logits.map((row, index) => {
         const { label, value } = classificationOf(classifier, row);

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { pairScores } from "../../language-model/embed/rerank.ts";
 import { computing, MAX_TEXTS } from "../core/compute.ts";
 import { type Exchange, sendAnswer } from "../core/context.ts";
+import { seconds } from "../core/seconds.ts";
 import { invalid } from "../http/http-error.ts";
 import { parsed, scoreSchema } from "./schema.ts";
 
@@ -25,7 +26,7 @@ export function score(exchange: Exchange): Promise<void> {
     await sendAnswer(exchange, {
       id: `score-${randomUUID()}`,
       object: "list",
-      created: Math.floor(Date.now() / 1000),
+      created: seconds(),
       model: name,
       data: scores.map((value, index) => ({ index, object: "score", score: value })),
       usage: { prompt_tokens: tokens, total_tokens: tokens },

@@ -1,13 +1,12 @@
 // The object of a response in OpenAI's Responses API.
 import type { Usage } from "../../core/generate.ts";
+import { seconds } from "../../core/seconds.ts";
 import type { Refusal } from "../../http/http-error.ts";
 import { newId } from "./items.ts";
 import type { ResponseParameters } from "./schema.ts";
 
 /** The part of a response that is known before the answer: its id, and the request's parameters, which it repeats. */
 export type Head = Readonly<Record<string, unknown>> & { id: string };
-
-export const seconds = () => Math.floor(Date.now() / 1000);
 
 /** Makes the head of a new response. @param model the model's name */
 export function headOf(given: ResponseParameters, model: string): Head {
