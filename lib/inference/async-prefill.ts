@@ -1,5 +1,6 @@
 import { throwIfAborted } from "../core/errors.ts";
 import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
+import { prefillRuns } from "./prefill-runs.ts";
 import { prefillProgram } from "./programs.ts";
 import type { Segment } from "./row-data.ts";
 
@@ -65,8 +66,7 @@ export async function prefill(
 ): Promise<void> {
   const ahead = new PromptsAhead(cache);
   try {
-    for (let i = 0; i < ids.length; i += PREFILL_ROWS)
-      await ahead.start([{ slot, ids: ids.slice(i, i + PREFILL_ROWS), length }], false, signal);
+    for (const run of prefillRuns([{ slot, ids, length }])) await ahead.start(run, false, signal);
   } catch (error) {
     await ahead.settled().catch(() => {});
     throw error;

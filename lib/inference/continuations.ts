@@ -1,9 +1,8 @@
 import { HeddleError } from "../core/errors.ts";
 import type { Model } from "../models/model.ts";
 import { keysKeepLength } from "../models/rope-frequencies.ts";
-import { KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
-import { scoreProgram } from "./programs.ts";
-import type { Segment } from "./row-data.ts";
+import { KvCache } from "./cache/kv-cache.ts";
+import { scoreRuns } from "./score-runs.ts";
 
 /** Several continuations of one prompt. */
 export interface Continuations {
@@ -59,75 +58,27 @@ async function scoreBatch(
   out: readonly Float32Array[][],
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  for (let slot = 0; slot < cache.slots; slot++) cache.truncate(slot, 0);
+  cache.clear();
   const rounds = Math.max(...groups.map((g) => g.continuations.length));
   for (let round = 0; round < rounds; round++) {
-    const work = groups.flatMap(({ prompt, continuations }, slot): Pending[] => {
+    const work = groups.flatMap(({ prompt, continuations }, slot) => {
       const continuation = continuations[round];
       if (!continuation || continuation.length === 0) return [];
       // The prompt's last token is run again, because its row scores the continuation's first token.
-      const ids = [...prompt, ...continuation];
+      const sequence = [...prompt, ...continuation];
       cache.truncate(slot, keysKeepLength(cache.model.config) ? 0 : prompt.length - 1);
-      cache.fit(slot, ids.length);
+      cache.fit(slot, sequence.length);
       const held = cache.ids(slot).length;
-      return [
-        { slot, ids: ids.slice(held, -1), next: held, prompt: prompt.length, all: ids, into: out[slot]![round]! },
-      ];
+      const rows = sequence.length - 1 - held;
+      return [{ slot, sequence, held, rows, first: prompt.length, into: out[slot]![round]! }];
     });
-    const longest = work.reduce((n, { all }) => Math.max(n, all.length), 0);
+    const longest = work.reduce((n, { sequence }) => Math.max(n, sequence.length), 0);
     if (longest > 0) await cache.reserve(longest);
-    for (const part of runsOf(work)) await scoreRun(cache, part, signal);
-  }
-}
-
-interface Pending {
-  slot: number;
-  /** Ids that must still be run. */
-  ids: number[];
-  /** Position of the first of these ids. */
-  next: number;
-  /** Number of the prompt's tokens. */
-  prompt: number;
-  all: readonly number[];
-  /** Receives the log-probabilities of the continuation's tokens. */
-  into: Float32Array;
-}
-
-/** Splits the work into runs of at most PREFILL_ROWS rows. */
-function* runsOf(work: readonly Pending[]): Generator<Pending[]> {
-  let run: Pending[] = [];
-  let room = PREFILL_ROWS;
-  for (const item of work) {
-    for (let at = 0; at < item.ids.length; ) {
-      const ids = item.ids.slice(at, at + room);
-      run.push({ ...item, ids, next: item.next + at });
-      at += ids.length;
-      room -= ids.length;
-      if (room > 0) continue;
-      yield run;
-      run = [];
-      room = PREFILL_ROWS;
+    for await (const { item, index, logprobs } of scoreRuns(cache, work, signal)) {
+      const broken = logprobs.find((value) => !Number.isFinite(value));
+      if (broken !== undefined)
+        throw new HeddleError("NUMERICAL", `score: expected finite log-probabilities, got ${broken}`);
+      item.into.set(logprobs, index - item.first);
     }
   }
-  if (run.length > 0) yield run;
-}
-
-async function scoreRun(cache: KvCache, part: readonly Pending[], signal: AbortSignal | undefined): Promise<void> {
-  const segments: Segment[] = part.map(({ slot, ids, all }) => ({ slot, ids, length: all.length }));
-  // A row scores the next token if that belongs to the continuation.
-  const targets = Int32Array.from(
-    part.flatMap(({ ids, next, prompt, all }) => ids.map((_, i) => (next + i + 1 >= prompt ? all[next + i + 1]! : -1))),
-  );
-  const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };
-  const { logprob } = await cache.run(scoreProgram, segments, { shape, inputs: { targets }, signal });
-  let row = 0;
-  for (const { ids, next, prompt, into } of part)
-    for (let i = 0; i < ids.length; i++, row++) {
-      const place = next + i + 1 - prompt;
-      if (place < 0) continue;
-      const value = logprob![row]!;
-      if (!Number.isFinite(value))
-        throw new HeddleError("NUMERICAL", `score: expected finite log-probabilities, got ${value}`);
-      into[place] = value;
-    }
 }

@@ -1,8 +1,11 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkFlag } from "../core/unknown-options.ts";
 import { prefill } from "../inference/async-prefill.ts";
 import { KvCache, PREFILL_ROWS } from "../inference/cache/kv-cache.ts";
-import { logitsProgram, scoreProgram } from "../inference/programs.ts";
+import { prefillRuns } from "../inference/prefill-runs.ts";
+import { logitsProgram } from "../inference/programs.ts";
 import { scoredRows } from "../inference/prompt-scores.ts";
+import { scoreRuns } from "../inference/score-runs.ts";
 import { holding, type ModelView } from "../models/model-view.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { needOffThread, type Prompt, promptIds, promptIdsAsync } from "./prompt.ts";
@@ -69,7 +72,7 @@ export async function logitsOf(
 ): Promise<Float32Array[]> {
   const { signal } = options;
   const last = options.last ?? false;
-  if (typeof last !== "boolean") throw invalidArgument("last", "true or false", last);
+  checkFlag("last", last);
   const { vocabSize } = model.config;
   const cache = open(model, ids, options);
   try {
@@ -78,14 +81,14 @@ export async function logitsOf(
     await prefill(cache, 0, ids.slice(0, start), { signal, length });
     const logitRows = scoredRows(vocabSize);
     const out: Float32Array[] = [];
-    for (let i = start; i < ids.length; i += logitRows) {
-      const part = ids.slice(i, i + logitRows);
+    for (const run of prefillRuns([{ slot: 0, ids: ids.slice(start), length }], { rows: logitRows })) {
+      const [{ ids: part, from }] = run as [(typeof run)[0]];
       const inputs = { logitRows: Int32Array.from(part, (_, row) => row) };
       const shape = { rows: PREFILL_ROWS, logitRows, top: 0 };
-      const results = await cache.run(logitsProgram, [{ slot: 0, ids: part, length }], { shape, inputs, signal });
+      const results = await cache.run(logitsProgram, run, { shape, inputs, signal });
       const logits = results.logits as Float32Array;
       for (let row = 0; row < part.length; row++)
-        out.push(checked(logits.subarray(row * vocabSize, (row + 1) * vocabSize), i + row));
+        out.push(checked(logits.subarray(row * vocabSize, (row + 1) * vocabSize), start + from + row));
     }
     return out;
   } finally {
@@ -113,25 +116,16 @@ export async function scoreOf(
   const cache = open(model, ids, options);
   try {
     const out = new Float32Array(ids.length);
-    const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };
-    // Row i scores token i + 1.
-    const first = Math.min(from, ids.length) - 1;
     const { length } = ids;
-    await prefill(cache, 0, ids.slice(0, first), { signal, length });
-    for (let i = first; i < ids.length; i += PREFILL_ROWS) {
-      const part = ids.slice(i, i + PREFILL_ROWS);
-      const targets = Int32Array.from(part, (_, row) => ids[i + row + 1] ?? -1);
-      const results = await cache.run(scoreProgram, [{ slot: 0, ids: part, length }], {
-        shape,
-        inputs: { targets },
-        signal,
-      });
-      const logprobs = (results.logprob as Float32Array).subarray(0, Math.min(part.length, ids.length - i - 1));
+    const held = Math.min(from, length) - 1;
+    await prefill(cache, 0, ids.slice(0, held), { signal, length });
+    const item = { slot: 0, sequence: ids, held, rows: length - held, first: from };
+    for await (const { index, logprobs } of scoreRuns(cache, [item], signal)) {
       // −∞ is valid (the model rules the token out). NaN is not.
       const broken = logprobs.findIndex(Number.isNaN);
       if (broken >= 0)
-        throw new HeddleError("NUMERICAL", `score of position ${i + 1 + broken}: expected a number, got NaN`);
-      out.set(logprobs, i + 1);
+        throw new HeddleError("NUMERICAL", `score of position ${index + broken}: expected a number, got NaN`);
+      out.set(logprobs, index);
     }
     return out;
   } finally {

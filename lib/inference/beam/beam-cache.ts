@@ -1,11 +1,11 @@
 // Assigns beams to slots of a KV cache, and moves their content.
 import { turnsByLength } from "../../models/rope-frequencies.ts";
 import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
-import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
+import type { KvCache } from "../cache/kv-cache.ts";
 import { MIN_SHARED } from "../cache/shared-prefix.ts";
+import { PREFILL_SHAPE, prefillRuns } from "../prefill-runs.ts";
 import { prefillProgram } from "../programs.ts";
 import type { Progress } from "../progress.ts";
-import type { Segment } from "../row-data.ts";
 import { DETERMINISTIC_ROWS } from "../step.ts";
 
 /**
@@ -77,18 +77,22 @@ export async function fill(
   const started = performance.now();
   // Deterministic runs copy only from places that are computed below, in whole chunks. Rows that are already in the cache
   // may have been computed in other chunks, with other bits.
+  const chunk = deterministic ? DETERMINISTIC_ROWS : undefined;
   const givers: Place[] = deterministic ? [] : [...ready, ...places.filter((place) => missing(place) === 0)];
   const first = new Set<Place>();
   const takes = new Map<Place, { from: number; length: number }>();
   for (const place of places) {
     if (missing(place) === 0) continue;
-    const best = bestGiver(cache, [...givers, ...first], place, deterministic ? DETERMINISTIC_ROWS : 1);
+    const best = bestGiver(cache, [...givers, ...first], place, chunk ?? 1);
     if (best && best.length >= cache.ids(place.slot).length + MIN_SHARED) takes.set(place, best);
     else first.add(place);
   }
-  const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0, rowwise: deterministic };
+  const shape = { ...PREFILL_SHAPE, rowwise: deterministic };
   const compute = async (some: Iterable<Place>) => {
-    for (const segments of runsOf(cache, [...some], deterministic)) {
+    const missing = Array.from(some, ({ slot, context }) => {
+      return { slot, ids: context.slice(cache.ids(slot).length, -1), length: context.length };
+    });
+    for (const segments of prefillRuns(missing, { chunk })) {
       await cache.run(prefillProgram, segments, { shape, signal });
       progress.prefilledTokens += segments.reduce((n, { ids }) => n + ids.length, 0);
     }
@@ -117,25 +121,4 @@ function bestGiver(cache: KvCache, givers: readonly Place[], { slot, context }: 
     if (length > (best?.length ?? 0)) best = { from: giver.slot, length };
   }
   return best;
-}
-
-/**
- * Splits the missing ids of places into runs of as many rows as fit. In deterministic mode runs have whole chunks, so
- * that bits do not depend on other sequences.
- */
-function* runsOf(cache: KvCache, places: readonly Place[], deterministic: boolean): Generator<Segment[]> {
-  const chunk = deterministic ? DETERMINISTIC_ROWS : PREFILL_ROWS;
-  for (;;) {
-    let room = PREFILL_ROWS;
-    const run: Segment[] = [];
-    for (const { slot, context } of places) {
-      const left = context.slice(cache.ids(slot).length, -1);
-      if (left.length === 0 || room === 0 || (deterministic && room < Math.min(left.length, chunk))) continue;
-      const ids = left.slice(0, Math.min(room, chunk));
-      room -= ids.length;
-      run.push({ slot, ids, length: context.length });
-    }
-    if (run.length === 0) return;
-    yield run;
-  }
 }

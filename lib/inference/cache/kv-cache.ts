@@ -155,6 +155,11 @@ export class KvCache {
     this.keep(slot, this.holdsWindow(slot, kept) ? kept : 0);
   }
 
+  /** Drops the content of all slots. */
+  clear(): void {
+    for (let slot = 0; slot < this.slots; slot++) this.truncate(slot, 0);
+  }
+
   /**
    * Drops a slot's content if it is only the beginning of a longer sequence and RoPE scaling is dynamic. The keys were rotated for the
    * longer sequence's length, so no other sequence can use them.

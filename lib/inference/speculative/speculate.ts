@@ -1,5 +1,6 @@
 import type { Mask } from "../../constrain/index.ts";
 import type { Model } from "../../models/model.ts";
+import { commonPrefix } from "../../tokenizer/prompt-ids.ts";
 import { prefill } from "../async-prefill.ts";
 import { KvCache } from "../cache/kv-cache.ts";
 import type { Speculation } from "../generation-options.ts";
@@ -74,10 +75,7 @@ export class Assistant implements Drafter {
     if (most < 1 || context.length + most > cache.contextLength) return [];
     if (vocabSize < own && context.some((id) => id >= vocabSize)) return [];
     const slot = this.slotOf(sequence);
-    let common = 0;
-    const held = cache.ids(slot);
-    while (common < held.length && common < context.length - 1 && held[common] === context[common]) common++;
-    cache.truncate(slot, common);
+    cache.truncate(slot, Math.min(commonPrefix(cache.ids(slot), context), context.length - 1));
     cache.fit(slot, context.length);
     await cache.reserve(context.length + most);
     await prefill(cache, slot, context.slice(cache.ids(slot).length, -1), { signal, length: context.length });

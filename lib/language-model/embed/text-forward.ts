@@ -12,6 +12,7 @@ import {
   vectorsOf,
   waysOf,
 } from "../../inference/pooling.ts";
+import { PREFILL_SHAPE, prefillRuns } from "../../inference/prefill-runs.ts";
 import { pooledProgram } from "../../inference/programs.ts";
 import { promptName } from "../../inference/sequence.ts";
 import { isEncoder } from "../../models/family.ts";
@@ -95,34 +96,28 @@ async function runGroup(
   const program = pooledProgram(kind, { head, ways });
   const width = model.config.hiddenSize;
   const count = sequences.length;
-  for (let slot = 0; slot < cache.slots; slot++) cache.truncate(slot, 0);
-  const total = Math.max(...sequences.map((ids) => ids.length));
+  cache.clear();
   const parts: Float32Array[] = [];
   let carried = kind === "sums" ? new Float32Array(count * ways * width) : undefined;
   // Only a group of one sequence takes more than one run. A causal sequence's first token sees only itself, so "first"
   // needs one run.
-  const end = kind === "first" ? 1 : total;
-  for (let from = 0; from < end; from += PREFILL_ROWS) {
-    const segments = sequences.map((ids, slot) => ({
-      slot,
-      ids: Array.from(ids).slice(from, count > 1 ? ids.length : from + PREFILL_ROWS),
-      length: ids.length,
-    }));
+  const runs = [...prefillRuns(sequences.map((ids, slot) => ({ slot, ids: Array.from(ids), length: ids.length })))];
+  if (kind === "first") runs.length = 1;
+  for (const [run, segments] of runs.entries()) {
     const wanted = new Int32Array(count);
     const stretches: TextStretch[] = [];
     let first = 0;
-    for (const [s, { ids }] of segments.entries()) {
+    for (const [s, { ids, from }] of segments.entries()) {
       wanted[s] = kind === "first" ? first : first + ids.length - 1;
       stretches.push({ tokens: sequences[s]!.length, begin: from, count: ids.length, from: promptLengths[s]! });
       first += ids.length;
     }
     const inputs: Inputs =
       kind === "all" ? {} : carried ? { pool: poolingMatrix(stretches, pooling), carried } : { wanted };
-    const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };
-    const results = await cache.run(program, segments, { shape, inputs, signal });
+    const results = await cache.run(program, segments, { shape: PREFILL_SHAPE, inputs, signal });
     const made = (head ? results.logits : results.pooled) as Float32Array;
     if (carried) carried = results.pooled as Float32Array<ArrayBuffer>;
-    if (kind === "all" || from + PREFILL_ROWS >= end || count > 1) parts.push(made);
+    if (kind === "all" || run === runs.length - 1) parts.push(made);
   }
   const whole = parts.length === 1 ? parts[0]! : concatenated(parts);
   return vectorsOf(
