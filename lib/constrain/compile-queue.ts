@@ -1,17 +1,12 @@
 // Schedules compilations. Concurrent compilations block the event loop no longer than a single one, and use little more
 // memory.
 import { throwIfAborted } from "../core/errors.ts";
-import { lazily } from "../core/lazy.ts";
-import type { Slices } from "../core/slices.ts";
+import { nextTurn, SLICE_MS, type Slices } from "../core/slices.ts";
 
-/** Milliseconds per turn of the event loop for all compilations together. */
-const TURN_MS = 3;
 /** Time slice in milliseconds of each compilation if there are several. */
 const SHARE_MS = 1;
 /** Milliseconds after which a compilation counts as long. Usual schemas take less. */
 const LONG_MS = 20;
-
-const timers = lazily<typeof import("node:timers/promises")>("node:timers/promises");
 
 class Job<T> {
   readonly result: Promise<T>;
@@ -82,25 +77,28 @@ export function compileInTurns<T>(work: Slices<T>, what: string, signal: AbortSi
   return job.result;
 }
 
-/** Runs all jobs in one loop. The first slice runs synchronously, so that small jobs finish without yielding to the event loop. */
+/**
+ * Runs all jobs in one loop. Together they have a slice of their own in each turn: the slice of `pause` would count them as a single call.
+ * The first slice runs synchronously, so that small jobs finish without yielding to the event loop.
+ */
 async function run(): Promise<void> {
   isRunning = true;
   while (short.length + long.length > 0) {
     short = short.filter((job) => !job.dropIfAborted());
     long = long.filter((job) => !job.dropIfAborted());
-    const end = performance.now() + TURN_MS;
+    const end = performance.now() + SLICE_MS;
     for (let i = 0; short.length + long.length > 0; i++) {
       const now = performance.now();
       if (now >= end) break;
       // Every third slice goes to the long job.
       const queue = short.length === 0 || (i % 3 === 2 && long.length > 0) ? long : short;
       const job = queue.shift()!;
-      const share = short.length + long.length > 0 ? SHARE_MS : TURN_MS;
+      const share = short.length + long.length > 0 ? SHARE_MS : SLICE_MS;
       if (job.advance(Math.min(end, now + share))) continue;
       if (queue === long) long.unshift(job);
       else (job.isLong ? long : short).push(job);
     }
-    await timers().setImmediate();
+    await nextTurn();
   }
   isRunning = false;
 }

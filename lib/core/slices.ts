@@ -3,14 +3,17 @@ import { throwIfAborted } from "./errors.ts";
 import { lazily } from "./lazy.ts";
 
 /** Milliseconds of synchronous work after which timers, sockets and signals get their turn. */
-const SLICE_MS = 3;
+export const SLICE_MS = 3;
 const timers = lazily<typeof import("node:timers/promises")>("node:timers/promises");
+
+/** Resolves in the next turn of the event loop. */
+export const nextTurn = (): Promise<void> => timers().setImmediate();
 
 /** When this turn's slice began, on the clock of performance.now(). */
 let begun = Number.NEGATIVE_INFINITY;
 /** Whether the turn in which the slice began is still running. */
 let sameTurn = false;
-/** Resumes paused work. The work that has waited longest comes first. */
+/** Resumes paused work. The work that has waited longest comes first, after urgent work. */
 const waiting: (() => void)[] = [];
 let resumes = false;
 
@@ -18,11 +21,9 @@ function beginSlice(): void {
   begun = performance.now();
   if (sameTurn) return;
   sameTurn = true;
-  void timers()
-    .setImmediate()
-    .then(() => {
-      sameTurn = false;
-    });
+  void nextTurn().then(() => {
+    sameTurn = false;
+  });
 }
 
 const isUsedUp = () => performance.now() - begun > SLICE_MS;
@@ -31,14 +32,24 @@ const isUsedUp = () => performance.now() - begun > SLICE_MS;
  * Returns a promise that resolves in a later turn of the event loop if this turn's slice is used up, else undefined. All work shares one
  * slice per turn, so the slices of concurrent calls do not add up. The work that waited longest resumes first, and the rest of its slice
  * goes to the next.
+ *
+ * @example
+ * for (const document of documents) {
+ *   work(document);
+ *   await pause();
+ * }
  */
 export function pause(): Promise<void> | undefined {
+  return paused(false);
+}
+
+function paused(isUrgent: boolean): Promise<void> | undefined {
   if (!isUsedUp()) return undefined;
   if (!sameTurn) {
     beginSlice();
     return undefined;
   }
-  const resumed = new Promise<void>((resolve) => waiting.push(resolve));
+  const resumed = new Promise<void>((resolve) => (isUrgent ? waiting.unshift(resolve) : waiting.push(resolve)));
   if (!resumes) void resumeInTurns();
   return resumed;
 }
@@ -46,7 +57,7 @@ export function pause(): Promise<void> | undefined {
 async function resumeInTurns(): Promise<void> {
   resumes = true;
   while (waiting.length > 0) {
-    await timers().setImmediate();
+    await nextTurn();
     beginSlice();
     do {
       waiting.shift()!();
@@ -54,6 +65,18 @@ async function resumeInTurns(): Promise<void> {
     } while (waiting.length > 0 && !isUsedUp());
   }
   resumes = false;
+}
+
+/**
+ * Calls `work` with each item, and pauses when the slice is used up. It resumes before all other work: a model's decoding serves many
+ * calls, and must not queue behind each of them.
+ */
+export async function eachUrgently<T>(items: Iterable<T>, work: (item: T) => void): Promise<void> {
+  for (const item of items) {
+    work(item);
+    const resumed = paused(true);
+    if (resumed) await resumed;
+  }
 }
 
 /** Long work as a generator. Each `yield` is a point at which it may pause. */
@@ -68,9 +91,9 @@ export async function inSlices<T>(
   for (;;) {
     const step = work.next();
     if (step.done) return step.value;
-    const paused = pause();
-    if (paused === undefined) continue;
-    await paused;
+    const resumed = pause();
+    if (resumed === undefined) continue;
+    await resumed;
     throwIfAborted(signal, what);
   }
 }
@@ -80,39 +103,5 @@ export function atOnce<T>(work: Generator<void, T, undefined>): T {
   for (;;) {
     const step = work.next();
     if (step.done) return step.value;
-  }
-}
-
-/**
- * Yields to the event loop during long work. Each Pacer has its own time slice.
- *
- * @example
- * for (const document of documents) { work(document); if (pacer.isDue()) await pacer.rest(); }
- */
-export class Pacer {
-  #since = performance.now();
-  #spent = 0;
-
-  isDue(): boolean {
-    return performance.now() - this.#since > SLICE_MS;
-  }
-
-  /** Resolves after one turn of the event loop. */
-  async rest(): Promise<void> {
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    this.#since = performance.now();
-  }
-
-  /**
-   * Calls `work` with each item, and pauses when the slice is used up. Several short calls of `each` share one slice. Time between these
-   * calls does not count, because the caller awaits other work meanwhile.
-   */
-  async each<T>(items: Iterable<T>, work: (item: T) => void): Promise<void> {
-    this.#since = performance.now() - this.#spent;
-    for (const item of items) {
-      work(item);
-      if (this.isDue()) await this.rest();
-    }
-    this.#spent = performance.now() - this.#since;
   }
 }

@@ -1,5 +1,5 @@
 import { HeddleError } from "../core/errors.ts";
-import { Pacer } from "../core/slices.ts";
+import { pause } from "../core/slices.ts";
 import type { EncodedDocument } from "./documents/document-file.ts";
 import { type CorpusTokenizer, encodeDocument } from "./encode.ts";
 import type { Group, GroupReader } from "./groups.ts";
@@ -19,7 +19,6 @@ export const START: StreamPosition = { epoch: 0, group: 0, document: 0, token: 0
 
 /** Iterates over the documents of a reader, epoch after epoch, from any position. */
 export class DocumentCursor {
-  readonly pacer = new Pacer();
   readonly #reader: GroupReader;
   readonly #tokenizer: CorpusTokenizer;
   readonly #check: () => void;
@@ -78,7 +77,7 @@ export class DocumentCursor {
   }
 
   #read(group: Group, place: number): Promise<EncodedDocument> {
-    return group.read(place, (text, ends) => encodeDocument(text, this.#tokenizer, ends, this.pacer));
+    return group.read(place, (text, ends) => encodeDocument(text, this.#tokenizer, ends));
   }
 
   /** Moves to the first document at or after the position, and returns what `get` finds there. */
@@ -89,7 +88,7 @@ export class DocumentCursor {
     const at = this.#at;
     for (;;) {
       this.#check();
-      if (this.pacer.isDue()) await this.pacer.rest();
+      await pause();
       if (at.epoch >= this.#epochs) return undefined;
       if (at.group >= this.#reader.groupCount) {
         // A whole epoch had no usable document, so every other epoch would be empty too.

@@ -1,4 +1,4 @@
-import { Pacer } from "../core/slices.ts";
+import { pause } from "../core/slices.ts";
 
 /** The options that a corpus gives its tokenizer. */
 export interface CorpusEncodeOptions {
@@ -87,7 +87,6 @@ export async function encodeDocument(
   text: string,
   tokenizer: CorpusTokenizer,
   ends: DocumentEnds,
-  pacer: Pacer = new Pacer(),
 ): Promise<Uint32Array> {
   const parts: (Uint32Array | readonly number[])[] = [];
   for (const slice of documentSlices(text, tokenizer, ends)) {
@@ -96,7 +95,7 @@ export async function encodeDocument(
     if (tokenizer.encodeBatch && slice.text.length > SLICE_CHARACTERS)
       parts.push((await tokenizer.encodeBatch([slice.text], options))[0]!);
     else parts.push(tokenizer.encode(slice.text, options));
-    if (pacer.isDue()) await pacer.rest();
+    await pause();
   }
   return joinDocument(parts, tokenizer, ends);
 }

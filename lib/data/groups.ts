@@ -1,5 +1,5 @@
 import { HeddleError } from "../core/errors.ts";
-import { Pacer } from "../core/slices.ts";
+import { pause } from "../core/slices.ts";
 import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./documents/document-file.ts";
 import { permutation, Stream, uniformAt } from "./random.ts";
 
@@ -92,7 +92,6 @@ export class GroupReader {
     const order = shuffle && this.groupCount > 1 ? await permutation(count, seed, Stream.shards, epoch) : undefined;
     const from = group * this.#shardsOfGroup;
     const documents = new Documents(this.groupCount === 1);
-    const pacer = new Pacer();
     for (let i = from; i < Math.min(count, from + this.#shardsOfGroup); i++) {
       const { file, open } = this.#shards[order ? order[i]! : i]!;
       const shard = await open();
@@ -100,7 +99,8 @@ export class GroupReader {
       for (let index = 0; index < shard.count; index++) {
         const isHeldOut = evalFraction > 0 && heldOutDraw(file, shard.position(index), splitSeed) < evalFraction;
         if (isHeldOut === (split === "eval")) kept.push(index);
-        if (evalFraction > 0 && pacer.isDue()) await pacer.rest();
+        const resumed = evalFraction > 0 ? pause() : undefined;
+        if (resumed) await resumed;
       }
       documents.add(shard, kept);
     }

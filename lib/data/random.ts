@@ -1,4 +1,4 @@
-import { Pacer } from "../core/slices.ts";
+import { pause } from "../core/slices.ts";
 
 /**
  * Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011). A draw is a pure
@@ -77,7 +77,6 @@ export async function permutation(
   const order = new Uint32Array(n);
   for (let i = 0; i < n; i++) order[i] = i;
   const key = keyOf(seed);
-  const pacer = new Pacer();
   const words = new Uint32Array(4);
   for (let i = n - 1; i > 0; i--) {
     // A block gives the 32-bit draws of four i with the same i >> 2. The loop goes down, so i & 3 = 3 comes first.
@@ -86,7 +85,7 @@ export async function permutation(
     const moved = order[i]!;
     order[i] = order[j]!;
     order[j] = moved;
-    if ((i & 0xfff) === 0 && pacer.isDue()) await pacer.rest();
+    if ((i & 0xfff) === 0) await pause();
   }
   return order;
 }

@@ -1,7 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import { describe, HeddleError, throwIfAborted } from "../core/errors.ts";
+import { isIterable } from "../core/is-iterable.ts";
 import { isObject } from "../core/is-object.ts";
-import { Pacer } from "../core/slices.ts";
+import { pause } from "../core/slices.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import { ioError } from "../io/atomic-files.ts";
 import { jsonFailure, parseJson } from "../io/json.ts";
@@ -33,11 +34,10 @@ export async function* readRows(
   source: RowSource,
   { name = "data", signal }: { name?: string | undefined; signal?: AbortSignal | undefined } = {},
 ): AsyncGenerator<LocatedRow, void, undefined> {
-  const pacer = new Pacer();
   let index = 0;
   for await (const row of rowsOf(source, name, signal)) {
     yield { ...row, index: index++ };
-    if (pacer.isDue()) await pacer.rest();
+    await pause();
   }
 }
 
@@ -221,8 +221,4 @@ async function* rowsOfTable(
 export function filesIn(source: RowSource | undefined): readonly string[] {
   if (typeof source === "string") return [source];
   return Array.isArray(source) && source.every((s) => typeof s === "string") ? source : [];
-}
-
-function isIterable(value: unknown): value is Iterable<unknown> | AsyncIterable<unknown> {
-  return typeof value === "object" && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);
 }

@@ -1,5 +1,5 @@
 import { invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { Pacer } from "../core/slices.ts";
+import { pause } from "../core/slices.ts";
 import type { RowSource } from "../data/rows.ts";
 import { type Continuations, scoreContinuations } from "../inference/continuations.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
@@ -135,12 +135,11 @@ async function choiceScores(
   onProgress: (done: number) => void,
 ): Promise<Score[][]> {
   const groups: Awaited<ReturnType<typeof groupOf>>[] = [];
-  const pacer = new Pacer();
   for (const question of questions) {
     const group = await groupOf(model, question, options);
     needRoom(model, question, group.prompt.length + Math.max(...group.continuations.map((ids) => ids.length)));
     groups.push(group);
-    if (pacer.isDue()) await pacer.rest();
+    await pause();
     throwIfAborted(options.signal, "choice");
   }
   const { contextLength } = model;

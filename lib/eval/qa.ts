@@ -1,8 +1,9 @@
 import { invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { Pacer } from "../core/slices.ts";
+import { pause } from "../core/slices.ts";
 import type { RowSource } from "../data/rows.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import type { CalibrationOptions } from "../metrics/calibration.ts";
+import { mean } from "../metrics/mean.ts";
 import type { Outcome } from "./abstention.ts";
 import { isAccepted, type Match, wordF1 } from "./answers.ts";
 import { checkTaskOptions, checkTextModel } from "./arguments.ts";
@@ -79,10 +80,9 @@ export async function questionAnswering(
   const declines = declinesBy(options.declines);
   const questions = await readQuestions(rows, "qa", signal);
   const prompts: Awaited<ReturnType<typeof promptOf>>[] = [];
-  const pacer = new Pacer();
   for (const question of questions) {
     prompts.push(await promptOf(model, question, options));
-    if (pacer.isDue()) await pacer.rest();
+    await pause();
     throwIfAborted(signal, "qa");
   }
   const answers: QaAnswer[] = [];
@@ -118,7 +118,7 @@ export async function questionAnswering(
   const answerable = answers.filter((a) => !a.unanswerable);
   return {
     ...resultOf(answers, (a) => a.confidence, options.calibration),
-    f1: answerable.reduce((sum, a) => sum + a.f1, 0) / answerable.length,
+    f1: mean(answerable.map(({ f1 }) => f1)),
   };
 }
 

@@ -1,6 +1,6 @@
 // Tensors to be written to a file.
-import { setImmediate } from "node:timers/promises";
 import { invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { nextTurn } from "../core/slices.ts";
 import type { FileSink } from "../io/atomic-files.ts";
 import { WEIGHT_DTYPES, type WeightDType, weightBytes } from "./weight-dtype.ts";
 
@@ -121,7 +121,7 @@ const TURN = 1 << 22;
 /** Yields the bytes in parts, one per turn of the event loop. */
 async function* inTurns(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += TURN) {
-    if (at > 0) await setImmediate();
+    if (at > 0) await nextTurn();
     yield bytes.subarray(at, at + TURN);
   }
 }

@@ -1,8 +1,9 @@
 import { HeddleError } from "../core/errors.ts";
-import { Pacer } from "../core/slices.ts";
+import { eachUrgently } from "../core/slices.ts";
 import { abortFlag } from "../graph/compile.ts";
 import { turnsByLength } from "../models/rope-frequencies.ts";
-import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
+import { runShape } from "./async-prefill.ts";
+import type { KvCache } from "./cache/kv-cache.ts";
 import { sampleProgram } from "./programs.ts";
 import type { Progress } from "./progress.ts";
 import { choiceOf, type SampleResults } from "./sampling/sample-results.ts";
@@ -86,12 +87,7 @@ export async function* decodeAhead(
   const { signal, progress } = options;
   const rows = all.length;
   const top = Math.max(0, ...all.map(({ sequence }) => sequence.options.topLogprobs));
-  const shape = {
-    rows: Math.max(PREFILL_ROWS, cache.slots),
-    logitRows: cache.slots,
-    top,
-    rowwise: options.deterministic,
-  };
+  const shape = runShape(cache, { top, deterministic: options.deterministic });
   const logitRows = Int32Array.from(all, (_, i) => i);
   const inputsAfter = seriesInputs(
     all.map(({ sequence }) => sequence),
@@ -119,7 +115,6 @@ export async function* decodeAhead(
   );
   let next: Steps | undefined;
   let [steps, drawn] = [1, 0];
-  const pacer = new Pacer();
   try {
     do {
       const ended = options.enough() || all.some(({ sequence }) => sequence.finishReason);
@@ -131,7 +126,7 @@ export async function* decodeAhead(
         for (const { sequence, slot } of all) cache.truncate(slot, sequence.context.length - 1);
         return;
       }
-      const pieces = await accepted(all, current, { top, pacer });
+      const pieces = await accepted(all, current, top);
       const now = performance.now();
       progress.decodedTokens += pieces.length;
       progress.decodeMs += now - before;
@@ -165,13 +160,9 @@ async function hasSucceeded({ count, done }: Steps): Promise<boolean> {
   }
 }
 
-async function accepted(
-  all: readonly Decoding[],
-  { count, results }: Steps,
-  { top, pacer }: { top: number; pacer: Pacer },
-): Promise<Piece[]> {
+async function accepted(all: readonly Decoding[], { count, results }: Steps, top: number): Promise<Piece[]> {
   const pieces: Piece[] = [];
-  await pacer.each(Array(count * all.length).keys(), (place) => {
+  await eachUrgently(Array(count * all.length).keys(), (place) => {
     const { sequence } = all[place % all.length]!;
     if (!sequence.finishReason)
       pieces.push(sequence.accept(choiceOf(results, place, top, sequence.options.topLogprobs)));

@@ -1,4 +1,4 @@
-import { Pacer } from "../core/slices.ts";
+import { eachUrgently } from "../core/slices.ts";
 import { runShape } from "./async-prefill.ts";
 import { type KvCache, PREFILL_ROWS } from "./cache/kv-cache.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
@@ -152,7 +152,7 @@ export async function step(
   });
   const program = changed.length > 0 ? sampleAndLogitsProgram : sampleProgram;
   const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;
-  await new Pacer().each(forced.entries(), ([i, { sequence, scored }]) =>
+  await eachUrgently(forced.entries(), ([i, { sequence, scored }]) =>
     sequence.scores!.add(scored, choiceOf(results, draws.length + i, top, sequence.options.promptLogprobs!)),
   );
   const choices = draws.map(({ sequence }, i) => choiceOf(results, i, top, sequence.options.topLogprobs));

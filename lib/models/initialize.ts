@@ -1,4 +1,5 @@
 import { HeddleError, throwIfAborted } from "../core/errors.ts";
+import { nextTurn } from "../core/slices.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
 import { availableBytes } from "../graph/device.ts";
 import { elementCount } from "../graph/dtype.ts";
@@ -82,7 +83,7 @@ export async function drawWeights(
       for (const written of drawInto(tensor, name, spec, config, seed)) {
         await written;
         // The lane finishes within microseconds, so awaiting it alone would not let the event loop run.
-        await new Promise<void>((resolve) => setImmediate(resolve));
+        await nextTurn();
         throwIfAborted(signal, "createModelAsync");
         done = Math.min(done + PIECE, end);
         onProgress?.(done, total);

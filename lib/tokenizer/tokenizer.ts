@@ -1,6 +1,6 @@
 // The public tokenizer class: files, vocabulary, model inputs and chats. text-codec.ts converts text to ids, chat-codec.ts conversations.
 import { checkObject, checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { pause } from "../core/slices.ts";
+import { nextTurn, pause } from "../core/slices.ts";
 import { checkFlag, checkNames } from "../core/unknown-options.ts";
 import { exists } from "../io/atomic-files.ts";
 import { chooseTemplate } from "./chat/chat.ts";
@@ -147,7 +147,7 @@ export class Tokenizer extends ChatCodec {
   ): Promise<Tokenizer> {
     checkObject("metadata", metadata);
     // Yield first, because reading the metadata may have taken long.
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     throwIfAborted(signal, "Tokenizer.load");
     const { file, config } = await readGgufAsync(metadata, { signal, takes });
     return built(file, config, signal);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { inSlices, type Slices } from "../../lib/core/slices.ts";
+import { eachUrgently, inSlices, type Slices } from "../../lib/core/slices.ts";
 
 function busyFor(milliseconds: number): void {
   const until = performance.now() + milliseconds;
@@ -63,4 +63,28 @@ test("an aborted signal ends the work at its next pause", async () => {
   const controller = new AbortController();
   setImmediate(() => controller.abort());
   await expect(inSlices(steps(1000, 4), "the test", controller.signal)).rejects.toMatchObject({ code: "ABORTED" });
+});
+
+test("urgent work resumes before work that has waited longer", async () => {
+  let others = 0;
+  const other = function* (): Slices<void> {
+    for (let i = 0; i < 100; i++) {
+      busyFor(1);
+      others++;
+      yield;
+    }
+  };
+  const controller = new AbortController();
+  const waiting = Array.from({ length: 20 }, () => inSlices(other(), "the test", controller.signal).catch(() => {}));
+  const before = others;
+  await eachUrgently(Array(12).keys(), () => busyFor(1));
+  const meanwhile = others - before;
+  controller.abort();
+  await Promise.all(waiting);
+  // In turns with the twenty others, twelve steps would take four rounds. In each of them, every other work would make three steps.
+  expect(meanwhile).toBeLessThan(40);
+});
+
+test("urgent work lets the event loop have turns", async () => {
+  expect(await turnsDuring(() => eachUrgently(Array(8).keys(), () => busyFor(4)))).toBeGreaterThanOrEqual(7);
 });

@@ -2,6 +2,7 @@
 // of the process shows the cause.
 import { constants } from "node:os";
 import { HeddleError } from "../../core/errors.ts";
+import { nextTurn } from "../../core/slices.ts";
 import { ioReason } from "../../io/atomic-files.ts";
 
 /** Why the command stops. */
@@ -43,7 +44,7 @@ export async function interruptible(
       throw new HeddleError("ABORTED", `${name}: stopped ${stop.how}; ${say()}`, { cause: error });
     });
     // Wait for the next turn of the event loop, in which an error of the last write is reported.
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     if (stop?.isOutputLost)
       throw new HeddleError("ABORTED", `${name}: the printed result was lost ${stop.how}; all other work is done`);
   } finally {

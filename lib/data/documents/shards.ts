@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { HeddleError } from "../../core/errors.ts";
-import { Pacer } from "../../core/slices.ts";
+import { pause } from "../../core/slices.ts";
+import { isMissing } from "../../io/is-missing.ts";
 
 /**
  * Cuts files into shards, and shards into documents. A shard is a byte range of one file. Shards can be read alone, in any order:
@@ -108,10 +109,10 @@ type Found = Pick<ShardDocuments, "ranges" | "continues">;
 /** Finds every line that starts in the shard and is not blank. */
 async function findLines(window: Window, { start, end }: Shard): Promise<Found> {
   const ranges: number[] = [];
-  const pacer = new Pacer();
   let line = window.firstLineStart(start, end);
   while (line < end) {
-    if (pacer.isDue()) await pacer.rest();
+    const resumed = pause();
+    if (resumed) await resumed;
     const next = window.knownNextLine(line) ?? (await window.nextLine(line, line + MAX_LINE_BYTES));
     if (next - line > MAX_LINE_BYTES) throw await window.lineTooLong(line);
     const stop = window.lineEnd(line, next);
@@ -124,7 +125,6 @@ async function findLines(window: Window, { start, end }: Shard): Promise<Found> 
 /** Finds the documents between separator lines. */
 async function findDocuments(window: Window, { start, end, reach }: Shard): Promise<Found> {
   const ranges: number[] = [];
-  const pacer = new Pacer();
   const rule = window.file.rule;
   const startCut = start > 0 ? await cutAfter(window, start, reach) : undefined;
   const endCut = end < window.file.size ? await cutAfter(window, end, reach) : undefined;
@@ -152,7 +152,8 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
     }
     if (!isOwn && line >= end) break;
     const limit = endCut ?? window.file.size;
-    if (pacer.isDue()) await pacer.rest();
+    const resumed = pause();
+    if (resumed) await resumed;
     const next = Math.min(window.knownNextLine(line) ?? (await window.nextLine(line, limit)), limit);
     const stop = window.lineEnd(line, next);
     if (window.isWholeLine(line, next) && isSeparator(window, line, stop, rule)) {
@@ -362,8 +363,7 @@ export async function lineNumber(path: string, position: number): Promise<number
 
 /** Converts a file system error to a HeddleError. */
 export function fileError(path: string, error: unknown): HeddleError {
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === "ENOENT" || code === "ENOTDIR")
-    return new HeddleError("NOT_FOUND", `${path}: no such file`, { cause: error });
+  if (isMissing(error)) return new HeddleError("NOT_FOUND", `${path}: no such file`, { cause: error });
+  const { code } = error as NodeJS.ErrnoException;
   return new HeddleError("IO", `${path}: cannot be read (${code ?? String(error)})`, { cause: error });
 }

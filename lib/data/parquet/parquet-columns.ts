@@ -1,6 +1,6 @@
 import type { AsyncBuffer, ColumnChunk, DecodedArray, FileMetaData, SchemaTree } from "hyparquet";
 import { HeddleError } from "../../core/errors.ts";
-import { Pacer } from "../../core/slices.ts";
+import { pause } from "../../core/slices.ts";
 import { Memory } from "../../io/json-memory.ts";
 import { decodeDictionary, decodePage } from "./parquet-decode.ts";
 import { leafColumn, pagePreparer } from "./parquet-page.ts";
@@ -30,7 +30,6 @@ export async function readColumns(
 ): Promise<Map<string, unknown[]>> {
   const { parquetSchema } = await import("hyparquet");
   const schema = parquetSchema(metadata);
-  const pacer = new Pacer();
   const memory = new Memory();
   const columns = new Map<string, unknown[]>();
   for (const child of schema.children) {
@@ -41,10 +40,9 @@ export async function readColumns(
       throw new HeddleError("UNSUPPORTED", `${path}: the column ${JSON.stringify(name)} is of the type VARIANT`);
     const leaves: Leaf[] = [];
     for (const chunk of metadata.row_groups[index]!.columns)
-      if (chunk.meta_data?.path_in_schema[0] === name)
-        leaves.push(await readLeaf(file, schema, chunk, { pacer, memory }));
+      if (chunk.meta_data?.path_in_schema[0] === name) leaves.push(await readLeaf(file, schema, chunk, memory));
     if (leaves.length === 0) continue;
-    columns.set(name, child.children.length > 0 ? await assemble(leaves, schema, child, pacer) : leaves[0]!.values);
+    columns.set(name, child.children.length > 0 ? await assemble(leaves, schema, child) : leaves[0]!.values);
   }
   return columns;
 }
@@ -53,12 +51,7 @@ function hasVariant({ element, children }: SchemaTree): boolean {
   return element.logical_type?.type === "VARIANT" || children.some(hasVariant);
 }
 
-async function readLeaf(
-  file: AsyncBuffer,
-  schema: SchemaTree,
-  chunk: ColumnChunk,
-  { pacer, memory }: { pacer: Pacer; memory: Memory },
-): Promise<Leaf> {
+async function readLeaf(file: AsyncBuffer, schema: SchemaTree, chunk: ColumnChunk, memory: Memory): Promise<Leaf> {
   const [{ parquetHeader }, { getTreePath }] = await Promise.all([
     import("hyparquet/src/column.js"),
     import("hyparquet/src/schema.js"),
@@ -73,29 +66,24 @@ async function readLeaf(
   let dictionary: DecodedArray | undefined;
   // Like hyparquet, ignore a single byte after the last page.
   while (reader.offset < reader.view.byteLength - 1) {
-    if (pacer.isDue()) await pacer.rest();
+    await pause();
     checkHeader(bytes.subarray(reader.offset));
     const packed = parquetHeader(reader);
     const { page, header, values: found } = await prepared(reader, packed, column, memory);
     const stored = { reader: page, header, values: found };
-    if (header.type === "DICTIONARY_PAGE") dictionary = await decodeDictionary(stored, column, pacer);
-    else await decodePage(stored, column, { dictionary, pacer, out: values });
+    if (header.type === "DICTIONARY_PAGE") dictionary = await decodeDictionary(stored, column);
+    else await decodePage(stored, column, { dictionary, out: values });
   }
   return { path, values };
 }
 
 /** Assembles the rows of a nested column in slices. */
-async function assemble(
-  leaves: readonly Leaf[],
-  schema: SchemaTree,
-  child: SchemaTree,
-  pacer: Pacer,
-): Promise<unknown[]> {
+async function assemble(leaves: readonly Leaf[], schema: SchemaTree, child: SchemaTree): Promise<unknown[]> {
   const { assembleAsync } = await import("hyparquet/src/rowgroup.js");
   const rows = Math.min(...leaves.map(({ values }) => values.length));
   const out: unknown[] = [];
   for (let row = 0; row < rows; row += SLICE_ROWS) {
-    if (pacer.isDue()) await pacer.rest();
+    await pause();
     const count = Math.min(SLICE_ROWS, rows - row);
     const asyncColumns = leaves.map(({ path, values }) => ({
       pathInSchema: path,

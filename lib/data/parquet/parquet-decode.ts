@@ -1,6 +1,6 @@
 // Decodes the values of a page in slices. hyparquet decodes a page, which may have millions of values, at once.
 import type { DataReader, DecodedArray, PageHeader, ParquetType } from "hyparquet";
-import type { Pacer } from "../../core/slices.ts";
+import { pause } from "../../core/slices.ts";
 import type { LeafColumn } from "./parquet-page.ts";
 import { type Page, rowsOf } from "./parquet-rows.ts";
 import { cut } from "./parquet-values.ts";
@@ -18,22 +18,22 @@ const encodingOf = ({ data_page_header, data_page_header_v2 }: PageHeader) =>
 export async function decodePage(
   page: Page,
   column: LeafColumn,
-  { dictionary, pacer, out }: { dictionary: DecodedArray | undefined; pacer: Pacer; out: unknown[] },
+  { dictionary, out }: { dictionary: DecodedArray | undefined; out: unknown[] },
 ): Promise<void> {
   const rows = await rowsOf(page, column, out);
   for (const slice of (await slicesOf(page.header, column))(page, dictionary)) {
     rows.push(slice);
-    if (pacer.isDue()) await pacer.rest();
+    await pause();
   }
-  for (const _ of rows.finish()) if (pacer.isDue()) await pacer.rest();
+  for (const _ of rows.finish()) await pause();
 }
 
 /** Decodes a dictionary page. */
-export async function decodeDictionary(page: Page, column: LeafColumn, pacer: Pacer): Promise<DecodedArray> {
+export async function decodeDictionary(page: Page, column: LeafColumn): Promise<DecodedArray> {
   const out: unknown[] = [];
   for (const slice of (await slicesOf(page.header, column))(page)) {
     for (const value of slice) out.push(value);
-    if (pacer.isDue()) await pacer.rest();
+    await pause();
   }
   return out;
 }

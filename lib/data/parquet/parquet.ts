@@ -1,7 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import type { AsyncBuffer, FileMetaData } from "hyparquet";
 import { HeddleError } from "../../core/errors.ts";
-import { Pacer } from "../../core/slices.ts";
+import { pause } from "../../core/slices.ts";
 import { openFile } from "../../io/open-file.ts";
 import { fileError } from "../documents/shards.ts";
 import { readColumns } from "./parquet-columns.ts";
@@ -79,10 +79,12 @@ export class ParquetTable {
       throw invalid(this.path, `expected a column ${JSON.stringify(name)}, got the columns ${this.columns.join(", ")}`);
     const found = await this.#read(group, [name]);
     const values: unknown[] = [];
-    await new Pacer().each(found.get(name) ?? [], (value) => {
+    for (const value of found.get(name) ?? []) {
       if (value instanceof BrokenText) throw this.#broken(group, values.length, name);
       values.push(value ?? null);
-    });
+      const resumed = pause();
+      if (resumed) await resumed;
+    }
     return values;
   }
 
@@ -93,9 +95,9 @@ export class ParquetTable {
    */
   async *rows(group: RowGroup): AsyncGenerator<Record<string, unknown>, void, undefined> {
     const columns = [...(await this.#read(group))];
-    const pacer = new Pacer();
     for (let i = 0; i < group.rows; i++) {
-      if (pacer.isDue()) await pacer.rest();
+      const resumed = pause();
+      if (resumed) await resumed;
       let row: Record<string, unknown>;
       try {
         row = Object.fromEntries(columns.map(([name, values]) => [name, plain(values[i], name)]));

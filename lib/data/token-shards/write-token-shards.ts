@@ -1,5 +1,5 @@
 import { checkSeed, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
-import { Pacer } from "../../core/slices.ts";
+import { nextTurn, pause } from "../../core/slices.ts";
 import { checkNames } from "../../core/unknown-options.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../../io/atomic-files.ts";
 import { claim } from "../../io/claim.ts";
@@ -102,6 +102,9 @@ function checkOptions(options: WriteTokenShardsOptions): void {
   if (typeof outputDir !== "string" || outputDir === "") throw invalidArgument("outputDir", "a folder", outputDir);
 }
 
+/** Minimum number of milliseconds between two reports of progress. */
+const PROGRESS_MS = 3;
+
 /** Like writeTokenShards, for open files instead of `options.files`. Closes the files. */
 export async function writeDocuments(
   files: readonly DocumentFile[],
@@ -135,7 +138,7 @@ export async function writeDocuments(
     }
     const written = shards.reduce((sum, { records }) => sum + records, 0);
     const documents = encodeInOrder(reader, new ParallelEncoder(tokenizer, signal), written, signal);
-    const pacer = new Pacer();
+    let reported = performance.now();
     const next = async () => {
       const { value: document } = await documents.next();
       if (document) {
@@ -143,9 +146,10 @@ export async function writeDocuments(
         progress.tokens += document.tokens.length;
         progress.bytes += document.bytes;
       }
-      if (onProgress && (!document || pacer.isDue())) {
+      if (onProgress && (!document || performance.now() - reported > PROGRESS_MS)) {
         onProgress({ ...progress });
-        await pacer.rest();
+        await nextTurn();
+        reported = performance.now();
       }
       return document;
     };
@@ -186,7 +190,6 @@ async function* encodeInOrder(
   done: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<EncodedDocument, undefined, undefined> {
-  const pacer = new Pacer();
   for (let g = 0; g < reader.groupCount; g++) {
     const group = await reader.open(0, g);
     const waiting: Promise<EncodedDocument>[] = [];
@@ -202,7 +205,7 @@ async function* encodeInOrder(
           waiting.push(document);
         }
         await undefined; // lets `group.read` pass the texts to the encoder, which `hasRoom` then counts
-        if (pacer.isDue()) await pacer.rest();
+        await pause();
       }
       yield await waiting.shift()!;
     }

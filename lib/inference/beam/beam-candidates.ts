@@ -1,6 +1,6 @@
 import type { Mask } from "../../constrain/index.ts";
 import { HeddleError, throwIfAborted } from "../../core/errors.ts";
-import { Pacer } from "../../core/slices.ts";
+import { eachUrgently } from "../../core/slices.ts";
 import type { LogitContext, ResolvedOptions } from "../generation-options.ts";
 import { processLogits } from "../sampling/logit-processors.ts";
 import { choiceOf, type SampleResults } from "../sampling/sample-results.ts";
@@ -58,7 +58,7 @@ export async function changedContinuations(
 ): Promise<Continuations[]> {
   const { options, firstRow, vocabSize, width, stride, masks } = of;
   const out: Continuations[] = [];
-  await new Pacer().each(contexts.entries(), ([i, context]) => {
+  await eachUrgently(contexts.entries(), ([i, context]) => {
     throwIfAborted(options.signal);
     const row = firstRow + i;
     const raw = results.logits!.subarray(row * vocabSize, (row + 1) * vocabSize);

@@ -1,7 +1,8 @@
 import type { Constraint } from "../../constrain/index.ts";
 import { HeddleError, throwIfAborted } from "../../core/errors.ts";
-import { Pacer } from "../../core/slices.ts";
-import { type KvCache, PREFILL_ROWS } from "../cache/kv-cache.ts";
+import { eachUrgently } from "../../core/slices.ts";
+import { runShape } from "../async-prefill.ts";
+import type { KvCache } from "../cache/kv-cache.ts";
 import { sampleAndLogitsProgram, sampleProgram } from "../programs.ts";
 import type { Progress } from "../progress.ts";
 import type { SampleResults } from "../sampling/sample-results.ts";
@@ -116,7 +117,6 @@ export async function* runBeams(
   const waiting: Sequence[][] = [];
   for (let i = 0; i < sequences.length; i += n) waiting.push(sequences.slice(i, i + n));
   const step = stepOf(cache, first, signal);
-  const pacer = new Pacer();
   const free = Array.from({ length: cache.slots }, (_, i) => i).reverse();
   let active: Group[] = [];
   throwIfAborted(signal);
@@ -150,14 +150,14 @@ export async function* runBeams(
         free.push(...group.free);
         progress.firstTokenMs ??= performance.now() - started;
         const pieces: Piece[] = [];
-        await pacer.each(group.pieces(), (piece) => void pieces.push(piece));
+        await eachUrgently(group.pieces(), (piece) => void pieces.push(piece));
         yield pieces;
         throwIfAborted(signal);
       }
       active = active.filter(({ search }) => !search.done);
     }
   } finally {
-    for (let slot = 0; slot < cache.slots; slot++) cache.truncate(slot, 0);
+    cache.clear();
   }
 }
 
@@ -172,11 +172,11 @@ function makeRoom(cache: KvCache, group: Group): void {
 /** Returns a step function. It runs every beam's last id and returns each beam's likeliest continuations, by group. */
 function stepOf(cache: KvCache, { options }: Sequence, signal: AbortSignal | undefined) {
   const { vocabSize } = cache.model.config;
-  const { topLogprobs, stopTokens, deterministic: rowwise } = options;
+  const { topLogprobs, stopTokens, deterministic } = options;
   const plain = isPlain(options);
   const width = Math.min(vocabSize, searchWidth(options.beams!, stopTokens.size));
   const top = plain ? Math.max(width, topLogprobs) : topLogprobs;
-  const shape = { rows: Math.max(PREFILL_ROWS, cache.slots), logitRows: cache.slots, top, rowwise };
+  const shape = runShape(cache, { top, deterministic });
   return async (groups: readonly Group[]): Promise<Continuations[][]> => {
     const segments = groups.flatMap(({ slots, contexts }) =>
       slots.map((slot, i) => ({ slot, ids: contexts[i]!.slice(-1), length: contexts[i]!.length })),

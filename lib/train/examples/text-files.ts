@@ -4,8 +4,9 @@ import { open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isIterable } from "../../core/is-iterable.ts";
 import { isObject } from "../../core/is-object.ts";
-import { Pacer } from "../../core/slices.ts";
+import { pause } from "../../core/slices.ts";
 import { removeLeft, temporaryName } from "../../core/temp-files.ts";
 import { untilAborted } from "../../core/until-aborted.ts";
 import { ioError, makeFolder } from "../../io/atomic-files.ts";
@@ -57,9 +58,8 @@ export async function textFiles(
 
 /** Whether `data` is texts in memory. Strings in an array are paths, and objects with `data` are corpora. */
 export function isTexts(data: unknown): data is TextSource {
-  if (typeof data !== "object" || data === null) return false;
   if (Array.isArray(data)) return data.length > 0 && data.every((one) => isObject(one) && !Object.hasOwn(one, "data"));
-  return Symbol.iterator in data || Symbol.asyncIterator in data;
+  return isIterable(data);
 }
 
 async function write(
@@ -75,7 +75,6 @@ async function write(
       throw ioError(error, path, "written");
     });
   try {
-    const pacer = new Pacer();
     let [rows, count] = ["", 0];
     for await (const one of untilAborted<unknown>(texts, signal, name)) {
       count += 1;
@@ -90,7 +89,7 @@ async function write(
         await flush(rows);
         rows = "";
       }
-      if (pacer.isDue()) await pacer.rest();
+      await pause();
     }
     if (count === 0) throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one text, got none`);
     await flush(rows);

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
+import { isObject } from "../../core/is-object.ts";
 import type { Run } from "../../core/run.ts";
-import { Pacer } from "../../core/slices.ts";
+import { pause } from "../../core/slices.ts";
 import type { ClassifierConfig } from "../../formats/config/config.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { classifierNames, trunkNames } from "../../models/heads.ts";
@@ -43,9 +44,7 @@ import {
 } from "../options/stage-options.ts";
 
 const isWeights = (v: unknown): boolean =>
-  typeof v === "object" &&
-  v !== null &&
-  !Array.isArray(v) &&
+  isObject(v) &&
   Object.values(v).every((weight) => typeof weight === "number" && weight > 0 && Number.isFinite(weight));
 
 const classifyShape = {
@@ -182,10 +181,11 @@ async function* start(
     options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
   const encode = async (labeled: readonly LabeledRow[]) => {
     const out: LabeledExample[] = [];
-    const pacer = new Pacer();
     for (const row of labeled) {
-      out.push(encodeLabeled(row, { tokenizer, index, problemType, maxLength: limit, truncation: options.truncation }));
-      if (pacer.isDue()) await pacer.rest();
+      out.push(
+        encodeLabeled(row, { tokenizer, index, problemType, maxLength: limit, truncation: options.truncation }),
+      );
+      await pause();
     }
     return out;
   };
