@@ -182,9 +182,7 @@ async function* start(
   const encode = async (labeled: readonly LabeledRow[]) => {
     const out: LabeledExample[] = [];
     for (const row of labeled) {
-      out.push(
-        encodeLabeled(row, { tokenizer, index, problemType, maxLength: limit, truncation: options.truncation }),
-      );
+      out.push(encodeLabeled(row, { tokenizer, index, problemType, maxLength: limit, truncation: options.truncation }));
       await pause();
     }
     return out;
