@@ -59,6 +59,8 @@ const clocked = [
   "test/serve/http/large-bodies.test.ts",
   "test/serve/http/limits.test.ts",
   "test/tokenizer/start.test.ts",
+  "test/train/world/peer-watch.test.ts",
+  "test/train/world/watched-world.test.ts",
 ];
 
 /** The tests of a run, and those that look at a clock after them. `more` holds further options of the first. */

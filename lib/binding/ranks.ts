@@ -33,6 +33,8 @@ export interface NativeRanksHandle {
 }
 
 export interface RanksBinding {
+  /** Ends this process at once, without its exit handlers. `code`: 0 to 255. */
+  endProcess(code: number): void;
   NativeRanks: {
     /**
      * @param libraries names of MPI libraries to try in turn

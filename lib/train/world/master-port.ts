@@ -1,19 +1,19 @@
 // Gives rank 0's bytes to all ranks over MASTER_PORT, for launchers that set the variable but have no store. A rank that connects sends
 // `heddle/1 KEY SIZE RANK` and a line break. Rank 0 answers with `found LENGTH`, a line break and its bytes. The rank confirms them with `ok`.
 import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HeddleError } from "../../core/errors.ts";
 import type { StoreAddress } from "./torch-store.ts";
 
 /** Maximum length of a request. */
-const MAX_REQUEST = 1024;
+export const MAX_REQUEST = 1024;
 /** Maximum number of rank 0's bytes. */
 const MAX_BYTES = 1 << 20;
 /** Milliseconds between attempts to connect, because rank 0 may start later. */
 const RETRY_MS = 200;
-/** Maximum duration of a connection in milliseconds. Rank 0 drops a longer one, and the rank tries again. */
-const CONNECTION_MS = 10_000;
+/** Maximum duration of a request in milliseconds. Rank 0 drops a longer one, and the rank tries again. */
+export const CONNECTION_MS = 10_000;
 /** Number of ranks that a message names. */
 const NAMED = 8;
 
@@ -32,7 +32,7 @@ export interface Meeting {
  * @throws HeddleError NOT_FOUND if a rank is missing after the time limit, INVALID_ARGUMENT if the port is taken or a rank is of another run, IO
  */
 export async function shareByPort(at: StoreAddress, meeting: Meeting, mine: Uint8Array): Promise<Uint8Array> {
-  if (meeting.rank > 0) return await askRankZero(at, meeting);
+  if (meeting.rank > 0) return await askForBytes(at, meeting);
   await serve(at, meeting, mine);
   return mine;
 }
@@ -42,36 +42,56 @@ const nameOf = ({ address, port }: StoreAddress) => `MASTER_ADDR: rank 0 at ${ad
 const runOf = ({ key, size }: Meeting) => `${encodeURIComponent(key)} ${size}`;
 
 async function serve(at: StoreAddress, meeting: Meeting, mine: Uint8Array): Promise<void> {
-  const missing = new Set(Array.from({ length: meeting.size - 1 }, (_, i) => i + 1));
+  const { size } = meeting;
+  await untilAllRanks({ name: "MASTER_PORT", ...at, size }, (socket, confirmed) =>
+    answer(socket, meeting, mine, confirmed),
+  );
+}
+
+/**
+ * Listens on a port until every rank but 0 has been confirmed.
+ * @param of `name`: the port in messages; `port`: 0 for one that the system chooses
+ * @param accept handles a connection, and calls `confirmed` for the rank that it identifies
+ * @param listening called with the port
+ * @throws HeddleError NOT_FOUND if a rank is missing after the time limit, INVALID_ARGUMENT if the port is taken, IO
+ */
+export async function untilAllRanks(
+  of: { name: string; port: number; size: number; timeoutSeconds: number },
+  accept: (socket: Socket, confirmed: (rank: number) => void) => void,
+  listening: (port: number) => Promise<unknown> = async () => {},
+): Promise<void> {
+  const { name, port, size, timeoutSeconds } = of;
+  const missing = new Set(Array.from({ length: size - 1 }, (_, i) => i + 1));
   const server = createServer();
   const all = new Promise<void>((resolve) => {
     server.on("connection", (socket) =>
-      answer(socket, meeting, mine, (rank) => {
+      accept(socket, (rank) => {
         missing.delete(rank);
         if (missing.size === 0) resolve();
       }),
     );
   });
-  server.listen(at.port);
+  server.listen(port);
   try {
     await once(server, "listening");
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     throw new HeddleError(
       code === "EADDRINUSE" || code === "EACCES" ? "INVALID_ARGUMENT" : "IO",
-      `MASTER_PORT: expected a port on which rank 0 can listen, got ${at.port} (${code ?? message})`,
+      `${name}: expected a port on which rank 0 can listen, got ${port} (${code ?? message})`,
       { cause },
     );
   }
   const limit = new AbortController();
-  const late = sleep(at.timeoutSeconds * 1000, true, { signal: limit.signal }).catch(() => false);
+  const late = sleep(timeoutSeconds * 1000, true, { signal: limit.signal }).catch(() => false);
   try {
+    await listening((server.address() as AddressInfo).port);
     if (!(await Promise.race([all, late]))) return;
     const named = [...missing].slice(0, NAMED).join(", ");
     const more = missing.size > NAMED ? ` and ${missing.size - NAMED} more` : "";
     throw new HeddleError(
       "NOT_FOUND",
-      `MASTER_PORT: timed out after ${at.timeoutSeconds} s, got no request of rank ${named}${more} of ${meeting.size}`,
+      `${name}: timed out after ${timeoutSeconds} s, got no request of rank ${named}${more} of ${size}`,
     );
   } finally {
     limit.abort();
@@ -94,7 +114,8 @@ function answer(socket: Socket, meeting: Meeting, mine: Uint8Array, confirmed: (
       return void socket.end();
     }
     const [, run, of] = /^heddle\/1 (\S* \d{1,9}) (\d{1,9})\n/.exec(request) ?? [];
-    if (run === undefined) return;
+    // A rank that has its bytes asks for the watch next, and tries again until it starts.
+    if (run === undefined) return void (request.includes("\n") && socket.destroy());
     if (run !== runOf(meeting) || Number(of) < 1 || Number(of) >= meeting.size)
       return void socket.end(`other ${runOf(meeting)}\n`);
     rank = Number(of);
@@ -102,7 +123,22 @@ function answer(socket: Socket, meeting: Meeting, mine: Uint8Array, confirmed: (
   });
 }
 
-async function askRankZero(at: StoreAddress, meeting: Meeting): Promise<Uint8Array> {
+function askForBytes(at: StoreAddress, meeting: Meeting): Promise<Uint8Array> {
+  return askRankZero(at, async (socket) => {
+    socket.write(`heddle/1 ${runOf(meeting)} ${meeting.rank}\n`);
+    const found = await readAnswer(at, meeting, socket);
+    socket.end("ok\n");
+    await once(socket, "close"); // rank 0 closes when it has read the confirmation
+    return found;
+  });
+}
+
+/**
+ * Connects to rank 0 and calls `ask`. Tries again if either fails, because rank 0 may start later, or another program may answer.
+ * @param ask reads what rank 0 answers; the connection stays open if it resolves
+ * @throws HeddleError NOT_FOUND after the time limit; a HeddleError of `ask` at once
+ */
+export async function askRankZero<T>(at: StoreAddress, ask: (socket: Socket) => Promise<T>): Promise<T> {
   const end = performance.now() + at.timeoutSeconds * 1000;
   for (let why = "no answer"; ; await sleep(RETRY_MS)) {
     const left = end - performance.now();
@@ -112,18 +148,14 @@ async function askRankZero(at: StoreAddress, meeting: Meeting): Promise<Uint8Arr
     const timer = setTimeout(() => socket.destroy(new Error("no answer")), Math.min(left, CONNECTION_MS));
     try {
       await once(socket, "connect");
-      socket.write(`heddle/1 ${runOf(meeting)} ${meeting.rank}\n`);
-      const found = await readAnswer(at, meeting, socket);
-      socket.end("ok\n");
-      await once(socket, "close"); // rank 0 closes when it has read the confirmation
-      return found;
+      return await ask(socket);
     } catch (error) {
+      socket.destroy();
       if (error instanceof HeddleError) throw error;
       const { code, message } = error as NodeJS.ErrnoException;
       why = code ?? message;
     } finally {
       clearTimeout(timer);
-      socket.destroy();
     }
   }
 }

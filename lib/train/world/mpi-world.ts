@@ -1,7 +1,7 @@
-import { inspect } from "node:util";
 import { HeddleError } from "../../core/errors.ts";
 import { Ranks } from "../../graph/index.ts";
 import type { Launch, Launcher } from "./launch.ts";
+import { atProcessEnd } from "./process-end.ts";
 
 /** Names of MPI libraries for a launcher, in the order in which they are tried. A rank must use its launcher's own library. */
 export function mpiLibraries(launcher: Launcher, platform: string, named?: string): readonly string[] {
@@ -27,7 +27,8 @@ export async function joinMpi(launch: Launch, silenceSeconds: number): Promise<R
     silenceSeconds,
     (why) => reportLoss(launch.rank, why),
   );
-  endWithProcess(ranks);
+  // The other ranks would wait forever for a process that exits with an error.
+  atProcessEnd(ranks, (code, isCrash) => ranks.exit(code, isCrash));
   const { size = ranks.size, rank } = launch;
   if (ranks.size !== size || ranks.rank !== rank)
     throw new HeddleError(
@@ -55,17 +56,4 @@ function leaveProcessAlone(): void {
 function reportLoss(rank: number, why: string): void {
   const report = () => process.stderr.write(`heddle: rank ${rank}: ${why}; all ranks end\n`);
   setTimeout(report, 7000).unref();
-}
-
-/** Ends the other ranks if this process exits with an error, because they would wait for it forever. */
-function endWithProcess(ranks: Ranks): void {
-  let isCrash = false;
-  // Node reports an uncaught error only after the exit event. The listener below ends the process before that, so
-  // report the error here.
-  process.on("uncaughtExceptionMonitor", (error) => {
-    if (process.listenerCount("uncaughtException") > 0) return;
-    isCrash = true;
-    process.stderr.write(`rank ${ranks.rank} of ${ranks.size}: ${inspect(error)}\n`);
-  });
-  process.once("exit", (code) => ranks.exit(code, isCrash));
 }

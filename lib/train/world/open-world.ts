@@ -7,7 +7,8 @@ import { describeLaunch, type Launch } from "./launch.ts";
 import { shareByPort } from "./master-port.ts";
 import { joinMpi } from "./mpi-world.ts";
 import { joinNccl } from "./nccl-world.ts";
-import { shareByStore } from "./torch-store.ts";
+import { type StoreAddress, shareByStore } from "./torch-store.ts";
+import { joinWatched } from "./watched-world.ts";
 import { gather, soloWorld, type World } from "./world.ts";
 
 /** Options of `openWorld`. All of them have defaults from the launcher's environment. @experimental */
@@ -30,7 +31,7 @@ export interface WorldOptions {
   rendezvous?: string | undefined;
   /** How long CUDA ranks wait for rank 0 at the `rendezvous` or at MASTER_PORT. Default 120. */
   timeoutSeconds?: number | undefined;
-  /** With MPI: all ranks end if one does not answer for this long. Default 15. */
+  /** All ranks end if one does not answer for this long. Ranks that meet at a `rendezvous` do not notice it. Default 15. */
   silenceSeconds?: number | undefined;
   /**
    * Whether ranks sum their gradients while the backward pass goes on (`World.overlap`). It must be the same on all ranks. Default:
@@ -49,8 +50,8 @@ export interface OpenWorld extends World, AsyncDisposable {
   readonly launch: Launch | undefined;
   /**
    * Leaves the world. Every rank must call it in the end. The call does not wait for other ranks, but the process exits
-   * only when all ranks have left. If a rank leaves early, because it has failed alone, the other CPU ranks fail in
-   * their next operation.
+   * only when all ranks have left, if MPI connects them. If a rank leaves early, because it has failed alone, the others fail in their next
+   * operation.
    */
   close(): Promise<void>;
 }
@@ -144,8 +145,14 @@ async function openCuda(named: string | Device, launch: Resolved, options: World
     return opened(world, device, launch, () => {});
   }
   if (launch.launcher === "torchrun") {
-    const meet = { exchange: meetAtMaster(rankAndSize(launch), launch, timeoutSeconds) };
-    return opened(await join({ ...rankAndSize(launch), meet }), device, launch, () => {});
+    const { world, leave } = await joinWatched({
+      ...rankAndSize(launch),
+      ...watchAtMaster(launch, timeoutSeconds),
+      silenceSeconds: silenceOf(options),
+      share: meetAtMaster(rankAndSize(launch), launch, timeoutSeconds),
+      join: (exchange) => join({ ...rankAndSize(launch), meet: { exchange } }),
+    });
+    return opened(world, device, launch, leave);
   }
   const ranks = await joinMpi(launch as Launch, silenceOf(options));
   const { rank, size } = ranks;
@@ -166,11 +173,30 @@ function rankAndSize({ rank, size }: Resolved): { rank: number; size: number } {
  * Returns a function that gives rank 0's bytes to all ranks: through the store of torchrun's agent, which listens on MASTER_PORT, or else
  * through MASTER_PORT itself, on which rank 0 then listens.
  */
-export function meetAtMaster(
-  { rank, size }: { rank: number; size: number },
-  { master, agentStore, runId = "" }: Pick<Resolved, "master" | "agentStore" | "runId">,
-  timeoutSeconds = 120,
-) {
+export function meetAtMaster({ rank, size }: { rank: number; size: number }, launch: AtMaster, timeoutSeconds = 120) {
+  const { at, key } = masterOf(launch, timeoutSeconds);
+  return (id: Uint8Array) =>
+    launch.agentStore
+      ? shareByStore(at, `${key}/nccl`, rank === 0 ? id : undefined)
+      : shareByPort(at, { rank, size, key: `${key}/nccl` }, id);
+}
+
+/**
+ * Returns where ranks that meet at MASTER_PORT watch each other: on that port or, if the agent's store has it, on one that rank 0 stores.
+ */
+export function watchAtMaster(launch: AtMaster, timeoutSeconds = 120) {
+  const { at, key } = masterOf(launch, timeoutSeconds);
+  const sharePort = async (port: number | undefined) => {
+    const mine = port === undefined ? undefined : Uint8Array.from(Buffer.from(String(port)));
+    return Number(Buffer.from(await shareByStore(at, `${key}/watch`, mine)));
+  };
+  return { at, ...(launch.agentStore && { sharePort }) };
+}
+
+type AtMaster = Pick<Resolved, "master" | "agentStore" | "runId">;
+
+/** Returns MASTER_PORT's address, and a name that is the same on all ranks of an attempt. */
+function masterOf({ master, runId = "" }: AtMaster, timeoutSeconds: number): { at: StoreAddress; key: string } {
   if (master?.port === undefined)
     throw new HeddleError(
       "UNSUPPORTED",
@@ -180,9 +206,7 @@ export function meetAtMaster(
     throw invalidArgument("timeoutSeconds", `a number above 0, at most ${MAX_TIMEOUT_SECONDS}`, timeoutSeconds);
   const at = { address: master.address, port: master.port, timeoutSeconds };
   // Every attempt has a new NCCL id, so it needs a new key: the agent's store may outlive an attempt.
-  const key = `heddle/${runId}/${process.env.TORCHELASTIC_RESTART_COUNT ?? "0"}/nccl`;
-  return (id: Uint8Array) =>
-    agentStore ? shareByStore(at, key, rank === 0 ? id : undefined) : shareByPort(at, { rank, size, key }, id);
+  return { at, key: `heddle/${runId}/${process.env.TORCHELASTIC_RESTART_COUNT ?? "0"}` };
 }
 
 /** Returns the option `overlap`, or HEDDLE_OVERLAP. Undefined without both. */
