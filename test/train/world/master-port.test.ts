@@ -63,6 +63,11 @@ test("clients that are silent, send something else, or leave with the bytes unco
   const closed = new Promise((resolve) => wrong.on("close", resolve));
   wrong.write("x".repeat(100_000));
   await closed;
+  const watching = await connected(at);
+  const since = performance.now();
+  watching.write("heddle-watch/1 token 1\n"); // of a rank that has the bytes
+  await once(watching, "close");
+  expect(performance.now() - since).toBeLessThan(5000);
   const leaving = await connected(at);
   leaving.write(`heddle/1 ${encodeURIComponent(key)} 2 1\n`);
   await once(leaving, "data");

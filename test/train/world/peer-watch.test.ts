@@ -168,7 +168,7 @@ test("strangers, other runs and wrong bytes do not take a rank's place, and rank
   for (const bytes of [
     "GET / HTTP/1.1\r\n\r\n",
     "x".repeat(100_000),
-    `heddle-watch/1 ${"0".repeat(64)} 1\n`,
+    `heddle-watch/1 ${"0".repeat(64)} 1\nok\n`,
     `heddle-watch/1 ${token} 0\nok\n`,
     `heddle-watch/1 ${token} 2\nok\n`,
     `heddle-watch/1 ${token} 1\nno\n`,

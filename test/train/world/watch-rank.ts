@@ -5,7 +5,15 @@ import { joinWatched } from "../../../lib/train/world/watched-world.ts";
 import type { World } from "../../../lib/train/world/world.ts";
 
 /** A task that the test gives a rank. */
-export type Task = "sum" | "wait" | "wait and ignore" | "close" | "close and throw" | "exit" | "exit with 3";
+export type Task =
+  | "sum"
+  | "wait"
+  | "wait and ignore"
+  | "wait and report"
+  | "close"
+  | "close and throw"
+  | "exit"
+  | "exit with 3";
 
 const [rank, size, port, silenceSeconds] = process.argv.slice(2).map(Number) as [number, number, number, number];
 const place = { rank, size, at: { address: "127.0.0.1", port, timeoutSeconds: 30 } };
@@ -25,6 +33,12 @@ const tasks: Record<Task, () => unknown> = {
   sum: () => world.sum([1]),
   wait: () => world.sum([0]),
   "wait and ignore": () => world.sum([0]).catch(() => {}),
+  // As the command line does.
+  "wait and report": () =>
+    world.sum([0]).catch(({ message }) => {
+      process.stderr.write(`heddle: ${message}\n`);
+      process.exitCode = 2;
+    }),
   close: leave,
   "close and throw"() {
     leave();

@@ -115,6 +115,14 @@ describe.concurrent("a watched world", () => {
     expect(performance.now() - since).toBeLessThan(8000);
   });
 
+  test("reports no loss that the program has reported, and keeps its exit code", async () => {
+    const [first, second] = await start(2);
+    tell(first, "wait and report");
+    await sleep(200);
+    second!.process.kill("SIGKILL");
+    await expectEnds([first], 2, /^heddle: world: rank 1 of 2 has ended or lost its connection\n$/);
+  });
+
   test("ends when a rank is stopped, which ends too when it goes on", async () => {
     const [first, second, third] = await start(3, 3);
     second!.process.kill("SIGSTOP");
