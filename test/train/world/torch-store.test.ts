@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { watchAtMaster } from "../../../lib/train/world/open-world.ts";
 import { shareByStore } from "../../../lib/train/world/torch-store.ts";
 
 let server: Server | undefined;
@@ -107,4 +108,11 @@ test("rank 0 missing, another kind of server, and no server are errors", async (
     code: "IO",
     message: expect.stringContaining("ECONNREFUSED"),
   });
+});
+
+test("the store passes on the port on which rank 0 waits for the watch, and MASTER_PORT is that port without a store", async () => {
+  const master = { address: "127.0.0.1", port: await startStore() };
+  const [first, second] = [0, 1].map(() => watchAtMaster({ master, agentStore: true, runId: "run" }));
+  expect(await Promise.all([second!.sharePort!(undefined), first!.sharePort!(47_110)])).toEqual([47_110, 47_110]);
+  expect(watchAtMaster({ master, agentStore: false })).toEqual({ at: { ...master, timeoutSeconds: 120 } });
 });
