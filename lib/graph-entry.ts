@@ -45,7 +45,6 @@ export type { WindowRule } from "./formats/config/windows.ts";
 export * from "./graph/index.ts";
 export type { Adapter, LowRank } from "./models/adapters/adapters.ts";
 export type { LoraConfig } from "./models/adapters/lora.ts";
-export { registerFamily, rotateHeads } from "./models/custom-family.ts";
 export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
 export {
   type DecoderFamily,
@@ -64,6 +63,8 @@ export type {
 } from "./models/family.ts";
 export type { Forward, Rows } from "./models/forward.ts";
 export type { Model } from "./models/model.ts";
+export { registerFamily } from "./models/registry.ts";
+export { rotateHeads } from "./models/rotate-heads.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
 export type { DecoderShape } from "./nn/decoder.ts";
 export type { DecoderNames } from "./nn/decoder-names.ts";

@@ -55,6 +55,12 @@ export type CustomConfig<Values extends CustomValues = CustomValues> = Omit<Mode
 };
 
 /**
+ * A function of a family's configuration. Its parameter is bivariant, like that of a method. So a `FamilyDefinition` with
+ * custom values is also a `FamilyDefinition`.
+ */
+type OfConfig<Values extends CustomValues, Result> = { of(config: CustomConfig<Values>): Result }["of"];
+
+/**
  * A model family: facts for reading and writing its files, its weights, and its forward pass in functions of
  * `heddle/graph`. Built-in families are in lib/models/families. A program adds one with `registerFamily`.
  * @experimental
@@ -71,9 +77,9 @@ export interface FamilyDefinition<Values extends CustomValues = CustomValues> ex
    */
   forward(context: ForwardContext, config: CustomConfig<Values>): Value;
   /** Returns the head for logits. Default: `lm_head.weight`, or `model.embed_tokens.weight` if tied. */
-  head?: ((config: CustomConfig<Values>) => Head) | undefined;
+  head?: OfConfig<Values, Head> | undefined;
   /** Tables for `context.constant`, (n) f32 each. Default: those that `rotateHeads` needs. */
-  constants?: ((config: CustomConfig<Values>) => Map<string, Float32Array>) | undefined;
+  constants?: OfConfig<Values, Map<string, Float32Array>> | undefined;
   encoder?: EncoderHeads | undefined;
   /**
    * The formats in which the family's models write tool calls. Normally the chat template decides: each format is

@@ -1,9 +1,10 @@
 // The table of families: built-in ones, and those that programs register.
-import type { ModelConfig } from "../formats/config/config.ts";
 import { formatOf, setFormat } from "../formats/config/families.ts";
+import type { CustomValue, CustomValues } from "../formats/config/family-format.ts";
 import { decoderHead } from "./decoder-weights.ts";
 import { BUILT_IN } from "./families/index.ts";
 import type { CustomConfig, Family, FamilyDefinition } from "./family.ts";
+import { checkDefinition, checkedHead, checkedWeights } from "./family-checks.ts";
 import { ropeConstants } from "./rope-frequencies.ts";
 
 /** Model types of the built-in families. @useDeclaredType */
@@ -13,30 +14,20 @@ export type ModelType = BuiltInModelType | (string & {});
 
 const families = new Map<string, Family>();
 
-/** Adds a family. `registerFamily` has checked that the name is free. */
-export function addFamily(definition: FamilyDefinition, builtIn = false): void {
-  const {
-    modelType,
-    architecture,
-    weights,
-    forward,
-    head = decoderHead,
-    constants = ropeConstants,
-    encoder,
-    calls = [],
-  } = definition;
-  setFormat(modelType, definition, builtIn);
-  // In configurations that a family receives, `custom` always has all values.
-  const complete = <R>(of: (config: CustomConfig) => R) => of as (config: ModelConfig) => R;
-  families.set(modelType, {
-    architecture,
-    weights: complete(weights),
-    forward: forward as Family["forward"],
-    head: complete((config) => head(config)),
-    constants: complete(constants),
-    encoder,
-    calls,
-  });
+/**
+ * Adds a model family to this process: `createModel`, `LanguageModel.load`, training, saving and `convertModel` then
+ * support it like the built-in ones. Call it once, before the first model of the family.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for an incomplete definition, and for a name that is taken
+ * @example
+ * registerFamily({ modelType: "mine", architecture: "MineForCausalLM", custom: { useParallelResidual: false }, weights, forward });
+ * const base = createModel({ modelType: "mine", hiddenSize: 64, numHiddenLayers: 2, custom: { useParallelResidual: true } });
+ * @experimental
+ */
+export function registerFamily<Values extends CustomValues = Record<never, CustomValue>>(
+  definition: FamilyDefinition<Values>,
+): void {
+  addFamily(definition, false);
 }
 
 /** Returns the family of a `model_type`. @throws HeddleError UNSUPPORTED with the nearest known name */
@@ -45,4 +36,21 @@ export function familyOf(modelType: string): Family {
   return families.get(modelType)!;
 }
 
-for (const family of Object.values(BUILT_IN) as unknown as FamilyDefinition[]) addFamily(family, true);
+// In configurations that a family's functions receive, `custom` always has all values. So they are CustomConfig.
+function addFamily(definition: FamilyDefinition, builtIn: boolean): void {
+  checkDefinition(definition);
+  const { modelType, architecture, weights, forward, head = decoderHead, constants = ropeConstants } = definition;
+  const { encoder, calls = [] } = definition;
+  setFormat(modelType, definition, builtIn);
+  families.set(modelType, {
+    architecture,
+    weights: (config: CustomConfig) => checkedWeights(modelType, weights(config)),
+    forward,
+    head: (config: CustomConfig) => checkedHead(modelType, head(config)),
+    constants,
+    encoder,
+    calls,
+  });
+}
+
+for (const family of Object.values(BUILT_IN)) addFamily(family, true);

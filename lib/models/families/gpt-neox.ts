@@ -1,6 +1,6 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
-import { plainMlp } from "./plain-mlp.ts";
+import { plainMlp } from "../plain-mlp.ts";
 
 /**
  * GPT-NeoX (Black et al. 2022), including Pythia: layer norms, parallel attention and feed-forward blocks, each head's q, k and v in one

@@ -1,10 +1,10 @@
 import { clampedUnit } from "../../nn/experts.ts";
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
-import { expertNames } from "./routed.ts";
+import { expertNames } from "../routed-experts.ts";
 
 /**
- * gpt-oss (OpenAI 2025): routed experts with biases and a clamped SwiGLU, attention sinks, a sliding window in every
+ * gpt-oss (OpenAI 2025), also in MXFP4: routed experts with biases and a clamped SwiGLU, attention sinks, a sliding window in every
  * second layer, and YaRN with unrounded bounds.
  */
 export const gptOss: FamilyDefinition = {

@@ -2,7 +2,7 @@ import type { ModelConfig } from "../../formats/config/config.ts";
 import type { GgufFormat } from "../../formats/config/family-format.ts";
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
-import { expertNames, gatedExperts } from "./routed.ts";
+import { expertNames, gatedExperts } from "../routed-experts.ts";
 
 const defaults = { embeddingMultiplier: 1, residualMultiplier: 1, logitsScaling: 1 };
 const fileDefaults = { attentionMultiplier: 1 };

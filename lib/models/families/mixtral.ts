@@ -1,7 +1,7 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
+import { expertNames, gatedExperts } from "../routed-experts.ts";
 import { llama } from "./llama.ts";
-import { expertNames, gatedExperts } from "./routed.ts";
 
 const block = "block_sparse_moe";
 

@@ -1,6 +1,6 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
-import { expertNames, gatedExperts } from "./routed.ts";
+import { expertNames, gatedExperts } from "../routed-experts.ts";
 
 /** OLMoE (Muennighoff et al. 2024): routed experts, and norms on q and k over their whole width. */
 export const olmoe: FamilyDefinition = {

@@ -1,6 +1,6 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
-import { plainMlp } from "./plain-mlp.ts";
+import { plainMlp } from "../plain-mlp.ts";
 
 /**
  * Phi 1, 1.5 and 2 (Gunasekar et al. 2023, Li et al. 2023): LayerNorm, parallel attention and feed-forward blocks with

@@ -2,7 +2,7 @@ import type { ModelConfig } from "../../formats/config/config.ts";
 import type { DecoderWeightFlags } from "../decoder-weights.ts";
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
-import { expertNames, gatedExperts } from "./routed.ts";
+import { expertNames, gatedExperts } from "../routed-experts.ts";
 
 const keys = {
   num_experts: "numExperts",

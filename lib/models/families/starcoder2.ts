@@ -1,6 +1,6 @@
 import { decoderFamily } from "../define-decoder.ts";
 import type { FamilyDefinition } from "../family.ts";
-import { plainMlp } from "./plain-mlp.ts";
+import { plainMlp } from "../plain-mlp.ts";
 
 /** StarCoder 2 (Lozhkov et al. 2024): LayerNorm, GELU without a gate, biases on all matrices, and a sliding window. */
 export const starcoder2: FamilyDefinition = {

@@ -1,7 +1,7 @@
 // GGUF names and gated units of routed experts, shared by several families.
-import type { ModelConfig } from "../../formats/config/config.ts";
-import { type ExpertsShape, gatedUnit } from "../../nn/experts.ts";
-import { activationOf } from "../decoder-weights.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
+import { type ExpertsShape, gatedUnit } from "../nn/experts.ts";
+import { activationOf } from "./decoder-weights.ts";
 
 /**
  * Returns the GGUF names of experts' tensors.

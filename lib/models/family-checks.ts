@@ -1,21 +1,16 @@
-// Custom families: the checks of `registerFamily`, and helpers for forward functions.
+// The checks of every family's definition, built-in or registered, and of what its functions return.
 
 import { callFormatNames } from "../answers/catalogue.ts";
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
-import { checkObject, describe, invalidArgument } from "../core/errors.ts";
+import { describe, invalidArgument } from "../core/errors.ts";
 import { nearest } from "../core/nearest-name.ts";
-import { isCustomValue, type ModelConfig, modelConfigSchema } from "../formats/config/config.ts";
+import { isCustomValue, modelConfigSchema } from "../formats/config/config.ts";
 import { snakeCase } from "../formats/config/config-json.ts";
 import { isModelType } from "../formats/config/families.ts";
-import type { CustomValue, CustomValues, GgufFormat } from "../formats/config/family-format.ts";
+import type { GgufFormat } from "../formats/config/family-format.ts";
 import type { WindowRule } from "../formats/config/windows.ts";
 import { familyOfArchitecture } from "../formats/gguf/gguf-names.ts";
-import type { Value } from "../graph/index.ts";
-import type { ForwardContext } from "../nn/context.ts";
-import { rotate } from "../nn/rotary.ts";
-import type { CustomConfig, FamilyDefinition, Head, WeightSpec } from "./family.ts";
-import { addFamily } from "./registry.ts";
-import { rotaryOf } from "./rope-frequencies.ts";
+import type { FamilyDefinition, Head, WeightSpec } from "./family.ts";
 
 const NAMES: Record<keyof FamilyDefinition, PartKind> = {
   modelType: "string",
@@ -76,53 +71,8 @@ const WINDOWS: readonly WindowRule["kind"][] = ["none", "all", "flag", "unrotate
 const NEEDED: readonly (keyof FamilyDefinition)[] = ["modelType", "architecture", "weights", "forward"];
 const INITS: readonly WeightSpec["init"][] = ["normal", "residual", "ones", "zeros"];
 
-/**
- * Adds a model family to this process: `createModel`, `LanguageModel.load`, training, saving and `convertModel` then
- * support it like the built-in ones. Call it once, before the first model of the family.
- *
- * @throws HeddleError INVALID_ARGUMENT for an incomplete definition, and for a name that is taken
- * @example
- * registerFamily({ modelType: "mine", architecture: "MineForCausalLM", custom: { useParallelResidual: false }, weights, forward });
- * const base = createModel({ modelType: "mine", hiddenSize: 64, numHiddenLayers: 2, custom: { useParallelResidual: true } });
- * @experimental
- */
-export function registerFamily<Values extends CustomValues = Record<never, CustomValue>>(
-  definition: FamilyDefinition<Values>,
-): void {
-  checkDefinition(definition as unknown as FamilyDefinition);
-  const { modelType, weights, head } = definition as unknown as FamilyDefinition;
-  addFamily({
-    ...(definition as unknown as FamilyDefinition),
-    weights: (config) => checkedWeights(modelType, weights(config)),
-    ...(head && { head: (config: CustomConfig) => checkedHead(modelType, head(config)) }),
-  });
-}
-
-/**
- * Applies RoPE to each head's queries or keys, by the row's position and the configuration: rope_theta, the scaling,
- * and the rotary fraction.
- * @param x (rows, heads, headDim)
- * @param projection name of the linear layer that computed x. The GGUF layout `rope` needs it, because files with this
- * layout store the weight rows of each head in another order.
- * @returns the same shape
- * @experimental
- */
-export function rotateHeads(
-  context: ForwardContext,
-  config: Omit<ModelConfig, "custom">,
-  layer: number,
-  x: Value,
-  projection?: string,
-): Value {
-  if (typeof context?.constant !== "function") throw invalidArgument("context", "the context of `forward`", context);
-  checkObject("config", config);
-  if (!Number.isSafeInteger(layer)) throw invalidArgument("layer", "the number of a layer", layer);
-  const rotary = rotaryOf(config, layer);
-  const adjacent = projection !== undefined && context.interleaved(projection);
-  return rotary ? rotate(context, x, rotary, adjacent && "input") : x;
-}
-
-function checkDefinition(definition: FamilyDefinition): void {
+/** Checks a definition that `registerFamily` gets. @throws HeddleError INVALID_ARGUMENT */
+export function checkDefinition(definition: FamilyDefinition): void {
   checkParts("family", definition, NAMES, NEEDED);
   const { modelType, custom = {}, gguf, keys = {}, windows } = definition;
   if (isModelType(modelType)) throw invalidArgument("family.modelType", "a name that no family has yet", modelType);
@@ -164,17 +114,18 @@ function checkDefinition(definition: FamilyDefinition): void {
   }
 }
 
+const FIELDS = Object.keys(modelConfigSchema.shape).filter((field) => field !== "modelType" && field !== "custom");
+
 /** Checks the name of a configuration field. A misspelt name would be ignored without an error. */
 function checkField(where: string, name: unknown): void {
   if (typeof name !== "string") throw invalidArgument(where, "a field of configurations", name);
-  const fields = Object.keys(modelConfigSchema.shape).filter((field) => field !== "modelType" && field !== "custom");
-  if (fields.includes(name)) return;
-  const near = nearest(name, fields);
+  if (FIELDS.includes(name)) return;
+  const near = nearest(name, FIELDS);
   throw invalidArgument(where, `a field of configurations${near ? ` (nearest: ${near})` : ""}`, name);
 }
 
-/** Checks the result of a custom head function, to name the family in the error. */
-function checkedHead(modelType: string, head: unknown): Head {
+/** Checks the result of a family's `head`, to name the family in the error. */
+export function checkedHead(modelType: string, head: unknown): Head {
   checkParts(
     `${modelType}.head()`,
     head as Head,
@@ -184,7 +135,8 @@ function checkedHead(modelType: string, head: unknown): Head {
   return head as Head;
 }
 
-function checkedWeights(modelType: string, weights: unknown): Map<string, WeightSpec> {
+/** Checks the result of a family's `weights`, to name the family and the weight in the error. */
+export function checkedWeights(modelType: string, weights: unknown): Map<string, WeightSpec> {
   if (!(weights instanceof Map)) throw invalidArgument(`${modelType}.weights`, "a Map of names and shapes", weights);
   for (const [name, spec] of weights as Map<unknown, Partial<WeightSpec> | undefined>) {
     const { shape, init } = spec ?? {};

@@ -1,7 +1,7 @@
-import type { ModelConfig } from "../../formats/config/config.ts";
-import { gelu } from "../../graph/index.ts";
-import type { FeedForward } from "../define-decoder.ts";
-import type { WeightSpec } from "../family.ts";
+import type { ModelConfig } from "../formats/config/config.ts";
+import { gelu } from "../graph/index.ts";
+import type { FeedForward } from "./define-decoder.ts";
+import type { WeightSpec } from "./family.ts";
 
 /**
  * A feed-forward block without a gate: outer(GELU(inner(x))).
