@@ -117,8 +117,10 @@ export function nearestType({ name, value }: UnknownModel): string | undefined {
   return begins[0] ?? nearest(spelt, types) ?? byStructure(spelt, value);
 }
 
+/** Returns the entry of an unsupported type. A type that a family has is supported, even if it still has an entry. */
 function known(name: unknown): OtherType | undefined {
-  return typeof name === "string" ? OTHERS.find((one) => one.name.test(name)) : undefined;
+  if (typeof name !== "string" || isModelType(name)) return undefined;
+  return OTHERS.find((one) => one.name.test(name));
 }
 
 function byStructure(name: string, value: UnknownModel["value"]): string {
