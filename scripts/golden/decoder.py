@@ -11,6 +11,21 @@ from rotary import rotate, turning
 torch.set_default_dtype(torch.float64)
 
 
+def base(kind, **more):
+    """Returns a small configuration of a Llama-like family."""
+    return {
+        "model_type": kind, "vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0, "tie_word_embeddings": False, **more,
+    }
+
+
+def by_parameters(config):
+    """Converts a configuration to the dialect of transformers 5, which has `rope_parameters`."""
+    theta = config.pop("rope_theta")
+    return {**config, "rope_parameters": {"rope_type": "default", "rope_theta": theta}}
+
+
 class Weights:
     """The weights by their Hugging Face names. A weight is computed from its name at its first use."""
 

@@ -14,8 +14,8 @@ import sys
 import torch
 import torch.nn.functional as F
 
-from decoder import Model
-from families import base, number
+from decoder import Model, base
+from families import number
 from models import weight
 
 torch.set_default_dtype(torch.float64)

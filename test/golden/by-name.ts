@@ -25,7 +25,7 @@ export function weightByName(name: string, shape: readonly number[], around: num
   });
 }
 
-/** Random bytes, with MXFP4 scales around 2⁻⁶. Must equal byte_tensor in scripts/golden/families.py. */
+/** Random bytes, with MXFP4 scales around 2⁻⁶. Must equal byte_tensor in scripts/golden/decoder.py. */
 export function bytesByName(name: string, shape: readonly number[]): Uint8Array {
   const count = shape.reduce((n, d) => n * d, 1);
   const start = fnv(name);

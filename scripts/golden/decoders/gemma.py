@@ -1,0 +1,21 @@
+"""Gemma 2 and 3 (Gemma Team 2024, 2025)."""
+from decoder import base
+
+NEW_DIALECT = base("gemma3_text", num_hidden_layers=3, head_dim=12, tie_word_embeddings=True, sliding_window=5,
+                   hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=12,
+                   layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+                   rope_parameters={
+                       "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 50000.0},
+                       "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}})
+del NEW_DIALECT["rope_theta"]
+CONFIGS = {
+    "gemma2": base("gemma2", num_hidden_layers=3, head_dim=10, query_pre_attn_scalar=24, sliding_window=5,
+                   attn_logit_softcapping=3.0, final_logit_softcapping=4.0, tie_word_embeddings=True,
+                   hidden_activation="gelu_pytorch_tanh"),
+    "gemma3": base("gemma3_text", num_hidden_layers=3, head_dim=12, query_pre_attn_scalar=20, sliding_window=5,
+                   sliding_window_pattern=3, rope_theta=50000.0, rope_local_base_freq=500.0,
+                   rope_scaling={"rope_type": "linear", "factor": 8.0}, tie_word_embeddings=True,
+                   attn_logit_softcapping=None, final_logit_softcapping=None,
+                   hidden_activation="gelu_pytorch_tanh"),
+    "gemma3 by layer type": NEW_DIALECT,
+}
