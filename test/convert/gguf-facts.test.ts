@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import type { ModelConfigInput } from "../../lib/formats/config/config.ts";
+import { formatOf, knownModelTypes } from "../../lib/formats/config/families.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import { readModelConfig } from "../../lib/formats/model-files.ts";
@@ -26,6 +27,7 @@ async function folderOf(config: object): Promise<string> {
 const last = "full_attention full_attention sliding_attention".split(" ");
 const middle = "full_attention sliding_attention full_attention".split(" ");
 
+// test/models/families.test.ts converts the configuration of every golden. These are further ones.
 describe("a configuration converted to GGUF and back", () => {
   test.each([
     { modelType: "qwen2", slidingWindow: 6, layerTypes: last },
@@ -93,7 +95,9 @@ describe("a configuration converted to GGUF and back", () => {
 });
 
 test.each(["bf16", "q8_0", "q4_k"] as const)("%s: biases and expert routers stay f32", async (dtype) => {
-  for (const modelType of ["gpt_oss", "qwen2_moe", "qwen3_moe", "mixtral", "olmoe"]) {
+  const mixtures = knownModelTypes().filter((type) => formatOf(type).experts);
+  const biased: string[] = [];
+  for (const modelType of mixtures) {
     const sizes = {
       hiddenSize: 256,
       intermediateSize: 256,
@@ -101,7 +105,7 @@ test.each(["bf16", "q8_0", "q4_k"] as const)("%s: biases and expert routers stay
       numExperts: 4,
       numExpertsPerTok: 2,
     };
-    const shared = modelType === "qwen2_moe" && { sharedExpertIntermediateSize: 256 };
+    const shared = formatOf(modelType).experts?.shared && { sharedExpertIntermediateSize: 256 };
     const folder = await folderOf({ modelType, ...sizes, ...shared });
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(folder, file, { dtype });
@@ -109,12 +113,14 @@ test.each(["bf16", "q8_0", "q4_k"] as const)("%s: biases and expert routers stay
     opened.close();
     const types = (pattern: RegExp) =>
       new Set([...entries.values()].filter(({ name }) => pattern.test(name)).map(({ storedDtype }) => storedDtype));
-    expect(types(/\.bias$/)).toEqual(new Set(["gpt_oss", "qwen2_moe"].includes(modelType) ? ["F32"] : []));
+    if (types(/\.bias$/).size > 0) biased.push(modelType);
+    for (const type of types(/\.bias$/)) expect(type, modelType).toBe("F32");
     expect(types(/ffn_gate_inp(_shexp)?\.weight$/)).toEqual(new Set(["F32"]));
     expect(types(/ffn_(up|down|gate)_(sh)?exps?\.weight$/)).toEqual(new Set([dtype.toUpperCase()]));
     await using model = await LanguageModel.load(file);
     expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
   }
+  expect(biased).toEqual(expect.arrayContaining(["gpt_oss", "qwen2_moe"]));
 });
 
 test("rejects M-RoPE, since multimodal models order the rows of q and k differently", async () => {
@@ -357,9 +363,11 @@ test("notes list what llama.cpp computes differently", async () => {
 });
 
 test("config.json keeps which layers slide in families where all slide by default", async () => {
-  for (const modelType of ["mistral", "phi3"]) {
-    const folder = await folderOf({ modelType, slidingWindow: 6, layerTypes: middle });
-    expect((await readModelConfig(folder)).layerTypes).toEqual(middle);
+  const sliding = knownModelTypes().filter((type) => formatOf(type).windows.kind === "all");
+  expect(sliding).toEqual(expect.arrayContaining(["mistral", "phi3"]));
+  for (const modelType of sliding) {
+    const folder = await folderOf({ modelType, numExperts: 4, slidingWindow: 6, layerTypes: middle });
+    expect((await readModelConfig(folder)).layerTypes, modelType).toEqual(middle);
   }
 });
 

@@ -3,10 +3,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
+import { differencesInLlamaCpp } from "../../lib/convert/differences.ts";
+import { parseModelConfig } from "../../lib/formats/config/config.ts";
+import { formatOf } from "../../lib/formats/config/families.ts";
 import type { QuantizedDType } from "../../lib/graph/dtype.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { randomGguf } from "../formats/gguf/random-gguf.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
+import { familyConfig, familyGoldens } from "../golden/families.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { generator, quantizedTypes } from "../ops/harness.ts";
@@ -16,6 +20,7 @@ import { onePeer } from "./llama-cpp-peer.ts";
 const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;
 if (!installed) console.warn("HEDDLE_BENCH_LLAMA is not set: no file is compared with llama.cpp");
 const experts = { numExperts: 6, numExpertsPerTok: 2, headDim: 64 };
+const sizes = { hiddenSize: 256, intermediateSize: 512, initializerRange: 0.1, maxPositionEmbeddings: 1024 };
 /**
  * The tested configurations by name. They exclude what llama.cpp computes differently: sliding windows of llama and phi3 files, expert
  * weights that do not add up to one, and YaRN with fractional bounds.
@@ -121,10 +126,26 @@ const families: Record<string, object> = {
   },
 };
 
+const modelTypeOf = (name: string) => name.split(" ")[0]!;
+const named = new Set(Object.keys(families).map(modelTypeOf));
+// Other families are tested in the configuration of their first golden that llama.cpp computes as heddle does.
+for (const golden of familyGoldens) {
+  const { model_type: type } = golden.config;
+  const config = { ...familyConfig(golden), ...sizes };
+  const whole = { ...config, headDim: sizes.hiddenSize / config.numAttentionHeads! };
+  if (named.has(type) || type in families || !formatOf(type).gguf) continue;
+  if (differencesInLlamaCpp(parseModelConfig({ ...whole, vocabSize: 320 })).length === 0) families[type] = whole;
+}
+
+test("has a configuration of every family that llama.cpp knows", () => {
+  const known = familyGoldens.map(({ config }) => config.model_type).filter((type) => formatOf(type).gguf);
+  expect(known.length).toBeGreaterThan(40);
+  expect(Object.keys(families).map(modelTypeOf)).toEqual(expect.arrayContaining(known));
+});
+
 /** Writes a folder of random weights. Norms, biases and sinks are random too, so that a mix-up shows. */
 async function folderOf(name: string, more: object = {}): Promise<string> {
-  const sizes = { hiddenSize: 256, intermediateSize: 512, initializerRange: 0.1, maxPositionEmbeddings: 1024 };
-  const modelType = name.split(" ")[0];
+  const modelType = modelTypeOf(name);
   const tokenizer = await tinyTokenizer();
   await using model = tinyModel({ tokenizer }, { modelType, ...sizes, ...families[name], ...more });
   const random = generator(11);

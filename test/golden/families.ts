@@ -1,8 +1,10 @@
 // Writes the models of families.json as folders. Weights have their Hugging Face names.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type ModelConfigInput, parseModelConfig } from "../../lib/formats/config/config.ts";
 import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
+import "../../lib/models/registry.ts";
 import { bytesByName, weightByName } from "./by-name.ts";
 
 export interface FamilyGolden {
@@ -23,6 +25,12 @@ export interface FamilyGolden {
 }
 
 export const familyGoldens: FamilyGolden[] = JSON.parse(readFileSync(new URL("families.json", import.meta.url), "utf8"));
+
+/** Returns a golden's configuration for a model with a tokenizer, which sets the vocabulary and the ids of special tokens. */
+export function familyConfig({ config }: FamilyGolden): ModelConfigInput {
+  const { vocabSize: _, bosTokenId: __, eosTokenIds: ___, padTokenId: ____, ...others } = parseModelConfig(config);
+  return others;
+}
 
 /** Writes config.json and model.safetensors. @returns the folder */
 export async function writeFamily(golden: Pick<FamilyGolden, "config" | "weights">, folder: string): Promise<string> {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
+import { formatOf } from "../../lib/formats/config/families.ts";
 import { unstackExperts } from "../../lib/formats/experts.ts";
 import { unstackHeadNorms } from "../../lib/formats/head-norms.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
@@ -136,7 +137,8 @@ describe.each(familyGoldens)("$name against PyTorch in float64", (golden) => {
     const saved = temporaryFolder();
     await model.save(saved);
     const paths = [saved];
-    if (model.config.ropeScaling?.ropeType !== "dynamic") {
+    const { modelType, ropeScaling } = model.config;
+    if (formatOf(modelType).gguf && ropeScaling?.ropeType !== "dynamic") {
       const file = join(temporaryFolder(), "model.gguf");
       await convertModel(saved, file);
       const back = temporaryFolder();

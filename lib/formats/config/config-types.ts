@@ -176,9 +176,8 @@ export interface ModelConfig {
   /** Width of the residual stream. */
   hiddenSize: number;
   /**
-   * Width of a feed-forward block. Default: 8/3 · hiddenSize, rounded up to a multiple of 64. For gpt2, gpt_neox,
-   * starcoder2, phi, bert and gemma: 4 · hiddenSize. Half of that for families where it is the width of one expert
-   * (mixtral, olmoe, granitemoe, gpt_oss).
+   * Width of a feed-forward block. Default: 8/3 · hiddenSize, rounded up to a multiple of 64. For gemma, and for families
+   * without a gate such as gpt2 and bert: 4 · hiddenSize. Half of that where it is the width of one expert, as in mixtral.
    */
   intermediateSize: number;
   /** Number of Transformer blocks. */
@@ -199,10 +198,7 @@ export interface ModelConfig {
   maxPositionEmbeddings: number;
   /** The epsilon of RMSNorm, which is added to the mean square before the square root. Default 1e-6. */
   rmsNormEps: number;
-  /**
-   * The epsilon of LayerNorm, for gpt2, gpt_neox, stablelm, starcoder2, phi, cohere, cohere2 and encoders. Default
-   * 1e-5.
-   */
+  /** The epsilon of LayerNorm, for encoders and for decoders that have it, such as gpt2. Default 1e-5. */
   layerNormEpsilon: number;
   /** θ, the base of the RoPE wavelengths. Default 10000. */
   ropeTheta: number;
@@ -220,9 +216,8 @@ export interface ModelConfig {
   /** Whether the head shares its weights with the embedding. Default false. */
   tieWordEmbeddings: boolean;
   /**
-   * Whether the q, k, v and o projections have biases. qwen2 always has them on q, k and v. For glm, glm4, seed_oss and
-   * stablelm it means q, k and v, and for starcoder2 all matrices. Default: true for glm, glm4, seed_oss, starcoder2,
-   * gpt_neox, gpt_oss and phi, else false.
+   * Whether the q, k, v and o projections have biases. qwen2 always has them on q, k and v. In some families it means q, k
+   * and v, as in glm, or all matrices, as in starcoder2. Default: false, or true in some families such as glm and phi.
    */
   attentionBias: boolean;
   /** Whether the feed-forward blocks' matrices have biases. Default false. */
@@ -242,14 +237,14 @@ export interface ModelConfig {
 
   // Fields of some families only.
   /**
-   * Whether attention is bidirectional. Supported by gemma3_text (EmbeddingGemma), gemma, llama, mistral, qwen2 and
-   * qwen3. Such a model embeds and classifies texts, and cannot generate. Sliding layers then see half a slidingWindow
-   * on either side. Default: false.
+   * Whether attention is bidirectional. Supported by some decoders, such as gemma3_text (EmbeddingGemma) and llama. Such a
+   * model embeds and classifies texts, and cannot generate. Sliding layers then see half a slidingWindow on either side.
+   * Default: false.
    */
   useBidirectionalAttention?: boolean | undefined;
   /**
-   * Share of each head's dimensions that RoPE rotates. Default: 1. For gpt_neox and stablelm 1/4, and for glm, glm4 and
-   * phi 1/2, if that is an even number of dimensions.
+   * Share of each head's dimensions that RoPE rotates. Default: 1, or less in some families: 1/4 in gpt_neox and 1/2 in
+   * glm, if that is an even number of dimensions.
    */
   partialRotaryFactor?: number | undefined;
   /** θ of the sliding layers, whose frequencies are not scaled (gemma3, olmo3, modernbert). Default: the family's. */
@@ -273,7 +268,7 @@ export interface ModelConfig {
   residualMultiplier?: number | undefined;
   /** Divisor of the logits (granite, granitemoe). Default: 1. */
   logitsScaling?: number | undefined;
-  /** Number of routed experts per layer (qwen2_moe, qwen3_moe, mixtral, olmoe, granitemoe, gpt_oss). Default: 8. */
+  /** Number of routed experts per layer, in mixtures of experts. Default: 8. */
   numExperts?: number | undefined;
   /** Number of experts that each token is routed to. Default: 2. */
   numExpertsPerTok?: number | undefined;

@@ -17,7 +17,7 @@ const flags = { layerNorm: "plain", parallel: "one norm", interleaved: true } as
 const logits = ({ logitScale = 1 }: { logitScale?: number | undefined }) => ({ scale: logitScale });
 
 /**
- * Command R (Cohere 2024): attention and the feed-forward block are parallel and share a norm without bias. Logits are
+ * Command R and R+ (Cohere 2024): attention and the feed-forward block are parallel and share a norm without bias. Logits are
  * scaled. In Command R+, each head of q and k also has a norm.
  */
 export const cohere: FamilyDefinition = {

@@ -100,7 +100,7 @@ export const gemma2: FamilyDefinition = {
 };
 
 /**
- * The language model of Gemma 3 (Gemma Team 2025): norms of the heads of q and k, and five sliding-window layers for each layer with full
+ * The language model of Gemma 3 (Gemma Team 2025), and EmbeddingGemma: norms of the heads of q and k, and five sliding-window layers for each layer with full
  * attention. RoPE has a smaller θ in the sliding-window layers. EmbeddingGemma (Schechter Vera et al. 2025) is the same with
  * bidirectional attention.
  */

@@ -24,7 +24,7 @@ export const glm: FamilyDefinition = {
   ...decoderFamily({ flags }),
 };
 
-/** GLM 4 of April 2025 (Z.ai): like GLM 4 of 2024, with norms around each block. */
+/** GLM 4-0414 of April 2025 (Z.ai): like GLM 4 of 2024, with norms around each block. */
 export const glm4: FamilyDefinition = {
   modelType: "glm4",
   architecture: "Glm4ForCausalLM",

@@ -2,7 +2,7 @@ import { tanh } from "../../graph/index.ts";
 import { BERT_NAMES } from "../../nn/encoder.ts";
 import { bertLike } from "./bert.ts";
 
-/** MPNet (Song et al. 2020): BERT with relative position biases, one table for all layers, and without token types. */
+/** MPNet, such as all-mpnet-base-v2 (Song et al. 2020): BERT with relative position biases, one table for all layers, and without token types. */
 export const mpnet = bertLike({
   modelType: "mpnet",
   architecture: "MPNetModel",
