@@ -14,7 +14,7 @@ export interface Launch {
   localRank: number;
   /** Number of ranks on this machine, if known. */
   localSize?: number | undefined;
-  /** Address of rank 0, if the environment has it. */
+  /** Address of rank 0, if the environment has it. In a step of srun, the port has a default that the job's id decides. */
   master?: { address: string; port?: number | undefined } | undefined;
   /** Name of the run, the same on all ranks. */
   runId?: string | undefined;
@@ -82,18 +82,52 @@ export function describeLaunch(
   const torch = read(environment, TORCH);
   // torchrun starts this process even if another launcher started torchrun. So its variables describe this process.
   if (torch && environment.TORCHELASTIC_RUN_ID !== undefined) return torch;
-  const mpi = read(environment, OPEN_MPI) ?? read(environment, MPICH);
-  if (torch && mpi) needSame(environment, torch, mpi);
-  const step = environment.SLURM_STEP_ID ?? environment.SLURM_STEPID;
-  const slurm = step === undefined ? undefined : read(environment, SLURM);
-  const found = torch ?? mpi ?? slurm ?? readPmix(environment);
-  // srun sets the process's rank on its node, and the number of tasks on each node. Use these values where the process's
-  // own launcher sets none.
-  if (found && slurm && found.rank === slurm.rank && found.size === slurm.size) {
-    if (!setsLocalRank(environment, found)) found.localRank = slurm.localRank;
-    found.localSize ??= slurmLocalSize(environment);
+  const slurm = stepOf(environment) === undefined ? undefined : read(environment, SLURM);
+  const mpi = readMpi(environment, slurm);
+  if (torch && mpi) {
+    needSame(environment, TORCH, mpiNames(mpi), "unset one of them");
+    torch.launcher = mpi.launcher; // mpirun has started the process
+    torch.localSize ??= mpi.localSize;
   }
+  const found = torch ?? mpi ?? slurm ?? readPmix(environment);
+  if (found && slurm && isSameRank(found, slurm)) completeFromStep(environment, found, slurm);
   return found;
+}
+
+const isSameRank = (one: Launch, other: Launch) => one.rank === other.rank && one.size === other.size;
+
+const mpiNames = ({ launcher }: Launch) => (launcher === "openmpi" ? OPEN_MPI : MPICH);
+
+/**
+ * Reads the variables of mpirun.
+ * @param slurm the description of the Slurm step in which this process runs
+ * @throws HeddleError INVALID_ARGUMENT if two launchers describe this process, differ, and either may be the inner one
+ */
+function readMpi(environment: Environment, slurm: Launch | undefined): Launch | undefined {
+  // Slurm itself has started this process. So an mpirun can only have started the program that called srun.
+  if (slurm && environment.SLURM_TASK_PID === String(process.pid)) return undefined;
+  const advice = "unset the variables of the launcher that has not started this process";
+  const openMpi = read(environment, OPEN_MPI);
+  const hasMpich = first(environment, MPICH.rank) && first(environment, MPICH.size);
+  const mpich = openMpi && !hasMpich ? undefined : read(environment, MPICH);
+  // `srun --mpi=pmi2` sets MPICH's variables too, for the program that called Open MPI's mpirun.
+  if (openMpi && mpich && !(slurm && isSameRank(mpich, slurm))) needSame(environment, MPICH, OPEN_MPI, advice);
+  const mpi = openMpi ?? mpich;
+  // mpirun usually runs inside the step, for several ranks. But a single rank may come from the program that called srun.
+  if (mpi?.size === 1 && slurm) needSame(environment, mpiNames(mpi), SLURM, advice);
+  return mpi;
+}
+
+/** Adds what the variables of a launcher in a Slurm step do not say, if srun has given this process the same rank. */
+function completeFromStep(environment: Environment, found: Launch, slurm: Launch): void {
+  if (!setsLocalRank(environment, found)) found.localRank = slurm.localRank;
+  found.localSize ??= slurmLocalSize(environment);
+  if (found.launcher === "mpich") {
+    // `srun --mpi=pmi2` sets MPICH's variables for every MPI library.
+    found.launcher = "slurm";
+    found.runId = slurm.runId;
+  }
+  if (found.master) found.master.port ??= slurmPort(environment);
 }
 
 /** Whether the launcher itself sets the rank on this machine. */
@@ -165,6 +199,14 @@ function slurmMaster(environment: Environment): string | undefined {
   return list ? expandHostlist(list)[0] : undefined;
 }
 
+/** Returns 15000 plus the last four digits of the job's id, as PyTorch Lightning does. Steps of one job have the same port. */
+function slurmPort({ SLURM_JOB_ID = "" }: Environment): number | undefined {
+  const digits = /\d{1,4}$/.exec(SLURM_JOB_ID)?.[0];
+  return digits === undefined ? undefined : 15_000 + Number(digits);
+}
+
+const stepOf = (environment: Environment) => environment.SLURM_STEP_ID ?? environment.SLURM_STEPID;
+
 /**
  * Reads this node's number of tasks from a list such as `2(x3),1`: two tasks on each of three nodes, and one on the
  * fourth.
@@ -185,8 +227,8 @@ function slurmLocalSize(environment: Environment): number | undefined {
 
 function runIdOf(environment: Environment, launcher: Launcher): string | undefined {
   if (launcher === "torchrun") return environment.TORCHELASTIC_RUN_ID;
-  if (launcher === "slurm") return environment.SLURM_JOB_ID;
-  return environment.PMIX_NAMESPACE ?? environment.PMI_ID;
+  if (launcher === "slurm") return environment.SLURM_JOB_ID && `${environment.SLURM_JOB_ID}.${stepOf(environment)}`;
+  return environment.PMIX_NAMESPACE;
 }
 
 function first(environment: Environment, names: readonly string[]): Found | undefined {
@@ -206,20 +248,14 @@ function needBelow(rank: Found, size: Found): void {
     );
 }
 
-/**
- * Checks that torchrun's variables, if they are set by hand under mpirun, agree with mpirun's. Then `torch` gets mpirun
- * as its launcher.
- */
-function needSame(environment: Environment, torch: Launch, mpi: Launch): void {
-  const names = mpi.launcher === "openmpi" ? OPEN_MPI : MPICH;
+/** Checks that the variables of two launchers describe the same rank. @param advice how to mend them, for the error */
+function needSame(environment: Environment, names: Variables, others: Variables, advice: string): void {
   for (const key of ["rank", "size", "localRank"] as const) {
-    const [own, other] = [first(environment, TORCH[key]), first(environment, names[key])];
+    const [own, other] = [first(environment, names[key]), first(environment, others[key])];
     if (own && other && own.value !== other.value)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `${own.name}: expected ${other.value}, which is ${other.name}, got ${own.value}; unset one of them`,
+        `${own.name}: expected ${other.value}, which is ${other.name}, got ${own.value}; ${advice}`,
       );
   }
-  torch.launcher = mpi.launcher; // mpirun has started the process
-  torch.localSize ??= mpi.localSize;
 }

@@ -3,8 +3,17 @@ import { Ranks } from "../../graph/index.ts";
 import type { Launch, Launcher } from "./launch.ts";
 import { atProcessEnd } from "./process-end.ts";
 
-/** Names of MPI libraries for a launcher, in the order in which they are tried. A rank must use its launcher's own library. */
-export function mpiLibraries(launcher: Launcher, platform: string, named?: string): readonly string[] {
+/**
+ * Names of MPI libraries for a launcher, in the order in which they are tried. A rank must use its launcher's own library. srun works with
+ * several, so all are tried.
+ * @param options.named the only library to try
+ * @param options.pmi whether srun offers PMI, which MPICH uses, rather than PMIx
+ */
+export function mpiLibraries(
+  launcher: Launcher,
+  platform: string,
+  { named, pmi = false }: { named?: string | undefined; pmi?: boolean } = {},
+): readonly string[] {
   if (named) return [named];
   const openMpi = platform === "darwin" ? ["libmpi.40.dylib"] : ["libmpi.so.40"];
   const mpich = platform === "darwin" ? ["libmpi.12.dylib"] : ["libmpi.so.12", "libmpich.so.12"];
@@ -12,7 +21,18 @@ export function mpiLibraries(launcher: Launcher, platform: string, named?: strin
   const plain = platform === "darwin" ? ["libmpi.dylib"] : ["libmpi.so"];
   if (launcher === "openmpi") return [...openMpi, ...standard, ...plain];
   if (launcher === "mpich") return [...mpich, ...standard, ...plain];
-  return [...openMpi, ...mpich, ...standard, ...plain];
+  return [...(pmi ? [...mpich, ...openMpi] : [...openMpi, ...mpich]), ...standard, ...plain];
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Whether the launcher tells MPI how to connect the ranks. srun does so only with a plugin, such as `srun --mpi=pmix`. Without it, every rank
+ * is alone in its MPI world, and some libraries end the process.
+ */
+export function offersMpi(launcher: Launcher, environment: Environment = process.env): boolean {
+  if (launcher === "torchrun") return false;
+  return launcher !== "slurm" || environment.PMIX_RANK !== undefined || environment.PMI_RANK !== undefined;
 }
 
 /**
@@ -22,20 +42,25 @@ export function mpiLibraries(launcher: Launcher, platform: string, named?: strin
  */
 export async function joinMpi(launch: Launch, silenceSeconds: number): Promise<Ranks> {
   leaveProcessAlone();
-  const ranks = await Ranks.join(
-    mpiLibraries(launch.launcher, process.platform, process.env.HEDDLE_MPI),
-    silenceSeconds,
-    (why) => reportLoss(launch.rank, why),
+  const { launcher, rank } = launch;
+  const { HEDDLE_MPI: named, PMI_RANK, PMIX_RANK } = process.env;
+  const pmi = PMI_RANK !== undefined && PMIX_RANK === undefined;
+  const libraries = mpiLibraries(launcher, process.platform, { named, pmi });
+  const ranks = await Ranks.join(libraries, silenceSeconds, (why) => reportLoss(rank, why));
+  const { size = ranks.size } = launch;
+  if (ranks.size === size && ranks.rank === rank) {
+    // The other ranks would wait forever for a process that exits with an error.
+    atProcessEnd(ranks, (code, isCrash) => ranks.exit(code, isCrash));
+    return ranks;
+  }
+  ranks.leave();
+  process.once("exit", (code) => ranks.exit(code)); // the library shuts down before the process ends
+  const advice =
+    launcher === "slurm" ? "start with srun --mpi=pmix or --mpi=pmi2, whichever the library supports; " : "";
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `mpi: expected rank ${rank} of ${size}, as the launcher (${launcher}) says, got rank ${ranks.rank} of ${ranks.size} from ${ranks.library}, the first library that opens of ${libraries.join(", ")}; ${advice}HEDDLE_MPI names the launcher's own library`,
   );
-  // The other ranks would wait forever for a process that exits with an error.
-  atProcessEnd(ranks, (code, isCrash) => ranks.exit(code, isCrash));
-  const { size = ranks.size, rank } = launch;
-  if (ranks.size !== size || ranks.rank !== rank)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `mpi: expected rank ${rank} of ${size}, as the launcher (${launch.launcher}) says, got rank ${ranks.rank} of ${ranks.size} from ${ranks.library}; HEDDLE_MPI names the launcher's own library`,
-    );
-  return ranks;
 }
 
 /**

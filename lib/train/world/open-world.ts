@@ -5,7 +5,7 @@ import { type Device, deviceInfo, openDevice, type Ranks } from "../../graph/ind
 import { rejectUnknownNames } from "../../language-model/index.ts";
 import { describeLaunch, type Launch } from "./launch.ts";
 import { shareByPort } from "./master-port.ts";
-import { joinMpi } from "./mpi-world.ts";
+import { joinMpi, offersMpi } from "./mpi-world.ts";
 import { joinNccl } from "./nccl-world.ts";
 import { type StoreAddress, shareByStore } from "./torch-store.ts";
 import { joinWatched } from "./watched-world.ts";
@@ -15,7 +15,7 @@ import { gather, soloWorld, type World } from "./world.ts";
 export interface WorldOptions {
   /**
    * The device of this rank, as in `openDevice`. `cuda` selects the CUDA device whose number is the rank on this
-   * machine. Default: HEDDLE_DEVICE, or the CPU.
+   * machine, or the only device that this process sees. Default: HEDDLE_DEVICE, or the CPU.
    */
   device?: string | Device | undefined;
   /** Number of CPU threads. Default: the CPUs of this process, divided among the ranks that have the same CPUs. */
@@ -135,7 +135,7 @@ async function openCpu(named: string | Device, launch: Resolved, options: WorldO
 }
 
 async function openCuda(named: string | Device, launch: Resolved, options: WorldOptions): Promise<OpenWorld> {
-  const device = openDevice({ device: named === "cuda" ? `cuda:${launch.localRank}` : named });
+  const device = openDevice({ device: named === "cuda" ? cudaDeviceOf(launch.localRank) : named });
   const { rendezvous, timeoutSeconds, overlap = true } = options;
   const join = async (of: Omit<Parameters<typeof joinNccl>[0], "device">): Promise<World> => {
     return { ...(await joinNccl({ ...of, device })), overlap };
@@ -144,7 +144,8 @@ async function openCuda(named: string | Device, launch: Resolved, options: World
     const world = await join({ ...rankAndSize(launch), meet: { rendezvous, timeoutSeconds } });
     return opened(world, device, launch, () => {});
   }
-  if (launch.launcher === "torchrun") {
+  const ranks = await joinUsableMpi(launch, silenceOf(options));
+  if (!ranks) {
     const { world, leave } = await joinWatched({
       ...rankAndSize(launch),
       ...watchAtMaster(launch, timeoutSeconds),
@@ -154,10 +155,32 @@ async function openCuda(named: string | Device, launch: Resolved, options: World
     });
     return opened(world, device, launch, leave);
   }
-  const ranks = await joinMpi(launch as Launch, silenceOf(options));
   const { rank, size } = ranks;
   const world = await join({ rank, size, meet: { exchange: async (id) => (await ranks.gather(id))[0]! } });
   return opened(world, device, launch, () => ranks.leave());
+}
+
+/** Returns the name of a rank's CUDA device. Launchers such as `srun --gpus-per-task=1` let every rank see one device, which is number 0. */
+function cudaDeviceOf(localRank: number): string {
+  return `cuda:${deviceInfo().cuda.devices.length === 1 ? 0 : localRank}`;
+}
+
+/**
+ * Connects CUDA ranks by the launcher's MPI. Returns undefined if they have to meet at MASTER_PORT, because MPI is missing or does not
+ * connect them.
+ * @throws HeddleError as `joinMpi`, if the environment has no MASTER_PORT
+ */
+async function joinUsableMpi(launch: Resolved, silenceSeconds: number): Promise<Ranks | undefined> {
+  const { launcher, size, master } = launch as Launch;
+  const hasPort = master?.port !== undefined && size !== undefined;
+  if (launcher === "torchrun" || (hasPort && !offersMpi(launcher))) return undefined;
+  try {
+    return await joinMpi(launch as Launch, silenceSeconds);
+  } catch (error) {
+    if (hasPort && error instanceof HeddleError && ["UNSUPPORTED", "INVALID_ARGUMENT"].includes(error.code))
+      return undefined;
+    throw error;
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { describeLaunch } from "../../../lib/train/world/launch.ts";
-import { mpiLibraries } from "../../../lib/train/world/mpi-world.ts";
+import { mpiLibraries, offersMpi } from "../../../lib/train/world/mpi-world.ts";
 import { openWorld, overlapOf, resolveLaunch } from "../../../lib/train/world/open-world.ts";
 
 const torchrun = {
@@ -80,9 +80,24 @@ test.each([
       size: 5,
       localRank: 1,
       localSize: 2,
-      master: { address: "node07", port: undefined },
-      runId: "77",
+      master: { address: "node07", port: 15077 },
+      runId: "77.0",
     },
+  ],
+  [
+    "srun with MASTER_ADDR and MASTER_PORT",
+    { ...srun, MASTER_ADDR: "10.0.0.7", MASTER_PORT: "29500" },
+    { launcher: "slurm", rank: 3, master: { address: "10.0.0.7", port: 29500 } },
+  ],
+  [
+    "a job whose id has more than four digits, of which the last four set the port",
+    { ...srun, SLURM_JOB_ID: "4210321" },
+    { master: { address: "node07", port: 15321 }, runId: "4210321.0" },
+  ],
+  [
+    "a script in srun that sets torchrun's variables but no port",
+    { ...srun, RANK: "3", WORLD_SIZE: "5" },
+    { launcher: "torchrun", rank: 3, localRank: 1, master: { address: "node07", port: 15077 }, agentStore: false },
   ],
   [
     "the last node of srun",
@@ -90,10 +105,31 @@ test.each([
     { rank: 4, localSize: 1 },
   ],
   [
-    "srun with PMI-2, which names no local rank",
+    "srun with PMI-2, which every MPI library may use, and which names no local rank",
     { ...srun, PMI_RANK: "3", PMI_SIZE: "5" },
-    { launcher: "mpich", rank: 3, size: 5, localRank: 1, localSize: 2 },
+    { launcher: "slurm", rank: 3, size: 5, localRank: 1, localSize: 2, runId: "77.0", master: { port: 15077 } },
   ],
+  [
+    "Open MPI in a shell of Slurm that srun has started with PMI-2",
+    { ...srun, SLURM_PROCID: "0", SLURM_NTASKS: "1", SLURM_LOCALID: "0", PMI_RANK: "0", PMI_SIZE: "1", ...openMpi },
+    { launcher: "openmpi", rank: 2, size: 4 },
+  ],
+  [
+    "MPICH in a Slurm allocation, where Slurm's variables describe the MPI daemons",
+    { ...srun, SLURM_PROCID: "0", SLURM_NTASKS: "3", ...mpich, SLURM_TASK_PID: String(process.ppid) },
+    { launcher: "mpich", rank: 1, size: 2, master: { address: "node07", port: undefined } },
+  ],
+  [
+    "srun inside mpirun, where Slurm has started this very process",
+    { ...openMpi, ...mpich, ...srun, SLURM_TASK_PID: String(process.pid) },
+    { launcher: "slurm", rank: 3, size: 5, localRank: 1, runId: "77.0" },
+  ],
+  [
+    "Open MPI and MPICH with the same ranks",
+    { ...openMpi, PMI_RANK: "2", PMI_SIZE: "4" },
+    { launcher: "openmpi", rank: 2, size: 4 },
+  ],
+  ["Open MPI with a single variable of MPICH", { ...openMpi, PMI_RANK: "1" }, { launcher: "openmpi", rank: 2 }],
   ["a Slurm batch script, which is not a step", { ...srun, SLURM_STEP_ID: undefined }, undefined],
   [
     "prun, which does not say how many ranks there are",
@@ -123,6 +159,22 @@ test.each([
   [
     { ...mpich, RANK: "1", WORLD_SIZE: "2", LOCAL_RANK: "0" },
     /^LOCAL_RANK: expected 1, which is MPI_LOCALRANKID, got 0/,
+  ],
+  [
+    { ...openMpi, ...mpich },
+    "PMI_RANK: expected 2, which is OMPI_COMM_WORLD_RANK, got 1; unset the variables of the launcher that has not started this process",
+  ],
+  [
+    { ...openMpi, PMI_RANK: "2", PMI_SIZE: "3" },
+    /^PMI_SIZE: expected 4, which is OMPI_COMM_WORLD_SIZE, got 3; unset the variables/,
+  ],
+  [
+    { ...srun, PMI_RANK: "0", PMI_SIZE: "1" },
+    /^PMI_RANK: expected 3, which is SLURM_PROCID, got 0; unset the variables/,
+  ],
+  [
+    { ...srun, SLURM_PROCID: "0", PMI_RANK: "0", PMI_SIZE: "1" },
+    /^PMI_SIZE: expected 5, which is SLURM_NTASKS, got 1; unset the variables/,
   ],
 ])("rejects missing, invalid and contradictory variables: %j", (environment, message) => {
   expect(() => describeLaunch(environment)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
@@ -160,11 +212,24 @@ test("the option overlap counts before HEDDLE_OVERLAP, which is 0 or 1", async (
 test("a launcher's own MPI library is tried first, and a library given by path is the only one tried", () => {
   expect(mpiLibraries("openmpi", "linux")[0]).toBe("libmpi.so.40");
   expect(mpiLibraries("mpich", "linux").slice(0, 2)).toEqual(["libmpi.so.12", "libmpich.so.12"]);
-  expect(mpiLibraries("slurm", "linux")).toEqual(
-    expect.arrayContaining(["libmpi.so.40", "libmpi.so.12", "libmpi_abi.so.0"]),
-  );
   expect(mpiLibraries("openmpi", "darwin").every((name) => name.endsWith(".dylib"))).toBe(true);
-  expect(mpiLibraries("mpich", "linux", "/opt/libmpi.so")).toEqual(["/opt/libmpi.so"]);
+  expect(mpiLibraries("mpich", "linux", { named: "/opt/libmpi.so" })).toEqual(["/opt/libmpi.so"]);
+});
+
+test("under srun all libraries are tried, MPICH's first if Slurm offers only PMI", () => {
+  const all = ["libmpi.so.40", "libmpi.so.12", "libmpich.so.12", "libmpi_abi.so.0", "libmpi.so"];
+  expect(mpiLibraries("slurm", "linux")).toEqual(all);
+  const byPmi = mpiLibraries("slurm", "linux", { pmi: true });
+  expect(byPmi.slice(0, 3)).toEqual(["libmpi.so.12", "libmpich.so.12", "libmpi.so.40"]);
+  expect([...byPmi].sort()).toEqual([...all].sort());
+});
+
+test("srun offers MPI only with a plugin, mpirun always, and torchrun never", () => {
+  expect(offersMpi("slurm", srun)).toBe(false);
+  expect(offersMpi("slurm", { ...srun, PMIX_RANK: "3" })).toBe(true);
+  expect(offersMpi("slurm", { ...srun, PMI_RANK: "3" })).toBe(true);
+  for (const launcher of ["openmpi", "mpich", "pmix"] as const) expect(offersMpi(launcher, {})).toBe(true);
+  expect(offersMpi("torchrun", { ...torchrun, ...openMpi })).toBe(false);
 });
 
 test("without a launcher the world is this process alone", async () => {
