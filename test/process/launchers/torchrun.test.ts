@@ -12,6 +12,8 @@ const candidates = [process.env.HEDDLE_PYTHON, "/usr/bin/python3", "python3"].fi
 const python = candidates.find((name) => spawnSync(name, ["-c", hasTorch]).status === 0);
 if (!python) console.warn("python3-torch is not installed: ranks are not started with the real torchrun");
 
+const launcher = fileURLToPath(new URL("torchrun.py", import.meta.url));
+
 let folder: string;
 let script: string;
 beforeAll(async () => {
@@ -38,7 +40,7 @@ interface Line {
 
 /** Starts two ranks with torchrun, and once more after rank 1 has failed. Returns the lines that they print. */
 async function torchrun(variables: Record<string, string>): Promise<Line[]> {
-  const run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"];
+  const run = [launcher, "--standalone", "--nproc-per-node=2", "--max-restarts=1"];
   const child = spawn(python!, [...run, "--monitor-interval=0.2", "--no-python", process.execPath, script], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, OMP_NUM_THREADS: "1", ...variables },
