@@ -102,6 +102,10 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
     await Promise.all(all.map((world, rank) => world.broadcast!([whole[rank]!], 1)));
     expect([...(await whole[0]!.toFloat32())]).toEqual([2, 4, 9, 8, 10]);
   }
+  const texts = ["a text of rank 0", ""].map((text) => new TextEncoder().encode(text));
+  const gathered = await Promise.all(all.map((world, rank) => world.gatherBytes!(texts[rank]!)));
+  expect(gathered).toEqual([texts, texts]);
+  await Promise.all(all.map((world) => world.barrier()));
   await expect(all[0]!.reduceScatter!([[tensors[0]!]])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 
   // Programs sum in place, in several batches.

@@ -372,7 +372,7 @@ export async function* trainLoop<Batch>(
     }
     await step.end();
     if (best?.loads) {
-      await world.sum([0]); // wait until rank 0 has written the file that all read
+      await world.barrier(); // wait until rank 0 has written the file that all read
       held = (await best.restore(store)) ?? held;
       model.weightsChanged();
     }

@@ -14,6 +14,7 @@ import {
 import { writeFileAtomically } from "../../io/atomic-files.ts";
 import { readWhole } from "../../io/open-file.ts";
 import { rejectUnknownNames } from "../../language-model/index.ts";
+import { gatherByTensors } from "./gather-bytes.ts";
 import type { World } from "./world.ts";
 
 /** Options of `openNcclWorld`. @experimental */
@@ -62,6 +63,8 @@ export async function joinNccl(of: { rank: number; size: number; device: Device;
   const { rank, size, device, meet } = of;
   if (device.kind !== "cuda") throw invalidArgument("device", "a CUDA device", device.name);
   await meetRanks(rank, meet, (id) => joinCollective(device, id, rank, size));
+  const sum = (values: readonly number[]) => allReduceNumbers(device, values);
+  const allGather: World["allGather"] = (parts) => allGatherTensors(device, parts);
   return {
     rank,
     size,
@@ -76,7 +79,7 @@ export async function joinNccl(of: { rank: number; size: number; device: Device;
       await allReduceTensors(device, tensors);
     },
     reduceScatter: (parts) => reduceScatterTensors(device, parts),
-    allGather: (parts) => allGatherTensors(device, parts),
+    allGather,
     // Only checks the device: programs of a device that has joined NCCL can already sum over the ranks.
     async joinDevice(wanted) {
       if (wanted !== device) throw invalidArgument("device", device.name, wanted.name);
@@ -86,7 +89,9 @@ export async function joinNccl(of: { rank: number; size: number; device: Device;
         device,
         Array.from({ length: size }, (_, of) => (of === root ? tensors : [])),
       ),
-    sum: (values) => allReduceNumbers(device, values),
+    sum,
+    barrier: async () => void (await sum([0])),
+    gatherBytes: (bytes) => gatherByTensors({ rank, size, sum, allGather }, device, bytes),
   };
 }
 

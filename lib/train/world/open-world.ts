@@ -157,7 +157,9 @@ async function openCuda(named: string | Device, launch: Resolved, options: World
   }
   const { rank, size } = ranks;
   const world = await join({ rank, size, meet: { exchange: async (id) => (await ranks.gather(id))[0]! } });
-  return opened(world, device, launch, () => ranks.leave());
+  // MPI needs no device memory for the bytes of all ranks.
+  const gatherBytes = (bytes: Uint8Array) => ranks.gather(bytes);
+  return opened({ ...world, gatherBytes }, device, launch, () => ranks.leave());
 }
 
 /** Returns the name of a rank's CUDA device. Launchers such as `srun --gpus-per-task=1` let every rank see one device, which is number 0. */
@@ -260,6 +262,7 @@ function mpiWorld(ranks: Ranks): World {
     joinDevice: (device) => ranks.joinDevice(device),
     broadcast: (tensors, root) => ranks.broadcast(tensors, root),
     sum: (values) => ranks.sum(values),
+    barrier: () => ranks.barrier(),
     gatherBytes: (bytes) => ranks.gather(bytes),
   };
 }

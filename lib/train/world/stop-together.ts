@@ -30,6 +30,7 @@ export function stopTogether(
       overlap: world.overlap,
       allReduce: (tensors) => world.allReduce(tensors),
       sum: (values) => world.sum(values),
+      barrier: () => world.barrier(),
       ...(reduceScatter && { reduceScatter: (parts) => reduceScatter.call(world, parts) }),
       ...(allGather && { allGather: (parts) => allGather.call(world, parts) }),
       ...(joinDevice && { joinDevice: (device) => joinDevice.call(world, device) }),

@@ -1,4 +1,5 @@
 import type { Device, Tensor } from "../../graph/index.ts";
+import { gatherBySums } from "./gather-bytes.ts";
 
 /**
  * The processes that train one model together. All open the same data with the same options. Micro-batches are
@@ -35,28 +36,18 @@ export interface World {
   broadcast?: ((tensors: readonly Tensor[], root: number) => Promise<void>) | undefined;
   /** Sums numbers over all ranks, with at least 24 bits of precision. */
   sum(values: readonly number[]): Promise<number[]>;
+  /** Resolves when all ranks have called it. */
+  barrier(): Promise<void>;
   /** Returns the bytes of all ranks, in rank order. Default: the bytes are exchanged by `sum`. */
   gatherBytes?: ((bytes: Uint8Array) => Promise<Uint8Array[]>) | undefined;
 }
 
-/**
- * Gathers plain data of all ranks, in rank order, on every rank. Without `gatherBytes` it sums byte arrays in which each rank fills its
- * own part and leaves the others zero.
- */
+/** Gathers plain data of all ranks, in rank order, on every rank. */
 export async function gather<T>(world: World, mine: T): Promise<T[]> {
   if (world.size === 1) return [mine];
   const bytes = new TextEncoder().encode(JSON.stringify(mine));
-  if (world.gatherBytes)
-    return (await world.gatherBytes(bytes)).map((part) => JSON.parse(new TextDecoder().decode(part)));
-  const places = Array.from({ length: world.size }, (_, rank) => (rank === world.rank ? bytes.length : 0));
-  const lengths = await world.sum(places);
-  const starts = lengths.map((_, rank) => lengths.slice(0, rank).reduce((n, length) => n + length, 0));
-  const slots: number[] = new Array(starts.at(-1)! + lengths.at(-1)!).fill(0);
-  for (const [i, byte] of bytes.entries()) slots[starts[world.rank]! + i] = byte;
-  const all = Uint8Array.from(await world.sum(slots));
-  return lengths.map((length, rank) =>
-    JSON.parse(new TextDecoder().decode(all.subarray(starts[rank]!, starts[rank]! + length))),
-  );
+  const all = world.gatherBytes ? await world.gatherBytes(bytes) : await gatherBySums(world, bytes);
+  return all.map((part) => JSON.parse(new TextDecoder().decode(part)));
 }
 
 /** A single process, without communication. */
@@ -65,4 +56,5 @@ export const soloWorld: World = {
   size: 1,
   allReduce: async () => {},
   sum: async (values) => [...values],
+  barrier: async () => {},
 };

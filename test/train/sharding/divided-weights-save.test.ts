@@ -24,6 +24,7 @@ async function save(collect: () => Promise<void>): Promise<{ calls: string[]; er
       calls.push(`sum ${[...values]}`);
       return [...values];
     },
+    barrier: async () => {},
     reduceScatter: async () => {},
     async allGather() {
       calls.push("allGather");

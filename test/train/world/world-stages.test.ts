@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { TrainEvent } from "../../../lib/train/loop/trainer.ts";
 import { grpo } from "../../../lib/train/stages/grpo.ts";
-import { gather } from "../../../lib/train/world/world.ts";
 import { runStage, STEPS, type Start, stages } from "../loop/stage-table.ts";
 import { worlds } from "./worlds.ts";
 
@@ -89,10 +88,4 @@ test("a reward is not asked to score the answers of a rank without held-out prom
   expect(second).toEqual(first);
   expect(first!.events.at(-1)!.metrics).toHaveProperty("reward");
   expect(counts).toEqual([4, 4, 2]);
-});
-
-test("gather gives every rank all ranks' data, of any length", async () => {
-  const given = [{ text: "日本", list: [1, 2.5, null] }, {}, { more: "x".repeat(3000) }];
-  for (const found of await Promise.all(worlds(3).map((world) => gather<object>(world, given[world.rank]!))))
-    expect(found).toEqual(given);
 });

@@ -28,6 +28,9 @@ export function worlds(size: number): World[] {
       const all = await meet(values);
       return values.map((_, i) => all.reduce((n, v) => n + v[i]!, 0));
     },
+    async barrier() {
+      await meet(undefined);
+    },
     async allReduce(tensors: readonly Tensor[]) {
       const all = await meet(await Promise.all(tensors.map((t) => t.toFloat32())));
       for (const [i, t] of tensors.entries()) await t.write(summed(all.map((own) => own[i]!)));
@@ -38,7 +41,7 @@ export function worlds(size: number): World[] {
       for (const [i, t] of parts[rank]!.entries()) await t.write(summed(all.map((own) => own[before + i]!)));
     },
     async allGather(parts: readonly (readonly Tensor[])[]) {
-      const all = await meet(await Promise.all(parts[rank]!.map((t) => t.toFloat32())));
+      const all = await meet(await Promise.all(parts[rank]!.map((t) => t.read())));
       for (const [from, tensors] of parts.entries())
         for (const [i, t] of tensors.entries()) if (from !== rank) await t.write(all[from]![i]!);
     },
