@@ -6,8 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cacheFolder } from "../../lib/hub/environment.ts";
+import { describeLaunch } from "../../lib/train/world/launch.ts";
 import { runCli, startCli } from "../cli/run.ts";
-import { compose, deployed, documents, theOnly } from "./manifests.ts";
+import { allOf, compose, deployed, documents, namedOne, theOnly } from "./manifests.ts";
 
 const pod = theOnly("Deployment").spec.template.spec;
 const [container] = pod.containers;
@@ -144,27 +145,59 @@ test("keys and models come from the variables that heddle reads", () => {
   }
 });
 
-test("the training job runs a command that heddle has, with a configuration that it accepts", async () => {
-  const { command, args } = theOnly("TrainJob").spec.trainer;
-  expect(command).toEqual(["heddle"]);
-  const { stdout } = await runCli([...args.slice(0, 2), "--help"]);
-  for (const option of args.slice(2)) expect(stdout).toContain(option.split("=")[0]);
-  const [volume] =
-    theOnly("TrainingRuntime").spec.template.spec.replicatedJobs[0].template.spec.template.spec.containers[0]
-      .volumeMounts;
-  const config = JSON.parse(theOnly("ConfigMap").data["sft.json"]);
-  for (const path of [config.model, config.outputDir, ...config.data])
-    expect(path.startsWith(`${volume.mountPath}/`)).toBe(true);
-  const folder = await mkdtemp(join(tmpdir(), "heddle-deploy-"));
-  try {
-    await writeFile(join(folder, "sft.json"), JSON.stringify(config));
-    const { code, stderr } = await runCli(["train", "sft", "--config", join(folder, "sft.json"), "--resume"]);
-    // Unknown keys would be rejected before the model is loaded. The only error here is the missing model.
-    expect(code).toBe(2);
-    expect(stderr).toContain(config.model);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+const jobs = allOf("TrainJob").map((job) => [job.metadata.name, job] as const);
+
+test.each(jobs)(
+  "the training job %s runs a command that heddle has, with a configuration that it accepts",
+  async (_, job) => {
+    const { command, args } = job.spec.trainer;
+    expect(command).toEqual(["heddle"]);
+    const { stdout } = await runCli([...args.slice(0, 2), "--help"]);
+    for (const option of args.slice(2)) expect(stdout).toContain(option.split("=")[0]);
+    const runtime = namedOne("TrainingRuntime", job.spec.runtimeRef.name);
+    const node = runtime.spec.template.spec.replicatedJobs[0].template.spec.template.spec;
+    const [volume] = node.containers[0].volumeMounts;
+    const { configMap } = node.volumes.find(({ name }: { name: string }) => name === "config");
+    const config = JSON.parse(namedOne("ConfigMap", configMap.name).data["sft.json"]);
+    for (const path of [config.model, config.outputDir, ...config.data])
+      expect(path.startsWith(`${volume.mountPath}/`)).toBe(true);
+    const folder = await mkdtemp(join(tmpdir(), "heddle-deploy-"));
+    try {
+      await writeFile(join(folder, "sft.json"), JSON.stringify(config));
+      const { code, stderr } = await runCli(["train", "sft", "--config", join(folder, "sft.json"), "--resume"]);
+      // Unknown keys would be rejected before the model is loaded. The only error here is the missing model.
+      expect(code).toBe(2);
+      expect(stderr).toContain(config.model);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  },
+);
+
+test.each(jobs)("heddle knows the ranks of the training job %s", (name, job) => {
+  const { mlPolicy } = namedOne("TrainingRuntime", job.spec.runtimeRef.name).spec;
+  const { trainer } = job.spec;
+  expect(mlPolicy.numNodes).toBe(trainer.numNodes);
+  expect(mlPolicy.torch !== undefined).toBe(trainer.numNodes > 1);
+  if (!mlPolicy.torch) return;
+  const { numProcPerNode } = mlPolicy.torch;
+  expect(trainer.resourcesPerNode.limits["nvidia.com/gpu"]).toBe(String(numProcPerNode));
+  expect(trainer.args).toContain("--device=cuda");
+  // The variables that the torch policy sets.
+  const environment = (node: number) => ({
+    PET_NNODES: String(trainer.numNodes),
+    PET_NPROC_PER_NODE: String(trainer.numProcPerNode ?? numProcPerNode),
+    PET_NODE_RANK: String(node),
+    PET_MASTER_ADDR: `${name}-node-0-0.${name}`,
+    PET_MASTER_PORT: "29500",
+  });
+  for (let node = 0; node < trainer.numNodes; node++)
+    expect(describeLaunch(environment(node))).toMatchObject({
+      rank: node,
+      size: trainer.numNodes,
+      localRank: 0,
+      master: { address: `${name}-node-0-0.${name}`, port: 29_500 },
+    });
 });
 
 const hasHaproxy = spawnSync("haproxy", ["-v"], { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });

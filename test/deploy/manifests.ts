@@ -26,10 +26,22 @@ export const manifests: Manifest[] = readdirSync(`${folder}kubernetes`)
   .filter((name) => !name.endsWith("-values.yaml"))
   .flatMap((name) => documents(`kubernetes/${name}`));
 
+/** Returns the objects of a kind. */
+export function allOf(kind: string): Manifest[] {
+  return manifests.filter((one) => one.kind === kind);
+}
+
 /** Returns the only object of a kind. */
 export function theOnly(kind: string): Manifest {
-  const found = manifests.filter((one) => one.kind === kind);
+  const found = allOf(kind);
   if (found.length !== 1) throw new Error(`expected one ${kind}, got ${found.length}`);
+  return found[0];
+}
+
+/** Returns the object of a kind with a name. */
+export function namedOne(kind: string, name: string): Manifest {
+  const found = allOf(kind).filter(({ metadata }) => metadata.name === name);
+  if (found.length !== 1) throw new Error(`expected one ${kind} ${name}, got ${found.length}`);
   return found[0];
 }
 

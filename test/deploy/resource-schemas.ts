@@ -6,7 +6,10 @@ const name = z.string().regex(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/);
 const group = z.string().regex(/^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/);
 const port = z.strictObject({ number: z.int().min(1).max(65_535) });
 const metadata = z.strictObject({ name, labels: z.record(z.string(), z.string()).optional() });
-const quantities = z.partialRecord(z.enum(["cpu", "memory"]), z.string().regex(/^\d+(\.\d+)?(m|[KMGT]i?)?$/));
+const quantities = z.partialRecord(
+  z.enum(["cpu", "memory", "nvidia.com/gpu"]),
+  z.string().regex(/^\d+(\.\d+)?(m|[KMGT]i?)?$/),
+);
 
 const inferencePool = z.strictObject({
   selector: z.strictObject({ matchLabels: z.record(z.string(), z.string().max(63)) }),
@@ -21,11 +24,20 @@ const inferenceObjective = z.strictObject({
   poolRef: z.strictObject({ group: group.optional(), kind: z.string().optional(), name }),
 });
 
+const processes = z.union([z.int32().min(1), z.enum(["auto", "cpu", "gpu"])]);
+
 /** The template of a job is checked as a Job of batch/v1. */
 const trainingRuntime = z.strictObject({
-  mlPolicy: z.strictObject({ numNodes: z.int32().min(1) }).optional(),
+  mlPolicy: z
+    .strictObject({
+      numNodes: z.int32().min(1),
+      torch: z.strictObject({ numProcPerNode: processes.optional() }).optional(),
+    })
+    .optional(),
   template: z.strictObject({
+    // A JobSet.
     spec: z.strictObject({
+      failurePolicy: z.strictObject({ maxRestarts: z.int32().min(0).optional() }).optional(),
       replicatedJobs: z
         .array(z.strictObject({ name, template: z.object({ metadata: z.unknown(), spec: z.unknown() }) }))
         .min(1),
@@ -45,7 +57,7 @@ const trainJob = z.strictObject({
     args: z.array(z.string()).max(128).optional(),
     env: z.array(z.strictObject({ name: z.string(), value: z.string() })).optional(),
     numNodes: z.int32().min(1).optional(),
-    numProcPerNode: z.int32().min(1).optional(),
+    numProcPerNode: processes.optional(),
     resourcesPerNode: z.strictObject({ requests: quantities.optional(), limits: quantities.optional() }).optional(),
   }),
   suspend: z.boolean().optional(),

@@ -1,6 +1,6 @@
 // The files of deploy/ have the forms that Kubernetes, its extensions and Docker expect.
 import { describe, expect, test } from "vitest";
-import { compose, type Manifest, manifests, theOnly } from "./manifests.ts";
+import { allOf, compose, type Manifest, manifests, theOnly } from "./manifests.ts";
 import { composeErrors, errorsOf, isPublished, schemasFolder } from "./published-schemas.ts";
 import { resourceSchemas } from "./resource-schemas.ts";
 
@@ -32,8 +32,10 @@ describe("published schemas", () => {
     expect(await errorsOf(kindOf(manifest), manifest)).toEqual([]);
   });
 
-  withPublished("the jobs of the training runtime are valid", async () => {
-    for (const { template } of theOnly("TrainingRuntime").spec.template.spec.replicatedJobs)
+  withPublished("the jobs of the training runtimes are valid", async () => {
+    const jobs = allOf("TrainingRuntime").flatMap(({ spec }) => spec.template.spec.replicatedJobs);
+    expect(jobs).toHaveLength(2);
+    for (const { template } of jobs)
       expect(await errorsOf("batch/v1 Job", { apiVersion: "batch/v1", kind: "Job", ...template })).toEqual([]);
   });
 

@@ -46,6 +46,14 @@ const TORCH: Variables = {
   localRank: ["LOCAL_RANK"],
   localSize: ["LOCAL_WORLD_SIZE"],
 };
+/** A pod of Kubeflow Trainer's torch policy. The variables are meant for torchrun. Without it, each pod is a rank. */
+const POD: Variables = {
+  launcher: "torchrun",
+  rank: ["PET_NODE_RANK"],
+  size: ["PET_NNODES"],
+  localRank: [],
+  localSize: [],
+};
 const OPEN_MPI: Variables = {
   launcher: "openmpi",
   rank: ["OMPI_COMM_WORLD_RANK"],
@@ -70,8 +78,8 @@ const SLURM: Variables = {
 
 /**
  * Reads the variables that a launcher sets for this process: torchrun, mpirun of Open MPI or MPICH, another PMIx
- * launcher, or srun. Returns undefined without a launcher. Variables of Slurm count only in a step of srun, and only if
- * no other launcher runs inside it.
+ * launcher, srun, or the torch policy of Kubeflow Trainer. Returns undefined without a launcher. Variables of Slurm
+ * count only in a step of srun, and only if no other launcher runs inside it.
  * @throws HeddleError INVALID_ARGUMENT if variables contradict each other; the message names both
  * @experimental
  */
@@ -89,7 +97,7 @@ export function describeLaunch(
     torch.launcher = mpi.launcher; // mpirun has started the process
     torch.localSize ??= mpi.localSize;
   }
-  const found = torch ?? mpi ?? slurm ?? readPmix(environment);
+  const found = torch ?? mpi ?? slurm ?? readPmix(environment) ?? readPod(environment);
   if (found && slurm && isSameRank(found, slurm)) completeFromStep(environment, found, slurm);
   return found;
 }
@@ -182,6 +190,20 @@ function readPmix(environment: Environment): Launch | undefined {
     runId: environment.PMIX_NAMESPACE,
     agentStore: false,
   };
+}
+
+/** Reads the variables of a pod in a job of several pods. */
+function readPod(environment: Environment): Launch | undefined {
+  const found = read(environment, POD);
+  if (!found || found.size === 1) return undefined;
+  const { PET_NPROC_PER_NODE: processes, PET_MASTER_ADDR, PET_MASTER_PORT } = environment;
+  if (processes !== "1")
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `PET_NPROC_PER_NODE: expected 1, because a pod without torchrun has one process (numProcPerNode: 1), got ${processes ?? "none"}`,
+    );
+  const master = masterOf({ ...environment, MASTER_ADDR: PET_MASTER_ADDR, MASTER_PORT: PET_MASTER_PORT });
+  return { ...found, localSize: 1, master };
 }
 
 function masterOf(environment: Environment): Launch["master"] {

@@ -32,6 +32,13 @@ const srun = {
   SLURM_STEP_TASKS_PER_NODE: "2(x2),1",
   SLURM_JOB_NODELIST: "node[07-09]",
 };
+const pod = {
+  PET_NNODES: "2",
+  PET_NPROC_PER_NODE: "1",
+  PET_NODE_RANK: "1",
+  PET_MASTER_ADDR: "job-node-0-0.job",
+  PET_MASTER_PORT: "29500",
+};
 
 test.each([
   ["an empty environment", {}, undefined],
@@ -136,6 +143,26 @@ test.each([
     { PMIX_RANK: "1", PMIX_NAMESPACE: "n", PMIX_LOCAL_RANK: "1" },
     { launcher: "pmix", rank: 1, localRank: 1 },
   ],
+  [
+    "a pod of Kubeflow Trainer's torch policy",
+    pod,
+    {
+      launcher: "torchrun",
+      rank: 1,
+      size: 2,
+      localRank: 0,
+      localSize: 1,
+      master: { address: "job-node-0-0.job", port: 29500 },
+      agentStore: false,
+    },
+  ],
+  ["a job of one pod", { ...pod, PET_NNODES: "1", PET_NODE_RANK: "0", PET_NPROC_PER_NODE: "auto" }, undefined],
+  [
+    "torchrun in a pod",
+    { ...pod, ...torchrun, PET_NPROC_PER_NODE: "4" },
+    { launcher: "torchrun", rank: 5, size: 8, master: { address: "10.0.0.1", port: 29500 } },
+  ],
+  ["mpirun in a pod", { ...pod, ...openMpi, PET_NPROC_PER_NODE: "2" }, { launcher: "openmpi", rank: 2, size: 4 }],
 ])("describes %s", (_, environment, launch) => {
   const found = describeLaunch(environment);
   if (launch) expect(found).toMatchObject(launch);
@@ -149,6 +176,10 @@ test.each([
   [{ ...openMpi, OMPI_COMM_WORLD_SIZE: undefined }, /^OMPI_COMM_WORLD_SIZE: .* OMPI_COMM_WORLD_RANK is 2/],
   [{ ...torchrun, LOCAL_RANK: "4" }, "LOCAL_RANK: expected a number below LOCAL_WORLD_SIZE, which is 4, got 4"],
   [{ ...torchrun, LOCAL_WORLD_SIZE: "9" }, "LOCAL_WORLD_SIZE: expected at most WORLD_SIZE, which is 8, got 9"],
+  [{ ...pod, PET_NODE_RANK: "2" }, "PET_NODE_RANK: expected a number below PET_NNODES, which is 2, got 2"],
+  [{ ...pod, PET_NNODES: "1:4" }, 'PET_NNODES: expected a whole number, got "1:4"'],
+  [{ ...pod, PET_NPROC_PER_NODE: "auto" }, /^PET_NPROC_PER_NODE: expected 1, .* got auto$/],
+  [{ ...pod, PET_NPROC_PER_NODE: undefined }, /^PET_NPROC_PER_NODE: expected 1, .* got none$/],
   [{ ...torchrun, RANK: "x" }, 'RANK: expected a whole number, got "x"'],
   [{ ...torchrun, MASTER_PORT: "70000" }, "MASTER_PORT: expected a port of 1 to 65535, got 70000"],
   [
