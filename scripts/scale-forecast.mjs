@@ -1,4 +1,5 @@
-// Predicts the time of a training step on many ranks from bytes, latencies and assumed rates, and prints tables. docs/scale.md has a part of them.
+// Predicts the time of a training step on many ranks from bytes, latencies and assumed rates. Prints the assumptions and tables, of which
+// docs/scale.md has a part.
 //
 //   node scripts/scale-forecast.mjs            predictions for H100 nodes with NCCL, and CPU nodes with MPI
 //   node scripts/scale-forecast.mjs --check FILE.jsonl    compares the model with results of `npm run bench -- ranks`
@@ -17,8 +18,8 @@ const BYTES = 4;
  * @param of.link bytes per second that a rank sends in an all-reduce
  * @param of.partsLink the same for a reduce-scatter and an all-gather. Default: `link`
  * @param of.latency seconds that a message takes, of which `of.messages` are sent one after another in a pass over the parameters
- * @param of.overlap share of the computation that can hide the exchange that goes on meanwhile, from 0 to 1: with `none` and `optimizer` of
- * a step's last backward pass, with `gradients` of every backward pass, with `parameters` of the whole step
+ * @param of.overlap by sharding: share of a computation that can hide the exchange that goes on meanwhile, from 0 to 1. With `none` and
+ * `optimizer` it is a step's last backward pass, with `gradients` every backward pass, with `parameters` the whole step
  * @param of.weightBytes bytes of an element of the weights that ranks collect with `parameters`. Default: 4
  * @returns seconds of computation and of visible communication
  */
@@ -31,10 +32,11 @@ export function forecast({
   messages,
   ranks,
   sharding,
-  overlap = 0,
+  overlap = {},
   ...of
 }) {
   const compute = (6 * parameters * tokens) / rate;
+  const share = overlap[sharding] ?? 0;
   if (ranks === 1) return { compute, communication: 0 };
   // A reduce-scatter or an all-gather moves (N - 1) / N of the bytes through every rank's link. An all-reduce is both.
   const link = sharding === "none" ? of.link : (of.partsLink ?? of.link);
@@ -43,12 +45,12 @@ export function forecast({
     // Every micro-batch collects the weights for its forward and its backward pass, and sums the gradients.
     const volume = (bytes) => (((ranks - 1) / ranks) * bytes * parameters) / link;
     const each = volume(BYTES) + 2 * volume(of.weightBytes ?? BYTES) + 3 * messages(ranks, parameters) * latency;
-    return { compute, communication: micro * each - Math.min(micro * each, overlap * compute) };
+    return { compute, communication: micro * each - Math.min(micro * each, share * compute) };
   }
   // Passes over the gradients, and passes over the updated weights.
   const [gradients, weights] = { none: [2, 0], optimizer: [1, 1], gradients: [micro, 1] }[sharding];
   const backward = ((2 / 3) * compute) / (sharding === "gradients" ? 1 : micro);
-  const hidden = Math.min(gradients * pass, overlap * backward);
+  const hidden = Math.min(gradients * pass, share * backward);
   return { compute, communication: (gradients + weights) * pass - hidden };
 }
 
@@ -66,52 +68,89 @@ const mpiMessages = (ranks, parameters) =>
 /** One operation for each of about 290 tensors. NCCL's trees have a depth of log2(ranks). */
 const ncclMessages = (ranks) => 290 * Math.log2(ranks);
 
+/** Share of a backward pass that can hide an exchange. The last gradients have nothing to hide behind. */
+const SHARE = 0.9;
+
+const FOR_ALL = [
+  "The computation takes 6 operations per parameter and token. A backward pass is two thirds of it.",
+  "A pass over the gradients or the weights takes bytes × (ranks - 1) / ranks / bandwidth, plus the latency of its messages. An all-reduce is two passes.",
+];
 const H100 = {
-  title: "8B parameters, 8,192 tokens per GPU, H100 nodes of 8 GPUs with 8 x 400 Gbit/s, NCCL",
-  memory: 80e9,
-  parameters: 8e9,
+  title: "H100 nodes of 8 GPUs with 8 × 400 Gbit/s, NCCL, steps in bf16",
+  memory: 64e9,
   tokens: 8192,
-  rate: 400e12, // 40 % of the data sheet's 989e12 in bf16
-  link: 370e9, // of NCCL's all-reduce on such nodes
-  partsLink: 185e9, // half of it: groups of ncclReduce and ncclBroadcast with many roots
+  rate: 400e12,
+  link: 370e9,
+  partsLink: 185e9,
   latency: 5e-6,
   messages: ncclMessages,
-  weightBytes: 2, // steps in bf16
+  weightBytes: 2,
+  overlap: { none: SHARE, optimizer: SHARE },
+  assumptions: ({ memory, rate, link, partsLink, latency, weightBytes, overlap }) => [
+    `A GPU reaches ${rate / 1e12} TFLOP/s, which is ${Math.round((100 * rate) / 989e12)} % of the data sheet's 989 TFLOP/s.`,
+    `An all-reduce sends ${link / 1e9} GB/s per GPU. That is the bus bandwidth of NCCL's all-reduce on such nodes.`,
+    `A reduce-scatter or an all-gather sends ${partsLink / 1e9} GB/s, because it is a group of ncclReduce or ncclBroadcast with many roots.`,
+    `An operation takes ${micros(latency)} µs per level of NCCL's trees, whose depth is log2(ranks). A pass has one for each of 290 tensors.`,
+    `Ranks exchange gradients in ${BYTES} bytes, and with \`parameters\` weights in ${weightBytes} bytes.`,
+    `Sums of \`none\` and \`optimizer\` hide behind ${100 * overlap.none} % of the backward pass. \`gradients\` and \`parameters\` hide nothing, because the computation's stream runs their calls of NCCL too.`,
+    `The state fits if it takes at most ${memory / 1e9} of 80 GB, because intermediate values need memory too.`,
+  ],
 };
 const CPU = {
-  title: "1.1B parameters, 8 micro-batches of 1,024 tokens per rank, one rank per CPU of 3e12 FLOP/s, 100 Gbit/s, MPI",
+  title: "one rank per CPU, 100 Gbit/s, MPI",
   memory: Number.POSITIVE_INFINITY,
-  parameters: 1.1e9,
   tokens: 8192,
-  micro: 8,
   rate: 3e12,
-  link: 2e9, // of 12.5e9: one thread copies and adds
+  link: 2e9,
   latency: 3e-6,
   messages: mpiMessages,
-  overlap: 0.9, // each micro-batch's last gradients have nothing to hide behind
+  overlap: { none: SHARE, optimizer: SHARE, gradients: SHARE, parameters: SHARE },
+  assumptions: ({ rate, link, latency, overlap }) => [
+    `A CPU reaches ${rate / 1e12} TFLOP/s.`,
+    `A rank sends ${link / 1e9} of the link's 12.5 GB/s, because one thread copies and adds.`,
+    `A message takes ${micros(latency)} µs. Ranks exchange chunks of 2 MiB, or of 32 KiB per rank if that is more, by one message to every other rank.`,
+    `Ranks exchange gradients and weights in ${BYTES} bytes.`,
+    `Exchanges hide behind ${100 * overlap.none} % of the computation that goes on meanwhile. That is the last micro-batch's backward pass with \`none\` and \`optimizer\`, every backward pass with \`gradients\`, and the whole step with \`parameters\`.`,
+  ],
 };
 
-function print({ title, memory, ...of }) {
-  console.log(`\n${title}\n`);
-  console.log(
-    "| ranks | `sharding` | GB of state per rank | compute s | communication s | efficiency |\n|---|---|---|---|---|---|",
-  );
-  for (const ranks of [8, 64, 256, 1024])
-    for (const sharding of ["none", "optimizer", "gradients", "parameters"]) {
-      const state = stateBytes(of.parameters, ranks, sharding);
-      const row = (...cells) =>
-        console.log(`| ${[ranks, `\`${sharding}\``, (state / 1e9).toFixed(1), ...cells].join(" | ")} |`);
-      // Intermediate values need memory too, so the state may take at most four fifths.
-      if (state > 0.8 * memory) row("does not fit", "", "");
-      else {
-        const { compute, communication } = forecast({ ...of, ranks, sharding });
-        row(
-          compute.toFixed(2),
-          communication.toFixed(2),
-          `${Math.round((100 * compute) / (compute + communication))} %`,
-        );
-      }
+const TABLES = [
+  [H100, { title: "8B parameters, 8,192 tokens per GPU", parameters: 8e9 }],
+  [H100, { title: "3B parameters, 8,192 tokens per GPU", parameters: 3e9 }],
+  [CPU, { title: "1.1B parameters, 8 micro-batches of 1,024 tokens per rank", parameters: 1.1e9, micro: 8 }],
+];
+
+const micros = (seconds) => Number((seconds * 1e6).toPrecision(6));
+const list = (lines) => console.log(lines.map((line) => `* ${line}`).join("\n"));
+
+function print() {
+  console.log("Assumptions\n");
+  list(FOR_ALL);
+  let machine;
+  for (const [on, { title, ...model }] of TABLES) {
+    if (on !== machine) {
+      console.log(`\n${on.title}\n`);
+      list(on.assumptions(on));
     }
+    machine = on;
+    console.log(`\n${title}\n`);
+    console.log(
+      "| ranks | `sharding` | GB of state per rank | compute s | communication s | efficiency |\n|---|---|---|---|---|---|",
+    );
+    for (const ranks of [8, 64, 256, 1024])
+      for (const sharding of ["none", "optimizer", "gradients", "parameters"])
+        console.log(`| ${rowOf({ ...on, ...model, ranks, sharding }).join(" | ")} |`);
+  }
+}
+
+function rowOf({ memory, ...of }) {
+  const { parameters, ranks, sharding } = of;
+  const state = stateBytes(parameters, ranks, sharding);
+  const begin = [ranks.toLocaleString("en-US"), `\`${sharding}\``, (state / 1e9).toFixed(1)];
+  if (state > memory) return [...begin, "does not fit", "", ""];
+  const { compute, communication } = forecast(of);
+  const efficiency = `${Math.round((100 * compute) / (compute + communication))} %`;
+  return [...begin, compute.toFixed(2), communication.toFixed(2), efficiency];
 }
 
 /** Prints measured and predicted steps. The rate of a rank follows from the step of one rank. */
@@ -138,7 +177,9 @@ function check(path) {
       latency: link ? 30e-6 : 3e-6,
       messages: mpiMessages,
       // Without a free core, the exchange takes time from the computation.
-      overlap: (overlapped || ["gradients", "parameters"].includes(sharding)) && ranks < cores ? 1 : 0,
+      overlap: {
+        [sharding]: (overlapped || ["gradients", "parameters"].includes(sharding)) && ranks < cores ? 1 : 0,
+      },
     };
     const { compute, communication } = forecast(of);
     console.log(
@@ -149,4 +190,4 @@ function check(path) {
 
 const { values } = parseArgs({ options: { check: { type: "string" } } });
 if (values.check) check(values.check);
-else for (const machine of [H100, CPU]) print(machine);
+else print();
