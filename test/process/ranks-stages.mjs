@@ -1,9 +1,36 @@
 // Trains a tiny model with several stages on the ranks of a launcher, or alone, and prints each stage's losses on rank 0.
-// Usage: ranks-stages.mjs ENTRY ACCUMULATE [SHARDING [large]]. With `large`, the model's matrices are cut among the ranks.
+// Usage: ranks-stages.mjs ENTRY ACCUMULATE [SHARDING [large | ORDER]]. With `large`, the model's matrices are cut among the ranks. With ORDER,
+// such as [[0,2],[1,3]], the ranks add up in the order of nested lists: the sums of ranks 0 and 2, and of ranks 1 and 3, are added last.
 const [entry, accumulate, sharding, size] = process.argv.slice(2);
 const { createModel, dpo, grpo, openWorld, ppo, pretrain, sft, Tokenizer, trainClassifier } = await import(entry);
 
-const world = await openWorld({ threads: 1 });
+/** Adds arrays of the ranks in the order of nested lists. */
+const added = (order, arrays) =>
+  typeof order === "number"
+    ? arrays[order]
+    : order.map((one) => added(one, arrays)).reduce((sum, array) => sum.map((value, i) => value + array[i]));
+
+/** Returns a world whose ranks add in the order of nested lists. */
+function inOrder(order, ranks) {
+  const sumOf = async (own) => {
+    const all = await ranks.gatherBytes(new Uint8Array(own.buffer, own.byteOffset, own.byteLength));
+    return added(
+      order,
+      all.map((bytes) => new own.constructor(bytes.slice().buffer)),
+    ); // a copy is aligned
+  };
+  return {
+    ...ranks,
+    overlap: false,
+    sum: async (values) => [...(await sumOf(Float64Array.from(values)))],
+    async allReduce(tensors) {
+      for (const tensor of tensors) await tensor.write(await sumOf(await tensor.toFloat32()));
+    },
+  };
+}
+
+const ranks = await openWorld({ threads: 1 });
+const world = size?.startsWith("[") ? inOrder(JSON.parse(size), ranks) : ranks;
 const sentences = Array.from(
   { length: 60 },
   (_, i) =>
@@ -82,7 +109,7 @@ for (const [name, start] of Object.entries(size === "large" ? large : stages)) {
       maxPositionEmbeddings: 128,
       initializerRange: 0.1,
     },
-    { seed: 7, tokenizer, device: world.device },
+    { seed: 7, tokenizer, device: ranks.device },
   );
   const losses = [];
   for await (const event of start(base)) if ("loss" in event) losses.push(event.loss);
@@ -90,4 +117,4 @@ for (const [name, start] of Object.entries(size === "large" ? large : stages)) {
   found[name] = losses;
 }
 if (world.rank === 0) console.log(JSON.stringify(found));
-await world.close();
+await ranks.close();

@@ -1,12 +1,12 @@
 // Trains a model with every stage on the ranks of a launcher, and prints what rank 0 has seen: losses, norms, evaluations, a digest of the
 // finished weights, and a text that the model then generates. The model's matrices are so large that the ranks divide them.
-// Usage: sharded-stages.mjs ENTRY ACCUMULATE SHARDING [STAGE…]
+// Usage: sharded-stages.mjs ENTRY ACCUMULATE SHARDING STEPS [STAGE…]
 import { createHash } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const [entry, accumulate, sharding, ...wanted] = process.argv.slice(2);
+const [entry, accumulate, sharding, steps, ...wanted] = process.argv.slice(2);
 const heddle = await import(entry);
 const { createModel, openWorld, pretrain, sft, Tokenizer } = heddle;
 
@@ -36,7 +36,7 @@ const refuse = async () => {
   throw new Error("expected gradients that programs sum, got a call of the world");
 };
 const shared = {
-  maxSteps: 3,
+  maxSteps: Number(steps),
   perDeviceTrainBatchSize: 4,
   gradientAccumulationSteps: Number(accumulate),
   learningRate: 1e-3,
@@ -124,10 +124,13 @@ for (const [name, start] of Object.entries(stages)) {
   const isGenerator = model.has("lm_head.weight") || name === "sft";
   const text = isGenerator ? (await base.generate("The cat", { maxTokens: 4, temperature: 0 })).text : "";
   await base.dispose();
-  const digests = (await world.gatherBytes?.(Buffer.from(digest.digest("hex")))) ?? [];
+  const mine = Buffer.from(digest.digest("hex"));
+  const digests = (await world.gatherBytes?.(mine)) ?? [mine];
   const all = new Set(digests.map((bytes) => Buffer.from(bytes).toString()));
-  if (digests.length > 0 && all.size !== 1)
-    throw new Error(`${name}: expected equal weights on all ranks, got ${all.size}`);
+  if (digests.length !== world.size || all.size !== 1)
+    throw new Error(
+      `${name}: expected equal weights on ${world.size} ranks, got ${all.size} kinds of ${digests.length}`,
+    );
   found[name] = { events, weights: [...all], text };
 }
 await rm(file);

@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { HeddleError } from "../../core/errors.ts";
 import { Ranks } from "../../graph/index.ts";
 import type { Launch, Launcher } from "./launch.ts";
@@ -51,6 +52,7 @@ export async function joinMpi(launch: Launch, silenceSeconds: number): Promise<R
   if (ranks.size === size && ranks.rank === rank) {
     // The other ranks would wait forever for a process that exits with an error.
     atProcessEnd(ranks, (code, isCrash) => ranks.exit(code, isCrash));
+    if (launcher === "mpich") await listProcesses(ranks);
     return ranks;
   }
   ranks.leave();
@@ -61,6 +63,17 @@ export async function joinMpi(launch: Launch, silenceSeconds: number): Promise<R
     "INVALID_ARGUMENT",
     `mpi: expected rank ${rank} of ${size}, as the launcher (${launcher}) says, got rank ${ranks.rank} of ${ranks.size} from ${ranks.library}, the first library that opens of ${libraries.join(", ")}; ${advice}HEDDLE_MPI names the launcher's own library`,
   );
+}
+
+/**
+ * Prints the process of every rank. MPICH's mpirun reports a rank that dies by its process and host only, and ends the other ranks before
+ * they notice.
+ */
+async function listProcesses(ranks: Ranks): Promise<void> {
+  const all = await ranks.gather(new TextEncoder().encode(`PID ${process.pid} on ${hostname()}`));
+  if (ranks.rank > 0) return;
+  const lines = all.map((mine, rank) => `rank ${rank} of ${all.length} is ${new TextDecoder().decode(mine)}\n`);
+  process.stderr.write(lines.join(""));
 }
 
 /**

@@ -25,7 +25,7 @@ const { world, leave } = await joinWatched({
     await exchange(rank === 0 ? crypto.getRandomValues(new Uint8Array(128)) : new Uint8Array());
     // A sum of 0 never completes, as NCCL's sums with a lost rank.
     const sum = (values: readonly number[]) => new Promise<number[]>((done) => values[0] && done([...values]));
-    return { rank, size, sum, allReduce: async () => {} } as World;
+    return { rank, size, sum, allReduce: async () => {}, barrier: async () => {} } as World;
   },
 });
 
