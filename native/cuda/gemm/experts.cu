@@ -4,8 +4,8 @@
 // A pair is a row and one of its k experts. Slot j of a row is its j-th choice of an expert. Pairs are sorted by
 // expert, so that the pairs of an expert form the rows of one matrix product. The tiles of all these products form one
 // grid (Gale et al. 2022, "MegaBlocks"). experts_tensor.cu has the kernels for bf16 operands with rows of a
-// multiple of 8 elements, this file those for all others. Few pairs are computed one by one instead. Sums are always in the order of the pairs, without atomic
-// additions.
+// multiple of 8 elements, this file those for all others. Few pairs are computed one by one instead. Sums are always in
+// the order of the pairs, without atomic additions.
 #include "cuda/gemm/experts.cuh"
 
 #include "cuda/gemm/gemm_tile.cuh"

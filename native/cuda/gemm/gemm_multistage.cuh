@@ -70,8 +70,9 @@ struct Pairs {
   }
 };
 
-// Adds the product of `tiles` tiles along k to `sum`. copy(a_tile, b_tile, t) starts the copies of the t-th tiles. It is
-// called once per t, in ascending order. Calls after(t) when the products of the t-th tiles have been added. All threads of the block must call it.
+// Adds the product of `tiles` tiles along k to `sum`. copy(a_tile, b_tile, t) starts the copies of the t-th tiles. It
+// is called once per t, in ascending order. Calls after(t) when the products of the t-th tiles have been added. All
+// threads of the block must call it.
 template <class Operand, class T, bool a_transposed, bool b_transposed, class Copy, class After>
 __device__ inline void multiply_ring(typename Operand::Element* memory, int64_t tiles,
     float (&sum)[T::rows][T::columns][4], const Copy& copy, const After& after) {
@@ -142,9 +143,9 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
 }
 
 // Stages the sums of the block's output tile, 16 rows by 32 columns of each warp at a time. Calls use(own, row, column)
-// for each of these: `own` has the sums, and (row, column) is their place in the tile. `use` synchronizes the warp before
-// it reads `own`, and before it returns. After a barrier, the ring serves as the staging area. All threads of the block
-// must call it.
+// for each of these: `own` has the sums, and (row, column) is their place in the tile. `use` synchronizes the warp
+// before it reads `own`, and before it returns. After a barrier, the ring serves as the staging area. All threads of
+// the block must call it.
 template <class T, class Use>
 __device__ inline void stage_sums(float* ring, const float (&sum)[T::rows][T::columns][4], const Use& use) {
   static_assert(T::warp_n == staged_columns && T::bytes >= T::threads / warp_size * staged_floats * sizeof(float),
