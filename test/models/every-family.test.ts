@@ -50,6 +50,11 @@ const notInKeys: Readonly<Record<string, string>> = {
   "smollm3 with a window": "slidingWindow",
 };
 
+/** Configurations that GGUF files cannot hold. Writing one is an error. */
+const notInGguf: Readonly<Record<string, string>> = { "llama with dynamic scaling": "ropeScaling" };
+/** Standard deviations of the weights, for families that divide the logits or multiply them by a small number. Default: 0.05 */
+const ranges: Readonly<Record<string, number>> = { cohere: 0.4, granite: 0.8, granitemoe: 0.8, granitemoehybrid: 0.8 };
+
 describe.each(familyGoldens)("$name", (golden) => {
   const { gguf } = formatOf(golden.config.model_type);
 
@@ -78,22 +83,25 @@ describe.each(familyGoldens)("$name", (golden) => {
     },
   );
 
-  test.skipIf(!gguf)("gives the same model whether quantized in the file or on load", async () => {
-    const folder = await folderOf(golden);
-    const [plain, narrow] = ["plain", "narrow"].map((name) => join(temporaryFolder(), `${name}.gguf`));
-    await convertModel(folder, plain!);
-    await convertModel(folder, narrow!, { dtype: "q8_0" });
-    await using a = await LanguageModel.load(narrow!);
-    const wanted = await a.logits(ids);
-    for (const path of [folder, plain!]) {
-      await using b = await LanguageModel.load(path, { dtype: "q8_0" });
-      expect(await b.logits(ids)).toEqual(wanted);
-    }
-    const back = join(temporaryFolder(), "back");
-    await convertModel(narrow!, back);
-    await using c = await LanguageModel.load(back);
-    for (const name of c.model.weightNames) expect(c.model.weight(name).shape).toEqual(a.model.weight(name).shape);
-  });
+  test.skipIf(!gguf || golden.name in notInGguf)(
+    "gives the same model whether quantized in the file or on load",
+    async () => {
+      const folder = await folderOf(golden);
+      const [plain, narrow] = ["plain", "narrow"].map((name) => join(temporaryFolder(), `${name}.gguf`));
+      await convertModel(folder, plain!);
+      await convertModel(folder, narrow!, { dtype: "q8_0" });
+      await using a = await LanguageModel.load(narrow!);
+      const wanted = await a.logits(ids);
+      for (const path of [folder, plain!]) {
+        await using b = await LanguageModel.load(path, { dtype: "q8_0" });
+        expect(await b.logits(ids)).toEqual(wanted);
+      }
+      const back = join(temporaryFolder(), "back");
+      await convertModel(narrow!, back);
+      await using c = await LanguageModel.load(back);
+      for (const name of c.model.weightNames) expect(c.model.weight(name).shape).toEqual(a.model.weight(name).shape);
+    },
+  );
 
   test("gives the same answers in a batch as alone", async () => {
     await using model = await modelOf(golden);
@@ -108,13 +116,14 @@ describe.each(familyGoldens)("$name", (golden) => {
   test.each(["full", "lora"] as const)(
     "%s training lowers the loss, and the saved model is the same",
     async (method) => {
-      const folder = await folderOf(golden, { initializerRange: 0.05 });
+      const folder = await folderOf(golden, { initializerRange: ranges[golden.name] ?? 0.05 });
       await using model = await LanguageModel.load(folder);
       const path = join(temporaryFolder(), "out");
       const data = sentences.map((text) => ({ text }));
       const losses: number[] = [];
       const how = method === "lora" ? { lora: { r: 4 }, learningRate: 2e-2 } : { learningRate: 5e-3 };
-      for await (const event of sft(model, { data, maxSteps: 20, maxSeqLength: 32, outputDir: path, ...how }))
+      const maxSeqLength = Math.min(32, model.config.maxPositionEmbeddings);
+      for await (const event of sft(model, { data, maxSteps: 20, maxSeqLength, outputDir: path, ...how }))
         if ("loss" in event) losses.push(event.loss);
       expect(losses.at(-1)!).toBeLessThan(losses[0]! * 0.9);
       const wanted = await model.logits("The cat saw");
