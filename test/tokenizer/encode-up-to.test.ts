@@ -26,10 +26,15 @@ test.each(Object.entries(tokenizers))(
 test("a text that is far too long for the context is refused without being encoded whole", async () => {
   const model = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 64 });
   const text = "The cat sat. ".repeat(400_000);
+  /** Least processor time of several runs, since other threads and the compiler of JavaScript add to single ones. */
   const userTime = async (work: () => Promise<unknown>) => {
-    const before = process.cpuUsage();
-    await work();
-    return process.cpuUsage(before).user;
+    const times: number[] = [];
+    for (let run = 0; run < 5; run++) {
+      const before = process.cpuUsage();
+      await work();
+      times.push(process.cpuUsage(before).user);
+    }
+    return Math.min(...times);
   };
   const refusal = {
     code: "CONTEXT_OVERFLOW",

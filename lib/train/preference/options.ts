@@ -17,7 +17,6 @@ import {
   type HeldOutOptions,
   heldOutShape,
   type PeakRates,
-  peakLearningRate,
   trainingRows,
 } from "../options/stage-options.ts";
 import { truncationModes } from "./fit.ts";
@@ -42,11 +41,6 @@ export const preferenceShape = {
 
 /** Default peak learning rates of `dpo`, `kto`, `orpo`, `simpo` and `grpo`. */
 export const preferencePeaks: PeakRates = { lora: 1e-5, weights: 1e-6 };
-
-export const preferenceRateShape = {
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate: peakLearningRate(preferencePeaks),
-};
 
 /** All options of the stages that learn from preferences and rewards, without the rows to train on. */
 export const preferenceStageShape = <Row>() => ({

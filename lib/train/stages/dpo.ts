@@ -9,13 +9,12 @@ import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "../losses/dpo.ts";
 import { type Given, option, real } from "../options/option.ts";
-import { KL_ALIASES } from "../options/stage-options.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import {
   type PairOptions,
   type PreferenceTrainable,
   pairShape,
   preferencePeaks,
-  preferenceRateShape,
   preferenceStageShape,
   referenceShape,
 } from "../preference/options.ts";
@@ -43,7 +42,8 @@ export interface DpoLossInput extends DpoLogprobs {
 export type DpoLoss = (logprobs: DpoLossInput) => Value;
 
 const dpoShape = {
-  ...preferenceRateShape,
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate: peakLearningRate(preferencePeaks),
   /** Strength of the penalty for diverging from the reference. Default 0.1. */
   beta: option(real(0).default(0.1), "strength of the penalty for leaving the reference model", {
     aliases: KL_ALIASES,

@@ -10,8 +10,8 @@ import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { deviation, groupAdvantages, rewardScales } from "../losses/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "../losses/grpo.ts";
 import { flag, type Given, option, real, whole } from "../options/option.ts";
-import { KL_ALIASES } from "../options/stage-options.ts";
-import { preferencePeaks, preferenceRateShape } from "../preference/options.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
+import { preferencePeaks } from "../preference/options.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
 import { type PolicyOptions, policyStageShape } from "../rollout/options.ts";
 import { meanReport, runPolicy } from "../rollout/run-policy.ts";
@@ -21,7 +21,8 @@ export const grpoLossTypes = ["grpo", "dapo", "dr_grpo"] as const;
 export type GrpoLossType = (typeof grpoLossTypes)[number];
 
 const grpoShape = {
-  ...preferenceRateShape,
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate: peakLearningRate(preferencePeaks),
   /** Number of answers to each prompt, which are compared with each other. Default 8. */
   numGenerations: option(whole(2).default(8), "answers per prompt, compared with each other", {
     aliases: "groupsize numsamples",

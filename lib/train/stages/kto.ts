@@ -11,12 +11,11 @@ import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "../losses/kto.ts";
 import { batchShape } from "../options/optimizer-options.ts";
 import { type Given, option, real, variant, whole } from "../options/option.ts";
-import { KL_ALIASES, trainingRows } from "../options/stage-options.ts";
+import { KL_ALIASES, peakLearningRate, trainingRows } from "../options/stage-options.ts";
 import {
   type PreferenceOptions,
   type PreferenceTrainable,
   preferencePeaks,
-  preferenceRateShape,
   preferenceStageShape,
   referenceShape,
 } from "../preference/options.ts";
@@ -34,7 +33,8 @@ const ktoShape = {
   perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).default(8), {
     help: "answers per micro-batch",
   }),
-  ...preferenceRateShape,
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate: peakLearningRate(preferencePeaks),
   /** Strength of the penalty for diverging from the reference. Default 0.1. */
   beta: option(real(0).default(0.1), "strength of the penalty for leaving the reference model", {
     aliases: KL_ALIASES,

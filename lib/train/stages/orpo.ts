@@ -8,13 +8,12 @@ import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { oddsRatioLoss } from "../losses/orpo.ts";
 import { type Given, option, real } from "../options/option.ts";
-import { KL_ALIASES } from "../options/stage-options.ts";
+import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import {
   type PairOptions,
   type PreferenceTrainable,
   pairShape,
   preferencePeaks,
-  preferenceRateShape,
   preferenceStageShape,
 } from "../preference/options.ts";
 import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
@@ -23,7 +22,8 @@ import { runPreference } from "../preference/run-preference.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
 
 const orpoShape = {
-  ...preferenceRateShape,
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate: peakLearningRate(preferencePeaks),
   /** Weight of the odds-ratio term (λ in the paper). Default 0.1. */
   beta: option(real(0).default(0.1), "weight of the odds-ratio term", { aliases: KL_ALIASES }),
 };

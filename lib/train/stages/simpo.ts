@@ -8,12 +8,12 @@ import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type SimpoOptions as Objective, simpoLoss } from "../losses/simpo.ts";
 import { above, type Given, option, real } from "../options/option.ts";
+import { peakLearningRate } from "../options/stage-options.ts";
 import {
   type PairOptions,
   type PreferenceTrainable,
   pairShape,
   preferencePeaks,
-  preferenceRateShape,
   preferenceStageShape,
 } from "../preference/options.ts";
 import { type PreferencePair, pairRows, perAnswer, perPair, rewardMetrics } from "../preference/pairs.ts";
@@ -22,7 +22,8 @@ import { runPreference } from "../preference/run-preference.ts";
 import { answerLength, halves, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
 
 const simpoShape = {
-  ...preferenceRateShape,
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate: peakLearningRate(preferencePeaks),
   /** Factor of an answer's mean log-probability in its reward. Default 2. */
   beta: option(above().default(2), "factor of an answer's mean log-probability in its reward"),
   /** Margin by which the reward of a chosen answer should exceed that of the rejected answer. Default 0.5. */

@@ -181,7 +181,7 @@ describe("heddle/tokenizer", () => {
     // Loaded on demand: the path of the embedded model, the GGUF vocabulary reader and the dtype names.
     const later = foreign(filesFrom(/(?:from|import\()\s*"(\.[^"]+)"/gu)).filter((file) => !files.includes(file));
     expect(later).toContain("formats/gguf/gguf-metadata.ts");
-    expect(later.filter((file) => !/^(formats|io)\//.test(file))).toEqual(["graph/dtype.ts"]);
+    expect(later.filter((file) => !/^(core|formats|io)\//.test(file))).toEqual(["graph/dtype.ts"]);
     expect(later.filter((file) => /config|families|model-files|\/weights/.test(file))).toEqual([]);
     expect(files.length).toBeGreaterThan(20);
   });

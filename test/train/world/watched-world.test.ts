@@ -143,7 +143,7 @@ describe.concurrent("a watched world", () => {
   });
 
   test("lets ranks that have closed it end at different times, and an ending process closes it", async () => {
-    const ranks = await start(4, 3);
+    const ranks = await start(4, 6);
     await perform(ranks, "sum");
     await perform([ranks[1]!, ranks[2]!], "close");
     tell(ranks[1], "exit with 3"); // after an abort, for example
@@ -151,7 +151,7 @@ describe.concurrent("a watched world", () => {
     tell(ranks[3], "exit");
     expect(await ranks[1]!.ended).toBe(3);
     for (const rank of [ranks[2]!, ranks[3]!]) expect(await rank.ended).toBe(0);
-    await sleep(14_000); // longer than silence and grace period
+    await sleep(17_000); // longer than silence and grace period
     await perform([ranks[0]!], "close");
     tell(ranks[0], "end");
     expect(await ranks[0]!.ended).toBe(0);
