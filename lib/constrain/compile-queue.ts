@@ -78,7 +78,7 @@ export function compileInTurns<T>(work: Slices<T>, what: string, signal: AbortSi
 }
 
 /**
- * Runs all jobs in one loop. Together they have a slice of their own in each turn: the slice of `pause` would count them as a single call.
+ * Runs all jobs in one loop. In each turn they get one slice together, besides that of `pause`, which would count them as a single call.
  * The first slice runs synchronously, so that small jobs finish without yielding to the event loop.
  */
 async function run(): Promise<void> {

@@ -77,7 +77,7 @@ export interface DeviceOptions {
 
 /**
  * Opens a device. All models on a device share its lane within a JavaScript thread.
- * @throws HeddleError INVALID_ARGUMENT for another name, UNSUPPORTED if there is no such device
+ * @throws HeddleError INVALID_ARGUMENT for another name, UNSUPPORTED if the machine lacks the device
  */
 export function openDevice(options: DeviceOptions = {}): Device {
   checkObject("options", options);

@@ -1,5 +1,5 @@
-// What kernels of ops that exchange data with other ranks need of a node. `sums`: null if the device has not joined a
-// world, so that it is the only rank.
+// Reads the nodes of ops that exchange data with other ranks, for their kernels. `sums` is null if the device has not
+// joined a world. It is then the only rank.
 #pragma once
 #include "ops/op.h"
 #include "core/rank_sums.h"

@@ -24,7 +24,7 @@ test("yields all ids of each item in order, with the item's other fields", () =>
   expect(parts.map(({ slot, length, name }) => [slot, length, name])).toEqual(parts.map(() => [2, 40, "text"]));
 });
 
-test("cuts an item into the same chunks beside other items as alone", () => {
+test("cuts an item into the same chunks, whether other items share its runs or not", () => {
   const options = { rows: 10, chunk: 4 };
   const alone = shapesOf([item(2, 9)], options).flat();
   const beside = shapesOf([item(0, 7), item(1, 9), item(2, 9)], options);

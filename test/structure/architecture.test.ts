@@ -220,7 +220,7 @@ describe("native", () => {
 
 describe("the picture in ARCHITECTURE.md", () => {
   const [, picture] = /^```\n([\s\S]*?)^```/m.exec(readFileSync(join(root, "ARCHITECTURE.md"), "utf8"))!;
-  /** The line of each folder: "io" for lib/io, "native/ops" for native/ops. What the folders hold begins at column 50. */
+  /** The line of each folder: "io" for lib/io, "native/ops" for native/ops. Descriptions begin at column 50. */
   const lines = new Map(
     picture!.split("\n").flatMap((line, i) =>
       line

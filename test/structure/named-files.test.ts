@@ -31,13 +31,13 @@ function namedPaths(page: string): string[] {
       /^[\w.*][\w.*-]*(?:\/[\w.*-]+)*\/?$/.test(word) &&
       (word.includes("/") || /\.(?:[cm]?[jt]s|cc|cuh?|h|py|sh|json|txt|md|yml)$/.test(word)) &&
       !word.startsWith("../") &&
-      !/^[A-Z]+\./.test(word) && // FILE.cu stands for any file
+      !/^[A-Z]+\./.test(word) && // a placeholder, such as FILE.cu
       !NOT_FILES.has(word),
   );
   return [...new Set(paths.map((path) => path.replace(/\/$/, "")))];
 }
 
-/** Whether a name is that of a path, or of the last parts of one. In `a/x.ts`, x stands for any name, as `*` does. */
+/** Whether a name is that of a path, or of the last parts of one. The name x is a wildcard, like `*`. */
 function exists(name: string, paths: readonly string[]): boolean {
   const pattern = name
     .replace(/(^|\/)x(?=\.)/, "$1*")

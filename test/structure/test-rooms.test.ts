@@ -1,4 +1,4 @@
-// A folder of test/ is named like the folder of lib/ or native/ that it tests, so that the tests of a file are found by its path.
+// A folder of test/ has the name of the folder of lib/ or native/ that it tests. So the path of a file leads to its tests.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

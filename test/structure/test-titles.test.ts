@@ -39,7 +39,7 @@ function titleOf(title: ts.Expression, source: ts.SourceFile): string {
   return ts.isIdentifier(title) ? "…" : title.getText(source);
 }
 
-/** Whether a title has a word beside its values, and does not only put a preposition before one. */
+/** Whether a title has words besides its values, and more than a preposition. */
 function isSentence(title: string): boolean {
   const words = title.match(/…|[\p{L}\p{N}][^\s…]*/gu) ?? [];
   return words.length > 1 && words.some((word) => word !== "…") && !/^(?:as|by|for|in|of|with) …$/.test(title);

@@ -65,7 +65,7 @@ function keyRow(key: string, field: z.core.$ZodType): Row {
 
 const REQUIRED = "required";
 
-/** Returns an option's default as the help shows it: `required` if it must be given, and an empty text if there is none. */
+/** Returns an option's default as the help shows it. A required option has `required`. An optional one without a default has an empty text. */
 export function defaultText(field: z.core.$ZodType): string {
   const { needed, defaultValue } = describeField(field);
   if (needed) return REQUIRED;

@@ -1,6 +1,12 @@
 // Detects ranks that have ended or hang, for worlds without MPI. Every rank keeps a connection with rank 0, which passes on what it learns.
-// Both sides send lines: `alive` every second, `left RANK OPERATIONS` when a rank leaves the world after so many operations, and
-// `lost RANK closed`, `lost RANK silent SECONDS`, `lost RANK early` or `lost RANK failed`. Only rank 0 sends lines about other ranks, apart from `early`.
+// Both sides send lines:
+//   alive                      every second
+//   left RANK OPERATIONS       the rank leaves the world, with the number of operations that it has begun
+//   lost RANK closed           its connection has closed
+//   lost RANK silent SECONDS   it has sent nothing for this long
+//   lost RANK early            it has left, and another rank has begun a further operation
+//   lost RANK failed           it ends with an error
+// Only rank 0 sends lines about other ranks, except `early`.
 import type { Socket } from "node:net";
 import { HeddleError } from "../../core/errors.ts";
 

@@ -29,7 +29,7 @@ template <int lines, int count, int threads> struct GatheredLines {
   static_assert(threads % pieces == 0 && lines % step == 0, "threads copy equal parts of a tile");
   int32_t line[each];  // -1: zeros
 
-  // Loads the indices of the tile's lines, which are of[first] and following. Those from of[end] on become zeros.
+  // Loads the indices of the tile's lines, which are of[first] and following. Lines from of[end] on become zeros.
   __device__ void load(const int32_t* of, int64_t first, int64_t end) {
     HEDDLE_UNROLL
     for (int i = 0; i < each; ++i) {

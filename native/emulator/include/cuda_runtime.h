@@ -1,6 +1,6 @@
 // Replaces the header of CUDA's runtime API in builds of native/cuda for the emulator. Defines, under CUDA's names, the
-// parts of the language and of the runtime library that native/cuda uses. Also declares the units that native/cuda
-// calls in place of the PTX instructions of sm_90a.
+// parts of the language and of the runtime library that native/cuda uses. Also declares the functions that
+// replace the PTX instructions of sm_90a.
 #pragma once
 #include <cmath>
 #include <cstddef>

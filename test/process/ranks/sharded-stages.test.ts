@@ -11,7 +11,7 @@ interface Found {
   weights: string[];
   text: string;
 }
-/** What does not depend on the number of ranks. Metrics are means over the ranks, which are rounded. */
+/** Returns the results that do not depend on the number of ranks. Metrics do, because means over the ranks are rounded. */
 const resultsOf = (found: Record<string, unknown>) =>
   Object.entries(found as Record<string, Found>).map(([name, { events, weights, text }]) => {
     return { name, losses: events.map(({ loss, gradNorm }) => [loss, gradNorm]), weights, text };
