@@ -1,6 +1,7 @@
 // The startup cost of `import { Tokenizer } from "heddle/tokenizer"`.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 import { binding } from "../../lib/binding/index.ts";
@@ -13,6 +14,17 @@ function run<T>(code: string): T {
   const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], { encoding: "utf8" });
   expect(stderr).toBe("");
   return JSON.parse(stdout) as T;
+}
+
+/** Returns the files that a built module imports statically, directly or through others. */
+function filesOf(entry: string): Set<string> {
+  const files = new Set([entry]);
+  for (const file of files)
+    for (const [, path] of readFileSync(file, "utf8").matchAll(/^(?:import|export) [^;]*?"(\.[^"]+)";$/gm)) {
+      const other = join(dirname(file), path!);
+      if (existsSync(other)) files.add(other); // the texts of web pages contain imports too
+    }
+  return files;
 }
 
 const importIt = `const { Tokenizer } = await import(${JSON.stringify(pathToFileURL(built).href)});`;
@@ -35,6 +47,15 @@ describe.skipIf(!existsSync(built))("importing heddle/tokenizer", () => {
     expect(loaded.imported.filter((name) => heavy.test(name))).toEqual([]);
     expect(loaded.used.filter((name) => heavy.test(name))).toEqual([]);
   });
+
+  it.each(["index", "tokenizer/index", "graph/index", "serve/index", "ai-sdk/index", "cli/program"])(
+    "%s loads few files, because each costs about half a millisecond",
+    (entry) => {
+      const files = filesOf(fileURLToPath(new URL(`../../dist/${entry}.js`, import.meta.url)));
+      expect(files.size).toBeGreaterThan(1);
+      expect(files.size).toBeLessThanOrEqual(entry === "tokenizer/index" ? 3 : 6);
+    },
+  );
 
   // Measure startup and import in one process, since CPU times of separate processes vary. A sanitized addon loads more slowly.
   it.skipIf("failForTest" in binding)("takes less than half of the CPU time of Node's startup", () => {
