@@ -18,13 +18,14 @@ import { attention } from "./mutants/attention.mjs";
 import { epilogues } from "./mutants/epilogues.mjs";
 import { fp8 } from "./mutants/fp8.mjs";
 import { others } from "./mutants/others.mjs";
+import { prompts } from "./mutants/prompts.mjs";
 import { products } from "./mutants/products.mjs";
 import { warpgroupAttention } from "./mutants/warpgroup-attention.mjs";
 import { warpgroupGradients } from "./mutants/warpgroup-gradients.mjs";
 import { warpgroups } from "./mutants/warpgroups.mjs";
 
 const mutants = [
-  ...[...products, ...attention, ...fp8, ...epilogues, ...others],
+  ...[...products, ...attention, ...prompts, ...fp8, ...epilogues, ...others],
   ...[...warpgroups, ...warpgroupAttention, ...warpgroupGradients],
 ];
 
@@ -47,6 +48,7 @@ const casesOf = {
   "attention_backward.cu": "attention",
   "cache.cu": "cached attention",
   "cached_attention_tensor.cu": "cached tensor",
+  "cached_attention_prefill.cu": "cached prompts",
   "rows.cu": "rows",
   "rope.cu": "rows",
   "logprob.cu": "rows",
@@ -59,6 +61,7 @@ const casesOf = {
 };
 // For each header, a source file that includes it, and the prefix of the cases to run.
 const headers = {
+  "attention_tile.cuh": ["attention_tensor.cu", "attention bf16"],
   "cache.cuh": ["cache.cu", "cached attention"],
   "cached_attention_tensor.cuh": ["cached_attention_tensor.cu", "cached tensor"],
   "attention_backward_sm90.cuh": ["attention_backward_sm90.cu", "sm_90 gradients"],

@@ -249,6 +249,14 @@ void test_interleaved_heads() {
 void test_attention() {
   const int64_t parts[][2] = {{40, 256}, {8192, 256}, {8193, 512}, {32768, 512}, {131072, 1024}};
   for (const auto& [L, part] : parts) expect("splits of cached attention", cached_part(L) == part && part % 64 == 0);
+  // Query heads, key heads, and the minimum rows of a long segment on an A100, an H100 and a 5090.
+  const int64_t segments[][5] = {{32, 8, 88, 106, 136}, {64, 8, 44, 53, 68}, {16, 8, 176, 212, 272},
+      {32, 32, 88, 106, 136}, {128, 128, 33, 33, 34}};
+  for (const auto& [H, KH, on_a100, on_h100, on_5090] : segments)
+    expect("long segments of cached attention", long_segment(H, KH, a100) == on_a100 &&
+                                                    long_segment(H, KH, h100) == on_h100 &&
+                                                    long_segment(H, KH, rtx5090) == on_5090);
+  expect("drafts are short segments", long_segment(256, 8, a100) == 17);
   expect("8-bit floats, H100", takes_fp8_warpgroups(h100));
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
     expect("8-bit floats elsewhere", !takes_fp8_warpgroups(d));

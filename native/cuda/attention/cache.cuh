@@ -26,11 +26,14 @@ struct CacheShape {
     return table[slot * (L / page) + position / page];
   }
   __device__ bool is_valid_page(int32_t number) const { return number >= 0 && number < pages; }
-  // Returns the index of the cache row of a head and position. Reports an invalid page, and returns a row of page 0
-  // instead. The caller's run fails, so what is read there does not matter.
   __device__ int64_t row_of(int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
+    return row_in(page == 0 ? 0 : page_of(slot, position), slot, head, position, fault);
+  }
+  // Returns the index of the cache row of a head and position. `number` is page_of the position, if there are pages.
+  // Reports an invalid page, and returns a row of page 0 instead. The caller's run fails, so what is read there does
+  // not matter.
+  __device__ int64_t row_in(int32_t number, int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
     if (page == 0) return (slot * KH + head) * L + (position < L ? position : position % L);
-    const int32_t number = page_of(slot, position);
     if (!is_valid_page(number)) fault.report();
     return ((is_valid_page(number) ? number : 0) * KH + head) * page + position % page;
   }
@@ -65,6 +68,8 @@ struct CachedArguments {
   // block processes all parts.
   float* part_results;
   int64_t part_length, parts;  // positions per part; maximum number of parts that a row sees
+  // Minimum rows of a long segment, which cached_attention_prefill.cu computes. The kernels of other files ignore it.
+  int64_t long_rows = 0;
 
   // Returns the result of the i-th part that the row sees.
   __device__ float* part(int64_t row, int64_t head, int64_t i) const {

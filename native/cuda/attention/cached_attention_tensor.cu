@@ -1,4 +1,5 @@
-// Attention of new rows over the KV cache on tensor cores (mma.sync, sm_80), for caches of bf16, f16 and q8 rows. The
+// Attention of new rows over the KV cache on tensor cores (mma.sync, sm_80), for caches of bf16, f16 and q8 rows.
+// cached_attention_prefill.cu computes long segments of bf16 and f16 caches, and this file computes all others. The
 // query heads that share a key head (Shazeer 2019, "Fast Transformer Decoding"), for all rows of a segment, become the
 // rows of one operand. A block computes 16 such rows, and reads each key once for all of them. Its warps take groups of
 // 16 positions in turn. Each warp has its own ring of stages. Positions are split into parts, which may have separate
@@ -13,6 +14,9 @@
 // Groups begin at multiples of 16, and parts at multiples of their length, so that a row's bits do not depend on other
 // rows. f32 values are split into terms of the cache's type. The products of the terms add up to the f32 result, and
 // take less time than reading the cache.
+#include <algorithm>
+#include <limits>
+
 #include "cuda/attention/cached_attention_tensor.cuh"
 
 namespace heddle {
@@ -91,30 +95,10 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
             end_part = (last_seen + length - 1) / length;
   if (own_part >= end_part - first_part) return;  // uniform over the block
 
-  // Stores the queries as terms. The range of f16 is small. For an f16 cache, a row is therefore first scaled by a
-  // power of two, which brings its largest magnitude into [1, 2). If e are the exponent bits of that magnitude, the
-  // factor is 2^(127 - e), and query_scale holds its inverse.
   HEDDLE_ROLLED
   for (int i = warp; i < tile_m; i += warps) {
-    const int64_t query = static_cast<int64_t>(place_of[i]) * D;
-    float largest = 0;
-    if (Type::small_range)
-      for (int d = lane; d < D; d += warp_size) largest = fmaxf(largest, fabsf(a.q[query + d]));
-    const unsigned exponent = Type::small_range ? __float_as_uint(warp_max(largest)) >> 23 : 0;
-    const bool scaled = exponent > 0 && exponent < 254;
-    const float down = scaled ? __uint_as_float((254 - exponent) << 23) : 1.0f;
-    if (lane == 0) query_scale[i] = scaled ? __uint_as_float(exponent << 23) : 1.0f;
-    HEDDLE_ROLLED
-    for (int d = lane; d < width; d += warp_size) {
-      float left = d < D && i < count ? a.q[query + d] * down : 0.0f;
-      const int place = Type::q8 ? d / 16 * 16 + place_in_sixteen(d % 16) : d;
-      HEDDLE_UNROLL
-      for (int term = 0; term < P::terms; ++term) {
-        const uint16_t bits = Type::round(left);
-        queries[term * tile_m * width + swizzled<width / piece>(i, place / piece) + place % piece] = bits;
-        left -= Type::widen(bits);
-      }
-    }
+    const float scale = store_query<P>(queries, a, static_cast<int64_t>(place_of[i]) * D, i, i < count);
+    if (lane == 0) query_scale[i] = scale;
   }
   const RowSpan span[2] = {fg < count ? seen[fg] : RowSpan{0, 0}, fg + 8 < count ? seen[fg + 8] : RowSpan{0, 0}};
   float* outputs = reinterpret_cast<float*>(memory + P::query_bytes);
@@ -219,16 +203,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
         for (int e = 0; e < 4; ++e) acc[j][e] *= kept[e / 2];
       }
       uint32_t left[P::terms][4];
-      HEDDLE_UNROLL
-      for (int term = 0; term < P::terms; ++term) {
-        HEDDLE_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          float(&pair)[4] = s[i / 2];
-          const uint16_t low = Type::round(pair[i % 2 * 2]), high = Type::round(pair[i % 2 * 2 + 1]);
-          left[term][i] = low | static_cast<uint32_t>(high) << 16;
-          pair[i % 2 * 2] -= Type::widen(low), pair[i % 2 * 2 + 1] -= Type::widen(high);
-        }
-      }
+      as_left_terms<Type, P::terms>(left, s[0], s[1]);
       if constexpr (Type::q8) {
         HEDDLE_UNROLL
         for (int d = 0; d < width; d += 32) {
@@ -324,7 +299,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
 template <class P>
 __global__ void __launch_bounds__(P::threads, P::blocks) tensor_cached_attention_kernel(CachedArguments a) {
   for (int64_t number = blockIdx.x;; number += gridDim.x) {
-    const Rows rows = find_rows(a, number, a.H / a.shape.KH);
+    const Rows rows = find_rows<false>(a, number, a.H / a.shape.KH);
     if (rows.count == 0) return;  // uniform over the block
     attend<P>(a, rows, blockIdx.y, a.part_results ? static_cast<int>(blockIdx.z) : -1);
     if (number + gridDim.x >= rows.tiles) return;
@@ -372,6 +347,21 @@ template <class Type> void run(const Context& c, const CachedArguments& a, const
   else run<Type, Type::terms_of_bf16>(c, a, grid);
 }
 
+// Returns the number of terms of a query in long segments. With the attribute `bf16`, one term is exact enough.
+int prefill_terms(const Node& n) {
+  if (n.attributes->get("bf16", 0) != 0) return 1;
+  const bool f16 = n.in[1].dtype == DType::f16;
+  if (n.in[0].dtype == DType::f32) return f16 ? F16::terms_of_f32 : Bf16::terms_of_f32;
+  return f16 ? F16::terms_of_bf16 : Bf16::terms_of_bf16;
+}
+// Returns the minimum number of rows of a long segment. A run with separate blocks for parts has no long segments.
+int64_t long_rows_of(const Node& n, const Context& c) {
+  const int64_t H = n.in[0].shape[1];
+  if (n.in[1].dtype == DType::u8 || !prefill_supports(n.in[0].shape[2], prefill_terms(n)))
+    return std::numeric_limits<int64_t>::max();
+  return std::max(long_segment(H, n.in[1].shape[1], properties_of(c)), most_split_rows / H + 1);
+}
+
 void cached_attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1], &segments = n.in[3];
   const int64_t rows = q.shape[0], H = q.shape[1], L = places_of(n, k, 5).capacity, parts = parts_of(L),
@@ -379,7 +369,8 @@ void cached_attention(const Node& n, Context& c) {
   const bool split = splits(rows, H, L);
   const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(),
       out(n.out[0]), G, H, n.attr_int("window"), shape_of(n, q, k, 5), Scores(n), n.attr_flag("causal"), fault_of(c),
-      split ? static_cast<float*>(c.scratch) : nullptr, part_of(L), parts};
+      split ? static_cast<float*>(c.scratch) : nullptr, part_of(L), parts, long_rows_of(n, c)};
+  if (rows >= a.long_rows) prefill(c, a, prefill_terms(n));
   // Disjoint segments have at most this many tiles. Overlapping segments may have more, so blocks loop over tiles. At
   // least one block runs, to report invalid segments.
   const int64_t tiles = rows * (H / a.shape.KH) / tile_m + G;

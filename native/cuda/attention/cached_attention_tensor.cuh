@@ -1,39 +1,19 @@
-// Parts of cached_attention_tensor.cu: the rows of a block, the operand types of mma.sync, and the copies of cache rows
-// to shared memory. Bytes of q8 rows are converted to bf16 when they are loaded into fragments.
+// Shared by the kernels of cached attention on tensor cores: the rows of a block, their queries in shared memory, and
+// the copies of cache rows. Bytes of q8 rows are converted to bf16 when they are loaded into fragments.
 #pragma once
-#include "cuda/attention/attention_tensor.cuh"
+#include "cuda/attention/attention_tile.cuh"
 #include "cuda/attention/cache.cuh"
-#include "cuda/gemm/tensor_tile.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace cached {
 
-constexpr int tile_m = 16, tile_n = 16, stages = 2;
+// Pairs of a row and a head in a tile: those of a short segment, and those of a long one. tile_n: positions that a warp
+// copies at a time.
+constexpr int tile_m = 16, long_tile_m = 64, tile_n = 16, stages = 2;
 
-// The operand types of mma.sync: the type of the cache, or bf16 for a q8 cache. An f32 or bf16 value is represented as
-// a sum of terms of that type. terms_of_f32 and terms_of_bf16 are the numbers of terms.
-struct Bf16 {
-  static constexpr bool q8 = false, small_range = false;
-  static constexpr int terms_of_f32 = 3, terms_of_bf16 = 1;  // a term has 8 bits of significand, f32 has 24
-  __device__ static uint16_t round(float x) { return float_to_bf16(x); }
-  __device__ static float widen(uint16_t bits) { return bf16_to_float(bits); }
-  __device__ static void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    ptx::mma_bf16(c, a, b);
-  }
-};
-struct F16 : Bf16 {
-  static constexpr bool small_range = true;
-  // A term has 11 bits of significand, so two represent nearly the 24 bits of f32. One term would suffice for bf16, but
-  // would need another kernel.
-  static constexpr int terms_of_f32 = 2, terms_of_bf16 = 2;
-  __device__ static uint16_t round(float x) { return ptx::float_to_half(x); }
-  __device__ static float widen(uint16_t bits) { return ptx::half_to_float(bits); }
-  __device__ static void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    ptx::mma_f16(c, a, b);
-  }
-};
-struct Q8 : Bf16 {  // bf16 represents all signed bytes exactly
+// The operand type of a q8 cache. bf16 represents all signed bytes exactly.
+struct Q8 : Bf16 {
   static constexpr bool q8 = true;
   static constexpr int terms_of_bf16 = terms_of_f32;  // one would suffice, but would need another kernel
 };
@@ -43,7 +23,7 @@ struct Q8 : Bf16 {  // bf16 represents all signed bytes exactly
 template <class Type_, int width_, int terms_> struct Plan {
   using Type = Type_;
   // blocks: minimum blocks per multiprocessor for __launch_bounds__, as many as fit into shared memory
-  static constexpr int width = width_, terms = terms_,
+  static constexpr int width = width_, terms = terms_, block_rows = tile_m,
                        warps = width <= 128 ? 4
                                : terms > 2  ? 1
                                             : 2,
@@ -61,18 +41,20 @@ template <class Type_, int width_, int terms_> struct Plan {
       ring_bytes >= output_floats * static_cast<int>(sizeof(float)), "a warp's output must fit into its ring");
 };
 
-// A tile: up to 16 pairs of a segment's row and a query head that uses the block's key head. With `group` query heads
-// per key head, pair p of the segment is row p / group and the group's head p % group. The tile has pairs [first, first
-// + count).
+// A tile: up to 16 or 64 pairs of a segment's row and a query head that uses the block's key head. With `group` query
+// heads per key head, pair p of the segment is row p / group and the group's head p % group. The tile has pairs [first,
+// first + count).
 struct Rows {
   SegmentRow segment;
   int64_t first, count;
   bool overlapped;  // a later segment contains some of the same rows
-  int64_t tiles;    // tiles of all segments together
+  int64_t tiles;    // tiles of all segments of this length together
 };
-// Returns tile `number` of the tiles of all segments. count is 0 if there are fewer tiles, or if any segment is
-// invalid.
-__device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64_t group) {
+// Returns tile `number` of the tiles of all long segments, or of all short ones. A segment is long if it has at least
+// a.long_rows rows. So the kernel that computes a row depends on the row's own segment only. count is 0 if there are
+// fewer tiles, or if any segment is invalid.
+template <bool is_long> __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64_t group) {
+  constexpr int64_t tile = is_long ? long_tile_m : tile_m;
   Rows found{{0, 0, -1, 0}, 0, 0, false, 0};
   for (int64_t i = 0; i < a.G; ++i) {
     const SegmentRow s = a.segments[i];
@@ -86,9 +68,13 @@ __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64
       found.overlapped =
           found.overlapped || (s.count > 0 && s.first <= to && from < static_cast<int64_t>(s.first) + s.count);
     }
-    const int64_t rows = s.count * group, tiles = (rows + tile_m - 1) / tile_m, of_segment = number - found.tiles;
-    if (of_segment >= 0 && of_segment < tiles)
-      found = {s, of_segment * tile_m, min(rows - of_segment * tile_m, int64_t{tile_m}), false, found.tiles};
+    if (is_long != (s.count >= a.long_rows)) continue;
+    const int64_t rows = s.count * group, tiles = (rows + tile - 1) / tile, of_segment = number - found.tiles;
+    if (of_segment >= 0 && of_segment < tiles) {
+      // The first blocks take the last tiles of a long segment. With a causal mask, these see the most keys.
+      const int64_t first = (is_long ? tiles - 1 - of_segment : of_segment) * tile;
+      found = {s, first, min(rows - first, tile), false, found.tiles};
+    }
     found.tiles += tiles;
   }
   return found;
@@ -119,6 +105,34 @@ __device__ inline uint32_t bytes_to_bf16(uint32_t first, int i, uint32_t second,
   return __byte_perm(__float_as_uint(low), __float_as_uint(high), 0x7632);
 }
 
+// Stores the query of row i of a block as terms, or zeros if it is not inside. A warp calls it together. `query` is the
+// index of the first element. The range of f16 is small. For an f16 cache, a row is therefore first scaled by a power
+// of two, which brings its largest magnitude into [1, 2). If e are the exponent bits of that magnitude, the factor is
+// 2^(127 - e). Returns its inverse.
+template <class P>
+__device__ inline float store_query(uint16_t* queries, const CachedArguments& a, int64_t query, int i, bool inside) {
+  using Type = typename P::Type;
+  const int lane = threadIdx.x % warp_size, D = static_cast<int>(a.shape.D);
+  float largest = 0;
+  if (Type::small_range && inside)
+    for (int d = lane; d < D; d += warp_size) largest = fmaxf(largest, fabsf(a.q[query + d]));
+  const unsigned exponent = Type::small_range ? __float_as_uint(warp_max(largest)) >> 23 : 0;
+  const bool scaled = exponent > 0 && exponent < 254;
+  const float down = scaled ? __uint_as_float((254 - exponent) << 23) : 1.0f;
+  HEDDLE_ROLLED
+  for (int d = lane; d < P::width; d += warp_size) {
+    float left = d < D && inside ? a.q[query + d] * down : 0.0f;
+    const int place = Type::q8 ? d / 16 * 16 + place_in_sixteen(d % 16) : d;
+    HEDDLE_UNROLL
+    for (int term = 0; term < P::terms; ++term) {
+      const uint16_t bits = Type::round(left);
+      queries[term * P::block_rows * P::width + swizzled<P::width / piece>(i, place / piece) + place % piece] = bits;
+      left -= Type::widen(bits);
+    }
+  }
+  return scaled ? __uint_as_float(exponent << 23) : 1.0f;
+}
+
 // Returns the value of `own` in lane `lane`.
 __device__ inline const unsigned char* begin_of_row(const unsigned char* own, int lane) {
   return reinterpret_cast<const unsigned char*>(
@@ -146,6 +160,12 @@ __device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t o
     }
   }
 }
+
+// Computes the long segments (cached_attention_prefill.cu), for caches of bf16 or f16. `terms` is the number of terms
+// of a query.
+void prefill(const Context& c, const CachedArguments& a, int terms);
+// Whether `prefill` supports heads of D elements in `terms` terms.
+inline bool prefill_supports(int64_t D, int terms) { return D <= 128 || (D <= largest_head && terms == 1); }
 
 }  // namespace cached
 }  // namespace cuda

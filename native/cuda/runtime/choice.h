@@ -221,6 +221,19 @@ inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& 
 // merge. Only L decides, so that a row's bits do not depend on other rows.
 inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 512 : 1024; }
 
+// Cached attention on tensor cores computes short segments in tiles of 16 pairs of a row and a head, and long ones in
+// tiles of 64. Returns the minimum number of rows of a long segment. Only the row's own segment decides, so that a
+// row's bits do not depend on other sequences. A tile of 64 pairs takes 1.6 to 2 times as long as one of 16, for the
+// same keys (README.md). So tiles of 64 are faster for more than 32 pairs, unless they leave too many multiprocessors
+// idle. They need 1.6 / 4 to 2 / 4 of a block for each multiprocessor. Drafts have at most 16 rows, and must have the
+// bits of single rows.
+inline int64_t long_segment(int64_t H, int64_t KH, const DeviceProperties& device) {
+  constexpr int64_t most_draft_rows = 16, most_short_pairs = 32, tile = 64;
+  const int64_t of_pairs = most_short_pairs / (H / KH) + 1, blocks = (2 * device.multiprocessors + 4) / 5,
+                of_blocks = (blocks * tile + H - 1) / H, least = of_pairs > of_blocks ? of_pairs : of_blocks;
+  return least > most_draft_rows ? least : most_draft_rows + 1;
+}
+
 // Whether attention over sequences of T rows, with bf16 heads of D elements, uses the kernel of sm_90a. Shorter
 // sequences would leave its blocks of 128 rows partly empty.
 inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {

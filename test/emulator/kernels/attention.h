@@ -86,6 +86,55 @@ inline Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int6
   return b;
 }
 
+struct PromptOptions {
+  double window = 0, softcap = 0;
+  int64_t page = 0;  // positions per page, or 0
+  bool ring = false, sinks = false, causal = true;
+  bool rounded = false;  // operands may round to bf16
+};
+// Two chunks of prompts, of 75 and 40 rows, and two decode steps, over the caches of three sequences. Each decode step
+// shares its row with a chunk: the first decode step precedes its chunk, the other one follows it. Pages are not in the
+// order of positions. The table has no pages beyond a sequence's end.
+inline Builder prompts(DType type, DType cache, int64_t H, int64_t KH, int64_t D, PromptOptions o) {
+  Builder b;
+  const int64_t rows = 115, L = o.ring ? 130 : o.page > 0 ? (200 + o.page - 1) / o.page * o.page : 200;
+  const int32_t past[4] = {o.ring ? 1000 : 96, o.ring ? 700 : 180, o.ring ? 118 : 3, 20};
+  const int64_t entries = o.page > 0 ? L / o.page : 0, pages = 3 * entries + 2;
+  const auto store = [&] {
+    return o.page > 0 ? b.floats(cache, {pages, KH, o.page, D}) : b.floats(cache, {3, KH, L, D});
+  };
+  const int q = b.floats(type, {rows, H, D}), k = store(), v = store(),
+            sinks = o.sinks ? b.floats(DType::f32, {H}) : -1;
+  const int segments =
+      b.integers({4, 4}, {0, 75, 2, past[0], 75, 1, 0, past[1], 75, 40, 1, past[2], 114, 1, 0, past[3]});
+  std::vector<int> inputs = {q, k, v, segments, sinks};
+  if (o.page > 0) {
+    const int64_t lengths[3] = {past[1] + 1, past[2] + 40, past[0] + 75};
+    std::vector<int32_t> table;
+    for (int64_t slot = 0; slot < 3; ++slot)
+      for (int64_t i = 0; i < entries; ++i)
+        table.push_back(i * o.page >= lengths[slot] ? -1 : static_cast<int32_t>(pages - 1 - 3 * i - slot));
+    inputs.push_back(b.integers({3, entries}, table));
+  }
+  b.node("cached_attention", inputs, {b.value(type, {rows, H, D})},
+      {{"causal", o.causal}, {"window", o.window}, {"scale", 0.5}, {"softcap", o.softcap},
+          {"ring", o.ring ? o.window : 0}, {"bf16", o.rounded}});
+  return b;
+}
+// The same rows in three segments, one of each sequence, so that there are more tiles than an upper bound for disjoint
+// segments. The last segment decides the output.
+inline Builder overlapping_prompts(int64_t rows) {
+  Builder b;
+  const int64_t L = rows + 40;
+  const int32_t count = static_cast<int32_t>(rows);
+  const int q = b.floats(DType::bf16, {rows, 4, 64}), k = b.floats(DType::bf16, {3, 2, L, 64}),
+            v = b.floats(DType::bf16, {3, 2, L, 64});
+  const int segments = b.integers({3, 4}, {0, count, 1, 0, 0, count, 2, 9, 0, count, 0, 40});
+  b.node("cached_attention", {q, k, v, segments}, {b.value(DType::bf16, {rows, 4, 64})},
+      {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  return b;
+}
+
 // Two sequences in pages. They share their first page. Half of the page table is unused.
 inline Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows, DType of_rows = DType::f32) {
   Builder b;

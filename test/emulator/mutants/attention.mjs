@@ -50,21 +50,23 @@ export const attention = [
   ],
   [
     "tensor attention: no barrier before a tile is overwritten",
+    "attention_tile.cuh",
+    "    __syncthreads();\n    if (t + 1 < count)",
+    "    if (t + 1 < count)",
     "attention_tensor.cu",
-    "    __syncthreads();\n    if (t + 1 < key_tiles)",
-    "    if (t + 1 < key_tiles)",
   ],
   [
     "tensor attention: waits for the previous copy only",
-    "attention_tensor.cu",
+    "attention_tile.cuh",
     "    ptx::wait_copies<0>();\n    //",
     "    ptx::wait_copies<1>();\n    //",
+    "attention_tensor.cu",
   ],
   [
     "tensor attention: copies every tile to the first stage",
     "attention_tensor.cu",
-    "ring + t % stages * stage_elements;\n    copy",
-    "ring;\n    copy",
+    "uint16_t* k_tile = ring + t % key_stages * stage_elements;\n    const int64_t",
+    "uint16_t* k_tile = ring;\n    const int64_t",
   ],
   [
     "tensor attention: takes the maximum over half of a row's lanes",
@@ -89,16 +91,24 @@ export const attention = [
   ],
   [
     "tensor attention: the causal mask admits the next key",
-    "attention_tensor.cu",
+    "attention_tile.cuh",
     "key < own.last ?",
     "key <= own.last ?",
+    "attention_tensor.cu",
+  ],
+  [
+    "tensor attention: does not mask tiles that one row sees in part",
+    "attention_tile.cuh",
+    "sees_all(0) && sees_all(1)",
+    "sees_all(1)",
+    "attention_tensor.cu",
   ],
   [
     "tensor attention: swaps the halves of the probability fragments",
     "tensor_tile.cuh",
     "to[0] = pack_bf16(first[0], first[1]), to[1] = pack_bf16(first[2], first[3]);",
     "to[1] = pack_bf16(first[0], first[1]), to[0] = pack_bf16(first[2], first[3]);",
-    "attention_tensor.cu",
+    "attention_tensor_backward.cu",
   ],
   [
     "tensor attention: loads values without transposing them",
@@ -309,8 +319,8 @@ export const attention = [
   [
     "tensor cached: omits a partial tile of rows",
     "cached_attention_tensor.cuh",
-    "tiles = (rows + tile_m - 1) / tile_m, of_segment",
-    "tiles = rows / tile_m, of_segment",
+    "tiles = (rows + tile - 1) / tile, of_segment",
+    "tiles = rows / tile, of_segment",
   ],
   [
     "tensor cached: a row in several segments gets the earlier segment's result",
@@ -326,21 +336,24 @@ export const attention = [
   ],
   [
     "tensor cached: splits f32 into one bf16 term instead of three",
-    "cached_attention_tensor.cuh",
+    "attention_tile.cuh",
     "terms_of_f32 = 3",
     "terms_of_f32 = 1",
+    "cached_attention_tensor.cu",
   ],
   [
     "tensor cached: splits f32 into two bf16 terms instead of three",
-    "cached_attention_tensor.cuh",
+    "attention_tile.cuh",
     "terms_of_f32 = 3",
     "terms_of_f32 = 2",
+    "cached_attention_tensor.cu",
   ],
   [
     "tensor cached: splits f32 into one f16 term instead of two",
-    "cached_attention_tensor.cuh",
+    "attention_tile.cuh",
     "terms_of_f32 = 2",
     "terms_of_f32 = 1",
+    "cached_attention_tensor.cu",
   ],
   [
     "tensor cached: undoes the f16 scaling with another row's scale",
@@ -368,7 +381,7 @@ export const attention = [
   ],
   [
     "tensor cached q8: does not permute query columns to match the order of bytes",
-    "cached_attention_tensor.cu",
+    "cached_attention_tensor.cuh",
     "Type::q8 ? d / 16 * 16 + place_in_sixteen(d % 16) : d",
     "d",
   ],
