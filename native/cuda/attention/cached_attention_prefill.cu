@@ -19,7 +19,7 @@ template <class Type_, int terms_, int width_, int keys_> struct PrefillPlan {
   static constexpr int terms = terms_, width = width_, keys = keys_, block_rows = long_tile_m, warps = block_rows / 16,
                        threads = warps * warp_size, row_bytes = width * 2;
   static constexpr int query_elements = terms * block_rows * width, stage_elements = 2 * keys * width;
-  static constexpr size_t shared_bytes = (query_elements + key_stages * stage_elements) * sizeof(uint16_t);
+  static constexpr size_t shared_bytes = static_cast<size_t>(terms * block_rows + key_stages * 2 * keys) * row_bytes;
   static_assert(shared_bytes + 512 <= 99 << 10, "a block on sm_86, sm_89 and sm_120 may use at most 99 KB");
   static_assert(keys == 64 || keys == 32, "each warp copies 16 positions of keys and values, or of one of them");
 };
