@@ -28,7 +28,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
 
   const int64_t own_row = row0 + warp * 16 + threadIdx.x % warp_size / 4;
   QueryRows rows(a, own_row, end, head, log2_e);
-  const FastScores scores(a.scores);
+  const TileScores scores(a.scores, 1.0f, 1.0f);
   QueryTile<Bf16, 1, width, keys> tile;
 
   copy_tile<query_rows, width, threads>(q_tile, a.q + head * a.D, q_ld, row0, 0, end, a.D);
@@ -39,8 +39,8 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
     copy_tile<keys, width, threads>(k_tile + keys * width, a.v + kv_head * a.D, kv_ld, key0, 0, end, a.D);
   }, [&](int t) {
     const uint16_t* k_tile = ring + t % key_stages * stage_elements;
-    tile.template attend<query_rows>(rows, rows.span, q_tile + warp * 16 * width, k_tile, k_tile + keys * width,
-        seen.first + t * keys, [&](float product, int) { return scores.of(product) * log2_e; });
+    tile.template attend<query_rows>(
+        rows, rows.span, q_tile + warp * 16 * width, k_tile, k_tile + keys * width, seen.first + t * keys, scores);
   });
   rows.store<width>(a, own_row, end, head, 1.0f, [&](int j, int h) { return &tile.acc[j][2 * h]; });
 }

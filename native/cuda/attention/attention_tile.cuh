@@ -70,15 +70,28 @@ template <class Copy, class Use> __device__ inline void for_key_tiles(int count,
   ptx::wait_copies<0>();
 }
 
+// The score of a key, times log2 e: product * factor[h] in the lane's row h, or cap * soft_cap(product * factor[h]) if
+// cap is above 0.
+struct TileScores {
+  float factor[2], cap;
+
+  // The queries of the lane's rows have been divided by these scales.
+  __device__ TileScores(const Scores& s, float first_query_scale, float second_query_scale)
+      : cap(s.softcap > 0 ? s.softcap * log2_e : 0.0f) {
+    const float scale = s.softcap > 0 ? s.scale / s.softcap : s.scale * log2_e;
+    factor[0] = scale * first_query_scale, factor[1] = scale * second_query_scale;
+  }
+};
+
 // A warp's 16 query rows against tiles of `keys` keys. A lane has rows lane / 4 and lane / 4 + 8. `queries` has the
 // terms of the rows' queries, (terms, block_rows, width), from the warp's first row on.
 template <class Type, int terms, int width, int keys> struct QueryTile {
   float acc[width / 8][4] = {};  // weighted sums of values
 
-  // Processes the tile whose first key is key0. score(product, h) returns the score of the lane's row h, times log2 e.
-  template <int block_rows, class Score>
+  // Processes the tile whose first key is key0.
+  template <int block_rows>
   __device__ void attend(RunningRows& rows, const RowSpan (&span)[2], const uint16_t* queries, const uint16_t* k_tile,
-      const uint16_t* v_tile, int key0, Score score) {
+      const uint16_t* v_tile, int key0, const TileScores& scores) {
     constexpr int columns_s = keys / 8, columns_o = width / 8;  // 8-column fragments of S and of O
     float s[columns_s][4] = {};
     HEDDLE_UNROLL
@@ -101,26 +114,26 @@ template <class Type, int terms, int width, int keys> struct QueryTile {
     HEDDLE_UNROLL
     for (int j = 0; j < columns_s; ++j) {
       HEDDLE_UNROLL
-      for (int e = 0; e < 4; ++e) s[j][e] = score(s[j][e], e / 2);
+      for (int e = 0; e < 4; ++e) s[j][e] *= scores.factor[e / 2];
     }
-    const auto sees_all = [&](int h) { return key0 >= span[h].first && key0 + keys <= span[h].last; };
-    if (__ballot_sync(all_lanes, sees_all(0) && sees_all(1)) != all_lanes) {  // most tiles of a long sequence skip this
-      const int own_key = key0 + threadIdx.x % 4 * 2;
+    if (scores.cap > 0) {
       HEDDLE_UNROLL
       for (int j = 0; j < columns_s; ++j) {
         HEDDLE_UNROLL
-        for (int e = 0; e < 4; ++e) {
-          const int key = own_key + 8 * j + e % 2;
-          const RowSpan& own = span[e / 2];
-          s[j][e] = key >= own.first && key < own.last ? s[j][e] : -INFINITY;
-        }
+        for (int e = 0; e < 4; ++e) s[j][e] = scores.cap * soft_cap(s[j][e]);
       }
     }
+    const int own_key = key0 + threadIdx.x % 4 * 2;
     float now[2] = {rows.largest[0], rows.largest[1]};
     HEDDLE_UNROLL
     for (int j = 0; j < columns_s; ++j) {
       HEDDLE_UNROLL
-      for (int e = 0; e < 4; ++e) now[e / 2] = fmaxf(now[e / 2], s[j][e]);
+      for (int e = 0; e < 4; ++e) {
+        const int key = own_key + 8 * j + e % 2;
+        const RowSpan& own = span[e / 2];
+        s[j][e] = key >= own.first && key < own.last ? s[j][e] : -INFINITY;
+        now[e / 2] = fmaxf(now[e / 2], s[j][e]);
+      }
     }
     float kept[2], base[2];
     rows.raise(now, 1.0f, kept, base);

@@ -87,16 +87,13 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
           i == 0 ? a.k.data : a.v.data, row, seen_rows, D);
   };
 
-  const FastScores scores(a.scores);
   QueryTile<Type, P::terms, P::width, P::keys> tile;
   for_key_tiles(tiles, copy_stage, [&](int t) {
-    const float scale[2] = {query_scale[own_pair], query_scale[own_pair + 8]};
-    const auto score = [&](float product, int h) {
-      return scores.of(Type::small_range ? product * scale[h] : product) * log2_e;
-    };
+    const auto scale_of = [&](int i) { return Type::small_range ? query_scale[i] : 1.0f; };
+    const TileScores scores(a.scores, scale_of(own_pair), scale_of(own_pair + 8));
     const uint16_t *stage = ring + t % key_stages * P::stage_elements, *values = stage + P::keys * P::width;
     const int key0 = (first_tile + t) * P::keys;
-    tile.template attend<P::block_rows>(running, span, memory + warp * 16 * P::width, stage, values, key0, score);
+    tile.template attend<P::block_rows>(running, span, memory + warp * 16 * P::width, stage, values, key0, scores);
   });
 
   HEDDLE_UNROLL

@@ -97,13 +97,6 @@ export const attention = [
     "attention_tensor.cu",
   ],
   [
-    "tensor attention: does not mask tiles that one row sees in part",
-    "attention_tile.cuh",
-    "sees_all(0) && sees_all(1)",
-    "sees_all(1)",
-    "attention_tensor.cu",
-  ],
-  [
     "tensor attention: swaps the halves of the probability fragments",
     "tensor_tile.cuh",
     "to[0] = pack_bf16(first[0], first[1]), to[1] = pack_bf16(first[2], first[3]);",

@@ -38,12 +38,7 @@ export const prompts = [
     "position",
     "cached_attention_prefill.cu",
   ],
-  [
-    "prompts: reads keys in place of values",
-    "cached_attention_prefill.cu",
-    "i == 0 ? a.k.data : a.v.data",
-    "a.k.data",
-  ],
+  ["prompts: reads keys in place of values", "cached_attention_prefill.cu", "i == 0 ? a.k.data : a.v.data", "a.k.data"],
   [
     "prompts: every warp copies the first positions of a tile",
     "cached_attention_prefill.cu",
@@ -65,8 +60,8 @@ export const prompts = [
   [
     "prompts: undoes the f16 scaling with another row's scale",
     "cached_attention_prefill.cu",
-    "query_scale[own_pair + 8]",
-    "query_scale[own_pair]",
+    "scale_of(own_pair + 8)",
+    "scale_of(own_pair)",
   ],
   [
     "prompts: every lane adds the sink",
@@ -147,10 +142,10 @@ export const prompts = [
     "cached_attention_prefill.cu",
   ],
   [
-    "prompts: does not mask tiles that reach beyond a row's last key",
+    "prompts: the causal mask admits the next key",
     "attention_tile.cuh",
-    " && key0 + keys <= span[h].last",
-    "",
+    "key < own.last ?",
+    "key <= own.last ?",
     "cached_attention_prefill.cu",
   ],
   [
