@@ -94,11 +94,11 @@ export const prompts = [
     "owns(a, rows.segment, place / a.H)",
   ],
   [
-    "prompts: both kernels compute a long segment",
+    "prompts: neither kernel computes a long segment",
     "cached_attention_tensor.cuh",
     "if (is_long != (s.count >= a.long_rows)) continue;",
-    "if (is_long && s.count < a.long_rows) continue;",
-    "cached_attention_tensor.cu",
+    "if (is_long || s.count >= a.long_rows) continue;",
+    "cached_attention_prefill.cu",
   ],
   [
     "prompts: omits tiles if segments overlap",
