@@ -94,7 +94,7 @@ template <class Type, int terms, int width, int keys> struct QueryTile {
       const uint16_t* v_tile, int key0, const TileScores& scores) {
     constexpr int columns_s = keys / 8, columns_o = width / 8;  // 8-column fragments of S and of O
     float s[columns_s][4] = {};
-    HEDDLE_UNROLL
+    HEDDLE_UNROLL_BY(width > 128 ? 4 : width / 16)  // leaves registers for the 256 columns of O
     for (int d = 0; d < width; d += 16) {
       uint32_t left[terms][4];
       HEDDLE_UNROLL

@@ -9,11 +9,14 @@
 #include "cuda/runtime/context.h"
 
 // HEDDLE_UNROLL precedes loops that index an array of registers. Without unrolling, nvcc would put that array into
-// local memory. HEDDLE_ROLLED precedes loops that must not be unrolled, to save registers or code size. HEDDLE_SHARED
-// declares an array in static shared memory, HEDDLE_DYNAMIC_SHARED a pointer to dynamic shared memory.
+// local memory. HEDDLE_UNROLL_BY unrolls a loop `count` times. HEDDLE_ROLLED precedes loops that must not be unrolled,
+// to save registers or code size. HEDDLE_SHARED declares an array in static shared memory, HEDDLE_DYNAMIC_SHARED a
+// pointer to dynamic shared memory.
 #if defined(__CUDACC__)
 #define HEDDLE_EMULATED 0
 #define HEDDLE_UNROLL _Pragma("unroll")
+#define HEDDLE_PRAGMA(text) _Pragma(#text)
+#define HEDDLE_UNROLL_BY(count) HEDDLE_PRAGMA(unroll(count))
 #define HEDDLE_ROLLED _Pragma("unroll 1")
 #define HEDDLE_SHARED(type, name, extent) __shared__ type name extent
 #define HEDDLE_DYNAMIC_SHARED(type, name) \
@@ -22,6 +25,7 @@
 #else
 #define HEDDLE_EMULATED 1
 #define HEDDLE_UNROLL
+#define HEDDLE_UNROLL_BY(count)
 #define HEDDLE_ROLLED
 #define HEDDLE_SHARED(type, name, extent) \
   static char name##_key; \
