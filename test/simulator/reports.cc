@@ -65,6 +65,34 @@ void test_copies() {
   accepts("a copy that was waited for", copy + commit + wait + "ld.shared.u32 %r5, [%r3];");
 }
 
+// Kernels that may start before the kernel before them has ended.
+void test_dependent_launches() {
+  const std::string wait = "griddepcontrol.wait; ", load = "ld.global.u32 %r3, [%d1]; ";
+  const auto expect = [](const char* name, const char* words, const std::string& body) {
+    const std::string failure = run_ptx(body, 64, 4096, 1, 168, true).failure;
+    const bool holds = *words ? failure.find(words) != std::string::npos : failure.empty();
+    check(holds, name, failure.empty() ? "nothing was reported" : failure);
+  };
+  const char* const early = "before griddepcontrol.wait";
+  expect("accesses after the wait", "",
+      "st.shared.u32 [%r2], %r0; " + wait + "griddepcontrol.launch_dependents; " + load + "st.global.u32 [%d1], %r3;");
+  expect("a load before the wait", early, load + wait);
+  expect("a store before the wait", early, "st.global.u32 [%d1], %r0; " + wait);
+  expect("a load by a generic address before the wait", early, "ld.u32 %r3, [%d1]; " + wait);
+  expect("an atomic before the wait", early, "atom.global.add.u32 %r3, [%d1], %r0; " + wait);
+  expect("a copy before the wait", early,
+      "mul.wide.u32 %d2, %r0, 16; add.s64 %d2, %d0, %d2; shl.b32 %r3, %r0, 4; add.s32 %r3, %r1, %r3; "
+      "mov.u32 %r4, 16; cp.async.cg.shared.global [%r3], [%d2], 16, %r4; cp.async.commit_group; "
+      "cp.async.wait_group 0; " +
+          wait);
+  expect("a load while only half of the warp has waited", early,
+      "setp.lt.s32 %p1, %r0, 16; @%p1 griddepcontrol.wait; " + load + wait);
+  expect("a load after launch_dependents without a wait", early, "griddepcontrol.launch_dependents; " + load + wait);
+  expect("threads that exit without the wait", "exits without griddepcontrol.wait",
+      "setp.ge.s32 %p1, %r0, 32; @%p1 bra A; " + wait + "\nA:\n");
+  accepts("a load without a wait, in a kernel that starts after the one before it", load);
+}
+
 // Continues with thread 0 only. The others branch to A.
 const std::string one = "setp.ne.s32 %p1, %r0, 0; @%p1 bra A; ";
 void test_hopper() {
@@ -159,6 +187,7 @@ int main() {
   test_races();
   test_barriers();
   test_copies();
+  test_dependent_launches();
   test_hopper();
   test_registers();
   test_cubin();

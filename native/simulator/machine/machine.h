@@ -68,6 +68,10 @@ struct Launch {
   const Kernel* kernel = nullptr;
   Dim grid, threads;
   uint32_t dynamic_shared = 0;
+  // The launch has cudaLaunchAttributeProgrammaticStreamSerialization. The kernel may start before the kernel before it
+  // has ended, so each thread must execute griddepcontrol.wait before it accesses global memory, and before it exits.
+  bool waits = false;
+  bool overlaps = false;                  // the attribute's value is not 0
   std::vector<unsigned char> parameters;  // the kernel reads them through `base`
   unsigned char* base = nullptr;          // a copy, aligned to 128 bytes because a tensor map needs 64
 };
@@ -116,6 +120,7 @@ struct Warp {
   uint32_t path_mask = 0;  // lanes of the current path
   uint32_t full = 0;       // lanes that the launch started
   uint32_t exited = 0;
+  uint32_t must_wait = 0;  // lanes that must execute griddepcontrol.wait before they access global memory
   std::vector<Path> paths;
   enum State { ready, waiting, finished } state = ready;
   bool yields = false;  // ends the warp's turn, because its last instruction polls
@@ -139,6 +144,11 @@ struct Warp {
     p = (p & ~mask) | (value & mask);
   }
   [[noreturn]] void fail(const Instruction& i, const std::string& what) const;
+  // Fails if a lane of the mask accesses global memory before the griddepcontrol.wait that it must execute.
+  void need_wait(const Instruction& i) const {
+    if (must_wait & mask)
+      fail(i, "accesses global memory before griddepcontrol.wait, while the kernel before it may still run");
+  }
   void need_all(const Instruction& i) const {
     if (mask != full) fail(i, "needs all threads of the warp, but some have exited or diverged");
   }

@@ -74,6 +74,14 @@ bool find(uint64_t address, uint64_t bytes, uint64_t& begin, uint64_t& end) {
   return within(address, bytes, begin, end);
 }
 
+namespace {
+bool is_lent(uint64_t address) {
+  std::lock_guard<std::recursive_mutex> lock(mutex());
+  uint64_t begin = 0, end = 0;
+  return find(address, 1, begin, end) && allocations()[begin].lent;
+}
+}  // namespace
+
 bool is_pinned(const void* data) {
   uint64_t begin = 0, end = 0;
   std::lock_guard<std::recursive_mutex> lock(mutex());
@@ -93,6 +101,7 @@ void take_back(const void* data) {
 }
 
 void check(const Warp& w, const Instruction& i, uint64_t address, uint64_t bytes) {
+  if ((w.must_wait & w.mask) && !is_lent(address)) w.need_wait(i);
   if (i.seen_version == version && within(address, bytes, i.seen_begin, i.seen_end)) return;
   uint64_t begin = 0, end = 0;
   if (!find(address, bytes, begin, end)) {

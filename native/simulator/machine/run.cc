@@ -72,6 +72,7 @@ void start(Block& block, const Launch& launch, uint64_t number) {
     w.index = static_cast<int>(n);
     const uint32_t first = static_cast<uint32_t>(n) * lanes;
     w.full = w.path_mask = threads - first >= lanes ? all_lanes : (1u << (threads - first)) - 1;
+    w.must_wait = launch.waits ? w.full : 0;
     set_specials(w, block);
     w.registers_each = (k.registers + 7) / 8 * 8;  // setmaxnreg moves multiples of 8
   }

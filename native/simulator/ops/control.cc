@@ -20,6 +20,7 @@ void branch(Warp& w, const Instruction& i) {
 }
 
 void leave(Warp& w, const Instruction& i) {
+  if (w.must_wait & w.mask) w.fail(i, "a thread exits without griddepcontrol.wait, which the launch requires");
   w.exited |= w.mask;
   w.path_mask &= ~w.mask;
   for (int lane = 0; lane < lanes; ++lane)
@@ -122,8 +123,16 @@ void decode_fence(Decoder&, const Statement& s, Instruction& i) {
   if (name == "proxy.async" || name == "proxy.async.shared::cta") i.run = &proxy_fence;
   else if (name == "acq_rel.gpu" || name == "acq_rel.sys" || name == "acq_rel.cta" || name == "sc.gpu") i.run = &fence;
 }
-void decode_membar(Decoder&, const Statement&, Instruction& i) { i.run = &fence; }
+// "griddepcontrol.wait": launches run one after another, so the kernel before this one has ended.
+// "griddepcontrol.launch_dependents" may start the next kernel early, which has no effect until that kernel waits.
+void wait_for_previous(Warp& w, const Instruction&) { w.must_wait &= ~w.mask; }
 void nothing(Warp&, const Instruction&) {}
+void decode_griddepcontrol(Decoder&, const Statement& s, Instruction& i) {
+  const std::string name = joined(s, 1);
+  if (name == "wait") i.run = &wait_for_previous;
+  else if (name == "launch_dependents") i.run = &nothing;
+}
+void decode_membar(Decoder&, const Statement&, Instruction& i) { i.run = &fence; }
 void decode_prefetch(Decoder&, const Statement& s, Instruction& i) {
   if (joined(s, 1) == "tensormap") i.run = &nothing;
 }
@@ -135,6 +144,7 @@ void add_control_families(Families& f) {
   f["ret"] = f["exit"] = &decode_leave;
   f["bar"] = &decode_bar;
   f["fence"] = &decode_fence;
+  f["griddepcontrol"] = &decode_griddepcontrol;
   f["membar"] = &decode_membar;
   f["prefetch"] = &decode_prefetch;
 }

@@ -129,6 +129,7 @@ void load_bulk(Warp& w, const Instruction& i) {
     if (i.flags & boxed) {
       const TensorMap& map = tensor_map(w, i, from);
       c.map = from;
+      w.need_wait(i);  // the map may be a parameter, but the box is not
       c.rank = static_cast<int>(i.count) - 1;
       if (c.rank != static_cast<int>(map.rank))
         w.fail(i, "expected as many coordinates as the tensor map has dimensions");

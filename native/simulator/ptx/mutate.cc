@@ -12,7 +12,13 @@ namespace {
 // Opcodes whose statements mutants remove. A mutant replaces mbarrier.try_wait by a test that always succeeds.
 const char* const removed[] = {"bar.sync", "bar.arrive", "bar.warp.sync", "fence.proxy", "wgmma.fence",
     "wgmma.commit_group", "wgmma.wait_group", "cp.async.commit_group", "cp.async.wait_group",
-    "cp.async.bulk.commit_group", "cp.async.bulk.wait_group", "mbarrier.arrive", "setmaxnreg"};
+    "cp.async.bulk.commit_group", "cp.async.bulk.wait_group", "mbarrier.arrive", "setmaxnreg", "griddepcontrol.wait"};
+
+// Whether a statement loads from global memory.
+bool loads_global(const std::string& statement) {
+  return statement.compare(0, 3, "ld.") == 0 && statement.compare(0, 8, "ld.param") != 0 &&
+         statement.compare(0, 9, "ld.shared") != 0;
+}
 
 }  // namespace
 
@@ -26,6 +32,7 @@ std::vector<Mutant> mutants(const Module& module, const std::string& entry) {
     if (text[end] == '{') ++depth;
     if (text[end] == '}' && --depth == 0) break;
   }
+  size_t wait = std::string::npos;  // the line of a griddepcontrol.wait without a load after it so far
   for (size_t line = begin; line < end;) {
     const size_t next = text.find('\n', line) + 1;
     size_t at = text.find_first_not_of(" \t", line);
@@ -34,6 +41,13 @@ std::vector<Mutant> mutants(const Module& module, const std::string& entry) {
     for (const char* opcode : removed)
       if (statement.compare(0, std::string(opcode).size(), opcode) == 0)
         all.push_back({line, next - 1, "", "without " + statement});
+    if (statement.compare(0, 19, "griddepcontrol.wait") == 0) wait = line;
+    if (wait != std::string::npos && loads_global(statement)) {
+      const size_t after = text.find('\n', wait) + 1;
+      all.push_back(
+          {wait, next - 1, text.substr(after, next - after) + "griddepcontrol.wait;", "waits only after " + statement});
+      wait = std::string::npos;
+    }
     if (statement.compare(0, 10, "setmaxnreg") == 0) {
       const size_t number = statement.rfind(' ') + 1;
       const int more = std::atoi(statement.c_str() + number) + 8;

@@ -1,5 +1,5 @@
-// Mutants of an entry. Each has one planted mistake: a synchronizing statement is removed, or a bit of a matrix
-// descriptor is flipped.
+// Mutants of an entry. Each has one planted mistake: a synchronizing statement is removed, griddepcontrol.wait comes
+// after a load, or a bit of a matrix descriptor is flipped.
 #pragma once
 #include <string>
 #include <vector>

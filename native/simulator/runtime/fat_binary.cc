@@ -148,10 +148,10 @@ SIMULATOR_API cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* host
   return entry ? cudaSuccess : report(cudaErrorInvalidDeviceFunction);
 }
 
-SIMULATOR_API cudaError_t __cudaLaunchKernel(
-    cudaKernel_t handle, dim3 grid, dim3 threads, void** arguments, size_t shared, cudaStream_t stream) {
+// Queues a launch. `waits`, `overlaps`: see Launch.
+static cudaError_t queue_launch(Entry* entry, dim3 grid, dim3 threads, void** arguments, size_t shared,
+    cudaStream_t stream, bool waits = false, bool overlaps = false) {
   std::lock_guard<std::recursive_mutex> hold(lock());
-  auto* entry = reinterpret_cast<Entry*>(handle);
   try {
     const Kernel* kernel = entry ? kernel_of(*entry) : nullptr;
     if (!kernel) return report(cudaErrorInvalidDeviceFunction);
@@ -168,21 +168,43 @@ SIMULATOR_API cudaError_t __cudaLaunchKernel(
     launch->grid = {grid.x, grid.y, grid.z};
     launch->threads = {threads.x, threads.y, threads.z};
     launch->dynamic_shared = static_cast<uint32_t>(shared);
+    launch->waits = waits, launch->overlaps = overlaps;
     launch->parameters.resize(kernel->parameter_bytes);
     for (size_t n = 0; n < kernel->parameters.size(); ++n)
       std::memcpy(launch->parameters.data() + kernel->parameters[n].offset, arguments[n], kernel->parameters[n].bytes);
-    return enqueue(stream, [launch] {
+    const Work work = [launch] {
       Launch once = *launch;
       run_launch(once);
-    });
+    };
+    return enqueue(stream, work, true);
   } catch (const Failure& failure) {
     return report_failure(failure.what());
   }
 }
+SIMULATOR_API cudaError_t __cudaLaunchKernel(
+    cudaKernel_t handle, dim3 grid, dim3 threads, void** arguments, size_t shared, cudaStream_t stream) {
+  return queue_launch(reinterpret_cast<Entry*>(handle), grid, threads, arguments, shared, stream);
+}
 SIMULATOR_API cudaError_t cudaLaunchKernel(
     const void* host_function, dim3 grid, dim3 threads, void** arguments, size_t shared, cudaStream_t stream) {
-  return __cudaLaunchKernel(
-      reinterpret_cast<cudaKernel_t>(entry_of(host_function)), grid, threads, arguments, shared, stream);
+  return queue_launch(entry_of(host_function), grid, threads, arguments, shared, stream);
+}
+// A kernel with cudaLaunchAttributeProgrammaticStreamSerialization is checked for its griddepcontrol.wait, even if the
+// attribute's value is 0. The documentation of graphs allows such a dependency between two kernels only.
+SIMULATOR_API cudaError_t cudaLaunchKernelExC(
+    const cudaLaunchConfig_t* config, const void* host_function, void** arguments) {
+  std::lock_guard<std::recursive_mutex> hold(lock());
+  bool waits = false, overlaps = false;
+  for (unsigned n = 0; n < config->numAttrs; ++n) {
+    if (config->attrs[n].id != cudaLaunchAttributeProgrammaticStreamSerialization) return report(cudaErrorNotSupported);
+    waits = true;
+    if (device().major < 9) return report_failure("a programmatic dependent launch needs compute capability 9.0");
+    overlaps = config->attrs[n].val.programmaticStreamSerializationAllowed != 0;
+    if (overlaps && !follows_kernel(config->stream))
+      return report_failure("a programmatic dependent launch after work that is not a kernel");
+  }
+  return queue_launch(entry_of(host_function), config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes,
+      config->stream, waits, overlaps);
 }
 
 SIMULATOR_API cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* host_function) {

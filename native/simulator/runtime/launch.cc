@@ -13,7 +13,8 @@ namespace {
 
 struct Total {
   double seconds = 0;
-  uint64_t launches = 0, threads = 0;  // threads and bytes of a block: the most of any launch
+  uint64_t launches = 0, overlapping = 0;
+  uint64_t threads = 0;  // threads and bytes of a block: the most of any launch
   uint32_t shared = 0;
   int registers = 0;
 };
@@ -24,9 +25,10 @@ std::map<std::string, Total>& totals() {
 void print() {
   for (const auto& t : totals())
     std::fprintf(stderr,
-        "%9.3f s %7llu launches, %4llu threads, %3d registers, %6u bytes of dynamic shared memory  %s\n",
+        "%9.3f s %7llu launches, %7llu overlap, %4llu threads, %3d registers, %6u bytes of dynamic shared memory  %s\n",
         t.second.seconds, static_cast<unsigned long long>(t.second.launches),
-        static_cast<unsigned long long>(t.second.threads), t.second.registers, t.second.shared, t.first.c_str());
+        static_cast<unsigned long long>(t.second.overlapping), static_cast<unsigned long long>(t.second.threads),
+        t.second.registers, t.second.shared, t.first.c_str());
 }
 
 }  // namespace
@@ -40,6 +42,7 @@ void run_launch(Launch& launch) {
   Total& total = totals()[launch.kernel->name];
   total.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   ++total.launches;
+  total.overlapping += launch.overlaps ? 1 : 0;
   total.threads = std::max(total.threads, launch.threads.volume());
   total.shared = std::max(total.shared, launch.dynamic_shared);
   total.registers = launch.kernel->registers;

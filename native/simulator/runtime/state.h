@@ -54,7 +54,9 @@ cudaError_t report_failure(const std::string& what);
 
 using Work = std::function<void()>;
 // Queues work on a stream, or adds it to the graph that the stream captures.
-cudaError_t enqueue(cudaStream_t stream, Work work);
+cudaError_t enqueue(cudaStream_t stream, Work work, bool is_kernel = false);
+// Whether the last work of the stream, or of the graph that it captures, is a kernel.
+bool follows_kernel(cudaStream_t stream);
 // Run the queued work of all streams that do not capture, or of one stream.
 cudaError_t drain_all();
 cudaError_t drain(cudaStream_t stream);

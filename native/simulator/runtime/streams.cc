@@ -24,6 +24,7 @@ struct CUevent_st {
 struct CUstream_st {
   std::deque<Work> queue;
   CUgraph_st* captured = nullptr;  // the graph that the stream captures, or null
+  bool last_is_kernel = false;     // the last work that was queued or captured is a kernel
   bool running = false;
 };
 
@@ -35,12 +36,15 @@ std::map<cudaStream_t, std::unique_ptr<CUstream_st>>& streams() {
 }
 }  // namespace
 
-cudaError_t enqueue(cudaStream_t stream, Work work) {
+cudaError_t enqueue(cudaStream_t stream, Work work, bool is_kernel) {
   if (!streams().count(stream)) return report(cudaErrorInvalidResourceHandle);  // the default stream is not modelled
+  stream->last_is_kernel = is_kernel;
   if (stream->captured) stream->captured->work.push_back(std::move(work));
   else stream->queue.push_back(std::move(work));
   return cudaSuccess;
 }
+
+bool follows_kernel(cudaStream_t stream) { return streams().count(stream) && stream->last_is_kernel; }
 
 cudaError_t drain(cudaStream_t stream) {
   if (!streams().count(stream)) return report(cudaErrorInvalidResourceHandle);
@@ -92,6 +96,7 @@ SIMULATOR_API cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStream
   Hold hold(lock());
   if (!streams().count(stream) || stream->captured) return report(cudaErrorIllegalState);
   stream->captured = new CUgraph_st;
+  stream->last_is_kernel = false;
   return cudaSuccess;
 }
 SIMULATOR_API cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
@@ -99,6 +104,7 @@ SIMULATOR_API cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t*
   if (!streams().count(stream) || !stream->captured) return report(cudaErrorIllegalState);
   *graph = stream->captured;
   stream->captured = nullptr;
+  stream->last_is_kernel = false;
   return cudaSuccess;
 }
 SIMULATOR_API cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
@@ -123,7 +129,7 @@ SIMULATOR_API cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 SIMULATOR_API cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   Hold hold(lock());
   for (const Work& work : exec->work) {
-    const cudaError_t status = enqueue(stream, work);
+    const cudaError_t status = enqueue(stream, work);  // not `is_kernel`: the next kernel follows a graph
     if (status != cudaSuccess) return status;
   }
   return cudaSuccess;
