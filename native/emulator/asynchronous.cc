@@ -258,6 +258,7 @@ void copy_box(void* to, const void* map, uint32_t rank, const int32_t* coordinat
 namespace {
 
 void start_copy(const BoxCopy& c, void* barrier, int line) {
+  check_waited();
   Asynchronous& s = asynchronous_state();
   if (!find(barrier, "a TMA copy", line).fenced)
     fatal("a TMA copy" + at(line) + " with a barrier whose initialization is not followed by fence.proxy.async");

@@ -101,6 +101,7 @@ void thread_main() {
   Block& b = block();
   (*b.body)();
   if (!b.current->copies.empty()) fatal("a thread ends with a cp.async that it has not waited for");
+  if (b.current->must_wait) fatal("a thread ends without PreviousKernel::wait");
   b.current->state = State::ended;
   ++b.ended;
   for (;;) yield();
@@ -142,6 +143,7 @@ void run_block(Dim3 position) {
     Thread& t = b.thread[i];
     const unsigned n = static_cast<unsigned>(i);
     t.index = Dim3(n % block_size.x, n / block_size.x % block_size.y, n / block_size.x / block_size.y);
+    t.must_wait = b.waits;
     t.copies.clear();
     t.groups.clear();
     // block_of() in race.cc divides by 1024. The modulo keeps the number within 32 bits.
@@ -166,8 +168,8 @@ void run_block(Dim3 position) {
 
 void wait_for_grid() { std::lock_guard<std::mutex> lock(one_grid_at_a_time()); }
 
-void run_grid(
-    const char* kernel, Dim3 grid, Dim3 size, size_t dynamic_shared_bytes, const std::function<void()>& body) {
+void run_grid(const char* kernel, Dim3 grid, Dim3 size, size_t dynamic_shared_bytes, const std::function<void()>& body,
+    bool waits) {
   std::lock_guard<std::mutex> lock(one_grid_at_a_time());
   read_options();
   Block& b = block();
@@ -179,6 +181,7 @@ void run_grid(
         std::string(kernel) + ": expected a grid of (1, 1, 1) to (2^31 - 1, 65535, 65535), got " + text_of(grid));
   b.kernel = kernel;
   b.body = &body;
+  b.waits = waits;
   b.threads = static_cast<int>(size.size());
   b.dynamic_bytes = dynamic_shared_bytes;
   b.capacity = device_shared_bytes();
@@ -279,8 +282,14 @@ const Epoch* current_epoch() {
   return &t->epoch;
 }
 
+void wait_for_previous() { block().current->must_wait = false; }
+
 // ---- called by the asynchronous units
 
+void check_waited() {
+  const Thread* t = block().current;
+  if (t && t->must_wait) fatal("an access of global memory before PreviousKernel::wait");
+}
 int running_thread() { return index_of(*block().current); }
 int threads_of_block() { return block().threads; }
 void block_until_woken(const char* what, int line) { wait_as(State::asynchronous, what, line); }

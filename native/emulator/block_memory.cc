@@ -76,6 +76,7 @@ void copy_async(void* to, const void* from, int bytes, int source_bytes) {
       reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes))
     fatal("cp.async of " + std::to_string(bytes) + " bytes, misaligned");
   if (!in_shared(reinterpret_cast<uintptr_t>(to))) fatal("cp.async: expected a destination in shared memory");
+  if (source_bytes > 0) check_waited();
   Thread& t = *block().current;
   Copy c{to, from, bytes, source_bytes, false};
   copy_started(to, static_cast<size_t>(bytes));
@@ -102,22 +103,32 @@ void wait_copies(int pending) {
   for (size_t& end : t.groups) end -= copies;
 }
 
+namespace {
+void check_atomic(const void* at) {
+  if (!in_shared(reinterpret_cast<uintptr_t>(at))) check_waited();
+}
+}  // namespace
+
 uint32_t atomic_cas(uint32_t* at, uint32_t expected, uint32_t value) {
+  check_atomic(at);
   const uint32_t old = *at;
   if (old == expected) *at = value;
   return old;
 }
 float atomic_add(float* at, float value) {
+  check_atomic(at);
   const float old = *at;
   *at = old + value;
   return old;
 }
 uint32_t atomic_add(uint32_t* at, uint32_t value) {
+  check_atomic(at);
   const uint32_t old = *at;
   *at = old + value;
   return old;
 }
 uint64_t atomic_add(uint64_t* at, uint64_t value) {
+  check_atomic(at);
   const uint64_t before = *at;
   *at += value;
   return before;

@@ -30,7 +30,8 @@ struct Thread {
   std::unique_ptr<Fiber> fiber;
   Dim3 index;
   State state;
-  int line;  // source line of the call in which it waits
+  bool must_wait;  // has not called wait_for_previous, which its kernel requires
+  int line;        // source line of the call in which it waits
   const char* waits_for;
   std::vector<Copy> copies;    // cp.async copies, oldest first
   std::vector<size_t> groups;  // per committed group, the number of copies up to its end
@@ -55,6 +56,7 @@ struct Slot {
 struct Block {
   const char* kernel = "";
   const std::function<void()>* body = nullptr;
+  bool waits = false;  // threads must call wait_for_previous
   int threads = 0;
   std::vector<Thread> thread;                               // kept between blocks, with their stacks
   std::vector<std::vector<PendingCollective>> collectives;  // per warp

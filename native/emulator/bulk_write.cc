@@ -43,6 +43,7 @@ void write_bytes(void* to, const void* from, uint32_t bytes, bool add, int line)
   if (source + bytes > shared_capacity()) fatal("a bulk write" + at(line) + " from beyond shared memory");
   if (!in_device(target) || !in_device(target + bytes - 1))
     fatal("a bulk write" + at(line) + " to an address outside device memory");
+  check_waited();
   check_async_read(from, bytes);
   asynchronous_state().used = true;
   BulkWrite w{static_cast<char*>(to), source, bytes, add, false, {}};
@@ -78,12 +79,14 @@ void wait_writes(int pending, bool read_only, int line) {
 }
 
 void wait_for_word(const int32_t* word, int32_t value, int line) {
+  check_waited();
   if (*word != value)
     fatal("deadlock" + at(line) + ": waits for a word to become " + std::to_string(value) + ", which is " +
           std::to_string(*word) + " after all earlier blocks have ended");
 }
 
 void release_word(int32_t* word, int32_t value, int line) {
+  check_waited();
   const BulkWrites& w = mine();
   if (!w.open.empty() || !w.committed.empty())
     fatal("a release" + at(line) + " while a bulk write of the thread is in flight");

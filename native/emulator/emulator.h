@@ -10,6 +10,8 @@
 //   - a write past shared memory
 //   - misaligned operands of ldmatrix and cp.async, and in race builds any misaligned access
 //   - a cp.async in flight when a thread ends
+//   - a kernel with a PreviousKernel (cuda/runtime/launch.cuh): a thread that ends without wait(), and atomics and
+//     asynchronous copies before it; in race builds, any access of global memory before it
 //
 // Not modelled: timing, ordering between blocks, clusters, and rounding of approximate instructions.
 #pragma once
@@ -30,8 +32,10 @@ struct Dim3 {
 // The built-in variables of the running CUDA thread. A switch to another thread sets thread_index.
 extern Dim3 thread_index, block_index, block_size, grid_size;
 
-// Runs a whole launch. Throws heddle::Error INTERNAL on any fatal error.
-void run_grid(const char* kernel, Dim3 grid, Dim3 block, size_t dynamic_shared, const std::function<void()>& body);
+// Runs a whole launch. Throws heddle::Error INTERNAL on any fatal error. `waits`: every thread must call
+// wait_for_previous before it accesses global memory.
+void run_grid(const char* kernel, Dim3 grid, Dim3 block, size_t dynamic_shared, const std::function<void()>& body,
+    bool waits = false);
 
 // Waits until no thread runs a launch.
 void wait_for_grid();
@@ -46,7 +50,8 @@ void wait_for_grid();
 void* shared(const void* key, size_t bytes, size_t alignment);
 void* dynamic_shared();
 
-void barrier(int line);  // __syncthreads
+void barrier(int line);    // __syncthreads
+void wait_for_previous();  // griddepcontrol.wait. Returns at once, because launches run one after another
 
 // Waits until all lanes of `mask` have called it. The last lane then calls `compute`, if it is not null, for all of
 // them. operands[i] is what lane i passed, and null for lanes outside the mask.

@@ -15,6 +15,7 @@ void wake(int thread);
 bool completes_immediately();         // whether an asynchronous operation completes at once; may be random
 size_t random_below(size_t choices);  // a random number below `choices`, or 0 unless the order is random
 bool is_random();                     // whether the order is random
+void check_waited();                  // fatal if the running thread must call wait_for_previous first
 // Returns the offset of an address in the block's shared memory. Fatal for addresses outside shared memory.
 uintptr_t shared_address(const void* data);
 char* shared_data(uintptr_t address);  // the inverse of shared_address

@@ -161,6 +161,7 @@ void access(const void* data, size_t bytes, bool write, size_t alignment = 1) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(data);
   const bool shared = in_shared(address);
   if (!shared && !in_device(address)) return;  // a local variable or an argument
+  if (!shared) check_waited();
   if (address % alignment) fatal("a misaligned access of " + std::to_string(bytes) + " bytes");
   shadow().each(address, bytes, [&](Cell& c, uintptr_t at) {
     if (write) on_write(c, at, *now, shared);

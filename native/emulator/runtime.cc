@@ -117,7 +117,7 @@ void check_shared(const void* kernel, size_t bytes, const char* name) {
 
 cudaError_t function_attributes(cudaFuncAttributes* a) {
   if (setting() == "old-device") return cudaErrorNoKernelImageForDevice;
-  a->binaryVersion = setting() == "sm_90" ? 90 : setting() == "sm_89" ? 89 : 80;
+  a->binaryVersion = a->ptxVersion = setting() == "sm_90" ? 90 : setting() == "sm_89" ? 89 : 80;
   return cudaSuccess;
 }
 

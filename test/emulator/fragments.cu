@@ -7,6 +7,7 @@
 #include "fragments/bulk.cuh"
 #include "fragments/conversions.cuh"
 #include "fragments/copies.cuh"
+#include "fragments/launches.cuh"
 #include "fragments/mma.cuh"
 #include "fragments/wgmma.cuh"
 
@@ -64,6 +65,7 @@ int main() {
     test_cp_async(device);
     test_conversions(device);
     test_e4m3(device);
+    test_launches(device);
     test_mma_e4m3();
     test_sm90();
   } catch (const std::exception& e) {

@@ -17,6 +17,7 @@ import { root } from "../../scripts/testing.mjs";
 import { attention } from "./mutants/attention.mjs";
 import { epilogues } from "./mutants/epilogues.mjs";
 import { fp8 } from "./mutants/fp8.mjs";
+import { launches } from "./mutants/launches.mjs";
 import { others } from "./mutants/others.mjs";
 import { products } from "./mutants/products.mjs";
 import { prompts } from "./mutants/prompts.mjs";
@@ -25,7 +26,7 @@ import { warpgroupGradients } from "./mutants/warpgroup-gradients.mjs";
 import { warpgroups } from "./mutants/warpgroups.mjs";
 
 const mutants = [
-  ...[...products, ...attention, ...prompts, ...fp8, ...epilogues, ...others],
+  ...[...products, ...attention, ...prompts, ...fp8, ...epilogues, ...launches, ...others],
   ...[...warpgroups, ...warpgroupAttention, ...warpgroupGradients],
 ];
 

@@ -38,10 +38,10 @@ void test_cp_async() {
       "cp.async: bytes that are not read become zeros");
 }
 
-// Expects the launch to fail with a message that contains `what`.
-template <class F> void expect_fatal(const char* what, unsigned threads, F body) {
+// Expects the launch to fail with a message that contains `what`. `waits`: see run_grid.
+template <class F> void expect_fatal(const char* what, unsigned threads, F body, bool waits = false) {
   try {
-    emulator::run_grid("broken", {1}, {threads}, 0, body);
+    emulator::run_grid("broken", {1}, {threads}, 0, body, waits);
     expect(false, what);
   } catch (const Error& e) {
     if (!std::strstr(e.what(), what)) std::printf("FAILED expected \"%s\", got \"%s\"\n", what, e.what()), ++failures;
@@ -82,6 +82,51 @@ void test_reports() {
     HEDDLE_SHARED(uint32_t, to, [4]);
     cuda::ptx::copy_async_16(to, source, 16);
   });
+}
+
+// Kernels with a PreviousKernel.
+void test_waits() {
+  setenv("HEDDLE_EMULATOR", "lazy", 1);
+  auto* const words = static_cast<uint32_t*>(emulator::allocate_device(64 * sizeof(uint32_t)));
+  const cuda::PreviousKernel previous{};
+  const auto is_early = [](auto body) {
+    expect_fatal("an access of global memory before PreviousKernel::wait", 1, body, true);
+  };
+  const auto half = [&] {
+    if (threadIdx.x < 32) previous.wait();
+  };
+  expect_fatal("a thread ends without PreviousKernel::wait", 64, half, true);
+  is_early([&] {
+    atomicAdd(words, 1u);
+    previous.wait();
+  });
+  is_early([&] {
+    HEDDLE_SHARED(uint32_t, to, [4]);
+    cuda::ptx::copy_async_16(to, words, 16);
+    cuda::ptx::commit_copies();
+    cuda::ptx::wait_copies<0>();
+    previous.wait();
+  });
+  volatile uint32_t* const word = words;
+  if (emulator::detecting_races()) {
+    is_early([&] {
+      static_cast<void>(*word);
+      previous.wait();
+    });
+    is_early([&] {
+      *word = 1;
+      previous.wait();
+    });
+  }
+  const auto body = [&] {
+    HEDDLE_SHARED(uint32_t, own, [32]);
+    own[threadIdx.x] = threadIdx.x;
+    previous.wait();
+    words[32 * blockIdx.x + threadIdx.x] = own[threadIdx.x];
+  };
+  emulator::run_grid("waits", {2}, {32}, 0, body, true);
+  expect(words[0] == 0 && words[63] == 31, "PreviousKernel: shared memory before wait(), global memory after it");
+  emulator::release_device(words);
 }
 
 // Returns the order in which the threads of a block run.
@@ -377,6 +422,7 @@ void test_bulk_writes() {
 int main() {
   test_cp_async();
   test_reports();
+  test_waits();
   test_seeds();
   test_parts_of_warps();
   test_named_barriers();

@@ -48,8 +48,9 @@ __device__ inline Q8Rounding q8_rounding(const View& x, int64_t at, int64_t D) {
 // Writes the rows of x (N, KH, D) that belong to segments to cache (S, KH, L, D) or its pages. One block per row. If
 // any segment or page is invalid, reports a fault and writes nothing.
 template <bool q8>
-__global__ void __launch_bounds__(threads)
-    cache_write_kernel(Out cache, View x, const SegmentRow* segments, int64_t G, CacheShape shape, Fault fault) {
+__global__ void __launch_bounds__(threads) cache_write_kernel(
+    PreviousKernel previous, Out cache, View x, const SegmentRow* segments, int64_t G, CacheShape shape, Fault fault) {
+  previous.wait();
   const int64_t row = blockIdx.x;
   for (int64_t g = 0; g < G; ++g)
     if (!valid(segments[g], shape)) {
@@ -150,7 +151,9 @@ struct Running {
 // grid (rows, H), or (rows, H, parts) if each part has its own block. The four warps take tiles of 32 keys in turn. For
 // the scores, each lane has one key of the tile. For the output, each lane has `chunks` columns. The results of the
 // warps are merged in shared memory.
-template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_attention_kernel(CachedArguments a) {
+template <int chunks>
+__global__ void __launch_bounds__(threads, 2) cached_attention_kernel(PreviousKernel previous, CachedArguments a) {
+  previous.wait();
   constexpr int width = chunks * warp_size;
   HEDDLE_SHARED(float, query, [width]);
   HEDDLE_SHARED(float, warp_largest, [warps]);
@@ -228,7 +231,8 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
 }
 
 // grid (rows, H). Merges the parts of a row and head in order.
-__global__ void __launch_bounds__(threads) fold_parts_kernel(CachedArguments a) {
+__global__ void __launch_bounds__(threads) fold_parts_kernel(PreviousKernel previous, CachedArguments a) {
+  previous.wait();
   const int64_t row = blockIdx.x, head = blockIdx.y;
   const Visible keys = find_keys(a, row);
   if (keys.slot < 0) return;

@@ -297,7 +297,9 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
 
 // grid (tiles of 16 pairs of row and query head, KH), or (tiles, KH, parts) if each part has its own block.
 template <class P>
-__global__ void __launch_bounds__(P::threads, P::blocks) tensor_cached_attention_kernel(CachedArguments a) {
+__global__ void __launch_bounds__(P::threads, P::blocks)
+    tensor_cached_attention_kernel(PreviousKernel previous, CachedArguments a) {
+  previous.wait();
   for (int64_t number = blockIdx.x;; number += gridDim.x) {
     const Rows rows = find_rows<false>(a, number, a.H / a.shape.KH);
     if (rows.count == 0) return;  // uniform over the block
@@ -307,7 +309,8 @@ __global__ void __launch_bounds__(P::threads, P::blocks) tensor_cached_attention
 }
 
 // Merges the parts of a row and head in order. Loads four parts at a time, to overlap the latencies. grid (rows, H)
-__global__ void __launch_bounds__(largest_head) fold_tensor_parts_kernel(CachedArguments a) {
+__global__ void __launch_bounds__(largest_head) fold_tensor_parts_kernel(PreviousKernel previous, CachedArguments a) {
+  previous.wait();
   constexpr int batch = 4;
   const int64_t row = blockIdx.x, head = blockIdx.y, D = a.shape.D;
   const Visible keys = find_keys(a, row);

@@ -23,8 +23,9 @@ constexpr int threads = 256, warps = threads / warp_size;
 
 // Fills Groups. Each block handles one expert: it counts the pairs of experts with smaller indices, then lists the
 // pairs of its expert in order. The row of pair p is p / slots.
-__global__ void __launch_bounds__(threads) group_kernel(const int32_t* experts, int32_t* begin, int32_t* order,
-    int32_t* rows, int64_t pairs, int64_t E, int slots, Fault fault) {
+__global__ void __launch_bounds__(threads) group_kernel(PreviousKernel previous, const int32_t* experts, int32_t* begin,
+    int32_t* order, int32_t* rows, int64_t pairs, int64_t E, int slots, Fault fault) {
+  previous.wait();
   HEDDLE_SHARED(int32_t, found, [warps]);
   const int32_t expert = static_cast<int32_t>(blockIdx.x);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
@@ -74,7 +75,9 @@ Groups group(const Context& c, const char* name, const Tensor& experts, int64_t 
 // ---- products of pairs
 
 // Computes each pair separately, with one warp per element of y. w must be (E, M, K). grid (blocks of M, pairs)
-template <class Weights> __global__ void __launch_bounds__(threads) few_pairs_kernel(Products a, Weights w) {
+template <class Weights>
+__global__ void __launch_bounds__(threads) few_pairs_kernel(PreviousKernel previous, Products a, Weights w) {
+  previous.wait();
   const int lane = threadIdx.x % warp_size;
   const int64_t m = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size, pair = blockIdx.y;
   const int32_t expert = a.experts[pair];
@@ -152,7 +155,8 @@ __device__ inline GroupTile find_tile(const Groups& groups, int64_t tile) {
 // TileGrid.
 template <class Weights>
 __global__ void __launch_bounds__(tiled::threads, 2)
-    grouped_kernel(Products a, Weights w, Groups groups, unsigned columns_of_tiles) {
+    grouped_kernel(PreviousKernel previous, Products a, Weights w, Groups groups, unsigned columns_of_tiles) {
+  previous.wait();
   const GroupTile tile = find_tile(groups, blockIdx.x / columns_of_tiles);
   if (tile.expert < 0) return;  // uniform over the block
   const int64_t column0 = static_cast<int64_t>(blockIdx.x % columns_of_tiles) * tile_n;

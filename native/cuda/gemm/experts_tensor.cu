@@ -120,7 +120,9 @@ __device__ inline void store_pairs(
 
 // Computes one tile per block.
 template <class T, bool w_transposed>
-__global__ void __launch_bounds__(T::threads, 1) tensor_experts_kernel(Products a, Groups groups, unsigned columns) {
+__global__ void __launch_bounds__(T::threads, 1)
+    tensor_experts_kernel(PreviousKernel previous, Products a, Groups groups, unsigned columns) {
+  previous.wait();
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   const ExpertTile tile = expert_tile<T>(groups, columns);
   if (tile.expert < 0) return;  // uniform over the block

@@ -13,7 +13,8 @@ namespace {
 using tiled::tile_m;
 using tiled::tile_n;
 
-__global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm whole, int64_t part) {
+__global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(PreviousKernel previous, Gemm whole, int64_t part) {
+  previous.wait();
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}},
@@ -24,7 +25,9 @@ __global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm whole, int
 }
 
 // Computes both factors of a gated product, one after the other. A thread keeps its elements of the first in registers.
-__global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whole, int64_t part) {
+__global__ void __launch_bounds__(tiled::threads, 2)
+    gated_gemm_kernel(PreviousKernel previous, Gemm whole, int64_t part) {
+  previous.wait();
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}};
@@ -43,7 +46,9 @@ __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whol
 
 // Like gemm_kernel, with a quantized b. Tiles are 64 long along k, so that each of the 256 threads dequantizes a run.
 template <class Rows>
-__global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm whole, int64_t part, Rows w) {
+__global__ void __launch_bounds__(tiled::threads, 2)
+    quantised_gemm_kernel(PreviousKernel previous, Gemm whole, int64_t part, Rows w) {
+  previous.wait();
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}};
@@ -56,7 +61,9 @@ __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm 
 // Adds the sums of split-k's parts in order, and applies the epilogue. The sums are (parts, m, n), or (parts, 2, m, n)
 // for a gated product. A thread has `width` adjacent elements of a row. 32-bit indices suffice, because most_workspace
 // bounds the sums.
-template <bool gated, int width> __global__ void __launch_bounds__(256) add_parts_kernel(Gemm g, int parts) {
+template <bool gated, int width>
+__global__ void __launch_bounds__(256) add_parts_kernel(PreviousKernel previous, Gemm g, int parts) {
+  previous.wait();
   const View sums{g.workspace, DType::f32};
   const unsigned n = static_cast<unsigned>(g.n), elements = static_cast<unsigned>(g.m) * n,
                  of_part = gated ? 2 * elements : elements, stride = gridDim.x * blockDim.x * width;
@@ -166,7 +173,9 @@ __device__ inline void sums_of(const Gemm& g, const View& b, int64_t column, flo
 }
 
 // A warp computes one column of c, of up to four rows. In a gated product, it computes the column of both factors.
-template <Loads loads, bool gated> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
+template <Loads loads, bool gated>
+__global__ void __launch_bounds__(few_threads) few_rows_kernel(PreviousKernel previous, Gemm g) {
+  previous.wait();
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // uniform over the warp
   float sum[most_rows] = {}, up[most_rows] = {};
@@ -176,7 +185,9 @@ template <Loads loads, bool gated> __global__ void __launch_bounds__(few_threads
 }
 
 // Like few_rows_kernel, with a quantized b. The lanes share the runs of 16 elements.
-template <class Rows> __global__ void __launch_bounds__(few_threads, 4) quantised_few_rows_kernel(Gemm g, Rows w) {
+template <class Rows>
+__global__ void __launch_bounds__(few_threads, 4) quantised_few_rows_kernel(PreviousKernel previous, Gemm g, Rows w) {
+  previous.wait();
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // uniform over the warp
   float sum[most_rows] = {};

@@ -177,10 +177,11 @@ __device__ inline void epilogue_tile(
 }
 
 template <class Operand, class T, bool a_transposed, bool b_transposed, bool gated>
-__global__ void __launch_bounds__(T::threads, 1) tensor_kernel(Gemm whole, int64_t part) {
+__global__ void __launch_bounds__(T::threads, 1) tensor_kernel(PreviousKernel previous, Gemm whole, int64_t part) {
   static_assert(!gated || b_transposed, "a gated product needs b stored as (n, k)");
   using Element = typename Operand::Element;
   HEDDLE_DYNAMIC_SHARED(Element, memory);
+  previous.wait();
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * T::m,
                 column0 = static_cast<int64_t>(blockIdx.x) * (gated ? T::n / 2 : T::n);

@@ -25,8 +25,9 @@ using HalfTile = Boxes<128, 6>;
 
 // In a gated product, a box of b_map or up_map has half a tile's columns. The tile holds the box of b, then that of up.
 template <class T, bool a_transposed, bool b_transposed, bool gated>
-__global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map,
-    const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
+__global__ void __launch_bounds__(threads, 1)
+    tensor_warpgroup_kernel(PreviousKernel previous, const __grid_constant__ CUtensorMap a_map,
+        const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
 #if HEDDLE_SM90A
   static_assert(!gated || b_transposed, "a gated product needs b and up stored as (n, k)");
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -42,6 +43,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
     if (gated) ptx::prefetch_map(&up_map);
   }
   begin_ring(full, empty);
+  previous.wait();
 
   if (threadIdx.x < warpgroup) {
     ptx::give_registers<40>();

@@ -9,7 +9,8 @@ namespace {
 constexpr int threads = 256;
 
 // Stores x as y's type.
-__global__ void round_kernel(View x, Out y, int64_t n) {
+__global__ void round_kernel(PreviousKernel previous, View x, Out y, int64_t n) {
+  previous.wait();
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) y.store(i, x[i]);
 }

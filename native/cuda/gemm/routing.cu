@@ -18,8 +18,9 @@ __device__ inline float logit_at(const View& logits, int64_t i) {
 // logits (N, E) -> weights (N, k), experts (N, k). One warp per row. Each of the k steps selects the largest logit
 // after the previously selected one, in descending order. Equal logits are ordered by index. Weights are the softmax
 // over the selected experts if `normalize`, otherwise over all experts.
-__global__ void __launch_bounds__(threads)
-    route_kernel(View logits, float* weights, int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalize) {
+__global__ void __launch_bounds__(threads) route_kernel(PreviousKernel previous, View logits, float* weights,
+    int32_t* experts, int64_t N, int64_t E, int64_t k, bool normalize) {
+  previous.wait();
   const int64_t row = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / warp_size;
   if (row >= N) return;  // uniform over the warp
   const int lane = threadIdx.x % warp_size;
@@ -103,8 +104,9 @@ void route_backward(const Node& n, Context& c) {
 // ---- the weighted sum of outputs; a slot is one of a row's k experts
 
 // y (N, k, M), weights (N, k) -> out (N, M). Blocks with different y take different rows.
-__global__ void __launch_bounds__(threads)
-    combine_kernel(View y, const float* weights, Out to, int64_t rows, int64_t slots, int64_t M) {
+__global__ void __launch_bounds__(threads) combine_kernel(
+    PreviousKernel previous, View y, const float* weights, Out to, int64_t rows, int64_t slots, int64_t M) {
+  previous.wait();
   const int64_t m = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (m >= M) return;
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {

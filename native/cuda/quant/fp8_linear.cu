@@ -13,7 +13,8 @@ constexpr int threads = 256, most_rows = 4, run = 16;  // run: bytes per load
 // Rounds x (N, K) to e4m3 bytes q (N, ld) and scales (blocks of K, N). One warp per 128 elements of a row, four per
 // lane.
 __global__ void __launch_bounds__(threads)
-    fp8_round_kernel(View x, uint8_t* q, float* scale, int64_t N, int64_t K, int64_t ld) {
+    fp8_round_kernel(PreviousKernel previous, View x, uint8_t* q, float* scale, int64_t N, int64_t K, int64_t ld) {
+  previous.wait();
   const int64_t blocks = blocks_of(K),
                 block = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;
   if (block >= N * blocks) return;  // uniform over the warp
@@ -65,7 +66,9 @@ struct Side {
 };
 
 // Computes a tile of c per block, with x, or with `rounded` if it is used.
-template <bool rounded> __global__ void __launch_bounds__(tiled::threads, 2) fp8_gemm_kernel(Fp8Gemm g) {
+template <bool rounded>
+__global__ void __launch_bounds__(tiled::threads, 2) fp8_gemm_kernel(PreviousKernel previous, Fp8Gemm g) {
+  previous.wait();
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tiled::tile_m,
                 column0 = static_cast<int64_t>(blockIdx.x) * tiled::tile_n;
   const Side b{g.w, true, column0, g.n, g.k};
@@ -91,7 +94,9 @@ __global__ void __launch_bounds__(tiled::threads, 2)
 
 // A warp computes one column of c, of up to four rows. Lane i takes bytes 16 i to 16 i + 15 of every 512. `whole`: rows
 // of w are 16-byte aligned and a multiple of 16 bytes long, so that one load reads all 16.
-template <bool rounded> __global__ void __launch_bounds__(threads) fp8_few_rows_kernel(Fp8Gemm g, bool whole) {
+template <bool rounded>
+__global__ void __launch_bounds__(threads) fp8_few_rows_kernel(PreviousKernel previous, Fp8Gemm g, bool whole) {
+  previous.wait();
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // uniform over the warp

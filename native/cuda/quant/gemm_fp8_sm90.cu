@@ -17,7 +17,7 @@ using namespace sm90;
 constexpr int depth = fp8_block;
 using Tile = RingTile<128, 6, 128 * depth, 128 * depth>;
 
-__global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
+__global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(PreviousKernel previous,
     const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, Fp8Gemm g) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
@@ -32,6 +32,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(
     ptx::prefetch_map(&b_map);
   }
   begin_ring(full, empty);
+  previous.wait();
 
   if (threadIdx.x < warpgroup) {
     ptx::give_registers<40>();

@@ -22,8 +22,10 @@ using namespace multistage;
 
 static_assert(2 * E4m3::depth == fp8_block, "the elements of a stage must share a scale");
 
-template <class T> __global__ void __launch_bounds__(T::threads, 1) tensor_e4m3_kernel(Fp8Gemm g) {
+template <class T>
+__global__ void __launch_bounds__(T::threads, 1) tensor_e4m3_kernel(PreviousKernel previous, Fp8Gemm g) {
 #if HEDDLE_E4M3
+  previous.wait();
   static_assert(fp8_block % T::n == 0, "the columns of a tile must share a scale of the weight");
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * T::m, column0 = static_cast<int64_t>(blockIdx.x) * T::n;

@@ -26,7 +26,9 @@ __device__ inline float squared_error(float v, float inverse, int lane) {
 }
 
 // Rounds x (N, K) to 8 bits. One warp per group of 32, one element per lane.
-__global__ void __launch_bounds__(few_threads) round_kernel(View x, Int8Rows to, int64_t groups) {
+__global__ void __launch_bounds__(few_threads)
+    round_kernel(PreviousKernel previous, View x, Int8Rows to, int64_t groups) {
+  previous.wait();
   const int64_t g = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (g >= groups) return;  // uniform over the warp
   const int lane = threadIdx.x % warp_size;
@@ -54,7 +56,9 @@ __device__ inline void store(const Int8Gemm& g, int64_t row, int64_t column, flo
 }
 
 // A warp computes one column of c, of up to four rows. Its lanes share the runs.
-template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Int8Gemm g, Rows w) {
+template <class Rows>
+__global__ void __launch_bounds__(few_threads) few_rows_kernel(PreviousKernel previous, Int8Gemm g, Rows w) {
+  previous.wait();
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // uniform over the warp
@@ -92,7 +96,9 @@ constexpr int pitch = words + 4;
 
 // Computes a tile of 64 x 64 per block. Each of four warps computes 32 x 32 elements. For each stage of four runs along
 // k, activations are copied to shared memory, and weights are unpacked to it. mma.sync then multiplies run by run.
-template <class Rows> __global__ void __launch_bounds__(threads) tensor_kernel(Int8Gemm g, Rows w) {
+template <class Rows>
+__global__ void __launch_bounds__(threads) tensor_kernel(PreviousKernel previous, Int8Gemm g, Rows w) {
+  previous.wait();
   HEDDLE_SHARED(uint32_t, a_tile, [tile_m][pitch]);
   HEDDLE_SHARED(uint32_t, b_tile, [tile_n][pitch]);
   HEDDLE_SHARED(float, a_scale, [tile_m][tile_runs]);

@@ -19,7 +19,9 @@ template <int in, int outs> struct Operands {
 // first `vectors` groups of eight adjacent elements are loaded and stored as vectors. A thread loads the group of all
 // inputs before it stores any output. Each thread first calls f.begin(), and computes nothing if that returns false.
 template <class F, int in, int outs>
-__global__ void __launch_bounds__(threads, 3) map_kernel(F given, Operands<in, outs> o, int64_t vectors) {
+__global__ void __launch_bounds__(threads, 3)
+    map_kernel(PreviousKernel previous, F given, Operands<in, outs> o, int64_t vectors) {
+  previous.wait();
   F f = given;
   if (!f.begin()) return;
   constexpr int inputs = in > 0 ? in : 1;

@@ -48,7 +48,8 @@ struct NormArguments {
 };
 
 // Normalizes rows of any width. A thread reads and writes only its own columns, so that y may alias x or the residual.
-__global__ void __launch_bounds__(threads) norm_kernel(NormArguments a) {
+__global__ void __launch_bounds__(threads) norm_kernel(PreviousKernel previous, NormArguments a) {
+  previous.wait();
   const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
   if (a.residual.data)
     for (int64_t j = threadIdx.x; j < a.C; j += threads) a.h.store(row + j, a.x[row + j] + a.residual[row + j]);
@@ -73,7 +74,9 @@ __global__ void __launch_bounds__(threads) norm_kernel(NormArguments a) {
 }
 
 // Like norm_kernel, for rows of whole vectors, which are read once and kept in registers.
-template <int chunks> __global__ void __launch_bounds__(threads) norm_vectors_kernel(NormArguments a) {
+template <int chunks>
+__global__ void __launch_bounds__(threads) norm_vectors_kernel(PreviousKernel previous, NormArguments a) {
+  previous.wait();
   const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
   float h[chunks][vector_elements];
   each_vector<chunks>(a.C, [&](int k, int64_t j) {

@@ -36,7 +36,8 @@ constexpr int pairs_a_thread = 4;
 constexpr int64_t most_pairs = pairs_a_thread * threads;
 
 // Rotates the pairs of a row, and copies its columns from 2 * half on. One block per row.
-__global__ void __launch_bounds__(threads, 8) rope_kernel(RopeArguments a) {
+__global__ void __launch_bounds__(threads, 8) rope_kernel(PreviousKernel previous, RopeArguments a) {
+  previous.wait();
   const int64_t row = blockIdx.x;
   HEDDLE_SHARED(float, cosines, [most_pairs]);
   HEDDLE_SHARED(float, sines, [most_pairs]);
@@ -99,7 +100,8 @@ struct FrequencyArguments {
 
 // Selects `far` beyond the original length (LongRoPE, Ding et al. 2024). Without `far`, stretches the base of the
 // frequencies with the length instead ("dynamic NTK" scaling). One block per row.
-__global__ void __launch_bounds__(threads) rope_frequencies_kernel(FrequencyArguments a) {
+__global__ void __launch_bounds__(threads) rope_frequencies_kernel(PreviousKernel previous, FrequencyArguments a) {
+  previous.wait();
   const double length = a.lengths ? a.lengths[blockIdx.x] : a.length;
   const bool beyond = length > a.original;
   const double stretch = beyond ? a.factor * length / a.original - (a.factor - 1) : 1;

@@ -9,8 +9,9 @@ namespace {
 constexpr int threads = 128;
 
 // table (V, C), ids (N) -> y (N, C) = table[ids] * scale. One block per row of y.
-__global__ void __launch_bounds__(threads)
-    take_rows_kernel(View table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
+__global__ void __launch_bounds__(threads) take_rows_kernel(
+    PreviousKernel previous, View table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
+  previous.wait();
   const int32_t id = ids[blockIdx.x];
   if (id < 0 || id >= V) {
     if (threadIdx.x == 0) fault.report();
@@ -21,8 +22,9 @@ __global__ void __launch_bounds__(threads)
 }
 // Like take_rows_kernel, from quantized rows. A thread dequantizes runs of 16 elements.
 template <class Rows>
-__global__ void __launch_bounds__(threads)
-    take_quantised_rows_kernel(Rows table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
+__global__ void __launch_bounds__(threads) take_quantised_rows_kernel(
+    PreviousKernel previous, Rows table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
+  previous.wait();
   const int32_t id = ids[blockIdx.x];
   if (id < 0 || id >= V) {
     if (threadIdx.x == 0) fault.report();
@@ -139,8 +141,9 @@ void segment_sum(const Node& n, Context& c) { add_rows(n, c, "segment_sum", 1.0f
 
 // Copies rows by index. Elements of any type are copied as unsigned integers of their size. One block per row of y.
 template <class T>
-__global__ void __launch_bounds__(threads)
-    gather_kernel(const T* x, const int32_t* rows, T* y, int64_t limit, int64_t width, Fault fault) {
+__global__ void __launch_bounds__(threads) gather_kernel(
+    PreviousKernel previous, const T* x, const int32_t* rows, T* y, int64_t limit, int64_t width, Fault fault) {
+  previous.wait();
   const int32_t row = rows[blockIdx.x];
   if (row < 0 || row >= limit) {
     if (threadIdx.x == 0) fault.report();
@@ -167,7 +170,8 @@ void gather_rows(const Node& n, Context& c) {
 // in elements. One block per row.
 template <class T>
 __global__ void __launch_bounds__(threads)
-    piece_kernel(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t width) {
+    piece_kernel(PreviousKernel previous, const T* from, int64_t from_row, T* to, int64_t to_row, int64_t width) {
+  previous.wait();
   for (int64_t j = threadIdx.x; j < width; j += threads) to[blockIdx.x * to_row + j] = from[blockIdx.x * from_row + j];
 }
 

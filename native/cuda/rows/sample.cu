@@ -50,7 +50,8 @@ struct PartBest {
 };
 
 // Finds the best raw logits of each part, copies logits that will be adjusted, and clears the bins. grid (R * parts)
-__global__ void __launch_bounds__(threads) scan_parts_kernel(Arguments a) {
+__global__ void __launch_bounds__(threads) scan_parts_kernel(PreviousKernel previous, Arguments a) {
+  previous.wait();
   const Place at(a);
   const float* raw = a.raw(at.row);
   for (int b = at.part * threads + threadIdx.x; b < bins; b += a.parts * threads) {
@@ -73,15 +74,15 @@ __global__ void __launch_bounds__(threads) scan_parts_kernel(Arguments a) {
     part.raw_nan = part.nan = best.nan != 0;
   }
   // Finds the K best raw logits of the part, in descending order.
-  Key previous = 0;
+  Key latest = 0;
   for (int64_t k = 0; k < a.K; ++k) {
     Key next = ~Key{0};
     for (int64_t i = at.begin + threadIdx.x; i < at.end; i += threads) {
       const Key key = raw[i] == raw[i] ? descending(raw[i], i) : ~Key{0};
-      if ((k == 0 || key > previous) && key < next) next = key;
+      if ((k == 0 || key > latest) && key < next) next = key;
     }
-    previous = smallest<threads>(next);
-    if (threadIdx.x == 0) a.top[place * a.K + k] = previous;
+    latest = smallest<threads>(next);
+    if (threadIdx.x == 0) a.top[place * a.K + k] = latest;
   }
 }
 
@@ -120,7 +121,8 @@ __device__ void adjust(const Arguments& a, int64_t row, const Parameters& s) {
 
 // Checks the row, and applies bias and penalties. grid (R). Four blocks of a multiprocessor leave each thread 64
 // registers, so that none is spilled.
-__global__ void __launch_bounds__(threads, 4) adjust_kernel(Arguments a) {
+__global__ void __launch_bounds__(threads, 4) adjust_kernel(PreviousKernel previous, Arguments a) {
+  previous.wait();
   const int64_t row = blockIdx.x;
   const Parameters s = parameters_of(a, row);
   const bool is_valid = valid(s, a.L), is_penalised = is_valid && penalised(s), is_biased = biased(a, row);
@@ -152,7 +154,8 @@ __global__ void __launch_bounds__(threads, 4) adjust_kernel(Arguments a) {
 
 // Computes what of a part depends on adjust_kernel: the sums relative to the row's largest raw logit, and the best
 // adjusted logit. grid (R * parts)
-__global__ void __launch_bounds__(threads) sum_parts_kernel(Arguments a) {
+__global__ void __launch_bounds__(threads) sum_parts_kernel(PreviousKernel previous, Arguments a) {
+  previous.wait();
   const Place at(a);
   const RowState state = a.state[at.row];
   if (!state.usable) return;  // uniform over the block

@@ -23,7 +23,8 @@ __device__ bool draws(const Arguments& a, int64_t row, Candidates* candidates, B
 }
 
 // Counts the tokens of each bin of a part, and adds up their weights. grid (R * parts)
-__global__ void __launch_bounds__(threads) count_kernel(Arguments a) {
+__global__ void __launch_bounds__(threads) count_kernel(PreviousKernel previous, Arguments a) {
+  previous.wait();
   const Place at(a);
   HEDDLE_SHARED(unsigned, count, [bins]);
   HEDDLE_SHARED(unsigned, low, [bins]);
@@ -77,7 +78,8 @@ template <int block_threads> __device__ void add_up_to(Prefix& own, Prefix& befo
 }
 
 // Fills `ids`: groups the tokens by bin. grid (R * parts)
-__global__ void __launch_bounds__(threads) group_kernel(Arguments a) {
+__global__ void __launch_bounds__(threads) group_kernel(PreviousKernel previous, Arguments a) {
+  previous.wait();
   const Place at(a);
   HEDDLE_SHARED(unsigned, place, [bins]);
   Candidates candidates;
@@ -221,7 +223,8 @@ struct Search {
 };
 
 // Draws a token, and writes the row's outputs. grid (R)
-__global__ void __launch_bounds__(search_threads) draw_kernel(Arguments a) {
+__global__ void __launch_bounds__(search_threads) draw_kernel(PreviousKernel previous, Arguments a) {
+  previous.wait();
   const int64_t row = blockIdx.x;
   HEDDLE_SHARED(unsigned, count, [bins]);
   HEDDLE_SHARED(Key, mass, [bins]);
@@ -293,16 +296,16 @@ __global__ void __launch_bounds__(search_threads) draw_kernel(Arguments a) {
     a.logprob[row] = static_cast<float>(raw[token] - log_sum);
   }
   // Finds the K best raw logits of the row among those of its parts, in descending order.
-  Key previous = 0;
+  Key latest = 0;
   for (int64_t k = 0; k < a.K; ++k) {
     Key next = ~Key{0};
     for (int64_t i = threadIdx.x; i < a.parts * a.K; i += search_threads) {
       const Key key = a.top[row * a.parts * a.K + i];
-      if ((k == 0 || key > previous) && key < next) next = key;
+      if ((k == 0 || key > latest) && key < next) next = key;
     }
-    previous = smallest<search_threads>(next);
+    latest = smallest<search_threads>(next);
     if (threadIdx.x != 0) continue;
-    const int64_t id = id_of(previous);
+    const int64_t id = id_of(latest);
     a.top_ids[row * a.K + k] = static_cast<int32_t>(id);
     a.top_logprobs[row * a.K + k] = static_cast<float>(raw[id] - log_sum);
   }

@@ -4,6 +4,7 @@
 
 #include "cuda/runtime/device.h"
 #include "runtime/devices.h"
+#include "cuda/runtime/launch.cuh"
 #include "cuda/runtime/tensor_map.h"
 #include "core/error.h"
 
@@ -35,9 +36,7 @@ void check_cuda(cudaError_t status, const char* call) {
 }
 
 namespace {
-const CudaAccelerator& accelerator_of(const Context& context) {
-  return *static_cast<const CudaAccelerator*>(context.accelerator);
-}
+CudaAccelerator& accelerator_of(const Context& context) { return *static_cast<CudaAccelerator*>(context.accelerator); }
 }  // namespace
 
 cudaStream_t stream_of(const Context& context) { return accelerator_of(context).stream(); }
@@ -53,6 +52,25 @@ void allow_shared(const Context& context, const void* kernel, size_t bytes, cons
   check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), name);
   limit = bytes;
 }
+
+#if !HEDDLE_EMULATED
+void launch_kernel(
+    const Context& context, const char* name, const Grid& g, const void* kernel, void** arguments, bool waits) {
+  CudaAccelerator& device = accelerator_of(context);
+  const auto [stream, follows_kernel] = device.stream_for_kernel();
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  // CUDA defines the overlap for two kernels only. After other work the value is 0, which is the default. The attribute
+  // is there nevertheless, because the simulator checks the kernels that have it.
+  overlap.val.programmaticStreamSerializationAllowed = follows_kernel ? 1 : 0;
+  cudaLaunchConfig_t config{};
+  config.gridDim = g.blocks, config.blockDim = g.threads;
+  config.dynamicSmemBytes = g.shared;
+  config.stream = stream;
+  config.attrs = &overlap, config.numAttrs = waits && device.kernels_wait() ? 1 : 0;
+  check_cuda(cudaLaunchKernelExC(&config, kernel, arguments), name);
+}
+#endif
 
 Fault fault_of(const Context& context) { return {accelerator_of(context).fault_word(), context.node}; }
 
@@ -80,6 +98,8 @@ CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("c
   // A build compiles 9.0 only as sm_90a, so code for 9.0 is code for sm_90a.
   properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes,
       attributes.binaryVersion == 90 && has_tensor_maps(), tf32, has_e4m3_code()};
+  // Code that the driver compiled from PTX of an older version has no griddepcontrol.wait.
+  kernels_wait_ = attributes.ptxVersion >= 90;
   try {
     open();
   } catch (...) {
@@ -223,7 +243,7 @@ void CudaAccelerator::upload_filled(void* to, size_t bytes, const Fill& fill) {
     Stage& stage = next_stage();
     fill(at, count, stage.data);
     queue_upload(static_cast<unsigned char*>(to) + at, stage.data, count);
-    check_cuda(cudaEventRecord(stage.copied, stream_), "cudaEventRecord");
+    check_cuda(cudaEventRecord(stage.copied, stream()), "cudaEventRecord");
     stage.used = true;
   }
   // Waits for the copies, because the caller may free `to` as soon as this function returns.
@@ -254,7 +274,7 @@ void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
     const size_t count = bytes - at < stage_bytes ? bytes - at : stage_bytes;
     Stage& stage = next_stage();
     queue_download(stage.data, static_cast<const unsigned char*>(from) + at, count);
-    check_cuda(cudaEventRecord(stage.copied, stream_), "cudaEventRecord");
+    check_cuda(cudaEventRecord(stage.copied, stream()), "cudaEventRecord");
     stage.used = true;
     empty();  // while the device copies the current stage
     before = &stage, before_at = at, before_count = count;
@@ -281,33 +301,33 @@ void CudaAccelerator::queue_copy(void* to, const void* from, size_t bytes, const
   make_current();
   const int device = static_cast<const CudaAccelerator&>(source).index_;
   if (device == index_) {
-    check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "cudaMemcpy");
+    check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()), "cudaMemcpy");
   } else {
     open_way_to(device);
-    check_cuda(cudaMemcpyPeerAsync(to, index_, from, device, bytes, stream_), "cudaMemcpyPeer");
+    check_cuda(cudaMemcpyPeerAsync(to, index_, from, device, bytes, stream()), "cudaMemcpyPeer");
   }
 }
 
 void CudaAccelerator::queue_upload(void* to, const void* from_host, size_t bytes) {
   make_current();
-  check_cuda(cudaMemcpyAsync(to, from_host, bytes, cudaMemcpyHostToDevice, stream_), "cudaMemcpy");
+  check_cuda(cudaMemcpyAsync(to, from_host, bytes, cudaMemcpyHostToDevice, stream()), "cudaMemcpy");
 }
 
 void CudaAccelerator::queue_download(void* to_host, const void* from, size_t bytes) {
   make_current();
-  check_cuda(cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, stream_), "cudaMemcpy");
+  check_cuda(cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, stream()), "cudaMemcpy");
 }
 
 void CudaAccelerator::queue_clear_fault() {
   make_current();
-  check_cuda(cudaMemsetAsync(fault_, 0, sizeof(int), stream_), "cudaMemset");
+  check_cuda(cudaMemsetAsync(fault_, 0, sizeof(int), stream()), "cudaMemset");
 }
 
 void CudaAccelerator::queue_fault(int* to_host) { queue_download(to_host, fault_, sizeof(int)); }
 
 void CudaAccelerator::wait() {
   make_current();
-  check_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  check_cuda(cudaStreamSynchronize(stream()), "cudaStreamSynchronize");
 }
 
 int CudaAccelerator::fault() {
@@ -319,12 +339,12 @@ int CudaAccelerator::fault() {
 // Restricts only this thread during the capture (ThreadLocal), so that other threads may allocate memory.
 void CudaAccelerator::begin_recording() {
   make_current();
-  check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  check_cuda(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
 }
 
 std::shared_ptr<Recording> CudaAccelerator::end_recording() {
   cudaGraph_t graph = nullptr;
-  check_cuda(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture");
+  check_cuda(cudaStreamEndCapture(stream(), &graph), "cudaStreamEndCapture");
   cudaGraphExec_t work = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&work, graph, 0);
   cudaGraphDestroy(graph);
@@ -334,9 +354,9 @@ std::shared_ptr<Recording> CudaAccelerator::end_recording() {
 
 void CudaAccelerator::drop_recording() noexcept {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  if (cudaStreamIsCapturing(stream_, &status) == cudaSuccess && status != cudaStreamCaptureStatusNone) {
+  if (cudaStreamIsCapturing(stream(), &status) == cudaSuccess && status != cudaStreamCaptureStatusNone) {
     cudaGraph_t graph = nullptr;
-    cudaStreamEndCapture(stream_, &graph);
+    cudaStreamEndCapture(stream(), &graph);
     if (graph) cudaGraphDestroy(graph);
   }
   cudaGetLastError();
@@ -344,17 +364,17 @@ void CudaAccelerator::drop_recording() noexcept {
 
 void CudaAccelerator::replay(const Recording& recording) {
   make_current();
-  check_cuda(cudaGraphLaunch(static_cast<const CudaRecording&>(recording).work(), stream_), "cudaGraphLaunch");
+  check_cuda(cudaGraphLaunch(static_cast<const CudaRecording&>(recording).work(), stream()), "cudaGraphLaunch");
 }
 
 void CudaAccelerator::mark_begin() {
   make_current();
-  check_cuda(cudaEventRecord(begin_, stream_), "cudaEventRecord");
+  check_cuda(cudaEventRecord(begin_, stream()), "cudaEventRecord");
 }
 
 void CudaAccelerator::mark_end() {
   make_current();
-  check_cuda(cudaEventRecord(end_, stream_), "cudaEventRecord");
+  check_cuda(cudaEventRecord(end_, stream()), "cudaEventRecord");
 }
 
 double CudaAccelerator::marked_seconds() {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "cuda/runtime/context.h"
@@ -47,7 +48,15 @@ class CudaAccelerator final : public Accelerator {
   void mark_end() override;
   double marked_seconds() override;
 
-  cudaStream_t stream() const { return stream_; }
+  // Returns the stream, for work other than kernels.
+  cudaStream_t stream() {
+    last_is_kernel_ = false;
+    return stream_;
+  }
+  // Returns the stream, for a kernel, and whether the stream's last work is a kernel.
+  std::pair<cudaStream_t, bool> stream_for_kernel() { return {stream_, std::exchange(last_is_kernel_, true)}; }
+  // Whether PreviousKernel::wait (launch.cuh) waits on this device.
+  bool kernels_wait() const { return kernels_wait_; }
   int* fault_word() const { return fault_; }
   const DeviceProperties& properties() const { return properties_; }
   int index() const { return index_; }
@@ -74,8 +83,10 @@ class CudaAccelerator final : public Accelerator {
   int index_;
   std::string name_;
   DeviceProperties properties_;
+  bool kernels_wait_ = false;
   cudaStream_t stream_ = nullptr;
-  int* fault_ = nullptr;  // device memory: 0, or 1 + the index of the first node that reported a fault
+  bool last_is_kernel_ = false;  // the last work that was queued on stream_ is a kernel
+  int* fault_ = nullptr;         // device memory: 0, or 1 + the index of the first node that reported a fault
   Stage stages_[2];
   int stage_ = 0;       // the staging buffer to use next
   uint64_t peers_ = 0;  // bit i: whether open_way_to(i) has run

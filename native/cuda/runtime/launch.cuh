@@ -1,7 +1,8 @@
 // Launches of kernels and declarations of shared memory, for nvcc and for the emulator, which compiles kernels as C++.
 //
 // For each op, a kernel file has a kernel, a launcher that computes the kernel's arguments from a Node, and a
-// RegisterKernel. A comment gives the shapes of the operands. The emulator enforces three rules:
+// RegisterKernel. A comment gives the shapes of the operands. The emulator enforces four rules:
+// - A kernel with a PreviousKernel waits for it first.
 // - All threads of a block reach the same __syncthreads. An early return before it must be uniform over the block.
 // - Shared memory is written before it is read.
 // - Asynchronous copies are complete before their data is used.
@@ -47,27 +48,66 @@ struct Grid {
   size_t shared = 0;  // bytes of dynamic shared memory
 };
 
+// The kernel before this one in its stream. A kernel with this as its first parameter may start before that kernel has
+// ended ("Programmatic Dependent Launch" of the CUDA programming guide), on devices of compute capability 9.0 and
+// later. `launch` recognizes such a kernel by its type.
+//
+// Every thread of the kernel calls wait() before it accesses global memory, and before it ends. A kernel that has ended
+// has therefore waited for the kernel before it. So wait() covers all earlier work of the stream. The emulator and the
+// simulator report threads that break the rule.
+struct PreviousKernel {
+  // griddepcontrol.wait: waits until the kernel before this one has ended and its writes are visible.
+  // griddepcontrol.launch_dependents: the kernel after this one may start when all blocks have come here. Because this
+  // follows the wait, only one kernel waits while another one computes.
+  __device__ void wait() const {
+#if HEDDLE_EMULATED
+    emulator::wait_for_previous();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;");
+#endif
+  }
+};
+
+// Launches a kernel on the context's stream. `arguments` are the addresses of its arguments. `waits`: whether it waits
+// for the kernel before it. Throws INTERNAL.
+void launch_kernel(
+    const Context& context, const char* name, const Grid& g, const void* kernel, void** arguments, bool waits);
+
 // Same<T>::type is T in a context that takes no part in template argument deduction. The arguments of `launch` then
 // convert to the types of the kernel's parameters.
 template <class T> struct Same {
   using type = T;
 };
 
-// Launches a kernel on the context's stream. Does nothing if the grid is empty.
 template <class... P>
-void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(P...),
+void launch_with(const Context& context, const char* name, const Grid& g, bool waits, void (*kernel)(P...),
     typename Same<P>::type... arguments) {
   if (g.blocks.x == 0 || g.blocks.y == 0 || g.blocks.z == 0) return;
   make_current(context);
-  if (g.shared > default_shared_bytes) allow_shared(context, reinterpret_cast<const void*>(kernel), g.shared, name);
+  const void* code = reinterpret_cast<const void*>(kernel);
+  if (g.shared > default_shared_bytes) allow_shared(context, code, g.shared, name);
 #if HEDDLE_EMULATED
-  emulator::check_shared(reinterpret_cast<const void*>(kernel), g.shared, name);
+  emulator::check_shared(code, g.shared, name);
   emulator::enqueue(stream_of(context),
-      [=] { emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }); });
+      [=] { emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }, waits); });
 #else
-  kernel<<<g.blocks, g.threads, g.shared, stream_of(context)>>>(arguments...);
-  check_cuda(cudaGetLastError(), name);
+  void* addresses[] = {&arguments..., nullptr};
+  launch_kernel(context, name, g, code, addresses, waits);
 #endif
+}
+
+// Launches a kernel on the context's stream. Does nothing if the grid is empty. The second form takes the arguments
+// after `PreviousKernel`.
+template <class... P>
+void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(P...),
+    typename Same<P>::type... arguments) {
+  launch_with<P...>(context, name, g, false, kernel, arguments...);
+}
+template <class... P>
+void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(PreviousKernel, P...),
+    typename Same<P>::type... arguments) {
+  launch_with<PreviousKernel, P...>(context, name, g, true, kernel, PreviousKernel{}, arguments...);
 }
 
 // Returns items / per_block, rounded up.

@@ -193,7 +193,7 @@ struct cudaDeviceProp {
   int pciDomainID, pciBusID, pciDeviceID;
 };
 struct cudaFuncAttributes {
-  int binaryVersion;
+  int binaryVersion, ptxVersion;
 };
 
 cudaError_t cudaGetDeviceCount(int* count);
