@@ -5,7 +5,8 @@
 // It fails for each of these problems:
 // - a warning, or a register spilled to memory beyond `spillAllowance`;
 // - a note of ptxas that it serialises wgmma instructions (C75xx; ptxas reports it as "info");
-// - a tensor-core instruction or an asynchronous copy that is in a kernel's PTX but not in its machine code;
+// - a tensor-core instruction, an asynchronous copy or a griddepcontrol.wait that is in a kernel's PTX but not in its machine code;
+// - an access of global memory before griddepcontrol.wait, or a load that it does not order;
 // - a kernel of `tensorKernels` without tensor-core instructions, or of `warpgroupKernels` without one of `warpgroupInstructions`;
 // - a case of scripts/cuda-forecast.mjs whose kernels or loops are not in the machine code;
 // - an addon larger than 12 MB.
@@ -13,7 +14,15 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { countInstructions, instructions, plainName, sectionsOf, writtenInstructions } from "./cuda/binaries.mjs";
+import {
+  accessesBeforeWait,
+  countInstructions,
+  instructions,
+  plainName,
+  sectionsOf,
+  unorderedLoads,
+  writtenInstructions,
+} from "./cuda/binaries.mjs";
 import { cards } from "./cuda/cards.mjs";
 import { compiler } from "./cuda/compile.mjs";
 import { forecast } from "./cuda/forecast.mjs";
@@ -156,6 +165,11 @@ function judge(source, architecture, stderr) {
   const stem = join(out, source, `${basename(source, ".cu")}.compute_${architecture}`);
   const counted = existsSync(`${stem}.cubin`) ? countInstructions(`${stem}.cubin`) : new Map();
   const totals = Object.fromEntries(Object.keys(instructions).map((kind) => [kind, 0]));
+  for (const [kernel, accesses] of existsSync(`${stem}.cubin`) ? accessesBeforeWait(`${stem}.cubin`) : [])
+    if (accesses.length > 0)
+      problems.push(`${plainName(kernel)}: expected no access of global memory before grid.wait, got ${accesses}`);
+  for (const kernel of unorderedLoads(`${stem}.ptx`))
+    problems.push(`${plainName(kernel)}: expected no ld.global.nc in a kernel with grid.wait`);
   for (const [kernel, written] of writtenInstructions(`${stem}.ptx`)) {
     const found = counted.get(kernel);
     const name = plainName(kernel);

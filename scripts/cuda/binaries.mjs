@@ -1,5 +1,6 @@
 // Reads ELF sections, and instructions by opcode, from object files and cubins without CUDA's tools.
 import { readFileSync } from "node:fs";
+import { mnemonicOf, unitOf } from "./opcodes.mjs";
 
 const ALLOC = 2; // SHF_ALLOC: kept when a file is stripped
 const NOBITS = 8; // SHT_NOBITS: takes no space in the file
@@ -33,7 +34,7 @@ export function sectionsIn(file, path) {
 }
 
 /**
- * Tensor-core and asynchronous instructions since sm_80, with their opcode and PTX. The opcode is in the low twelve bits of the 16 bytes of an
+ * Tensor-core, asynchronous and dependency instructions since sm_80, with their opcode and PTX. The opcode is in the low twelve bits of the 16 bytes of an
  * instruction. Byte 10 distinguishes instructions that share an opcode. The opcodes were found by compiling each instruction.
  */
 export const instructions = {
@@ -52,6 +53,7 @@ export const instructions = {
   "mbarrier.wait": { opcode: 0x5a7, ptx: /\bmbarrier\.try_wait\b/g },
   "mbarrier.arrive": { opcode: 0x9a7, ptx: /\bmbarrier\.arrive\b/g },
   setmaxnreg: { opcode: 0x9c8, ptx: /\bsetmaxnreg\b/g },
+  "grid.wait": { opcode: 0x82e, ptx: /\bgriddepcontrol\.wait\b/g }, // ACQBULK
 };
 
 /** For each kernel of a cubin, by its mangled name, counts the occurrences of each of `instructions`, and all instructions. */
@@ -71,18 +73,51 @@ export function countInstructions(cubin) {
   return kernels;
 }
 
+/**
+ * For each kernel of a cubin that waits for the kernel before it (griddepcontrol.wait), returns the accesses of global memory before the wait, by
+ * mnemonic. They would race with that kernel. Prefetches of tensor maps and accesses of local memory are no such accesses.
+ */
+export function accessesBeforeWait(cubin) {
+  const found = new Map();
+  for (const { name, content } of sectionsOf(cubin)) {
+    if (!name.startsWith(".text.")) continue;
+    const before = [];
+    for (let at = 0; at < content.length; at += 16) {
+      const opcode = content.readUInt16LE(at) & 0xfff;
+      const mnemonic = mnemonicOf(opcode);
+      if (opcode === instructions["grid.wait"].opcode) {
+        found.set(name.slice(".text.".length), before);
+        break;
+      }
+      if (unitOf(mnemonic) === "global" && !/^(LDL|STL|UTMAPF|CCTL)$/.test(mnemonic)) before.push(mnemonic);
+    }
+  }
+  return found;
+}
+
+/** Returns the kernels of a PTX file, as pairs of name and text. */
+const entriesOf = (ptxFile) =>
+  [...readFileSync(ptxFile, "utf8").matchAll(/^(?:\.visible )?\.entry (\w+)\(([\s\S]*?)^\}$/gm)].map(
+    ([, name, body]) => [name, body],
+  );
+
 /** For each kernel of a PTX file, counts the occurrences of each of `instructions`. */
-export function writtenInstructions(ptxFile) {
-  const kernels = new Map();
-  for (const [, name, body] of readFileSync(ptxFile, "utf8").matchAll(
-    /^(?:\.visible )?\.entry (\w+)\(([\s\S]*?)^\}$/gm,
-  ))
-    kernels.set(
+export const writtenInstructions = (ptxFile) =>
+  new Map(
+    entriesOf(ptxFile).map(([name, body]) => [
       name,
       Object.fromEntries(Object.entries(instructions).map(([kind, { ptx }]) => [kind, (body.match(ptx) ?? []).length])),
-    );
-  return kernels;
-}
+    ]),
+  );
+
+/**
+ * Returns the kernels of a PTX file that wait for the kernel before them, but use ld.global.nc. Such loads are not part of PTX's memory
+ * consistency model, so the wait does not order them.
+ */
+export const unorderedLoads = (ptxFile) =>
+  entriesOf(ptxFile)
+    .filter(([, body]) => /\bgriddepcontrol\.wait\b/.test(body) && /\bld\.global\.nc\b/.test(body))
+    .map(([name]) => name);
 
 /** Returns the function's name without namespaces and parameters. */
 export function plainName(mangled) {

@@ -7,14 +7,15 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 type Counts = Map<string, Record<string, number>>;
-const { countInstructions, plainName, sectionsOf, writtenInstructions } = (await import(
-  new URL("../../scripts/cuda/binaries.mjs", import.meta.url).href
-)) as {
-  countInstructions: (cubin: string) => Counts;
-  writtenInstructions: (ptx: string) => Counts;
-  plainName: (mangled: string) => string;
-  sectionsOf: (path: string) => { name: string; bytes: number; kept: boolean }[];
-};
+const { accessesBeforeWait, countInstructions, plainName, sectionsOf, unorderedLoads, writtenInstructions } =
+  (await import(new URL("../../scripts/cuda/binaries.mjs", import.meta.url).href)) as {
+    accessesBeforeWait: (cubin: string) => Map<string, string[]>;
+    countInstructions: (cubin: string) => Counts;
+    unorderedLoads: (ptx: string) => string[];
+    writtenInstructions: (ptx: string) => Counts;
+    plainName: (mangled: string) => string;
+    sectionsOf: (path: string) => { name: string; bytes: number; kept: boolean }[];
+  };
 
 test("parses kernel names and sections", () => {
   expect(plainName("_ZN6heddle4cuda12_GLOBAL__N_113tensor_kernelILi64EEEvNS0_4GemmE")).toBe("tensor_kernel");
@@ -36,6 +37,29 @@ test("check:cuda rejects a missing file", () => {
 
 const nvcc = spawnSync("nvcc", ["--version"], { stdio: "ignore" }).status === 0;
 if (!nvcc) console.warn("instructions of a compiled kernel: skipped, nvcc is not on PATH");
+
+test.skipIf(!nvcc)("finds accesses of global memory that griddepcontrol.wait does not order", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "heddle-binaries-"));
+  try {
+    const [source, cubin, ptx] = [join(folder, "k.cu"), join(folder, "k.cubin"), join(folder, "k.ptx")];
+    const wait = 'asm volatile("griddepcontrol.wait;" ::: "memory");';
+    await writeFile(
+      source,
+      `extern "C" __global__ void late(volatile float* x) { float v = x[0]; ${wait} x[1] = v; }
+       extern "C" __global__ void first(volatile float* x) { ${wait} x[1] = x[0]; }
+       extern "C" __global__ void cached(const float* __restrict__ x, float* __restrict__ y) { ${wait} y[0] = x[0]; }
+       extern "C" __global__ void without(const float* __restrict__ x, float* __restrict__ y) { y[0] = x[0]; }\n`,
+    );
+    const target = ["-gencode", "arch=compute_90a,code=sm_90a"];
+    expect(spawnSync("nvcc", ["-cubin", ...target, "-o", cubin, source]).status).toBe(0);
+    expect(spawnSync("nvcc", ["-ptx", "-arch=compute_90a", "-o", ptx, source]).status).toBe(0);
+    const accesses = accessesBeforeWait(cubin);
+    expect([accesses.get("late"), accesses.get("first"), accesses.get("without")]).toEqual([["LDG"], [], undefined]);
+    expect(unorderedLoads(ptx)).toEqual(["cached"]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
 
 test.skipIf(!nvcc)("counts a kernel's tensor core instructions", async () => {
   const folder = await mkdtemp(join(tmpdir(), "heddle-binaries-"));
