@@ -1,7 +1,7 @@
 // Computes the forecast of all cases for a card, and compares it with measured results.
 import { readFileSync } from "node:fs";
 import { plainName } from "./binaries.mjs";
-import { assumptions, cards, LAUNCH_SECONDS } from "./cards.mjs";
+import { assumptions, cards, launchSeconds } from "./cards.mjs";
 import { casesFor } from "./kernels.mjs";
 import { predict } from "./model.mjs";
 import { readCubin } from "./sass.mjs";
@@ -26,8 +26,8 @@ export function predictLaunch(card, launch, cubin, notes = []) {
     return { ...role, segments };
   });
   const block = { registers, threads: launch.threads, shared: shared + (launch.shared ?? 0) };
-  const { blocks, dram, l2 } = launch;
-  return { kernel: plainName(name), block, ...predict(card, { blocks, block, roles, dram, l2 }) };
+  const { blocks, dram, l2, waits } = launch;
+  return { kernel: plainName(name), block, ...predict(card, { blocks, block, roles, dram, l2, waits }) };
 }
 
 /** Predicts a case: the sum of its launches. */
@@ -36,7 +36,7 @@ export function predictCase(card, { title, bench, rate, launches }, cubinOf) {
   const parts = launches.map((launch) => {
     const { count = 1 } = launch;
     if (launch.note !== undefined) {
-      const seconds = { launch: LAUNCH_SECONDS, DRAM: launch.dram / (card.dram * card.attainable) };
+      const seconds = { launch: launchSeconds(card, launch.waits), DRAM: launch.dram / (card.dram * card.attainable) };
       return { count, note: launch.note, total: seconds.launch + seconds.DRAM, seconds, dram: launch.dram };
     }
     return { count, ...predictLaunch(card, launch, cubinOf(launch.source, card.code), notes) };

@@ -14,6 +14,7 @@ import { adamw, add, attention, attentionBackward, crossEntropy, sampling, vecto
  *   the parameters of segmentsOf and predict. `path` and `totals` count per warp
  * @property {number} dram bytes
  * @property {number} [l2] bytes
+ * @property {boolean} [waits] whether the kernel starts before the one before it has ended
  *
  * @typedef {object} Case
  * @property {string} title

@@ -1,5 +1,5 @@
 // Predicts the time of a launch from the instructions of its warps, the bytes it moves, and a card's rates.
-import { LAUNCH_SECONDS } from "./cards.mjs";
+import { launchSeconds } from "./cards.mjs";
 import { unitOf } from "./opcodes.mjs";
 import { clocksOf, countKinds } from "./trace.mjs";
 
@@ -60,8 +60,9 @@ const marked = ({ code, times }, mark) => code.filter(({ name }) => name === mar
  *   asynchronous products and copies, which the code of a warp does not show.
  * @param {number} of.dram bytes of the launch
  * @param {number} [of.l2] bytes between L2 and multiprocessors. Default: `dram`
+ * @param {boolean} [of.waits] see `launchSeconds`
  */
-export function predict(card, { blocks, block, roles, dram, l2 = dram }) {
+export function predict(card, { blocks, block, roles, dram, l2 = dram, waits }) {
   const occupancy = occupancyOf(card, block);
   if (occupancy.blocks === 0) throw new Error(`a block does not fit into a multiprocessor: ${occupancy.limit}`);
   const latency = ({ name }) => {
@@ -117,8 +118,8 @@ export function predict(card, { blocks, block, roles, dram, l2 = dram }) {
   seconds.L2 = Math.max(seconds.L2 ?? 0, l2 / (card.l2 * card.clock));
   seconds.DRAM = dram / (card.dram * card.attainable);
   const multiprocessor = clocks / clock;
-  const total = Math.max(multiprocessor, seconds.L2, seconds.DRAM) + LAUNCH_SECONDS;
-  seconds.launch = LAUNCH_SECONDS;
+  seconds.launch = launchSeconds(card, waits);
+  const total = Math.max(multiprocessor, seconds.L2, seconds.DRAM) + seconds.launch;
   const [bound] = Object.entries(seconds).reduce((a, b) => (b[1] > a[1] ? b : a));
   // Blocks that run one loop after another, or a last wave that leaves multiprocessors idle, take longer than the busiest unit.
   const idle = multiprocessor > 1.15 * Math.max(...Object.values(seconds)) ? " + serial phases, waves" : "";

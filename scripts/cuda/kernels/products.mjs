@@ -141,6 +141,6 @@ export function decodeStep() {
   return {
     title: "decode step, 32 layers, 8B, bf16",
     rate: { unit: "TB/s", amount: bytes / 1e12 },
-    launches,
+    launches: launches.map((launch) => ({ ...launch, waits: true })),
   };
 }

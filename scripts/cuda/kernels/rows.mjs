@@ -244,6 +244,6 @@ export function sampling() {
         roles: [{ warps: 32, path: { BAR: 6, CALL: 0 }, totals: { BAR: 2 * 4 * 6 } }],
         dram: 0,
       },
-    ],
+    ].map((launch, n) => ({ ...launch, waits: n > 0 })),
   };
 }
