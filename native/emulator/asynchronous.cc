@@ -34,29 +34,22 @@ void complete_if_done(Barrier& b) {
 // Completes a copy: writes its bytes, and subtracts their number from the bytes that the barrier still expects.
 void land(const BoxCopy& c) {
   Asynchronous& s = asynchronous_state();
-  const uint32_t *box = c.map.box, size = c.map.element_bytes, of_piece = 16 / size, pieces = box[0] / of_piece;
-  if (c.from) std::memcpy(shared_data(c.to), c.from, c.plain_bytes);
+  const uint32_t size = c.map.element_bytes, of_piece = 16 / size, pieces = c.map.box[0] / of_piece;
   // The swizzle moves pieces of 16 bytes. Elements outside the tensor become zeros.
-  for (uint32_t line = 0; !c.from && line < box[1] * box[2] * box[3]; ++line) {
-    const int64_t outer[3] = {c.at[1] + int64_t{line % box[1]}, c.at[2] + int64_t{line / box[1] % box[2]},
-        c.at[3] + int64_t{line / box[1] / box[2]}};
-    bool inside = true;
-    const char* from = c.map.data;
-    for (int i = 0; i < 3; ++i) {
-      inside = inside && outer[i] >= 0 && outer[i] < int64_t{c.map.dims[i + 1]};
-      from += outer[i] * static_cast<int64_t>(c.map.strides[i]);
-    }
+  const auto land_line = [&](uint32_t line, const char* row) {
     for (uint32_t p = 0; p < pieces; ++p) {
       char piece[16] = {};
       for (uint32_t e = 0; e < of_piece; ++e) {
         const int64_t column = c.at[0] + int64_t{p} * of_piece + e;
-        if (inside && column >= 0 && column < int64_t{c.map.dims[0]})
-          std::memcpy(piece + size * e, from + size * column, size);
+        if (row && column >= 0 && column < int64_t{c.map.dims[0]})
+          std::memcpy(piece + size * e, row + size * column, size);
       }
       const uintptr_t to = c.to + (uintptr_t{line} * pieces + p) * 16;
       std::memcpy(shared_data(c.map.swizzled ? swizzle(to) : to), piece, 16);
     }
-  }
+  };
+  if (c.from) std::memcpy(shared_data(c.to), c.from, c.plain_bytes);
+  else each_line(c.map, c.at, land_line);
   Barrier& b = s.barriers.at(c.barrier);
   for (uintptr_t g = c.to / granule_bytes; g * granule_bytes < c.to + c.bytes(); ++g) {
     s.granules[g].in_flight = false;
@@ -245,14 +238,18 @@ void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int l
 }
 
 void copy_box(void* to, const void* map, uint32_t rank, const int32_t* coordinates, void* barrier, int line) {
-  BoxCopy c{shared_address(to), {}, {}, shared_address(barrier)};
-  std::memcpy(&c.map, map, sizeof c.map);
+  BoxCopy c{shared_address(to), tensor_map_of(map, rank, "a TMA copy", line), {}, shared_address(barrier)};
   std::copy(coordinates, coordinates + rank, c.at);
-  if (c.map.magic != TensorMap::valid) fatal("a TMA copy" + at(line) + " with an invalid tensor map");
-  if (c.map.rank != rank)
-    fatal("a TMA copy" + at(line) + " of " + std::to_string(rank) + " dimensions with a map of " +
-          std::to_string(c.map.rank));
   start_copy(c, barrier, line);
+}
+
+TensorMap tensor_map_of(const void* map, uint32_t rank, const char* what, int line) {
+  TensorMap found;
+  std::memcpy(&found, map, sizeof found);
+  if (found.magic != TensorMap::valid) fatal(what + at(line) + " with an invalid tensor map");
+  if (found.rank != rank)
+    fatal(what + at(line) + " of " + std::to_string(rank) + " dimensions with a map of " + std::to_string(found.rank));
+  return found;
 }
 
 namespace {

@@ -13,9 +13,9 @@
 //   tiles that threads wrote without fence.proxy.async;
 // - registers: setmaxnreg.inc to fewer registers, or setmaxnreg.dec to more, than the warp has. setmaxnreg.inc to more
 //   than the block has waits forever, which is reported as a deadlock;
-// - bulk writes: in race builds, sources that a thread wrote without fence.proxy.async; sources not read when the block
-//   ends; release_word before the writes are complete; waiting for a word that only a later block writes, because a
-//   later block may not have started;
+// - bulk writes: in race builds, sources that a thread wrote without fence.proxy.async or without a barrier before the
+//   write; sources not read when the block ends; release_word before the writes are complete; waiting for a word that
+//   only a later block writes, because a later block may not have started;
 // - named barriers: numbers outside 1 to 15; different thread counts; diverged lanes; a phase that no thread waits for.
 //
 // Barriers, including named ones, order copies and products. In race builds they also order memory accesses, per warp.
@@ -42,10 +42,12 @@ void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int l
 // CUtensorMap of cuTensorMapEncodeTiled.
 void copy_box(void* to, const void* map, uint32_t rank, const int32_t* at, void* barrier, int line);
 
-// cp.async.bulk and cp.reduce.async.bulk .add.f32 from shared to global memory, in groups of the running thread.
-// wait_writes reads the sources that have not been read yet. Without read_only, it also writes the results. Results
-// that no thread has waited for are written when the block ends.
+// cp.async.bulk, cp.async.bulk.tensor and cp.reduce.async.bulk .add.f32 from shared to global memory, in groups of the
+// running thread. write_box takes a tensor map and coordinates, as copy_box does. wait_writes reads the sources that
+// have not been read yet. Without read_only, it also writes the results. Results that no thread has waited for are
+// written when the block ends.
 void write_bytes(void* to, const void* from, uint32_t bytes, bool add, int line);
+void write_box(const void* map, uint32_t rank, const int32_t* at, const void* from, int line);
 void commit_writes(int line);
 void wait_writes(int pending, bool read_only, int line);  // read_only: waits only until the sources are read
 

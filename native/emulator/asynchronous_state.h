@@ -53,6 +53,28 @@ struct NamedBarrier {
   std::vector<int> waiting;
 };
 
+// The size of a tensor map's box in bytes.
+inline size_t box_bytes(const TensorMap& map) {
+  return size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.element_bytes;
+}
+// Calls use(line, row) for each line of the box at these coordinates. `row` is the address of the first element in the
+// line's row of the tensor, or null if the row is outside the tensor.
+template <class F> void each_line(const TensorMap& map, const int32_t* at, F use) {
+  for (uint32_t line = 0; line < map.box[1] * map.box[2] * map.box[3]; ++line) {
+    const int64_t outer[3] = {at[1] + int64_t{line % map.box[1]}, at[2] + int64_t{line / map.box[1] % map.box[2]},
+        at[3] + int64_t{line / map.box[1] / map.box[2]}};
+    bool inside = true;
+    const char* row = map.data;
+    for (int i = 0; i < 3; ++i) {
+      inside = inside && outer[i] >= 0 && outer[i] < int64_t{map.dims[i + 1]};
+      row += outer[i] * static_cast<int64_t>(map.strides[i]);
+    }
+    use(line, inside ? row : nullptr);
+  }
+}
+// Returns the tensor map that `map` points to. Fatal if it is invalid or has another number of dimensions.
+TensorMap tensor_map_of(const void* map, uint32_t rank, const char* what, int line);
+
 // A copy in flight, of a box or of contiguous bytes.
 struct BoxCopy {
   uintptr_t to;
@@ -61,9 +83,7 @@ struct BoxCopy {
   uintptr_t barrier;
   const char* from = nullptr;  // source of contiguous bytes; null for a box
   size_t plain_bytes = 0;      // number of contiguous bytes
-  size_t bytes() const {
-    return from ? plain_bytes : size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.element_bytes;
-  }
+  size_t bytes() const { return from ? plain_bytes : box_bytes(map); }
 };
 
 // A bulk write from shared to global memory.
@@ -73,6 +93,9 @@ struct BulkWrite {
   uint32_t bytes;
   bool add, read = false;
   std::vector<char> data;  // set once the source is read
+  bool boxed = false;      // whether the target is a box of `map`, not `to`
+  TensorMap map = {};
+  int32_t at[4] = {};
 };
 struct BulkWrites {
   std::vector<BulkWrite> open;

@@ -18,8 +18,23 @@ void read_source(BulkWrite& w) {
 // the PTX manual).
 float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
 
+// Writes the box to its place in the tensor. Elements outside the tensor are dropped.
+void land_box(const BulkWrite& w) {
+  const uint32_t size = w.map.element_bytes, elements = w.map.box[0];
+  each_line(w.map, w.at, [&](uint32_t line, const char* row) {
+    for (uint32_t e = 0; row && e < elements; ++e) {
+      const int64_t column = w.at[0] + int64_t{e};
+      if (column < 0 || column >= int64_t{w.map.dims[0]}) continue;
+      const uintptr_t from = w.from + (uintptr_t{line} * elements + e) * size;
+      const char* element = w.data.data() + ((w.map.swizzled ? swizzle(from) : from) - w.from);
+      std::memcpy(const_cast<char*>(row) + size * column, element, size);
+    }
+  });
+}
+
 void land(BulkWrite& w) {
   read_source(w);
+  if (w.boxed) return land_box(w);
   if (!w.add) {
     std::memcpy(w.to, w.data.data(), w.bytes);
     return;
@@ -34,21 +49,44 @@ void land(BulkWrite& w) {
 
 BulkWrites& mine() { return asynchronous_state().writes[running_thread()]; }
 
+void check_end(const BulkWrite& w, int line) {
+  if (w.from + w.bytes > shared_capacity()) fatal("a bulk write" + at(line) + " from beyond shared memory");
+}
+void start_write(BulkWrite w) {
+  check_waited();
+  check_async_read(shared_data(w.from), w.bytes);
+  asynchronous_state().used = true;
+  if (completes_immediately()) read_source(w);
+  mine().open.push_back(std::move(w));
+}
+
 }  // namespace
 
 void write_bytes(void* to, const void* from, uint32_t bytes, bool add, int line) {
   const uintptr_t source = shared_address(from), target = reinterpret_cast<uintptr_t>(to);
   if (bytes == 0 || bytes % 16 || source % 16 || target % 16)
     fatal("a misaligned bulk write" + at(line) + " of " + std::to_string(bytes) + " bytes");
-  if (source + bytes > shared_capacity()) fatal("a bulk write" + at(line) + " from beyond shared memory");
+  BulkWrite w{static_cast<char*>(to), source, bytes, add, false, {}};
+  check_end(w, line);
   if (!in_device(target) || !in_device(target + bytes - 1))
     fatal("a bulk write" + at(line) + " to an address outside device memory");
-  check_waited();
-  check_async_read(from, bytes);
-  asynchronous_state().used = true;
-  BulkWrite w{static_cast<char*>(to), source, bytes, add, false, {}};
-  if (completes_immediately()) read_source(w);
-  mine().open.push_back(std::move(w));
+  start_write(std::move(w));
+}
+
+void write_box(const void* map, uint32_t rank, const int32_t* coordinates, const void* from, int line) {
+  BulkWrite w{nullptr, shared_address(from), 0, false, false, {}, true};
+  w.map = tensor_map_of(map, rank, "a TMA write", line);
+  w.bytes = static_cast<uint32_t>(box_bytes(w.map));
+  std::copy(coordinates, coordinates + rank, w.at);
+  check_end(w, line);
+  if (w.from % granule_bytes) fatal("a TMA write" + at(line) + " from an address that is not a multiple of 128");
+  const uintptr_t row_bytes = uintptr_t{w.map.dims[0]} * w.map.element_bytes;
+  each_line(w.map, w.at, [&](uint32_t, const char* row) {
+    const uintptr_t first = reinterpret_cast<uintptr_t>(row);
+    if (row && (!in_device(first) || !in_device(first + row_bytes - 1)))
+      fatal("a TMA write" + at(line) + " to an address outside device memory");
+  });
+  start_write(std::move(w));
 }
 
 void commit_writes(int) {

@@ -25,6 +25,7 @@ void test_sm90() {
   }
   test_boxes(device);
   test_bulk_writes(device);
+  test_stored_boxes(device);
   test_bulk_sums(device);
   test_bulk_sources(device);
   test_words(device);

@@ -324,21 +324,24 @@ void test_sm90() {
 
 // Options of a thread that writes 32 floats from shared to global memory. Each member of the first group is a step,
 // which false omits. `overwrite` writes to the source before it is read. `read_early` reads the result before the last
-// wait. `skipped` and `bytes` are the offset and the size of the source in bytes.
+// wait. `skipped` and `bytes` are the offset and the size of the source in bytes. With a map, the thread writes a box.
 struct BulkSteps {
   bool fence = true, commit = true, wait_read = true, wait = true, release = true;
   bool overwrite = false, read_early = false;
   size_t skipped = 0, bytes = 128;
+  const CUtensorMap* map = nullptr;
 };
 struct BulkFound {
   float early = 0;
 };
 void one_write(const BulkSteps& step, float* to, int32_t* word, BulkFound* found) {
-  HEDDLE_SHARED(float4, memory, [16]);
+  HEDDLE_SHARED(Lines, memory, [1]);
   float* own = reinterpret_cast<float*>(memory);
   for (int i = 0; i < 64; ++i) own[i] = 7;
   if (step.fence) cuda::ptx::fence_async();
-  cuda::ptx::store_bytes(to, reinterpret_cast<char*>(own) + step.skipped, static_cast<unsigned>(step.bytes));
+  const char* source = reinterpret_cast<char*>(own) + step.skipped;
+  if (step.map) cuda::ptx::store_box(step.map, 0, 0, source);
+  else cuda::ptx::store_bytes(to, source, static_cast<unsigned>(step.bytes));
   if (step.commit) cuda::ptx::commit_writes();
   if (step.overwrite)
     for (int i = 0; i < 32; ++i) own[i] = 8;
@@ -348,12 +351,15 @@ void one_write(const BulkSteps& step, float* to, int32_t* word, BulkFound* found
   if (step.release) cuda::ptx::release_word(word, 1);
 }
 
-void test_bulk_writes() {
+// boxed: the writes are those of a box with one row of 64 bf16 elements.
+void test_bulk_writes(bool boxed) {
   float* to = static_cast<float*>(emulator::allocate_device(256));
+  const CUtensorMap map = cuda::map_of_matrix(to, 1, 64, 64, 1);
   int32_t* word = static_cast<int32_t*>(emulator::allocate_device(16));
   BulkFound found;
-  const auto run = [&](const char* order, const BulkSteps& steps) {
+  const auto run = [&](const char* order, BulkSteps steps) {
     setenv("HEDDLE_EMULATOR", order, 1);
+    if (boxed) steps.map = &map;
     for (int i = 0; i < 64; ++i) to[i] = 1;
     *word = 0;
     emulator::run_grid("bulk write", {1}, {1}, 0, [&] { one_write(steps, to, word, &found); });
@@ -389,6 +395,7 @@ void test_bulk_writes() {
     BulkSteps steps;
     for (bool BulkSteps::* left_out : {part, other, third})
       if (left_out) steps.*left_out = false;
+    if (boxed) steps.map = &map;
     broken(what, steps);
   };
   without("that thread 0 has not committed", &BulkSteps::commit, &BulkSteps::release);
@@ -396,20 +403,36 @@ void test_bulk_writes() {
   without("a release", &BulkSteps::wait);  // the source is read, but the write is in flight
   without("a release", &BulkSteps::commit);
   if (emulator::detecting_races()) without("without a fence.proxy.async after it", &BulkSteps::fence);
-  for (const size_t bytes : {size_t{0}, size_t{8}, size_t{120}}) {
-    BulkSteps steps;
-    steps.bytes = bytes;
-    broken("misaligned", steps);
+  if (boxed) {
+    BulkSteps from_odd_place;
+    from_odd_place.map = &map, from_odd_place.skipped = 64;
+    broken("not a multiple of 128", from_odd_place);
+    const CUtensorMap empty = {}, heads = cuda::map_of_heads(to, 1, 1, 1, 64, 1),
+                      on_host = cuda::map_of_matrix(ones, 64, 64, 64, 1);
+    const auto mapped = [&](const char* what, const CUtensorMap& other) {
+      BulkSteps steps;
+      steps.map = &other;
+      broken(what, steps);
+    };
+    mapped("an invalid tensor map", empty);
+    mapped("of 2 dimensions with a map of 4", heads);
+    mapped("outside device memory", on_host);
+  } else {
+    for (const size_t bytes : {size_t{0}, size_t{8}, size_t{120}}) {
+      BulkSteps steps;
+      steps.bytes = bytes;
+      broken("misaligned", steps);
+    }
+    BulkSteps from_odd_place;
+    from_odd_place.skipped = 4;
+    broken("misaligned", from_odd_place);
+    broken("misaligned", {}, 8);
+    broken("outside device memory", {}, size_t{1} << 40);
+    BulkSteps beyond;
+    beyond.bytes = size_t{1} << 20;
+    broken("beyond shared memory", beyond);
+    expect_fatal("expected an address in shared memory", 1, [&] { cuda::ptx::store_bytes(to, to, 16); });
   }
-  BulkSteps from_odd_place;
-  from_odd_place.skipped = 4;
-  broken("misaligned", from_odd_place);
-  broken("misaligned", {}, 8);
-  broken("outside device memory", {}, size_t{1} << 40);
-  BulkSteps beyond;
-  beyond.bytes = size_t{1} << 20;
-  broken("beyond shared memory", beyond);
-  expect_fatal("expected an address in shared memory", 1, [&] { cuda::ptx::store_bytes(to, to, 16); });
   // Only a block that has not started could write this word.
   *word = 0;
   expect_fatal("for a word to become 1, which is 0", 1, [&] { cuda::ptx::wait_for_word(word, 1); });
@@ -428,7 +451,8 @@ int main() {
   test_named_barriers();
   test_registers();
   test_sm90();
-  test_bulk_writes();
+  test_bulk_writes(false);
+  test_bulk_writes(true);
   if (!failures) std::printf("asynchronous operations complete as late as allowed, and every error is reported\n");
   return failures ? 1 : 0;
 }

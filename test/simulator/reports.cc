@@ -148,6 +148,37 @@ void test_hopper() {
       "setmaxnreg.dec.sync.aligned.u32 160; setmaxnreg.inc.sync.aligned.u32 176;");
 }
 
+void test_boxes() {
+  // Thread 0 writes a tensor map (ops/tensor_map.h) to %d6: two rows of 64 elements of two bytes at %d0. Its box is the
+  // whole tensor.
+  const std::string map =
+      "add.s64 %d6, %d0, 2048; mov.u64 %d7, 0x70616d20726f736e; st.global.u64 [%d6], %d7; st.global.u64 [%d6+8], %d0; "
+      "mov.u32 %r20, 2; st.global.u32 [%d6+16], %r20; st.global.u32 [%d6+20], %r20; "
+      "mov.u64 %d7, 64; st.global.u64 [%d6+24], %d7; mov.u64 %d7, 2; st.global.u64 [%d6+32], %d7; "
+      "st.global.u64 [%d6+64], %d7; mov.u64 %d7, 128; st.global.u64 [%d6+72], %d7; "
+      "mov.u32 %r20, 0x00020040; st.global.u32 [%d6+104], %r20; ";
+  const std::string fill = "st.shared.u32 [%r2], %r0; st.shared.u32 [%r2+128], %r0; ",
+                    fence = "fence.proxy.async.shared::cta; ", begin = "bar.sync 0; " + one + map;
+  const auto store = [](const std::string& from, const std::string& of = "%d6") {
+    return "mov.u32 %r21, 0; cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [" + of + ", {%r21, %r21}], [" +
+           from + "]; cp.async.bulk.commit_group; ";
+  };
+  const std::string wait = "cp.async.bulk.wait_group.read 0; ";
+  const Result r = run_ptx(fill + fence + begin + store("%r1") + wait + "\nA:\n", 32);
+  // The swizzle exchanges the 16-byte pieces 0 and 1 of the second row.
+  check(r.failure.empty() && r.out[5] == 5 && r.out[32] == 4 && r.out[37] == 1, "a bulk store of a box", r.failure);
+  reports("a bulk store of a box without a fence", "fence.proxy.async", fill + begin + store("%r1") + wait + "\nA:\n");
+  reports("a bulk store of a box that the thread does not wait for", "bulk copies have read",
+      fill + fence + begin + store("%r1") + "\nA:\n");
+  reports("a source that is overwritten before a bulk store has read it", "has not executed fence.proxy.async",
+      fill + fence + begin + store("%r1") + "\nA:\nbar.sync 0; st.shared.u32 [%r2], %r1; " + "@%p1 bra B; " + wait +
+          "\nB:\n");
+  reports("a bulk store of a box from a misaligned address", "multiple of 128",
+      fill + fence + begin + "add.s32 %r22, %r1, 64; " + store("%r22") + wait + "\nA:\n");
+  reports("a bulk store without a tensor map", "expected a tensor map",
+      fill + fence + begin + store("%r1", "%d0") + wait + "\nA:\n");
+}
+
 void test_products() {
   std::string sums;
   for (int r = 10; r < 42; ++r) sums += (r > 10 ? ", %f" : "%f") + std::to_string(r);
@@ -189,6 +220,7 @@ int main() {
   test_copies();
   test_dependent_launches();
   test_hopper();
+  test_boxes();
   test_registers();
   test_cubin();
   test_products();

@@ -28,6 +28,18 @@ __device__ inline void store_bytes(void* to, const void* from, unsigned bytes HE
       : "memory");
 #endif
 }
+// cp.async.bulk.tensor.2d (9.7.9.25.5.2): like store_bytes, for a box of shared memory, which begins at (row, column)
+// of the tensor map's matrix. The source must be a multiple of 128. Elements outside the matrix are not written.
+__device__ inline void store_box(const void* map, int column, int row, const void* from HEDDLE_LINE) {
+#if HEDDLE_EMULATED
+  const int32_t at[2] = {column, row};
+  emulator::write_box(map, 2, at, from, line);
+#elif HEDDLE_SM90A
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
+      "r"(shared_address(from)), "r"(column), "r"(row)
+      : "memory");
+#endif
+}
 // cp.reduce.async.bulk .add.f32 (9.7.9.25.4.2): like store_bytes, but adds f32 elements to those of the destination.
 // Each addition is atomic, rounds to nearest, and flushes subnormal operands and results to zero. The order of
 // additions is not defined.
@@ -40,8 +52,8 @@ __device__ inline void add_bytes(void* to, const void* from, unsigned bytes HEDD
       : "memory");
 #endif
 }
-// cp.async.bulk.commit_group (9.7.9.25.4.4.1): makes one bulk async-group of this thread's store_bytes and add_bytes
-// that are not in a group yet.
+// cp.async.bulk.commit_group (9.7.9.25.4.4.1): makes one bulk async-group of this thread's store_bytes, store_box and
+// add_bytes that are not in a group yet.
 __device__ inline void commit_writes(HEDDLE_ONLY_LINE) {
 #if HEDDLE_EMULATED
   emulator::commit_writes(line);

@@ -101,12 +101,14 @@ struct AsyncProduct {
   std::vector<uint32_t> left;  // a, if it is in registers: 4 registers of 32 lanes
 };
 
-// A cp.async.bulk or cp.reduce.async.bulk of a thread, from shared to global memory.
+// A cp.async.bulk, cp.async.bulk.tensor or cp.reduce.async.bulk of a thread, from shared to global memory.
 struct BulkStore {
   const Instruction* instruction;
   uint32_t from, bytes;
-  uint64_t to;
+  uint64_t to = 0;
   std::vector<unsigned char> data;  // a copy of the source; empty until the source has been read
+  uint64_t map = 0;                 // address of the tensor map; 0: writes contiguous bytes to `to`
+  int32_t at[5] = {};               // coordinates of the box
 };
 
 struct Warp {

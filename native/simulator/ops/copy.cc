@@ -5,6 +5,7 @@
 
 #include "simulator/machine/decode.h"
 #include "simulator/machine/memory.h"
+#include "simulator/ops/tensor_map.h"
 
 namespace simulator {
 namespace {
@@ -64,7 +65,8 @@ void wait_group(Warp& w, const Instruction& i) {
   }
 }
 
-// Bulk copies and reductions from shared to global memory: sections "cp.async.bulk" and "cp.reduce.async.bulk".
+// Bulk copies and reductions from shared to global memory: sections "cp.async.bulk", "cp.async.bulk.tensor" and
+// "cp.reduce.async.bulk".
 constexpr uint32_t adds = 1;  // flag of reductions
 void store_bulk(Warp& w, const Instruction& i) {
   const auto* to = w.get<uint64_t>(i.a);
@@ -82,6 +84,21 @@ void store_bulk(Warp& w, const Instruction& i) {
     w.open_stores[lane].push_back(s);
   }
 }
+// cp.async.bulk.tensor: the target is a box of a tensor.
+void store_box(Warp& w, const Instruction& i) {
+  const int rank = static_cast<int>(i.count);
+  const int32_t* coordinates = w.kernel->operands.data() + i.first;
+  for (int lane = 0; lane < lanes; ++lane) {
+    if (!(w.mask >> lane & 1)) continue;
+    BulkStore s;
+    s.instruction = &i, s.map = w.get<uint64_t>(i.a)[lane], s.from = w.get<uint32_t>(i.b)[lane];
+    s.bytes = tensor_map(w, i, s.map, rank).box_bytes();
+    for (int d = 0; d < rank; ++d) s.at[d] = static_cast<int32_t>(w.get<uint32_t>(coordinates[d])[lane]);
+    check_box_address(w, i, s.from);
+    w.block->shared.read(w, i, lane, s.from, s.bytes, Shared::Proxy::async);
+    w.open_stores[lane].push_back(s);
+  }
+}
 // Replaces a subnormal number by zero of the same sign. 2^-126 is the smallest normal number. cp.reduce.async.bulk
 // flushes its operands and results.
 float flushed(float f) { return std::fabs(f) < 1.17549435e-38f ? std::copysign(0.0f, f) : f; }
@@ -93,7 +110,17 @@ void read_source(Warp& w, int lane, BulkStore& s) {
   const unsigned char* data = w.block->shared.data(s.from);
   s.data.assign(data, data + s.bytes);
 }
-void write_target(BulkStore& s) {
+// "Out-of-boundary access": elements outside of the tensor are not written.
+void write_box(Warp& w, const BulkStore& s) {
+  const auto& map = *reinterpret_cast<const TensorMap*>(s.map);
+  each_element(map, s.at, s.from, [&](uint32_t from, uint64_t to) {
+    if (!to) return;
+    memory::check(w, *s.instruction, to, map.element_bytes);
+    std::memcpy(reinterpret_cast<void*>(to), s.data.data() + (from - s.from), map.element_bytes);
+  });
+}
+void write_target(Warp& w, BulkStore& s) {
+  if (s.map) return write_box(w, s);
   auto* to = reinterpret_cast<unsigned char*>(s.to);
   if (!(s.instruction->flags & adds)) {
     std::memcpy(to, s.data.data(), s.bytes);
@@ -125,7 +152,7 @@ template <bool only_read> void wait_stores(Warp& w, const Instruction& i) {
     for (size_t g = 0; g < done; ++g)
       for (BulkStore& s : groups[g]) {
         read_source(w, lane, s);
-        if (!only_read) write_target(s);
+        if (!only_read) write_target(w, s);
       }
     if (!only_read) groups.erase(groups.begin(), groups.begin() + static_cast<std::ptrdiff_t>(done));
   }
@@ -171,6 +198,17 @@ void decode_cp(Decoder& d, const Statement& s, Instruction& i) {
     i.c = d.source(s.operands.at(2), Width::b32);
     i.flags = s.op[1] == "reduce" ? adds : 0;
     i.run = &store_bulk;
+  } else if (name == "cp.async.bulk.tensor.2d.global.shared::cta.bulk_group") {
+    const Operand& to = s.operands.at(0);
+    Instruction from;
+    if (d.address(s.operands.at(1), from) != Width::b32 || from.immediate) d.fail(s, "expected a plain shared address");
+    if (to.kind != Operand::address || to.offset || to.parts.size() != 2 || to.parts[1].kind != Operand::vector ||
+        to.parts[1].parts.size() != 2)
+      d.fail(s, "expected a tensor map and two coordinates");
+    i.a = d.source(to.parts[0], Width::b64);
+    i.b = from.a;
+    for (const Operand& c : to.parts[1].parts) d.list(i, d.source(c, Width::b32));
+    i.run = &store_box;
   } else {
     decode_bulk_load(d, s, i);
   }
@@ -183,7 +221,7 @@ void end_stores(Warp& w, const Instruction& i, int lane) {
   for (auto& group : w.store_groups[lane])
     for (BulkStore& s : group) {
       if (s.data.empty()) unread = true;
-      else write_target(s);
+      else write_target(w, s);
     }
   if (unread) w.fail(i, "a thread exits before its bulk copies have read shared memory");
   w.store_groups[lane].clear();

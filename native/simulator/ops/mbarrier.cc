@@ -47,39 +47,13 @@ void arrive(Warp& w, const Instruction& i) {
   ++progress;
 }
 
-const TensorMap& tensor_map(Warp& w, const Instruction& i, uint64_t address) {
-  if (address % 64) w.fail(i, "a tensor map must be aligned to 64 bytes");
-  memory::check(w, i, address, 128);
-  const auto* map = reinterpret_cast<const TensorMap*>(address);
-  if (map->mark != TensorMap::expected_mark) w.fail(i, "expected a tensor map that cuTensorMapEncodeTiled has written");
-  return *map;
-}
-
-// "Swizzling Modes": the 128-byte swizzle XORs bits 7 to 9 of an address into bits 4 to 6.
-uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
-
-// Copies a box to shared memory. Its innermost dimension has 128 bytes. Elements outside of the tensor become zeros.
+// Copies a box to shared memory. Elements outside of the tensor become zeros.
 void land_box(Shared& shared, const AsyncBox& c) {
   const auto& map = *reinterpret_cast<const TensorMap*>(c.map);
-  const uint32_t inner = map.boxes[0], line = inner * map.element_bytes, lines = c.bytes / line;
-  for (uint32_t n = 0; n < lines; ++n) {
-    uint32_t rest = n;
-    bool inside = true;
-    uint64_t from = map.data;
-    for (uint32_t d = 1; d < map.rank; ++d) {
-      const int64_t at = c.at[d] + static_cast<int64_t>(rest % map.boxes[d]);
-      rest /= map.boxes[d];
-      inside = inside && at >= 0 && at < static_cast<int64_t>(map.sizes[d]);
-      from += static_cast<uint64_t>(at) * map.strides[d];
-    }
-    for (uint32_t e = 0; e < inner; ++e) {
-      const int64_t at = c.at[0] + static_cast<int64_t>(e);
-      unsigned char* to = shared.data(swizzled(c.to + n * line + e * map.element_bytes));
-      if (inside && at >= 0 && at < static_cast<int64_t>(map.sizes[0]))
-        std::memcpy(to, reinterpret_cast<const unsigned char*>(from) + at * map.element_bytes, map.element_bytes);
-      else std::memset(to, 0, map.element_bytes);
-    }
-  }
+  each_element(map, c.at, c.to, [&](uint32_t to, uint64_t from) {
+    if (from) std::memcpy(shared.data(to), reinterpret_cast<const void*>(from), map.element_bytes);
+    else std::memset(shared.data(to), 0, map.element_bytes);
+  });
 }
 
 // Completes the oldest copy in flight and its transactions. Threads that wait for the phase then see its bytes.
@@ -127,20 +101,12 @@ void load_bulk(Warp& w, const Instruction& i) {
     c.to = w.get<uint32_t>(i.a)[lane] + static_cast<uint32_t>(i.immediate);
     const uint64_t from = w.get<uint64_t>(i.b)[lane];
     if (i.flags & boxed) {
-      const TensorMap& map = tensor_map(w, i, from);
       c.map = from;
       w.need_wait(i);  // the map may be a parameter, but the box is not
       c.rank = static_cast<int>(i.count) - 1;
-      if (c.rank != static_cast<int>(map.rank))
-        w.fail(i, "expected as many coordinates as the tensor map has dimensions");
-      c.bytes = map.element_bytes;
-      for (int d = 0; d < c.rank; ++d) {
-        c.at[d] = static_cast<int32_t>(w.get<uint32_t>(more[1 + d])[lane]);
-        c.bytes *= map.boxes[d];
-      }
-      if (c.to % 128) w.fail(i, "the shared address must be a multiple of 128");
-      // The pattern of the swizzle repeats every 1024 bytes.
-      if (c.to % 1024) w.fail(i, "a box with the 128-byte swizzle that is not aligned to 1024 bytes is not modelled");
+      c.bytes = tensor_map(w, i, from, c.rank).box_bytes();
+      for (int d = 0; d < c.rank; ++d) c.at[d] = static_cast<int32_t>(w.get<uint32_t>(more[1 + d])[lane]);
+      check_box_address(w, i, c.to);
     } else {
       c.from = from;
       c.bytes = w.get<uint32_t>(more[1])[lane];

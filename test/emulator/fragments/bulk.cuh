@@ -2,6 +2,7 @@
 // (ptx_bulk.cuh). Section numbers are those of the PTX manual.
 #pragma once
 #include "cuda/ptx/ptx_bulk.cuh"
+#include "cuda/runtime/tensor_map.h"
 #include "device.cuh"
 
 namespace heddle {
@@ -79,6 +80,53 @@ void test_bulk_sums(Device& device) {
   bool ok = true;
   for (size_t i = 0; i < count; ++i) ok &= std::memcmp(&sums[i].want, &to.host[64 + i], sizeof(float)) == 0;
   expect(ok, "cp.reduce.async.bulk.add.f32: rounds to nearest even and flushes subnormals");
+}
+
+// Stores a box of 16 rows and 64 columns at (column, row) of the map's matrix. `from` has the bytes of the box as in
+// shared memory.
+constexpr int box_lines = 16;
+__global__ void __launch_bounds__(32)
+    store_box_once(const __grid_constant__ CUtensorMap map, int column, int row, const uint16_t* from) {
+#if HEDDLE_SM90A
+  HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
+  unsigned char* box = memory + (1024 - ptx::shared_address(memory) % 1024) % 1024;
+  for (int i = static_cast<int>(threadIdx.x); i < box_lines * 64; i += 32)
+    reinterpret_cast<uint16_t*>(box)[i] = from[i];
+  ptx::fence_async();
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  ptx::store_box(&map, column, row, box);
+  ptx::commit_writes();
+  ptx::wait_writes_read();
+#endif
+}
+
+// Section 9.7.9.25.5.2. The bytes of the box are swizzled as in a copy to shared memory, and elements outside the
+// matrix are not written.
+void test_stored_boxes(Device& device) {
+  constexpr int rows = 50, columns = 72;
+  constexpr uint16_t untouched = 0xffff;
+  Shared<uint16_t> from(device, box_lines * 64), matrix(device, rows * columns);
+  for (size_t i = 0; i < from.host.size(); ++i) from.host[i] = static_cast<uint16_t>(i + 1);
+  bool ok = true;
+  // Boxes inside the matrix, across both edges, at a column that is not a multiple of the box, across the beginnings,
+  // and outside.
+  for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 40}, {8, 17}, {-8, -3}, {128, 0}, {0, 50}}) {
+    for (uint16_t& v : matrix.host) v = untouched;
+    const CUtensorMap map = map_of_matrix(matrix.to_device(), rows, columns, columns, box_lines);
+    launch(device.context, "store by TMA", {1, 32, 1024 + box_lines * 128}, store_box_once, map, column, row,
+        from.to_device());
+    matrix.back();
+    for (int r = 0; r < rows; ++r)
+      for (int c = 0; c < columns; ++c) {
+        const int line = r - row, place = c - column;
+        const bool written = line >= 0 && line < box_lines && place >= 0 && place < 64;
+        const int chunk = place / 8 ^ line % 8;  // the swizzle, as in swizzled_byte of wgmma.cuh
+        const int want = written ? line * 64 + chunk * 8 + place % 8 + 1 : untouched;
+        ok &= matrix.host[static_cast<size_t>(r * columns + c)] == want;
+      }
+  }
+  expect(ok, "cp.async.bulk.tensor to global memory: the 128-byte swizzle, and nothing outside the matrix");
 }
 
 // Four warps overwrite their sources after wait_group.read, and wait for the results by wait_group. They all add to the
