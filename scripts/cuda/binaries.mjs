@@ -49,7 +49,8 @@ export const instructions = {
   ldmatrix: { opcode: 0x83b, ptx: /\bldmatrix\.sync\b/g },
   "cp.async": { opcode: 0xfae, ptx: /\bcp\.async\.c[ag]\b/g },
   "bulk.add": { opcode: 0x3bb, ptx: /\bcp\.reduce\.async\.bulk\b/g }, // UBLKRED
-  tma: { opcode: 0x5b4, ptx: /\bcp\.async\.bulk\.tensor\b/g },
+  tma: { opcode: 0x5b4, ptx: /\bcp\.async\.bulk\.tensor\.\dd\.shared\b/g }, // UTMALDG
+  "tma.store": { opcode: 0x3b5, ptx: /\bcp\.async\.bulk\.tensor\.\dd\.global\b/g }, // UTMASTG
   "mbarrier.wait": { opcode: 0x5a7, ptx: /\bmbarrier\.try_wait\b/g },
   "mbarrier.arrive": { opcode: 0x9a7, ptx: /\bmbarrier\.arrive\b/g },
   setmaxnreg: { opcode: 0x9c8, ptx: /\bsetmaxnreg\b/g },

@@ -110,7 +110,7 @@ export const cards = {
 /** Assumptions of the model that no source gives. Every output lists them. */
 export const assumptions = [
   "The card runs at its boost clock, and at the share `loaded` of it in kernels on tensor cores.",
-  "Units work at the same time if several blocks share a multiprocessor. In a single block, its loops run one after another.",
+  "Units work at the same time if several blocks share a multiprocessor. In a single block, the loops of a warp run one after another, and warps with other roles at the same time.",
   "A warp takes the path with the fewest instructions that has the loads, products and stores of the shape.",
   "Loads take the latency of DRAM without load. Lengthening under load is not modelled. A memory fence takes twice the latency of L2.",
   "The warpgroups of the attention gradient run in step, so each waits for the products of both. Other warpgroups take turns.",

@@ -150,7 +150,9 @@ int run_all(const std::string& beginning, bool first_failure) {
   const std::vector<Case> on_sm90 = {
       {"sm_90: wide tiles", [] { return linear(DType::bf16, 300, 328, 264, false); }},
       {"sm_90: half tiles, transposed", [] { return linear(DType::bf16, 768, 456, 104, true); }},
+      {"sm_90: half tiles", [] { return linear(DType::bf16, 560, 200, 88, false); }},
       {"sm_90: odd columns", [] { return linear(DType::bf16, 300, 72, 131, false); }},
+      {"sm_90: rows of a multiple of 8 bytes", [] { return linear(DType::bf16, 300, 72, 132, false); }},
       {"sm_90: four stages of large tiles, split k", [] { return linear(DType::bf16, 72, 1544, 80, false); }},
       {"sm_90: added to C", [] { return logprob(300, 264, 140); }},
       {"sm_90 epilogue: wide tiles", [] { return ended(DType::bf16, 300, 328, 264); }},

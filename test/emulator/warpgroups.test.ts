@@ -36,3 +36,21 @@ test("products match the CPU's, and recorded runs equal unrecorded ones", async 
   }
   expect(recorded.recordings).toBe(2);
 });
+
+test("a result that TMA stores has the bits of one that an epilogue with a bias of zeros stores", async () => {
+  const rows = 300;
+  const device = new Device(1, 0);
+  const program = compile(() => {
+    const x = cast(input("x", "f32", [rows, width]), "bf16");
+    const w = cast(tensor("w", "f32", [outputs, width]), "bf16");
+    const zeros = tensor("zeros", "f32", [outputs]);
+    return { stored: cast(linear(x, w), "f32"), biased: cast(linear(x, w, zeros), "f32") };
+  });
+  const tensors = new Map([
+    ["w", await Tensor.from(device, "f32", [outputs, width], numbers(outputs * width, 3))],
+    ["zeros", await Tensor.from(device, "f32", [outputs], new Float32Array(outputs))],
+  ]);
+  const { stored, biased } = await program.bind(device, tensors).run({ x: numbers(rows * width, 1) });
+  expect(stored).toEqual(biased);
+  expect((stored as Float32Array).filter((v) => v !== 0).length).toBeGreaterThan(0.9 * rows * outputs);
+});

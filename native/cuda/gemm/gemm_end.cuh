@@ -111,7 +111,7 @@ __device__ inline void stage_fragment(float* own, int j, float c0, float c1, flo
 
 // Whether the epilogue only rounds the sums and stores them, four adjacent ones at a time. It is uniform over the
 // block.
-template <bool gated> __device__ inline bool only_stores(const Gemm& g) {
+template <bool gated> __host__ __device__ inline bool only_stores(const Gemm& g) {
   const Epilogue& e = g.epilogue;
   const unsigned four = g.c.type == DType::f32 ? 16 : 8;  // bytes
   return !gated && !g.bias.data && !e.pre_activation.data && !e.residual.data && e.activation < 0 &&

@@ -5,6 +5,9 @@
 // al.), "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking" (Luo et al. 2025) and fast.cu (Shankhdhar
 // 2024).
 //
+// If the epilogue only rounds the sums to bf16, a warp stages its rows of the tile and starts TMA stores. It multiplies
+// the next tile while they run. All other epilogues are computed before the next tile's products.
+//
 // The tiles of a stage keep the layouts of the operands, in lines of 128 bytes with the 128-byte swizzle. The tile of a
 // K-major operand is (rows, 64 along k). That of an MN-major operand consists of adjacent boxes (64 along k, 64 rows).
 // The matrix descriptors differ accordingly.
@@ -22,14 +25,22 @@ constexpr int box_bytes = 64 * line_bytes;  // a box has 64 x 64 elements
 template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box_bytes, tile_n / 64 * box_bytes>;
 using WideTile = Boxes<256, 4>;
 using HalfTile = Boxes<128, 6>;
+// The staged results take 64 and 32 KB, so the wide tile has one stage less.
+using StoredWideTile = StoredTile<Boxes<256, 3>>;
+using StoredHalfTile = StoredTile<Boxes<128, 6>>;
+// A block has at most 227 KB of shared memory, of which 128 bytes are for barriers.
+static_assert(StoredWideTile::bytes <= (227 << 10) - 128 && StoredHalfTile::bytes <= (227 << 10) - 128,
+    "blocks fit into a multiprocessor");
 
 // In a gated product, a box of b_map or up_map has half a tile's columns. The tile holds the box of b, then that of up.
 template <class T, bool a_transposed, bool b_transposed, bool gated>
 __global__ void __launch_bounds__(threads, 1)
     tensor_warpgroup_kernel(PreviousKernel previous, const __grid_constant__ CUtensorMap a_map,
-        const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
+        const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map,
+        const __grid_constant__ CUtensorMap c_map, Gemm g) {
 #if HEDDLE_SM90A
   static_assert(!gated || b_transposed, "a gated product needs b and up stored as (n, k)");
+  static_assert(!gated || !T::stores_boxes, "the epilogue of a gated product does more than store");
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, full, [T::stages]);
   HEDDLE_SHARED(uint64_t, empty, [T::stages]);
@@ -41,6 +52,7 @@ __global__ void __launch_bounds__(threads, 1)
     ptx::prefetch_map(&a_map);
     ptx::prefetch_map(&b_map);
     if (gated) ptx::prefetch_map(&up_map);
+    if (T::stores_boxes) ptx::prefetch_map(&c_map);
   }
   begin_ring(full, empty);
   previous.wait();
@@ -74,7 +86,7 @@ __global__ void __launch_bounds__(threads, 1)
   ptx::take_registers<232>();
   const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size,
             warp = threadIdx.x % warpgroup / warp_size;
-  float* own = reinterpret_cast<float*>(ring + T::stages * T::stage_bytes) + (consumer * 4 + warp) * staged_floats;
+  unsigned char* own = ring + T::stages * T::stage_bytes + (consumer * 4 + warp) * T::staged_bytes;
   // Bytes from the start of 16 elements along k to that of the next 16, in a tile.
   constexpr int a_step = a_transposed ? 16 * line_bytes : 32, b_step = b_transposed ? 32 : 16 * line_bytes;
   constexpr unsigned a_leading = a_transposed ? box_bytes : ptx::k_major,
@@ -104,8 +116,11 @@ __global__ void __launch_bounds__(threads, 1)
     for (int r = 0; r < T::n / 2; ++r) ptx::pin(sum[r]);
     if (lane == 0) ptx::arrive(&empty[before]);
     const Place place = place_of<T>(tile, g.m, columns);
-    epilogue_sums<gated>(g, own, place.row + consumer * 64 + warp * 16, gated ? place.column / 2 : place.column, sum);
+    const int64_t row0 = place.row + consumer * 64 + warp * 16;
+    if constexpr (T::stores_boxes) store_sums(&c_map, own, static_cast<int>(row0), static_cast<int>(place.column), sum);
+    else epilogue_sums<gated>(g, reinterpret_cast<float*>(own), row0, gated ? place.column / 2 : place.column, sum);
   }
+  if constexpr (T::stores_boxes) end_stores();
 #endif
 }
 
@@ -117,18 +132,32 @@ template <class T> void run(const Context& context, const char* name, const Gemm
     return g.b_transposed ? map_of_matrix(b.data, g.n, g.k, g.ldb, g.gated() ? T::n / 2 : T::n)
                           : map_of_matrix(b.data, g.k, g.n, g.ldb, depth);
   };
-  const CUtensorMap b = right(g.b);
-  if (g.gated())
-    launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, true>, a, b, right(g.epilogue.up), g);
-  else if (g.a_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, true, false, false>, a, b, b, g);
-  else if (g.b_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, false>, a, b, b, g);
-  else launch(context, name, grid, tensor_warpgroup_kernel<T, false, false, false>, a, b, b, g);
+  const CUtensorMap b = right(g.b), c = T::stores_boxes ? map_of_matrix(g.c.data, g.m, g.n, g.ldc, stored_rows) : b;
+  if constexpr (!T::stores_boxes) {
+    if (g.gated())
+      return launch(
+          context, name, grid, tensor_warpgroup_kernel<T, false, true, true>, a, b, right(g.epilogue.up), c, g);
+    if (g.a_transposed)
+      return launch(context, name, grid, tensor_warpgroup_kernel<T, true, false, false>, a, b, b, c, g);
+  }
+  if (g.b_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, false>, a, b, b, c, g);
+  else launch(context, name, grid, tensor_warpgroup_kernel<T, false, false, false>, a, b, b, c, g);
+}
+
+// Whether TMA stores the result: a bf16 matrix with the alignment of tensor maps, whose epilogue only rounds the sums.
+// Products with a transposed left operand are gradients of weights, which are f32.
+bool stores_boxes(const Gemm& g) {
+  const bool aligned = g.n % 8 == 0 && g.ldc % 8 == 0 && reinterpret_cast<uintptr_t>(g.c.data) % 16 == 0;
+  return aligned && g.c.type == DType::bf16 && !g.gated() && !g.a_transposed && only_stores<false>(g);
 }
 
 }  // namespace
 
 void gemm_warpgroup(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
-  if (choice.tile_n == 256) run<WideTile>(context, name, g);
+  const bool stores = stores_boxes(g);
+  if (choice.tile_n == 256 && stores) run<StoredWideTile>(context, name, g);
+  else if (choice.tile_n == 256) run<WideTile>(context, name, g);
+  else if (stores) run<StoredHalfTile>(context, name, g);
   else run<HalfTile>(context, name, g);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include "cuda/gemm/gemm_end.cuh"
 #include "cuda/gemm/sm90_tiles.cuh"
+#include "cuda/ptx/ptx_bulk.cuh"
 #include "cuda/runtime/tensor_map.h"
 
 namespace heddle {
@@ -10,14 +11,29 @@ namespace sm90 {
 
 // consumers: warpgroups that multiply 64 rows each. The first warpgroup of a block is the producer, which copies.
 constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;
-constexpr int staging_bytes = consumers * warpgroup / warp_size * staged_floats * static_cast<int>(sizeof(float));
 
-// Shared memory of a block: a ring of stages for tiles of 128 rows, then the staging area of the epilogue.
+// Returns the dynamic shared memory of a block: its ring, then the staging areas of its multiplying warps. The last
+// group_bytes are for the alignment of the first stage.
+constexpr size_t shared_bytes(int ring_bytes, int staged_bytes) {
+  return static_cast<size_t>(ring_bytes + consumers * warpgroup / warp_size * staged_bytes + group_bytes);
+}
+// A tile of 128 rows: the ring of stages, and the staging area of a warp for the epilogue.
 template <int tile_n, int stages_, int a_bytes_, int b_bytes> struct RingTile {
   static constexpr int m = consumers * 64, n = tile_n, stages = stages_;
   static constexpr int a_bytes = a_bytes_, stage_bytes = a_bytes + b_bytes;
-  // The last group_bytes are for the alignment of the first stage.
-  static constexpr size_t bytes = static_cast<size_t>(stages) * stage_bytes + staging_bytes + group_bytes;
+  static constexpr int staged_bytes = staged_floats * static_cast<int>(sizeof(float));
+  static constexpr size_t bytes = shared_bytes(stages * stage_bytes, staged_bytes);
+  static constexpr bool stores_boxes = false;
+};
+
+// TMA stores a result in bf16 by boxes of 64 columns. A box has the 16 rows of a warp.
+constexpr int stored_rows = 16, stored_columns = line_bytes / 2, stored_bytes = stored_rows * line_bytes;
+// A tile of a result that TMA stores. The staging area of a warp holds the boxes of all its rows. The warp can thus
+// multiply its next tile while TMA reads them.
+template <class Ring> struct StoredTile : Ring {
+  static constexpr int staged_bytes = Ring::n / stored_columns * stored_bytes;
+  static constexpr size_t bytes = shared_bytes(Ring::stages * Ring::stage_bytes, staged_bytes);
+  static constexpr bool stores_boxes = true;
 };
 // Returns the number of output tiles of a product.
 template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_t n) {
@@ -70,6 +86,34 @@ __device__ inline void epilogue_sums(
     }
     epilogue_fragments<gated>(g, plain, own, row0, column0 + c * (gated ? staged_columns / 2 : staged_columns));
   }
+}
+
+// Rounds a warp's 16 rows of a tile to bf16, and starts to store them at (row0, column0) of the matrix of `map`. `own`
+// is the staging area of the warp. Its boxes have the 128-byte swizzle. The lanes of a warp thus write to 32 different
+// banks. end_stores must follow the last tile.
+template <int registers>
+__device__ inline void store_sums(
+    const void* map, unsigned char* own, int row0, int column0, const float (&sum)[registers]) {
+  const int lane = threadIdx.x % warp_size, row = lane / 4;
+  if (lane == 0) ptx::wait_writes_read();
+  __syncwarp();  // TMA has read the previous tile's boxes, so the next ones can be staged
+  HEDDLE_UNROLL
+  for (int i = 0; i < registers / 4; ++i) {  // fragments of 16 rows and 8 columns: a piece of 16 bytes in each row
+    unsigned char* to = own + i / 8 * stored_bytes + row * line_bytes + (i % 8 ^ row) * 16 + lane % 4 * 4;
+    *reinterpret_cast<uint32_t*>(to) = ptx::pack_bf16(sum[4 * i], sum[4 * i + 1]);
+    *reinterpret_cast<uint32_t*>(to + 8 * line_bytes) = ptx::pack_bf16(sum[4 * i + 2], sum[4 * i + 3]);
+  }
+  ptx::fence_async();
+  __syncwarp();  // the boxes of all lanes are staged
+  if (lane != 0) return;
+  HEDDLE_UNROLL
+  for (int b = 0; b < registers * 2 / stored_columns; ++b)
+    ptx::store_box(map, column0 + b * stored_columns, row0, own + b * stored_bytes);
+  ptx::commit_writes();
+}
+// Waits until the boxes of a warp's last tile have been read. The block's shared memory must exist until then.
+__device__ inline void end_stores() {
+  if (threadIdx.x % warp_size == 0) ptx::wait_writes_read();
 }
 #endif
 

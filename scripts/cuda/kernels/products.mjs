@@ -2,11 +2,11 @@
 
 const DEPTH = 64; // gemm_depth of choice.h
 
-/** A tile's epilogue: loads from and stores to a warp's staging area, and stores of `stores` instructions for four columns. */
-const epilogue = (chunks, stores) => ({ STS: 8 * chunks, STG: 4 * stores * chunks });
+/** The epilogue of a warp that only stores sums, for `chunks` times 16 rows and 32 columns: stores to the staging area, and to the result. */
+const epilogue = (chunks) => ({ STS: 8 * chunks, STG: 4 * chunks });
 
-/** Launches of a bf16 product c (m, n) = x Wᵀ, and of its parts. `stores`: instructions that store four columns (bf16: 2, f32: 4). */
-export function productLaunch(card, m, n, k, { stores = 2, outputBytes = 2 } = {}) {
+/** Launches of a bf16 product c (m, n) = x Wᵀ. `outputBytes`: 2 for bf16, 4 for f32. */
+export function productLaunch(card, m, n, k, { outputBytes = 2 } = {}) {
   const compulsory = 2 * (m * k + n * k) + outputBytes * m * n;
   if (card.code === "90a") {
     // gemm_sm90.cu: persistent blocks, tiles of 128 x 256, strips of eight rows of tiles.
@@ -20,22 +20,44 @@ export function productLaunch(card, m, n, k, { stores = 2, outputBytes = 2 } = {
     const rows = Math.min(m, 8 * tileM);
     const columns = Math.min(n, (blocks / 8) * tileN);
     const read = 2 * waves * (rows + columns) * k;
+    // TMA stores a bf16 result from a staging area that holds the whole tile. A warp stages 64 words per lane, in four boxes.
+    const storesBoxes = outputBytes === 2;
+    const end = storesBoxes
+      ? {
+          kernel: /tensor_warpgroup_kernelINS0_4sm9010StoredTile.*RingTileILi256E.*Lb0ELb1ELb0E/,
+          shared: 3 * 49152 + 65536 + 1024,
+          path: { STS: 64, UTMASTG: 4 },
+          totals: { STS: own * 64, UTMASTG: own * 4 },
+        }
+      : {
+          kernel: /tensor_warpgroup_kernelINS0_4sm908RingTileILi256E.*Lb0ELb1ELb0E/,
+          shared: 4 * 49152 + 8 * 16 * 40 * 4 + 1024,
+          path: epilogue(1),
+          totals: epilogue(own * 8),
+        };
     return {
       source: "gemm/gemm_sm90",
-      kernel: /tensor_warpgroup_kernel.*RingTileILi256E.*Lb0ELb1ELb0E/,
-      ...{ blocks, threads: 384, shared: 4 * 49152 + 8 * 16 * 40 * 4 + 1024 },
+      kernel: end.kernel,
+      ...{ blocks, threads: 384, shared: end.shared },
       roles: [
         {
           warps: 8,
           mark: "HGMMA",
-          path: { HGMMA: 8, STS: 8, STG: stores, CALL: 0 },
-          totals: { HGMMA: (stages * DEPTH) / 16, STS: own * 64, STG: own * 32 * stores },
+          path: { HGMMA: 8, CALL: 0, ...end.path },
+          totals: { HGMMA: (stages * DEPTH) / 16, ...end.totals },
           outer: own,
           tensor: own * 2 * tileM * tileN * k,
           shared: stages * 2 * (64 + tileN) * DEPTH * 2, // each warpgroup reads its rows of a and all of b
+        },
+        // The copies into the ring go on during the epilogue, so the warp that issues them has the bytes from L2.
+        {
+          warps: 1,
+          mark: "UTMALDG",
+          path: { UTMALDG: 8 },
+          totals: { UTMALDG: stages * 2 },
+          outer: own,
           l2: stages * (tileM + tileN) * DEPTH * 2,
         },
-        { warps: 1, path: { UTMALDG: 8 }, totals: { UTMALDG: stages * 2 }, outer: own },
       ],
       dram: Math.max(compulsory, Math.min(read, 2 * waves * blocks * (tileM + tileN) * k) + outputBytes * m * n),
       l2: tiles * (tileM + tileN) * k * 2 + outputBytes * m * n,
@@ -53,8 +75,8 @@ export function productLaunch(card, m, n, k, { stores = 2, outputBytes = 2 } = {
       {
         warps: 8,
         mark: "HMMA",
-        path: { HMMA: 64, "LDGSTS.128": 4, STS: 8, STG: stores, CALL: 0 },
-        totals: { HMMA: steps * 64, "LDGSTS.128": steps * 8, ...epilogue(4, stores) },
+        path: { HMMA: 64, "LDGSTS.128": 4, CALL: 0, ...epilogue(1) },
+        totals: { HMMA: steps * 64, "LDGSTS.128": steps * 8, ...epilogue(4) },
         l2: steps * 32768,
       },
     ],

@@ -139,7 +139,7 @@ export function crossEntropy(card) {
     title: `token_logprob ${rows} x ${vocabulary}, width ${width}`,
     rate: { unit: "TFLOP/s", amount: (2 * rows * vocabulary * width) / 1e12 },
     launches: [
-      { ...productLaunch(card, rows, part, width, { stores: 4, outputBytes: 4 }), count },
+      { ...productLaunch(card, rows, part, width, { outputBytes: 4 }), count },
       {
         source: "rows/logprob",
         kernel: /logprob_part_kernel/,

@@ -167,15 +167,15 @@ export const epilogues = [
   [
     "epilogue, warpgroups: both warpgroups stage sums in the same memory",
     "gemm_sm90.cu",
-    "(consumer * 4 + warp) * staged_floats",
-    "warp * staged_floats",
+    "(consumer * 4 + warp) * T::staged_bytes",
+    "warp * T::staged_bytes",
     ...warpgroups,
   ],
   [
     "epilogue, warpgroups: stages sums in the ring's last stage",
     "gemm_sm90.cu",
-    "ring + T::stages * T::stage_bytes) +",
-    "ring + (T::stages - 1) * T::stage_bytes) +",
+    "ring + T::stages * T::stage_bytes +",
+    "ring + (T::stages - 1) * T::stage_bytes +",
     ...warpgroups,
   ],
   [
