@@ -34,10 +34,9 @@ static_assert(StoredWideTile::bytes <= (227 << 10) - 128 && StoredHalfTile::byte
 
 // In a gated product, a box of b_map or up_map has half a tile's columns. The tile holds the box of b, then that of up.
 template <class T, bool a_transposed, bool b_transposed, bool gated>
-__global__ void __launch_bounds__(threads, 1)
-    tensor_warpgroup_kernel(PreviousKernel previous, const __grid_constant__ CUtensorMap a_map,
-        const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map,
-        const __grid_constant__ CUtensorMap c_map, Gemm g) {
+__global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKernel previous,
+    const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map,
+    const __grid_constant__ CUtensorMap up_map, const __grid_constant__ CUtensorMap c_map, Gemm g) {
 #if HEDDLE_SM90A
   static_assert(!gated || b_transposed, "a gated product needs b and up stored as (n, k)");
   static_assert(!gated || !T::stores_boxes, "the epilogue of a gated product does more than store");
