@@ -1,6 +1,6 @@
 // The kernels and shapes of the forecast: which kernel a launch runs, its grid, and the work that the shape needs. These numbers repeat the
 // launch code of native/cuda. Everything else comes from the cubin.
-import { decodeStep, gemv, product } from "./kernels/products.mjs";
+import { decodedProduct, decodeStep, gemv, product } from "./kernels/products.mjs";
 import { adamw, add, attention, attentionBackward, crossEntropy, sampling, vectors } from "./kernels/rows.mjs";
 
 /**
@@ -27,6 +27,7 @@ import { adamw, add, attention, attentionBackward, crossEntropy, sampling, vecto
 export const casesFor = (card) => [
   product(card, 4096),
   product(card, 8192),
+  decodedProduct(card),
   gemv("bf16"),
   gemv("q8_0"),
   gemv("q4_k"),

@@ -133,10 +133,20 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"quantized q4_k", [] { return quantised(DType::q4_k, 70, 256, 66); }},
       {"quantized q5_0", [] { return quantised(DType::q5_0, 5, 96, 20); }},
       {"quantized q6_k", [] { return quantised(DType::q6_k, 3, 512, 9); }},
+      // Several strips of columns, lines that are padded along k, and a type without its own kernel.
+      {"decoded q8_0", [] { return decoded(DType::q8_0, DType::f32, 130, 160, 200); }, exact},
+      {"decoded q8_0, odd columns", [] { return decoded(DType::q8_0, DType::f32, 70, 96, 37); }, exact},
+      {"decoded q4_0, split k", [] { return decoded(DType::q4_0, DType::f32, 72, 1120, 40); }, exact},
+      {"decoded q4_k, split k, gradient of the input", [] { return decoded(DType::q4_k, DType::f32, 72, 256, 1096); },
+          exact},
+      {"decoded q6_k, bf16 results", [] { return decoded(DType::q6_k, DType::bf16, 70, 256, 72); }},
+      {"decoded: log-probability", [] { return quantised_logprob(DType::q8_0, 70, 96, 140); }, "1e-5"},
       {"fp8, few rows", [] { return fp8(DType::f32, 3, 272, 20); }},
       {"fp8, few rows, sizes that are not whole pieces", [] { return fp8(DType::bf16, 4, 133, 20); }},
       {"fp8", [] { return fp8(DType::f32, 70, 200, 140); }},
       {"fp8, bf16, row sizes that are not whole pieces", [] { return fp8(DType::bf16, 9, 133, 66); }},
+      {"fp8, decoded", [] { return fp8(DType::bf16, 70, 200, 136, DType::f32); }, exact},
+      {"fp8, decoded, whole 16-byte loads", [] { return fp8(DType::bf16, 66, 272, 64, DType::f32); }, exact},
       {"experts, few rows", [] { return experts(4, 20, false); }},
       {"experts", [] { return experts(90, 70, false); }},
       {"experts, one input per slot", [] { return experts(90, 20, true); }},
@@ -154,6 +164,10 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90: odd columns", [] { return linear(DType::bf16, 300, 72, 131, false); }},
       {"sm_90: rows of a multiple of 8 bytes", [] { return linear(DType::bf16, 300, 72, 132, false); }},
       {"sm_90: four stages of large tiles, split k", [] { return linear(DType::bf16, 72, 1544, 80, false); }},
+      {"sm_90: decoded, half tiles", [] { return decoded(DType::q8_0, DType::f32, 300, 160, 264); }, exact},
+      {"sm_90: decoded, wide tiles", [] { return decoded(DType::q4_0, DType::f32, 300, 96, 264); }, exact},
+      {"sm_90: decoded, wide tiles, gradient of the input",
+          [] { return decoded(DType::q8_0, DType::f32, 300, 288, 72); }, exact},
       {"sm_90: added to C", [] { return logprob(300, 264, 140); }},
       {"sm_90 epilogue: wide tiles", [] { return ended(DType::bf16, 300, 328, 264); }},
       {"sm_90 epilogue: half tiles, odd columns", [] { return ended(DType::bf16, 260, 136, 67); }},
@@ -196,12 +210,16 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"tf32 epilogue", [] { return ended(DType::f32, 40, 72, 56); }},
       {"tf32 epilogue, large tiles", [] { return ended(DType::f32, 132, 44, 200); }},
       {"tf32 epilogue, split k", [] { return ended(DType::f32, 24, 1100, 40); }},
+      {"tf32: decoded q4_0", [] { return quantised(DType::q4_0, 70, 288, 72); }},
+      {"tf32: decoded fp8", [] { return fp8(DType::f32, 70, 200, 136); }},
       {"tf32: split k, large tiles", [] { return linear(DType::f32, 72, 1544, 80, false); }},
   };
   // fp8 products by mma.sync, with both tile sizes, a ring that wraps around, and partial tiles in both dimensions.
+  // Also a product that decodes its weights only above 128 rows.
   const std::vector<Case> on_sm89 = {
       {"sm_89 fp8", [] { return fp8(DType::f32, 70, 400, 140); }},
       {"sm_89 fp8, large tiles, bf16", [] { return fp8(DType::bf16, 270, 784, 200); }},
+      {"sm_89 decoded", [] { return decoded(DType::q8_0, DType::f32, 140, 96, 72); }, exact},
       {"sm_89 fp8, odd columns", [] { return fp8(DType::f32, 9, 144, 67); }},
   };
   open_cuda(0);  // throws if there is no device

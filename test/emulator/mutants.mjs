@@ -15,6 +15,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { root } from "../../scripts/testing.mjs";
 import { attention } from "./mutants/attention.mjs";
+import { decoded } from "./mutants/decoded.mjs";
 import { epilogues } from "./mutants/epilogues.mjs";
 import { fp8 } from "./mutants/fp8.mjs";
 import { launches } from "./mutants/launches.mjs";
@@ -26,7 +27,7 @@ import { warpgroupGradients } from "./mutants/warpgroup-gradients.mjs";
 import { warpgroups } from "./mutants/warpgroups.mjs";
 
 const mutants = [
-  ...[...products, ...attention, ...prompts, ...fp8, ...epilogues, ...launches, ...others],
+  ...[...products, ...decoded, ...attention, ...prompts, ...fp8, ...epilogues, ...launches, ...others],
   ...[...warpgroups, ...warpgroupAttention, ...warpgroupGradients],
 ];
 
@@ -56,6 +57,7 @@ const casesOf = {
   "sample.cu": "sampling",
   "sample_draw.cu": "sampling",
   "gemm_int8.cu": "quantized",
+  "gemm_decoded.cu": "decoded",
   "experts.cu": "experts",
   "experts_tensor.cu": "experts bf16",
   "routing.cu": "experts",
@@ -72,6 +74,7 @@ const headers = {
   "gemm_tile.cuh": ["gemm.cu", "linear f32"],
   "sm90_tiles.cuh": ["gemm_sm90.cu", "sm_90:"],
   "fp8.cuh": ["fp8_linear.cu", "fp8"],
+  "decoded_gemm.cuh": ["gemm_decoded.cu", "decoded"],
   "gemm.cuh": ["gemm.cu", "linear f32"],
   "gemm_sm90.cuh": ["gemm_sm90.cu", "sm_90:"],
   "gemm_end.cuh": ["gemm_tensor.cu", "epilogue bf16"],

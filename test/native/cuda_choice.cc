@@ -1,5 +1,5 @@
 // Tests the choice of the kernel, tiles, stages and splits of a matrix product, and of the kernel of attention
-// (native/cuda/runtime/choice.h).
+// (native/cuda/runtime/choice.h), and the decoding of weights (decoded_weights.h).
 #include <algorithm>
 #include <cstdio>
 #include <functional>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/runtime/decoded_weights.h"
 #include "cuda/runtime/tuning.h"
 
 using namespace heddle;
@@ -360,9 +361,67 @@ void test_experts() {
   is("weights, RTX 5090", choose_expert_gradient(5632, 2048, 8, true, rtx5090), {tensor, 128, 128, 3});
 }
 
+// Weights are decoded for tensor cores if there are many rows of bf16, or of f32 where tf32 is allowed.
+void test_decoded_weights() {
+  const auto decodes = [](int64_t m, const DeviceProperties& d, DType a = DType::bf16, DType c = DType::bf16) {
+    GemmShape g = product(m, 4096, 4096, a);
+    g.b = DType::q4_k, g.c = c;
+    return decodes_weights(g, d);
+  };
+  for (const DeviceProperties& d : {a100, h100, b200})
+    expect("decoded weights: more than one tile of rows", !decodes(64, d) && decodes(65, d));
+  for (const DeviceProperties& d : {rtx3090, rtx5090})
+    expect("decoded weights: more than two tiles of rows", !decodes(128, d) && decodes(129, d));
+  DeviceProperties allowing = a100;
+  allowing.tf32 = true;
+  expect("decoded weights: f32 needs tf32",
+      !decodes(4096, a100, DType::f32, DType::f32) && decodes(4096, allowing, DType::f32, DType::f32));
+  expect("decoded weights: f32 results of bf16", decodes(4096, a100, DType::bf16, DType::f32));
+  GemmShape g = product(4096, 4096, 4096);
+  g.rowwise = true;
+  expect("decoded weights: not in rowwise products", !decodes_weights(g, h100));
+  g.rowwise = false, g.aligned = false;
+  expect("decoded weights: not with unaligned activations", !decodes_weights(g, h100));
+  g.aligned = true, g.k = 0;
+  expect("decoded weights: not without elements along k", !decodes_weights(g, h100));
+  g.k = 4096, g.accumulate = true;
+  expect("decoded weights: not added to bf16", !decodes_weights(g, h100));
+
+  const auto is = [](const char* what, const DecodedWeights& got, int terms, int64_t depth, int64_t columns) {
+    expect(what, got.terms == terms && got.depth == depth && got.columns == columns);
+  };
+  constexpr size_t most = size_t{64} << 20;
+  is("strips: two terms for bf16", decoded_weights(4096, 4096, DType::bf16, DType::bf16, most), 2, 8192, 4096);
+  is("strips: three terms for f32", decoded_weights(4096, 4096, DType::bf16, DType::f32, most), 3, 12288, 2688);
+  is("strips: tf32", decoded_weights(14336, 4096, DType::f32, DType::f32, most), 1, 4096, 4096);
+  is("strips: a long k", decoded_weights(4096, 128256, DType::bf16, DType::bf16, most), 2, 256512, 128);
+  is("strips: k is padded", decoded_weights(40, 100, DType::bf16, DType::bf16, most), 2, 256, 48);
+  // For any size, a strip is within its limit unless it has the fewest columns, and its columns are whole tiles unless
+  // there is one strip. The scratch depends on the number of rows only through the limit of rows.
+  bool fits = true, whole = true, same = true;
+  for (const size_t limit : {size_t{64} << 10, size_t{64} << 20})
+    for (const DType a : {DType::bf16, DType::f32})
+      for (const DType c : {DType::bf16, DType::f32})
+        for (const int64_t k : {32, 100, 4096, 14336, 128256})
+          for (const int64_t n : {1, 32, 100, 129, 4096, 128256}) {
+            const DecodedWeights d = decoded_weights(n, k, a, c, limit);
+            fits &= d.bytes() <= limit || d.columns <= 128;
+            fits &= d.type == a && d.depth % gemm_depth == 0 && d.depth >= d.terms * k;
+            whole &= d.columns % 128 == 0 ? true : d.columns % 16 == 0 && d.columns >= n;
+            same &= decoded_bytes(65, n, k, a, c, limit) == d.bytes() && decoded_bytes(64, n, k, a, c, limit) == 0 &&
+                    decoded_bytes(100000, n, k, a, c, limit) == d.bytes();
+          }
+  expect("strips fit into their limit", fits);
+  expect("strips have whole tiles of columns", whole);
+  expect("the scratch for few rows suffices for many", same);
+  for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090, b200})
+    expect("every device that decodes has scratch", most_coded_rows(d) >= least_coded_rows);
+}
+
 }  // namespace
 
 int main() {
+  test_decoded_weights();
   test_experts();
   test_attention();
   test_interleaved_heads();

@@ -232,18 +232,35 @@ void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
       g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_few_rows_kernel<decltype(w)>, g, w); });
 }
 
-void gemm(const Context& context, const char* name, const Gemm& product) {
-  if (product.m == 0 || product.n == 0) return;
-  Gemm g = product;
-  if (g.accumulate) g.epilogue.residual = {g.c.data, g.c.type};
-  const auto aligned = [](const View& x, int64_t row) {
-    return row * static_cast<int64_t>(dtype_bytes(x.type)) % 16 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
-  };
+namespace {
+
+// Whether rows of x with this leading dimension are 16-byte aligned.
+bool aligned(const View& x, int64_t ld) {
+  return ld * static_cast<int64_t>(dtype_bytes(x.type)) % 16 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+}
+GemmShape shape_of(const Gemm& g) {
   GemmShape shape{g.m, g.gated() ? 2 * g.n : g.n, g.k, g.a.type, g.b.type, g.c.type, g.a_transposed, g.b_transposed,
       g.accumulate, g.rowwise};
   shape.gated = g.gated();
   shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb) && (!g.gated() || aligned(g.epilogue.up, g.ldb));
   shape.workspace_bytes = g.workspace_bytes;
+  return shape;
+}
+
+}  // namespace
+
+bool decodes_weights(const Context& context, const Gemm& g) {
+  GemmShape shape = shape_of(g);
+  shape.aligned = aligned(g.a, g.lda);
+  return g.decoded && decodes_weights(shape, properties_of(context));
+}
+
+void gemm(const Context& context, const char* name, const Gemm& product) {
+  if (product.m == 0 || product.n == 0) return;
+  Gemm g = product;
+  if (g.accumulate) g.epilogue.residual = {g.c.data, g.c.type};
+  if (is_quantised(g.b.type) && decodes_weights(context, g)) return gemm_decoded(context, name, g);
+  const GemmShape shape = shape_of(g);
   const CudaAccelerator& device = *static_cast<CudaAccelerator*>(context.accelerator);
   const GemmChoice choice = choose_gemm(shape, device.properties(), *device.measured_choices());
   switch (choice.kernel) {

@@ -1,6 +1,6 @@
 // Matrix products with an epilogue, for linear layers and token log-probabilities.
 #pragma once
-#include "cuda/runtime/choice.h"
+#include "cuda/runtime/decoded_weights.h"
 #include "cuda/rows/math.cuh"
 
 namespace heddle {
@@ -31,12 +31,35 @@ struct Gemm {
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
   Epilogue epilogue = {};
+  // Memory for decoded weights, of decoded_scratch() bytes. If b has coded weights, and there is no such memory, CUDA
+  // cores compute the product.
+  void* decoded = nullptr;
+  // An element of b is the sum of this many elements, its terms. For each gemm_depth elements along k, b has all first
+  // terms, then all second terms, and so on. With several terms, b is padded with zeros to multiples of gemm_depth.
+  int b_terms = 1;
 
   __host__ __device__ bool gated() const { return epilogue.up.data != nullptr; }
+  // Returns the elements of b along k.
+  __host__ __device__ int64_t b_depth() const {
+    return b_terms == 1 ? k : (k + gemm_depth - 1) / gemm_depth * gemm_depth * b_terms;
+  }
 };
 
 // Launches the kernel that choose_gemm selects.
 void gemm(const Context& context, const char* name, const Gemm& g);
+
+// The most bytes of a strip of decoded weights, unless 128 columns take more. Small in the emulator, so that tests have
+// several strips.
+constexpr size_t most_decoded = HEDDLE_EMULATED ? size_t{256} << 10 : size_t{64} << 20;
+// Returns the bytes of Gemm::decoded that a product with coded weights needs. a, c: the types of activations and
+// result.
+inline size_t decoded_scratch(int64_t m, int64_t n, int64_t k, DType a, DType c) {
+  return decoded_bytes(m, n, k, a, c, most_decoded);
+}
+// Whether a product with coded weights decodes them into g.decoded, and then uses tensor cores. g.b is not read.
+bool decodes_weights(const Context& context, const Gemm& g);
+// Computes a product that decodes the quantized weights b.
+void gemm_decoded(const Context& context, const char* name, const Gemm& g);
 
 void gemm_few_rows(const Context& context, const char* name, const Gemm& g);
 void gemm_multiply_add(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
@@ -44,15 +67,16 @@ void gemm_tensor(const Context& context, const char* name, const Gemm& g, const 
 void gemm_tf32(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 void gemm_warpgroup(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 
+// Advances x, a View or an Out, by a number of elements. Does nothing if its address is null.
+template <class X> void skip(X& x, int64_t elements) {
+  if (x.data)
+    x.data = const_cast<char*>(static_cast<const char*>(x.data)) + elements * static_cast<int64_t>(dtype_bytes(x.type));
+}
+
 // Calls run(strip) for each strip of at most 65535 * tile_m rows of the product, because a grid's second dimension is
 // limited to 65535. A product of several strips has too many tiles for split-k.
 template <class F> void in_strips(const Gemm& g, int tile_m, F run) {
   const int64_t most = int64_t{65535} * tile_m;
-  const auto skip = [](auto& x, int64_t elements) {
-    if (x.data)
-      x.data =
-          const_cast<char*>(static_cast<const char*>(x.data)) + elements * static_cast<int64_t>(dtype_bytes(x.type));
-  };
   for (int64_t row = 0; row < g.m; row += most) {
     Gemm strip = g;
     strip.m = g.m - row < most ? g.m - row : most;

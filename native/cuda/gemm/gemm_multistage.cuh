@@ -117,10 +117,11 @@ __device__ inline void multiply_ring(typename Operand::Element* memory, int64_t 
 }
 
 // The operands in global memory, and the range [k_begin, k_end) of k to multiply. up: the second right operand of a
-// gated product.
+// gated product. terms: those of b, as in Gemm.
 template <class Operand> struct Sides {
   const typename Operand::Element *a, *b, *up;
   int64_t lda, ldb, m, n, k_begin, k_end;
+  int terms = 1;
 };
 
 // Adds the product of the block's output tile, which begins at (row0, column0), to `sum`. In a gated product, the tile
@@ -130,15 +131,20 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
     int64_t column0, float (&sum)[T::rows][T::columns][4], const After& after) {
   using Element = typename Operand::Element;
   constexpr int depth = Operand::depth;
+  // As many stages as b has terms have the same elements of a. They begin at a_k.
+  int64_t a_k = s.k_begin;
+  int term = 0;
+  const int64_t b_end = s.terms == 1 ? s.k_end : (s.k_end + depth - 1) / depth * depth * s.terms;
   const auto copy = [&](Element* a_tile, Element* b_tile, int64_t tile) {
-    const int64_t k0 = s.k_begin + tile * depth;
-    if (a_transposed) copy_lines<Operand, depth, T::m, false, T::threads>(a_tile, s.a, s.lda, k0, row0, s.k_end, s.m);
-    else copy_lines<Operand, T::m, depth, true, T::threads>(a_tile, s.a, s.lda, row0, k0, s.m, s.k_end);
+    const int64_t b_k = s.k_begin * s.terms + tile * depth;
+    if (a_transposed) copy_lines<Operand, depth, T::m, false, T::threads>(a_tile, s.a, s.lda, a_k, row0, s.k_end, s.m);
+    else copy_lines<Operand, T::m, depth, true, T::threads>(a_tile, s.a, s.lda, row0, a_k, s.m, s.k_end);
     if (b_transposed)
-      copy_lines<Operand, T::n, depth, true, T::threads, gated>(b_tile, s.b, s.ldb, column0, k0, s.n, s.k_end, s.up);
-    else copy_lines<Operand, depth, T::n, false, T::threads>(b_tile, s.b, s.ldb, k0, column0, s.k_end, s.n);
+      copy_lines<Operand, T::n, depth, true, T::threads, gated>(b_tile, s.b, s.ldb, column0, b_k, s.n, b_end, s.up);
+    else copy_lines<Operand, depth, T::n, false, T::threads>(b_tile, s.b, s.ldb, b_k, column0, b_end, s.n);
+    if (++term == s.terms) term = 0, a_k += depth;
   };
-  const int64_t tiles = (s.k_end - s.k_begin + depth - 1) / depth;
+  const int64_t tiles = (s.k_end - s.k_begin + depth - 1) / depth * s.terms;
   multiply_ring<Operand, T, a_transposed, b_transposed>(memory, tiles, sum, copy, after);
 }
 
@@ -187,7 +193,7 @@ __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(PreviousKernel pr
                 column0 = static_cast<int64_t>(blockIdx.x) * (gated ? T::n / 2 : T::n);
   const auto elements = [](const View& x) { return static_cast<const Element*>(x.data); };
   const Sides<Operand> sides{
-      elements(g.a), elements(g.b), elements(g.epilogue.up), g.lda, g.ldb, g.m, g.n, blockIdx.z * part, g.k};
+      elements(g.a), elements(g.b), elements(g.epilogue.up), g.lda, g.ldb, g.m, g.n, blockIdx.z * part, g.k, g.b_terms};
   float sum[T::rows][T::columns][4] = {};
   multiply_stages<Operand, T, a_transposed, b_transposed, gated>(memory, sides, row0, column0, sum, [](int64_t) {});
   epilogue_tile<T, gated>(g, reinterpret_cast<float*>(memory), row0, column0, sum);

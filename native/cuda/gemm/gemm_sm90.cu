@@ -44,7 +44,8 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
   HEDDLE_SHARED(uint64_t, full, [T::stages]);
   HEDDLE_SHARED(uint64_t, empty, [T::stages]);
   unsigned char* ring = ring_in(memory);
-  const int64_t columns = gated ? 2 * g.n : g.n, tiles = tiles_of<T>(g.m, columns), deep = (g.k + depth - 1) / depth;
+  const int64_t columns = gated ? 2 * g.n : g.n, tiles = tiles_of<T>(g.m, columns),
+                deep = (g.k + depth - 1) / depth * g.b_terms;
   Position<T::stages> at;
 
   if (threadIdx.x == 0) {
@@ -62,6 +63,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const Place place = place_of<T>(tile, g.m, columns);
       const int row = static_cast<int>(place.row), column = static_cast<int>(gated ? place.column / 2 : place.column);
+      int a_k = 0, term = 0;  // as many stages as b has terms have the same elements of a
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         const int k = static_cast<int>(d * depth);
         unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
@@ -70,13 +72,14 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
         ptx::arrive_expecting(&full[at.stage], T::stage_bytes);
         if (a_transposed)
           for (int i = 0; i < T::m / 64; ++i)
-            ptx::copy_box(a_tile + i * box_bytes, &a_map, row + 64 * i, k, &full[at.stage]);
-        else ptx::copy_box(a_tile, &a_map, k, row, &full[at.stage]);
+            ptx::copy_box(a_tile + i * box_bytes, &a_map, row + 64 * i, a_k, &full[at.stage]);
+        else ptx::copy_box(a_tile, &a_map, a_k, row, &full[at.stage]);
         if (b_transposed) ptx::copy_box(b_tile, &b_map, k, column, &full[at.stage]);
         else
           for (int i = 0; i < T::n / 64; ++i)
             ptx::copy_box(b_tile + i * box_bytes, &b_map, column + 64 * i, k, &full[at.stage]);
         if (gated) ptx::copy_box(b_tile + T::n / 2 * line_bytes, &up_map, k, column, &full[at.stage]);
+        if (++term == g.b_terms) term = 0, a_k += depth;
       }
     }
     return;
@@ -128,8 +131,8 @@ template <class T> void run(const Context& context, const char* name, const Gemm
   const CUtensorMap a =
       g.a_transposed ? map_of_matrix(g.a.data, g.k, g.m, g.lda, depth) : map_of_matrix(g.a.data, g.m, g.k, g.lda, T::m);
   const auto right = [&](const View& b) {
-    return g.b_transposed ? map_of_matrix(b.data, g.n, g.k, g.ldb, g.gated() ? T::n / 2 : T::n)
-                          : map_of_matrix(b.data, g.k, g.n, g.ldb, depth);
+    return g.b_transposed ? map_of_matrix(b.data, g.n, g.b_depth(), g.ldb, g.gated() ? T::n / 2 : T::n)
+                          : map_of_matrix(b.data, g.b_depth(), g.n, g.ldb, depth);
   };
   const CUtensorMap b = right(g.b), c = T::stores_boxes ? map_of_matrix(g.c.data, g.m, g.n, g.ldc, stored_rows) : b;
   if constexpr (!T::stores_boxes) {

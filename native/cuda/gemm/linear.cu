@@ -22,10 +22,27 @@ bool rounds_to_int8(const Node& n) { return n.attributes->flag("int8") && is_qua
 size_t rounded_bytes(const Node& n) {
   return rounds(n) ? (static_cast<size_t>(n.in[0].shape.size()) * 2 + 63) / 64 * 64 : 0;
 }
+// Bytes of the scratch for decoded weights, for a product of a and w.
+size_t decoded_bytes(const Node& n, DType a, int64_t k) {
+  const Tensor& result = n.out[0];
+  if (!is_quantised(n.in[1].dtype) || n.attributes->flag("rowwise")) return 0;
+  return decoded_scratch(result.shape[0], result.shape[1], k, a, result.dtype);
+}
+// The same for the product of x, or of x rounded to bf16.
+size_t decoded_bytes(const Node& n) {
+  return decoded_bytes(n, rounds(n) ? DType::bf16 : n.in[0].dtype, n.in[0].shape[1]);
+}
+// The scratch holds x rounded to bf16, decoded weights, and the workspace of split-k.
 size_t linear_scratch(const Node& n, int) {
   const Shape& x = n.in[0].shape;
   if (rounds_to_int8(n)) return int8_scratch(x[0], x[1]);
-  return rounded_bytes(n) + gemm_workspace(x[0], n.out[0].shape[1], x[1]);
+  return rounded_bytes(n) + decoded_bytes(n) + gemm_workspace(x[0], n.out[0].shape[1], x[1]);
+}
+
+// Gives a product `bytes` bytes of the scratch for decoded weights. The workspace of split-k follows.
+void place_decoded(Gemm& g, void* scratch, size_t bytes) {
+  g.decoded = bytes ? scratch : nullptr;
+  g.workspace = static_cast<char*>(scratch) + bytes;
 }
 
 // Returns the product of a node whose first inputs are x and w, and whose first output is y (N, M). If the node has the
@@ -43,7 +60,7 @@ Gemm product(const Node& n, Context& c, const char* name, const View& bias, cons
   Gemm g{a, view(w), bias, out(y), N, M, K, K, w.shape[1], M, false, !n.attr_flag("transposed"), false};
   g.rowwise = n.attributes->flag("rowwise");
   g.epilogue = epilogue;
-  g.workspace = static_cast<char*>(c.scratch) + rounded_bytes(n);
+  place_decoded(g, static_cast<char*>(c.scratch) + rounded_bytes(n), decoded_bytes(n));
   g.workspace_bytes = gemm_workspace(N, epilogue.up.data ? 2 * M : M, K);
   return g;
 }
@@ -91,13 +108,16 @@ size_t glu_scratch(const Node& n, int) {
 void linear_backward_input(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &w = n.in[1], &dx = n.out[0];
   Gemm g{view(dy), view(w), {nullptr, DType::f32}, out(dx), dy.shape[0], dx.shape[1], dy.shape[1], dy.shape[1],
-      w.shape[1], dx.shape[1], false, n.attr_flag("transposed"), false, false, c.scratch,
-      gemm_workspace(dx.shape[0], dx.shape[1], dy.shape[1])};
+      w.shape[1], dx.shape[1], false, n.attr_flag("transposed"), false};
   g.epilogue.residual = optional_view(n, 2);
+  place_decoded(g, c.scratch, decoded_bytes(n, dy.dtype, dy.shape[1]));
+  g.workspace_bytes = gemm_workspace(dx.shape[0], dx.shape[1], dy.shape[1]);
   gemm(c, "linear_backward_input", g);
 }
+// The scratch holds decoded weights, and the workspace of split-k.
 size_t backward_input_scratch(const Node& n, int) {
-  return gemm_workspace(n.out[0].shape[0], n.out[0].shape[1], n.in[0].shape[1]);
+  const Tensor &dy = n.in[0], &dx = n.out[0];
+  return decoded_bytes(n, dy.dtype, dy.shape[1]) + gemm_workspace(dx.shape[0], dx.shape[1], dy.shape[1]);
 }
 
 // dy (N, M), x (N, K) -> dw (M, K) = dy^T x, or, transposed, dw (K, M) = x^T dy

@@ -1,6 +1,7 @@
-// fp8_linear and the gradient of its input. The kernels of this file convert e4m3 weights to floats in registers, and
-// run on any device. If activations are rounded to e4m3 too, tensor cores may multiply both: see gemm_fp8_sm90.cu, and
-// gemm_fp8_tensor.cu for sm_89 and sm_120.
+// fp8_linear and the gradient of its input. The kernels of this file convert e4m3 weights to floats, and run on any
+// device. With many rows of bf16, tensor cores multiply the decoded weights. If activations are rounded to e4m3 too,
+// tensor cores may multiply both: see gemm_fp8_sm90.cu, and gemm_fp8_tensor.cu for sm_89 and sm_120.
+#include "cuda/quant/decoded_gemm.cuh"
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_tile.cuh"
 
@@ -129,11 +130,39 @@ __global__ void __launch_bounds__(threads) fp8_few_rows_kernel(PreviousKernel pr
 // Whether all rows are 16-byte aligned.
 bool aligned(const Fp8Matrix& x) { return x.ld % run == 0 && reinterpret_cast<uintptr_t>(x.q) % run == 0; }
 
+// The weights of decoding::multiply_decoded.
+struct Decoder {
+  Fp8Matrix w;
+  bool whole;  // aligned(w)
+
+  __device__ void decode(int64_t row, int64_t column, int left, float (&v)[run]) const {
+    const uint8_t* from = w.q + row * w.ld + column;
+    const float scale = w.scale_at(row, column);  // the elements are in one block
+    uint4 bytes{0, 0, 0, 0};
+    if (whole) bytes = *reinterpret_cast<const uint4*>(from);
+    const uint32_t words[4] = {bytes.x, bytes.y, bytes.z, bytes.w};
+    HEDDLE_UNROLL
+    for (int e = 0; e < run; ++e)
+      if (e < left) v[e] = scale * fp8_to_float(whole ? static_cast<uint8_t>(words[e / 4] >> 8 * (e % 4)) : from[e]);
+  }
+};
+static_assert(decoding::run == run, "a thread decodes as many bytes as one load reads");
+
 int64_t rounded_ld(int64_t K) { return (K + run - 1) / run * run; }
 size_t rounded_bytes(int64_t N, int64_t K) { return (static_cast<size_t>(N * rounded_ld(K)) + 63) / 64 * 64; }
+// Returns the bytes of decoded weights and of the workspace of split-k.
+size_t product_scratch(int64_t m, int64_t n, int64_t k, DType a, DType c) {
+  return decoded_scratch(m, n, k, a, c) + gemm_workspace(m, n, k);
+}
 size_t linear_scratch(const Node& n, int) {
-  const int64_t N = n.in[0].shape[0], K = n.in[0].shape[1];
-  return n.attr_flag("fp8") ? rounded_bytes(N, K) + static_cast<size_t>(N * fp8_blocks(K)) * sizeof(float) : 0;
+  const Tensor &x = n.in[0], &y = n.out[0];
+  const int64_t N = x.shape[0], K = x.shape[1];
+  if (n.attr_flag("fp8")) return rounded_bytes(N, K) + static_cast<size_t>(N * fp8_blocks(K)) * sizeof(float);
+  return n.attr_flag("rowwise") ? 0 : product_scratch(N, y.shape[1], K, x.dtype, y.dtype);
+}
+size_t backward_scratch(const Node& n, int) {
+  const Tensor &dy = n.in[0], &dx = n.out[0];
+  return product_scratch(dx.shape[0], dx.shape[1], dy.shape[1], dy.dtype, dx.dtype);
 }
 
 constexpr int block_shift = 7;
@@ -142,14 +171,21 @@ Fp8Matrix weight(const Tensor& w, const Tensor& scale) {
   return {w.as<uint8_t>(), scale.as<float>(), w.shape[1], block_shift, fp8_blocks(w.shape[1]), 1};
 }
 
+// Computes a product with the weight w on tensor cores, if it can be decoded. g.b is not read. The scratch is that of
+// product_scratch.
+bool multiplies_decoded(Context& c, const char* name, Gemm g, const Fp8Matrix& w) {
+  const size_t bytes = decoded_scratch(g.m, g.n, g.k, g.a.type, g.c.type);
+  g.decoded = bytes ? c.scratch : nullptr;
+  g.workspace = static_cast<char*>(c.scratch) + bytes, g.workspace_bytes = gemm_workspace(g.m, g.n, g.k);
+  if (!decodes_weights(c, g)) return false;
+  decoding::multiply_decoded(c, name, g, Decoder{w, aligned(w)});
+  return true;
+}
+
 // Calls run(row, rows) for each strip of `rows` rows from `row` on. A grid's second dimension is limited to 65535.
 template <class F> void in_strips(int64_t rows, F run) {
   constexpr int64_t strip = int64_t{65535} * tiled::tile_m;
   for (int64_t row = 0; row < rows; row += strip) run(row, rows - row < strip ? rows - row : strip);
-}
-// Returns the address `elements` elements after `data`.
-const void* skip(const void* data, DType type, int64_t elements) {
-  return static_cast<const char*>(data) + elements * static_cast<int64_t>(dtype_bytes(type));
 }
 
 // x (N, K), w (M, K), scale, optional bias (M) -> y (N, M)
@@ -171,15 +207,18 @@ void linear(const Node& n, Context& c) {
     const Grid grid{dim3(blocks_for(g.n, threads / warp_size)), dim3(threads)};
     return launch(c, name, grid, rounded ? fp8_few_rows_kernel<true> : fp8_few_rows_kernel<false>, g, aligned(g.w));
   }
+  const View none{nullptr, DType::f32};
+  if (!rounded && !rowwise &&
+      multiplies_decoded(c, name, {g.x, none, g.bias, g.c, g.m, g.n, g.k, g.k, g.k, g.n, false, true, false}, g.w))
+    return;
   const DeviceProperties& device = properties_of(c);
   const bool tensor_cores = rounded && aligned(g.w);
   if (tensor_cores && takes_fp8_warpgroups(device)) return gemm_fp8_warpgroup(c, name, g);
   in_strips(g.m, [&](int64_t row, int64_t rows) {
     Fp8Gemm part = g;
     part.m = rows;
-    part.x.data = skip(g.x.data, g.x.type, row * g.k);
+    skip(part.x, row * g.k), skip(part.c, row * g.n);
     if (rounded) part.rounded.q += row * g.rounded.ld, part.rounded.scale += row;
-    part.c.data = const_cast<void*>(skip(g.c.data, g.c.type, row * g.n));
     if (tensor_cores && device.e4m3) return gemm_fp8_tensor(c, name, part);
     const Grid grid{dim3(blocks_for(g.n, tiled::tile_n), blocks_for(rows, tiled::tile_m)), dim3(tiled::threads)};
     launch(c, name, grid, rounded ? fp8_gemm_kernel<true> : fp8_gemm_kernel<false>, part);
@@ -190,18 +229,23 @@ void linear(const Node& n, Context& c) {
 void backward(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &dx = n.out[0];
   const int64_t N = dy.shape[0], M = dy.shape[1], K = dx.shape[1];
+  const char* name = "fp8_linear_backward_input";
   if (N == 0 || K == 0) return;
+  const Fp8Matrix w = weight(n.in[1], n.in[2]);
+  const View none{nullptr, DType::f32};
+  if (multiplies_decoded(c, name, {view(dy), none, none, out(dx), N, K, M, M, K, K, false, false, false}, w)) return;
   in_strips(N, [&](int64_t row, int64_t rows) {
-    const View from{skip(dy.data, dy.dtype, row * M), dy.dtype};
-    const Out to{const_cast<void*>(skip(dx.data, dx.dtype, row * K)), dx.dtype};
+    View from = view(dy);
+    Out to = out(dx);
+    skip(from, row * M), skip(to, row * K);
     const Grid grid{dim3(blocks_for(K, tiled::tile_n), blocks_for(rows, tiled::tile_m)), dim3(tiled::threads)};
-    launch(c, "fp8_linear_backward_input", grid, fp8_backward_kernel, from, weight(n.in[1], n.in[2]), to, rows, M, K);
+    launch(c, name, grid, fp8_backward_kernel, from, w, to, rows, M, K);
   });
 }
 
 const RegisterKernel kernels[] = {
     {"fp8_linear", "cuda_fp8_linear", nullptr, linear, linear_scratch},
-    {"fp8_linear_backward_input", "cuda_fp8_linear_backward_input", nullptr, backward},
+    {"fp8_linear_backward_input", "cuda_fp8_linear_backward_input", nullptr, backward, backward_scratch},
 };
 
 }  // namespace

@@ -71,26 +71,43 @@ View from_row(const Tensor& w, int64_t row) {
 
 // product (N, width) = h (N, C) w[begin, begin + width)^T
 void part_product(const Context& c, const char* name, const Tensor& h, const Tensor& w, int64_t begin, int64_t width,
-    float* product) {
+    float* product, void* decoded) {
   const int64_t N = h.shape[0], C = h.shape[1];
-  gemm(c, name,
-      {view(h), from_row(w, begin), {nullptr, DType::f32}, {product, DType::f32}, N, width, C, C, C, width, false, true,
-          false});
+  Gemm g{view(h), from_row(w, begin), {nullptr, DType::f32}, {product, DType::f32}, N, width, C, C, C, width, false,
+      true, false};
+  g.decoded = decoded;
+  gemm(c, name, g);
 }
 
-// The scratch holds products (N, part), then running (N, 3).
+constexpr size_t alignment = 64;  // of decoded weights
+// Returns the bytes of the scratch from its end on that part_product's `decoded` takes.
+size_t decoded_bytes(const Tensor& h, const Tensor& w) {
+  const int64_t N = h.shape[0], V = w.shape[0];
+  if (!is_quantised(w.dtype)) return 0;
+  const size_t bytes = decoded_scratch(N, part_size(N, V), h.shape[1], h.dtype, DType::f32);
+  return bytes ? bytes + alignment : 0;
+}
+// Returns the first aligned address from `end` on, or null if no weights are decoded.
+void* decoded_after(const void* end, const Tensor& h, const Tensor& w) {
+  const uintptr_t at = (reinterpret_cast<uintptr_t>(end) + alignment - 1) / alignment * alignment;
+  return decoded_bytes(h, w) ? reinterpret_cast<void*>(at) : nullptr;
+}
+
+// The scratch holds products (N, part), running (N, 3), and decoded weights.
 size_t scratch(const Node& n, int) {
   const int64_t N = n.in[0].shape[0];
-  return static_cast<size_t>(N * (part_size(N, n.in[1].shape[0]) + 3)) * sizeof(float);
+  return static_cast<size_t>(N * (part_size(N, n.in[1].shape[0]) + 3)) * sizeof(float) +
+         decoded_bytes(n.in[0], n.in[1]);
 }
 
 void token_logprob(const Node& n, Context& c) {
   const Tensor &h = n.in[0], &w = n.in[1];
   const int64_t N = h.shape[0], V = w.shape[0], part = part_size(N, V);
   float* product = static_cast<float*>(c.scratch);
+  void* const decoded = decoded_after(product + N * (part + 3), h, w);
   for (int64_t begin = 0; begin < V; begin += part) {
     const int64_t width = V - begin < part ? V - begin : part;
-    part_product(c, "token_logprob", h, w, begin, width, product);
+    part_product(c, "token_logprob", h, w, begin, width, product, decoded);
     PartArguments a{product, n.has_input(3) ? n.in[3].as<float>() : nullptr, n.in[2].as<int32_t>(), product + N * part,
         n.out[0].as<float>(), n.out[1].as<float>(), width, begin, V, begin == 0, begin + width == V, Scores(n),
         fault_of(c)};
@@ -155,11 +172,11 @@ bool narrow(const Node& n) {
 int64_t narrow_ld(int64_t width) { return (width + 7) / 8 * 8; }
 
 // The scratch holds products (N, part) and dh (N, C) in f32. The latter is used if dh's type is not f32. Then comes the
-// gradient of a part's logits (N, narrow_ld(part)) in bf16, aligned to 16 bytes.
+// gradient of a part's logits (N, narrow_ld(part)) in bf16, aligned to 16 bytes, and then decoded weights.
 size_t backward_scratch(const Node& n, int) {
   const int64_t N = n.in[1].shape[0], part = part_size(N, n.in[2].shape[0]);
   return static_cast<size_t>(N * (part + n.in[1].shape[1])) * sizeof(float) + 16 +
-         static_cast<size_t>(N * narrow_ld(part)) * 2;
+         static_cast<size_t>(N * narrow_ld(part)) * 2 + decoded_bytes(n.in[1], n.in[2]);
 }
 
 void make_gradient(const Node& n, Context& c, bool narrowed) {
@@ -171,9 +188,10 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
   const View none{nullptr, DType::f32};
   const uintptr_t behind = reinterpret_cast<uintptr_t>(product + N * (part + C));
   void* const rounded = reinterpret_cast<void*>((behind + 15) / 16 * 16);
+  void* const decoded = decoded_after(static_cast<uint16_t*>(rounded) + N * narrow_ld(part), h, w);
   for (int64_t begin = 0; begin < V; begin += part) {
     const int64_t width = V - begin < part ? V - begin : part;
-    part_product(c, name, h, w, begin, width, product);
+    part_product(c, name, h, w, begin, width, product, decoded);
     const float* of_lse = n.has_input(5) ? n.in[5].as<float>() : nullptr;
     const int64_t ld = narrowed ? narrow_ld(width) : width;
     const Out to = narrowed ? Out{rounded, DType::bf16} : Out{product, DType::f32};

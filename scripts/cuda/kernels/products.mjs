@@ -98,6 +98,29 @@ const BLOCKS = {
   q4_k: { type: 12, bytes: 144 / 256, path: { IDP: 16, "LDG.128": 8 } },
 };
 
+/**
+ * A product of bf16 rows with a weight in q4_k. A kernel first decodes the weight to two bf16 terms (decoded_gemm.cuh), in one strip. The
+ * ring loads the rows twice, as for a product with twice the inner dimension.
+ */
+export function decodedProduct(card) {
+  const [m, n, k, terms] = [8192, 4096, 4096, 2];
+  const { type, bytes } = BLOCKS.q4_k;
+  return {
+    title: `bf16 rows ${m} x q4_k (${n}, ${k})`,
+    rate: { unit: "TFLOP/s", amount: (2 * m * n * k) / 1e12 },
+    launches: [
+      {
+        source: "quant/gemm_decoded",
+        kernel: new RegExp(`decode_kernel.*DTypeE${type}E.*_1EE`),
+        ...{ blocks: (n * k) / 16 / 256, threads: 256 },
+        roles: [{ warps: 8, path: { "STG.128": 2 }, totals: { "STG.128": 2 * terms } }],
+        dram: n * k * (bytes + 2 * terms),
+      },
+      productLaunch(card, m, n, terms * k),
+    ],
+  };
+}
+
 /** Launches of one row times a weight (n, k). */
 export function gemvLaunches(format, n, k, { factors = 1 } = {}) {
   const { type, bytes, path } = BLOCKS[format];

@@ -55,7 +55,33 @@ inline Builder quantised(DType type, int64_t N, int64_t K, int64_t M) {
   return b;
 }
 
-inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M) {
+// Products of bf16 with quantized weights, which tensor cores compute from decoded weights.
+inline Builder decoded(DType type, DType result, int64_t N, int64_t K, int64_t M) {
+  Builder b;
+  const int x = b.floats(DType::bf16, {N, K}), w = b.blocks(type, {M, K}), bias = b.floats(DType::f32, {M}),
+            dy = b.floats(DType::bf16, {N, M});
+  b.node("linear", {x, w, bias}, {b.value(result, {N, M})}, {{"transposed", 0}});
+  b.node("linear_backward_input", {dy, w}, {b.value(result, {N, K})}, {{"transposed", 0}});
+  return b;
+}
+
+// Log-probabilities under a quantized vocabulary of V tokens.
+inline Builder quantised_logprob(DType type, int64_t N, int64_t C, int64_t V) {
+  Builder b;
+  const int h = b.floats(DType::bf16, {N, C}), w = b.blocks(type, {V, C}), upstream = b.floats(DType::f32, {N});
+  std::vector<int32_t> of_rows(static_cast<size_t>(N));
+  for (int64_t i = 0; i < N; ++i) of_rows[i] = static_cast<int32_t>(i * 37 % V);
+  const int targets = b.integers({N}, of_rows);
+  const int logprob = b.value(DType::f32, {N}), lse = b.value(DType::f32, {N});
+  b.node("token_logprob", {h, w, targets}, {logprob, lse}, {{"scale", 0.1}, {"softcap", 0}});
+  b.node("token_logprob_backward", {upstream, h, w, targets, lse}, {b.value(DType::f32, {N, C})},
+      {{"scale", 0.1}, {"softcap", 0}});
+  return b;
+}
+
+// `result`: the type of all results, if it is not that of the activations.
+inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M, DType result = DType::u8) {
+  if (result == DType::u8) result = type;
   Builder b;
   const int x = b.floats(type, {N, K}), w = b.value(DType::u8, {M, K});
   std::vector<float> numbers(static_cast<size_t>(M * K)), scales(static_cast<size_t>(fp8_blocks(M) * fp8_blocks(K)));
@@ -69,8 +95,8 @@ inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M) {
   std::memcpy(b.data.back().data(), scales.data(), scales.size() * sizeof(float));
   const int bias = b.floats(DType::f32, {M}), dy = b.floats(type, {N, M});
   for (const double rounded : {0, 1})
-    b.node("fp8_linear", {x, w, scale, bias}, {b.value(type, {N, M})}, {{"fp8", rounded}, {"rowwise", 0}});
-  b.node("fp8_linear_backward_input", {dy, w, scale}, {b.value(type, {N, K})}, {});
+    b.node("fp8_linear", {x, w, scale, bias}, {b.value(result, {N, M})}, {{"fp8", rounded}, {"rowwise", 0}});
+  b.node("fp8_linear_backward_input", {dy, w, scale}, {b.value(result, {N, K})}, {});
   return b;
 }
 

@@ -144,8 +144,8 @@ export const products = [
   [
     "tf32 product, split k: every part starts at k = 0",
     "gemm_multistage.cuh",
-    "const int64_t k0 = s.k_begin + tile * depth;",
-    "const int64_t k0 = tile * depth;",
+    "int64_t a_k = s.k_begin;",
+    "int64_t a_k = 0;",
     "gemm_tf32.cu",
   ],
   [
@@ -178,8 +178,8 @@ export const products = [
   [
     "tensor product, split k: every part starts at k = 0",
     "gemm_multistage.cuh",
-    "const int64_t k0 = s.k_begin + tile * depth;",
-    "const int64_t k0 = tile * depth;",
+    "int64_t a_k = s.k_begin;",
+    "int64_t a_k = 0;",
     "gemm_tensor.cu",
   ],
   [

@@ -1,6 +1,6 @@
 // fp8 weights with a scale per 128 × 128 block: one, few or many rows, and partial blocks in both dimensions.
 import { fp8Linear } from "../../../lib/graph/index.ts";
-import { activationTypes, count, f32, float, generator, given, type OpCase, type OpFile, out } from "../harness.ts";
+import { activationTypes, bf16, count, f32, float, generator, given, type OpCase, type OpFile, out } from "../harness.ts";
 
 /** Random bytes except those of NaN. */
 function bytes(shape: readonly number[]) {
@@ -45,9 +45,30 @@ const products: OpCase[] = shapes.flatMap(([n, k, m]) =>
   ]),
 );
 
+/** Products of many bf16 rows with 16-byte aligned rows. CUDA kernels decode the weights for tensor cores, in strips of columns. */
+const manyRows: OpCase[] = [392, 400].flatMap((k) =>
+  activationTypes.flatMap((y) => [
+    {
+      op: "fp8_linear",
+      label: `bf16 (70, ${k}) to 264 in ${y}`,
+      inputs: [bf16([70, k]), bytes([264, k]), scales(264, k), f32([264])],
+      attributes: { fp8: 0, rowwise: 0 },
+      outputs: [out(y, 70, 264)],
+      symbolic: 70,
+    },
+    {
+      op: "fp8_linear_backward_input",
+      label: `bf16 (70, ${k}) from 264 in ${y}`,
+      inputs: [bf16([70, 264]), bytes([264, k]), scales(264, k)],
+      outputs: [out(y, 70, k)],
+    },
+  ]),
+);
+
 export default {
   cases: [
     ...products,
+    ...manyRows,
     {
       op: "fp8_linear",
       label: "zeros, and values that a large one in the block rounds to zero",

@@ -35,6 +35,29 @@ const linears: OpCase[] = quantizedTypes.flatMap((w) =>
   ),
 );
 
+/** Products of many bf16 rows. CUDA kernels decode the weights for tensor cores, in several strips of columns where the sizes are large. */
+const manyRows: OpCase[] = quantizedTypes.flatMap((w) => {
+  const { elements } = BLOCK_TYPES[w];
+  const k = elements === 32 ? 160 : 256; // with 32 elements per block, not a multiple of a tile's 64
+  return activationTypes.flatMap((y) => [
+    {
+      op: "linear",
+      label: `bf16 (70, ${k}) · ${w} to 200 in ${y}`,
+      inputs: [bf16([70, k]), weight(w, [200, k]), f32([200])],
+      attributes: { transposed: 0 },
+      outputs: [out(y, 70, 200)],
+      symbolic: 70,
+    },
+    {
+      op: "linear_backward_input",
+      label: `bf16 (70, ${k}) from 520, ${w}, in ${y}`,
+      inputs: [bf16([70, 520]), weight(w, [520, k])],
+      attributes: { transposed: 0 },
+      outputs: [out(y, 70, k)],
+    },
+  ]);
+});
+
 const others: OpCase[] = quantizedTypes.flatMap((w) => {
   const k = 3 * BLOCK_TYPES[w].elements;
   return [
@@ -79,7 +102,45 @@ const others: OpCase[] = quantizedTypes.flatMap((w) => {
 export default {
   cases: [
     ...linears,
+    ...manyRows,
     ...others,
+    {
+      op: "linear",
+      label: "bf16 (70, 160) · q8_0 to 40, rowwise",
+      inputs: [bf16([70, 160]), weight("q8_0", [40, 160])],
+      attributes: { transposed: 0, rowwise: 1 },
+      outputs: [out("bf16", 70, 40)],
+    },
+    {
+      op: "linear_backward_input",
+      label: "bf16 (70, 96) from 45, q8_0, with rows that are not aligned",
+      inputs: [bf16([70, 45]), weight("q8_0", [45, 96])],
+      attributes: { transposed: 0 },
+      outputs: [out("bf16", 70, 96)],
+    },
+    {
+      op: "token_logprob",
+      label: "bf16 hidden states of 70 rows, q4_0",
+      inputs: [bf16([70, 96], -0.1, 0.1), weight("q4_0", [300, 96]), i32([70], -1, 300)],
+      attributes: { softcap: 0, scale: 1 },
+      outputs: [out("f32", 70), out("f32", 70)],
+    },
+    {
+      op: "token_logprob_backward",
+      label: "bf16 hidden states of 70 rows, q4_0",
+      inputs: [
+        ...[f32([70]), bf16([70, 96], -0.1, 0.1), weight("q4_0", [300, 96])],
+        ...[i32([70], -1, 300), f32([70])],
+      ],
+      attributes: { softcap: 0, scale: 1 },
+      outputs: [out("bf16", 70, 96)],
+      derive: {
+        op: "token_logprob",
+        from: [1, 2, 3],
+        outputs: [out("f32", 70), out("f32", 70)],
+        to: [-1, 4],
+      },
+    },
     {
       op: "linear",
       label: "bf16 · q8_0 to f32 logits",

@@ -1,0 +1,67 @@
+// Chooses how products with coded weights (quantized blocks or 8-bit floats) use tensor cores. A kernel decodes the
+// weights into the scratch, one strip of the product's columns at a time, and a product of float operands follows. This
+// header compiles without CUDA. All thresholds are estimates, not measurements.
+#pragma once
+#include "cuda/runtime/choice.h"
+
+namespace heddle {
+namespace cuda {
+
+// The decoded weights of a strip. bf16 activations are exact, but a bf16 number has too few bits for a weight. So a
+// weight is stored as a sum of bf16 numbers, its terms. Each rounds what the terms before it leave. Two terms leave at
+// most 2^-18 of the weight, which is small beside the rounding of a bf16 result. Three are the f32 weight.
+struct DecodedWeights {
+  DType type = DType::bf16;
+  int terms = 1;
+  int64_t depth = 0;    // elements along k of all terms, padded with zeros to multiples of gemm_depth
+  int64_t columns = 0;  // columns of the product per strip: a multiple of 128, or at least all columns
+
+  size_t bytes() const {
+    return static_cast<size_t>(depth) * static_cast<size_t>(columns) * (type == DType::f32 ? 4 : 2);
+  }
+};
+
+// Returns the strips of a product with n columns, in at most `most_bytes`, or in 128 columns if they take more. The
+// number of rows does not matter, so a scratch for some rows suffices for fewer. a, c: the types of activations and
+// result. f32 activations can only use tensor cores as tf32, for which one f32 number per weight suffices.
+inline DecodedWeights decoded_weights(int64_t n, int64_t k, DType a, DType c, size_t most_bytes) {
+  DecodedWeights d;
+  d.type = a;
+  d.terms = a == DType::f32 ? 1 : c == DType::f32 ? 3 : 2;
+  d.depth = (k + gemm_depth - 1) / gemm_depth * gemm_depth * d.terms;
+  d.columns = 1;
+  const int64_t fitting = static_cast<int64_t>(most_bytes / d.bytes()) / 128 * 128,
+                most = fitting > 128 ? fitting : int64_t{128}, all = (n + 15) / 16 * 16;
+  d.columns = all < most ? all : most;
+  return d;
+}
+
+// Returns the largest number of rows for which CUDA cores decode weights in registers, because this is faster. They
+// compute tiles of 64 rows at F operations per second, so up to 64 rows take 128 / F per weight. Decoding moves at
+// least 9 bytes per weight (two terms: one byte read, four written, four read). Cards with HBM move these faster than
+// CUDA cores compute 64 rows: 3 ps to 6 ps on an H100, 5 ps to 20 ps on an A100. Cards with GDDR have more CUDA cores
+// for each byte per second: 10 ps to 5 ps on an RTX 4090, so two tiles of rows are a better limit.
+inline int64_t most_coded_rows(const DeviceProperties& device) {
+  const bool hbm = device.capability == 80 || device.capability == 90 || device.capability == 100;
+  return hbm ? 64 : 128;
+}
+constexpr int64_t least_coded_rows = 64;  // of all devices
+
+// Whether the product g, whose b has coded weights, decodes them for tensor cores. g.b does not matter. g.aligned: a
+// has 16-byte aligned rows. Decoded weights always have. A row's bits depend on this choice, and so on the number of
+// rows. Therefore rowwise products always use CUDA cores.
+inline bool decodes_weights(GemmShape g, const DeviceProperties& device) {
+  if (g.rowwise || g.k == 0 || g.m <= most_coded_rows(device)) return false;
+  g.b = g.a;
+  const GemmKernel kernel = choose_gemm(g, device).kernel;
+  return kernel == GemmKernel::tensor || kernel == GemmKernel::tensor_tf32 || kernel == GemmKernel::warpgroup;
+}
+
+// Returns the most scratch, in bytes, that the decoded weights of a product of at most m rows take on any device.
+inline size_t decoded_bytes(int64_t m, int64_t n, int64_t k, DType a, DType c, size_t most_bytes) {
+  if (m <= least_coded_rows || n == 0 || k == 0) return 0;
+  return decoded_weights(n, k, a, c, most_bytes).bytes();
+}
+
+}  // namespace cuda
+}  // namespace heddle
