@@ -34,15 +34,15 @@ struct Gemm {
   // Memory for decoded weights, of decoded_scratch() bytes. If b has coded weights, and there is no such memory, CUDA
   // cores compute the product.
   void* decoded = nullptr;
-  // An element of b is the sum of this many elements, its terms. For each gemm_depth elements along k, b has all first
-  // terms, then all second terms, and so on. With several terms, b is padded with zeros to multiples of gemm_depth.
+  // An element of b is the sum of this many elements, its terms. Along k, b has all first terms, then all second terms,
+  // and so on. With several terms, each is padded with zeros to a multiple of gemm_depth.
   int b_terms = 1;
 
   __host__ __device__ bool gated() const { return epilogue.up.data != nullptr; }
-  // Returns the elements of b along k.
-  __host__ __device__ int64_t b_depth() const {
-    return b_terms == 1 ? k : (k + gemm_depth - 1) / gemm_depth * gemm_depth * b_terms;
-  }
+  // Returns the elements of b along k, of all terms.
+  __host__ __device__ int64_t b_depth() const { return b_terms == 1 ? k : b_terms * term_depth(); }
+  // Returns the elements of a padded term along k.
+  __host__ __device__ int64_t term_depth() const { return (k + gemm_depth - 1) / gemm_depth * gemm_depth; }
 };
 
 // Launches the kernel that choose_gemm selects.

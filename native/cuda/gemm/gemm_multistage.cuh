@@ -117,11 +117,12 @@ __device__ inline void multiply_ring(typename Operand::Element* memory, int64_t 
 }
 
 // The operands in global memory, and the range [k_begin, k_end) of k to multiply. up: the second right operand of a
-// gated product. terms: those of b, as in Gemm.
+// gated product. terms, term_depth: those of Gemm.
 template <class Operand> struct Sides {
   const typename Operand::Element *a, *b, *up;
   int64_t lda, ldb, m, n, k_begin, k_end;
   int terms = 1;
+  int64_t term_depth = 0;
 };
 
 // Adds the product of the block's output tile, which begins at (row0, column0), to `sum`. In a gated product, the tile
@@ -131,18 +132,18 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
     int64_t column0, float (&sum)[T::rows][T::columns][4], const After& after) {
   using Element = typename Operand::Element;
   constexpr int depth = Operand::depth;
-  // As many stages as b has terms have the same elements of a. They begin at a_k.
-  int64_t a_k = s.k_begin;
-  int term = 0;
-  const int64_t b_end = s.terms == 1 ? s.k_end : (s.k_end + depth - 1) / depth * depth * s.terms;
-  const auto copy = [&](Element* a_tile, Element* b_tile, int64_t tile) {
-    const int64_t b_k = s.k_begin * s.terms + tile * depth;
+  // The next stage begins at a_k of a, and at a_k of the term of b that begins at b_term.
+  int64_t a_k = s.k_begin, b_term = 0;
+  const int64_t b_end = s.terms == 1 ? s.k_end : s.terms * s.term_depth;
+  const auto copy = [&](Element* a_tile, Element* b_tile, int64_t) {
+    const int64_t b_k = b_term + a_k;
     if (a_transposed) copy_lines<Operand, depth, T::m, false, T::threads>(a_tile, s.a, s.lda, a_k, row0, s.k_end, s.m);
     else copy_lines<Operand, T::m, depth, true, T::threads>(a_tile, s.a, s.lda, row0, a_k, s.m, s.k_end);
     if (b_transposed)
       copy_lines<Operand, T::n, depth, true, T::threads, gated>(b_tile, s.b, s.ldb, column0, b_k, s.n, b_end, s.up);
     else copy_lines<Operand, depth, T::n, false, T::threads>(b_tile, s.b, s.ldb, b_k, column0, b_end, s.n);
-    if (++term == s.terms) term = 0, a_k += depth;
+    a_k += depth;
+    if (a_k >= s.k_end) a_k = s.k_begin, b_term += s.term_depth;
   };
   const int64_t tiles = (s.k_end - s.k_begin + depth - 1) / depth * s.terms;
   multiply_ring<Operand, T, a_transposed, b_transposed>(memory, tiles, sum, copy, after);
@@ -192,8 +193,8 @@ __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(PreviousKernel pr
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * T::m,
                 column0 = static_cast<int64_t>(blockIdx.x) * (gated ? T::n / 2 : T::n);
   const auto elements = [](const View& x) { return static_cast<const Element*>(x.data); };
-  const Sides<Operand> sides{
-      elements(g.a), elements(g.b), elements(g.epilogue.up), g.lda, g.ldb, g.m, g.n, blockIdx.z * part, g.k, g.b_terms};
+  const Sides<Operand> sides{elements(g.a), elements(g.b), elements(g.epilogue.up), g.lda, g.ldb, g.m, g.n,
+      blockIdx.z * part, g.k, g.b_terms, whole.term_depth()};
   float sum[T::rows][T::columns][4] = {};
   multiply_stages<Operand, T, a_transposed, b_transposed, gated>(memory, sides, row0, column0, sum, [](int64_t) {});
   epilogue_tile<T, gated>(g, reinterpret_cast<float*>(memory), row0, column0, sum);

@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const Place place = place_of<T>(tile, g.m, columns);
       const int row = static_cast<int>(place.row), column = static_cast<int>(gated ? place.column / 2 : place.column);
-      int a_k = 0, term = 0;  // as many stages as b has terms have the same elements of a
+      int a_k = 0;  // each term of b is multiplied by all elements of a
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         const int k = static_cast<int>(d * depth);
         unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
           for (int i = 0; i < T::n / 64; ++i)
             ptx::copy_box(b_tile + i * box_bytes, &b_map, column + 64 * i, k, &full[at.stage]);
         if (gated) ptx::copy_box(b_tile + T::n / 2 * line_bytes, &up_map, k, column, &full[at.stage]);
-        if (++term == g.b_terms) term = 0, a_k += depth;
+        a_k = a_k + depth < g.k ? a_k + depth : 0;
       }
     }
     return;

@@ -47,7 +47,8 @@ __device__ inline void store_term(uint16_t* to, float (&v)[run]) {
   }
 }
 
-// Decodes a strip. Along k, the terms of gemm_depth elements alternate, as Gemm::b_terms describes.
+// Decodes a strip. The smallest terms come first, as Gemm::b_terms describes. They are then added first, so that their
+// sums are rounded less.
 template <class Weights, DType type> __global__ void __launch_bounds__(threads) decode_kernel(Weights w, Strip s) {
   const unsigned i = blockIdx.x * threads + threadIdx.x, line = i / s.runs, column = i % s.runs * run;
   if (line >= s.lines) return;
@@ -57,13 +58,10 @@ template <class Weights, DType type> __global__ void __launch_bounds__(threads) 
   if constexpr (type == DType::f32) {
     store_floats(static_cast<float*>(s.to) + line * s.ld + column, v);
   } else {
-    const unsigned depth = gemm_depth, k = s.k_major ? column : line, first = k / depth * depth * s.terms + k % depth;
+    const int64_t step = s.k_major ? s.runs * run : s.lines * s.ld;  // from one term to the next
+    uint16_t* to = static_cast<uint16_t*>(s.to) + line * s.ld + column + s.terms * step;
     HEDDLE_ROLLED
-    for (int t = 0; t < s.terms; ++t) {
-      const unsigned at = first + t * depth;
-      const int64_t row = s.k_major ? line : at;
-      store_term(static_cast<uint16_t*>(s.to) + row * s.ld + (s.k_major ? at : column), v);
-    }
+    for (int t = 0; t < s.terms; ++t) store_term(to -= step, v);
   }
 }
 
