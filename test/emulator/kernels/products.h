@@ -55,12 +55,21 @@ inline Builder quantised(DType type, int64_t N, int64_t K, int64_t M) {
   return b;
 }
 
-// Products of bf16 with quantized weights, which tensor cores compute from decoded weights.
-inline Builder decoded(DType type, DType result, int64_t N, int64_t K, int64_t M) {
+// Products of bf16 with quantized weights, which tensor cores compute from decoded weights. With `stale`, each follows
+// a product of f32 with split-k, whose sums fill the scratch. Some of their bytes are NaN in bf16, which products show
+// if the padding of decoded weights is not written.
+inline Builder decoded(DType type, DType result, int64_t N, int64_t K, int64_t M, bool stale = false) {
   Builder b;
+  const auto fill = [&] {
+    if (!stale) return;
+    const int left = b.floats(DType::f32, {96, 1100}), right = b.floats(DType::f32, {96, 1100});
+    b.node("linear", {left, right}, {b.value(DType::f32, {96, 96})}, {{"transposed", 0}});
+  };
   const int x = b.floats(DType::bf16, {N, K}), w = b.blocks(type, {M, K}), bias = b.floats(DType::f32, {M}),
             dy = b.floats(DType::bf16, {N, M});
+  fill();
   b.node("linear", {x, w, bias}, {b.value(result, {N, M})}, {{"transposed", 0}});
+  fill();
   b.node("linear_backward_input", {dy, w}, {b.value(result, {N, K})}, {{"transposed", 0}});
   return b;
 }
