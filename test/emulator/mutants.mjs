@@ -93,10 +93,10 @@ if (!existsSync(database)) {
   process.exit(1);
 }
 const commands = JSON.parse(readFileSync(database, "utf8"));
-const objectFolder = join(build, "CMakeFiles", "heddle_core.dir");
-const objects = readdirSync(objectFolder, { recursive: true })
-  .filter((f) => f.endsWith(".o"))
-  .map((f) => join(objectFolder, f));
+// A build folder may also hold objects of files that were moved.
+const objects = commands
+  .map(({ directory, output }) => join(directory, output))
+  .filter((path) => path.includes(join("CMakeFiles", "heddle_core.dir")));
 const driver = join(build, "CMakeFiles", "emulator_kernels.dir", "test", "emulator", "kernels.cc.o");
 const compiler = process.env.CXX ?? "c++";
 
