@@ -58,6 +58,8 @@ function fewFiles(entries: Record<string, string>): UserConfig["outputOptions"] 
   };
   const name = (id: string, modules: Modules) => {
     if (reached.size === 0) collect(modules);
+    // The program runs while its module is evaluated. Modules that it then imports must not wait for the program's own file.
+    if (Object.values(command).some((path) => id === join(import.meta.dirname, path))) return null;
     const users = Object.keys(entries).filter((entry) => reached.get(entry)!.has(id));
     return users.length > 0
       ? `start-${users.map((entry) => entry.replace("/index", "").replace("/", "-")).join("-")}`

@@ -144,8 +144,8 @@ export const products = [
   [
     "tf32 product, split k: every part starts at k = 0",
     "gemm_multistage.cuh",
-    "int64_t a_k = s.k_begin;",
-    "int64_t a_k = 0;",
+    "int64_t a_k = s.k_begin, b_term = 0;",
+    "int64_t a_k = 0, b_term = 0;",
     "gemm_tf32.cu",
   ],
   [
@@ -178,8 +178,8 @@ export const products = [
   [
     "tensor product, split k: every part starts at k = 0",
     "gemm_multistage.cuh",
-    "int64_t a_k = s.k_begin;",
-    "int64_t a_k = 0;",
+    "int64_t a_k = s.k_begin, b_term = 0;",
+    "int64_t a_k = 0, b_term = 0;",
     "gemm_tensor.cu",
   ],
   [
