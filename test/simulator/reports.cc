@@ -31,6 +31,8 @@ void test_races() {
       write + other + "bar.sync 0; ld.shared.u32 %r4, [%r3]; st.shared.u32 [%r2], %r4;", 64);
   reports("two writes to one address", "race", "st.shared.u32 [%r1], %r0;", 64);
   reports("a read of another lane's write", "race", write + neighbour + "ld.shared.u32 %r4, [%r3];");
+  reports("a read of another lane's write after a proxy fence, which orders no lanes", "race",
+      write + "fence.proxy.async.shared::cta; " + neighbour + "ld.shared.u32 %r4, [%r3];");
   accepts("a barrier between a write and a read", write + other + "bar.sync 0; ld.shared.u32 %r4, [%r3];", 64);
   accepts(
       "bar.warp.sync between a write and a read", write + neighbour + "bar.warp.sync -1; ld.shared.u32 %r4, [%r3];");

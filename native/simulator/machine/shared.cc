@@ -37,15 +37,19 @@ void Shared::start(uint32_t bytes, int warps) {
   warps_ = warps;
   clocks_.assign(static_cast<size_t>(warps) + 1, Clock(static_cast<size_t>(warps) + 1, base));
   for (size_t i = 0; i < clocks_.size(); ++i) clocks_[i][i] = base + 1;
+  ordered_.assign(clocks_.size(), base + 1);
   fences_.assign(static_cast<size_t>(warps) * lanes, 0);
   mbarriers.clear();
 }
 
-void Shared::tick(int warp) { ++clocks_[static_cast<size_t>(warp)][static_cast<size_t>(warp)]; }
+void Shared::tick(int warp) {
+  const auto self = static_cast<size_t>(warp);
+  ordered_[self] = ++clocks_[self][self];
+}
 
 void Shared::fence(const Warp& w) {
-  tick(w.index);
-  const uint32_t now = clock(w.index)[static_cast<size_t>(w.index)];
+  // A fence orders the accesses of one thread, not those of the warp's lanes, so `ordered_` stays.
+  const uint32_t now = ++clock(w.index)[static_cast<size_t>(w.index)];
   for (int lane = 0; lane < lanes; ++lane)
     if (w.mask >> lane & 1) fences_[static_cast<size_t>(w.index * lanes + lane)] = now;
 }
@@ -96,7 +100,7 @@ void Shared::read(const Warp& w, const Instruction& i, int lane, uint32_t addres
     const Write& last = writes_[g];
     if (last.clock && last.thread != thread && (last.touched & touched)) {
       const uint32_t writer = last.thread / lanes;
-      if (writer == self ? last.clock >= now : last.clock > mine[writer])
+      if (writer == self ? last.clock >= ordered_[self] : last.clock > mine[writer])
         race(w, i, lane, "reads a write", g, last.thread);
     }
     if (proxy == Proxy::async && last.clock && !last.async && last.thread / lanes < static_cast<uint32_t>(warps_) &&
@@ -104,8 +108,9 @@ void Shared::read(const Warp& w, const Instruction& i, int lane, uint32_t addres
       w.fail(i, "shared memory at " + std::to_string(shared_begin + g * 4) + " was written by thread " +
                     std::to_string(last.thread) + ", which has not executed fence.proxy.async since");
     uint32_t& seen = reads[g];
-    const uint32_t entry = now << lane_bits | static_cast<uint32_t>(lane);
-    seen = seen >> lane_bits == now && seen != entry ? now << lane_bits | several : entry;
+    const uint32_t when = seen >> lane_bits, who = seen & ((1u << lane_bits) - 1);
+    const bool others = when >= ordered_[self] && who != static_cast<uint32_t>(lane);
+    seen = now << lane_bits | (others ? several : static_cast<uint32_t>(lane));
   }
 }
 
@@ -115,14 +120,14 @@ void Shared::check_write(const Warp& w, const Instruction& i, int lane, uint32_t
   const Write& last = writes_[g];
   if (last.clock && last.thread != thread && (last.touched & touched)) {
     const uint32_t writer = last.thread / lanes;
-    if (writer == self ? last.clock >= mine[self] : last.clock > mine[writer])
+    if (writer == self ? last.clock >= ordered_[self] : last.clock > mine[writer])
       race(w, i, lane, "overwrites a write", g, last.thread);
   }
   if (touched != 15)
     return;  // reads are recorded per 4 bytes, so a smaller write might not overlap the bytes that were read
   for (uint32_t r = 0; r < static_cast<uint32_t>(warps_); ++r) {
     const uint32_t seen = reads_[r][g], when = seen >> lane_bits, who = seen & ((1u << lane_bits) - 1);
-    if (r == self ? when >= mine[self] && who != static_cast<uint32_t>(lane) : when > mine[r])
+    if (r == self ? when >= ordered_[self] && who != static_cast<uint32_t>(lane) : when > mine[r])
       race(w, i, lane, "overwrites bytes without waiting for a read", g, r * lanes + who % lanes);
   }
 }

@@ -98,8 +98,9 @@ class Shared {
   std::vector<Write> writes_;  // the last write of each granule
   // For each warp, its last read of each granule: clock * 64 + lane, or clock * 64 + 32 for several lanes.
   std::vector<std::vector<uint32_t>> reads_;
-  std::vector<Clock> clocks_;     // by warp, then the agent's
-  std::vector<uint32_t> fences_;  // by thread: the time of its warp after its last fence.proxy.async
+  std::vector<Clock> clocks_;      // by warp, then the agent's
+  std::vector<uint32_t> ordered_;  // by warp: accesses of its lanes before this time are ordered before later ones
+  std::vector<uint32_t> fences_;   // by thread: the time of its warp after its last fence.proxy.async
   int warps_ = 0;
 };
 
