@@ -159,6 +159,7 @@ int run_all(const std::string& beginning, bool first_failure) {
   // key tiles, head widths with full and with partial boxes, and sequences that end within a tile.
   const std::vector<Case> on_sm90 = {
       {"sm_90: wide tiles", [] { return linear(DType::bf16, 300, 328, 264, false); }},
+      {"sm_90: wide tiles, an odd number of stages", [] { return linear(DType::bf16, 300, 136, 264, false); }},
       {"sm_90: half tiles, transposed", [] { return linear(DType::bf16, 768, 456, 104, true); }},
       {"sm_90: half tiles", [] { return linear(DType::bf16, 560, 200, 88, false); }},
       {"sm_90: odd columns", [] { return linear(DType::bf16, 300, 72, 131, false); }},
