@@ -1,5 +1,6 @@
 // Tests the choice of the kernel, tiles, stages and splits of a matrix product, and of the kernel of attention
-// (native/cuda/runtime/choice.h), and the decoding of weights (decoded_weights.h).
+// (native/cuda/runtime/choice.h). Also tests which products decode their weights, and in which strips
+// (decoded_weights.h).
 #include <algorithm>
 #include <cstdio>
 #include <functional>
@@ -396,8 +397,8 @@ void test_decoded_weights() {
   is("strips: tf32", decoded_weights(14336, 4096, DType::f32, DType::f32, most), 1, 4096, 4096);
   is("strips: a long k", decoded_weights(4096, 128256, DType::bf16, DType::bf16, most), 2, 256512, 128);
   is("strips: k is padded", decoded_weights(40, 100, DType::bf16, DType::bf16, most), 2, 256, 48);
-  // For any size, a strip is within its limit unless it has the fewest columns, and its columns are whole tiles unless
-  // there is one strip. The scratch depends on the number of rows only through the limit of rows.
+  // A strip is within its limit, or has the fewest columns. Its columns are whole tiles, or there is one strip. The
+  // scratch depends on the number of rows only through the limit of rows.
   bool fits = true, whole = true, same = true;
   for (const size_t limit : {size_t{64} << 10, size_t{64} << 20})
     for (const DType a : {DType::bf16, DType::f32})

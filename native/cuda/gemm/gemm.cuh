@@ -31,8 +31,7 @@ struct Gemm {
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
   Epilogue epilogue = {};
-  // Memory for decoded weights, of decoded_scratch() bytes. If b has coded weights, and there is no such memory, CUDA
-  // cores compute the product.
+  // Memory for decoded weights, of decoded_scratch() bytes. Without it, CUDA cores compute products with coded weights.
   void* decoded = nullptr;
   // An element of b is the sum of this many elements, its terms. Along k, b has all first terms, then all second terms,
   // and so on. With several terms, each is padded with zeros to a multiple of gemm_depth.

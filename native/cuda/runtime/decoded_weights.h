@@ -9,7 +9,7 @@ namespace cuda {
 
 // The decoded weights of a strip. bf16 activations are exact, but a bf16 number has too few bits for a weight. So a
 // weight is stored as a sum of bf16 numbers, its terms. Each rounds what the terms before it leave. Two terms leave at
-// most 2^-18 of the weight, which is small beside the rounding of a bf16 result. Three are the f32 weight.
+// most 2^-18 of the weight. Rounding a result to bf16 is 512 times as large. Three terms are the f32 weight.
 struct DecodedWeights {
   DType type = DType::bf16;
   int terms = 1;

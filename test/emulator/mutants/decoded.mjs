@@ -19,7 +19,12 @@ export const decoded = [
     "s.k_major ? (s.runs - 1) * run :",
   ],
   ["decoded weights: MN-major terms overlap", "decoded_gemm.cuh", ": s.lines * s.ld;", ": (s.lines - 1) * s.ld;"],
-  ["decoded weights: stores the last term only", "decoded_gemm.cuh", "store_term(to -= step, v)", "store_term(to - step, v)"],
+  [
+    "decoded weights: stores the last term only",
+    "decoded_gemm.cuh",
+    "store_term(to -= step, v)",
+    "store_term(to - step, v)",
+  ],
   [
     "decoded weights: does not write the padding of rows along k",
     "decoded_gemm.cuh",

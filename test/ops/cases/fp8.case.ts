@@ -1,6 +1,17 @@
 // fp8 weights with a scale per 128 × 128 block: one, few or many rows, and partial blocks in both dimensions.
 import { fp8Linear } from "../../../lib/graph/index.ts";
-import { activationTypes, bf16, count, f32, float, generator, given, type OpCase, type OpFile, out } from "../harness.ts";
+import {
+  activationTypes,
+  bf16,
+  count,
+  f32,
+  float,
+  generator,
+  given,
+  type OpCase,
+  type OpFile,
+  out,
+} from "../harness.ts";
 
 /** Random bytes except those of NaN. */
 function bytes(shape: readonly number[]) {
