@@ -76,7 +76,7 @@ export function countInstructions(cubin) {
 
 /**
  * For each kernel of a cubin that waits for the kernel before it (griddepcontrol.wait), returns the accesses of global memory before the wait, by
- * mnemonic. They would race with that kernel. Prefetches of tensor maps and accesses of local memory are no such accesses.
+ * mnemonic. They would race with that kernel. Prefetches of tensor maps and accesses of local memory do not count.
  */
 export function accessesBeforeWait(cubin) {
   const found = new Map();

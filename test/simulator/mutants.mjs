@@ -1,5 +1,5 @@
-// Mutation tests on the simulator. A mutant of a kernel's PTX lacks one synchronizing statement, waits for the kernel before it too late, or
-// has one flipped bit in a matrix descriptor. The small cases of test/emulator/kernels.cc must fail with each mutant, by a report or a wrong result.
+// Mutation tests on the simulator. A mutant of a kernel's PTX lacks one synchronizing statement, executes griddepcontrol.wait too late, or has
+// one flipped bit in a matrix descriptor. The small cases of test/emulator/kernels.cc must fail with each mutant, by a report or a wrong result.
 //
 //   node test/simulator/mutants.mjs DEVICE CASES [KERNEL [PATTERN]]     e.g. sm_90 "sm_90: wide tiles" tensor_warpgroup_kernel "^without"
 //

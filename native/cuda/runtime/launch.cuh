@@ -48,9 +48,9 @@ struct Grid {
   size_t shared = 0;  // bytes of dynamic shared memory
 };
 
-// The kernel before this one in its stream. A kernel with this as its first parameter may start before that kernel has
-// ended ("Programmatic Dependent Launch" of the CUDA programming guide), on devices of compute capability 9.0 and
-// later. `launch` recognizes such a kernel by its type.
+// The kernel before this one in its stream. On devices of compute capability 9.0 and later, a kernel with this as its
+// first parameter may start before that kernel has ended. The CUDA programming guide calls this "Programmatic Dependent
+// Launch". `launch` recognizes such a kernel by its type.
 //
 // Every thread of the kernel calls wait() before it accesses global memory, and before it ends. A kernel that has ended
 // has therefore waited for the kernel before it. So wait() covers all earlier work of the stream. The emulator and the

@@ -69,7 +69,7 @@ struct Launch {
   Dim grid, threads;
   uint32_t dynamic_shared = 0;
   // The launch has cudaLaunchAttributeProgrammaticStreamSerialization. The kernel may start before the kernel before it
-  // has ended, so each thread must execute griddepcontrol.wait before it accesses global memory, and before it exits.
+  // has ended. So each thread must execute griddepcontrol.wait before it accesses global memory and before it exits.
   bool waits = false;
   bool overlaps = false;                  // the attribute's value is not 0
   std::vector<unsigned char> parameters;  // the kernel reads them through `base`
