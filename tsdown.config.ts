@@ -43,14 +43,18 @@ interface Modules {
   getModuleInfo(id: string): { importedIds: readonly string[] } | null;
 }
 
+/** It runs where the addon does not load. Modules that it imports must not share a file with those that load the addon. */
+const doctor = { doctor: "lib/cli/commands/doctor.ts" };
+
 /**
  * Puts modules that the same entries import statically into one file. A start then loads few files, each of which costs about half a
  * millisecond. Modules that are only imported on demand keep files of their own.
  */
 function fewFiles(entries: Record<string, string>): UserConfig["outputOptions"] {
+  const starts = { ...entries, ...doctor };
   const reached = new Map<string, Set<string>>();
   const collect = (modules: Modules) => {
-    for (const [entry, path] of Object.entries(entries)) {
+    for (const [entry, path] of Object.entries(starts)) {
       const found = new Set([join(import.meta.dirname, path)]);
       for (const id of found) for (const next of modules.getModuleInfo(id)?.importedIds ?? []) found.add(next);
       reached.set(entry, found);
@@ -60,10 +64,10 @@ function fewFiles(entries: Record<string, string>): UserConfig["outputOptions"] 
     if (reached.size === 0) collect(modules);
     // The program runs while its module is evaluated. Modules that it then imports must not wait for the program's own file.
     if (Object.values(command).some((path) => id === join(import.meta.dirname, path))) return null;
-    const users = Object.keys(entries).filter((entry) => reached.get(entry)!.has(id));
-    return users.length > 0
-      ? `start-${users.map((entry) => entry.replace("/index", "").replace("/", "-")).join("-")}`
-      : null;
+    const users = Object.keys(starts).filter((entry) => reached.get(entry)!.has(id));
+    if (users.every((entry) => entry in doctor)) return null;
+    if (/\/lib\/core\/(?!schema)/.test(id)) return "core"; // schema.ts imports a package
+    return `start-${users.map((entry) => entry.replace("/index", "").replace("/", "-")).join("-")}`;
   };
   return { ...comments, codeSplitting: { includeDependenciesRecursively: false, groups: [{ name }] } };
 }
