@@ -1,4 +1,4 @@
-// Gets rank 0's bytes at MASTER_PORT, as NCCL's id is exchanged, and prints them. torchrun.test.ts bundles this file and starts it with
+// Gets rank 0's bytes at MASTER_PORT, as NCCL's id is exchanged, and prints them. torchrun.full.test.ts bundles this file and starts it with
 // torchrun.
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
