@@ -62,8 +62,8 @@ function fewFiles(entries: Record<string, string>): UserConfig["outputOptions"] 
   };
   const name = (id: string, modules: Modules) => {
     if (reached.size === 0) collect(modules);
-    // The program runs while its module is evaluated. Modules that it then imports must not wait for the program's own file.
-    if (Object.values(command).some((path) => id === join(import.meta.dirname, path))) return null;
+    // An entry exports nothing else. The program runs while its module is evaluated, so what it imports then must not wait for its file.
+    if (Object.values(entries).some((path) => id === join(import.meta.dirname, path))) return null;
     const users = Object.keys(starts).filter((entry) => reached.get(entry)!.has(id));
     if (users.every((entry) => entry in doctor)) return null;
     if (/\/lib\/core\/(?!schema)/.test(id)) return "core"; // schema.ts imports a package
