@@ -37,8 +37,6 @@ const ownLines = {
   },
 };
 
-const comments = { comments: { legal: true, annotation: true, jsdoc: false } };
-
 interface Modules {
   getModuleInfo(id: string): { importedIds: readonly string[] } | null;
 }
@@ -66,10 +64,13 @@ function fewFiles(entries: Record<string, string>): UserConfig["outputOptions"] 
     if (Object.values(entries).some((path) => id === join(import.meta.dirname, path))) return null;
     const users = Object.keys(starts).filter((entry) => reached.get(entry)!.has(id));
     if (users.every((entry) => entry in doctor)) return null;
-    if (/\/lib\/core\/(?!schema)/.test(id)) return "core"; // schema.ts imports a package
+    if (/\/lib\/core\/(?!schema)/.test(id)) return "core"; // schema-*.ts import zod
     return `start-${users.map((entry) => entry.replace("/index", "").replace("/", "-")).join("-")}`;
   };
-  return { ...comments, codeSplitting: { includeDependenciesRecursively: false, groups: [{ name }] } };
+  return {
+    comments: { legal: true, annotation: true, jsdoc: false },
+    codeSplitting: { includeDependenciesRecursively: false, groups: [{ name }] },
+  };
 }
 
 const shared: UserConfig = {

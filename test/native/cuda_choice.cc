@@ -397,7 +397,7 @@ void test_decoded_weights() {
   is("strips: tf32", decoded_weights(14336, 4096, DType::f32, DType::f32, most), 1, 4096, 4096);
   is("strips: a long k", decoded_weights(4096, 128256, DType::bf16, DType::bf16, most), 2, 256512, 128);
   is("strips: k is padded", decoded_weights(40, 100, DType::bf16, DType::bf16, most), 2, 256, 48);
-  // A strip is within its limit, or has the fewest columns. Its columns are whole tiles, or there is one strip. The
+  // A strip is within its limit, or has the fewest columns. The columns of several strips are multiples of a tile. The
   // scratch depends on the number of rows only through the limit of rows.
   bool fits = true, whole = true, same = true;
   for (const size_t limit : {size_t{64} << 10, size_t{64} << 20})
