@@ -74,8 +74,8 @@ async function bundleTests() {
   });
 }
 
-/** Runs a bundled test file on an emulated processor. Returns true if its tests pass. */
-async function runTests(node, name, isa) {
+/** Runs the cases of a bundled test file whose names match `pattern`, on an emulated processor. Returns true if its tests pass. */
+async function runTests(node, name, isa, pattern) {
   const results = join(tmpdir(), `heddle-arm-${process.pid}-${isa}-${name}.json`);
   const files = [join(bundle, "main.js"), results, pattern, join(bundle, `${name}.test.js`)];
   const env = { ...process.env, HEDDLE_ISA: isa, HEDDLE_BINARY: join(folder, "heddle.node") };
@@ -135,9 +135,12 @@ if (fast) {
   passed = (await compareKernels("arm_kernels")) && passed;
   for (const [isa, processor] of Object.entries(processors))
     passed = (await runNativeTests(folder, { HEDDLE_ISA: isa }, emulator(processor))) && passed;
-  const tasks = Object.keys(processors).flatMap((isa) =>
-    (exchanges[isa] ? ["products"] : ["products", "ops"]).map((name) => () => runTests(node, name, isa)),
-  );
+  const tasks = Object.keys(processors).flatMap((isa) => {
+    const { of, others } = exchanges[isa] ?? {};
+    const products = () => runTests(node, "products", isa, pattern);
+    if (of && !others) return [products];
+    return [products, () => runTests(node, "ops", isa, pattern || (others ?? ""))];
+  });
   passed = (await together(tasks)) && passed;
 }
 console.log(passed ? "test:arm passed" : "test:arm FAILED");

@@ -8,12 +8,12 @@ import { basename, isAbsolute, join } from "node:path";
 import {
   buildWithTests,
   cpuInfo,
-  exchanges,
   root,
   runNativeTests,
   runPrograms,
   runVitest,
   testPaths,
+  withSetsBelow,
 } from "./testing.mjs";
 
 const paths = testPaths(process.argv.slice(2), [
@@ -38,9 +38,10 @@ function runtime() {
 // Detection of use after return is off. It puts stack frames on the heap with an alignment of 32 bytes, and AVX-512 vectors need 64.
 const common = `detect_stack_use_after_return=0:${process.env.ASAN_OPTIONS ?? ""}`;
 const folder = join(root, ".cmake", "asan");
-// Compile only the portable set and the set in use (HEDDLE_ISA, or the processor's default). Other sets take minutes and would not run.
+// Compile only the portable set, and the set in use (HEDDLE_ISA, or the processor's default) with those below it. Other sets take minutes
+// and would not run.
 const { isa = "all" } = cpuInfo(join(root, "build", "Release"), process.env.HEDDLE_ISA) ?? {};
-buildWithTests("--asan", "-D", `HEDDLE_ISAS=${[isa, exchanges[isa]?.of ?? []].flat().join(";")}`);
+buildWithTests("--asan", "-D", `HEDDLE_ISAS=${withSetsBelow(isa).join(";")}`);
 const options = {
   // Leak detection is off, because V8 frees little at exit and every run would report thousands of its leaks.
   ASAN_OPTIONS: `detect_leaks=0:${common}`,

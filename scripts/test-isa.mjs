@@ -5,7 +5,16 @@
 // --beside-unit skips the cases that npm test has already run: those of the portable set and of the processor's default set (test/ops).
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { buildWithTests, cpuInfo, exchanges, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
+import {
+  buildWithTests,
+  cpuInfo,
+  exchanges,
+  root,
+  runNativeTests,
+  runVitest,
+  testPaths,
+  withSetsBelow,
+} from "./testing.mjs";
 
 const sets =
   process.arch === "arm64"
@@ -52,8 +61,7 @@ const outcomes = [];
 for (const isa of sets.filter((name) => supported.includes(name))) outcomes.push([isa, await runTests(release, isa)]);
 
 if (emulates.length > 0) {
-  const base = emulates.includes("amx") ? ["avx512bf16"] : []; // amx replaces only some kernels of this set
-  const isas = [...new Set(["baseline", "avx2", ...base, ...emulates])].join(";");
+  const isas = [...new Set(["baseline", "avx2", ...emulates.flatMap(withSetsBelow)])].join(";");
   buildWithTests(
     "--build-dir",
     emulated,

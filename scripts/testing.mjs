@@ -30,13 +30,22 @@ export const deviceTests = {
 };
 
 /**
- * Instruction sets that replace only some kernels of another set, `of` (native/cpu/isa_*.cc): products, and ops whose names match `others`.
+ * Instruction sets that replace only some kernels of another set, `of` (native/cpu/isa/isa_*.cc): products, and ops whose names match
+ * `others`.
  */
 export const exchanges = {
   avxvnni: { of: "avx2" },
+  avx512bf16: { of: "avx512", others: "attention|logprob" },
   amx: { of: "avx512bf16", others: "attention|logprob" },
   neondot: { of: "neon" },
+  neoni8mm: { of: "neon", others: "attention|logprob" },
 };
+
+/** Returns an instruction set and the sets whose kernels it keeps. A build needs all of them. */
+export function withSetsBelow(isa) {
+  const below = exchanges[isa]?.of;
+  return below ? [isa, ...withSetsBelow(below)] : [isa];
+}
 
 /** Runs build-addon.mjs with `options`. Exits if it fails. */
 export function buildAddon(...options) {

@@ -125,9 +125,9 @@ int main() {
       std::printf("FAIL this processor lacks dotprod, i8mm or bf16\n");
       return 1;
     }
-  cpu::Kernels dot = cpu::kernels_neon;
-  cpu::with_neondot(dot);
-  const cpu::Kernels* const others[] = {&dot, &cpu::kernels_neoni8mm};
+  cpu::Kernels dot = cpu::kernels_neon, matrices = cpu::kernels_neon;
+  cpu::with_neondot(dot), cpu::with_neoni8mm(matrices);
+  const cpu::Kernels* const others[] = {&dot, &matrices};
   for (const cpu::Kernels* other : others) {
     if (other->quant_linear == cpu::kernels_neon.quant_linear)
       std::printf("FAIL %s: no kernel\n", other->name), ++failures;
@@ -137,7 +137,7 @@ int main() {
           quantized(cpu::kernels_neon, *other, type, m, n, n == 7 ? 5 : 2, m == 13, n == 16 ? DType::bf16 : DType::f32);
   }
   for (const int64_t n : {40, 67})
-    for (const int64_t k : {64, 129, 700}) blocks_of_bf16(cpu::kernels_neoni8mm, n, k);
+    for (const int64_t k : {64, 129, 700}) blocks_of_bf16(matrices, n, k);
   std::printf("kernels of arm64: %d comparisons, %d failures\n", cases, failures);
   return failures || !cases ? 1 : 0;
 }

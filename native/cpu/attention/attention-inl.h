@@ -3,6 +3,7 @@
 // heads * width would map to few cache sets and defeat the prefetchers.
 #pragma once
 #include "cpu/attention/flash_pairs-inl.h"
+#include "cpu/isa/below-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -36,20 +37,18 @@ inline Mask mask_of(const Attention& a, const int32_t* starts, int64_t sequence)
   return m;
 }
 
-// Whether dot products run on pairs of bf16.
-inline bool on_pairs(const Attention& a) { return bf16_pairs && a.pairs; }
-
 // Floats of a thread's scratch in the forward pass: `side` for copies of keys and values, then `work` for a block.
 struct ForwardPlan {
   int64_t side, work;
 };
 inline ForwardPlan plan_forward(const Attention& a) {
-  ForwardPlan p{side_floats(a), flash_floats(a.width)};
-  if (on_pairs(a)) p = {p.side ? round_up(pair_floats(a.length, a.width), 16) : 0, flash_pair_floats(a.width)};
-  return p;
+  const int64_t side = side_floats(a);
+  if (!bf16_pairs) return {side, flash_floats(a.width)};
+  return {side ? round_up(pair_floats(a.length, a.width), 16) : 0, flash_pair_floats(a.width)};
 }
 inline size_t attention_scratch(const Attention& a, int threads) {
-  ForwardPlan p = plan_forward(a);
+  if (bf16_pairs && !a.pairs) return below.attention_scratch(a, threads);
+  const ForwardPlan p = plan_forward(a);
   return sizeof(float) * static_cast<size_t>((p.side + p.work) * threads + document_ints(a));
 }
 
@@ -61,10 +60,10 @@ inline float sink_of(const void* sinks, DType type, int64_t head) {
 }
 
 inline void attention(const Attention& a, Pool& pool, void* scratch) {
+  if (bf16_pairs && !a.pairs) return below.attention(a, pool, scratch);
   int64_t owners = a.batch * a.kv_heads, group = a.heads / a.kv_heads;
   ForwardPlan plan = plan_forward(a);
   int64_t items = group * ceil_div(a.length, query_block), side = plan.side;
-  const bool pairs = on_pairs(a);
   int64_t q_stride = a.heads * a.width, kv_stride = a.kv_heads * a.width;
   // Every block is computed independently, so the number of shares changes no result. About four tasks per thread
   // balance the load.
@@ -81,7 +80,7 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
     DType kv_type = a.type;
     int64_t stride = kv_stride;
     const PairCopy pair_copy{copy, copy + key_floats(a.length, a.width)};
-    if (side && pairs) {
+    if (side && bf16_pairs) {
       copy_pairs(k, v, a.type, kv_stride, a.length, a.width, copy, copy + key_floats(a.length, a.width));
     } else if (side) {
       load_tile(a.k, a.type, kv, kv_stride, a.length, a.width, copy, a.width);
@@ -95,7 +94,7 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
           kv_type, stride, a.length, a.width, mask_of(a, starts, sequence), a.scale, a.softcap,
           element(a.o, a.o_type, qo), a.o_type, q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads,
           sink_of(a.sinks, a.sinks_type, head)};
-      if (pairs) flash_forward_pairs(b, side ? &pair_copy : nullptr, copy + side);
+      if constexpr (bf16_pairs) flash_forward_pairs(b, side ? &pair_copy : nullptr, copy + side);
       else flash_forward(b, copy + side);
     }
   });

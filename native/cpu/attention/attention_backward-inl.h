@@ -13,10 +13,10 @@ struct BackwardPlan {
   int64_t buffers;                // number of such sums in scratch
   int64_t side, work;             // floats of one thread: its copy of keys and values, and its whole scratch
 };
-// Whether dot products of bf16 pairs compute the gradients. Panels of sequences or windows shorter than a panel are
-// mostly padding, and pairs do not speed them up.
-inline bool backward_on_pairs(const Attention& a) {
-  return on_pairs(a) && a.length >= NR && (a.window == 0 || a.window >= NR);
+// Whether the set below computes the gradients, because this one would multiply pairs of bf16. Panels of sequences or
+// windows shorter than a panel are mostly padding, and pairs do not speed them up.
+inline bool backward_below(const Attention& a) {
+  return bf16_pairs && !(a.pairs && a.length >= NR && (a.window == 0 || a.window >= NR));
 }
 inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p);  // scratch sizes for operands in pairs
 inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position,
@@ -36,9 +36,10 @@ inline BackwardPlan plan_backward(const Attention& a, int threads) {
   int64_t panels = 3 * query_block * a.width, rows = 2 * query_block * p.padded, keys = 2 * key_block * a.width;
   p.side = side_floats(a);
   p.work = p.side + round_up(panels + rows + keys + 2 * key_block * query_block + 2 * query_block, 16);
-  return backward_on_pairs(a) ? plan_pairs(a, p) : p;
+  return bf16_pairs ? plan_pairs(a, p) : p;
 }
 inline size_t attention_backward_scratch(const Attention& a, int threads) {
+  if (backward_below(a)) return below.attention_backward_scratch(a, threads);
   BackwardPlan p = plan_backward(a, threads);
   int64_t sums = p.buffers * p.sums;
   // A run with a smaller batch may split the queries into more parts. Such a run has fewer than 32 buffers, and at most
@@ -79,18 +80,17 @@ inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
 }
 
 // c (keys, padded) += a (keys, query_block) b (query_block, padded), over queries [from, to) only. Under a causal mask,
-// key row j is visible to queries from `diagonal + j` on only. Whole panels before that are skipped. With PAIRS, a and
-// b hold pairs of queries.
-template <bool PAIRS = false>
+// key row j is visible to queries from `diagonal + j` on only. Whole panels before that are skipped. With bf16_pairs, a
+// and b hold pairs of queries.
 inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t from, int64_t to, bool causal,
     int64_t diagonal, int64_t padded, float* c) {
   // Queries per float of a, and floats per row of a.
-  constexpr int64_t queries = PAIRS ? 2 : 1, stride = query_block / queries;
+  constexpr int64_t queries = bf16_pairs ? 2 : 1, stride = query_block / queries;
   for (int64_t j = 0; j < keys; j += MR) {
     int64_t rows = min_of<int64_t>(MR, keys - j), start = from;
     if (causal) start = max_of(start, (diagonal + j) / NR * NR);
     if (start >= to) continue;
-    MicroTile tile = micro_tile_for<false, PAIRS>(rows);
+    MicroTile tile = micro_tile_for<false, bf16_pairs>(rows);
     int64_t first = start / queries, count = ceil_div(to, queries) - first;
     for (int64_t d = 0; d < padded; d += NR)
       tile(count, a + j * stride + first, stride, b + first * padded + d, padded, c + j * padded + d, padded, nullptr,
@@ -206,18 +206,18 @@ inline bool store_sums(const Attention& a, const float* sums, int64_t parts, int
 }
 
 inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
+  if (backward_below(a)) return below.attention_backward(a, pool, scratch);
   BackwardPlan plan = plan_backward(a, pool.threads());
   float* sums = static_cast<float*>(scratch);
   float* work = sums + plan.buffers * plan.sums;
   int32_t* starts = reinterpret_cast<int32_t*>(work + pool.threads() * plan.work);
   if (a.documents) find_documents(a, starts);
   int64_t group = a.heads / a.kv_heads, blocks = ceil_div(a.length, query_block), kv_stride = a.kv_heads * a.width;
-  const bool pairs = backward_on_pairs(a);
   auto store_owner = [&](int64_t owner, const float* from, int64_t parts, int64_t begin, int64_t end) {
     int64_t base = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
     for (int64_t r = begin; r < end; ++r) {
       const bool keys =
-          store_sums(a, from, parts, plan.sums, plan.padded, r, pairs ? a.scale : 1, base + r * kv_stride, a.dk);
+          store_sums(a, from, parts, plan.sums, plan.padded, r, bf16_pairs ? a.scale : 1, base + r * kv_stride, a.dk);
       const bool values =
           store_sums(a, from + a.length * plan.padded, parts, plan.sums, plan.padded, r, 1, base + r * kv_stride, a.dv);
       if (!keys || !values)
@@ -230,9 +230,8 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
     float* dv = dk + a.length * plan.padded;
     for (int64_t i = 0; i < plan.sums; i += W) store(dk + i, zero());
     float* mine = work + thread * plan.work;
-    BackwardWork w = carve_backward(mine, plan.side, a.width, plan.padded);
     int64_t kv = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
-    if (plan.side && pairs) {
+    if (plan.side && bf16_pairs) {
       copy_pairs(a, kv, mine);
     } else if (plan.side) {
       load_tile(a.k, a.type, kv, kv_stride, a.length, a.width, mine, a.width);
@@ -242,8 +241,10 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
       int64_t head = owner % a.kv_heads * group + item % group, sequence = owner / a.kv_heads,
               position = item / group * query_block;
       Mask mask = mask_of(a, starts, sequence);
-      if (pairs) backward_pairs(a, mask, sequence, head, position, mine, plan.side, plan.padded, dk, dv);
-      else backward_block(a, mask, sequence, head, position, w, plan.padded, dk, dv);
+      if constexpr (bf16_pairs) backward_pairs(a, mask, sequence, head, position, mine, plan.side, plan.padded, dk, dv);
+      else
+        backward_block(a, mask, sequence, head, position, carve_backward(mine, plan.side, a.width, plan.padded),
+            plan.padded, dk, dv);
     }
     if (plan.parts == 1) store_owner(owner, dk, 1, 0, a.length);
   });

@@ -157,8 +157,8 @@ inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequenc
       mix_tile<true>(
           tile.k_pairs + skip / 2 * width, width, ceil_div(count, 2), width, w.d_pairs, NR, w.dq_panels + lane * width);
     }
-    spread_tile<true>(w.p_rows, w.do_pairs, keys, from, to, a.causal, j - position, padded, dv + j * padded);
-    spread_tile<true>(w.d_rows, w.q_pairs, keys, from, to, a.causal, j - position, padded, dk + j * padded);
+    spread_tile(w.p_rows, w.do_pairs, keys, from, to, a.causal, j - position, padded, dv + j * padded);
+    spread_tile(w.d_rows, w.q_pairs, keys, from, to, a.causal, j - position, padded, dk + j * padded);
   }
   float scale[NR];
   for (int i = 0; i < NR; ++i) scale[i] = a.scale;

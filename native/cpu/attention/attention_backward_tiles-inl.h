@@ -69,7 +69,7 @@ inline BackwardPlan plan_tiles(const Attention& a, int threads) {
   return p;
 }
 inline size_t attention_backward_tiles_scratch(const Attention& a, int threads) {
-  if (!backward_on_pairs(a)) return without_tiles.attention_backward_scratch(a, threads);
+  if (backward_below(a)) return below.attention_backward_scratch(a, threads);
   const BackwardPlan p = plan_tiles(a, threads);
   // attention_backward_scratch explains this bound.
   const int64_t bound = max_of(p.buffers * p.sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));
@@ -226,7 +226,7 @@ void backward_tiles(const Attention& a, const Mask& mask, int64_t sequence, int6
 }
 
 inline void attention_backward_tiles(const Attention& a, Pool& pool, void* scratch) {
-  if (!backward_on_pairs(a)) return without_tiles.attention_backward(a, pool, scratch);
+  if (backward_below(a)) return below.attention_backward(a, pool, scratch);
   const BackwardPlan plan = plan_tiles(a, pool.threads());
   float *sums = static_cast<float*>(scratch), *work = sums + plan.buffers * plan.sums;
   int32_t* starts = reinterpret_cast<int32_t*>(work + pool.threads() * plan.work);

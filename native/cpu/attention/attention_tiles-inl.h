@@ -2,7 +2,7 @@
 #pragma once
 #include "cpu/attention/cached_attention-inl.h"
 #include "cpu/attention/flash_tiles-inl.h"
-#include "cpu/isa/without_tiles-inl.h"
+#include "cpu/isa/below-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -21,7 +21,7 @@ inline int64_t tile_side_floats(const Attention& a) {
 }
 
 inline size_t attention_tiles_scratch(const Attention& a, int threads) {
-  if (!on_pairs(a)) return without_tiles.attention_scratch(a, threads);
+  if (!a.pairs) return below.attention_scratch(a, threads);
   const int64_t work = flash_tile_floats(TileShare(a.heads / a.kv_heads).panels(), tile_width(a.width));
   return sizeof(float) * static_cast<size_t>((tile_side_floats(a) + work) * threads + document_ints(a));
 }
@@ -54,7 +54,7 @@ inline void fix_nan_heads(const TileQueries& b, FlashBlock keys, float* work) {
 }
 
 inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
-  if (!on_pairs(a)) return without_tiles.attention(a, pool, scratch);
+  if (!a.pairs) return below.attention(a, pool, scratch);
   const int64_t owners = a.batch * a.kv_heads, group = a.heads / a.kv_heads, padded = tile_width(a.width),
                 block = block_floats(padded);
   const TileShare share(group);
@@ -103,8 +103,8 @@ inline void attention_tiles(const Attention& a, Pool& pool, void* scratch) {
 }
 
 inline size_t cached_attention_tiles_scratch(const CachedAttention& a, int threads) {
-  const size_t other = without_tiles.cached_attention_scratch(a, threads);
-  if (!on_cached_pairs(a)) return other;
+  const size_t other = below.cached_attention_scratch(a, threads);
+  if (!fits_pairs(a)) return other;
   const int64_t each = flash_tile_floats(TileShare(a.heads / a.kv_heads).panels(), tile_width(a.width)),
                 table = round_up(4 * a.segments, 16);
   const size_t own = sizeof(float) * static_cast<size_t>(threads * each);
@@ -127,7 +127,7 @@ inline TileKeys pack_cached(const CachedAttention& a, int64_t slot, int64_t kh, 
 
 // Segments of at most direct_rows rows take the kernel without matrix tiles.
 inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* scratch) {
-  if (!on_cached_pairs(a)) return without_tiles.cached_attention(a, pool, scratch);
+  if (!fits_pairs(a)) return below.cached_attention(a, pool, scratch);
   CachedAttention few = a;
   int32_t* table = static_cast<int32_t*>(scratch);
   void* work = table + round_up(4 * a.segments, 16);
@@ -142,7 +142,7 @@ inline void cached_attention_tiles(const CachedAttention& a, Pool& pool, void* s
     any = any || table[4 * s + 1] > 0;
   }
   few.segment = table;
-  if (any) without_tiles.cached_attention(few, pool, work);
+  if (any) below.cached_attention(few, pool, work);
   const auto tasks_of = [&](int64_t s) {
     return a.segment[4 * s + 1] <= direct_rows ? 0 : columns * ceil_div(a.segment[4 * s + 1], share.queries);
   };

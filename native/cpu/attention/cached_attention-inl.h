@@ -40,8 +40,9 @@ struct CachedPlan {
 };
 // Up to this many keys are converted to f32 once for all heads of a key/value head. The copy fits the outer cache.
 constexpr int64_t side_keys = 2048;
-inline bool on_cached_pairs(const CachedAttention& a) {
-  return bf16_pairs && a.pairs && (a.cache_type == DType::bf16 || a.cache_type == DType::f16) && a.places.page % 2 == 0;
+// Whether dot products of bf16 pairs may compute attention over the cache.
+inline bool fits_pairs(const CachedAttention& a) {
+  return a.pairs && (a.cache_type == DType::bf16 || a.cache_type == DType::f16) && a.places.page % 2 == 0;
 }
 // Returns the number of heads that one task processes, from one copy of their keys and values.
 inline int64_t heads_at_once(const CachedAttention& a, int64_t keys) {
@@ -60,6 +61,7 @@ inline CachedPlan plan_cached(const CachedAttention& a) {
   return p;
 }
 inline size_t cached_attention_scratch(const CachedAttention& a, int threads) {
+  if (bf16_pairs && !fits_pairs(a)) return below.cached_attention_scratch(a, threads);
   CachedPlan p = plan_cached(a);
   return static_cast<size_t>(p.index) + sizeof(float) * static_cast<size_t>(threads * p.work + p.partials);
 }
@@ -311,6 +313,7 @@ inline void join_parts(const CachedAttention& a, int64_t row, int64_t head, int6
 }
 
 inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch) {
+  if (bf16_pairs && !fits_pairs(a)) return below.cached_attention(a, pool, scratch);
   CachedPlan plan = plan_cached(a);
   int64_t* first_task = static_cast<int64_t*>(scratch);  // (segments + 1): prefix sums of tasks
   int64_t* first_partial = first_task + a.segments + 1;  // (segments + 1): prefix sums of floats in partials
@@ -361,7 +364,7 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
         nullptr, 0, minus_infinity, a.ring ? a.capacity : 0, paged ? &a.places : nullptr, g.slot, kv_head};
     const int64_t depth = ceil_div(a.width, 2);
     PairCopy pairs{mine, mine + plan.side / 2};
-    if (at_once > 1 && on_cached_pairs(a)) {
+    if (at_once > 1 && bf16_pairs) {
       const int64_t low = b.mask.low(b.position) / 2 * 2, seen = b.mask.high(b.position + b.rows - 1, b.keys) - low;
       copy_pairs(element(b.k, a.cache_type, low * kv_stride), element(b.v, a.cache_type, low * kv_stride), a.cache_type,
           kv_stride, seen, a.width, mine + low * depth, mine + plan.side / 2 + low / 2 * a.width);
@@ -375,7 +378,7 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     for (int64_t head = local % columns * at_once, end = head + at_once; head < end; ++head) {
       const int64_t qo = (row * a.heads + head) * a.width;
       b.q = element(a.q, a.type, qo), b.o = element(a.o, a.o_type, qo), b.sink = sink_of(a.sinks, a.sinks_type, head);
-      if (on_cached_pairs(a)) flash_forward_pairs(b, at_once > 1 ? &pairs : nullptr, mine + plan.side);
+      if constexpr (bf16_pairs) flash_forward_pairs(b, at_once > 1 ? &pairs : nullptr, mine + plan.side);
       else flash_forward(b, mine + plan.side);
     }
   });

@@ -133,29 +133,37 @@ inline void load_panels(
   }
 }
 
+// Maximum rows of the register tiles below. On an instruction set with bf16_pairs, f32 products only repair single rows
+// (flash_nan_fixup-inl.h), which is not worth larger tiles. The height does not change the bits.
+template <bool PAIRS> constexpr int flash_tile_rows = PAIRS == bf16_pairs ? MR : 1;
+
 // s (keys, NR) = k (keys, width) times panel (width, NR). With PAIRS, here and below, the summed dimension is stored as
 // pairs of bf16 (see multiply_add), one pair per float. Its length and strides then count pairs.
 template <bool PAIRS = false>
 inline void score_tile(
     const float* k, int64_t k_stride, int64_t keys, int64_t width, const float* panel, float* s, int64_t s_stride) {
+  constexpr int rows = flash_tile_rows<PAIRS>;
   int64_t j = 0;
-  for (; j + MR <= keys; j += MR)
-    micro_tile<MR, false, PAIRS>(
+  for (; j + rows <= keys; j += rows)
+    micro_tile<rows, false, PAIRS>(
         width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
-  if (j < keys)
-    micro_tile_for<false, PAIRS>(keys - j)(
-        width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
+  if constexpr (rows > 1)
+    if (j < keys)
+      micro_tile_for<false, PAIRS>(keys - j)(
+          width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
 }
 
 // acc (width, NR) += v (keys, width)^T p (keys, NR)
 template <bool PAIRS = false>
 inline void mix_tile(
     const float* v, int64_t v_stride, int64_t keys, int64_t width, const float* p, int64_t p_stride, float* acc) {
+  constexpr int rows = flash_tile_rows<PAIRS>;
   int64_t d = 0;
-  for (; d + MR <= width; d += MR)
-    micro_tile<MR, true, PAIRS>(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
-  if (d < width)
-    micro_tile_for<true, PAIRS>(width - d)(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
+  for (; d + rows <= width; d += rows)
+    micro_tile<rows, true, PAIRS>(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
+  if constexpr (rows > 1)
+    if (d < width)
+      micro_tile_for<true, PAIRS>(width - d)(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
 }
 
 HEDDLE_SIMD F capped(F s, float cap) { return mul(set1(cap), tanh(mul(s, set1(1.0f / cap)))); }

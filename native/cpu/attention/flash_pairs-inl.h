@@ -8,8 +8,6 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_BF16)
-constexpr bool bf16_pairs = true;
-
 // Copies rows of any float type as bf16 pairs of neighbouring elements. Elements from `width` on are zero.
 template <class T>
 void copy_element_pairs(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
@@ -34,7 +32,6 @@ void copy_row_pairs(const T* from, int64_t stride, int64_t rows, int64_t width, 
     }
 }
 #else
-constexpr bool bf16_pairs = false;
 template <class T> void copy_element_pairs(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
 template <class T> void copy_row_pairs(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
 #endif

@@ -9,25 +9,24 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 template <int P>
-inline void pack_operand(bool pairs, const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p,
-    int64_t lines, int64_t k, float* dst, Panels panels) {
+inline void pack_operand(const void* src, [[maybe_unused]] DType type, int64_t ld, bool strided, int64_t line,
+    int64_t p, int64_t lines, int64_t k, float* dst, Panels panels) {
 #if defined(HEDDLE_SIMD_BF16)
-  if (pairs) return pack_pair_panel<P>(src, ld, strided, line, p, lines, k, dst, panels);
+  pack_pair_panel<P>(src, ld, strided, line, p, lines, k, dst, panels);
 #else
-  (void)pairs;
-#endif
   pack_panel<P>(src, type, ld, strided, line, p, lines, k, dst, panels);
+#endif
 }
 
 // Packs lines [line, line + lines) of an operand into panels. Strided operands pack several panels at a time, because
 // one row of the source has elements of all their lines.
 constexpr int64_t pack_group = 8;
 template <int P>
-inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p,
-    int64_t lines, int64_t k, int64_t depth, float* dst) {
+inline void pack_panels(const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines,
+    int64_t k, int64_t depth, float* dst) {
   const int64_t group = strided ? pack_group : 1;
   for (int64_t i = 0; i < lines; i += group * P)
-    pack_operand<P>(pairs, src, type, ld, strided, line + i, p, lines - i, k, dst + i * depth,
+    pack_operand<P>(src, type, ld, strided, line + i, p, lines - i, k, dst + i * depth,
         {min_of(group, ceil_div(lines - i, P)), depth * P});
 }
 
@@ -36,7 +35,7 @@ struct GemmStep {
   int64_t i0, j0, rows, columns;  // the current chunk
   // depth: floats of a packed line in this step (k, or pairs of k). part: how many of them a tile adds up at a time.
   int64_t depth, part;
-  bool pairs, first, last;  // first, last: whether this is the first or the last step along k
+  bool first, last;  // whether this is the first or the last step along k
   const float *a, *b, *bias;
   // b of this step in its stored layout; full panels are read from there. Null: all of b is packed.
   const float* in_place;
@@ -46,22 +45,12 @@ struct GemmStep {
   int64_t stride;  // row stride of `sums`
 };
 
-HEDDLE_SIMD MicroTile tile_for(bool pairs, int64_t rows) {
-#if defined(HEDDLE_SIMD_BF16)
-  if (pairs) return micro_tile_for<true, true>(rows);
-#else
-  (void)pairs;
-#endif
-  return micro_tile_for<true>(rows);
-}
-
 // Computes a full tile of a bf16 output in its last step along k. Joined steps (part < depth) are added up part by
 // part.
-template <bool PAIRS>
 HEDDLE_SIMD void round_tile(
     const GemmStep& s, const float* a, const float* b, bf16* c, const float* bias, const float* sums) {
-  if (s.part < s.depth) rounding_parts<PAIRS>(s.depth, s.part, a, b, c, s.g.ldc, bias);
-  else rounding_tile<PAIRS, false>(s.depth, a, b, c, s.g.ldc, bias, sums, s.stride);
+  if (s.part < s.depth) rounding_parts<bf16_pairs>(s.depth, s.part, a, b, c, s.g.ldc, bias);
+  else rounding_tile<bf16_pairs, false>(s.depth, a, b, c, s.g.ldc, bias, sums, s.stride);
 }
 
 // Computes the last step of a tile with a fused activation. products(to, stride, add) computes the tile's products of
@@ -108,10 +97,7 @@ HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, Mic
   if (!direct && s.last && height == MR && width == NR && bs == NR && !g.c_transposed && !(s.first && g.accumulate)) {
     bf16* c = static_cast<bf16*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j;
     const float* sums = s.first ? nullptr : s.sums + i * s.stride + j;
-#if defined(HEDDLE_SIMD_BF16)
-    if (s.pairs) return round_tile<true>(s, a, b, c, bias, sums);
-#endif
-    return round_tile<false>(s, a, b, c, bias, sums);
+    return round_tile(s, a, b, c, bias, sums);
   }
   alignas(64) float local[MR * NR];
   if (direct || (s.first && s.last)) {
@@ -126,7 +112,7 @@ HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, Mic
 
 // Computes the tile [i, i + rows) x [j, j + columns) of the chunk.
 inline void gemm_tile(const GemmStep& s, int64_t i, int64_t j, int64_t rows, int64_t columns) {
-  auto tile_at = [&](int64_t ii) { return tile_for(s.pairs, min_of<int64_t>(MR, s.rows - ii)); };
+  auto tile_at = [&](int64_t ii) { return micro_tile_for<true, bf16_pairs>(min_of<int64_t>(MR, s.rows - ii)); };
   if (a_in_l1) {
     for (int64_t ii = i; ii < i + rows; ii += MR) {
       MicroTile tile = tile_at(ii);
@@ -151,15 +137,15 @@ struct GemmChunk {
   // Packs the panels of rows [i, end), or columns [j, end). `to` receives the first of them.
   void pack_a(int64_t i, int64_t end, float* to) const {
     const Gemm& g = step.g;
-    pack_panels<MR>(step.pairs, g.a, g.a_type, g.lda, g.a_transposed, step.i0 + i, p0, min_of(end, step.rows) - i, k,
-        step.depth, to);
+    pack_panels<MR>(
+        g.a, g.a_type, g.lda, g.a_transposed, step.i0 + i, p0, min_of(end, step.rows) - i, k, step.depth, to);
   }
   void pack_b(int64_t j, int64_t end, float* to) const {
     const Gemm& g = step.g;
     const int64_t from = max_of(j, b_first * NR);
     end = min_of(end, step.columns);
     if (from < end)
-      pack_panels<NR>(step.pairs, g.b, g.b_type, g.ldb, !g.b_transposed, step.j0 + from, p0, end - from, k, step.depth,
+      pack_panels<NR>(g.b, g.b_type, g.ldb, !g.b_transposed, step.j0 + from, p0, end - from, k, step.depth,
           to + (from - j) * step.depth);
   }
 

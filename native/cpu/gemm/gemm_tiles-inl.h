@@ -159,7 +159,7 @@ struct TileBlock {
     if (source) return;
     const int64_t line = j0 * tile_side, lines = min_of(g.n, j1 * tile_side) - line, pairs = ceil_div(k, 2),
                   depth = steps * TILE;
-    pack_panels<NR>(true, g.b, g.b_type, g.ldb, !g.b_transposed, line, p, lines, k, depth, b);
+    pack_panels<NR>(g.b, g.b_type, g.ldb, !g.b_transposed, line, p, lines, k, depth, b);
     for (int64_t j = 0; pairs < depth && j < j1 - j0; ++j)
       for (int64_t at = pairs * NR; at < depth * NR; at += W) store(b + j * depth * NR + at, zero());
   }

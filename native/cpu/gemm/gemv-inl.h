@@ -2,7 +2,6 @@
 // of a stay in cache. One row is bound by memory bandwidth, about four or more by arithmetic. The files gemv*-inl.h
 // call a `x`, usually converted to f32, and b `w`.
 #pragma once
-#include "cpu/gemm/gemv_pairs-inl.h"
 #include "cpu/gemm/gemv_rows-inl.h"
 #include "cpu/gemm/write_tile-inl.h"
 
@@ -11,7 +10,6 @@ namespace HEDDLE_ISA {
 
 constexpr int gemv_group = 4;       // rows of a in registers at once
 constexpr int gemv_axpy_rows = 8;   // maximum rows of x for weights stored (k, n)
-constexpr int gemv_pair_rows = 32;  // maximum rows of x if both operands are bf16; with more rows, packing pays off
 
 // Returns the scratch for rows of x as f32. With AVX-512 it has room for their interleaved copy as well (gemv_many).
 inline size_t gemv_scratch(int64_t m, int64_t k) {
@@ -101,22 +99,24 @@ constexpr int gemv_axpy_columns = 512;  // if w is stored (k, n): columns per pa
 template <int RM, int RN, class T>
 [[gnu::noinline]] void dots_block(
     int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
-  ahead ? dots<RM, RN>(k, x, xs, w, ws, ahead, sums) : dots<RM, RN>(k, x, xs, w, ws, 0, sums);
+  wide_rows || ahead ? dots<RM, RN>(k, x, xs, w, ws, ahead, sums) : dots<RM, RN>(k, x, xs, w, ws, 0, sums);
 }
 // The kernels for a group of RM rows of x. `alone` is used if x has one group, and reads `streams` rows of w in
 // parallel. `beside` is used if x has several groups, and reads gemv_streams_beside rows. `one` reads a single row of
-// w.
+// w. With wide_rows there is only one group, which always prefetches, because gemv_many takes more rows of x.
 template <class T> struct DotForm {
   using Run = void (*)(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums);
   int streams;
   Run alone, beside, one;
 };
 constexpr int gemv_streams_beside = 3;
+template <int RM, class T>
+constexpr typename DotForm<T>::Run dots_beside = wide_rows ? nullptr : dots_block<RM, gemv_streams_beside, T>;
 template <class T>
-constexpr DotForm<T> dot_forms[gemv_group] = {{6, dots_block<1, 6, T>, dots_block<1, 3, T>, dots_block<1, 1, T>},
-    {4, dots_block<2, 4, T>, dots_block<2, 3, T>, dots_block<2, 1, T>},
-    {3, dots_block<3, 3, T>, dots_block<3, 3, T>, dots_block<3, 1, T>},
-    {3, dots_block<4, 3, T>, dots_block<4, 3, T>, dots_block<4, 1, T>}};
+constexpr DotForm<T> dot_forms[gemv_group] = {{6, dots_block<1, 6, T>, dots_beside<1, T>, dots_block<1, 1, T>},
+    {4, dots_block<2, 4, T>, dots_beside<2, T>, dots_block<2, 1, T>},
+    {3, dots_block<3, 3, T>, dots_beside<3, T>, dots_block<3, 1, T>},
+    {3, dots_block<4, 3, T>, dots_beside<4, T>, dots_block<4, 1, T>}};
 constexpr int gemv_sums = 12;         // sums of the largest kernel
 constexpr int gemv_block = 8;         // rows of w per stream whose products are written together
 constexpr int64_t gemv_ahead = 8192;  // prefetch distance in bytes, over all streams
@@ -233,9 +233,6 @@ void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs, [[maybe_u
 }
 
 inline void gemv(const Gemm& g, Pool& pool, void* scratch) {
-#if defined(HEDDLE_SIMD_BF16)
-  if (g.a_type == DType::bf16 && g.b_type == DType::bf16 && g.b_transposed) return gemv_pairs(&g, 1, pool, scratch);
-#endif
   const float* x = static_cast<const float*>(g.a);
   int64_t xs = g.lda;
   bool rearranged = g.b_transposed && g.b_type == DType::bf16;

@@ -9,6 +9,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
+constexpr int gemv_pair_rows = 32;           // maximum rows of x; with more rows, packing pays off
 constexpr int64_t pair_task_bytes = 131072;  // weights of a task that reads them several times: they stay in cache
 // Rows of w that are read in parallel for one row of x, and the prefetch distance in bytes, over all streams.
 constexpr int pair_streams = 8, pair_ahead = 8192;

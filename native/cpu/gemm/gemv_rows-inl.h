@@ -26,12 +26,13 @@ constexpr int rows_block = W;         // rows of w whose sums are reduced and wr
 constexpr int64_t rows_near = 28672;  // bytes of x that stay in L1 next to streaming data
 constexpr int64_t rows_ahead = 4;     // prefetch distance in tiles, if all rows of x are one group
 
-// sums[s * R + i] [+]= row i of x times row s of the N rows of w. The sums are vectors whose lanes add up to the
+// sums[s * R + i] [+]= row i of x times row s of the two rows of w. The sums are vectors whose lanes add up to the
 // product. Each lane adds up in one fixed order for all R. Prefetches, from each pointer in `fetch`, as many bytes as
 // it reads of a row of w.
-template <int R, int N, class T>
+template <int R, class T>
 [[gnu::noinline]] void rows_tile(
     int64_t k, const float* x, const T* w, int64_t ws, const T* const* fetch, bool first, float* sums) {
+  constexpr int N = 2;
   F acc[N][R];
   const T *row[N], *ahead[N];
 #pragma GCC unroll 2
@@ -83,15 +84,11 @@ template <int R, int N, class T>
 template <class T>
 using RowsTile = void (*)(
     int64_t k, const float* x, const T* w, int64_t ws, const T* const* fetch, bool first, float* sums);
-template <class T> struct RowsForm {
-  RowsTile<T> two, one;  // kernels for two rows of w, and for one
-};
-template <int R, class T> constexpr RowsForm<T> rows_form = {rows_tile<R, 2, T>, rows_tile<R, 1, T>};
 // The kernels by number of rows of x. Other kernels take fewer than five rows.
 template <class T>
-constexpr RowsForm<T> rows_forms[tile_max_rows + 1] = {{nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr},
-    {nullptr, nullptr}, {nullptr, nullptr}, rows_form<5, T>, rows_form<6, T>, rows_form<7, T>, rows_form<8, T>,
-    rows_form<9, T>, rows_form<10, T>, rows_form<11, T>, rows_form<12, T>, rows_form<13, T>, rows_form<14, T>};
+constexpr RowsTile<T> rows_tiles[tile_max_rows + 1] = {nullptr, nullptr, nullptr, nullptr, nullptr, rows_tile<5, T>,
+    rows_tile<6, T>, rows_tile<7, T>, rows_tile<8, T>, rows_tile<9, T>, rows_tile<10, T>, rows_tile<11, T>,
+    rows_tile<12, T>, rows_tile<13, T>, rows_tile<14, T>};
 
 // Splits the rows of x into groups of nearly equal size, and k into parts.
 struct RowsPlan {
@@ -115,7 +112,7 @@ template <class T> void rows_columns(const Gemm& g, const RowsPlan& plan, const 
       const int64_t p = part * plan.part, k = min_of(plan.part, g.k - p);
       for (int64_t group = 0; group < plan.groups; ++group) {
         const int64_t i = plan.begin(group), rows = plan.begin(group + 1) - i;
-        const RowsForm<T>& form = rows_forms<T>[rows];
+        const RowsTile<T> run = rows_tiles<T>[rows];
         for (int64_t tile = 0; tile < tiles; ++tile) {
           const T* b = w + (j + 2 * tile) * g.ldb + p;
           // Prefetches rows_ahead tiles ahead. With several groups a part takes longer. The first two groups then
@@ -127,7 +124,8 @@ template <class T> void rows_columns(const Gemm& g, const RowsPlan& plan, const 
           const T* next = w + (block + 2 * (soon % tiles)) * g.ldb + column;
           const T* fetch[2] = {group == 0 ? next : b, group == 1 || plan.groups == 1 ? next + g.ldb : b};
           float* to = sums + (i * rows_block + 2 * tile * rows) * W;
-          (2 * tile + 1 < count ? form.two : form.one)(k, x + i * width + p * rows, b, g.ldb, fetch, part == 0, to);
+          // The last row of an odd count is multiplied twice. Its second sums are not used.
+          run(k, x + i * width + p * rows, b, 2 * tile + 1 < count ? g.ldb : 0, fetch, part == 0, to);
         }
       }
     }

@@ -27,6 +27,14 @@ constexpr bool a_in_l1 = true;
 constexpr bool a_in_l1 = false;
 #endif
 
+// Whether this instruction set has dot products of bf16 pairs. Such a set multiplies nothing but pairs: the set that it
+// extends computes all other products (isa/below-inl.h).
+#if defined(HEDDLE_SIMD_BF16)
+constexpr bool bf16_pairs = true;
+#else
+constexpr bool bf16_pairs = false;
+#endif
+
 // Returns acc + a b. With PAIRS, each lane holds two bf16 of neighbouring k, and both products are added.
 template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 #if defined(HEDDLE_SIMD_BF16)

@@ -215,8 +215,6 @@ inline void packed_pair_products(const Gemm* products, int count, Pool& pool, vo
 #else
 inline size_t pairs_packed_bytes(int64_t, int64_t) { return 0; }
 inline void pairs_pack(const Gemm&, void*, int64_t, int64_t, Pool&) {}
-inline size_t packed_pair_scratch(int64_t, int64_t) { return 0; }
-inline void packed_pair_products(const Gemm*, int, Pool&, void*) {}
 #endif
 
 }  // namespace HEDDLE_ISA

@@ -16,9 +16,9 @@ constexpr int small_k_rows = 8;
 constexpr int small_k_rows = 4;
 #endif
 
-// Computes R rows and `columns` <= NR columns. A step of k is one element of a and one line of b's panel, or with PAIRS
-// a pair of each.
-template <int R, bool PAIRS, class T>
+// Computes R rows and `columns` <= NR columns. A step of k is one element of a and one line of b's panel, or with
+// bf16_pairs a pair of each.
+template <int R, class T>
 [[gnu::noinline]] void small_k_tile(
     int64_t steps, const float* a, int64_t as, const float* b, T* c, int64_t cs, int columns, bool accumulate) {
   F acc[R][2];
@@ -33,8 +33,8 @@ template <int R, bool PAIRS, class T>
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) {
       const F ai = set1(a[i * as + p]);
-      acc[i][0] = multiply_add<PAIRS>(ai, b0, acc[i][0]);
-      acc[i][1] = multiply_add<PAIRS>(ai, b1, acc[i][1]);
+      acc[i][0] = multiply_add<bf16_pairs>(ai, b0, acc[i][0]);
+      acc[i][1] = multiply_add<bf16_pairs>(ai, b1, acc[i][1]);
     }
   }
   if (columns == NR) {
@@ -58,32 +58,25 @@ template <int R, bool PAIRS, class T>
     }
 }
 
-// Whether gemm_small_k can compute the product. With bf16, it reads pairs of a's elements from the stored layout, so k
-// and lda must be even.
+// Whether gemm_small_k can compute the product. With bf16_pairs, it reads pairs of a's elements from the stored layout,
+// so k and lda must be even.
 inline bool is_small_k(const Gemm& g) {
-  const bool pairs = g.a_type == DType::bf16 && g.b_type == DType::bf16;
-#if defined(HEDDLE_SIMD_BF16)
-  const bool readable = pairs ? g.lda % 2 == 0 && g.k % 2 == 0 : g.a_type == DType::f32;
-#else
-  const bool readable = !pairs && g.a_type == DType::f32;
-#endif
+  const bool readable = bf16_pairs ? g.lda % 2 == 0 && g.k % 2 == 0 : g.a_type == DType::f32;
   return readable && g.k > 0 && g.k <= small_k_max_depth && g.n >= NR && g.m > small_k_rows && !g.a_transposed &&
          !g.c_transposed && !g.bias && !g.rowwise;
 }
 
-template <bool PAIRS, class T> void small_k_products(const Gemm& g, Pool& pool, float* packed) {
-  const int64_t steps = PAIRS ? g.k / 2 : g.k, as = PAIRS ? g.lda / 2 : g.lda;
+template <class T> void small_k_products(const Gemm& g, Pool& pool, float* packed) {
+  const int64_t steps = bf16_pairs ? g.k / 2 : g.k, as = bf16_pairs ? g.lda / 2 : g.lda;
   const float* a = static_cast<const float*>(g.a);
   for (int64_t j0 = 0; j0 < g.n; j0 += small_k_columns) {
     const int64_t columns = min_of(small_k_columns, g.n - j0);
     for (int64_t j = 0; j < columns; j += NR) {
 #if defined(HEDDLE_SIMD_BF16)
-      if (PAIRS) {
-        pack_pair_panel<NR>(g.b, g.ldb, !g.b_transposed, j0 + j, 0, columns - j, g.k, packed + j * steps);
-        continue;
-      }
-#endif
+      pack_pair_panel<NR>(g.b, g.ldb, !g.b_transposed, j0 + j, 0, columns - j, g.k, packed + j * steps);
+#else
       pack_panel<NR>(g.b, g.b_type, g.ldb, !g.b_transposed, j0 + j, 0, columns - j, g.k, packed + j * steps);
+#endif
     }
     const int64_t bands = ceil_div(g.m, small_k_rows),
                   grain = max_of<int64_t>(1, 65536 / (small_k_rows * columns * g.k));
@@ -98,10 +91,10 @@ template <bool PAIRS, class T> void small_k_products(const Gemm& g, Pool& pool, 
           i += rows;
         };
         const int64_t left = last - i;
-        if (left >= small_k_rows) band(small_k_tile<small_k_rows, PAIRS, T>, small_k_rows);
-        else if (left >= 4) band(small_k_tile<4, PAIRS, T>, 4);
-        else if (left >= 2) band(small_k_tile<2, PAIRS, T>, 2);
-        else band(small_k_tile<1, PAIRS, T>, 1);
+        if (left >= small_k_rows) band(small_k_tile<small_k_rows, T>, small_k_rows);
+        else if (left >= 4) band(small_k_tile<4, T>, 4);
+        else if (left >= 2) band(small_k_tile<2, T>, 2);
+        else band(small_k_tile<1, T>, 1);
       }
     });
   }
@@ -112,12 +105,7 @@ inline size_t small_k_scratch(int64_t n, int64_t k) {
 }
 inline void gemm_small_k(const Gemm& g, Pool& pool, void* scratch) {
   float* packed = static_cast<float*>(scratch);
-  if (g.a_type == DType::bf16)
-    g.c_type == DType::f32 ? small_k_products<true, float>(g, pool, packed)
-                           : small_k_products<true, bf16>(g, pool, packed);
-  else
-    g.c_type == DType::f32 ? small_k_products<false, float>(g, pool, packed)
-                           : small_k_products<false, bf16>(g, pool, packed);
+  g.c_type == DType::f32 ? small_k_products<float>(g, pool, packed) : small_k_products<bf16>(g, pool, packed);
 }
 
 }  // namespace HEDDLE_ISA

@@ -19,12 +19,12 @@ namespace cpu {
 extern const Kernels kernels_baseline __attribute__((weak));
 extern const Kernels kernels_avx2 __attribute__((weak));
 extern const Kernels kernels_avx512 __attribute__((weak));
-extern const Kernels kernels_avx512bf16 __attribute__((weak));
 __attribute__((weak)) void with_avxvnni(Kernels& avx2);
+__attribute__((weak)) void with_avx512bf16(Kernels& avx512);
 __attribute__((weak)) void with_amx(Kernels& avx512bf16);
 #elif defined(__aarch64__)
-extern const Kernels kernels_neoni8mm __attribute__((weak));
 __attribute__((weak)) void with_neondot(Kernels& neon);
+__attribute__((weak)) void with_neoni8mm(Kernels& neon);
 #endif
 
 namespace {
@@ -42,14 +42,14 @@ constexpr bool emulated = true;
 constexpr bool emulated = false;
 #endif
 
-// Returns a copy of `base` in which `exchange` has replaced some kernels, or null if `base` is null or `runs` is false.
-// The copy is static: each call site has its own, because each lambda has its own type. `runs`: whether the build has
-// these kernels and the machine can run them.
-template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* base, Exchange exchange) {
+// Returns a copy of `base` that `extend` has extended, or null if `base` is null or `runs` is false. The copy is
+// static: each call site has its own, because each lambda has its own type. `runs`: whether the build has these kernels
+// and the machine can run them.
+template <class Extend> const Kernels* extended(bool runs, const Kernels* base, Extend extend) {
   if (!runs || !base) return nullptr;
   static const Kernels table = [&] {
     Kernels k = *base;
-    exchange(k);
+    extend(k);
     return k;
   }();
   return &table;
@@ -57,22 +57,27 @@ template <class Exchange> const Kernels* exchanged(bool runs, const Kernels* bas
 std::vector<Isa> known_isas() {  // lowest first
 #if defined(__x86_64__) || defined(__i386__)
   const X86Features cpu;
-  const bool avx2 = cpu.avx2, avx512 = cpu.avx512 && !emulated, bf16 = cpu.avx512bf16 && !emulated;
+  const bool avx2 = cpu.avx2, avx512 = cpu.avx512 && !emulated, avx512_runs = avx512 || (emulated && avx2);
   const bool vnni = cpu.avxvnni && !emulated, vnni_runs = vnni || (emulated && avx2);
+  const bool bf16 = cpu.avx512bf16 && !emulated, bf16_runs = bf16 || (emulated && avx2);
   // keeps_tiles() returns whether the system saves tile registers. A system that saves them has also enabled them
   // (XCR0).
   const bool amx = cpu.amx && !emulated && keeps_tiles(), amx_runs = amx || (emulated && avx2);
-  const Kernels* with_vnni = exchanged(vnni_runs && with_avxvnni, &kernels_avx2, [](Kernels& k) { with_avxvnni(k); });
-  const Kernels* with_tiles = exchanged(amx_runs && with_amx, &kernels_avx512bf16, [](Kernels& k) { with_amx(k); });
+  const Kernels* with_vnni = extended(vnni_runs && with_avxvnni, &kernels_avx2, [](Kernels& k) { with_avxvnni(k); });
+  const Kernels* with_pairs =
+      extended(bf16_runs && with_avx512bf16, &kernels_avx512, [](Kernels& k) { with_avx512bf16(k); });
+  const Kernels* with_tiles = extended(amx_runs && with_amx, with_pairs, [](Kernels& k) { with_amx(k); });
   return {{"baseline", &kernels_baseline, true, true}, {"avx2", &kernels_avx2, avx2, avx2},
-      {"avxvnni", with_vnni, vnni, vnni_runs}, {"avx512", &kernels_avx512, avx512, avx512 || (emulated && avx2)},
-      {"avx512bf16", &kernels_avx512bf16, bf16, bf16 || (emulated && avx2)}, {"amx", with_tiles, amx, amx_runs}};
+      {"avxvnni", with_vnni, vnni, vnni_runs}, {"avx512", &kernels_avx512, avx512, avx512_runs},
+      {"avx512bf16", with_pairs, bf16, bf16_runs}, {"amx", with_tiles, amx, amx_runs}};
 #elif defined(__aarch64__)
   const bool dot = has_arm_feature(ArmFeature::dotprod);
   const bool matrices = dot && has_arm_feature(ArmFeature::i8mm) && has_arm_feature(ArmFeature::bf16);
-  const Kernels* with_dot = exchanged(dot && with_neondot, &kernels_neon, [](Kernels& k) { with_neondot(k); });
+  const Kernels* with_dot = extended(dot && with_neondot, &kernels_neon, [](Kernels& k) { with_neondot(k); });
+  const Kernels* with_matrices =
+      extended(matrices && with_neoni8mm, &kernels_neon, [](Kernels& k) { with_neoni8mm(k); });
   return {{"neon", &kernels_neon, true, true}, {"neondot", with_dot, dot, dot},
-      {"neoni8mm", &kernels_neoni8mm, matrices, matrices}};
+      {"neoni8mm", with_matrices, matrices, matrices}};
 #else
   return {{"baseline", &kernels_baseline, true, true}};
 #endif

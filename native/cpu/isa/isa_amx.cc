@@ -7,16 +7,15 @@
 #define HEDDLE_SIMD_BF16 1
 #define HEDDLE_SIMD_AMX 1
 #include "cpu/attention/attention_backward_tiles-inl.h"
-#include "cpu/gemm/gemm-inl.h"
+#include "cpu/gemm/gemm_amx-inl.h"
 #include "cpu/isa/kernels.h"
-#include "cpu/rows/logprob_gradient-inl.h"
 #include "cpu/quant/quant_tiles-inl.h"
 
 namespace heddle {
 namespace cpu {
 
 void with_amx(Kernels& k) {
-  HEDDLE_ISA::without_tiles = k;
+  HEDDLE_ISA::below = k;
   k.name = "amx";
   // Blocks of a chain of nodes (Packing::row_block) are larger than without AMX. Smaller blocks would keep activations
   // in the caches, but reading all weights again for each block costs more.
@@ -27,14 +26,9 @@ void with_amx(Kernels& k) {
   k.attention_backward = HEDDLE_ISA::attention_backward_tiles;
   k.cached_attention_scratch = HEDDLE_ISA::cached_attention_tiles_scratch,
   k.cached_attention = HEDDLE_ISA::cached_attention_tiles;
-  k.gemm_scratch = HEDDLE_ISA::gemm_scratch, k.gemm = HEDDLE_ISA::gemm, k.gemm_adds = HEDDLE_ISA::gemm_adds,
-  k.gemm_ends_above = HEDDLE_ISA::gemm_ends_above, k.gemms = HEDDLE_ISA::gemms;
+  k.gemm_scratch = HEDDLE_ISA::gemm_scratch, k.gemm = HEDDLE_ISA::gemm, k.gemms = HEDDLE_ISA::gemms;
   k.quant_linear_scratch = HEDDLE_ISA::quant_linear_tiles_scratch, k.quant_linear = HEDDLE_ISA::quant_linear_tiles,
   k.quant_linears = HEDDLE_ISA::quant_linears_tiles;
-  k.token_logprob_scratch = HEDDLE_ISA::token_logprob_scratch, k.token_logprob = HEDDLE_ISA::token_logprob;
-  k.token_logprob_backward_scratch = HEDDLE_ISA::token_logprob_backward_scratch,
-  k.token_logprob_backward = HEDDLE_ISA::token_logprob_backward;
-  k.fused_logprob_scratch = HEDDLE_ISA::fused_logprob_scratch, k.fused_logprob = HEDDLE_ISA::fused_logprob;
 }
 
 }  // namespace cpu

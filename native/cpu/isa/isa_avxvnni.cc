@@ -5,29 +5,15 @@
 #define HEDDLE_ISA isa_avxvnni
 #define HEDDLE_SIMD_AVX2 1
 #define HEDDLE_SIMD_VNNI 1
-#include "cpu/isa/kernels.h"
-#include "cpu/quant/quant_int8-inl.h"
+#include "cpu/isa/integers-inl.h"
 
 namespace heddle {
-namespace HEDDLE_ISA {
-
-static size_t linear_scratch(const QuantLinear& p, int threads) {
-  return p.int8 ? int8_linear_scratch(p, threads) : cpu::kernels_avx2.quant_linear_scratch(p, threads);
-}
-static void linears(const QuantLinear* p, int count, Pool& pool, void* scratch) {
-  int8_linears(p, count, pool, scratch, cpu::kernels_avx2.quant_linear);
-}
-static void linear(const QuantLinear& p, Pool& pool, void* scratch) { linears(&p, 1, pool, scratch); }
-
-}  // namespace HEDDLE_ISA
-
 namespace cpu {
 
 void with_avxvnni(Kernels& k) {
+  HEDDLE_ISA::below = k;
   k.name = "avxvnni";
-  k.quant_linear_scratch = HEDDLE_ISA::linear_scratch, k.quant_linear = HEDDLE_ISA::linear,
-  k.quant_linears = HEDDLE_ISA::linears;
-  k.quant_packed_bytes = HEDDLE_ISA::quant_packed_bytes, k.quant_pack = HEDDLE_ISA::quant_pack;
+  HEDDLE_ISA::with_integers(k);
 }
 
 }  // namespace cpu

@@ -103,7 +103,10 @@ struct QuantLinear {
   void* dx = nullptr;            // backward only: dx (m, k) = y w, of x_type; y is an input and x is unset
 };
 
+struct Kernels;
+
 struct TokenLogprob {
+  const Kernels* kernels;  // the table that computes the matrix products
   int64_t rows, width, vocab;
   float softcap, scale;
   DType h_type, w_type;
@@ -187,6 +190,7 @@ struct AdamW {
 
 struct Kernels {
   const char* name;
+  bool bf16_pairs = false;             // whether products of two bf16 operands take dot products of bf16 pairs
   int row_tile = 14, row_block = 136;  // Packing's fields for bf16 weights
   int quant_min_rows = 1;              // Packing::min_rows for quantized weights
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
@@ -257,13 +261,14 @@ struct Kernels {
 extern const Kernels kernels_baseline;
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
-extern const Kernels kernels_avx512bf16;
 extern const Kernels kernels_neon;
-extern const Kernels kernels_neoni8mm;
-// Each function replaces some kernels of the given table.
+// Each function extends the given table: it replaces the kernels that additional instructions change, and keeps a copy
+// of the table for calls that they do not change. A table is extended once, before any kernel runs.
 void with_avxvnni(Kernels& avx2);
-void with_neondot(Kernels& neon);
+void with_avx512bf16(Kernels& avx512);
 void with_amx(Kernels& avx512bf16);
+void with_neondot(Kernels& neon);
+void with_neoni8mm(Kernels& neon);
 
 }  // namespace cpu
 }  // namespace heddle

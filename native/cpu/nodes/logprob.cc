@@ -9,6 +9,7 @@ namespace {
 
 TokenLogprob describe(const Node& n, const Tensor& h, const Tensor& w, const Tensor& targets) {
   TokenLogprob t{};
+  t.kernels = &active();
   t.rows = h.shape[0], t.width = h.shape[1], t.vocab = w.shape[0];
   t.softcap = static_cast<float>(n.attr("softcap")), t.scale = static_cast<float>(n.attr("scale"));
   t.h_type = h.dtype, t.w_type = w.dtype;

@@ -6,9 +6,9 @@
 // The integer sums are exact. int8_dot-inl.h is for few rows. It reads weights in place, and the lanes of a vector hold
 // parts of one group's dot product. In int8_gemm-inl.h each lane holds a different output. Each kernel adds up in its
 // own fixed order, so a row's bits depend only on which kernel computes it. Of the two kernels, rowwise products use
-// only int8_dot-inl.h.
+// only int8_dot-inl.h. Types with a packed form use neither (int8_packed-inl.h).
 #pragma once
-#include "cpu/gemm/gemm-inl.h"
+#include "cpu/rows/loops-inl.h"
 #include "ops/quant.h"
 
 // Set for instruction sets with packed weights. For types with a packed form, int8_packed-inl.h replaces both kernels.

@@ -1,6 +1,7 @@
 // Linear layers with quantized weights. Activations are rounded to 8 bits, or the product is exact: a few rows of
 // weights at a time are dequantized to f32.
 #pragma once
+#include "cpu/gemm/gemm-inl.h"
 #include "cpu/rows/elementwise-inl.h"
 #include "cpu/quant/quant_int8-inl.h"
 

@@ -2,9 +2,9 @@
 // are packed. Activations are converted as well. The error is half that of 8-bit activations with a scale per group.
 // Integer tiles would multiply twice as fast, but lose this gain by scaling and adding the sums of every group of 32.
 #pragma once
-#include "cpu/gemm/gemm-inl.h"
+#include "cpu/gemm/gemm_tiles-inl.h"
+#include "cpu/isa/below-inl.h"
 #include "cpu/quant/int8_packed-inl.h"
-#include "cpu/isa/without_tiles-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -159,7 +159,7 @@ inline void quant_tiles(const QuantLinear& p, Pool& pool, void* scratch) {
 inline void quant_linears_tiles(const QuantLinear* p, int count, Pool& pool, void* scratch) {
   for (int i = 0, end; i < count; i = end) {
     for (end = i; end < count && !on_tiles(p[end]);) ++end;
-    if (end > i) without_tiles.quant_linears(p + i, end - i, pool, scratch);
+    if (end > i) below.quant_linears(p + i, end - i, pool, scratch);
     for (; end < count && on_tiles(p[end]); ++end) quant_tiles(p[end], pool, scratch);
   }
 }
@@ -168,7 +168,7 @@ inline void quant_linear_tiles(const QuantLinear& p, Pool& pool, void* scratch) 
 }
 // Returns an upper bound of the scratch. It also holds for fewer rows, and whether or not weights are packed.
 inline size_t quant_linear_tiles_scratch(const QuantLinear& p, int threads) {
-  const size_t other = without_tiles.quant_linear_scratch(p, threads);
+  const size_t other = below.quant_linear_scratch(p, threads);
   return p.int8 && !p.rowwise ? max_of(other, tile_scratch(p.m, p.n, p.k, threads)) : other;
 }
 #endif

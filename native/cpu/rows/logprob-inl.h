@@ -1,6 +1,7 @@
 // Log-probabilities of targets under softmax(h w^T) and their gradient. Processes chunks of rows by chunks of the
-// vocabulary, and stores only the logits of one chunk. Runs three products backward and one forward, all through
-// gemm(). Sums over the vocabulary and over the rows are added chunk by chunk, in order.
+// vocabulary, and stores only the logits of one chunk. Runs three products backward and one forward, all through the
+// active table, so that sets that only multiply differently share this code. Sums over the vocabulary and over the rows
+// are added chunk by chunk, in order.
 #pragma once
 #include "cpu/quant/quant-inl.h"
 
@@ -11,12 +12,6 @@ using cpu::TokenLogprob;
 
 // Chunk sizes. Fewer columns are not worth waking the pool, and more do not fit into L2.
 constexpr int64_t logprob_rows = 512, logprob_columns = 2048;
-
-#if defined(HEDDLE_SIMD_BF16)
-constexpr bool bf16_products = true;
-#else
-constexpr bool bf16_products = false;
-#endif
 
 struct LogprobPlan {
   int64_t rows, columns;
@@ -34,12 +29,12 @@ inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int thread
   p.numbers = t.w_type > DType::u8 ? round_up(p.columns * t.width, 16) : 0;
   // If the gradient of h is bf16, the operands of its product may be rounded to bf16. The gradient of w is f32 and
   // needs f32 operands.
-  bool round = bf16_products && backward && t.h_type == DType::bf16 && t.w_type == DType::bf16;
+  bool round = t.kernels->bf16_pairs && backward && t.h_type == DType::bf16 && t.w_type == DType::bf16;
   p.rounded = round ? round_up(ceil_div(p.rows * p.columns, 2), 16) : 0;
-  p.gemm = gemm_scratch(p.rows, p.columns, t.width, threads);
+  p.gemm = t.kernels->gemm_scratch(p.rows, p.columns, t.width, threads);
   if (backward) {
-    p.gemm = max_of(p.gemm, gemm_scratch(p.rows, t.width, p.columns, threads));
-    p.gemm = max_of(p.gemm, gemm_scratch(p.columns, t.width, p.rows, threads));
+    p.gemm = max_of(p.gemm, t.kernels->gemm_scratch(p.rows, t.width, p.columns, threads));
+    p.gemm = max_of(p.gemm, t.kernels->gemm_scratch(p.columns, t.width, p.rows, threads));
   }
   return p;
 }
@@ -74,7 +69,7 @@ inline void logit_products(const TokenLogprob& t, int64_t i, int64_t rows, const
   g.a = static_cast<const char*>(t.h) + i * t.width * bytes_of(t.h_type), g.a_type = t.h_type, g.lda = t.width;
   g.b = w.data, g.b_type = w.type, g.ldb = t.width, g.b_transposed = true;
   g.c = products, g.c_type = DType::f32, g.ldc = columns;
-  gemm(g, pool, scratch);
+  t.kernels->gemm(g, pool, scratch);
 }
 
 HEDDLE_SIMD F logit(F product, float scale, float softcap) {
@@ -269,13 +264,13 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
       if (rounded) g.a = rounded, g.a_type = DType::bf16;
       g.b = w.data, g.b_type = w.type, g.ldb = t.width;
       g.c = dh, g.c_type = DType::f32, g.ldc = t.width, g.accumulate = j0 > 0;
-      gemm(g, pool, rest);
+      t.kernels->gemm(g, pool, rest);
       if (!t.dw) continue;
       // dw[j0..] (columns, width) += gradients^T h (rows, width)
       g.a = products, g.a_type = DType::f32, g.a_transposed = true, g.m = columns, g.k = rows;
       g.b = static_cast<const char*>(t.h) + i0 * t.width * bytes_of(t.h_type), g.b_type = t.h_type;
       g.c = t.dw + j0 * t.width, g.accumulate = i0 > 0;
-      gemm(g, pool, rest);
+      t.kernels->gemm(g, pool, rest);
     }
     if (plan.dh) round_rows(t, i0, rows, dh);
   }

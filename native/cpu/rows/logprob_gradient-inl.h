@@ -22,7 +22,7 @@ struct FusedLogprobPlan {
 };
 inline FusedLogprobPlan plan_fused_logprob(const TokenLogprob& t, int threads) {
   FusedLogprobPlan p;
-  p.narrow = bf16_products && t.h_type == DType::bf16 && t.w_type == DType::bf16 && !(t.softcap > 0);
+  p.narrow = t.kernels->bf16_pairs && t.h_type == DType::bf16 && t.w_type == DType::bf16 && !(t.softcap > 0);
   const int64_t row_bytes = max_of<int64_t>(1, t.vocab * (p.narrow ? 2 : 4));
   const int64_t most = min_of(logprob_rows, max_of(min_kept_rows, kept_bytes / row_bytes));
   const int64_t pieces = max_of<int64_t>(1, ceil_div(t.rows, most));
@@ -35,8 +35,9 @@ inline FusedLogprobPlan plan_fused_logprob(const TokenLogprob& t, int threads) {
   p.rounded = p.narrow ? round_up(ceil_div(p.rows * p.columns, 2), 16) : 0;
   p.dh = t.h_type != DType::f32 ? round_up(p.rows * t.width, 16) : 0;
   p.numbers = t.w_type > DType::u8 ? round_up(p.columns * t.width, 16) : 0;
-  p.gemm = max_of(gemm_scratch(p.rows, p.columns, t.width, threads),
-      max_of(gemm_scratch(p.rows, t.width, p.columns, threads), gemm_scratch(p.columns, t.width, p.rows, threads)));
+  const auto scratch = t.kernels->gemm_scratch;
+  p.gemm = max_of(scratch(p.rows, p.columns, t.width, threads),
+      max_of(scratch(p.rows, t.width, p.columns, threads), scratch(p.columns, t.width, p.rows, threads)));
   return p;
 }
 inline size_t fused_logprob_scratch(const TokenLogprob& t, int threads) {
@@ -133,13 +134,13 @@ inline void fused_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
       g.m = rows, g.n = t.width, g.k = columns;
       g.b = w.data, g.b_type = w.type, g.ldb = t.width;
       g.c = dh, g.c_type = DType::f32, g.ldc = t.width, g.accumulate = j0 > 0;
-      gemm(g, pool, rest);
+      t.kernels->gemm(g, pool, rest);
       if (!t.dw) continue;
       // dw[j0..] (columns, width) += gradients^T h (rows, width)
       g.a_transposed = true, g.m = columns, g.k = rows;
       g.b = static_cast<const char*>(t.h) + i0 * t.width * bytes_of(t.h_type), g.b_type = t.h_type;
       g.c = t.dw + j0 * t.width, g.accumulate = i0 > 0;
-      gemm(g, pool, rest);
+      t.kernels->gemm(g, pool, rest);
     }
     if (plan.dh) round_rows(t, i0, rows, dh);
   }
