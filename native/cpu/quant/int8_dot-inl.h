@@ -56,120 +56,6 @@ constexpr int signed_offset = 128;
 constexpr int signed_offset = 0;
 #endif
 
-// Sources read a type's integers and scales. scales() writes the scales of `units` units from the block at `at` on. It
-// may write scales up to the next multiple of eight. get() returns the integers of unit u. Unsigned integers include
-// `offset`. dot_tile adds it to signed ones.
-
-// Reads any type through its unpack function.
-template <int GROUP, bool MINIMUM> struct AnySource {
-  static constexpr bool is_signed = true, minimum_added = MINIMUM, unpacks = true;
-  static constexpr int offset = signed_offset, group = GROUP;
-  HEDDLE_SIMD void scales(const QuantType& t, const uint8_t* at, int units, int8_t* q, float* scale, float* minimum) {
-    t.unpack(at, units * unit / t.elements, q, scale, minimum);
-  }
-  HEDDLE_SIMD Bytes get(const uint8_t*, const int8_t* q, int u) { return load_bytes(q + u * unit); }
-};
-
-// Reads the scales of blocks of one unit, which begin with their scale.
-template <int BYTES> HEDDLE_SIMD void unit_scales(const uint8_t* at, int units, float* scale) {
-  for (int u = 0; u < units; u += 8) {
-    const auto half = [&](int i) HEDDLE_INLINE_LAMBDA {
-      uint16_t bits;
-      __builtin_memcpy(&bits, at + min_of(u + i, units - 1) * BYTES, 2);
-      return static_cast<int>(bits);
-    };
-    __m128i v = _mm_cvtsi32_si128(half(0));
-    v = _mm_insert_epi16(v, half(1), 1), v = _mm_insert_epi16(v, half(2), 2), v = _mm_insert_epi16(v, half(3), 3);
-    v = _mm_insert_epi16(v, half(4), 4), v = _mm_insert_epi16(v, half(5), 5), v = _mm_insert_epi16(v, half(6), 6);
-    v = _mm_insert_epi16(v, half(7), 7);
-    _mm256_storeu_ps(scale + u, _mm256_cvtph_ps(v));
-  }
-}
-
-struct Q8_0Source {
-  static constexpr bool is_signed = true, minimum_added = false, unpacks = false;
-  static constexpr int offset = signed_offset, group = unit;
-  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) {
-    unit_scales<34>(at, units, scale);
-  }
-  HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) { return load_bytes(at + u * 34 + 2); }
-};
-
-struct Q4_0Source {
-  static constexpr bool is_signed = false, minimum_added = false, unpacks = false;
-  static constexpr int offset = 8, group = unit;
-  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) {
-    unit_scales<18>(at, units, scale);
-  }
-  HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
-    __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + u * 18 + 2));
-    return and15(joined(v, _mm_srli_epi16(v, 4)));
-  }
-};
-
-struct Q5_0Source {
-  static constexpr bool is_signed = false, minimum_added = false, unpacks = false;
-  static constexpr int offset = 16, group = unit;
-  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) {
-    unit_scales<22>(at, units, scale);
-  }
-  HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
-    const uint8_t* b = at + u * 22;
-    __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + 6));
-    Bytes low = and15(joined(v, _mm_srli_epi16(v, 4)));
-    int32_t bits;
-    __builtin_memcpy(&bits, b + 2, 4);
-    // Copies the byte that holds bit i to byte i of the vector.
-    const Bytes holder = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-    const Bytes own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
-    Bytes fifth = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(bits), holder), own);
-    return _mm256_or_si256(low, _mm256_and_si256(_mm256_cmpeq_epi8(fifth, own), _mm256_set1_epi8(16)));
-  }
-};
-
-struct Q4_KSource {
-  static constexpr bool is_signed = false, minimum_added = true, unpacks = false;
-  static constexpr int offset = 0, group = unit;
-  HEDDLE_SIMD Eight scaled(uint32_t low, uint32_t high, float d) {
-    __m128i bytes = _mm_set_epi64x(0, static_cast<int64_t>(static_cast<uint64_t>(high) << 32 | low));
-    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), _mm256_set1_ps(d));
-  }
-  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float* minimum) {
-    for (int u = 0; u < units; u += 8, at += 144) {  // the scales of six_bit_scales, four at a time
-      uint32_t w[3];
-      __builtin_memcpy(w, at + 4, 12);
-      _mm256_storeu_ps(
-          scale + u, scaled(w[0] & 0x3f3f3f3f, (w[2] & 0x0f0f0f0f) | (w[0] >> 2 & 0x30303030), half_at(at)));
-      _mm256_storeu_ps(minimum + u,
-          scaled(w[1] & 0x3f3f3f3f, (w[2] >> 4 & 0x0f0f0f0f) | (w[1] >> 2 & 0x30303030), -half_at(at + 2)));
-    }
-  }
-  HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
-    return and15(shift_right(load_bytes(at + u / 8 * 144 + 16 + 32 * (u % 8 / 2)), 4 * (u & 1)));
-  }
-};
-
-struct Q6_KSource {
-  static constexpr bool is_signed = false, minimum_added = false, unpacks = false;
-  static constexpr int offset = 32, group = unit / 2;
-  HEDDLE_SIMD void scales(const QuantType&, const uint8_t* at, int units, int8_t*, float* scale, float*) {
-    for (int u = 0; u < units; u += 8, at += 210)
-      for (int half = 0; half < 2; ++half) {
-        __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at + 192 + 8 * half));
-        _mm256_storeu_ps(scale + 2 * u + 8 * half,
-            _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), _mm256_set1_ps(half_at(at + 208))));
-      }
-  }
-  HEDDLE_SIMD Bytes get(const uint8_t* at, const int8_t*, int u) {
-    const uint8_t* b = at + u / 8 * 210;
-    const int v = u % 8;
-    Bytes low = and15(shift_right(load_bytes(b + 64 * (v / 4) + 32 * (v & 1)), 2 * (v & 2)));
-    Bytes high = shift_right(load_bytes(b + 128 + 32 * (v / 4)), 2 * (v & 3));
-    high = _mm256_slli_epi16(_mm256_and_si256(high, _mm256_set1_epi8(3)), 4);
-    return _mm256_or_si256(low, high);
-  }
-};
-
 HEDDLE_SIMD float reduce_eight(Eight v) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -181,16 +67,15 @@ HEDDLE_SIMD Eight fma8(Eight a, Eight b, Eight c) { return _mm256_fmadd_ps(a, b,
 constexpr int part = span / unit;  // units whose scales are computed at a time
 constexpr int ahead_bytes = 1024;  // prefetch distance of a stream
 
-// Computes out[m * RN + n] for RM rows of x from row i on and RN rows of weights. Each output is added up in one fixed
-// order for all RM and RN, so a row's bits do not depend on other rows.
-template <class S, int RM, int RN>
+// Computes out[m * RN + n] for RM rows of x from row i on and RN rows of weights, which are unpacked first. Each output
+// is added up in one fixed order for all RM and RN, so a row's bits do not depend on other rows.
+template <int GROUP, bool MINIMUM, int RM, int RN>
 [[gnu::noinline]] void dot_tile(
     const QuantType& t, const Int8Rows& x, int64_t i, int64_t units, const uint8_t* const* rows, float* out) {
-  constexpr int groups = unit / S::group;
+  constexpr int groups = unit / GROUP;
   const int64_t part_bytes = quant_row_bytes(t, part * unit);
-  alignas(64) float scale[RN][part * groups], minimum[RN][S::minimum_added ? part * groups : 1],
-      both[RN][RM][part * groups];
-  alignas(64) int8_t q[RN][S::unpacks ? part * unit : 1];
+  alignas(64) float scale[RN][part * groups], minimum[RN][MINIMUM ? part * groups : 1], both[RN][RM][part * groups];
+  alignas(64) int8_t q[RN][part * unit];
   const uint8_t* at[RN];
   Eight sum[RN][RM], lowest[RN][RM];
 #pragma GCC unroll 8
@@ -209,14 +94,14 @@ template <class S, int RM, int RN>
     const int32_t* start = x.starts + (u0 * x.rows + i) * 8;
     for (int n = 0; n < RN; ++n) {
       for (int64_t b = 0; b < part_bytes; b += 64) fetch_stream(at[n] + ahead_bytes + b);
-      S::scales(t, at[n], count, q[n], scale[n], minimum[n]);
-      if (S::minimum_added)
+      t.unpack(at[n], count * unit / t.elements, q[n], scale[n], minimum[n]);
+      if (MINIMUM)
         for (int g = count * groups; g < padded; ++g) minimum[n][g] = 0;
       for (int m = 0; m < RM; ++m)
         for (int g = 0; g < padded; g += 8) {
           _mm256_store_ps(
               both[n][m] + g, _mm256_mul_ps(_mm256_load_ps(scale[n] + g), _mm256_loadu_ps(own + m * row + g)));
-          if (S::minimum_added)
+          if (MINIMUM)
             lowest[n][m] = fma8(_mm256_load_ps(minimum[n] + g), _mm256_loadu_ps(total + m * row + g), lowest[n][m]);
         }
     }
@@ -224,13 +109,13 @@ template <class S, int RM, int RN>
     for (int u = 0; u < count; ++u) {
 #pragma GCC unroll 8
       for (int n = 0; n < RN; ++n) {
-        Bytes w = S::get(at[n], q[n], u);
+        Bytes w = load_bytes(q[n] + u * unit);
 #if defined(HEDDLE_DOT_OF_FOUR)
-        if (S::is_signed) w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+        w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
 #endif
 #pragma GCC unroll 8
         for (int m = 0; m < RM; ++m) {
-          const __m256i dot = products<S::is_signed>(load_bytes(start + 8 * m), w, load_bytes(value + unit * m));
+          const __m256i dot = products<true>(load_bytes(start + 8 * m), w, load_bytes(value + unit * m));
           const Eight own_scale =
               groups == 1 ? _mm256_broadcast_ss(both[n][m] + u)
                           : _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_broadcast_ss(both[n][m] + groups * u)),
@@ -246,7 +131,7 @@ template <class S, int RM, int RN>
   for (int n = 0; n < RN; ++n)
 #pragma GCC unroll 8
     for (int m = 0; m < RM; ++m)
-      out[m * RN + n] = reduce_eight(S::minimum_added ? _mm256_add_ps(sum[n][m], lowest[n][m]) : sum[n][m]);
+      out[m * RN + n] = reduce_eight(MINIMUM ? _mm256_add_ps(sum[n][m], lowest[n][m]) : sum[n][m]);
 }
 
 using DotTile = void (*)(
@@ -255,25 +140,19 @@ constexpr int dot_streams = 8;  // rows of weights of the widest tile
 struct DotTiles {
   DotTile several[4];  // 1, 2, 4 and 8 rows of x by 8, 4, 4 and 2 rows of weights
   DotTile one[4];      // 1, 2, 4 and 8 rows of x by one row of weights
-  int offset, groups;
+  int groups;
 };
 constexpr int tile_streams[] = {8, 4, 4, 2};
-template <class S> constexpr DotTiles tiles_of() {
-  return {{dot_tile<S, 1, 8>, dot_tile<S, 2, 4>, dot_tile<S, 4, 4>, dot_tile<S, 8, 2>},
-      {dot_tile<S, 1, 1>, dot_tile<S, 2, 1>, dot_tile<S, 4, 1>, dot_tile<S, 8, 1>}, S::offset, unit / S::group};
+template <int GROUP, bool MINIMUM> constexpr DotTiles tiles_of() {
+  return {{dot_tile<GROUP, MINIMUM, 1, 8>, dot_tile<GROUP, MINIMUM, 2, 4>, dot_tile<GROUP, MINIMUM, 4, 4>,
+              dot_tile<GROUP, MINIMUM, 8, 2>},
+      {dot_tile<GROUP, MINIMUM, 1, 1>, dot_tile<GROUP, MINIMUM, 2, 1>, dot_tile<GROUP, MINIMUM, 4, 1>,
+          dot_tile<GROUP, MINIMUM, 8, 1>},
+      unit / GROUP};
 }
-inline DotTiles dot_tiles(DType type) {
-  switch (type) {
-    case DType::q8_0: return tiles_of<Q8_0Source>();
-    case DType::q4_0: return tiles_of<Q4_0Source>();
-    case DType::q5_0: return tiles_of<Q5_0Source>();
-    case DType::q4_k: return tiles_of<Q4_KSource>();
-    case DType::q6_k: return tiles_of<Q6_KSource>();
-    default: break;
-  }
-  const QuantType& t = quant_type(type);
-  if (t.group == unit) return t.minimum ? tiles_of<AnySource<unit, true>>() : tiles_of<AnySource<unit, false>>();
-  return t.minimum ? tiles_of<AnySource<unit / 2, true>>() : tiles_of<AnySource<unit / 2, false>>();
+inline DotTiles dot_tiles(const QuantType& t) {
+  if (t.group == unit) return t.minimum ? tiles_of<unit, true>() : tiles_of<unit, false>();
+  return t.minimum ? tiles_of<unit / 2, true>() : tiles_of<unit / 2, false>();
 }
 
 // Writes one output, with its bias.
@@ -328,7 +207,7 @@ inline void round_rows(const QuantLinear& p, const Int8Rows& x, const DotTiles& 
         x.totals[at * tiles.groups + g] = scale * static_cast<float>(tiles.groups == 2 ? sums[g] : sums[0] + sums[1]);
       }
       const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), load_bytes(q)),
-          _mm256_set1_epi16(static_cast<int16_t>(-tiles.offset)));
+          _mm256_set1_epi16(static_cast<int16_t>(-signed_offset)));
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(x.starts + place * 8), fours);
     }
   });
@@ -336,7 +215,7 @@ inline void round_rows(const QuantLinear& p, const Int8Rows& x, const DotTiles& 
 
 inline void int8_dot(const QuantLinear& p, const Int8Rows& x, Pool& pool) {
   const QuantType& type = quant_type(p.w_type);
-  const DotTiles tiles = dot_tiles(p.w_type);
+  const DotTiles tiles = dot_tiles(type);
   round_rows(p, x, tiles, pool);
   const int64_t tasks = Pool::stream_tasks(p.n * quant_row_bytes(type, p.k), pool.threads());
   pool.run(tasks, [&](int64_t task, int) {

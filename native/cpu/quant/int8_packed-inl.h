@@ -278,6 +278,7 @@ inline PackedForm packed_form(DType type) {
   }
 }
 
+inline bool has_packed_form(DType type) { return packed_form(type).pack != nullptr; }
 inline size_t quant_packed_bytes(DType type, int64_t n, int64_t k) {
   const PackedForm form = packed_form(type);
   return form.pack && k > 0 ? static_cast<size_t>(ceil_div(n, W) * form.panel_bytes(k)) : 0;

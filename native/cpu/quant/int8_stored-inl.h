@@ -22,11 +22,14 @@ HEDDLE_SIMD HalfUnits halves_of(Bytes a, Bytes b) {
   return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)};
 }
 
-// Reads a form's integers and scales from the stored type. halves() returns unit u of the rows at a and b. Each row of
-// x needs its own horizontal additions. For more than max_x rows it is cheaper to pack panels.
+// Reads a form's integers, which include the form's offset, from the stored type. halves() returns unit u of the rows
+// at a and b. Each row of x needs its own horizontal additions. For more than max_x rows it is cheaper to pack panels.
+// A unit of unit_bytes begins with its scale. If that is 0, scales() writes the scales of `units` units from the block
+// at `at` on, up to the next multiple of eight.
 template <class P> struct StoredSource;
-template <> struct StoredSource<Packed8> : Q8_0Source {
-  static constexpr int unit_bytes = 34;  // size of a unit that begins with its scale, otherwise 0
+template <> struct StoredSource<Packed8> {
+  static constexpr bool is_signed = true, minimum_added = false;
+  static constexpr int offset = signed_offset, group = unit, unit_bytes = 34;
   static constexpr int64_t max_x = 4;
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
     const Bytes sign = _mm256_set1_epi8(static_cast<char>(signed_offset));
@@ -34,35 +37,84 @@ template <> struct StoredSource<Packed8> : Q8_0Source {
     return {_mm256_xor_si256(joined_at(a, b), sign), _mm256_xor_si256(joined_at(a + 16, b + 16), sign)};
   }
 };
-template <> struct StoredSource<Packed4> : Q4_0Source {
-  static constexpr int unit_bytes = 18;
+template <> struct StoredSource<Packed4> {
+  static constexpr bool is_signed = false, minimum_added = false;
+  static constexpr int offset = 8, group = unit, unit_bytes = 18;
   static constexpr int64_t max_x = 4;
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
     const Bytes v = joined_at(a + u * unit_bytes + 2, b + u * unit_bytes + 2);
     return {and15(v), and15(_mm256_srli_epi16(v, 4))};
   }
 };
-template <> struct StoredSource<Packed5> : Q5_0Source {
-  static constexpr int unit_bytes = 22;
+template <> struct StoredSource<Packed5> {
+  static constexpr bool is_signed = false, minimum_added = false;
+  static constexpr int offset = 16, group = unit, unit_bytes = 22;
   static constexpr int64_t max_x = packed_max_rows;
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
-    return halves_of(get(a, nullptr, u), get(b, nullptr, u));
+    return halves_of(integers(a + u * unit_bytes), integers(b + u * unit_bytes));
+  }
+
+ private:
+  HEDDLE_SIMD Bytes integers(const uint8_t* block) {
+    __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 6));
+    Bytes low = and15(joined(v, _mm_srli_epi16(v, 4)));
+    int32_t bits;
+    __builtin_memcpy(&bits, block + 2, 4);
+    // Copies the byte that holds bit i to byte i of the vector.
+    const Bytes holder = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const Bytes own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+    Bytes fifth = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(bits), holder), own);
+    return _mm256_or_si256(low, _mm256_and_si256(_mm256_cmpeq_epi8(fifth, own), _mm256_set1_epi8(16)));
   }
 };
-template <> struct StoredSource<Packed4K> : Q4_KSource {
-  static constexpr int unit_bytes = 0;
+template <> struct StoredSource<Packed4K> {
+  static constexpr bool is_signed = false, minimum_added = true;
+  static constexpr int offset = 0, group = unit, unit_bytes = 0;
   static constexpr int64_t max_x = packed_max_rows;
+  HEDDLE_SIMD void scales(const uint8_t* at, int units, float* scale, float* minimum) {
+    for (int u = 0; u < units; u += 8, at += 144) {  // the scales of six_bit_scales, four at a time
+      uint32_t w[3];
+      __builtin_memcpy(w, at + 4, 12);
+      _mm256_storeu_ps(
+          scale + u, scaled(w[0] & 0x3f3f3f3f, (w[2] & 0x0f0f0f0f) | (w[0] >> 2 & 0x30303030), half_at(at)));
+      _mm256_storeu_ps(minimum + u,
+          scaled(w[1] & 0x3f3f3f3f, (w[2] >> 4 & 0x0f0f0f0f) | (w[1] >> 2 & 0x30303030), -half_at(at + 2)));
+    }
+  }
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
     a += 16 + 32 * (u / 2), b += 16 + 32 * (u / 2);
     return {
         and15(shift_right(joined_at(a, b), 4 * (u & 1))), and15(shift_right(joined_at(a + 16, b + 16), 4 * (u & 1)))};
   }
+
+ private:
+  HEDDLE_SIMD Eight scaled(uint32_t low, uint32_t high, float d) {
+    __m128i bytes = _mm_set_epi64x(0, static_cast<int64_t>(static_cast<uint64_t>(high) << 32 | low));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), _mm256_set1_ps(d));
+  }
 };
-template <> struct StoredSource<Packed6K> : Q6_KSource {
-  static constexpr int unit_bytes = 0;
+template <> struct StoredSource<Packed6K> {
+  static constexpr bool is_signed = false, minimum_added = false;
+  static constexpr int offset = 32, group = unit / 2, unit_bytes = 0;
   static constexpr int64_t max_x = packed_max_rows;
+  HEDDLE_SIMD void scales(const uint8_t* at, int units, float* scale, float*) {
+    for (int u = 0; u < units; u += 8, at += 210)
+      for (int half = 0; half < 2; ++half) {
+        __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at + 192 + 8 * half));
+        _mm256_storeu_ps(scale + 2 * u + 8 * half,
+            _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), _mm256_set1_ps(half_at(at + 208))));
+      }
+  }
   HEDDLE_SIMD HalfUnits halves(const uint8_t* a, const uint8_t* b, int u) {
-    return halves_of(get(a, nullptr, u), get(b, nullptr, u));
+    return halves_of(integers(a, u), integers(b, u));
+  }
+
+ private:
+  HEDDLE_SIMD Bytes integers(const uint8_t* block, int u) {
+    Bytes low = and15(shift_right(load_bytes(block + 64 * (u / 4) + 32 * (u & 1)), 2 * (u & 2)));
+    Bytes high = shift_right(load_bytes(block + 128 + 32 * (u / 4)), 2 * (u & 3));
+    high = _mm256_slli_epi16(_mm256_and_si256(high, _mm256_set1_epi8(3)), 4);
+    return _mm256_or_si256(low, high);
   }
 };
 
@@ -141,7 +193,7 @@ template <class P, int RM>
       for (int64_t b = 0; b < part_bytes; b += 64) fetch_stream(at[n] + ahead_bytes + b);
     if constexpr (S::unit_bytes == 0) {
       alignas(32) float own_scales[stored_outputs][scales], own_minima[stored_outputs][scales];
-      for (int n = 0; n < stored_outputs; ++n) S::scales(type, at[n], count, nullptr, own_scales[n], own_minima[n]);
+      for (int n = 0; n < stored_outputs; ++n) S::scales(at[n], count, own_scales[n], own_minima[n]);
       scales_side_by_side(own_scales, scale);
       if constexpr (P::has_minimum) scales_side_by_side(own_minima, minimum);
     }

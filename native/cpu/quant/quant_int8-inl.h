@@ -8,6 +8,7 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if !defined(HEDDLE_INT8_PACKED)
+inline bool has_packed_form(DType) { return false; }
 inline size_t quant_packed_bytes(DType, int64_t, int64_t) { return 0; }
 inline void quant_pack(const QuantLinear&, void*, int64_t, int64_t, Pool&) {}
 inline size_t packed_scratch(const QuantLinear&, int) { return 0; }
@@ -100,13 +101,14 @@ inline size_t int8_linear_scratch(const QuantLinear& p, int threads) {
   return max_of(int8_scratch(p, threads), packed_scratch(p, threads));
 }
 
-// Multiplies one x by several weights. Weights in the same packed form share the rounding of x and one loop of the
-// pool. `exact` computes products without rounding of activations.
+// Multiplies one x by several weights. Types with a packed form always use its kernels, which also read stored weights.
+// Weights of one such type share the rounding of x and one loop of the pool. `exact` computes products without rounding
+// of activations.
 inline void int8_linears(const QuantLinear* p, int count, Pool& pool, void* scratch,
     void (*exact)(const QuantLinear&, Pool&, void* scratch)) {
   for (int i = 0, end = 0; i < count; i = end) {
     const auto alike = [&](const QuantLinear& o) {
-      return o.int8 && (o.packed || o.unpacked) && o.m > 0 && o.n > 0 && o.w_type == p[i].w_type;
+      return o.int8 && has_packed_form(o.w_type) && o.m > 0 && o.n > 0 && o.k > 0 && o.w_type == p[i].w_type;
     };
     for (end = i; end < count && alike(p[end]);) ++end;
     if (end > i) {
