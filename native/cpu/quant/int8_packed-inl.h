@@ -22,39 +22,33 @@ struct NextLines {
 };
 
 // Multiplies rows [i, i + rows) of x by panels [p0, p1), tiles.rows rows at a time. A kernel for several panels reads
-// distant ones, as parallel streams. Row 0 of x is row `first` of the product.
-template <class P>
-void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows,
-    const PackedTiles& tiles, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
-  static_assert(packed_sums_suffice<P>());
+// distant ones, as parallel streams. Row 0 of x is row `first` of the product. `units`: those of a panel.
+inline void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows,
+    const PackedTiles& tiles, const uint8_t* panels, int64_t panel_bytes, int64_t units, int64_t p0, int64_t p1,
+    NextLines& next) {
   alignas(64) float sums[packed_sums * W];
   // Writes to y without a buffer: f32, no bias, whole panels.
   const bool direct = p.y_type == DType::f32 && !p.bias && p1 * W <= p.n;
-  int64_t done = p0;
-  for (const auto& form : tiles.forms) {
-    if (form.panels == 0) break;
-    const int64_t each = (p1 - done) / form.panels;
+  packed_sweeps(tiles, p1 - p0, [&](const auto& form, int64_t done, int64_t each) {
     for (int64_t j = 0; j < each; ++j) {
       const uint8_t *at[4], *after[4];
       float* out[4];
+      int64_t panel[4];
       for (int s = 0; s < form.panels; ++s) {
-        at[s] = panels + (done - p0 + s * each + j) * panel_bytes,
-        after[s] = j + 1 < each ? at[s] + panel_bytes : at[s];
+        panel[s] = min_of(p0 + done + s * each + j, p1 - 1);
+        at[s] = panels + (panel[s] - p0) * panel_bytes, after[s] = j + 1 < each ? at[s] + panel_bytes : at[s];
         out[s] = sums + s * tiles.rows * W;
       }
       for (int64_t r = i; r < i + rows; r += tiles.rows) {  // uses the panels while they are in cache
         for (int s = 0; direct && s < form.panels; ++s)
-          out[s] = static_cast<float*>(p.y) + (first + r) * p.n + (done + s * each + j) * W;
-        form.run(x, r, p.k, at, out, direct ? p.n : W, after, next.take(packed_blocks<P>(p.k) * P::units, at[0]));
+          out[s] = static_cast<float*>(p.y) + (first + r) * p.n + panel[s] * W;
+        form.run(x, r, p.k, at, out, direct ? p.n : W, after, next.take(units, at[0]));
         for (int s = 0; !direct && s < form.panels; ++s)
-          for (int m = 0; m < tiles.rows; ++m) {
-            const int64_t column = (done + s * each + j) * W;
-            write_int8(p, first + r + m, column, p.n - column, load(out[s] + m * W));
-          }
+          for (int m = 0; m < tiles.rows; ++m)
+            write_int8(p, first + r + m, panel[s] * W, p.n - panel[s] * W, load(out[s] + m * W));
       }
     }
-    done += each * form.panels;
-  }
+  });
 }
 // Minimum number of rows of x for which nibbles and signed integers are widened before use.
 constexpr int64_t packed_widen_rows = 2 * packed_max_rows;
@@ -64,11 +58,13 @@ constexpr int64_t packed_widen_rows = 2 * packed_max_rows;
 template <class P>
 void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels,
     int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
+  static_assert(packed_sums_suffice<P>());
   int64_t i = 0;
   for (const PackedTiles& tiles : packed_tiles<P>) {
     if (tiles.rows > 6 && (x.rows != tiles.rows || (tiles.rows > 8 && p.m >= packed_widen_rows))) continue;
     const int64_t rows = (x.rows - i) / tiles.rows * tiles.rows;
-    if (rows > 0) packed_stripe<P>(p, x, first, i, rows, tiles, panels, panel_bytes, p0, p1, next);
+    if (rows > 0)
+      packed_stripe(p, x, first, i, rows, tiles, panels, panel_bytes, packed_blocks<P>(p.k) * P::units, p0, p1, next);
     i += rows;
   }
 }
@@ -125,17 +121,14 @@ struct PanelPlace {
 };
 // Multiplies all rows of x by all panels of a list. x must have exactly tiles.rows rows. A few streams share the
 // panels. They start once per list, not once per product, and prefetch across products.
-template <class P> void packed_streams(const PanelList& list, const PackedRows& x, const PackedTiles& tiles) {
+inline void packed_streams(const PanelList& list, const PackedRows& x, const PackedTiles& tiles) {
   alignas(64) float sums[packed_sums * W];
   const int64_t size = list.size();
-  int64_t done = 0;
   const auto place = [&](int64_t i) { return PanelPlace::first_of(list, 0).on(list, i); };
-  for (const auto& form : tiles.forms) {
-    if (form.panels == 0) break;
-    const int64_t each = (size - done) / form.panels, rest = done + each * form.panels;
-    if (each == 0) continue;
+  packed_sweeps(tiles, size, [&](const auto& form, int64_t done, int64_t each) {
+    const int64_t rest = done + each * form.panels;
     PanelPlace stream[4];
-    for (int s = 0; s < form.panels; ++s) stream[s] = place(done + s * each);
+    for (int s = 0; s < form.panels; ++s) stream[s] = place(min_of(done + s * each, size - 1));
     for (int s = 0; s < form.panels && done == 0; ++s)
       for (int64_t line = 0; line < min_of<int64_t>(packed_ahead / form.panels, list.bytes); line += 64)
         fetch_stream(stream[s].at + line);
@@ -175,8 +168,7 @@ template <class P> void packed_streams(const PanelList& list, const PackedRows& 
       }
       for (int s = 0; s < form.panels; ++s) stream[s] = stream[s].on(list, run);
     }
-    done = rest;
-  }
+  });
 }
 // Returns the tiles of exactly m rows, or null.
 template <class P> const PackedTiles* packed_tiles_of(int64_t m) {
@@ -200,7 +192,7 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
   if (tile) {
     const int64_t parts = min_of(panels_of_all, Pool::stream_tasks(panels_of_all * bytes, pool.threads()));
     return pool.run(parts, [&](int64_t task, int) {
-      packed_streams<P>(PanelList{products, count, bytes, task, parts}, packed_rows(scratch, 0, x.k, x.m), *tile);
+      packed_streams(PanelList{products, count, bytes, task, parts}, packed_rows(scratch, 0, x.k, x.m), *tile);
     });
   }
   const bool widen = packed_is_widened<P>(x.m, x.k);

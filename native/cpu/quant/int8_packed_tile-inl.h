@@ -278,25 +278,40 @@ using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8
 struct PackedTiles {
   int rows;
   struct {
-    int panels;  // 0: end of the list
+    int panels;
     PackedTile run;
-  } forms[3];
+  } forms[3];  // ends with 0 panels
 };
+// Divides `count` panels among the forms. Calls sweep(form, first, each) for panels [first, first + each *
+// form.panels). In the last call, panels from `count` on stand for the last panel, which is then computed several
+// times. Kernels of their own for the last panels of a task would be code without a gain.
+template <class Sweep> void packed_sweeps(const PackedTiles& tiles, int64_t count, const Sweep& sweep) {
+  const auto* form = tiles.forms;
+  for (int64_t done = 0; done < count;) {
+    const int64_t whole = (count - done) / form->panels, each = max_of<int64_t>(whole, 1);
+    if (whole == 0 && form[1].panels) {
+      ++form;
+      continue;
+    }
+    sweep(*form, done, each);
+    done += each * form->panels;
+  }
+}
 #if defined(HEDDLE_SIMD_AVX512)
 template <class P>
 constexpr PackedTiles packed_tiles[] = {
-    {12, {{2, packed_tile<P, 12, 2>}, {1, packed_tile<P, 12, 1>}}},
-    {11, {{2, packed_tile<P, 11, 2>}, {1, packed_tile<P, 11, 1>}}},
-    {10, {{2, packed_tile<P, 10, 2>}, {1, packed_tile<P, 10, 1>}}},
-    {9, {{2, packed_tile<P, 9, 2>}, {1, packed_tile<P, 9, 1>}}},
-    {8, {{2, packed_tile<P, 8, 2>}, {1, packed_tile<P, 8, 1>}}},
-    {7, {{2, packed_tile<P, 7, 2>}, {1, packed_tile<P, 7, 1>}}},
-    {6, {{2, packed_tile<P, 6, 2>}, {1, packed_tile<P, 6, 1>}}},
-    {5, {{2, packed_tile<P, 5, 2>}, {1, packed_tile<P, 5, 1>}}},
-    {4, {{2, packed_tile<P, 4, 2>}, {1, packed_tile<P, 4, 1>}}},
-    {3, {{4, packed_tile<P, 3, 4>}, {2, packed_tile<P, 3, 2>}, {1, packed_tile<P, 3, 1>}}},
-    {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}, {1, packed_tile<P, 2, 1>}}},
-    {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
+    {12, {{2, packed_tile<P, 12, 2>}}},
+    {11, {{2, packed_tile<P, 11, 2>}}},
+    {10, {{2, packed_tile<P, 10, 2>}}},
+    {9, {{2, packed_tile<P, 9, 2>}}},
+    {8, {{2, packed_tile<P, 8, 2>}}},
+    {7, {{2, packed_tile<P, 7, 2>}}},
+    {6, {{2, packed_tile<P, 6, 2>}}},
+    {5, {{2, packed_tile<P, 5, 2>}}},
+    {4, {{2, packed_tile<P, 4, 2>}}},
+    {3, {{4, packed_tile<P, 3, 4>}, {2, packed_tile<P, 3, 2>}}},
+    {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}}},
+    {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}}},
 };
 #else
 // Number of panels for four rows. The 16-bit and 32-bit sums of two panels do not always fit into registers.
@@ -307,10 +322,10 @@ template <class P> constexpr int packed_beside = P::is_signed || P::is_parted ||
 #endif
 template <class P>
 constexpr PackedTiles packed_tiles[] = {
-    {4, {{packed_beside<P>, packed_tile<P, 4, packed_beside<P>>}, {1, packed_tile<P, 4, 1>}}},
-    {3, {{2, packed_tile<P, 3, 2>}, {1, packed_tile<P, 3, 1>}}},
-    {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}, {1, packed_tile<P, 2, 1>}}},
-    {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
+    {4, {{packed_beside<P>, packed_tile<P, 4, packed_beside<P>>}}},
+    {3, {{2, packed_tile<P, 3, 2>}}},
+    {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}}},
+    {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}}},
 };
 #endif
 constexpr int packed_sums = 24;  // sums of the largest kernel
