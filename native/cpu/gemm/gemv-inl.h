@@ -8,8 +8,15 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int gemv_group = 4;       // rows of a in registers at once
-constexpr int gemv_axpy_rows = 8;   // maximum rows of x for weights stored (k, n)
+constexpr int gemv_group = 4;      // rows of a in registers at once
+constexpr int gemv_axpy_rows = 8;  // maximum rows of x for weights stored (k, n)
+
+// Whether the instruction set lacks conversions of f16. The long code for them is not unrolled.
+#if defined(__aarch64__) || defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_AVX512)
+constexpr bool widens_slowly = false;
+#else
+constexpr bool widens_slowly = true;
+#endif
 
 // Returns the scratch for rows of x as f32. With AVX-512 it has room for their interleaved copy as well (gemv_many).
 inline size_t gemv_scratch(int64_t m, int64_t k) {
@@ -75,8 +82,13 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
 #pragma GCC unroll 2
       for (int l = 0; l < block_bytes * blocks / 64; ++l)
         fetch_stream(reinterpret_cast<const char*>(w + j * ws + p) + ahead + 64 * l);
+    if constexpr (widens_slowly) {
+#pragma GCC unroll 1
+      for (int u = 0; u < blocks; ++u) step(p + u * 2 * W);
+    } else {
 #pragma GCC unroll 4
-    for (int u = 0; u < blocks; ++u) step(p + u * 2 * W);
+      for (int u = 0; u < blocks; ++u) step(p + u * 2 * W);
+    }
   }
   for (; p + 2 * W <= k; p += 2 * W) step(p);
   for (; p < k; p += W) {
