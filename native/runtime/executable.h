@@ -10,7 +10,6 @@
 #include "runtime/plan/passes.h"
 #include "runtime/program.h"
 #include "runtime/run/form_space.h"
-#include "runtime/run/packing_pace.h"
 
 namespace heddle {
 
@@ -51,8 +50,8 @@ class Executable {
   size_t scratch_bytes(int threads);
   // run/pack_weights.cc
   void pack_weights(const RunArguments& arguments, Lane& lane);
-  void pack_some(size_t missing, Pool& pool);
-  void pack_parts(const PackedOperand& operand, Storage::PartlyPacked& made, size_t missing, Pool& pool);
+  void pack_some(size_t missing, Lane& lane);
+  void pack_parts(const PackedOperand& operand, Storage::PartlyPacked& made, size_t missing, Lane& lane);
   // run/run_nodes.cc
   void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
   void run_in_order(const RunArguments& arguments, Lane& lane, Context& context);
@@ -95,7 +94,6 @@ class Executable {
 
   std::vector<PackedOperand> packed_;
   std::unique_ptr<FormSpace> form_space_;  // memory of packed forms that this executable allocates
-  PackingPace pace_;
 
   // Identifies a recording that can be replayed: it determines all launch arguments.
   struct RecordingKey {

@@ -11,6 +11,7 @@
 #include "runtime/collective.h"
 #include "core/memory.h"
 #include "runtime/pool.h"
+#include "runtime/run/packing_pace.h"
 
 namespace heddle {
 
@@ -42,6 +43,8 @@ class Lane {
   // Joins a world of CPU ranks. Lane thread only.
   void join(std::shared_ptr<RankSums> sums) { sums_ = std::move(sums); }
   RankSums* sums() const { return sums_.get(); }  // lane thread only; null if the lane has not joined a world
+  // How fast weights may be packed. All executables share it, because each call of a model may have new ones.
+  PackingPace& packing_pace() { return packing_pace_; }  // lane thread only
 
  private:
   void loop();
@@ -54,6 +57,7 @@ class Lane {
   std::atomic<size_t> arena_bytes_{0};  // size of arena_, for other threads
   std::shared_ptr<Collective> collective_;
   std::shared_ptr<RankSums> sums_;
+  PackingPace packing_pace_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> jobs_;

@@ -1,7 +1,8 @@
 // Kernels keep packed copies of weights, which must follow changes of the tensor.
 import { describe, expect, test } from "vitest";
 import { BLOCK_TYPES, type QuantizedDType } from "../../lib/graph/dtype.ts";
-import { compile, Dimension, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
+import { compile, Dimension, deviceInfo, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
+import { profile } from "../../lib/graph/profile.ts";
 import { generator } from "../ops/harness.ts";
 
 const device = openDevice();
@@ -124,6 +125,30 @@ describe("packed weights", () => {
     }
     w.dispose();
   });
+
+  // The portable set and NEON have no packed form of quantized weights.
+  test.skipIf(/^(baseline|neon)/.test(deviceInfo().cpu.isa))(
+    "are packed in the first runs of new executables, because each call of a model may have new ones",
+    async () => {
+      const [rows, columns] = [2048, 4096];
+      const blocks = new Uint8Array((rows * columns * 34) / 32);
+      const w = await Tensor.from(device, "q8_0", [rows, columns], blocks);
+      const program = compile(() => ({
+        y: linear(input("x", "f32", [1, columns]), tensor("w", "q8_0", [rows, columns]), undefined, {
+          activations: "int8",
+        }),
+      }));
+      let packed = 0;
+      for (let call = 0; call < 1000 && packed === 0; call++) {
+        const bound = program.bind(device, new Map([["w", w]]));
+        const found = await profile(() => bound.run({ x: new Float32Array(columns) }));
+        packed = found.profile.operations.filter(({ op }) => op === "packing of weights").length;
+        bound.dispose();
+      }
+      expect(packed).toBe(1);
+      w.dispose();
+    },
+  );
 
   test("give the same results in a bound program after the tensor is disposed", async () => {
     const w = await Tensor.from(device, "q8_0", [outputs, width], q8Blocks(1));

@@ -11,6 +11,7 @@ namespace heddle {
 
 // Uses complete packed forms. Packs parts of the others if the pace allows it.
 void Executable::pack_weights(const RunArguments& a, Lane& lane) {
+  if (packed_.empty()) return;
   size_t missing = 0, bytes = 0;
   double work = 0;
   bool first = false;
@@ -25,15 +26,16 @@ void Executable::pack_weights(const RunArguments& a, Lane& lane) {
     if (!p.form && p.due) missing += FormSpace::padded(p.packing.bytes);
   }
   for (PackedOperand& p : packed_) p.storage->mark_streamed();
-  pace_.begin(work, static_cast<double>(bytes), first);
+  PackingPace& pace = lane.packing_pace();
+  pace.begin(work, static_cast<double>(bytes), first);
   if (!missing) form_space_ = nullptr;
-  if (!missing || !pace_.bytes(missing)) return;
+  if (!missing || !pace.bytes(missing)) return;
   const Pool::Watch watch(lane.pool(), {a.abort.get(), &lane.stopping_flag()});
   lane.pool().interrupt(true);
-  pack_some(missing, lane.pool());
+  pack_some(missing, lane);
 }
 
-void Executable::pack_some(size_t missing, Pool& pool) {
+void Executable::pack_some(size_t missing, Lane& lane) {
   // Leaves some memory available. The system can reclaim the pages of a mapped file, but not those of packed forms.
   if (missing > available_memory() / 8 * 7) return;
   for (PackedOperand& p : packed_) {
@@ -43,7 +45,7 @@ void Executable::pack_some(size_t missing, Pool& pool) {
     Storage::PartlyPacked made;
     if (!p.form && p.storage->begin_packing(layout, made)) {
       try {
-        pack_parts(p, made, missing, pool);
+        pack_parts(p, made, missing, lane);
       } catch (...) {
         p.storage->end_packing(layout, std::move(made), false);
         throw;
@@ -59,10 +61,11 @@ void Executable::pack_some(size_t missing, Pool& pool) {
 }
 
 // Packs as many parts of one form as the pace allows in this run.
-void Executable::pack_parts(const PackedOperand& p, Storage::PartlyPacked& made, size_t missing, Pool& pool) {
+void Executable::pack_parts(const PackedOperand& p, Storage::PartlyPacked& made, size_t missing, Lane& lane) {
+  PackingPace& pace = lane.packing_pace();
   const int64_t parts = p.packing.parts;
   const size_t each = p.packing.bytes / static_cast<size_t>(parts);
-  for (size_t bytes; made.parts < parts && (bytes = pace_.bytes(each * static_cast<size_t>(parts - made.parts)));) {
+  for (size_t bytes; made.parts < parts && (bytes = pace.bytes(each * static_cast<size_t>(parts - made.parts)));) {
     if (!made.form) {
       if (!form_space_ || !(made.form = form_space_->take(p.packing.bytes))) {
         form_space_ = std::make_unique<FormSpace>(missing);
@@ -73,10 +76,10 @@ void Executable::pack_parts(const PackedOperand& p, Storage::PartlyPacked& made,
     const size_t count = static_cast<size_t>(end - made.parts) * each;
     if (form_space_) form_space_->reach(made.form->data() + static_cast<size_t>(made.parts) * each, count);
     const Stopwatch watch;
-    plan_->nodes[p.node].kernel->packs.pack(nodes_[p.node], made.form->data(), made.parts, end, pool);
+    plan_->nodes[p.node].kernel->packs.pack(nodes_[p.node], made.form->data(), made.parts, end, lane.pool());
     const double seconds = watch.seconds();
     made.parts = end;
-    pace_.packed(count, seconds);
+    pace.packed(count, seconds);
     if (form_space_) form_space_->took(count, seconds);
     if (Profile::on()) Profile::add("packing of weights", count, seconds);
   }
