@@ -1,56 +1,139 @@
-// Prints every error message of lib/ and every help text of the command line with its file and line, for review as a whole:
-// `node scripts/list-messages.mjs [errors|help]`.
-import { readdirSync, readFileSync } from "node:fs";
+// Lists every error message and warning of lib/ and native/, and every help text of the command line, by file, so that they can be read as a
+// whole. `npm run messages` writes the list to test/structure/messages.txt, and a test compares it with the code.
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const printer = ts.createPrinter({ removeComments: true });
+export const messagesFile = `${root}test/structure/messages.txt`;
 
-/** Functions and classes whose arguments become a message. */
-const MAKERS =
-  /^(HeddleError|Refusal|Error|TypeError|RangeError|invalid\w*|unsupported\w*|refus\w*|fail|wrong|need\w*|onWarning|warn)$/;
-const HELP = /^(about|usage|value|legend|footer|examples)$/;
+/** Returns the list as text: the files in order, each with its messages below it, in the order of the source. */
+export function allMessages() {
+  const sources = filesOf("lib", /\.ts$/).map((file) =>
+    ts.createSourceFile(file, readFileSync(root + file, "utf8"), ts.ScriptTarget.Latest, true),
+  );
+  const makers = makersOf(sources);
+  const lists = sources.map((source) => [source.fileName, [...messagesOf(source, makers)]]);
+  const native = filesOf("native", /\.(cc|h|cu|cuh)$/).map((file) => [file, readFileSync(root + file, "utf8")]);
+  const nativeMakers = nativeMakersOf(native.map(([, text]) => text));
+  for (const [file, text] of native) lists.push([file, [...nativeMessagesOf(text, nativeMakers)]]);
+  const parts = lists
+    .filter(([, lines]) => lines.length > 0)
+    .map(([file, lines]) => `${file}\n  ${lines.join("\n  ")}`);
+  return `${parts.join("\n\n")}\n`;
+}
 
-const isText = (node) =>
-  ts.isStringLiteralLike(node) ||
-  ts.isTemplateExpression(node) ||
-  (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.PlusToken) ||
-  (ts.isConditionalExpression(node) && (isText(node.whenTrue) || isText(node.whenFalse)));
+/** Returns the files below a folder whose names match, sorted. The emulator and the simulator test heddle, and no user sees their messages. */
+function filesOf(folder, names) {
+  return readdirSync(root + folder, { recursive: true, encoding: "utf8" })
+    .map((name) => `${folder}/${name.replaceAll("\\", "/")}`)
+    .filter((file) => names.test(file) && !/^native\/(emulator|simulator)\//.test(file))
+    .sort();
+}
 
-function* textsOf(source) {
-  const place = (node) => `${source.fileName}:${source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1}`;
-  const print = (node) => printer.printNode(ts.EmitHint.Unspecified, node, source).replace(/\s+/g, " ");
+/** Visits a node and all nodes below it, in the order of the source. */
+function* nodesOf(source) {
   const nodes = [source];
   for (let node = nodes.pop(); node; node = nodes.pop()) {
-    if (ts.isCallExpression(node) || ts.isNewExpression(node)) {
-      const callee = ts.isPropertyAccessExpression(node.expression) ? node.expression.name : node.expression;
-      const texts = node.arguments?.filter(isText) ?? [];
-      if (MAKERS.test(callee.getText(source)) && texts.length > 0)
-        yield { kind: "errors", line: `${place(node)} ${texts.map(print).join(" ")}` };
-      // The help of a training option is an argument of `option`.
-      if (source.fileName.startsWith("lib/train/") && callee.getText(source) === "option" && texts.length > 0)
-        yield { kind: "help", line: `${place(node)} ${texts.map(print).join(" ")}` };
-      // A schema's text is the part of a message after "expected".
-      if (/^(custom|refine|min|max)$/.test(callee.getText(source)) && texts.length > 0)
-        yield { kind: "errors", line: `${place(node)} expected ${texts.map(print).join(" ")}` };
-    }
-    if (ts.isPropertyAssignment(node) && isText(node.initializer)) {
-      const name = node.name.getText(source);
-      if (name === "error") yield { kind: "errors", line: `${place(node)} expected ${print(node.initializer)}` };
-      if (HELP.test(name) && source.fileName.startsWith("lib/cli"))
-        yield { kind: "help", line: `${place(node)} ${name}: ${print(node.initializer)}` };
-    }
+    yield node;
     const children = [];
     ts.forEachChild(node, (child) => void children.push(child));
     nodes.push(...children.reverse());
   }
 }
 
-const wanted = process.argv[2];
-for (const name of readdirSync(`${root}lib`, { recursive: true, encoding: "utf8" }).sort()) {
-  if (!name.endsWith(".ts")) continue;
-  const file = `lib/${name.replaceAll("\\", "/")}`;
-  const source = ts.createSourceFile(file, readFileSync(root + file, "utf8"), ts.ScriptTarget.Latest, true);
-  for (const { kind, line } of textsOf(source)) if (!wanted || kind === wanted) console.log(line);
+/**
+ * Returns the names of everything whose arguments become a message: classes of errors, functions that return an error or never return, and
+ * functions with a parameter for such a text.
+ */
+function makersOf(sources) {
+  const makers = new Set(["Error", "TypeError", "RangeError", "SyntaxError", "onWarning", "emitWarning"]);
+  for (const source of sources)
+    for (const node of nodesOf(source)) {
+      if (ts.isClassDeclaration(node) && node.heritageClauses?.some((clause) => /Error\b/.test(clause.getText(source))))
+        makers.add(node.name?.text);
+      if (!ts.isFunctionLike(node)) continue;
+      const name = node.name ?? (ts.isVariableDeclaration(node.parent) ? node.parent.name : undefined);
+      if (!name || !ts.isIdentifier(name)) continue;
+      const returned = node.type?.getText(source) ?? "";
+      const worded = node.parameters.some((one) => /^(expected|message|problem)$/.test(one.name.getText(source)));
+      if (worded || /^(never|\w*Error)$/.test(returned)) makers.add(name.text);
+    }
+  return makers;
 }
+
+function isText(node) {
+  if (ts.isStringLiteralLike(node) || ts.isTemplateExpression(node)) return true;
+  if (ts.isParenthesizedExpression(node)) return isText(node.expression);
+  if (ts.isConditionalExpression(node)) return isText(node.whenTrue) || isText(node.whenFalse);
+  return (
+    ts.isBinaryExpression(node) &&
+    node.operatorToken.kind === ts.SyntaxKind.PlusToken &&
+    (isText(node.left) || isText(node.right))
+  );
+}
+
+const printer = ts.createPrinter({ removeComments: true });
+
+/** Properties of the command line's tables that hold help texts. */
+const HELP = /^(about|usage|value|legend|footer|examples)$/;
+const CODE = /^"[A-Z_]+"$/;
+const NAME = /^"[\w.$[\]-]+"$/;
+
+function* messagesOf(source, makers) {
+  const print = (node) => printer.printNode(ts.EmitHint.Unspecified, node, source).replace(/\s+/g, " ");
+  const line = (start, nodes) => {
+    const texts = nodes.filter(isText).map(print);
+    // A lone first argument of one word is the name of a parameter.
+    const named = texts.length === 1 && isText(nodes[0]) && NAME.test(texts[0]) && start === "";
+    return texts.every((text) => CODE.test(text)) || named ? [] : [`${start}${texts.join(" ")}`];
+  };
+  for (const node of nodesOf(source)) {
+    if (ts.isCallExpression(node) || ts.isNewExpression(node)) {
+      const callee = ts.isPropertyAccessExpression(node.expression) ? node.expression.name : node.expression;
+      const name = callee.getText(source);
+      if (makers.has(name)) yield* line("", node.arguments ?? []);
+      // The help of a training option is an argument of `option`.
+      else if (source.fileName.startsWith("lib/train/") && name === "option") yield* line("help: ", node.arguments);
+      // A schema's text is the part of a message after "expected".
+      else if (/^(custom|refine|min|max)$/.test(name)) yield* line("expected: ", node.arguments);
+    }
+    if (ts.isPropertyAssignment(node)) {
+      const name = node.name.getText(source);
+      if (name === "error") yield* line("expected: ", [node.initializer]);
+      if (HELP.test(name) && source.fileName.startsWith("lib/cli")) yield* line(`${name}: `, [node.initializer]);
+    }
+  }
+}
+
+/** Returns the names of native classes of errors and of functions that return one or never return. */
+function nativeMakersOf(texts) {
+  const makers = new Set(["Error", "Failure", "Full"]);
+  for (const text of texts)
+    for (const [, name] of text.matchAll(/\b(?:Error|Failure|\[\[noreturn\]\][^(;]*?\bvoid)\s+(\w+)\(/g))
+      makers.add(name);
+  return makers;
+}
+
+function* nativeMessagesOf(text, makers) {
+  const code = text.replace(/("(?:\\.|[^"\\\n])*")|\/\/[^\n]*|\/\*[\s\S]*?\*\//g, "$1");
+  for (const call of code.matchAll(/\b(\w+)\(/g)) {
+    if (!makers.has(call[1])) continue;
+    const given = argumentsAt(code, call.index + call[0].length);
+    if (/"[^"]*[a-z][^"]*"/.test(given)) yield given.replace(/\s+/g, " ");
+  }
+}
+
+/** Returns the text up to the parenthesis that closes the one before `start`. */
+function argumentsAt(code, start) {
+  const token = /"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[()]/g;
+  token.lastIndex = start;
+  let depth = 1;
+  for (let match = token.exec(code); match; match = token.exec(code)) {
+    if (match[0] === "(") ++depth;
+    else if (match[0] === ")" && --depth === 0) return code.slice(start, match.index).trim();
+  }
+  return "";
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(messagesFile, allMessages());

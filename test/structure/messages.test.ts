@@ -1,0 +1,22 @@
+// Every message of heddle is checked in as a list, so that a change of wording shows up in review beside all the others.
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+
+const { allMessages, messagesFile } = (await import(
+  new URL("../../scripts/list-messages.mjs", import.meta.url).href
+)) as { allMessages: () => string; messagesFile: string };
+
+const listed = readFileSync(messagesFile, "utf8").replaceAll("\r\n", "\n");
+
+test("the list of messages matches the code (npm run messages updates it)", () => {
+  expect(allMessages()).toBe(listed);
+});
+
+test.each([
+  ["an argument's error", '"temperature" "a number of at least 0"'],
+  ["a native error", '"DISPOSED", "executable: used after dispose()"'],
+  ["a help text of the command line", 'about: "leave, like Ctrl-D"'],
+  ["a help text of a training option", 'help: "sampling temperature"'],
+])("the list holds %s", (_kind, line) => {
+  expect(listed.split("\n")).toContain(`  ${line}`);
+});
