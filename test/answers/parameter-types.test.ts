@@ -29,11 +29,11 @@ describe("a reference", () => {
     ["names with ~, / and %", "#/$defs/a~1b~0c%20d", { $defs: { "a/b~c d": text } }],
     ["a name with a literal %", "#/$defs/50%", { $defs: { "50%": text } }],
     ["an empty name", "#/$defs/", { $defs: { "": text } }],
-  ])("to %s has the types of that place", (_, $ref, more) => {
+  ])("a reference to %s has the types of that place", (_, $ref, more) => {
     expect(types({ $ref }, more)).toEqual(["string"]);
   });
 
-  test("to the whole schema has its types", () => {
+  test("a reference to the whole schema has its types", () => {
     expect(types({ $ref: "#" })).toEqual(["object"]);
   });
 
@@ -45,11 +45,11 @@ describe("a reference", () => {
     ["a missing path", "#/$defs/b"],
     ["a path below a missing one", "#/$defs/b/c"],
     ["a path into a string", "#/type/0"],
-  ])("to %s may have any type", (_, $ref) => {
+  ])("a reference to %s may have any type", (_, $ref) => {
     expect(types({ $ref }, { $defs: { a: { $anchor: "name", type: "string" } } })).toEqual(ALL);
   });
 
-  test("that refers to itself may have any type", () => {
+  test("a reference that refers to itself may have any type", () => {
     expect(types({ $ref: "#/properties/it" })).toEqual(ALL);
   });
 });

@@ -78,17 +78,20 @@ describe.skipIf(!list)("the published template (npm @huggingface/ollama-utils)",
     });
   });
 
-  test.each<Kind>(["two calls", "reasoning and a call"])("of Command R7B writes %s into an action", (kind) => {
-    // This template writes tools only together with documents.
-    const { gguf: template } = published.find(({ model }) => model === "library/command-r7b:7b")!;
-    const model = {
-      family: "cohere2",
-      end: "<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
-      kinds: [kind],
-      documents: [{ title: "Sea" }],
-    };
-    expect(readBack(template, model, kind)).toEqual(expectedOf(kind));
-  });
+  test.each<Kind>(["two calls", "reasoning and a call"])(
+    "the template of Command R7B writes %s into an action",
+    (kind) => {
+      // This template writes tools only together with documents.
+      const { gguf: template } = published.find(({ model }) => model === "library/command-r7b:7b")!;
+      const model = {
+        family: "cohere2",
+        end: "<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
+        kinds: [kind],
+        documents: [{ title: "Sea" }],
+      };
+      expect(readBack(template, model, kind)).toEqual(expectedOf(kind));
+    },
+  );
 });
 
 const repository = llamaCppTemplates();
@@ -100,7 +103,7 @@ describe.skipIf(!repository)("the published template in llama.cpp's repository (
   });
 
   test.each<Kind>(["one call", "two calls"])(
-    "of Command R+ writes an answer that is read back, although instructions follow it: %s",
+    "the template of Command R+ writes an answer that is read back, although instructions follow it: %s",
     (kind) => {
       const template = repository!.get("CohereForAI-c4ai-command-r-plus-tool_use")!;
       const messages = atOnce(templateMessages([{ role: "user", content: "go" }, ANSWERS[kind]], template));
@@ -115,7 +118,7 @@ describe.skipIf(!repository)("the published template in llama.cpp's repository (
     },
   );
 
-  test("of gpt-oss writes the text before a call as reasoning, after the reasoning itself", () => {
+  test("the template of gpt-oss writes the text before a call as reasoning, after the reasoning itself", () => {
     const template = repository!.get("openai-gpt-oss-120b")!;
     const messages = [
       { role: "user", content: "go" },

@@ -160,7 +160,7 @@ describe("baselines", () => {
     '{"results":[{"name":"x"}]}',
     JSON.stringify({ machine: { device: "cpu" }, results: [{ ...result, value: -1 }] }),
     "[".repeat(50_000),
-  ])("of any other content are rejected, and the error names the file (%#)", (text) =>
+  ])("baselines of any other content are rejected, and the error names the file (%#)", (text) =>
     expect(() => parseBaseline(text, "b.json")).toThrow(
       expect.objectContaining({ code: "INVALID_FILE", message: expect.stringMatching(/^b\.json: expected/) }),
     ),

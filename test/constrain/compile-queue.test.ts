@@ -18,7 +18,7 @@ function* steps(count: number, seen = { steps: 0 }): Slices<number> {
 }
 
 describe("compilations", () => {
-  test("of small schemas finish before longer ones that were queued first", async () => {
+  test("compilations of small schemas finish before longer ones that were queued first", async () => {
     const order: string[] = [];
     const note = (name: string) => () => order.push(name);
     const long = [1, 2, 3].map((i) => compileInTurns(steps(600), "test", undefined).then(note(`long ${i}`)));

@@ -171,7 +171,7 @@ describe("folders without tokenizer.json", () => {
     ["XLMRobertaTokenizer", 1, 0, 2],
     ["XLMRobertaTokenizerFast", 1, 0, 2],
     ["CamembertTokenizer", 4, 5, 6],
-  ])("of %s have fairseq's ids", async (tokenizer_class, higher, bos, eos) => {
+  ])("%s without tokenizer.json gives fairseq's ids", async (tokenizer_class, higher, bos, eos) => {
     const plain = await plainOf();
     const read = await Tokenizer.load(folderOf({ tokenizer_class }));
     for (const text of texts) {

@@ -64,7 +64,7 @@ async function shardsOf(options: Omit<WriteTokenShardsOptions, "outputDir">, nam
 }
 
 describe("a long document", () => {
-  it("in a .jsonl file has the ids of its whole text", async () => {
+  it("a long document in a .jsonl file has the ids of its whole text", async () => {
     const text = prose(150_000);
     const files = write("long.jsonl", JSON.stringify({ text }));
     for (const { name, tokenizer } of tokenizers) {
@@ -96,7 +96,7 @@ describe("a long document", () => {
     }
   });
 
-  it("that fills a whole file has the ids of its text and counts once, also after resuming", async () => {
+  it("a long document that fills a whole file has the ids of its text and counts once, also after resuming", async () => {
     const text = prose(400_000);
     const files = write("whole.txt", text);
     for (const { name, tokenizer } of tokenizers) {
@@ -118,7 +118,7 @@ describe("a long document", () => {
     }
   });
 
-  it("of a single line is split before words, so it has the ids of its whole text", async () => {
+  it("a long document of a single line is split before words, so it has the ids of its whole text", async () => {
     const text = prose(300_000).replaceAll(/\s+/g, " ");
     const files = write("line.txt", text);
     for (const { name, tokenizer } of tokenizers) {

@@ -136,7 +136,7 @@ describe("the score", () => {
     ["\nParis", "Paris", true],
     [" Rome\nParis", "Paris", false],
     ["", "Paris", false],
-  ])("of %j for the capital %s is %s", (continuation, capital, right) => {
+  ])("the answer %j for the capital %s is judged %s", (continuation, capital, right) => {
     expect(isRight(continuation, capital)).toBe(right);
   });
 

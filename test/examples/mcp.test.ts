@@ -62,7 +62,7 @@ describe.skipIf(modules[0] === undefined)("the MCP example", () => {
     expect(messages[2]).toMatchObject({ role: "tool", content: expect.stringMatching(/^Error: .*a storm/) });
   });
 
-  test("without rounds, the model answers without a call", async () => {
+  test("without rounds, the model of the MCP example answers without a call", async () => {
     const messages: ChatMessage[] = user("go");
     const { toolCalls } = await respondWithTools(model, connected.client, messages, { ...asked, maxRounds: 0 });
     expect(toolCalls).toBeUndefined();

@@ -188,7 +188,7 @@ describe("invalid safetensors files", () => {
     }
   });
 
-  test("with one changed byte can be read or give INVALID_FILE", () => {
+  test("safetensors files with one changed byte can be read or give INVALID_FILE", () => {
     const whole = safetensors({ a: one, b: { dtype: "U8", shape: [3], data_offsets: [8, 11] } }, Buffer.alloc(11, 7));
     fc.assert(
       fc.property(fc.nat(whole.length - 1), fc.nat(255), (at, byte) => {

@@ -248,7 +248,7 @@ describe("programs", () => {
 });
 
 describe("gradients", () => {
-  test("of a value used twice are summed", async () => {
+  test("gradients of a value used twice are summed", async () => {
     const program = compile(() => {
       const x = tensor("x", "f32", [3]);
       const loss = sum(mul(add(x, x), x)); // 2x²
@@ -260,7 +260,7 @@ describe("gradients", () => {
     expect([...dx]).toEqual([4, 8, 12]);
   });
 
-  test("of a value that the loss does not depend on are an error that names it", () => {
+  test("gradients of a value that the loss does not depend on are an error that names the value", () => {
     const attempt = () =>
       compile(() => ({
         g: gradients(sum(tensor("a", "f32", [2])), [tensor("b", "f32", [2])], input("one", "f32", [1]))[0]!,
@@ -281,7 +281,7 @@ describe("runtime errors", () => {
       expect(call).toThrowError("op: expected to be called inside compile(), got a call outside");
   });
 
-  test("of one trace do not affect the next", () => {
+  test("runtime errors of one trace do not affect the next", () => {
     expect(() =>
       compile(() => {
         throw new Error("the author's own");

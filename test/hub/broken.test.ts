@@ -186,7 +186,7 @@ describe("wrong bytes", () => {
     await expectNothing("wrong-parts");
   });
 
-  test("in a file that git stores are detected too", async () => {
+  test("wrong bytes in a file that git stores are detected too", async () => {
     add("git");
     hub.hook = (request, response) => {
       if (!request.url!.endsWith("config.json")) return false;
@@ -202,7 +202,7 @@ describe("wrong bytes", () => {
     expect(existsSync(join(folder("git"), "refs"))).toBe(false);
   });
 
-  test("left by a crash are discarded, and the file is fetched from its beginning", async () => {
+  test("wrong bytes left by a crash are discarded, and the file is fetched from its beginning", async () => {
     add("crash");
     await mkdir(join(folder("crash"), "blobs"), { recursive: true });
     await writeFile(blob("crash") + PARTIAL, Buffer.alloc(90_000));
@@ -210,7 +210,7 @@ describe("wrong bytes", () => {
     expect(sha256(readFileSync(blob("crash")))).toBe(digestOf(weights));
   });
 
-  test("left by a larger file are not reused", async () => {
+  test("wrong bytes left by a larger file are not reused", async () => {
     add("longer");
     await mkdir(join(folder("longer"), "blobs"), { recursive: true });
     await writeFile(blob("longer") + PARTIAL, Buffer.alloc(500_000));
@@ -219,7 +219,7 @@ describe("wrong bytes", () => {
     expect(sha256(readFileSync(blob("longer")))).toBe(digestOf(weights));
   });
 
-  test("that another container writes into an abandoned partial file do not get the file's name", async () => {
+  test("wrong bytes that another container writes into an abandoned partial file do not get the file's name", async () => {
     add("containers");
     await mkdir(join(folder("containers"), "blobs"), { recursive: true });
     await writeFile(blob("containers") + PARTIAL, Buffer.alloc(1000));
@@ -230,7 +230,7 @@ describe("wrong bytes", () => {
     expect(sha256(readFileSync(blob("containers")))).toBe(digestOf(weights));
   });
 
-  test("in a partial file that another container has replaced do not get the file's name", async () => {
+  test("wrong bytes in a partial file that another container has replaced do not get the file's name", async () => {
     add("replaced");
     onWeights((request, response) => {
       rmSync(blob("replaced") + PARTIAL);
@@ -267,7 +267,7 @@ describe("wrong bytes", () => {
     await expectNothing("sizes");
   });
 
-  test("of another range than the requested one are rejected", async () => {
+  test("wrong bytes of another range than the requested one are rejected", async () => {
     add("range");
     await mkdir(join(folder("range"), "blobs"), { recursive: true });
     await writeFile(blob("range") + PARTIAL, weights.content.subarray(0, 1000));
@@ -328,7 +328,7 @@ describe("refusals", () => {
     ],
     [404, "RevisionNotFound", undefined, "NOT_FOUND", /^owner\/a: http:\S+ has no revision main of this model$/],
     [418, undefined, undefined, "IO", /expected an answer with status 200, got 418$/],
-  ])("with status %i (%s, token %s) become %s", async (status, code, token, expected, message) => {
+  ])("refusals with status %i (%s, token %s) become %s", async (status, code, token, expected, message) => {
     add("a");
     refuse(status, code);
     if (token) process.env.HF_TOKEN = token;
@@ -339,7 +339,7 @@ describe("refusals", () => {
     expect(await readdir(cache)).toEqual([]);
   });
 
-  test("of a name, an option, a token or an address come before any request", async () => {
+  test("refusals of a name, an option, a token or an address come before any request", async () => {
     for (const name of [
       "",
       "a/b/c",

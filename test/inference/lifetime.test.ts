@@ -20,7 +20,7 @@ const slow = () =>
   );
 
 describe("an abort", () => {
-  test("by a signal that many calls share causes no leak warning and leaves no listeners", async () => {
+  test("an abort by a signal that many calls share causes no leak warning and leaves no listeners", async () => {
     await using model = tinyModel();
     const batcher = model.batcher();
     const { signal } = new AbortController();
@@ -105,7 +105,7 @@ describe("an abort", () => {
     expect((await model.complete([1], { maxTokens: 1 })).tokens).toHaveLength(1);
   });
 
-  test("by leaving the loop early leaves the model usable", async () => {
+  test("an abort by leaving the loop early leaves the model usable", async () => {
     await using model = tinyModel();
     for (let i = 0; i < 20; i++) for await (const _ of model.generate([1, 2], { maxTokens: 50 })) break;
     expect((await model.complete([1], { maxTokens: 1 })).tokens).toHaveLength(1);
@@ -132,7 +132,7 @@ describe("dispose", () => {
       expect((await failureOf(() => value.apply(model, given[name] ?? ["a"]))).code, name).toBe("DISPOSED");
   });
 
-  test("during a call ends the call with DISPOSED", async () => {
+  test("dispose during a call ends the call with DISPOSED", async () => {
     const model = tinyModel();
     let count = 0;
     const error = await failureOf(async () => {

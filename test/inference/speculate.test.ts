@@ -81,7 +81,7 @@ describe.each([
       ).toEqual(bits(plain));
   });
 
-  test("also with several sequences, an assistant with other weights, and a sequence so long that attention is split", async () => {
+  test("changes no bit of several sequences, with another assistant and a sequence so long that attention is split", async () => {
     await using model = make();
     await using assistant = make(8);
     const long = Array.from({ length: 500 }, (_, i) => phrase[i % 40]!);

@@ -236,7 +236,7 @@ describe("sessions", () => {
     expect(tokens).toEqual((await own.complete([...prompt, 4], greedy)).tokens);
   });
 
-  test("with an outdated cache cannot be saved; a chat is saved without its cache", async () => {
+  test("sessions with an outdated cache cannot be saved; a chat is saved without its cache", async () => {
     await using own = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 512 });
     const [path, kept] = [join(folder, "session"), join(folder, "chat")];
     using session = own.session();
@@ -263,7 +263,7 @@ describe("sessions", () => {
     expect((await failureOf(() => loaded.save(path))).code).toBe("INVALID_ARGUMENT");
   });
 
-  test("from a file use the adapters named in the file, or else the active ones", async () => {
+  test("sessions from a file use the adapters named in the file, or else the active ones", async () => {
     await using own = await adapted();
     await addAdapter(own, "y", 40);
     const [path, following] = [join(folder, "named"), join(folder, "following")];

@@ -50,19 +50,22 @@ const long = `${BEGIN}${THOUGHT.repeat(20)}`;
 const final = `${FINAL}It is blue.`;
 
 describe("a budget of reasoning", () => {
-  test.each([0, 1, 4])("of %i tokens closes one message, and the answer follows", (most) => {
+  test.each([0, 1, 4])("a budget of reasoning of %i tokens closes one message, and the answer follows", (most) => {
     const { raw, reasoning, text } = answerOf([long, final], most);
     expect(reasoning).toBe(tokenizer.decode(encode(THOUGHT.repeat(20)).slice(0, most)));
     expect(raw).toBe(`${BEGIN}${reasoning}<|end|>${NEXT}${final}`);
     expect(text).toBe("It is blue.");
   });
 
-  test.each([0, 1, 4])("of %i tokens holds for a model that opens another message of reasoning", (most) => {
-    const { raw, reasoning, text } = answerOf([long, long, long, final], most);
-    expect(reasoning).toBe(tokenizer.decode(encode(THOUGHT.repeat(20)).slice(0, most)));
-    expect(raw).toBe(`${BEGIN}${reasoning}<|end|>${NEXT}${BEGIN}<|end|>${NEXT}${final}`);
-    expect(text).toBe("It is blue.");
-  });
+  test.each([0, 1, 4])(
+    "a budget of reasoning of %i tokens holds for a model that opens another message of reasoning",
+    (most) => {
+      const { raw, reasoning, text } = answerOf([long, long, long, final], most);
+      expect(reasoning).toBe(tokenizer.decode(encode(THOUGHT.repeat(20)).slice(0, most)));
+      expect(raw).toBe(`${BEGIN}${reasoning}<|end|>${NEXT}${BEGIN}<|end|>${NEXT}${final}`);
+      expect(text).toBe("It is blue.");
+    },
+  );
 
   test("counts the tokens of all messages of reasoning", () => {
     const short = `${BEGIN}The cat<|end|>${NEXT}`;

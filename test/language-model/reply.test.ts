@@ -50,7 +50,7 @@ describe("a reply", () => {
     session.dispose();
   });
 
-  test("of a chat has its tool calls after the loop", async () => {
+  test("a reply of a chat has its tool calls after the loop", async () => {
     const parameters = { type: "object", properties: {}, additionalProperties: false };
     const tools = [{ type: "function", function: { name: "sea", parameters } }];
     const chat = model.chat({ tools });
@@ -85,7 +85,7 @@ describe("a reply", () => {
     expect(await piecesOf(begun)).toHaveLength(11);
   });
 
-  test("without pieces has the log-probabilities of its prompt when awaited", async () => {
+  test("a reply without pieces has the log-probabilities of its prompt when awaited", async () => {
     const reply = model.generate(PROMPT, { maxTokens: 0, promptLogprobs: 1 });
     expect(await piecesOf(reply)).toEqual([]);
     const { promptLogprobs, promptTop, finishReason, usage } = await reply;
@@ -94,7 +94,7 @@ describe("a reply", () => {
     expect(finishReason).toBe("length");
   });
 
-  test("with several answers to one prompt can only be iterated", async () => {
+  test("a reply with several answers to one prompt can only be iterated", async () => {
     const reply = model.generate(PROMPT, { ...options, n: 2 });
     expect(await piecesOf(reply)).toHaveLength(24);
     expect(await reply.then(null, ({ message }: Error) => message)).toBe(

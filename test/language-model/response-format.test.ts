@@ -373,7 +373,7 @@ describe("a pattern that matches only the empty text", () => {
     }
   });
 
-  test("in sessions, chats and batchers, among other calls", async () => {
+  test("is followed in sessions, chats and batchers, among other calls", async () => {
     await using own = await model();
     const options = { responseFormat: { type: "regex", pattern: "^$" }, promptLogprobs: 0 } as const;
     using session = own.session();

@@ -20,7 +20,7 @@ const wrong = (f: (...given: any[]) => unknown, ...given: unknown[]) => {
 };
 
 describe("invalid arguments", () => {
-  test("of calibration are rejected by name", () => {
+  test("invalid arguments of calibration are rejected by name", () => {
     expect(wrong(calibration)).toBe("confidences: expected an array, got undefined");
     expect(wrong(calibration, [0.5])).toBe("correct: expected an array, got undefined");
     expect(wrong(calibration, ["a"], [true])).toBe('confidences[0]: expected a number, got "a"');
@@ -35,7 +35,7 @@ describe("invalid arguments", () => {
     expect(of({ seed: 0.5 })).toMatch(/^seed: /);
   });
 
-  test("of classificationReport are rejected by name", () => {
+  test("invalid arguments of classificationReport are rejected by name", () => {
     expect(wrong(classificationReport)).toMatch(/^labels: expected a whole number/);
     expect(wrong(classificationReport, [0], [0], 1e10)).toBe(
       "labels: expected a whole number from 0 to 1000000, got 10000000000",
@@ -54,7 +54,7 @@ describe("invalid arguments", () => {
     expect(wrong(classificationReport, ["a", "a"], ["a"])).toBe("predicted: expected 2 values, got 1");
   });
 
-  test("of retrieval and spearman are rejected by name", () => {
+  test("invalid arguments of retrieval and spearman are rejected by name", () => {
     expect(wrong(retrieval)).toBe("documents: expected an array, got undefined");
     expect(wrong(retrieval, [undefined], [[1]], [0])).toBe("queries[0]: expected an array, got undefined");
     expect(wrong(retrieval, [[1, 2]], [[1]], [0])).toBe("queries[0]: expected 1 values, got 2");
@@ -67,7 +67,7 @@ describe("invalid arguments", () => {
     expect(wrong(spearman, [1], [1, 2])).toBe("b: expected 1 values, got 2");
   });
 
-  test("of fitTemperature are rejected by name", () => {
+  test("invalid arguments of fitTemperature are rejected by name", () => {
     expect(wrong(fitTemperature)).toBe("logits: expected an array, got undefined");
     expect(wrong(fitTemperature, [[1, 2]], [])).toBe("truth: expected 1 values, got 0");
     expect(wrong(fitTemperature, [null], [0])).toBe("logits[0]: expected an array, got null");

@@ -270,7 +270,7 @@ test.each([
   ["on two hosts sum after the backward pass with HEDDLE_OVERLAP=0", { hosts: 2, variable: "0" }, false],
   ["obey the option of openWorld before HEDDLE_OVERLAP", { variable: "0", options: "overlap: true" }, true],
 ] as const)(
-  "CPU ranks %s",
+  "ranks on CPUs %s",
   async (_, given, overlap) => {
     const { found, stderr } = await sumsOf(given);
     expect(found, stderr).toEqual(Array(2).fill({ overlap, calls: overlap ? 0 : 1 }));

@@ -63,7 +63,7 @@ describe.each(Object.entries(decoders))(
       });
     });
 
-    test("of an echoed prompt have offsets in the echoed text", async () => {
+    test("log-probabilities of an echoed prompt have offsets in the echoed text", async () => {
       await withServer(model, {}, async (client) => {
         const { body } = await client.post("/v1/completions", { ...asked, prompt: "x y", logprobs: 5, echo: true });
         const { text, logprobs } = body.choices[0];
@@ -75,7 +75,7 @@ describe.each(Object.entries(decoders))(
       });
     });
 
-    test("of a chat include the space in token and bytes, and byte tokens have their byte if it is known", async () => {
+    test("log-probabilities of a chat include the space in token and bytes, and byte tokens have their byte if it is known", async () => {
       await withServer(model, {}, async (client) => {
         const messages = [{ role: "user", content: "x" }];
         const of = async (bias: object) =>

@@ -112,7 +112,7 @@ describe("/metrics", () => {
     });
   });
 
-  test("without prom-client gives an error that names the package", async () => {
+  test("/metrics without prom-client gives an error that names the package", async () => {
     expect(await optionalPackage("heddle-no-such-package")).toBeUndefined();
     const metrics = new Metrics({ all: [] as ModelStatus[] } as Models, "heddle-no-such-package");
     expect(await metrics.text()).toBeUndefined();
@@ -154,7 +154,7 @@ describe("/live and /ready", () => {
 });
 
 describe("request ids", () => {
-  test("of clients are kept if they are well-formed, and are in answers, errors and logs", async () => {
+  test("request ids of clients are kept if they are well-formed, and are in answers, errors and logs", async () => {
     const records: RequestRecord[] = [];
     await withServer(model, { apiKeys: ["k"], onRequest: (record) => records.push(record) }, async ({ ask, post }) => {
       const idOf = async (headers: Record<string, string>, path = "/v1/models") =>

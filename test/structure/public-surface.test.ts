@@ -97,7 +97,7 @@ test("heddle exports few names", () => {
 });
 
 describe("identifiers have American spelling", () => {
-  test("in the public surface", () => {
+  test("the identifiers of the public surface have American spelling", () => {
     const british = linesOf(listed).flatMap(({ text }) => identifiersOf(text).filter(isBritish));
     expect(british).toEqual([]);
   });
@@ -135,7 +135,7 @@ describe("identifiers have American spelling", () => {
 });
 
 describe("marks of stability agree", () => {
-  test("in the public surface", () => {
+  test("the marks of stability in the public surface agree", () => {
     expect(wronglyMarked(listed)).toEqual({ stableNamesExperimental: [], stableForExperimental: [] });
   });
 

@@ -2,7 +2,7 @@ import type { World } from "../world/world.ts";
 import { watchBatches } from "./needed-memory.ts";
 import type { BatchSource } from "./trainer.ts";
 
-/** Wraps a source. If its batches depend on the weights, they are fetched while the weights are whole: see DividedWeights. */
+/** Wraps a source of batches. A source whose batches depend on the weights is read while the weights are whole (DividedWeights). */
 export function wholeFor<Batch>(
   source: BatchSource<Batch>,
   whole: <T>(work: () => Promise<T>) => Promise<T>,

@@ -61,7 +61,7 @@ struct CachedAttention {
   // The cache is (slots, kv_heads, capacity, width), or in pages. cache_type u8: rows are quantized to width + 4 bytes.
   int64_t heads, kv_heads, width, capacity;
   CachePlaces places;
-  int64_t context;  // maximum capacity; splits of a long context depend on it, or on a larger `capacity`
+  int64_t context;  // the model's context length; the larger of it and `capacity` sets the parts of long contexts
   bool causal;
   int64_t window;
   float scale, softcap;
@@ -195,8 +195,8 @@ struct Kernels {
   int quant_min_rows = 1;              // Packing::min_rows for quantized weights
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
   void (*gemm)(const Gemm&, Pool&, void* scratch);
-  bool (*gemm_adds)(const Gemm&);                               // whether `accumulate` may replace a product and a sum
-  int64_t (*gemm_ends_above)(const Gemm&);                      // products with more rows may fuse an `end`
+  bool (*gemm_adds)(const Gemm&);           // whether `accumulate` costs less than a separate addition
+  int64_t (*gemm_ends_above)(const Gemm&);  // products with more rows than this can apply `end`
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // several products of one a
   size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // size of a weight's packed form for bf16 products, or 0
   // Packs panels [begin, end). A panel has pairs_packed_bytes(1, k) bytes.

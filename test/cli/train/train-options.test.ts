@@ -226,7 +226,7 @@ describe.runIf(process.platform !== "win32")("a signal", () => {
     expect(resumed.filter((line) => "loss" in line).map((line) => line.step)).toEqual([step + 1]);
   });
 
-  test("before the first step: the message says that nothing is saved", async () => {
+  test("a signal before the first step stops the run, and the message says that nothing is saved", async () => {
     await writeFile(
       join(folder, "slow.mjs"),
       `export default { ...${JSON.stringify(common)}, output_dir: "unbegun", max_steps: 2, data: {

@@ -70,12 +70,15 @@ describe("unsupported properties", () => {
       { "tokenizer.ggml.model": text("rwkv") },
       /ggml.model: "rwkv" \(known: llama, gpt2,/,
     ],
-  ])("of a file are rejected, and the error names the key: %s", async (_name, config, changes, message) => {
-    const file = await asLlamaCppWrites(await encoderFile({ ...tiny, ...config }), changes);
-    await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
-  });
+  ])(
+    "unsupported properties of a file are rejected, and the error names the key: %s",
+    async (_name, config, changes, message) => {
+      const file = await asLlamaCppWrites(await encoderFile({ ...tiny, ...config }), changes);
+      await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
+    },
+  );
 
-  test("of a file's tensors are rejected: no token types, an incomplete pooler or a missing bias", async () => {
+  test("unsupported properties of a file's tensors are rejected: no token types, an incomplete pooler or a missing bias", async () => {
     const without = async (config: object, name: RegExp) => {
       const path = await asLlamaCppWrites(await encoderFile({ ...tiny, ...config }));
       const { metadata, file } = await openGguf(path);
@@ -101,7 +104,7 @@ describe("unsupported properties", () => {
     );
   });
 
-  test("of a folder are rejected when it is converted: heads, normalizers or vocabularies", async () => {
+  test("unsupported properties of a folder are rejected when it is converted: heads, normalizers or vocabularies", async () => {
     type Parts = Record<"normalizer" | "pre_tokenizer" | "model", Record<string, unknown> | null>;
     const to = async (config: object, changes: Partial<Parts> = {}) => {
       const folder = await encoderFolder({ ...tiny, ...config });

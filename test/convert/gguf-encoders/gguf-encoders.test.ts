@@ -71,7 +71,7 @@ describe.each(kinds)("%s", (_name, config) => {
   });
 
   test.each(["f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"] as const)(
-    "in %s gives nearly the vectors of the folder loaded in that type",
+    "a GGUF file in %s gives nearly the vectors of the folder loaded in that type",
     async (dtype) => {
       const folder = await encoderFolder(config);
       const file = join(temporaryFolder(), "encoder.gguf");

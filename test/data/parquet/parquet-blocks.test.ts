@@ -102,7 +102,7 @@ describe.each(codecs)("%s blocks", (_, unpack, whole, pack) => {
     { minLength: 1, maxLength: 8 },
   );
 
-  it("with a damaged byte decompress to the stated length, with every byte written, or throw", () => {
+  it("blocks with a damaged byte decompress to the stated length, with every byte written, or throw", () => {
     let decompressed = 0;
     fc.assert(
       fc.property(short, fc.nat(), fc.integer({ min: 1, max: 255 }), (given, at, change) => {
@@ -125,7 +125,7 @@ describe.each(codecs)("%s blocks", (_, unpack, whole, pack) => {
     expect(decompressed).toBeGreaterThan(0);
   });
 
-  it("of random bytes decompress or throw an error that describes them", () => {
+  it("blocks of random bytes decompress or throw an error that describes them", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(5000), (input, length) => {
         try {

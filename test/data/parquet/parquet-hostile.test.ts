@@ -54,7 +54,7 @@ describe("rejects a footer", () => {
   const footer = (fields: Record<number, Thrift>) =>
     parquetFile(struct({ 1: i32(1), 2: schema, 3: i64(0), 4: list(12, []), ...fields }).bytes);
 
-  it("with nested lists that are longer than the file or nested too deep", async () => {
+  it("a footer with nested lists that are longer than the file or nested too deep is rejected", async () => {
     const bomb = Array.from({ length: 30 }, () => [0xf9, 0xff, 0xff, 0xff, 0x0f]).flat();
     await refuses(parquetFile([0x19, ...bomb, 0, 0]), /a list of length 33554431 in \d+ bytes/);
     const nested = Array.from({ length: 40 }, () => 0x19);
@@ -62,7 +62,7 @@ describe("rejects a footer", () => {
     await refuses(parquetFile(Array.from({ length: 40 }, () => 0x1c)), /nested more than 32 deep/);
   });
 
-  it("with strings and lists of negative length or beyond its end", async () => {
+  it("a footer with strings and lists of negative length or beyond its end is rejected", async () => {
     await refuses(
       footer({ 6: { type: 8, bytes: [0xff, 0xff, 0xff, 0xff, 0x0f] } }),
       /a text of length 4294967295 in 1 bytes/,
@@ -73,21 +73,21 @@ describe("rejects a footer", () => {
     await refuses(parquetFile([0x15]), /is cut off within a value/);
   });
 
-  it("with a varint of a hundred thousand bytes", async () => {
+  it("a footer with a varint of a hundred thousand bytes is rejected", async () => {
     await refuses(
       footer({ 7: { type: 6, bytes: [...new Array(100_000).fill(0x80), 0] } }),
       /a number of more than 10 bytes/,
     );
   });
 
-  it("whose structs need more memory than allowed", () => {
+  it("a footer whose structs need more memory than allowed is rejected", () => {
     const structs = list(12, new Array(100_000).fill(struct({})));
     const bytes = Uint8Array.from(struct({ 4: structs }).bytes);
     expect(checkStruct(bytes, 0, 2 ** 30).end).toBe(bytes.length);
     expect(() => checkStruct(bytes, 0, 2 ** 24)).toThrow(/take more than 16777216 bytes of memory/);
   });
 
-  it("with a schema whose column counts are negative, too large or nested too deep", async () => {
+  it("a footer with a schema whose column counts are negative, too large or nested too deep is rejected", async () => {
     const back = list(12, [element({ name: "root", children: 1 }), element({ name: "text", children: -1 })]);
     await refuses(footer({ 2: back }), /a schema with -1 columns in text/);
     await refuses(footer({ 2: list(12, [element({ name: "root", children: 9 })]) }), /fewer columns than it declares/);
@@ -95,13 +95,13 @@ describe("rejects a footer", () => {
     await refuses(footer({ 2: list(12, [...deep, element(texts)]) }), /more than 64 nested columns/);
   });
 
-  it("that claims a size of gigabytes", async () => {
+  it("a footer that claims a size of gigabytes is rejected", async () => {
     const bytes = footer({});
     bytes.writeUInt32LE(0xffffffff, bytes.length - 8);
     await refuses(bytes, /metadata of 4294967295 bytes, more than/);
   });
 
-  it("with a column that lacks required fields, but ignores unused statistics of 200,000 bytes", async () => {
+  it("a footer with a column that lacks required fields is rejected, but unused statistics of 200,000 bytes are ignored", async () => {
     const statistics = struct({ 1: binary(Buffer.alloc(200_000, 1)) });
     const decimal: Element = { name: "text", type: 7, length: 8, repetition: 0, converted: 5 };
     const bytes = one(dataPage(0, 0, Buffer.alloc(0)), { schema: [decimal], type: 7, values: 0, statistics });
@@ -116,7 +116,7 @@ describe("rejects a footer", () => {
 });
 
 describe("rejects a page", () => {
-  it("with a run of levels or values far longer than the page", async () => {
+  it("a page with a run of levels or values far longer than the page is rejected", async () => {
     await refuses(one(dataPage(3, 0, levels(2 ** 30))), /a run of 1073741824 values where 3 are left/);
     const packed = Buffer.from([5, 0, 0, 0, ...varint(2 ** 28 + 1), 1]);
     await refuses(one(dataPage(3, 0, packed)), /a run of 1073741824 values where 3 are left/);
@@ -125,7 +125,7 @@ describe("rejects a page", () => {
     await refuses(one(dataPage(3, 8, Buffer.concat([levels(3), Buffer.from([200, 6, 0])]))), /values of 200 bits/);
   });
 
-  it("with delta blocks of a negative or zero number of parts", async () => {
+  it("a page with delta blocks of a negative or zero number of parts is rejected", async () => {
     const whole = (pages: Buffer) => parquetTable({ schema: [numbers], path: ["number"], type: 1, values: 3, pages });
     const back = [...varint(128), 0xff, 0xff, 0xff, 0xff, 0x0f, 3, 0, 0, 0, 0, 0];
     await refuses(whole(dataPage(3, 5, Buffer.from(back))), /blocks of 128 differences in -1 parts/);
@@ -139,7 +139,7 @@ describe("rejects a page", () => {
     await refuses(whole(dataPage(3, 5, Buffer.from(long))), /a number of more than 10 bytes/);
   });
 
-  it("whose header has two value counts", async () => {
+  it("a page whose header has two value counts is rejected", async () => {
     const first = struct({ 1: i32(3), 2: i32(0), 3: i32(3), 4: i32(3) });
     const second = struct({ 1: i32(2 ** 31 - 1), 2: i32(0), 3: i32(3), 4: i32(0), 5: i32(0), 6: i32(0) });
     const header = (kind: number) => struct({ 1: i32(kind), 2: i32(0), 3: i32(0), 5: first, 8: second });
@@ -147,7 +147,7 @@ describe("rejects a page", () => {
     await refuses(one(Buffer.from(header(1).bytes)), /a page's kind in the column text: 1/);
   });
 
-  it("whose Zstandard data expands far beyond its stated size", async () => {
+  it("a page whose Zstandard data expands far beyond its stated size is rejected", async () => {
     const block = (size: number, isLast = false) => {
       const header = (size << 3) | 2 | Number(isLast); // a run of one byte
       return [header & 255, (header >> 8) & 255, header >> 16, 7];
@@ -161,7 +161,7 @@ describe("rejects a page", () => {
     await refuses(page(frame([...empty, ...block(1, true)])), /20001 Zstandard blocks for 100 bytes/);
   });
 
-  it("with fewer bytes than its values need, although another page follows", async () => {
+  it("a page with fewer bytes than its values need is rejected, although another page follows", async () => {
     const following = dataPage(2, 0, Buffer.concat([text("of the"), text("next page")]));
     const required: Element = { ...texts, repetition: 0 };
     const two = (encoding: number, body: readonly number[]) =>
@@ -186,7 +186,7 @@ describe("rejects a page", () => {
     await refuses(one(page, { schema: [required], values: 2, codec: 2 }), isCut);
   });
 
-  it("with indices beyond the dictionary", async () => {
+  it("a page with indices beyond the dictionary is rejected", async () => {
     const words = Buffer.concat([text("x"), text("y")]);
     const own = struct({ 1: i32(2), 2: i32(0) });
     const header = struct({ 1: i32(2), 2: i32(words.length), 3: i32(words.length), 7: own });
@@ -199,7 +199,7 @@ describe("rejects a page", () => {
     await refuses(indexed(2), /the index 2 in a dictionary of 2/);
   });
 
-  it("whose deeply nested lists would expand to gigabytes", async () => {
+  it("a page whose deeply nested lists would expand to gigabytes is rejected", async () => {
     const depth = 40;
     const path = Array.from({ length: depth }, (_, i) => `l${i}`);
     const groups: Element[] = path.map((name) => ({ name, repetition: 2, children: 1 }));
@@ -215,7 +215,7 @@ describe("rejects a page", () => {
     await refuses(bytes, /a row group needs more than half of the heap limit/);
   });
 
-  it("with decimals or UUIDs of 100,000 bytes", async () => {
+  it("a page with decimals or UUIDs of 100,000 bytes is rejected", async () => {
     const long = Buffer.concat([Buffer.from([0xa0, 0x86, 1, 0]), Buffer.alloc(100_000, 1)]);
     const decimal: Element = { name: "text", type: 6, repetition: 0, converted: 5 };
     const body = dataPage(1, 0, long);

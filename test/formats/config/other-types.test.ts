@@ -90,7 +90,7 @@ describe("a model type that heddle does not provide", () => {
     },
   );
 
-  test("in options is reported with the nearest spelling", () => {
+  test("an unknown model type in options is reported with the nearest spelling", () => {
     expect(messageOf({ modelType: "lama", vocabSize: 3, hiddenSize: 16, numHiddenLayers: 1 })).toBe(
       'config.json: model_type "lama" is not supported (nearest: llama; registerFamily adds types)',
     );

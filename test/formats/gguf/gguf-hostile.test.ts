@@ -260,7 +260,7 @@ describe("invalid GGUF files", () => {
     }
   });
 
-  test("with one changed byte can be read or give a HeddleError", async () => {
+  test("GGUF files with one changed byte can be read or give a HeddleError", async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(whole.length - 1), fc.nat(255), async (at, byte) => {
         const bytes = Buffer.from(whole);

@@ -161,7 +161,7 @@ describe("beam search", () => {
     );
   });
 
-  test("at the end of the context it rejects, stops, or drops the oldest ids", async () => {
+  test("at the end of the context beam search rejects, stops, or drops the oldest ids", async () => {
     const model = own({}, { ...shape, maxPositionEmbeddings: 16 });
     const ten = prompt.slice(0, 10);
     const error = await failureOf(() => model.complete(ten, { numBeams: 3, maxTokens: 20 }));

@@ -54,7 +54,7 @@ describe("a stop condition", () => {
     expect(chat.messages.at(-1)).toEqual({ role: "assistant", content: text });
   });
 
-  test('that ends a constrained answer before it is complete gives the finish reason "length"', async () => {
+  test('a stop condition that ends a constrained answer before it is complete gives the finish reason "length"', async () => {
     const responseFormat = { type: "regex", pattern: "[a-z]{10}" } as const;
     const cut = await model.complete(prompt, { ...greedy, responseFormat, stop: ({ text }) => text.length >= 3 });
     expect(cut.finishReason).toBe("length");

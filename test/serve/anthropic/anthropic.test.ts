@@ -122,7 +122,7 @@ describe("an answer", () => {
       expect(events.at(-2)).toMatchObject({ type: "message_delta", delta: ended });
     }));
 
-  test("that is empty has no blocks", () =>
+  test("an answer that is empty has no blocks", () =>
     serving(async (client) => {
       const [{ text }] = (await message(client, asked("The cat"))).content;
       const cut = { ...asked("The cat"), stop_sequences: [text.slice(0, 3)] };
@@ -221,7 +221,7 @@ describe("a conversation", () => {
       );
     }));
 
-  test("without thinking turns the template's reasoning off", () =>
+  test("a conversation without thinking turns the template's reasoning off", () =>
     serving(async (client) => {
       await isRenderedAs(client, { messages: user("a") }, "[user]a[assistant]-");
       const adaptive = { messages: user("a"), thinking: { type: "adaptive" } };

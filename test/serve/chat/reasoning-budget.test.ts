@@ -137,7 +137,7 @@ describe("the reasoning budget", async () => {
     return tokenizer.decode(ids.slice(2));
   }
 
-  test.each(forms)("with the marks of %s closes reasoning once, when it is spent", (_, marks) => {
+  test.each(forms)("the reasoning budget with the marks of %s closes reasoning once, when it is spent", (_, marks) => {
     const thoughts = encode("The cat saw the sea. ".repeat(20));
     const closing = marks.closing ?? marks.close;
     for (const opening of ["within", "before"] as const) {

@@ -27,7 +27,7 @@ describe("requests", () => {
     },
   ];
 
-  test("with different variables get different answers from this model", async () => {
+  test("requests with different variables get different answers from this model", async () => {
     const endings = ["off", "on", "on2048", "onhigh1", "offlow", "offmedium", "onlow"];
     const answers = new Set<string>();
     for (const ending of endings) answers.add(await answerTo(`[user]|a[assistant]hm|b[user]|c[assistant]${ending}`));
@@ -41,7 +41,7 @@ describe("requests", () => {
     ["an effort without thinking", { output_config: { effort: "low" } }, "offlow"],
     ["adaptive thinking", { thinking: { type: "adaptive" }, output_config: { effort: "medium" } }, "offmedium"],
     ["disabled thinking", { thinking: { type: "disabled" } }, "off"],
-  ])("of Anthropic's API with %s set the template's variables", (_, more, ending) =>
+  ])("requests of Anthropic's API with %s set the template's variables", (_, more, ending) =>
     withServer(model, {}, async ({ post }) => {
       const messages = [...before, ...user("c")];
       const { body } = await post("/v1/messages", { max_tokens: 8, temperature: 0, messages, ...more });
@@ -54,7 +54,7 @@ describe("requests", () => {
     ["think: true", { think: true }, "on"],
     ["think: false", { think: false }, "off"],
     ["a level", { think: "low" }, "onlow"],
-  ])("of Ollama's API with %s set the template's variables", (_, more, ending) =>
+  ])("requests of Ollama's API with %s set the template's variables", (_, more, ending) =>
     withServer(model, {}, async ({ post }) => {
       const options = { num_predict: 8, temperature: 0 };
       const said = [...user("a"), { role: "assistant", content: "b", thinking: "hm" }, ...user("c")];

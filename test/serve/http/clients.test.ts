@@ -120,7 +120,7 @@ describe("a client that disconnects", () => {
     }),
   );
 
-  test("while queued for a slot leaves the queue", () =>
+  test("a client that disconnects while it is queued for a slot leaves the queue", () =>
     withServer(model, { maxConcurrent: 1 }, async (client) => {
       const { server } = client;
       const first = await rawSocket(server, rawPost(COMPLETIONS, endless));
@@ -134,7 +134,7 @@ describe("a client that disconnects", () => {
       await untilIdle(client);
     }));
 
-  test("with a pipelined request frees the slots of both requests", async () => {
+  test("a client that disconnects with a pipelined request frees the slots of both requests", async () => {
     const records: RequestRecord[] = [];
     await withServer(model, { onRequest: (record) => records.push(record) }, async (client) => {
       const socket = await rawSocket(client.server, rawPost(COMPLETIONS, endless).repeat(2));
@@ -145,7 +145,7 @@ describe("a client that disconnects", () => {
     });
   });
 
-  test("while it sends its body or waits for embeddings frees its slot", () =>
+  test("a client that disconnects while it sends its body or waits for embeddings frees its slot", () =>
     withServer(model, {}, async (client) => {
       const socket = await rawSocket(client.server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
       await new Promise((resolve) => setTimeout(resolve, 20));

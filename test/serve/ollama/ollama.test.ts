@@ -186,7 +186,7 @@ describe("a chat", () => {
       expect(parts.flatMap((part) => part.logprobs ?? [])).toEqual(answer.logprobs);
     }));
 
-  test("without messages only loads the model", () =>
+  test("a chat without messages only loads the model", () =>
     serving(async (client) => {
       for (const body of [{ messages: [] }, {}]) {
         const { status, body: answer } = await client.post(CHAT, { model: "tiny", ...body });
@@ -259,7 +259,7 @@ describe("a prompt", () => {
       expect(parts.at(-1)).toMatchObject({ response: "", ...ends("length") });
     }));
 
-  test("that is too long is refused by its name", () =>
+  test("a prompt that is too long is refused by its name", () =>
     serving(async (client) => {
       const got = { 2000: "\\d+", 100000: "more than \\d+ characters" };
       for (const [times, text] of Object.entries(got))
@@ -271,7 +271,7 @@ describe("a prompt", () => {
         });
     }));
 
-  test("that is empty only loads the model", () =>
+  test("a prompt that is empty only loads the model", () =>
     serving(async (client) => {
       const { body } = await client.post(GENERATE, { prompt: "" });
       expect(body).toMatchObject({ done: true, done_reason: "load", response: "", total_duration: duration });

@@ -169,7 +169,7 @@ describe("a refusal", () => {
     });
   });
 
-  test("of a POST to a path of a response has the code method_not_allowed", async () => {
+  test("a refusal of a POST to a path of a response has the code method_not_allowed", async () => {
     const { status, body } = await client.post(`${RESPONSES}/resp_1/cancel`, {});
     expect([status, body.error.code]).toEqual([405, "method_not_allowed"]);
   });

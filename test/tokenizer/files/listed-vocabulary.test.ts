@@ -125,7 +125,9 @@ describe("GGUF arrays of strings", () => {
     expect([...kept.encode("ab")]).toEqual([...(await Tokenizer.load(path)).encode("ab")]);
   });
 
-  it("of two million tokens load without blocking the event loop", { timeout: 120_000 }, async () => {
+  it("GGUF arrays of strings of two million tokens load without blocking the event loop", {
+    timeout: 120_000,
+  }, async () => {
     const letters = Array.from({ length: 126 }, (_, i) => String.fromCharCode(0x4e00 + i));
     const pairs = letters.flatMap((a) => letters.map((b) => a + b));
     const tokens = ["<unk>", ...letters, ...pairs];
@@ -151,7 +153,9 @@ describe("GGUF arrays of strings", () => {
     if (saysTurns) expect(await leastOf(50, () => longestTurn(() => Tokenizer.load(path)), 4)).toBeLessThan(50);
   });
 
-  it("of a million merges are applied in the order of their ranks", { timeout: 120_000 }, async () => {
+  it("GGUF arrays of strings of a million merges are applied in the order of their ranks", {
+    timeout: 120_000,
+  }, async () => {
     const bytes = Array.from({ length: 256 }, (_, byte) => byteCharacter(byte));
     const letters = [..."abcdefghijklmnopqrstuvwxyz0123456"];
     const tokens = [...bytes];

@@ -18,7 +18,7 @@ interface Row {
 describe("tokenizer.model", () => {
   const bytes = new Uint8Array(readFileSync(golden("unigram.model")));
 
-  it("of a Unigram model gives SentencePiece's ids and texts", () => {
+  it("tokenizer.model of a Unigram model gives SentencePiece's ids and texts", () => {
     const tokenizer = Tokenizer.fromFiles({ model: bytes });
     const rows = JSON.parse(readFileSync(golden("unigram.json"), "utf8")) as [string, number[], string][];
     for (const [text, ids, decoded] of rows) {
@@ -73,7 +73,7 @@ describe("tokenizer.model", () => {
     expect(Tokenizer.fromFiles({ model: bytes, tokenizerConfig }).addedTokens).toEqual(plainOne.addedTokens);
   });
 
-  it.skipIf(!existsSync(fixtures))("of a BPE model gives the ids of its tokenizer.json", async () => {
+  it.skipIf(!existsSync(fixtures))("tokenizer.model of a BPE model gives the ids of its tokenizer.json", async () => {
     const tokenizer = await Tokenizer.load(`${fixtures}llama2/tokenizer.model`);
     for (const line of readFileSync(`${fixtures}oracle.jsonl`, "utf8").trim().split("\n")) {
       const { text, ids } = JSON.parse(line) as Row;

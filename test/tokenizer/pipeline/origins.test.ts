@@ -131,7 +131,7 @@ describe("text that a charsmap deletes", () => {
     }),
   );
 
-  it("at the start does not shift the offsets of the text after it", () => {
+  it("text that a charsmap deletes at the start does not shift the offsets of the text after it", () => {
     expect(encoded(tokenizer, "\u0001bc").offsets).toEqual([
       [1, 2],
       [2, 3],
@@ -143,7 +143,7 @@ describe("text that a charsmap deletes", () => {
     expect(encoded(tokenizer, "\u0001\u0001").offsets).toEqual([]);
   });
 
-  it("at the start does not keep Metaspace from adding its mark to the first word", () => {
+  it("text that a charsmap deletes at the start does not keep Metaspace from adding its mark to the first word", () => {
     const parts = fromJson({
       ...byteLevelJson([]),
       normalizer: { type: "Precompiled", precompiled_charsmap: charsmap([["\u0001", ""]]) },

@@ -70,7 +70,7 @@ describe("files do not share tables", () => {
     ].map((token, id) => [token, id]),
   );
   for (const [name, { make, most }] of Object.entries(kinds)) {
-    it(`if ${name} of any length differ in one place`, () => {
+    it(`files do not share tables if ${name} of any length differ in one place`, () => {
       for (const length of lengths.filter((some) => some <= most)) {
         const units = Array.from({ length }, (_, i) => (7 * i) % 15);
         const kept = [fromJson(make(units))]; // kept alive, so that tables could be shared
@@ -81,7 +81,7 @@ describe("files do not share tables", () => {
     });
   }
 
-  it("if scores differ in top bits that would cancel in sums and products", () => {
+  it("files do not share tables if scores differ in top bits that would cancel in sums and products", () => {
     const make = (scores: number[]) =>
       fromJson({
         ...byteLevelJson([]),

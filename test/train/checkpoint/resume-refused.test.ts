@@ -103,7 +103,7 @@ describe("frozen weights", () => {
     ["under an adapter", { lora: { r: 2 } }],
     ["in frozen groups", frozen],
     ["under an adapter over quantized weights", { lora: { r: 2, targetModules: ["q_proj"] } }],
-  ])("that differ from the checkpoint's are rejected %s", async (name, options) => {
+  ])("frozen weights that differ from the checkpoint's are rejected %s", async (name, options) => {
     const shared = { data, perDeviceTrainBatchSize: 2, outputDir: join(folder, name.replaceAll(" ", "-")), ...options };
     const make = async (seed: number) => {
       const made = tinyModel({ tokenizer: await tinyTokenizer(), seed });
@@ -126,7 +126,7 @@ describe("frozen weights", () => {
     await expect(sft(same, { ...shared, maxSteps: 3, resume: true })).resolves.toMatchObject({ steps: 3 });
   });
 
-  test("that differ are rejected under a trained head, unless the checkpoint has no digest of them", async () => {
+  test("frozen weights that differ are rejected under a trained head, unless the checkpoint has no digest of them", async () => {
     const rows = sentences.slice(0, 8).map((text, i) => ({ text, label: i % 2 ? "odd" : "even" }));
     const outputDir = join(folder, "head-alone");
     const shared = { data: rows, trainable: "head" as const, perDeviceTrainBatchSize: 2, outputDir };

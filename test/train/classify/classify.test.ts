@@ -85,7 +85,7 @@ describe("classification of texts", () => {
     expect(a.probabilities.animal).toBeCloseTo(b.probabilities.animal!, 6);
   });
 
-  test('with trainable "head", the trunk keeps its bytes', async () => {
+  test('with trainable "head", classification keeps the bytes of the trunk', async () => {
     await using base = newModel({ initializerRange: 0.2 });
     const before = new Map<string, Float32Array>();
     for (const name of trunkNames(base.config)) before.set(name, await base.model.weight(name).toFloat32());

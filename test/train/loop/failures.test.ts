@@ -208,7 +208,7 @@ describe("errors that can be detected before a run", () => {
 });
 
 describe("two concurrent runs", () => {
-  test("of the same weights: the second is rejected, and may run after the first", async () => {
+  test("the second of two concurrent runs of the same weights is rejected, and may run after the first", async () => {
     await using base = await newModel();
     let second: unknown;
     for await (const { step } of pretrain(base, options()))
@@ -217,16 +217,19 @@ describe("two concurrent runs", () => {
     expect((await run(base, options({ maxSteps: 1 }))).losses).toHaveLength(1);
   });
 
-  test.runIf(process.platform === "linux")("into one folder: the second is rejected", async () => {
-    const outputDir = join(folder, "shared");
-    await using one = await newModel();
-    await using other = await newModel();
-    let second: unknown;
-    for await (const { step } of pretrain(one, options({ outputDir })))
-      if (step === 2) second = await run(other, options({ outputDir })).then(({ failure }) => failure);
-    expect(second).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/no other run writes/) });
-    expect((await run(other, options({ outputDir, overwriteOutputDir: true }))).failure).toBeUndefined();
-  });
+  test.runIf(process.platform === "linux")(
+    "the second of two concurrent runs into one folder is rejected",
+    async () => {
+      const outputDir = join(folder, "shared");
+      await using one = await newModel();
+      await using other = await newModel();
+      let second: unknown;
+      for await (const { step } of pretrain(one, options({ outputDir })))
+        if (step === 2) second = await run(other, options({ outputDir })).then(({ failure }) => failure);
+      expect(second).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/no other run writes/) });
+      expect((await run(other, options({ outputDir, overwriteOutputDir: true }))).failure).toBeUndefined();
+    },
+  );
 });
 
 test("a run rejects with ABORTED if the loop over its events is left early", async () => {

@@ -40,7 +40,7 @@ describe("a run with too large a micro-batch", () => {
     expect(await pretrain(model, { data, maxSteps: 1, maxSeqLength: 16 })).toMatchObject({ steps: 1 });
   });
 
-  test("of raw text is rejected because of the limit on tokens per micro-batch", async () => {
+  test("too large a micro-batch of raw text is rejected because of the limit on tokens per micro-batch", async () => {
     await using model = await newModel();
     const options = { data, maxSteps: 1, perDeviceTrainBatchSize: 2 ** 30, maxSeqLength: 64 };
     await expect(pretrain(model, options)).rejects.toMatchObject({

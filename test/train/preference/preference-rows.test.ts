@@ -41,7 +41,7 @@ describe("rows", () => {
     await dpo(model, { ...common, maxSteps: 2, data: rankedRows });
   });
 
-  test("of messages: an answer follows the generation prompt, and the common beginning of two conversations is the prompt", () => {
+  test("an answer in messages follows the generation prompt, and the common beginning of two conversations is the prompt", () => {
     const encoder = new RowEncoder(place.tokenizer);
     const prompt = [{ role: "user", content: "Anna likes" }];
     const row = (value: object) => ({
@@ -131,7 +131,7 @@ describe("rows", () => {
     });
   });
 
-  test("with equal answers are skipped with a warning; ties in a ranking give no pair", async () => {
+  test("rows with equal answers are skipped with a warning; ties in a ranking give no pair", async () => {
     const warnings: string[] = [];
     const onWarning = (message: string) => void warnings.push(message);
     await using model = await load();
@@ -154,7 +154,7 @@ describe("rows", () => {
     );
   });
 
-  test("of prompts that a judge dismissed are named as such if no other row is left", async () => {
+  test("rows of prompts that a judge dismissed are named as such if no other row is left", async () => {
     await using model = await load();
     const dismissed = { prompt: "Anna likes", dismissed: true } as const;
     await expect(dpo(model, { ...common, data: [dismissed] })).rejects.toThrow(

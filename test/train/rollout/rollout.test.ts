@@ -58,7 +58,7 @@ describe("grpo", () => {
     ["keys and values in bf16", { cacheDtype: "bf16" }, {}],
     ["another temperature", {}, { temperature: 0.7 }],
   ] as const)(
-    "with lora, %s: the ratios of a rollout's first step are 1, despite rounding in the sampler",
+    "with lora and %s, the ratios of a rollout's first step are 1, despite rounding in the sampler",
     async (_, how, more) => {
       await using model = await LanguageModel.load(join(place.folder, "base"), how);
       const options = { ...common, maxSteps: 1, lora: { r: 4 }, epsilon: 1e-5 };

@@ -133,7 +133,7 @@ describe("a tracker", () => {
     expect(steps).toEqual([1, 2, 2, 3, 4, 4, -1]);
   });
 
-  test("that never answers delays a run's end only for a bounded time", async () => {
+  test("a tracker that never answers delays a run's end only for a bounded time", async () => {
     const warnings: string[] = [];
     const queue = new TrackerQueue({ log: () => new Promise(() => {}) }, "stuck", (message) => warnings.push(message));
     queue.add((tracker) => tracker.log({}, 1));
@@ -143,7 +143,7 @@ describe("a tracker", () => {
     ]);
   });
 
-  test("that is slower than the run misses calls beyond a bounded queue, but not the end of the run", async () => {
+  test("a tracker that is slower than the run misses calls beyond a bounded queue, but not the end of the run", async () => {
     const warnings: string[] = [];
     let count = 0;
     const queue = new TrackerQueue({ log: () => void count++ }, "slow", (message) => warnings.push(message));
