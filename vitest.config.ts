@@ -47,6 +47,7 @@ if (process.env.HEDDLE_ISA) exclude.push("test/ops/baseline.test.ts");
 if (process.env.HEDDLE_SANITIZED) exclude.push("test/tokenizer/sharing/growth.test.ts");
 // They look at a clock that other work on the machine moves: each runs by itself, after the others.
 const clocked = [
+  "test/bench/planted.test.ts",
   "test/constrain/attacks.test.ts",
   "test/data/packing.test.ts",
   "test/data/parquet/parquet.test.ts",

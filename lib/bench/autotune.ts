@@ -1,13 +1,13 @@
 import { checkPath, checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { checkFunction } from "../core/unknown-options.ts";
 import { DTYPES } from "../graph/dtype.ts";
-import { type Device, deviceInfo, openDevice, type Tensor } from "../graph/index.ts";
+import { bytesOf, type Device, deviceInfo, openDevice, type Tensor } from "../graph/index.ts";
 import { knownChoices, tuningKey, tuningPath, writeTuning } from "../graph/tuning.ts";
 import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { linearLayers } from "../models/adapters/linear-layers.ts";
 import { type FilledDType, filled, runSeconds } from "./ceilings.ts";
 import { median } from "./measure.ts";
-import { type Layout, operands, product } from "./suites/gemm.ts";
+import { fewRows, type Layout, operands, product } from "./suites/gemm.ts";
 
 /** Options of `autotune`. @experimental */
 export interface AutotuneOptions {
@@ -168,9 +168,11 @@ async function measure(
 ): Promise<Omit<TunedProduct, "product">> {
   const tensors = new Map<string, Tensor>();
   try {
-    for (const [name, shape] of Object.entries(operands(layout, m, n, k)))
+    // A model's decoding step reads each weight from memory, so the weights of a case must not fit into the cache either.
+    const count = fewRows(device, m, n * k * bytesOf(dtype)).count;
+    for (const [name, shape] of Object.entries(operands(layout, m, n, k, count)))
       tensors.set(name, await filled(device, dtype, shape));
-    const program = product(layout, dtype, m, n, k);
+    const program = product(layout, dtype, m, n, k, count);
     // Bind a separate executable per variant, because a recorded CUDA graph keeps its kernel.
     const executables = names.map(() => program.bind(device, tensors));
     try {
@@ -182,7 +184,7 @@ async function measure(
           const taken = await runSeconds(executables[i]!, { row: Int32Array.of(0) });
           if (round >= 0) seconds[i]!.push(taken); // two warm-up rounds record the CUDA graph
         }
-      const variants = names.map((name, i) => ({ name, seconds: median(seconds[i]!) }));
+      const variants = names.map((name, i) => ({ name, seconds: median(seconds[i]!) / count }));
       const fastest = variants.reduce((a, b) => (b.seconds < a.seconds ? b : a));
       const standard = variants[0]!;
       return { variants, chosen: (fastest.seconds < standard.seconds * (1 - MIN_GAIN) ? fastest : standard).name };

@@ -20,6 +20,7 @@ const suites = {
   gemm: async () => (await import("./suites/gemm.ts")).gemmSuite,
   attention: async () => (await import("./suites/attention.ts")).attentionSuite,
   rows: async () => (await import("./suites/rows.ts")).rowsSuite,
+  vocabulary: async () => (await import("./suites/vocabulary.ts")).vocabularySuite,
   inference: async () => (await import("./suites/inference.ts")).inferenceSuite,
   train: async () => (await import("./suites/train.ts")).trainSuite,
   tokenizer: async () => (await import("./suites/tokenizer.ts")).tokenizerSuite,

@@ -34,13 +34,6 @@ export async function runSeconds(executable: Executable, inputs: Inputs, times =
   return seconds;
 }
 
-/** Returns the total seconds of `times` runs, one executable after the other, so that none finds its weights in a cache. */
-export async function runInTurn(executables: readonly Executable[], inputs: Inputs, times: number): Promise<number> {
-  let seconds = 0;
-  for (let i = 0; i < times; i++) seconds += await runSeconds(executables[i % executables.length]!, inputs);
-  return seconds;
-}
-
 interface Ceiling {
   amount: number;
   seconds(): Promise<number>;

@@ -32,19 +32,27 @@ test("fills tensors of f32 and bf16, and no other type", async () => {
   for (const t of [single!, half!]) t.dispose();
 });
 
-test("measures products of few rows on a GPU with more weights than its cache holds", async () => {
-  expect(fewRows({ kind: "cpu" }, 16, false)).toEqual({ few: false, count: 1 });
-  const { few, count } = fewRows({ kind: "cuda" }, 16, false);
-  expect(few).toBe(true);
-  // An H200 has 50 MB of cache, a B200 126 MB. Weights of 8 bits are the smallest.
-  expect(count * 4096 * 4096).toBeGreaterThan(4 * 126e6);
-  expect(fewRows({ kind: "cuda" }, 64, false)).toEqual({ few: false, count: 1 });
+test("measures products of few rows on a GPU with more weights than its cache holds", () => {
+  // An H200 has 50 MB of cache, a B200 126 MB. Weights of 4 bits are the smallest.
+  for (const bytes of [4096 * 4096 * 2, 4096 * 4096, (4096 * 4096 * 4.5) / 8]) {
+    const { few, count } = fewRows({ kind: "cuda" }, 16, bytes);
+    expect(few).toBe(true);
+    expect(count * bytes).toBeGreaterThan(4 * 126e6);
+  }
+  expect(fewRows({ kind: "cpu" }, 16, 1).count).toBe(1);
+  expect(fewRows({ kind: "cuda" }, 64, 1)).toEqual({ few: false, count: 1 });
+  expect(fewRows({ kind: "cuda" }, 16, Infinity)).toEqual({ few: true, count: 1 });
 });
 
-test("runs executables in turn", async () => {
-  const order: number[] = [];
+test("a chain of products multiplies with every weight in turn", async () => {
   const device = openDevice({ device: "cpu" });
-  const executables = [0, 1, 2].map((i) => ({ device, run: async () => void order.push(i) }) as unknown as Executable);
-  expect(await runInTurn(executables, {}, 5)).toBeGreaterThan(0);
-  expect(order).toEqual([0, 1, 2, 0, 1]);
+  const weights = [Float32Array.of(1, 2, 3, 4), Float32Array.of(0, 1, 1, 1), Float32Array.of(2, 0, 0, 3)];
+  const tensors = new Map([["x", await Tensor.from(device, "f32", [1, 2], Float32Array.of(1, -1))]]);
+  for (const [i, w] of weights.entries()) tensors.set(`w${i}`, await Tensor.from(device, "f32", [2, 2], w));
+  const executable = chain([1, 2], "f32", 3, (x, name) => linear(x, tensor(name, "f32", [2, 2]))).bind(device, tensors);
+  const { row } = await executable.run({ row: Int32Array.of(0) });
+  // [1, -1] becomes [-1, -1], then [-1, -2], then [-2, -6].
+  expect(row).toEqual(Float32Array.of(-2, -6));
+  executable.dispose();
+  for (const t of tensors.values()) t.dispose();
 });

@@ -1,5 +1,7 @@
+import { castBytes } from "../../formats/native-cast.ts";
 import {
   add,
+  bytesOf,
   compile,
   type Device,
   type FloatDType,
@@ -7,11 +9,14 @@ import {
   gatherRows,
   input,
   linear,
-  type Tensor,
+  type Program,
+  Tensor,
   tensor,
+  type Value,
 } from "../../graph/index.ts";
 import { opRow } from "../../graph/op-table.ts";
-import { filled, filledFp8, runInTurn, runSeconds } from "../ceilings.ts";
+import { FP8_BLOCK } from "../../graph/ops/fp8.ts";
+import { filled, filledFp8, runSeconds } from "../ceilings.ts";
 import type { BenchSuite } from "../types.ts";
 
 type Product = [m: number, n: number, k: number];
@@ -29,11 +34,9 @@ const SHAPES: Record<Device["kind"], Product[]> = {
     [16, 4096, 4096],
   ],
 };
-/**
- * Number of weight matrices in a case with few rows. A single one of 4096 × 4096 would fit into a GPU's cache, unlike the weights of a
- * model.
- */
-const FEW_ROWS_WEIGHTS = 32;
+/** Total size of the weights of a case with few rows: several times the cache of a GPU or a processor, into which no model fits. */
+const FEW_ROWS_BYTES = 2 ** 29;
+const MAX_WEIGHTS = 64;
 const LAYOUTS = ["NT", "NN", "TN"] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
@@ -43,7 +46,7 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
   for (const dtype of ["f32", "bf16"] as const)
     for (const [index, [m, n, k]] of shapes.entries())
       for (const layout of index === 0 ? LAYOUTS : LAYOUTS.slice(0, 1)) {
-        const { few, count } = fewRows(device, m, quick);
+        const { few, count } = fewRows(device, m, quick ? Infinity : n * k * bytesOf(dtype));
         const tensors = new Map<string, Tensor>();
         for (const [name, shape] of Object.entries(operands(layout, m, n, k, count)))
           tensors.set(name, await filled(device, dtype, shape));
@@ -63,6 +66,7 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
         for (const t of tensors.values()) t.dispose();
       }
   yield* fp8Cases(device, shapes, quick);
+  yield* rowCases(device, quick);
 };
 
 /**
@@ -71,47 +75,92 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
  */
 async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): ReturnType<BenchSuite> {
   for (const [m, n, k] of shapes) {
-    const { few, count } = fewRows(device, m, quick);
-    const blocks = [Math.ceil(n / 128), Math.ceil(k / 128)] as const;
-    const x = await filled(device, "bf16", [m, k]);
-    const scale = await filled(device, "f32", blocks);
-    const weights: Tensor[] = [];
-    for (let i = 0; i < count; i++) weights.push(await filledFp8(device, [n, k]));
-    const program = compile(() => {
-      const [x, w, scale] = [tensor("x", "bf16", [m, k]), tensor("w", "u8", [n, k]), tensor("scale", "f32", blocks)];
-      return { row: gatherRows(fp8Linear(x, w, scale, undefined, { activations: "int8" }), input("row", "i32", [1])) };
-    });
-    // Each weight matrix has its own executable. One program for all of them would also time the sum of the products, because the epilogue of
-    // fp8Linear does not add.
-    const executables = weights.map((w) =>
-      program.bind(
-        device,
-        new Map([
-          ["x", x],
-          ["w", w],
-          ["scale", scale],
-        ]),
-      ),
-    );
-    const flops = 2 * m * n * k;
+    const { few, count } = fewRows(device, m, quick || n !== k ? Infinity : n * k);
+    const blocks = [Math.ceil(n / FP8_BLOCK), Math.ceil(k / FP8_BLOCK)] as const;
+    const tensors = new Map([["x", await filled(device, "bf16", [m, k])]]);
+    // The factor keeps the results of a chain near 1: the weights' root mean square is about 100.
+    const factors = new Float32Array(blocks[0] * blocks[1]).fill(0.01 / Math.sqrt(k));
+    tensors.set("scale", await Tensor.fromOwn(device, "f32", blocks, factors));
+    for (let i = 0; i < count; i++) tensors.set(`w${i}`, await filledFp8(device, [n, k]));
+    const executable = chain([m, k], "bf16", count, (x, name) =>
+      fp8Linear(x, tensor(name, "u8", [n, k]), tensor("scale", "f32", blocks), undefined, { activations: "int8" }),
+    ).bind(device, tensors);
+    const flops = 2 * m * n * k * count;
     const repeat = quick ? 1 : Math.max(1, Math.round((device.kind === "cuda" ? 1e12 : 1e10) / flops));
-    const bytes = 2 * m * k + n * k + 2 * m * n;
+    const bytes = (2 * m * k + n * k + 2 * m * n) * count;
     yield {
       name: `gemm fp8 ${m}x${n}x${k} NT`,
       unit: "GFLOP/s",
       work: (flops * repeat) / 1e9,
       bound: { ceiling: few ? "read" : "bf16", amount: (few ? bytes : flops) * repeat },
-      run: () => runInTurn(executables, { row: Int32Array.of(0) }, repeat),
+      run: () => runSeconds(executable, { row: Int32Array.of(0) }, repeat),
     };
-    for (const executable of executables) executable.dispose();
-    for (const t of [x, scale, ...weights]) t.dispose();
+    executable.dispose();
+    for (const t of tensors.values()) t.dispose();
   }
 }
 
-/** Returns whether reading the weights limits a product of `m` rows, and how many weight matrices the case has. */
-export function fewRows(device: Pick<Device, "kind">, m: number, quick: boolean): { few: boolean; count: number } {
+/** Yields products of one row, as in decoding: activations in f32, which are rounded as the weights' type asks. */
+async function* rowCases(device: Device, quick: boolean): ReturnType<BenchSuite> {
+  const size = quick ? 256 : 4096;
+  // The factor keeps the results of a chain near 1.
+  const values = Float32Array.from({ length: size }, (_, i) => (((i * 7919) % 4093) / 2046 - 1) / Math.sqrt(size / 3));
+  for (const dtype of ["bf16", "q8_0", "q4_k"] as const) {
+    const row = castBytes(new Uint8Array(values.buffer), "f32", dtype, "weights");
+    const bytes = new Uint8Array(size * row.length);
+    for (let i = 0; i < size; i++) bytes.set(row, i * row.length);
+    const count = quick ? 1 : weightsBeyondCache(bytes.length);
+    const tensors = new Map([["x", await filled(device, "f32", [1, size])]]);
+    for (let i = 0; i < count; i++) {
+      const w = Tensor.zeros(device, dtype, [size, size]);
+      await w.writeBytes(bytes, 0);
+      tensors.set(`w${i}`, w);
+    }
+    const executable = chain([1, size], "f32", count, (x, name) =>
+      linear(x, tensor(name, dtype, [size, size]), undefined, { activations: "int8" }),
+    ).bind(device, tensors);
+    const repeat = quick ? 1 : device.kind === "cuda" ? 16 : 8;
+    yield {
+      name: `gemv ${dtype} ${size}x${size}`,
+      unit: "GB/s",
+      work: (bytes.length * count * repeat) / 1e9,
+      bound: { ceiling: "read", amount: bytes.length * count * repeat },
+      run: () => runSeconds(executable, { row: Int32Array.of(0) }, repeat),
+    };
+    executable.dispose();
+    for (const t of tensors.values()) t.dispose();
+  }
+}
+
+/**
+ * Compiles products of which each reads the result of the one before, like the layers of a model. It returns one row of the last result.
+ * @param multiply returns the product of x with the weight of this name, w0 to w(count − 1)
+ */
+export function chain(
+  shape: readonly number[],
+  dtype: FloatDType,
+  count: number,
+  multiply: (x: Value, name: string) => Value,
+): Program {
+  return compile(() => {
+    let x = tensor("x", dtype, shape);
+    for (let i = 0; i < count; i++) x = multiply(x, `w${i}`);
+    return { row: gatherRows(x, input("row", "i32", [1])) };
+  });
+}
+
+/**
+ * Returns whether reading the weights limits a product of `m` rows on a device, and how many weight matrices its case has.
+ * @param weightBytes size of one matrix, or Infinity for a case with a single one
+ */
+export function fewRows(device: Pick<Device, "kind">, m: number, weightBytes: number): { few: boolean; count: number } {
   const few = device.kind === "cuda" && m < 64;
-  return { few, count: few && !quick ? FEW_ROWS_WEIGHTS : 1 };
+  return { few, count: few ? weightsBeyondCache(weightBytes) : 1 };
+}
+
+/** Returns the number of weight matrices of this size whose products, one after the other, find none of them in a cache. */
+function weightsBeyondCache(bytes: number): number {
+  return Math.max(1, Math.min(MAX_WEIGHTS, Math.ceil(FEW_ROWS_BYTES / bytes)));
 }
 
 /** Returns the operands' shapes: `a`, and `count` matrices to multiply it with. */

@@ -7,6 +7,7 @@ import type { BenchSuite } from "../types.ts";
 
 interface Shape {
   name: string;
+  modelType?: "llama" | "gpt2";
   sequences: number;
   sequenceLength: number;
   vocabSize: number;
@@ -37,8 +38,19 @@ const CPU_SHAPES: Shape[] = [
     heads: 5,
   },
 ];
-/** The size of GPT-2 small, for which others publish results. */
+/** GPT-2 small, for which llm.c and others publish results, and a model of Llama's family of that size. */
 const CUDA_SHAPES: Shape[] = [
+  {
+    name: "GPT-2 124M",
+    modelType: "gpt2",
+    sequences: 16,
+    sequenceLength: 1024,
+    vocabSize: 50_304,
+    hiddenSize: 768,
+    intermediateSize: 3072,
+    numHiddenLayers: 12,
+    heads: 12,
+  },
   {
     name: "Llama 124M",
     sequences: 16,
@@ -65,9 +77,9 @@ const QUICK: Shape = {
 export const trainSuite: BenchSuite = async function* ({ device, quick }) {
   for (const shape of quick ? [QUICK] : device.kind === "cuda" ? CUDA_SHAPES : CPU_SHAPES)
     for (const dtype of device.kind === "cuda" && !quick ? (["bf16"] as const) : (["f32", "bf16"] as const)) {
-      const { name, sequences, sequenceLength, heads, ...sizes } = shape;
+      const { name, modelType = "llama", sequences, sequenceLength, heads, ...sizes } = shape;
       const config = parseModelConfig({
-        modelType: "llama",
+        modelType,
         ...sizes,
         numAttentionHeads: heads,
         numKeyValueHeads: heads,

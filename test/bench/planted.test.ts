@@ -1,0 +1,53 @@
+// The gate on real kernels: a case that does more work than it states is slower, and an unchanged one is not.
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Ceilings, filled, runSeconds } from "../../lib/bench/ceilings.ts";
+import { isSlower, judged } from "../../lib/bench/gate.ts";
+import { measure } from "../../lib/bench/measure.ts";
+import { product } from "../../lib/bench/suites/gemm.ts";
+import type { BenchCase } from "../../lib/bench/types.ts";
+import { type Executable, openDevice, type Tensor } from "../../lib/graph/index.ts";
+
+const SIZE = 512;
+const PRODUCTS = 20;
+const LIMIT = 0.05;
+
+const device = openDevice({ device: "cpu", threads: 1 });
+const ceilings = new Ceilings(device, { quick: true });
+const tensors = new Map<string, Tensor>();
+let executable: Executable;
+
+beforeAll(async () => {
+  for (const name of ["a", "b0"]) tensors.set(name, await filled(device, "f32", [SIZE, SIZE]));
+  executable = product("NT", "f32", SIZE, SIZE, SIZE).bind(device, tensors);
+});
+afterAll(() => {
+  executable.dispose();
+  for (const t of tensors.values()) t.dispose();
+  ceilings.dispose();
+});
+
+/** Returns a case that states the work of PRODUCTS products, and computes `planted` of them more. */
+function caseWith(planted: number): BenchCase {
+  return {
+    name: "gemm",
+    unit: "GFLOP/s",
+    work: (2 * SIZE ** 3 * PRODUCTS) / 1e9,
+    run: () => runSeconds(executable, { row: Int32Array.of(0) }, PRODUCTS + planted),
+  };
+}
+
+/** Returns whether the gate reports the case as slower than the case without planted products. It measures again like `bench`, without waits. */
+async function isReported(planted: number): Promise<boolean> {
+  const look = (one: BenchCase) => () => measure(one, ceilings, { rounds: 9 });
+  const base = await look(caseWith(0))();
+  const now = await judged(base, LIMIT, look(caseWith(planted)), async () => {});
+  return isSlower(base, now, LIMIT);
+}
+
+test("a kernel that takes 30 % longer is reported", async () => {
+  expect(await isReported(0.3 * PRODUCTS)).toBe(true);
+}, 60_000);
+
+test("an unchanged kernel is not reported", async () => {
+  expect(await isReported(0)).toBe(false);
+}, 60_000);
