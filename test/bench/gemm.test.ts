@@ -1,8 +1,8 @@
 // The programs of the gemm suite compute the products that they are timed for.
 import { expect, expectTypeOf, test } from "vitest";
-import { filled, runInTurn } from "../../lib/bench/ceilings.ts";
-import { fewRows, operands, product } from "../../lib/bench/suites/gemm.ts";
-import { type Executable, openDevice, type Tensor } from "../../lib/graph/index.ts";
+import { filled } from "../../lib/bench/ceilings.ts";
+import { chain, fewRows, operands, product } from "../../lib/bench/suites/gemm.ts";
+import { linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 
 test.each(["NT", "NN", "TN"] as const)("adds up the products of several matrices in layout %s", async (layout) => {
   const device = openDevice({ device: "cpu" });
