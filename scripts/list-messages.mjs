@@ -1,5 +1,5 @@
-// Lists every error message and warning of lib/ and native/, and every help text of the command line, by file, so that they can be read as a
-// whole. `npm run messages` writes the list to test/structure/messages.txt, and a test compares it with the code.
+// Lists the error messages and warnings of lib/ and native/, and the help texts of the command line, so that they can be read as a whole.
+// `npm run messages` writes the list to test/structure/messages.txt, and a test compares it with the code.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";

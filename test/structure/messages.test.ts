@@ -1,4 +1,4 @@
-// Every message of heddle is checked in as a list, so that a change of wording shows up in review beside all the others.
+// All messages are checked in as one list, so that reviewers see each change of wording beside the other messages.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 

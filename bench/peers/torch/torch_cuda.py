@@ -44,7 +44,7 @@ def measure(name, unit, work, run, repeat, kernel=None):
         values.append(work * repeat / (begin.elapsed_time(end) / 1000))
     value = statistics.median(values)
     print(f"{name}{f' ({kernel})' if kernel else ''}: {value:.4g} {unit}", file=sys.stderr, flush=True)
-    # Of several kernels for one case, the fastest counts.
+    # The fastest of several kernels for a case counts.
     if results and results[-1]["name"] == name:
         if results[-1]["value"] >= value:
             return
