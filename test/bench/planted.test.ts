@@ -45,8 +45,8 @@ async function isReported(planted: number): Promise<boolean> {
   return isSlower(base, now, LIMIT);
 }
 
-test("a kernel that takes 30 % longer is reported", async () => {
-  expect(await isReported(0.3 * PRODUCTS)).toBe(true);
+test("a kernel that takes twice as long is reported", async () => {
+  expect(await isReported(PRODUCTS)).toBe(true);
 }, 60_000);
 
 test("an unchanged kernel is not reported", async () => {
