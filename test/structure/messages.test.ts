@@ -1,4 +1,4 @@
-// All messages are checked in as one list, so that reviewers see each change of wording beside the other messages.
+// One checked-in list has all messages, so that a review shows each change of wording.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 

@@ -36,6 +36,7 @@ const SHAPES: Record<Device["kind"], Product[]> = {
 };
 /** Total size of the weights of a case with few rows: several times the cache of a GPU or a processor, into which no model fits. */
 const FEW_ROWS_BYTES = 2 ** 29;
+/** Maximum number of weights, so that programs of small products stay short. */
 const MAX_WEIGHTS = 64;
 const LAYOUTS = ["NT", "NN", "TN"] as const;
 export type Layout = (typeof LAYOUTS)[number];

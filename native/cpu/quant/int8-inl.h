@@ -5,8 +5,8 @@
 //                     [+ weight_minimum(j, g) * scale(i, g) * integer sum(i, g)]
 // The integer sums are exact. int8_dot-inl.h is for few rows. It reads weights in place, and the lanes of a vector hold
 // parts of one group's dot product. In int8_gemm-inl.h each lane holds a different output. Each kernel adds up in its
-// own fixed order, so a row's bits depend only on which kernel computes it. Of the two kernels, rowwise products use
-// only int8_dot-inl.h. Types with a packed form use neither (int8_packed-inl.h).
+// own fixed order, so a row's bits depend only on which kernel computes it. Rowwise products use int8_dot-inl.h only.
+// Types with a packed form use neither (int8_packed-inl.h).
 #pragma once
 #include "cpu/rows/loops-inl.h"
 #include "ops/quant.h"

@@ -283,8 +283,8 @@ struct PackedTiles {
   } forms[3];  // ends with 0 panels
 };
 // Divides `count` panels among the forms. Calls sweep(form, first, each) for panels [first, first + each *
-// form.panels). In the last call, panels from `count` on stand for the last panel, which is then computed several
-// times. Kernels of their own for the last panels of a task would be code without a gain.
+// form.panels). The last call may cover panels from `count` on. It computes the last panel in their place. Separate
+// kernels for the last panels of a task would add code and gain nothing.
 template <class Sweep> void packed_sweeps(const PackedTiles& tiles, int64_t count, const Sweep& sweep) {
   const auto* form = tiles.forms;
   for (int64_t done = 0; done < count;) {
