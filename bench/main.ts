@@ -1,5 +1,6 @@
 // npm run bench -- [SUITE ...] [--only TEXT] [--rounds N] [--threads N] [--no-peers]: JSON lines on stdout, the machine first. npm run
-// bench -- plot FILE.jsonl: draws the growth suite's results as an SVG next to the file.
+// bench -- plot FILE.jsonl: draws the growth suite's results as an SVG next to the file. npm run bench -- compare FOLDER: compares two
+// checkouts (compare.ts).
 import { parseArgs } from "node:util";
 import { type Device, openDevice } from "../lib/graph/index.ts";
 import { describeMachine } from "./machine.ts";
@@ -36,13 +37,22 @@ const { values, positionals } = parseArgs({
     only: { type: "string", default: "" }, // part of a case's name; for inference a model, or a model and a type (135M:q8_0)
     threads: { type: "string" },
     peers: { type: "boolean", default: true },
+    pairs: { type: "string", default: "15" }, // for compare
+    out: { type: "string" },
   },
 });
 
 if (positionals[0] === "plot") await (await import("./plot.ts")).plotGrowth(positionals[1]);
-else {
+else if (positionals[0] === "compare") {
+  const [, folder, ...names] = positionals;
+  if (!folder) throw new Error("bench compare: expected the folder of another checkout, got none");
+  const { pairs, rounds, only, out } = values;
+  const numbers = { pairs: Number(pairs), rounds: Number(rounds) };
+  await (await import("./compare.ts")).compareCheckouts({ folder, suites: names, only, out, ...numbers });
+} else {
   const unknown = positionals.find((name) => !suites[name]);
-  if (unknown) throw new Error(`bench: expected plot or one of ${Object.keys(suites).join(", ")}, got ${unknown}`);
+  if (unknown)
+    throw new Error(`bench: expected plot, compare or one of ${Object.keys(suites).join(", ")}, got ${unknown}`);
   const device = openDevice({ threads: values.threads === undefined ? undefined : Number(values.threads) });
   report({ machine: describeMachine(device.threads) });
   for (const name of positionals.length ? positionals : Object.keys(suites)) {
