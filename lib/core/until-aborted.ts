@@ -1,3 +1,4 @@
+import { onAbort } from "./abort-listeners.ts";
 import { aborted, checkAttached, checkSignal, type HeddleError } from "./errors.ts";
 
 /**
@@ -19,7 +20,6 @@ export async function* untilAborted<T>(
   }
   // One listener serves all values. Racing each value against one promise would keep a reaction per value alive.
   let stop: ((error: HeddleError) => void) | undefined;
-  const listener = () => stop?.(aborted(signal, what));
   /** Settles like the result of `call`, or rejects with ABORTED first. Later results and rejections are ignored. */
   const orAborted = <R>(call: () => R | PromiseLike<R>): Promise<R> =>
     new Promise((resolve, reject) => {
@@ -29,7 +29,7 @@ export async function* untilAborted<T>(
     });
   const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
   let isOpen = true;
-  signal.addEventListener("abort", listener);
+  const forget = onAbort(signal, () => stop?.(aborted(signal, what)));
   try {
     for (;;) {
       const step = await orAborted<IteratorResult<T>>(() => iterator.next());
@@ -44,9 +44,12 @@ export async function* untilAborted<T>(
     isOpen = signal.aborted; // otherwise the source has failed and needs no return()
     throw error;
   } finally {
-    if (isOpen && signal.aborted) void leave(iterator);
-    else if (isOpen) await orAborted(() => iterator.return?.());
-    signal.removeEventListener("abort", listener);
+    try {
+      if (isOpen && signal.aborted) void leave(iterator);
+      else if (isOpen) await orAborted(() => iterator.return?.());
+    } finally {
+      forget();
+    }
   }
 }
 

@@ -5,7 +5,7 @@ import type {
   ProgramDescription,
 } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
-import { onAbort } from "../core/abort-listeners.ts";
+import { cancellable } from "../core/abort-listeners.ts";
 import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { checkDevice, type Device } from "./device.ts";
@@ -103,18 +103,6 @@ export interface StartOptions {
   series?: Series | undefined;
 }
 
-async function abortable(running: Promise<void>, signal: AbortSignal, flag: AbortFlagHandle): Promise<void> {
-  const abort = () => flag.abort();
-  running.catch(() => {}); // if the signal is invalid, onAbort throws, and nobody else handles a rejection
-  if (signal.aborted) abort();
-  const forget = onAbort(signal, abort);
-  try {
-    await running;
-  } finally {
-    forget();
-  }
-}
-
 /** A program bound to tensors on a device. */
 export class Executable<R extends Results = Results> {
   readonly program: Program<R>;
@@ -166,7 +154,7 @@ export class Executable<R extends Results = Results> {
     const places = late.map((name) => plan.inputPlace(name));
     const running = this.launch(sizes, data, results, flag, places, series);
     const outputs = plan.named(results, arrayOf) as Outputs<R>;
-    return { outputs, done: signal && flag ? abortable(running, signal, flag) : running };
+    return { outputs, done: signal && flag ? cancellable(running, signal, () => flag.abort()) : running };
   }
 
   private launch(

@@ -1,6 +1,7 @@
 // Requests to the Hub, with limits for time, redirects and the size of answers. The token is sent only to the Hub itself.
 import { onAbort } from "../core/abort-listeners.ts";
-import { aborted, describe, HeddleError, throwIfAborted } from "../core/errors.ts";
+import { describe, HeddleError, throwIfAborted } from "../core/errors.ts";
+import { raceAbort } from "../core/race-abort.ts";
 import { DEFAULT_REVISION, type ModelName } from "./model-name.ts";
 
 const MAX_REDIRECTS = 8;
@@ -161,16 +162,12 @@ export class HubRequests {
   }
 
   private nextOf<T>(read: Promise<T>): Promise<T> {
-    const { signal } = this.options;
-    return new Promise<T>((resolve, reject) => {
+    const inTime = new Promise<T>((resolve, reject) => {
       const late = () => reject(new Interruption(`no bytes received for ${this.timeout / 1000} s`));
       const timer = setTimeout(late, this.timeout);
-      const forget = signal && onAbort(signal, () => reject(aborted(signal, "pull")));
-      read.then(resolve, reject).finally(() => {
-        clearTimeout(timer);
-        forget?.();
-      });
+      read.then(resolve, reject).finally(() => clearTimeout(timer));
     });
+    return raceAbort(inTime, this.options.signal, "pull");
   }
 
   /** Returns the error for an answer with an error status. */

@@ -3,6 +3,7 @@ import { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable, Writable } from "node:stream";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
+import { onAbort } from "../core/abort-listeners.ts";
 import { invalidArgument } from "../core/errors.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import type { ModelSource } from "./core/model-source.ts";
@@ -76,14 +77,13 @@ function answerWith(handler: RequestHandler, request: Request, basePath: string)
     outgoing.destroy(
       request.signal.reason instanceof Error ? request.signal.reason : new ClientLost("the request was aborted"),
     );
-  request.signal.addEventListener("abort", abandon, { once: true });
-  outgoing.once("close", () => {
-    request.signal.removeEventListener("abort", abandon);
-    body.destroy();
-  });
   // The handler uses only those members of Node's classes that these streams have.
   handler(incoming as unknown as IncomingMessage, outgoing as unknown as ServerResponse);
-  if (request.signal.aborted) abandon();
+  const forget = onAbort(request.signal, abandon);
+  outgoing.once("close", () => {
+    forget();
+    body.destroy();
+  });
   return outgoing.answer;
 }
 

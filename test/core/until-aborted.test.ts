@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { untilAborted } from "../../lib/core/until-aborted.ts";
@@ -98,6 +99,21 @@ describe("untilAborted", () => {
     const removed = vi.spyOn(abort.signal, "removeEventListener");
     await all(Array.from({ length: 1000 }), abort.signal);
     expect([added.mock.calls.length, removed.mock.calls.length]).toEqual([1, 1]);
+  });
+
+  test("removes its listener if the source's return fails", async () => {
+    const { signal } = new AbortController();
+    const source = {
+      [Symbol.asyncIterator]: () => ({
+        next: async () => ({ done: false, value: 1 }),
+        return: () => Promise.reject(new Error("mine")),
+      }),
+    };
+    const broken = async () => {
+      for await (const _ of untilAborted(source, signal, "work")) break;
+    };
+    await expect(broken()).rejects.toThrow("mine");
+    expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
   test("rejects an invalid signal", async () => {

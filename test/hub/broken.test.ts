@@ -76,6 +76,18 @@ describe("a connection that drops", () => {
     expect((await readdir(join(folder("resumed"), "blobs"))).filter((name) => name.endsWith(PARTIAL))).toEqual([]);
   });
 
+  test("is not read further after an abort that fires while a part is written", async () => {
+    add("aborted");
+    await mkdir(join(folder("aborted"), "blobs"), { recursive: true });
+    await writeFile(blob("aborted") + PARTIAL, weights.content.subarray(0, 1000));
+    const stop = new AbortController();
+    // The first call reports the bytes of the earlier pull, before the request for the others.
+    const onProgress = vi.fn(() => stop.abort());
+    const failure = await failureOf(() => pullModel("owner/aborted", { signal: stop.signal, onProgress }));
+    expect(failure).toMatchObject({ code: "ABORTED" });
+    expect(statSync(blob("aborted") + PARTIAL).size).toBe(1000);
+  });
+
   test("leaves a part that is replaced if the server ignores ranges", async () => {
     add("whole");
     await mkdir(join(folder("whole"), "blobs"), { recursive: true });

@@ -1,4 +1,5 @@
 // Computations that are not generation, such as scores of texts.
+import { onAbort } from "../../core/abort-listeners.ts";
 import type { Exchange } from "./context.ts";
 
 /** Maximum number of texts of a request. */
@@ -16,13 +17,13 @@ export function computing<T>(exchange: Exchange, work: () => Promise<T>): Promis
  */
 export async function holdingPlace<T>({ service, signal }: Exchange, work: () => Promise<T>): Promise<T> {
   const release = service.concurrency.take(1);
-  signal.addEventListener("abort", release, { once: true });
+  const forget = onAbort(signal, release);
   try {
     const result = await work();
     signal.throwIfAborted();
     return result;
   } finally {
-    signal.removeEventListener("abort", release);
+    forget();
     release();
   }
 }

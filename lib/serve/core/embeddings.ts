@@ -3,6 +3,7 @@ import { embeddingWidth } from "../../formats/sentence-transformers/embedding-sc
 import { embeddingOf, embeddings, namedLimit, textReader } from "../../language-model/embed/embed.ts";
 import { holding } from "../../models/model-view.ts";
 import { invalid } from "../http/http-error.ts";
+import { holdingPlace } from "./compute.ts";
 import type { Exchange } from "./context.ts";
 import type { Served } from "./models.ts";
 import { promptsOf } from "./prompts.ts";
@@ -40,15 +41,13 @@ export async function answerEmbeddings(
   send: (embedded: Embedded) => Promise<void>,
 ): Promise<void> {
   const { service, signal } = exchange;
-  const { concurrency, encoding } = service;
+  const { encoding } = service;
   const { input, param, truncation } = request;
   const width = embeddingWidth(model.config);
   const { dimensions = width } = request;
   if (dimensions > width) throw invalid("dimensions", `at most ${width}, the width of the model's vectors`, dimensions);
   if (input === undefined) throw invalid(param, "a text, token ids, or an array of those", undefined);
-  const release = concurrency.take(1);
-  signal.addEventListener("abort", release, { once: true });
-  try {
+  await holdingPlace(exchange, async () => {
     const limit = namedLimit(model);
     const how = { param, model, most: MAX_INPUTS, isContinued: false, limit, truncation, encoding, signal };
     // Requests cannot name a prompt, so the model's default prompt applies, if it has one.
@@ -78,10 +77,7 @@ export async function answerEmbeddings(
     exchange.count({ model: name, promptTokens: tokens, completionTokens: 0 });
     const short = (vector: Float32Array) => (dimensions === width ? vector : cut(vector, dimensions, normalize));
     await send({ vectors: vectors.map(short), tokens });
-  } finally {
-    signal.removeEventListener("abort", release);
-    release();
-  }
+  });
 }
 
 /** Truncates a vector, and normalizes it if the model's vectors are normalized (Kusupati et al. 2022, "Matryoshka"). */

@@ -1,5 +1,6 @@
 // Generates answers: submits the prompts, hands the running answers to the endpoint, and ends them as soon as the client disconnects.
 import { compiledAhead } from "../../constrain/index.ts";
+import { onAbort } from "../../core/abort-listeners.ts";
 import { pause } from "../../core/slices.ts";
 import type { Sequence } from "../../inference/sequence.ts";
 import type { Scheduled } from "../../inference/shared-scheduler.ts";
@@ -145,7 +146,7 @@ export async function generate(
     for (const { stream } of all) stream.cancel();
     release();
   };
-  signal.addEventListener("abort", end, { once: true });
+  const forget = onAbort(signal, end);
   let answers = new Answers([], { n, reading, begun, signal });
   try {
     const ids = await prompts.ids();
@@ -158,7 +159,7 @@ export async function generate(
     answers = new Answers(all, { n, reading, begun, signal });
     await send(answers);
   } finally {
-    signal.removeEventListener("abort", end);
+    forget();
     end();
     report({ model: served.name, ...answers.usage, ...answers.times(started) });
   }

@@ -219,7 +219,7 @@ export class Models {
     this.inLine++;
     try {
       try {
-        await this.line.run(() => this.makeRoom(base, AbortSignal.any([signal, this.closing.signal])), signal);
+        await this.line.run(() => this.makeRoom(base, signal), signal);
       } finally {
         this.inLine--;
       }
@@ -259,6 +259,7 @@ export class Models {
   private async makeRoom(base: BaseModel, signal: AbortSignal): Promise<void> {
     const needed = base.takesMemory ? 0 : await base.neededBytes();
     while (!base.takesMemory && this.memory + needed > this.maxMemory) {
+      this.closing.signal.throwIfAborted();
       signal.throwIfAborted();
       // The weights of the caller's models cannot be unloaded.
       const kept = this.bases.reduce((sum, other) => sum + (other.isOwned ? 0 : other.bytes), 0);
@@ -294,7 +295,7 @@ export class Models {
     const freed = new Promise<void>((resolve) => {
       this.freed = resolve;
     });
-    return raceAbort(freed, signal);
+    return raceAbort(raceAbort(freed, signal), this.closing.signal);
   }
 }
 

@@ -1,5 +1,6 @@
 // Reads bodies of requests: JSON with limits on size, depth and time.
 import type { IncomingMessage } from "node:http";
+import { onAbort } from "../../core/abort-listeners.ts";
 import { isObject } from "../../core/is-object.ts";
 import { atOnce } from "../../core/slices.ts";
 import { JSON_LIMITS, JsonLimitError, parseInSlices } from "../../io/json-slices.ts";
@@ -89,7 +90,7 @@ export class BodyReader {
       const settle = (act: () => void) => {
         body.end();
         clearTimeout(timer);
-        signal.removeEventListener("abort", onAbort);
+        forget();
         request.off("data", onData).off("end", onEnd).off("close", onClose).off("error", onClose);
         act();
       };
@@ -102,14 +103,13 @@ export class BodyReader {
       const onEnd = () => settle(() => resolve(parts));
       const onClose = () =>
         settle(() => reject(new Refusal(400, "body: the connection closed before the end of the body")));
-      const onAbort = () => settle(() => reject(signal.reason));
       const late = () =>
         new Refusal(408, `body: expected the whole body within ${bodyTimeout} ms, got a part`, {
           code: "timeout",
           headers: { connection: "close" },
         });
       const timer = setTimeout(() => settle(() => reject(late())), bodyTimeout);
-      signal.addEventListener("abort", onAbort, { once: true });
+      const forget = onAbort(signal, () => settle(() => reject(signal.reason)));
       request.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onClose);
     });
   }

@@ -1,4 +1,5 @@
 // Limits concurrent work, and runs long work on the event loop in slices.
+import { onAbort } from "../../core/abort-listeners.ts";
 import { inSlices, type Slices } from "../../core/slices.ts";
 
 /** A semaphore: limits the number of concurrent jobs, in first-in first-out order. */
@@ -28,15 +29,14 @@ export class Turns {
   private turn(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const begin = () => {
-        signal.removeEventListener("abort", leave);
+        forget();
         resolve();
       };
-      const leave = () => {
+      this.waiting.push(begin);
+      const forget = onAbort(signal, () => {
         this.waiting.splice(this.waiting.indexOf(begin), 1);
         reject(signal.reason);
-      };
-      this.waiting.push(begin);
-      signal.addEventListener("abort", leave, { once: true });
+      });
     });
   }
 }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { onAbort } from "../../core/abort-listeners.ts";
 
 /** The error for a client that has disconnected or stopped reading. */
 export class ClientLost extends Error {}
@@ -17,26 +18,26 @@ export interface Waiting {
  */
 export async function written(response: ServerResponse, bytes: string | Uint8Array, waiting: Waiting): Promise<void> {
   if (response.destroyed || response.writableEnded) throw new ClientLost();
-  if (!response.write(bytes)) await drained(response, waiting);
+  if (response.write(bytes)) return;
+  waiting.signal.throwIfAborted();
+  await drained(response, waiting);
 }
 
 function drained(response: ServerResponse, { stallTimeout, signal }: Waiting): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => {
       clearTimeout(timer);
-      signal.removeEventListener("abort", onAbort);
+      forget();
       response.off("drain", onDrain).off("close", onClose);
       act();
     };
     const onDrain = () => settle(resolve);
     const onClose = () => settle(() => reject(new ClientLost()));
-    const onAbort = () => settle(() => reject(signal.reason));
     const timer = setTimeout(() => {
       settle(() => reject(new ClientLost()));
       response.destroy();
     }, stallTimeout);
-    if (signal.aborted) return onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
+    const forget = onAbort(signal, () => settle(() => reject(signal.reason)));
     response.on("drain", onDrain).on("close", onClose);
   });
 }
