@@ -12,6 +12,7 @@ import {
 } from "@ai-sdk/provider";
 import { invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
+import { checkString } from "../core/option-values.ts";
 import { rejectUnknownNames } from "../core/unknown-options.ts";
 import { LanguageModel } from "../language-model/index.ts";
 import { embeddingModelOf, rerankingModelOf } from "./embedding-models.ts";
@@ -136,7 +137,7 @@ function idOf(model: LanguageModel, settings: ModelSettings): string {
   if (!isObject(settings)) throw invalidArgument("settings", "an object", settings);
   rejectUnknownNames(settings, ["modelId", "specificationVersion"]);
   const { modelId } = settings;
-  if (modelId !== undefined && typeof modelId !== "string") throw invalidArgument("modelId", "a string", modelId);
+  checkString("modelId", modelId);
   const file = model.path?.split(/[\\/]/).filter(Boolean).at(-1);
   return modelId ?? model.card?.name ?? model.name ?? file ?? model.config.modelType;
 }

@@ -1,5 +1,5 @@
 import { checkPath, checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { checkFunction } from "../core/unknown-options.ts";
+import { checkFunction, checkWhole } from "../core/option-values.ts";
 import { DTYPES } from "../graph/dtype.ts";
 import { bytesOf, type Device, deviceInfo, openDevice, type Tensor } from "../graph/index.ts";
 import { knownChoices, tuningKey, tuningPath, writeTuning } from "../graph/tuning.ts";
@@ -89,11 +89,9 @@ interface Product {
 export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneReport> {
   rejectUnknownNames(options, Object.keys(NAMES));
   const { rows = [16, 64, 256, 1024, 4096], rounds = 7, model = "default", training, signal, onResult } = options;
-  if (!Array.isArray(rows)) throw invalidArgument("rows", "an array of integers", rows);
-  for (const m of rows)
-    if (!Number.isInteger(m) || m < 1 || m > 2 ** 20) throw invalidArgument("rows", "integers of 1 to 2^20", m);
-  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000)
-    throw invalidArgument("rounds", "an integer of 1 to 1000", rounds);
+  if (!Array.isArray(rows)) throw invalidArgument("rows", "an array of whole numbers", rows);
+  for (const m of rows) checkWhole("rows", m, 1, 2 ** 20);
+  checkWhole("rounds", rounds, 1, 1000);
   if (training !== undefined && training !== "f32" && training !== "bf16")
     throw invalidArgument("training", "f32 or bf16", training);
   checkPath("model", model, "a path or default");

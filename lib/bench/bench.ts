@@ -3,8 +3,8 @@ import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkPath, checkSignal, HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkFlag, checkFunction, checkWhole } from "../core/option-values.ts";
 import { removeLeft, temporaryName } from "../core/temp-files.ts";
-import { checkFlag, checkFunction } from "../core/unknown-options.ts";
 import { type Device, deviceInfo, openDevice } from "../graph/index.ts";
 import { readWhole } from "../io/open-file.ts";
 import { rejectUnknownNames } from "../language-model/index.ts";
@@ -99,8 +99,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
     signal,
     onResult,
   } = options;
-  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000)
-    throw invalidArgument("rounds", "an integer of 1 to 1000", rounds);
+  checkWhole("rounds", rounds, 1, 1000);
   if (typeof maxRegression !== "number" || !(maxRegression >= 0 && maxRegression < 1))
     throw invalidArgument("maxRegression", "a share of at least 0 and below 1", maxRegression);
   const baseline = options.baseline === undefined ? undefined : await readBaseline(options.baseline);

@@ -87,7 +87,7 @@ function parseValue(name: string, spec: OptionSpec, text: string | undefined): u
 function numberOf(name: string, text: string, integer: boolean): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
   if (!Number.isFinite(value) || (integer && !Number.isSafeInteger(value)))
-    throw invalidArgument(name, integer ? "an integer" : "a number", text);
+    throw invalidArgument(name, integer ? "a whole number" : "a number", text);
   return value;
 }
 

@@ -3,8 +3,8 @@ import { type CallFormatName, callFormatNames } from "../answers/catalogue.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
+import { checkFlag, checkString } from "../core/option-values.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
-import { checkFlag } from "../core/unknown-options.ts";
 import { Automaton } from "./automaton.ts";
 import { compileInTurns } from "./compile-queue.ts";
 import { compileDocument } from "./compile-schema.ts";
@@ -300,8 +300,7 @@ function given(schema: unknown, where: string): unknown {
 function checkNameAndStrict(given: { [name in keyof NamedSchema]?: unknown }, where: string): void {
   const { strict, name, description } = given;
   if (strict != null && typeof strict !== "boolean") throw invalidArgument(`${where}.strict`, "true or false", strict);
-  for (const [key, value] of Object.entries({ name, description }))
-    if (value !== undefined && typeof value !== "string") throw invalidArgument(`${where}.${key}`, "a string", value);
+  for (const [key, value] of Object.entries({ name, description })) checkString(`${where}.${key}`, value);
 }
 
 /** Returns a kept automaton, or makes one. @param size size of the format in characters @param key serializes the format */

@@ -1,7 +1,8 @@
 // Conversion of whole models between safetensors folders and GGUF files.
 import { basename, dirname, join, resolve } from "node:path";
 import { checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { checkFunction, checkNames, type Names } from "../core/unknown-options.ts";
+import { checkFunction } from "../core/option-values.ts";
+import { checkNames, type Names } from "../core/unknown-options.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config/config.ts";
 import { modelConfigToJson } from "../formats/config/config-json.ts";
 import { modelConfigToGguf } from "../formats/config/config-to-gguf.ts";

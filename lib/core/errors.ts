@@ -1,5 +1,6 @@
 import { brand } from "./instanceof.ts";
 import { isObject } from "./is-object.ts";
+import { isWhole } from "./is-whole.ts";
 
 /** Every failure that heddle reports has one of these codes. docs/errors.md says what each one means and what to do. */
 export type HeddleErrorCode =
@@ -90,7 +91,7 @@ export function withoutTokenizer(name: string): HeddleError {
 export const SEEDS = "a whole number from 0 to 2^53 - 1";
 
 export function isSeed(seed: unknown): seed is number {
-  return Number.isSafeInteger(seed) && (seed as number) >= 0;
+  return isWhole(seed);
 }
 
 /** Requires a seed. @throws HeddleError INVALID_ARGUMENT */

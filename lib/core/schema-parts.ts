@@ -1,15 +1,13 @@
 // Schema parts that several schemas share, so that their error messages are worded alike.
 import { z } from "zod";
+import { isWhole, wholeRange } from "./is-whole.ts";
 
 export const text = z.string({ error: "a text" });
 
 export const flag = z.boolean({ error: "true or false" });
 
 export const whole = (least: number, most: number) =>
-  z.custom<number>(
-    (v) => Number.isSafeInteger(v) && (v as number) >= least && (v as number) <= most,
-    `a whole number from ${least} to ${most}`,
-  );
+  z.custom<number>((v) => isWhole(v, least, most), wholeRange(least, most));
 
 export const real = (least: number, most: number) =>
   z.custom<number>((v) => typeof v === "number" && v >= least && v <= most, `a number from ${least} to ${most}`);

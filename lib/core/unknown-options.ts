@@ -1,5 +1,5 @@
 // Checks option names, because unknown options would be silently ignored.
-import { checkObject, HeddleError, invalidArgument } from "./errors.ts";
+import { checkObject, HeddleError } from "./errors.ts";
 import { nearest } from "./nearest-name.ts";
 
 /** The option names of type `T`. TypeScript ensures that the table is complete. */
@@ -60,14 +60,4 @@ function unknownName(name: string, known: readonly string[], what: string): Hedd
   const near = likely.find((other) => known.includes(other)) ?? nearest(camel, known);
   const expected = near ? `a known ${what} (nearest: ${near})` : `one of ${known.join(", ")}`;
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got an unknown name`);
-}
-
-/** Requires a function or undefined. @throws HeddleError INVALID_ARGUMENT */
-export function checkFunction(name: string, value: unknown): void {
-  if (value !== undefined && typeof value !== "function") throw invalidArgument(name, "a function", value);
-}
-
-/** Requires a boolean or undefined. @throws HeddleError INVALID_ARGUMENT */
-export function checkFlag(name: string, value: unknown): void {
-  if (value !== undefined && typeof value !== "boolean") throw invalidArgument(name, "true or false", value);
 }

@@ -1,4 +1,5 @@
 import { checkSeed, describe, HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkWhole } from "../core/option-values.ts";
 import type { Batch, BatchMaker, Made } from "./batch.ts";
 import { BestFitRows } from "./best-fit.ts";
 import { ConcatenatedRows } from "./concatenated.ts";
@@ -261,9 +262,7 @@ class StreamedCorpus implements Corpus {
     if (state?.version !== 1) throw invalidArgument("state.version", "1", state?.version);
     const given = state as unknown as Record<string, unknown>;
     const keys = Object.keys(this.#maker.start) as (keyof Position)[];
-    for (const key of keys)
-      if (!Number.isSafeInteger(given[key]) || (given[key] as number) < 0)
-        throw invalidArgument(`state.${key}`, "an integer ≥ 0", given[key]);
+    for (const key of keys) checkWhole(`state.${key}`, given[key], 0);
     if (state.fingerprint !== this.#fingerprint) {
       const expected = String(state.fingerprint).split("; ");
       const facts = this.#facts();
@@ -324,9 +323,7 @@ function checkOptions(options: CorpusOptions): void {
   for (const [name, least] of Object.entries(integers) as [keyof typeof integers, number][]) {
     const value = options[name];
     if (value === undefined && name !== "maxSeqLength" && name !== "batchSize") continue;
-    if (!Number.isSafeInteger(value) || (value as number) < least) {
-      throw invalidArgument(name, `an integer ≥ ${least}`, value);
-    }
+    checkWhole(name, value, least);
   }
   if (options.maxSeqLength * options.batchSize > MAX_BATCH_TOKENS) {
     throw invalidArgument("batchSize", "at most 2^28 tokens a batch", options.maxSeqLength * options.batchSize);

@@ -1,4 +1,5 @@
 import { checkSeed, HeddleError, invalidArgument, seedAfter } from "../core/errors.ts";
+import { checkWhole } from "../core/option-values.ts";
 import type { Batch } from "./batch.ts";
 import { type Corpus, type CorpusOptions, type CorpusState, openCorpus } from "./corpus.ts";
 import { Stream, uniformAt } from "./random.ts";
@@ -43,8 +44,7 @@ export async function openMixture({ parts, ...options }: MixtureOptions): Promis
       throw invalidArgument(`parts[${i}].weight`, "a number above 0", weight);
     return weight;
   });
-  if (!Number.isSafeInteger(options.batchSize) || options.batchSize < 1)
-    throw invalidArgument("batchSize", "an integer ≥ 1", options.batchSize);
+  checkWhole("batchSize", options.batchSize, 1);
   const { seed = 0 } = options;
   checkSeed(seed);
   const corpora: Corpus[] = [];
@@ -174,8 +174,7 @@ class MixedCorpus implements Corpus<MixtureState> {
 
   restore(state: MixtureState): void {
     if (state?.version !== 1) throw invalidArgument("state.version", "1", state?.version);
-    if (!Number.isSafeInteger(state.rows) || state.rows < 0)
-      throw invalidArgument("state.rows", "an integer ≥ 0", state.rows);
+    checkWhole("state.rows", state.rows, 0);
     if (state.fingerprint !== this.#fingerprint || state.parts?.length !== this.#corpora.length)
       throw new HeddleError(
         "INVALID_ARGUMENT",

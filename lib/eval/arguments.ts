@@ -1,6 +1,6 @@
 // Argument checks of evaluations.
 import { invalidArgument, withoutTokenizer } from "../core/errors.ts";
-import { checkFlag, checkFunction } from "../core/unknown-options.ts";
+import { checkFlag, checkFunction, checkString } from "../core/option-values.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import { checkCalibrationOptions } from "../metrics/calibration.ts";
 import type { AskOptions } from "./questions.ts";
@@ -16,17 +16,12 @@ export function checkTextModel(model: LanguageModel, needed: "score" | "complete
   if (!model.tokenizer) throw withoutTokenizer(name);
 }
 
-/** Checks that an option is a string, if given. @throws HeddleError INVALID_ARGUMENT */
-export function checkText(name: string, value: unknown): void {
-  if (value !== undefined && typeof value !== "string") throw invalidArgument(name, "a string", value);
-}
-
 /** Checks the common options of question tasks. @throws HeddleError INVALID_ARGUMENT */
 export function checkTaskOptions(options: AskOptions & { calibration?: unknown; onProgress?: unknown }): void {
   const { chat, system, template, calibration, onProgress } = options;
   checkFlag("chat", chat);
-  checkText("system", system);
-  checkText("template", template);
+  checkString("system", system);
+  checkString("template", template);
   checkFunction("onProgress", onProgress);
   if (calibration !== undefined) checkCalibrationOptions(calibration as object);
 }

@@ -1,5 +1,5 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { checkFunction } from "../core/unknown-options.ts";
+import { checkFunction, checkString } from "../core/option-values.ts";
 import type { RowSource } from "../data/rows.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { calibration } from "../metrics/calibration.ts";
@@ -9,7 +9,7 @@ import { allKept, splitExamples } from "../train/examples/example-source.ts";
 import type { TrainEvent } from "../train/loop/trainer.ts";
 import { type ClassifyOptions, classifySchema, trainClassifier } from "../train/stages/classify.ts";
 import { type SftOptions, sft, sftSchema } from "../train/stages/sft.ts";
-import { checkText, checkTextModel } from "./arguments.ts";
+import { checkTextModel } from "./arguments.ts";
 import { multipleChoice, type Normalization } from "./choice.ts";
 
 /** A model, and how it classifies: with its classification head, or by the likelihood of each label as text. */
@@ -59,7 +59,7 @@ export async function compareClassifiers(
   rejectUnknownNames(options, ["labels", "template", "normalization", "signal"]);
   if (!Array.isArray(models)) throw invalidArgument("models", "an array of models, each with name and kind", models);
   for (const [i, one] of models.entries()) checkCompared(one, `models[${i}]`);
-  checkText("template", options.template);
+  checkString("template", options.template);
   checkLabels(options.labels);
   const read = await readRowsOf(rows, options.signal);
   const labels = options.labels ?? labelsOf(read);
@@ -204,7 +204,7 @@ export async function compareKinds(
   const { data, evalData, evalFraction = 0.2, training, template, normalization, signal, onEvent } = options;
   checkFunction("load", load ?? null);
   checkFunction("onEvent", onEvent);
-  checkText("template", template);
+  checkString("template", template);
   if (typeof training !== "object" || training === null)
     throw invalidArgument("training", "an object of options, maxSteps among them", training);
   const outputDir = (training as { outputDir?: unknown }).outputDir;

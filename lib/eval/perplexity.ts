@@ -1,6 +1,6 @@
 import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import { isIterable } from "../core/is-iterable.ts";
-import { checkFunction } from "../core/unknown-options.ts";
+import { checkFunction, checkWhole } from "../core/option-values.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import { exists } from "../io/atomic-files.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
@@ -67,8 +67,7 @@ export async function perplexity(
   const tokenizer = model.tokenizer!;
   const { contextLength } = model;
   const { stride = Math.max(1, Math.floor(contextLength / 2)), onProgress, signal } = options;
-  if (!Number.isInteger(stride) || stride < 1 || stride >= Math.max(2, contextLength))
-    throw invalidArgument("stride", `an integer of 1 to ${contextLength - 1}`, stride);
+  checkWhole("stride", stride, 1, Math.max(1, contextLength - 1));
   checkFunction("onProgress", onProgress);
   let sum = 0;
   let tokens = 0;

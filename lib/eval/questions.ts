@@ -1,3 +1,4 @@
+import { isWhole } from "../core/is-whole.ts";
 import {
   type LocatedRow,
   noRowsError,
@@ -105,7 +106,7 @@ function choicesOf(row: LocatedRow, unanswerable: boolean) {
   if (unanswerable) return { choices, answers: [] };
   const { answer } = row.value;
   const right = typeof answer === "string" ? choices.indexOf(answer) : answer;
-  if (!Number.isSafeInteger(right) || (right as number) < 0 || (right as number) >= choices.length)
+  if (!isWhole(right, 0, choices.length - 1))
     throw rowError(row, "answer", `one of the choices or an index of 0 to ${choices.length - 1}`, answer);
   return { choices, right: right as number, answers: [choices[right as number]!] };
 }

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { describe, HeddleError } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
+import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { readJson } from "../io/atomic-files.ts";
 import { modulePattern } from "./module-pattern.ts";
 
@@ -81,7 +82,7 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     return given;
   };
   const rank = () => {
-    const r = number("r", 8, (v) => Number.isSafeInteger(v) && v >= 1, "a whole number of at least 1");
+    const r = number("r", 8, (v) => isWhole(v, 1), wholeRange(1));
     if (r > MAX_ADAPTER_RANK) throw invalid("r", `at most ${MAX_ADAPTER_RANK}`, r);
     return r;
   };

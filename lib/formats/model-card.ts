@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { HeddleError } from "../core/errors.ts";
+import { isWhole } from "../core/is-whole.ts";
 import { expectedOf, gotAt } from "../core/schema-issue.ts";
 import { exists, readJson, writeJson } from "../io/atomic-files.ts";
 import { parseJson } from "../io/json.ts";
@@ -82,7 +83,7 @@ export interface ModelCardInput extends Pick<ModelCard, "stage">, Optional<Omit<
 
 const text = (most = 2000) => z.string({ error: "a string" }).max(most, `at most ${most} characters`);
 const date = text(10).refine(isDate, "a date such as 2024-06-30");
-const count = z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= 0, "a whole number");
+const count = z.custom<number>((v) => isWhole(v), "a whole number");
 
 export const modelCardSchema = z.object({
   name: text(200).optional(),

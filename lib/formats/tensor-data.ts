@@ -1,5 +1,6 @@
 // Tensors to be written to a file.
 import { invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { isWhole } from "../core/is-whole.ts";
 import { nextTurn } from "../core/slices.ts";
 import type { FileSink } from "../io/atomic-files.ts";
 import { WEIGHT_DTYPES, type WeightDType, weightBytes } from "./weight-dtype.ts";
@@ -32,7 +33,7 @@ export function tensorBytes({ name, dtype, shape }: Omit<TensorData, "bytes">): 
     throw invalidArgument(`tensor ${name}: dtype`, `one of ${WEIGHT_DTYPES.join(", ")}`, dtype);
   }
   const bytes = weightBytes(dtype, shape);
-  if (!Number.isSafeInteger(bytes) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+  if (!Number.isSafeInteger(bytes) || !shape.every((size) => isWhole(size))) {
     throw invalidArgument(`tensor ${name}: shape`, `whole numbers, and rows of whole ${dtype} blocks`, shape);
   }
   return bytes;

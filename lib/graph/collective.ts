@@ -1,6 +1,7 @@
 // Operations over the CUDA devices of several ranks, by NCCL. `lib/train/world/nccl-world.ts` uses them for distributed training.
 import { binding } from "../binding/index.ts";
 import { invalidArgument } from "../core/errors.ts";
+import { checkWhole } from "../core/option-values.ts";
 import { checkDevice, type Device } from "./device.ts";
 import { checkTensor, type Tensor } from "./tensor.ts";
 
@@ -27,8 +28,7 @@ export async function joinCollective(device: Device, id: Uint8Array, rank: numbe
     ["size", size, 1],
     ["rank", rank, 0],
   ] as const)
-    if (!Number.isSafeInteger(value) || value < least)
-      throw invalidArgument(name, `a whole number from ${least}`, value);
+    checkWhole(name, value, least);
   await device.lane.join(id, rank, size);
 }
 

@@ -8,6 +8,7 @@ import { binding } from "../binding/index.ts";
 import { cancellable } from "../core/abort-listeners.ts";
 import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
+import { checkWhole } from "../core/option-values.ts";
 import { checkDevice, type Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./passes/fuse.ts";
@@ -143,8 +144,7 @@ export class Executable<R extends Results = Results> {
    */
   start(inputs: Inputs, options: StartOptions = {}): { outputs: Outputs<R>; done: Promise<void> } {
     const { signal, late = [], series } = options;
-    if (series && !(Number.isInteger(series.count) && series.count >= 1 && series.count <= MAX_RUNS))
-      throw invalidArgument("series.count", `an integer of 1 to ${MAX_RUNS}`, series.count);
+    if (series) checkWhole("series.count", series.count, 1, MAX_RUNS);
     const { plan } = this.program;
     plan.refuseUnknown(inputs);
     const sizes = plan.sizes(inputs, series);

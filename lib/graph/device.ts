@@ -3,7 +3,7 @@ import { binding } from "../binding/index.ts";
 import type { BuildInfo } from "../binding/info.ts";
 import { checkObject, HeddleError, invalidArgument } from "../core/errors.ts";
 import { brand } from "../core/instanceof.ts";
-import { checkFlag } from "../core/unknown-options.ts";
+import { checkFlag, checkWhole } from "../core/option-values.ts";
 import { knownChoices } from "./tuning.ts";
 
 /** A device that programs run on, and its lane: the one native thread that executes the device's work in first-in first-out order. */
@@ -94,8 +94,7 @@ export function openDevice(options: DeviceOptions = {}): Device {
   if (device === "auto") warnOfUnusedGpu();
   const count =
     threads ?? (process.env.HEDDLE_THREADS ? Number(process.env.HEDDLE_THREADS) : binding.cpuInfo().threads);
-  if (!Number.isInteger(count) || count < 1 || count > 1024)
-    throw invalidArgument("threads", "an integer of 1 to 1024", count);
+  checkWhole("threads", count, 1, 1024);
   return kept(`cpu/${count}`, () => new Device(count));
 }
 

@@ -3,6 +3,7 @@ import type { NativeProfileRow } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
 import { checkObject, invalidArgument } from "../core/errors.ts";
 import { byteLength, DTYPES, type DType, elementCount } from "./dtype.ts";
+import { checkWhole } from "../core/option-values.ts";
 
 /** An operand of a profiled operation. */
 export interface ProfiledOperand {
@@ -90,8 +91,7 @@ export function formatProfile(found: Profile, options: ProfileFormat = {}): stri
     if (!isOperation(operation))
       throw invalidArgument("profile.operations", "operations that profile() found", operation);
   const { rows = 30, width = 160 } = options;
-  for (const [name, value] of Object.entries({ rows, width }))
-    if (!Number.isInteger(value) || value < 1) throw invalidArgument(name, "an integer of at least 1", value);
+  for (const [name, value] of Object.entries({ rows, width })) checkWhole(name, value, 1);
   const shown = operations.slice(0, rows);
   const rest = operations.slice(rows);
   const sum = (list: readonly ProfiledOperation[]) => list.reduce((total, o) => total + o.seconds, 0);

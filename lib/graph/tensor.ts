@@ -3,6 +3,8 @@ import type { NativeTensorHandle } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
 import { checkAttached, HeddleError, invalidArgument } from "../core/errors.ts";
 import { brand } from "../core/instanceof.ts";
+import { isWhole } from "../core/is-whole.ts";
+import { checkWhole } from "../core/option-values.ts";
 import { checkDevice, type Device } from "./device.ts";
 import {
   byteLength,
@@ -90,7 +92,7 @@ export class Tensor {
   static zeros(device: Device, dtype: DType, shape: readonly number[]): Tensor {
     checkDevice(device);
     if (!isDType(dtype)) throw invalidArgument("dtype", `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
-    if (!Array.isArray(shape) || !shape.every((d) => Number.isSafeInteger(d) && d >= 0))
+    if (!Array.isArray(shape) || !shape.every((d) => isWhole(d)))
       throw invalidArgument("shape", "an array of whole numbers from 0", shape);
     return new Tensor(device, dtype, [...shape], new binding.NativeTensor(byteLength(dtype, shape), device.lane), true);
   }
@@ -163,8 +165,8 @@ export class Tensor {
    * @internal
    */
   part(start: number, count: number): Tensor {
-    needWhole("start", start);
-    needWhole("count", count);
+    checkWhole("start", start, 0);
+    checkWhole("count", count, 0);
     const size = bytesOf(this.dtype);
     const native = new binding.NativeTensor(this.native, start * size, count * size);
     return new Tensor(this.device, this.dtype, [count], native, this.writable);
@@ -182,9 +184,9 @@ export class Tensor {
   /** Returns a copy of `count` elements from element `start` on, by default all. A quantized tensor always returns all its blocks. */
   async read(start = 0, count?: number): Promise<TensorData> {
     if (isQuantized(this.dtype)) return new Uint8Array(await this.device.lane.read(this.native, 0, this.bytes));
-    needWhole("start", start);
+    checkWhole("start", start, 0);
     count ??= this.elements - start;
-    needWhole("count", count);
+    checkWhole("count", count, 0);
     const size = bytesOf(this.dtype);
     return arrayOf(this.dtype, await this.device.lane.read(this.native, start * size, count * size));
   }
@@ -232,7 +234,7 @@ export class Tensor {
     if (!holds(this.dtype, data))
       throw invalidArgument("write", `an array of ${this.dtype} (${holderOf(this.dtype)})`, data);
     checkAttached("write", data);
-    needWhole("start", start);
+    checkWhole("start", start, 0);
     await this.device.lane.write(this.native, start * (bytesOf(this.dtype) || 1), data, lent);
   }
 
@@ -289,10 +291,6 @@ export class Tensor {
 /** Requires a tensor. @throws HeddleError INVALID_ARGUMENT */
 export function checkTensor(name: string, tensor: unknown): asserts tensor is Tensor {
   if (!(tensor instanceof Tensor)) throw invalidArgument(name, "a Tensor", tensor);
-}
-
-function needWhole(name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0) throw invalidArgument(name, "a whole number from 0", value);
 }
 
 const bits = new Uint32Array(1);

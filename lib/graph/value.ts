@@ -1,5 +1,7 @@
 import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import { brand } from "../core/instanceof.ts";
+import { isWhole } from "../core/is-whole.ts";
+import { checkWhole } from "../core/option-values.ts";
 import { DTYPES, type DType, isDType } from "./dtype.ts";
 
 /**
@@ -12,11 +14,11 @@ export class Dimension {
   /**
    * @param name name in messages
    * @param bound maximum size
-   * @throws HeddleError INVALID_ARGUMENT unless the bound is an integer of at least 1
+   * @throws HeddleError INVALID_ARGUMENT unless the bound is a whole number of at least 1
    */
   constructor(name: string, bound: number) {
     if (typeof name !== "string") throw invalidArgument("dimension: name", "a string", name);
-    if (!Number.isInteger(bound) || bound < 1) throw invalidArgument(name, "a bound of at least 1", bound);
+    checkWhole(name, bound, 1);
     this.name = name;
     this.bound = bound;
   }
@@ -61,7 +63,7 @@ export interface TensorType {
   readonly shape: Shape;
 }
 
-const isDim = (dim: unknown) => dim instanceof Dimension || (Number.isSafeInteger(dim) && (dim as number) >= 0);
+const isDim = (dim: unknown) => dim instanceof Dimension || isWhole(dim);
 
 /** Checks a type. @throws HeddleError INVALID_ARGUMENT for an invalid type, or one with too many elements */
 export function checkType(type: TensorType, what: string): void {

@@ -2,6 +2,7 @@
 // is not trusted.
 import { listFiles, modelInfo } from "@huggingface/hub";
 import { HeddleError } from "../core/errors.ts";
+import { isWhole } from "../core/is-whole.ts";
 import { isCommit, type ModelName } from "./model-name.ts";
 import { badAnswer, type HubRequests } from "./requests.ts";
 
@@ -85,7 +86,7 @@ function checkedFile(entry: unknown, endpoint: string): RepositoryFile {
       : undefined;
   if (!digest) throw badAnswer(endpoint, `a digest of ${path}`);
   const bytes = large?.size ?? size;
-  if (!Number.isSafeInteger(bytes) || (bytes as number) < 0) throw badAnswer(endpoint, `a size of ${path}`, bytes);
+  if (!isWhole(bytes)) throw badAnswer(endpoint, `a size of ${path}`, bytes);
   return { path, size: bytes as number, digest };
 }
 

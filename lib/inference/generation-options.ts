@@ -1,5 +1,6 @@
 import { type AnswerFormat, type Automaton, compileFormat } from "../constrain/index.ts";
 import { checkSeed, invalidArgument } from "../core/errors.ts";
+import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { rejectUnknownNames } from "../core/unknown-options.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import type { Model } from "../models/model.ts";
@@ -305,7 +306,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     return value;
   };
   const whole = (name: keyof GenerateOptions, fallback: number, least: number, most: number) =>
-    finite(name, fallback, (v) => Number.isInteger(v) && v >= least && v <= most, `an integer of ${least} to ${most}`);
+    finite(name, fallback, (v) => isWhole(v, least, most), wholeRange(least, most));
   const flag = (name: keyof GenerateOptions, fallback: boolean) => {
     const value = options[name] ?? fallback;
     if (typeof value !== "boolean") throw invalidArgument(name, "true or false", value);

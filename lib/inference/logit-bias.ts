@@ -1,9 +1,10 @@
 import { invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
+import { isWhole } from "../core/is-whole.ts";
 import type { GenerateOptions } from "./generation-options.ts";
 
 export function isTokenId(id: unknown, vocabSize: number): id is number {
-  return Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
+  return isWhole(id, 0, vocabSize - 1);
 }
 
 /**

@@ -1,7 +1,8 @@
 import { compiledAhead, withParsed } from "../constrain/index.ts";
 import { onAbort } from "../core/abort-listeners.ts";
 import { HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
-import { checkFlag, rejectUnknownNames } from "../core/unknown-options.ts";
+import { checkFlag, checkWhole } from "../core/option-values.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import { MAX_SLOTS } from "../inference/cache/slots.ts";
 import { checkOptionNames, type GenerateOptions, type OptionsIn } from "../inference/generation-options.ts";
 import type { Piece } from "../inference/sequence.ts";
@@ -55,8 +56,7 @@ export class Batcher {
   constructor(languageModel: LanguageModel, options: BatcherOptions = {}) {
     rejectUnknownNames(options, ["slots", "deterministic"]);
     const { slots = DEFAULT_SLOTS, deterministic = false } = options;
-    if (!Number.isInteger(slots) || slots < 1 || slots > MAX_SLOTS)
-      throw invalidArgument("slots", `an integer of 1 to ${MAX_SLOTS}`, slots);
+    checkWhole("slots", slots, 1, MAX_SLOTS);
     checkFlag("deterministic", deterministic);
     this.languageModel = languageModel;
     this.deterministic = deterministic;

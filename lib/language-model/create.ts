@@ -1,5 +1,6 @@
 import { checkSeed, invalidArgument } from "../core/errors.ts";
-import { checkFunction, rejectUnknownNames } from "../core/unknown-options.ts";
+import { checkFunction } from "../core/option-values.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import { type ModelConfigInput, newModelConfig } from "../formats/config/config.ts";
 import { type Device, openDevice } from "../graph/index.ts";
 import type { DrawOptions } from "../models/initialize.ts";

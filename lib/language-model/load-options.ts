@@ -1,6 +1,7 @@
 // Options for loading a model.
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { checkFunction, rejectUnknownNames } from "../core/unknown-options.ts";
+import { checkFunction, checkWhole } from "../core/option-values.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import type { Device, QuantizedActivations } from "../graph/index.ts";
 import type { PullOptions } from "../hub/pull.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
@@ -76,8 +77,7 @@ export function checkLoadOptions(options: LoadOptions): void {
 }
 
 export function checkedContext(length: number, most: number): number {
-  if (!Number.isInteger(length) || length < 1)
-    throw invalidArgument("contextLength", "an integer of at least 1", length);
+  checkWhole("contextLength", length, 1);
   if (length > most)
     throw new HeddleError(
       "INVALID_ARGUMENT",

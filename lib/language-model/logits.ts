@@ -1,5 +1,5 @@
-import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { checkFlag } from "../core/unknown-options.ts";
+import { HeddleError } from "../core/errors.ts";
+import { checkFlag, checkWhole } from "../core/option-values.ts";
 import { prefill } from "../inference/async-prefill.ts";
 import { KvCache, PREFILL_ROWS } from "../inference/cache/kv-cache.ts";
 import { prefillRuns } from "../inference/prefill-runs.ts";
@@ -112,7 +112,7 @@ export async function scoreOf(
   options: Options & { from?: number | undefined },
 ): Promise<Float32Array> {
   const { signal, from = 1 } = options;
-  if (!Number.isInteger(from) || from < 1) throw invalidArgument("from", "an integer of at least 1", from);
+  checkWhole("from", from, 1);
   const cache = open(model, ids, options);
   try {
     const out = new Float32Array(ids.length);

@@ -1,6 +1,7 @@
 import { checkAttached, HeddleError, invalidArgument } from "../core/errors.ts";
+import { wholeRange } from "../core/is-whole.ts";
+import { checkFlag } from "../core/option-values.ts";
 import { inSlices, type Slices } from "../core/slices.ts";
-import { checkFlag } from "../core/unknown-options.ts";
 import type { ResolvedOptions } from "../inference/generation-options.ts";
 import { isTokenId } from "../inference/logit-bias.ts";
 import { checkPromptFits, promptName } from "../inference/sequence.ts";
@@ -194,7 +195,7 @@ function fill(
     if (!isTokenId(ids[i], vocabSize))
       throw invalidArgument(
         `${name === "prompt" ? "" : `${name}: `}token id ${i}`,
-        `an integer of 0 to ${vocabSize - 1}, the model's vocabulary`,
+        `${wholeRange(0, vocabSize - 1)}, the model's vocabulary`,
         ids[i],
       );
 }

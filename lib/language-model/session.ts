@@ -1,5 +1,6 @@
 import { compiledAhead, withParsed } from "../constrain/index.ts";
 import { checkPath, HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkWhole } from "../core/option-values.ts";
 import { rejectUnknownNames } from "../core/unknown-options.ts";
 import { KvCache } from "../inference/cache/kv-cache.ts";
 import { readSession, writeSession } from "../inference/cache/session-file.ts";
@@ -63,8 +64,7 @@ export class Session {
     rejectUnknownNames(options, ["contextLength", "cacheDtype", "adapters"]);
     const most = languageModel.contextLength;
     const { contextLength = most, cacheDtype = languageModel.cacheDtype, adapters } = options;
-    if (!Number.isInteger(contextLength) || contextLength < 1 || contextLength > most)
-      throw invalidArgument("contextLength", `an integer of 1 to ${most}`, contextLength);
+    checkWhole("contextLength", contextLength, 1, most);
     checkedCacheDtype(cacheDtype);
     const cache = new KvCache(languageModel.model, { slots: 1, contextLength, dtype: cacheDtype, adapters });
     return new Session(languageModel, cache, adapters);
@@ -198,7 +198,7 @@ export class Session {
    */
   truncate(length = 0): void {
     this.assertIdle();
-    if (!Number.isInteger(length) || length < 0) throw invalidArgument("length", "an integer of at least 0", length);
+    checkWhole("length", length, 0);
     this.cache.truncate(0, length);
     this.cache.dropBeginning(0);
   }

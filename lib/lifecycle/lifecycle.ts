@@ -1,6 +1,6 @@
 import { checkSeed, checkSignal, HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkFlag, checkFunction } from "../core/option-values.ts";
 import { Run } from "../core/run.ts";
-import { checkFlag, checkFunction } from "../core/unknown-options.ts";
 import { rejectUnknownNames } from "../language-model/index.ts";
 import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 

@@ -1,5 +1,6 @@
 // Argument checks for metrics. Messages name the argument.
 import { checkAttached, HeddleError, invalidArgument } from "../core/errors.ts";
+import { isWhole } from "../core/is-whole.ts";
 
 /** Whether a value is an array or a typed array. */
 export function isList(value: unknown): value is ArrayLike<unknown> {
@@ -30,13 +31,7 @@ export function checkIndices(name: string, value: unknown, below: number, length
   checkList(name, value, length);
   for (let i = 0; i < value.length; i++) {
     const index = value[i];
-    if (Number.isSafeInteger(index) && (index as number) >= 0 && (index as number) < below) continue;
+    if (isWhole(index, 0, below - 1)) continue;
     throw invalidArgument(`${name}[${i}]`, `a whole number from 0 to below ${below}`, index);
   }
-}
-
-/** Requires an integer in [least, most]. @throws HeddleError INVALID_ARGUMENT */
-export function checkWhole(name: string, value: unknown, least: number, most: number): asserts value is number {
-  if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most)
-    throw invalidArgument(name, `a whole number from ${least} to ${most}`, value);
 }

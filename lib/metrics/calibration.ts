@@ -1,6 +1,7 @@
 import { checkSeed, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
-import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
+import { checkWhole } from "../core/option-values.ts";
+import { checkList, checkNumbers } from "./arguments.ts";
 
 /** One bin of a reliability diagram: answers whose confidence is in the same interval. */
 export interface ReliabilityBin {

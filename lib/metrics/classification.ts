@@ -1,5 +1,6 @@
 import { invalidArgument } from "../core/errors.ts";
-import { checkIndices, checkList, checkWhole } from "./arguments.ts";
+import { checkWhole } from "../core/option-values.ts";
+import { checkIndices, checkList } from "./arguments.ts";
 import { mean } from "./mean.ts";
 
 /** Maximum number of labels. The report has figures for each label. */

@@ -1,4 +1,5 @@
-import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
+import { checkWhole } from "../core/option-values.ts";
+import { checkList, checkNumbers } from "./arguments.ts";
 
 const { some } = Array.prototype;
 

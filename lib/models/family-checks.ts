@@ -3,6 +3,7 @@
 import { callFormatNames } from "../answers/catalogue.ts";
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { describe, invalidArgument } from "../core/errors.ts";
+import { isWhole } from "../core/is-whole.ts";
 import { nearest } from "../core/nearest-name.ts";
 import { isCustomValue, modelConfigSchema } from "../formats/config/config.ts";
 import { snakeCase } from "../formats/config/config-json.ts";
@@ -140,7 +141,7 @@ export function checkedWeights(modelType: string, weights: unknown): Map<string,
   if (!(weights instanceof Map)) throw invalidArgument(`${modelType}.weights`, "a Map of names and shapes", weights);
   for (const [name, spec] of weights as Map<unknown, Partial<WeightSpec> | undefined>) {
     const { shape, init } = spec ?? {};
-    const sound = Array.isArray(shape) && shape.length > 0 && shape.every((d) => Number.isSafeInteger(d) && d >= 1);
+    const sound = Array.isArray(shape) && shape.length > 0 && shape.every((d) => isWhole(d, 1));
     if (typeof name !== "string" || !sound)
       throw invalidArgument(
         `${modelType}.weights: ${describe(name)}: shape`,

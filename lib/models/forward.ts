@@ -1,5 +1,6 @@
 import { checkParts } from "../core/checked-parts.ts";
-import { describe, HeddleError, invalidArgument } from "../core/errors.ts";
+import { describe, HeddleError } from "../core/errors.ts";
+import { checkWhole } from "../core/option-values.ts";
 import {
   type AttentionOptions,
   add,
@@ -63,8 +64,7 @@ function checkedAttend({ config }: ModelView, attend: Attend): ForwardContext["a
   const layers = config.numHiddenLayers;
   const seen = new Set<number>();
   return (layer, heads, options = {}) => {
-    if (!Number.isInteger(layer) || layer < 0 || layer >= layers)
-      throw invalidArgument(`${where}: layer`, `a whole number from 0 to ${layers - 1}`, layer);
+    checkWhole(`${where}: layer`, layer, 0, layers - 1);
     checkParts(`${where}: options`, options, ATTENTION);
     if (seen.has(layer))
       throw new HeddleError("INVALID_ARGUMENT", `${where}: expected each layer once, got layer ${layer} again`);

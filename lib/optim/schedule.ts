@@ -1,4 +1,5 @@
 import { invalidArgument } from "../core/errors.ts";
+import { checkWhole } from "../core/option-values.ts";
 
 /** Names of the learning rate schedules, as in TRL and transformers. `constant_with_warmup` equals `constant`. */
 export const lrSchedulers = ["cosine", "linear", "constant", "constant_with_warmup", "warmup_stable_decay"] as const;
@@ -57,12 +58,10 @@ export function learningRateSchedule(options: ScheduleOptions): Schedule {
   if (!(learningRate >= 0 && Number.isFinite(learningRate))) {
     throw invalidArgument("learningRate", "a number ≥ 0", learningRate);
   }
-  if (!Number.isSafeInteger(maxSteps) || maxSteps < 1) throw invalidArgument("maxSteps", "an integer ≥ 1", maxSteps);
+  checkWhole("maxSteps", maxSteps, 1);
   if (typeof lrScheduler !== "function" && !lrSchedulers.includes(lrScheduler))
     throw invalidArgument("lrScheduler", `${lrSchedulers.join(", ")}, or a function`, lrScheduler);
-  if (!Number.isSafeInteger(warmupSteps) || warmupSteps < 0) {
-    throw invalidArgument("warmupSteps", "an integer ≥ 0", warmupSteps);
-  }
+  checkWhole("warmupSteps", warmupSteps, 0);
   if (!(warmupRatio >= 0 && warmupRatio <= 1)) throw invalidArgument("warmupRatio", "a number in [0, 1]", warmupRatio);
   const decay = decayOf(options);
   if (!(floor >= 0 && floor <= 1)) throw invalidArgument("minLearningRateRatio", "a number in [0, 1]", floor);
@@ -96,8 +95,7 @@ function decayOf(options: ScheduleOptions): { steps: number; type: DecayType } |
     if (given) throw invalidArgument(given, "no value unless lrScheduler is warmup_stable_decay", options[given]);
     return undefined;
   }
-  if (decaySteps !== undefined && !(Number.isSafeInteger(decaySteps) && decaySteps >= 1))
-    throw invalidArgument("decaySteps", "an integer ≥ 1", decaySteps);
+  if (decaySteps !== undefined) checkWhole("decaySteps", decaySteps, 1);
   if (!(decayRatio >= 0 && decayRatio <= 1)) throw invalidArgument("decayRatio", "a number in [0, 1]", decayRatio);
   if (!decayTypes.includes(decayType)) throw invalidArgument("decayType", decayTypes.join(", "), decayType);
   return { steps: decaySteps ?? Math.ceil(decayRatio * maxSteps), type: decayType };

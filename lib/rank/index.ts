@@ -1,4 +1,5 @@
 import { checkSeed, invalidArgument } from "../core/errors.ts";
+import { checkWhole } from "../core/option-values.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import type { Answering } from "./sampler.ts";
 import type { RankState } from "./session.ts";
@@ -63,10 +64,8 @@ export async function openRanking(
   const { numAnswers: count = 2, seed = 0, port } = options;
   for (const name of ["prompts", "out"] as const)
     if (typeof options[name] !== "string" || options[name] === "") throw invalidArgument(name, "a path", options[name]);
-  if (!Number.isSafeInteger(count) || count < 2 || count > 9)
-    throw invalidArgument("numAnswers", "a whole number of 2 to 9", count);
-  if (port !== undefined && !(Number.isSafeInteger(port) && port >= 0 && port < 65536))
-    throw invalidArgument("port", "a whole number of 0 to 65535", port);
+  checkWhole("numAnswers", count, 2, 9);
+  if (port !== undefined) checkWhole("port", port, 0, 65535);
   checkSeed(seed);
   const chat = options.chat ?? model?.tokenizer?.hasChatTemplate ?? false;
   // Load the page and its server lazily, because few users of the package need them.

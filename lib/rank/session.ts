@@ -1,4 +1,5 @@
 import { HeddleError } from "../core/errors.ts";
+import { isWhole } from "../core/is-whole.ts";
 import type { RankItem } from "./items.ts";
 import type { Sampler } from "./sampler.ts";
 import { VoteFile, type WrittenRow } from "./vote-file.ts";
@@ -191,11 +192,7 @@ function rowOf(
 ): object {
   const indices = ranking.flat();
   const whole = indices.length === answers.length && new Set(indices).size === indices.length;
-  if (
-    !whole ||
-    indices.some((i) => !Number.isSafeInteger(i) || i < 0 || i >= answers.length) ||
-    ranking.some((g) => g.length === 0)
-  )
+  if (!whole || indices.some((i) => !isWhole(i, 0, answers.length - 1)) || ranking.some((g) => g.length === 0))
     throw new HeddleError(
       "INVALID_ARGUMENT",
       `ranking: expected each of ${answers.length} answers once, got ${JSON.stringify(ranking)}`,

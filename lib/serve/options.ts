@@ -1,5 +1,5 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { checkFlag, checkFunction } from "../core/unknown-options.ts";
+import { checkFlag, checkFunction, checkWhole } from "../core/option-values.ts";
 import { LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
 import { type CheckedSource, checkedName, checkedSources, type ModelSource, nameOf } from "./core/model-source.ts";
 import type { RequestRecord } from "./core/record.ts";
@@ -132,9 +132,8 @@ const MAX_MS = 2 ** 31 - 1;
 
 function whole(name: string, value: unknown, fallback: number, least: number, most: number): number {
   if (value === undefined) return fallback;
-  if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most)
-    throw invalidArgument(name, `a whole number of ${least} to ${most}`, value);
-  return value as number;
+  checkWhole(name, value, least, most);
+  return value;
 }
 
 function flag(name: string, value: unknown): boolean {

@@ -1,8 +1,9 @@
 // Options of encode, and their conversion to native options.
 import type { NativeEncodeExtras } from "../binding/tokenizer.ts";
 import { checkSeed, describe, HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkFlag } from "../core/option-values.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
-import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
+import { checkNames, type Names } from "../core/unknown-options.ts";
 
 /** Options of `encode` and related methods. */
 export interface EncodeOptions {

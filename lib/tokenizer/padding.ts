@@ -1,7 +1,9 @@
 // Padding, by the rules of Hugging Face's tokenizers library.
 import { invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
-import { invalidFile, isTokenId, type JsonObject, limits } from "./files/tokenizer-file.ts";
+import { isWhole, wholeRange } from "../core/is-whole.ts";
+import { checkWhole } from "../core/option-values.ts";
+import { invalidFile, type JsonObject, limits } from "./files/tokenizer-file.ts";
 import { choiceField, keyOf, oneOf, sides, wholeField } from "./truncation.ts";
 
 /** How the inputs of a batch are padded to a common length. */
@@ -23,15 +25,13 @@ const maxLength = 1 << 24;
 export function checkPadding(value: Padding, name = "padding"): Padding {
   if (typeof value !== "object" || value === null) throw invalidArgument(name, "an object", value);
   const { to = "longest", multipleOf = 1, side, id = 0, typeId = 0 } = value;
-  if (to !== "longest" && !(Number.isSafeInteger(to) && to >= 0 && to <= maxLength)) {
-    throw invalidArgument(`${name}.to`, `"longest" or a whole number from 0 to ${maxLength}`, to);
+  if (to !== "longest" && !isWhole(to, 0, maxLength)) {
+    throw invalidArgument(`${name}.to`, `"longest" or ${wholeRange(0, maxLength)}`, to);
   }
-  if (!(Number.isSafeInteger(multipleOf) && multipleOf >= 1 && multipleOf <= maxLength)) {
-    throw invalidArgument(`${name}.multipleOf`, `a whole number from 1 to ${maxLength}`, multipleOf);
-  }
+  checkWhole(`${name}.multipleOf`, multipleOf, 1, maxLength);
   oneOf(`${name}.side`, side, Object.values(sides));
-  if (!isTokenId(id)) throw invalidArgument(`${name}.id`, `a whole number from 0 to ${limits.tokens - 1}`, id);
-  if (!isTokenId(typeId)) throw invalidArgument(`${name}.typeId`, "a whole number from 0", typeId);
+  checkWhole(`${name}.id`, id, 0, limits.tokens - 1);
+  checkWhole(`${name}.typeId`, typeId, 0, limits.tokens - 1);
   return value;
 }
 
@@ -40,10 +40,7 @@ export function readPadding(json: JsonObject | null): Padding | undefined {
   if (json === null) return undefined;
   const strategy = json.strategy ?? "BatchLongest";
   const fixed = isObject(strategy) ? strategy.Fixed : undefined;
-  if (
-    strategy !== "BatchLongest" &&
-    !(Number.isSafeInteger(fixed) && (fixed as number) >= 0 && (fixed as number) <= maxLength)
-  ) {
+  if (strategy !== "BatchLongest" && !isWhole(fixed, 0, maxLength)) {
     throw invalidFile("padding.strategy", `"BatchLongest" or { Fixed: a whole number }`, fixed ?? strategy);
   }
   const multipleOf = wholeField(json, "padding", "pad_to_multiple_of", 0);

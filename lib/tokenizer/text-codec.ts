@@ -2,8 +2,9 @@
 import { binding } from "../binding/index.ts";
 import type { NativeDecoder, NativeTokenizer } from "../binding/tokenizer.ts";
 import { checkAttached, invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { checkFlag } from "../core/option-values.ts";
 import { atOnce, inSlices, type Slices } from "../core/slices.ts";
-import { checkFlag, checkNames, type Names } from "../core/unknown-options.ts";
+import { checkNames, type Names } from "../core/unknown-options.ts";
 import { finish } from "../io/native-jobs.ts";
 import {
   BATCH_NAMES,

@@ -1,7 +1,8 @@
 // The public tokenizer class: files, vocabulary, model inputs and chats. text-codec.ts converts text to ids, chat-codec.ts conversations.
 import { checkObject, checkPath, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
+import { checkFlag } from "../core/option-values.ts";
 import { nextTurn, pause } from "../core/slices.ts";
-import { checkFlag, checkNames } from "../core/unknown-options.ts";
+import { checkNames } from "../core/unknown-options.ts";
 import { exists } from "../io/atomic-files.ts";
 import { chooseTemplate } from "./chat/chat.ts";
 import { ChatCodec } from "./chat-codec.ts";

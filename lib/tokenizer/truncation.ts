@@ -1,6 +1,8 @@
 // Truncation, by the rules of Hugging Face's tokenizers library.
 
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { isWhole, wholeRange } from "../core/is-whole.ts";
+import { checkWhole } from "../core/option-values.ts";
 import { invalidFile, type JsonObject } from "./files/tokenizer-file.ts";
 
 /** Truncation of inputs that are too long. */
@@ -24,11 +26,8 @@ const strategies = { LongestFirst: "longestFirst", OnlyFirst: "onlyFirst", OnlyS
 export function checkTruncation(value: Truncation, name = "truncation"): Truncation {
   if (typeof value !== "object" || value === null) throw invalidArgument(name, "an object", value);
   const { maxLength, side, strategy, stride = 0 } = value;
-  if (!Number.isSafeInteger(maxLength) || maxLength < 0) {
-    throw invalidArgument(`${name}.maxLength`, "a whole number from 0", maxLength);
-  }
-  if (!Number.isSafeInteger(stride) || stride < 0)
-    throw invalidArgument(`${name}.stride`, "a whole number from 0", stride);
+  checkWhole(`${name}.maxLength`, maxLength, 0);
+  checkWhole(`${name}.stride`, stride, 0);
   oneOf(`${name}.side`, side, Object.values(sides));
   oneOf(`${name}.strategy`, strategy, Object.values(strategies));
   return value;
@@ -63,8 +62,8 @@ export function truncationToJson(truncation: Truncation | undefined): JsonObject
 
 export function wholeField(json: JsonObject, where: string, name: string, fallback?: number): number {
   const value = json[name] ?? fallback;
-  if (!Number.isSafeInteger(value) || (value as number) < 0) {
-    throw invalidFile(`${where}.${name}`, "a whole number from 0", value);
+  if (!isWhole(value)) {
+    throw invalidFile(`${where}.${name}`, wholeRange(0), value);
   }
   return value as number;
 }

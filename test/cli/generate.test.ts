@@ -166,11 +166,11 @@ describe("generate", () => {
       "--temperature: expected a number of at least 0, got -1",
     );
     expect(await generate("--token-ids", "1", "--max-tokens", "many")).toContain(
-      '--max-tokens: expected an integer, got "many"',
+      '--max-tokens: expected a whole number, got "many"',
     );
     expect(await generate("--token-ids", "1", "--max-tokens")).toContain("--max-tokens: expected a value");
     expect(await generate("--token-ids", "1,x")).toContain("--token-ids: expected token ids such as 1,2,3");
-    expect(await generate("--token-ids", "320")).toContain("expected an integer of 0 to 319");
+    expect(await generate("--token-ids", "320")).toContain("expected a whole number from 0 to 319");
     expect(await generate("--token-ids", "1", "--max-tokens", "129")).toContain("got 129");
     expect(await generate("text")).toContain("has no tokenizer");
     expect(await refused(["generate", "--model", modelWithoutTokenizer, "text"], { json: false })).toBe(

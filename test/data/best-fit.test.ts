@@ -120,7 +120,7 @@ describe("best-fit packing", () => {
     expect(() => plain.restore(packed.state())).toThrow(
       /^packing: .*belongs to other data: expected best fit .*, got concatenate$/,
     );
-    expect(() => packed.restore(plain.state())).toThrow(/^state.row: expected an integer ≥ 0/);
+    expect(() => packed.restore(plain.state())).toThrow(/^state.row: expected a whole number of at least 0/);
     await expect(openCorpus({ ...base, packing: "best" as "bestFit" })).rejects.toMatchObject({
       message: 'packing: expected "concatenate" or "bestFit", got "best"',
     });

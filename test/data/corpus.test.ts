@@ -263,8 +263,8 @@ describe("wrong use of openCorpus", () => {
   });
 
   it.each([
-    [{ maxSeqLength: 0 }, /^maxSeqLength: expected an integer ≥ 1, got 0/],
-    [{ batchSize: 1.5 }, /^batchSize: expected an integer ≥ 1, got 1.5/],
+    [{ maxSeqLength: 0 }, /^maxSeqLength: expected a whole number of at least 1, got 0/],
+    [{ batchSize: 1.5 }, /^batchSize: expected a whole number of at least 1, got 1.5/],
     [{ batchSize: 2 ** 40 }, /^batchSize: expected at most 2\^28 tokens a batch/],
     [{ seed: -1 }, /^seed: expected a whole number from 0 to 2\^53 - 1, got -1/],
     [{ evalFraction: 1 }, /^evalFraction: expected a number in \[0, 1\), got 1/],
@@ -299,7 +299,9 @@ describe("wrong use of openCorpus", () => {
     expect(() => two.restore(one.state())).toThrow(
       /^seed: the position belongs to other data: expected seed 1 over \d+, got seed 2 over \d+$/,
     );
-    expect(() => one.restore({ ...one.state(), token: -1 })).toThrow(/^state.token: expected an integer ≥ 0, got -1/);
+    expect(() => one.restore({ ...one.state(), token: -1 })).toThrow(
+      /^state.token: expected a whole number of at least 0, got -1/,
+    );
     expect(() => one.restore({ ...one.state(), version: 2 as 1 })).toThrow(/^state.version: expected 1, got 2/);
   });
 });

@@ -84,7 +84,7 @@ test("autotuning rejects unsupported devices, and invalid rows, choices, shapes 
   expect(await failureOf(() => autotune({ device: "cpu" }))).toMatchObject({ code: "UNSUPPORTED" });
   expect(await failureOf(() => autotune({ device: "cuda", rows: [0] }))).toMatchObject({
     code: "INVALID_ARGUMENT",
-    message: "rows: expected integers of 1 to 2^20, got 0",
+    message: "rows: expected a whole number from 1 to 1048576, got 0",
   });
   const { lane } = new Device(1, 0);
   expect(() => lane.choose([["a"]] as never)).toThrow("choices: expected pairs");

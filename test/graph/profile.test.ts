@@ -119,7 +119,7 @@ test("a printed profile has a line for each of the slowest operations, then sums
   for (const line of formatProfile({ seconds: 1, operations }, { width: 20 }).split("\n"))
     expect(line.length).toBeLessThanOrEqual(20);
   expect(() => formatProfile({ seconds: 1, operations }, { rows: 0 })).toThrow(
-    "rows: expected an integer of at least 1, got 0",
+    "rows: expected a whole number of at least 1, got 0",
   );
   expect(formatProfile({ seconds: 0, operations: [] })).toContain("elsewhere");
 });

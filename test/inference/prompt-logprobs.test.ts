@@ -169,6 +169,6 @@ test("promptLogprobs rejects beam search, truncateLeft and invalid counts", asyn
   for (const promptLogprobs of [-1, 1.5, 321, "1" as unknown as number])
     expect(await failureOf(() => model.complete([1, 2], { promptLogprobs }))).toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: expect.stringMatching(/^promptLogprobs: expected an integer of 0 to 320, got/),
+      message: expect.stringMatching(/^promptLogprobs: expected a whole number from 0 to 320, got/),
     });
 });

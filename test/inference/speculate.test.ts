@@ -279,7 +279,7 @@ test("rejects assistants with another vocabulary, too long drafts and two kinds 
   const cases: [GenerateOptions, RegExp][] = [
     [{ assistantModel: other }, /^assistantModel: expected a model with the same 320 tokens, got 300/],
     [{ assistantModel: {} as never }, /^assistantModel: expected a model with the same 320 tokens, got an object$/],
-    [{ promptLookupNumTokens: 16 }, /^promptLookupNumTokens: expected an integer of 0 to 15, got 16$/],
+    [{ promptLookupNumTokens: 16 }, /^promptLookupNumTokens: expected a whole number from 0 to 15, got 16$/],
     [
       { assistantModel: model, promptLookupNumTokens: 2 },
       /^promptLookupNumTokens: expected 0 together with assistantModel, got 2$/,

@@ -139,7 +139,7 @@ describe("a batcher", () => {
     expect(await refused({ maxToken: 2 })).toMatch("nearest: maxTokens");
     expect(await refused(null as never)).toMatch("options: expected an object");
     expect((await failureOf(() => model.batcher({ slots: 33 }))).message).toBe(
-      "slots: expected an integer of 1 to 32, got 33",
+      "slots: expected a whole number from 1 to 32, got 33",
     );
     expect((await failureOf(() => batcher.completeAll([[1], []]))).message).toMatch("prompt[1]: expected at least one");
   });

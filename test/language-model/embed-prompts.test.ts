@@ -159,7 +159,7 @@ describe("prompts", () => {
         "UNSUPPORTED",
         /similarity_fn_name: expected one of cosine, .*, got "hamming"/,
       ],
-      [{ truncate_dim: 0 }, "INVALID_FILE", /truncate_dim: expected a whole number from 1, got 0/],
+      [{ truncate_dim: 0 }, "INVALID_FILE", /truncate_dim: expected a whole number of at least 1, got 0/],
     ] as const) {
       json(folder, "config_sentence_transformers.json", { ...good, ...more });
       await expectError(() => LanguageModel.load(folder), code, message);

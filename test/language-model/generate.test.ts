@@ -319,7 +319,7 @@ describe("the context length", () => {
 describe("invalid prompts", () => {
   test.each([
     [[], "prompt: expected at least one token"],
-    [[320], "token id 0: expected an integer of 0 to 319"],
+    [[320], "token id 0: expected a whole number from 0 to 319"],
     [[1, -1], "token id 1"],
     [[1, 2.5], "token id 1"],
     [7, "prompt: expected a string, token ids, or an array of those"],

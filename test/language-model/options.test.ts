@@ -15,7 +15,7 @@ const failure = (options: object, of = context): HeddleError => {
 
 describe("resolveOptions", () => {
   test.each([
-    [{ maxTokens: -1 }, "maxTokens: expected an integer of 0 to 2147483647, got -1"],
+    [{ maxTokens: -1 }, "maxTokens: expected a whole number from 0 to 2147483647, got -1"],
     [{ maxTokens: 1.5 }, "maxTokens"],
     [{ temperature: -0.1 }, "temperature: expected a number of at least 0, got -0.1"],
     [{ temperature: Number.NaN }, "temperature"],
@@ -42,7 +42,7 @@ describe("resolveOptions", () => {
     [{ stop: "" }, "stop"],
     [{ stop: [100] }, "stop: expected non-empty strings, token ids below 100 and functions, got 100"],
     [{ ignoreEos: 1 }, "ignoreEos: expected true or false, got 1"],
-    [{ topLogprobs: 101 }, "topLogprobs: expected an integer of 0 to 100, got 101"],
+    [{ topLogprobs: 101 }, "topLogprobs: expected a whole number from 0 to 100, got 101"],
     [{ n: 0 }, "n: expected"],
     [{ contextOverflow: "wrap" }, 'contextOverflow: expected error, stop or truncateLeft, got "wrap"'],
     [{ signal: {} }, "signal: expected an AbortSignal"],

@@ -110,14 +110,14 @@ describe("learningRateSchedule", () => {
   it.each<[Partial<ScheduleOptions>, string]>([
     [{ learningRate: -1 }, "learningRate: expected a number ≥ 0, got -1"],
     [{ learningRate: Number.NaN }, "learningRate: expected a number ≥ 0, got NaN"],
-    [{ maxSteps: 0 }, "maxSteps: expected an integer ≥ 1, got 0"],
+    [{ maxSteps: 0 }, "maxSteps: expected a whole number of at least 1, got 0"],
     [
       { lrScheduler: "cosin" as "cosine" },
       'lrScheduler: expected cosine, linear, constant, constant_with_warmup, warmup_stable_decay, or a function, got "cosin"',
     ],
     [{ decaySteps: 3 }, "decaySteps: expected no value unless lrScheduler is warmup_stable_decay, got 3"],
-    [{ lrScheduler: "warmup_stable_decay", decaySteps: 0 }, "decaySteps: expected an integer ≥ 1, got 0"],
-    [{ warmupSteps: 1.5 }, "warmupSteps: expected an integer ≥ 0, got 1.5"],
+    [{ lrScheduler: "warmup_stable_decay", decaySteps: 0 }, "decaySteps: expected a whole number of at least 1, got 0"],
+    [{ warmupSteps: 1.5 }, "warmupSteps: expected a whole number of at least 0, got 1.5"],
     [{ warmupRatio: 2 }, "warmupRatio: expected a number in [0, 1], got 2"],
     [{ minLearningRateRatio: -0.1 }, "minLearningRateRatio: expected a number in [0, 1], got -0.1"],
   ])("rejects %j", (wrong, message) => {

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { defineCommand } from "../command.ts";
 import { commands } from "../command-list.ts";
 import { completeLine, completionLines, joinBashWords } from "../shell/complete-line.ts";
@@ -19,7 +20,7 @@ export const command = defineCommand({
       return;
     }
     const index = Number(at);
-    if (!Number.isSafeInteger(index) || index < 0) throw invalidArgument("arguments", "the index of a word", at);
+    if (!isWhole(index)) throw invalidArgument("arguments", "the index of a word", at);
     const isBash = shell === "bash";
     const typed = { before: words.slice(0, index), current: words[index] ?? "", cut: 0 };
     const { before, current, cut } = isBash ? joinBashWords(words, index) : typed;

@@ -1,6 +1,7 @@
 // The footer of a Parquet file: its schema and the locations of its row groups. It is checked before parsing, because the parser trusts
 // it.
 import type { AsyncBuffer, ColumnChunk, FileMetaData, SchemaElement } from "hyparquet";
+import { isWhole } from "../../core/is-whole.ts";
 import { Memory } from "../../io/json-memory.ts";
 import { checkStruct } from "./thrift.ts";
 
@@ -61,7 +62,7 @@ function checkSchema(schema: readonly SchemaElement[]): void {
   const open: number[] = [1];
   for (const { num_children: given, name } of schema) {
     const children = given ?? 0;
-    if (!Number.isSafeInteger(children) || children < 0) throw new Error(`a schema with ${given} columns in ${name}`);
+    if (!isWhole(children)) throw new Error(`a schema with ${given} columns in ${name}`);
     while (open.at(-1) === 0) open.pop();
     if (open.length === 0) continue; // ignore elements after the end of the tree
     if (open.length > MAX_SCHEMA_DEPTH) throw new Error(`a schema of more than ${MAX_SCHEMA_DEPTH} nested columns`);

@@ -1,5 +1,6 @@
 import type { AsyncBuffer, ColumnChunk } from "hyparquet";
 import { invalidArgument } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { checkStruct } from "./thrift.ts";
 
 /**
@@ -31,7 +32,7 @@ function mostColumnBytes(): number {
   const given = process.env[MORE_BYTES];
   if (given === undefined || given === "") return DEFAULT_BYTES;
   const bytes = Number(given);
-  if (!Number.isInteger(bytes) || bytes < 1 || bytes > MAX_BYTES)
+  if (!isWhole(bytes, 1, MAX_BYTES))
     throw invalidArgument(MORE_BYTES, `a whole number of bytes from 1 to ${MAX_BYTES}`, given);
   return bytes;
 }
@@ -53,7 +54,7 @@ export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path
   const fail = (what: string, got: unknown) => new Error(`${what} in the column ${name}: ${got}`);
   const number = (value: unknown, most: number, what: string): number => {
     const whole = typeof value === "number" || typeof value === "bigint" ? Number(value) : Number.NaN;
-    if (!Number.isSafeInteger(whole) || whole < 0 || whole > most) throw fail(`${what} outside 0 to ${most}`, value);
+    if (!isWhole(whole, 0, most)) throw fail(`${what} outside 0 to ${most}`, value);
     return whole;
   };
   const values = number(meta.num_values, MAX_VALUES, "a number of values");

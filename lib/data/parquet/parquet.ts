@@ -1,6 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import type { AsyncBuffer, FileMetaData } from "hyparquet";
 import { HeddleError } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { pause } from "../../core/slices.ts";
 import { openFile } from "../../io/open-file.ts";
 import { fileError } from "../documents/shards.ts";
@@ -44,7 +45,7 @@ export class ParquetTable {
     let firstRow = 0;
     this.groups = metadata.row_groups.map(({ num_rows }, i) => {
       const rows = Number(num_rows);
-      if (!Number.isSafeInteger(rows) || rows < 0 || rows > MAX_ROWS)
+      if (!isWhole(rows, 0, MAX_ROWS))
         throw invalid(path, `row group ${i}: expected a number of rows, got ${num_rows}`);
       const group = { index: i, firstRow, rows };
       firstRow += rows;

@@ -3,6 +3,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { removeLeft } from "../../core/temp-files.ts";
 import { exists, ioError, readJson, writeJson } from "../../io/atomic-files.ts";
 import { realPathIfAny } from "../../io/real-path.ts";
@@ -96,7 +97,7 @@ export class ShardsRecord {
         );
     }
     const finished = found?.finished;
-    if (!Number.isSafeInteger(finished) || (finished as number) < 0)
+    if (!isWhole(finished))
       throw new HeddleError(
         "INVALID_FILE",
         `${path}: finished: expected a number of shards, got ${JSON.stringify(finished)}`,

@@ -1,4 +1,5 @@
 import { checkSeed, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
+import { checkWhole } from "../../core/option-values.ts";
 import { nextTurn, pause } from "../../core/slices.ts";
 import { checkNames } from "../../core/unknown-options.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../../io/atomic-files.ts";
@@ -113,8 +114,7 @@ export async function writeDocuments(
   const { tokenizer, outputDir, shardTokens = 2 ** 27, shuffle = false, signal, onShard, onProgress } = options;
   let release = () => {};
   try {
-    if (!Number.isSafeInteger(shardTokens) || shardTokens < 1)
-      throw invalidArgument("shardTokens", "an integer ≥ 1", shardTokens);
+    checkWhole("shardTokens", shardTokens, 1);
     const { vocabSize } = tokenizer;
     if (vocabSize === undefined) throw invalidArgument("tokenizer.vocabSize", "a number", vocabSize);
     await makeFolder(outputDir);

@@ -6,6 +6,7 @@
 import { cp, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument } from "../../core/errors.ts";
+import { checkWhole } from "../../core/option-values.ts";
 import { leftIn, temporaryName } from "../../core/temp-files.ts";
 import { type Device, openDevice } from "../../graph/index.ts";
 import { exists, FileSink, ioError, makeFolder, readJson, syncFolder } from "../../io/atomic-files.ts";
@@ -67,7 +68,7 @@ export async function saveCheckpoint(
     warn?: ((message: string) => void) | undefined;
   } = {},
 ): Promise<CheckpointInfo> {
-  if (!Number.isSafeInteger(step) || step < 0) throw invalidArgument("step", "a whole number", step);
+  checkWhole("step", step, 0);
   const limit = options.saveTotalLimit ?? Number.POSITIVE_INFINITY;
   if (!(limit >= 1)) throw invalidArgument("saveTotalLimit", "at least 1", limit);
   const files = plannedFiles(content);

@@ -1,6 +1,7 @@
 // Converts between config.json of transformers and the camelCase names of ModelConfig.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
 import type { ModelConfig } from "./config-types.ts";
 import { formatOf, isRegistered } from "./families.ts";
@@ -182,7 +183,7 @@ function readWindow(raw: Json, type: string, config: Json, unsupported: (m: stri
   const rule = formatOf(type).windows;
   const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
   // Any other number of layers must not cause an allocation here. The schema refuses it later.
-  const countable = Number.isSafeInteger(layers) && layers >= 1 && layers <= 1024;
+  const countable = isWhole(layers, 1, 1024);
   const { noRopeEvery } = formatOf(type);
   if (noRopeEvery !== undefined && config.noRopeLayers === undefined && countable) {
     const given = raw.no_rope_layer_interval;
@@ -207,7 +208,7 @@ function readWindow(raw: Json, type: string, config: Json, unsupported: (m: stri
         periodOf(raw.sliding_window_pattern ?? raw._sliding_window_pattern, unsupported);
   config.layerTypes = layerTypesOf(rule, layers, {
     ...(rule.kind === "flag" && rule.from === "max_window_layers" && { first: typeof most === "number" ? most : 28 }),
-    ...(typeof period === "number" && Number.isSafeInteger(period) && period >= 1 && { period }),
+    ...(isWhole(period, 1) && { period }),
     rotates: Array.isArray(config.noRopeLayers) ? config.noRopeLayers : undefined,
   });
 }

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
+import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
 import { withoutUndefined } from "../../core/without-undefined.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
@@ -22,11 +23,11 @@ const schema = z.object({
   pad_token_id: number.nullish(),
   do_sample: z.boolean({ error: "true or false" }).nullish(),
   temperature: within(isFloat, "a number of at least 0").nullish(),
-  top_k: within((v) => Number.isInteger(v) && v >= 0 && v <= 2 ** 30, "a whole number of 0 to 1073741824").nullish(),
+  top_k: within((v) => isWhole(v, 0, 2 ** 30), wholeRange(0, 2 ** 30)).nullish(),
   top_p: within((v) => v >= 0 && v <= 1, "a number of 0 to 1").nullish(),
   min_p: within((v) => v >= 0 && v <= 1, "a number of 0 to 1").nullish(),
   repetition_penalty: within((v) => isFloat(v) && Math.fround(v) > 0, "a number above 0").nullish(),
-  num_beams: within((v) => Number.isInteger(v) && v >= 1, "a whole number of at least 1").nullish(),
+  num_beams: within((v) => isWhole(v, 1), wholeRange(1)).nullish(),
   length_penalty: within(Number.isFinite, "a finite number").nullish(),
   early_stopping: z.union([z.boolean(), z.literal("never")], { error: 'true, false or "never"' }).nullish(),
   max_new_tokens: whole.nullish(),

@@ -2,6 +2,7 @@
 // (`v_head`).
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import type { ClassifierConfig, EmbeddingConfig, ModelConfig } from "./config.ts";
 import { formatOf } from "./families.ts";
 
@@ -66,7 +67,7 @@ function labelsOf(raw: Json, where: string): unknown[] {
     new HeddleError("INVALID_FILE", `${where}: id2label: expected ${expected}, got ${describe(got)}`);
   if (names === undefined || names === null) {
     const count = raw.num_labels ?? 2;
-    if (!Number.isSafeInteger(count) || (count as number) < 1 || (count as number) > 65536)
+    if (!isWhole(count, 1, 65536))
       throw new HeddleError("INVALID_FILE", `${where}: num_labels: expected 1 to 65536, got ${describe(count)}`);
     return Array.from({ length: count as number }, (_, i) => `LABEL_${i}`);
   }

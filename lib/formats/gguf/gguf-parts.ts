@@ -2,6 +2,7 @@
 // tensors. The first part has the model's metadata.
 import { basename, dirname, join } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { type GgufFile, openGguf } from "./gguf-file.ts";
 import { GgufMetadata } from "./gguf-metadata.ts";
 
@@ -70,13 +71,13 @@ export async function openGgufParts(path: string, signal?: AbortSignal): Promise
  */
 function splitOf({ path, metadata }: GgufFile): { count: number; number: number } {
   const count = metadata.number("split.count") ?? 0;
-  if (!Number.isInteger(count) || count < 0 || count > MAX_PARTS) {
+  if (!isWhole(count, 0, MAX_PARTS)) {
     const message = `split.count: expected a whole number of at most ${MAX_PARTS} parts, got ${count}`;
     throw new HeddleError("INVALID_FILE", `${path}: ${message}`);
   }
   if (count <= 1) return { count: 1, number: 1 };
   const index = metadata.requireNumber("split.no");
-  if (!Number.isInteger(index) || index < 0 || index >= count) {
+  if (!isWhole(index, 0, count - 1)) {
     throw new HeddleError("INVALID_FILE", `${path}: split.no: expected 0 to ${count - 1}, got ${index}`);
   }
   return { count, number: index + 1 };

@@ -1,5 +1,6 @@
 // Sliding windows in GGUF metadata: their size, and which layers have them.
 import { HeddleError } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import type { ModelConfig } from "../config/config.ts";
 import { formatOf } from "../config/families.ts";
 import { layerTypesOf, type WindowRule } from "../config/windows.ts";
@@ -34,7 +35,7 @@ export function layerTypesFromGguf(
     new HeddleError("INVALID_FILE", `${meta.path}: ${key}: expected ${expected}, got ${got}`);
   if (entry.type !== "array") {
     const period = meta.number(key)!;
-    if (!Number.isInteger(period) || period < 0) throw invalid("a whole number of layers", period);
+    if (!isWhole(period)) throw invalid("a whole number of layers", period);
     return { layerTypes: periodic(windows, period, layers) };
   }
   const flags: ArrayLike<unknown> = entry.of === "bool" ? entry.value : meta.numbers(key)!;

@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
 import type { EmbeddingConfig, EmbeddingLayer, ModelConfig, PoolingMode } from "../config/config-types.ts";
 import { joinWeights, openWeights, renameTensors, type WeightSource } from "../weights.ts";
@@ -159,8 +160,8 @@ async function readLayer({ kind }: Module, file: string, width: number): Promise
   }
   needWidth("in_features");
   const { out_features: out, bias = true, module_input_name: input, module_output_name: output } = config;
-  if (!Number.isSafeInteger(out) || (out as number) < 1 || (out as number) > 2 ** 20)
-    throw invalid(file, `out_features: expected a whole number from 1 to 1048576, got ${describe(out)}`);
+  if (!isWhole(out, 1, 2 ** 20))
+    throw invalid(file, `out_features: expected ${wholeRange(1, 2 ** 20)}, got ${describe(out)}`);
   if (typeof bias !== "boolean") throw invalid(file, `bias: expected true or false, got ${describe(bias)}`);
   for (const [key, name] of Object.entries({ module_input_name: input, module_output_name: output }))
     if (name !== undefined && name !== null && name !== "sentence_embedding")
@@ -209,8 +210,8 @@ async function readPrompts(file: string, width: number): Promise<Partial<Embeddi
   const way = similarity ?? undefined;
   if (way !== undefined && !SIMILARITIES.some((one) => one === way))
     throw unsupported(file, `similarity_fn_name: expected one of ${SIMILARITIES.join(", ")}, got ${describe(way)}`);
-  if (dim !== undefined && dim !== null && (!Number.isSafeInteger(dim) || (dim as number) < 1))
-    throw invalid(file, `truncate_dim: expected a whole number from 1, got ${describe(dim)}`);
+  if (dim !== undefined && dim !== null && !isWhole(dim, 1))
+    throw invalid(file, `truncate_dim: expected ${wholeRange(1)}, got ${describe(dim)}`);
   return {
     ...(given.length > 0 && { prompts: Object.fromEntries(given) as Record<string, string> }),
     ...(typeof name === "string" && { defaultPromptName: name }),

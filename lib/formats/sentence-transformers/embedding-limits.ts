@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
 import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
 import { TEXT_LIMIT_FILES } from "./names.ts";
@@ -38,15 +39,13 @@ async function tokenizerLength(folder: string): Promise<number | undefined> {
   const { config } = await firstOf(folder, ["tokenizer_config.json"]);
   const { model_max_length: most } = config;
   // Ignore invalid values, as the reader of the tokenizer does.
-  return Number.isSafeInteger(most) && (most as number) > 0 && (most as number) < NO_LENGTH
-    ? (most as number)
-    : undefined;
+  return isWhole(most, 1, NO_LENGTH - 1) ? most : undefined;
 }
 
 function lengthOf(value: unknown, key: string, file: string): number | undefined {
   if (value === undefined || value === null || (typeof value === "number" && value >= NO_LENGTH)) return undefined;
-  if (!Number.isSafeInteger(value) || (value as number) < 1)
-    throw new HeddleError("INVALID_FILE", `${file}: ${key}: expected a whole number from 1, got ${describe(value)}`);
+  if (!isWhole(value, 1))
+    throw new HeddleError("INVALID_FILE", `${file}: ${key}: expected ${wholeRange(1)}, got ${describe(value)}`);
   return value as number;
 }
 

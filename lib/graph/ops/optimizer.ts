@@ -1,4 +1,6 @@
 import { invalidArgument } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
+import { checkWhole } from "../../core/option-values.ts";
 import { fail, needDType, needFloat, needList, needNames, needShape, needValue } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { fixed, type Value } from "../value.ts";
@@ -33,8 +35,7 @@ const squareSumsNode = defineOp({
  */
 export function squareSums(g: Value, options: { piece: number }): Value {
   const { piece } = needNames("squareSums: options", options, ["piece"]);
-  if (!Number.isSafeInteger(piece) || piece < 1)
-    throw invalidArgument("squareSums: piece", "a whole number of at least 1", piece);
+  checkWhole("squareSums: piece", piece, 1);
   return squareSumsNode([g], { piece })[0]!;
 }
 
@@ -108,7 +109,6 @@ export interface RankRanges {
 }
 
 function rangeAttributes(what: string, { first, ends }: RankRanges): Record<string, number> {
-  const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
   if (!isWhole(first)) throw invalidArgument(`${what}: first`, "a rank from 0", first);
   if (!Array.isArray(ends) || ends.length === 0 || !ends.every((end, i) => isWhole(end) && end >= (ends[i - 1] ?? 0)))
     throw invalidArgument(`${what}: ends`, "an array of whole numbers that do not decrease", ends);

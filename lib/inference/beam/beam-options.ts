@@ -1,5 +1,6 @@
 // Options of beam search, and options that it excludes.
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { checkWhole } from "../../core/option-values.ts";
 import type { GenerationConfig } from "../../formats/config/generation-config.ts";
 import type { GenerateOptions } from "../generation-options.ts";
 
@@ -33,8 +34,7 @@ function given(options: GenerateOptions, neutral: Partial<Record<keyof GenerateO
  */
 export function beamsOf(options: GenerateOptions, generation: GenerationConfig): BeamOptions | undefined {
   const own = options.numBeams ?? undefined;
-  if (own !== undefined && !(Number.isInteger(own) && own >= 1 && own <= MAX_BEAMS))
-    throw invalidArgument("numBeams", `an integer of 1 to ${MAX_BEAMS}`, own);
+  if (own !== undefined) checkWhole("numBeams", own, 1, MAX_BEAMS);
   const other =
     given(options, SAMPLING) ?? given(options, SPECULATION) ?? given(options, { promptLogprobs: undefined });
   const modelBeams = other === undefined && generation.doSample !== true ? generation.numBeams : undefined;

@@ -7,6 +7,7 @@
 //   __metadata__    format "heddle-session", version, model (fingerprint), state (JSON), chat (JSON, of a chat)
 import { createHash, type Hash } from "node:crypto";
 import { HeddleError } from "../../core/errors.ts";
+import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { openSafetensors, type SafetensorsFile } from "../../formats/safetensors/safetensors.ts";
 import { writeSafetensorsTo } from "../../formats/safetensors/safetensors-write.ts";
 import type { TensorData } from "../../formats/tensor-data.ts";
@@ -164,8 +165,7 @@ function parseHeader(value: unknown, invalid: Invalid): Header {
   if (typeof value !== "object" || value === null) throw invalid("state: expected an object");
   const { contextLength, capacity, length, written, dtype, adapters, named } = value as Record<string, unknown>;
   const count = (name: string, n: unknown, least: number, most: number): number => {
-    if (!Number.isInteger(n) || (n as number) < least || (n as number) > most)
-      throw invalid(`state: ${name}: expected an integer of ${least} to ${most}`);
+    if (!isWhole(n, least, most)) throw invalid(`state: ${name}: expected ${wholeRange(least, most)}`);
     return n as number;
   };
   const context = count("contextLength", contextLength, 1, 2 ** 31 - 1);

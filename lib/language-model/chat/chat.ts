@@ -1,5 +1,6 @@
 import { checkObject, HeddleError, invalidArgument } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { checkString } from "../../core/option-values.ts";
 import { rejectUnknownNames } from "../../core/unknown-options.ts";
 import type { GenerateOptions, OptionsIn } from "../../inference/generation-options.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
@@ -64,7 +65,7 @@ export class Chat {
     rejectUnknownNames(options, ["system", "messages", ...chatTemplateNames]);
     const { system, messages = [] } = options;
     this.renderer = checkedRenderer(languageModel, options);
-    if (system !== undefined && typeof system !== "string") throw invalidArgument("system", "a string", system);
+    checkString("system", system);
     if (!Array.isArray(messages)) throw invalidArgument("messages", "an array of { role, content }", messages);
     this.languageModel = languageModel;
     this.messages = messages.map((message) => checkedMessage(this.renderer, message));

@@ -3,7 +3,7 @@ import type { ReasoningEffort } from "../../answers/effort.ts";
 import type { AnswerParser, CallPart } from "../../answers/parts.ts";
 import { type AnswerFormat, formatType, type Parsed } from "../../constrain/index.ts";
 import { checkObject, invalidArgument } from "../../core/errors.ts";
-import { checkFlag } from "../../core/unknown-options.ts";
+import { checkFlag, checkWhole } from "../../core/option-values.ts";
 import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "../../inference/generation-options.ts";
 import type { Piece } from "../../inference/sequence.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
@@ -98,8 +98,7 @@ export async function* answerTo(
 ): AsyncGenerator<ChatPiece, ChatCompletion, undefined> {
   const choice = checkedToolChoice(toolChoice);
   checkFlag("parallelToolCalls", parallel);
-  if (most !== undefined && !(Number.isSafeInteger(most) && most >= 0))
-    throw invalidArgument("maxReasoningTokens", "a whole number of at least 0", most);
+  if (most !== undefined) checkWhole("maxReasoningTokens", most, 0);
   const { tools, ...rest } = renderer.template;
   const own: ChatTemplate = choice === "none" ? rest : renderer.template;
   const probe = new AnswerForm(languageModel, own);

@@ -1,6 +1,7 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
+import { isWhole, wholeRange } from "../../core/is-whole.ts";
+import { checkFlag } from "../../core/option-values.ts";
 import { raceAbort } from "../../core/race-abort.ts";
-import { checkFlag } from "../../core/unknown-options.ts";
 import type { EmbeddingConfig, PoolingMode } from "../../formats/config/config.ts";
 import type { Optional } from "../../formats/config/config-types.ts";
 import {
@@ -146,8 +147,8 @@ function checked(
   // Only a given truncateDim is checked. The model's may exceed the width of another pooling, whose vectors are then
   // not truncated.
   const { truncateDim: wanted } = given;
-  if (wanted !== undefined && !(Number.isSafeInteger(wanted) && wanted >= 1 && wanted <= width))
-    throw invalidArgument("truncateDim", `a whole number from 1 to ${width}, the width of vectors`, wanted);
+  if (wanted !== undefined && !isWhole(wanted, 1, width))
+    throw invalidArgument("truncateDim", `${wholeRange(1, width)}, the width of vectors`, wanted);
   return { modes, normalize, truncateDim };
 }
 

@@ -1,6 +1,7 @@
 // Scores how well documents answer a query, with a cross-encoder, or else by the similarity of embeddings.
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
+import { checkWhole } from "../../core/option-values.ts";
 import { sigmoid } from "../../metrics/temperature.ts";
 import { isEncoder } from "../../models/family.ts";
 import { holding } from "../../models/model-view.ts";
@@ -44,7 +45,7 @@ export async function rerank(
   if (!Array.isArray(documents)) throw invalidArgument("documents", "an array of texts", documents);
   const wrong = documents.findIndex((document) => typeof document !== "string");
   if (wrong >= 0) throw invalidArgument(`documents[${wrong}]`, "a text", documents[wrong]);
-  if (!Number.isSafeInteger(topN) || topN < 0) throw invalidArgument("topN", "a whole number of at least 0", topN);
+  checkWhole("topN", topN, 0);
   const pairs = documents.map((document) => ({ text: query, textPair: document }));
   const { scores } = await pairScores(model, pairs, options);
   return ranked(scores, topN).map(({ index, score }) => ({ index, score, document: documents[index]! }));

@@ -1,7 +1,7 @@
 // Pairs of texts, which cross-encoders read as one sequence: a premise with a hypothesis, a query with a document.
 import { HeddleError, withoutTokenizer } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
-import { checkFlag } from "../../core/unknown-options.ts";
+import { checkFlag } from "../../core/option-values.ts";
 import { promptName } from "../../inference/sequence.ts";
 import type { LanguageModel } from "../language-model.ts";
 import { MAX_CHARACTERS_A_TOKEN, type ReadTextOptions, type TextLimit } from "../prompt.ts";

@@ -1,5 +1,6 @@
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { MAX_ADAPTER_RANK } from "../../formats/adapter-config.ts";
 
@@ -41,10 +42,7 @@ export interface LoraConfig {
 
 /** The expected value of each option. A record, so that the compiler finds missing options. */
 const OPTIONS: { readonly [K in keyof LoraConfig]: readonly [expected: string, holds: (value: unknown) => boolean] } = {
-  r: [
-    `a whole number from 1 to ${MAX_ADAPTER_RANK}`,
-    (r) => Number.isSafeInteger(r) && (r as number) >= 1 && (r as number) <= MAX_ADAPTER_RANK,
-  ],
+  r: [wholeRange(1, MAX_ADAPTER_RANK), (r) => isWhole(r, 1, MAX_ADAPTER_RANK)],
   alpha: ["a number above 0", (alpha) => Number.isFinite(alpha) && (alpha as number) > 0],
   dropout: ["a number from 0 to below 1", (p) => typeof p === "number" && p >= 0 && p < 1],
   targetModules: [

@@ -1,7 +1,9 @@
 // Renders conversations with chat templates, and fits a conversation into a context.
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
+import { checkFlag, checkWhole } from "../../core/option-values.ts";
 import { atOnce } from "../../core/slices.ts";
-import { checkFlag, checkNames, type Names } from "../../core/unknown-options.ts";
+import { checkNames, type Names } from "../../core/unknown-options.ts";
 import type { TokenizerConfig } from "../files/config.ts";
 import { chatMlTemplate, plainTemplate } from "./default-templates.ts";
 import { type Generated, generatedSpans, hasGenerationTags, withGenerationMarks } from "./generation-blocks.ts";
@@ -246,10 +248,8 @@ export function* fitMessages(
 ): Generator<readonly ChatMessage[], Fit, number> {
   checkMessages(messages);
   const { contextLength, reserve = 0 } = options;
-  if (!Number.isInteger(contextLength) || contextLength < 1) {
-    throw invalidArgument("contextLength", "a whole number from 1", contextLength);
-  }
-  if (!Number.isInteger(reserve) || reserve < 0 || reserve >= contextLength)
+  checkWhole("contextLength", contextLength, 1);
+  if (!isWhole(reserve, 0, contextLength - 1))
     throw invalidArgument("reserve", `a whole number from 0 and below contextLength, ${contextLength}`, reserve);
   const limit = contextLength - reserve;
   let systemEnd = 0;

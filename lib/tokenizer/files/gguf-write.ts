@@ -3,6 +3,7 @@
 
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import type { GgufValue } from "../../formats/gguf/gguf-types.ts";
 import { namedPatterns } from "../pipeline/patterns.ts";
 import { wholeKey } from "./gguf.ts";
@@ -233,7 +234,7 @@ function readVocab(tokenizer: Json, model: Json, size: number, path: string): Vo
   const tokens = new Array<string | undefined>(size).fill(undefined);
   const types = new Int32Array(size).fill(TokenType.unused);
   const put = (token: string, id: unknown, type: number) => {
-    if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) >= size) {
+    if (!isWhole(id, 0, size - 1)) {
       throw invalid(
         `token ${JSON.stringify(token.slice(0, 60))}: expected an id below vocab_size ${size}, got ${String(id)}`,
       );

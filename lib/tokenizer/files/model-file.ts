@@ -2,6 +2,7 @@
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import {
   booleanField,
   idRange,
@@ -65,7 +66,7 @@ function text(model: JsonObject, name: string, fallback: string): string {
 
 function readCount(model: JsonObject, name: string, fallback: number): number {
   const value = model[name] ?? fallback;
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 0xffffffff) {
+  if (!isWhole(value, 0, 0xffffffff)) {
     throw invalidFile(`model.${name}`, "a whole number", value);
   }
   return value;

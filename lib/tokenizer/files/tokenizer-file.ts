@@ -2,6 +2,7 @@
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { isWhole } from "../../core/is-whole.ts";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
@@ -127,7 +128,7 @@ export function booleanField(object: JsonObject, name: string, fallback: boolean
 }
 
 export function isTokenId(value: unknown): value is number {
-  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value < limits.tokens;
+  return isWhole(value, 0, limits.tokens - 1);
 }
 
 export const idRange = `a whole number from 0 to ${limits.tokens - 1}`;

@@ -1,5 +1,6 @@
 // Checked access to fields of normalizers, pre-tokenizers and decoders, in the form for native code.
 import { isObject } from "../../core/is-object.ts";
+import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { invalidFile, type Json, type JsonObject } from "../files/tokenizer-file.ts";
 
 /** Reads a pattern: `{ String }` is literal, `{ Regex }` has Oniguruma's syntax. */
@@ -24,8 +25,8 @@ export function characterField(part: JsonObject, name: string, fallback: string 
 /** Reads a field that must be an integer from 0 to `most`. */
 export function countField(part: JsonObject, name: string, fallback: number, most: number, where: string): number {
   const value = part[name] ?? fallback;
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > most) {
-    throw invalidFile(`${where}.${name}`, `a whole number from 0 to ${most}`, value);
+  if (!isWhole(value, 0, most)) {
+    throw invalidFile(`${where}.${name}`, wholeRange(0, most), value);
   }
   return value;
 }

@@ -1,5 +1,7 @@
 // Options for training a vocabulary, and their checks.
 import { invalidArgument } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
+import { checkWhole } from "../../core/option-values.ts";
 import { checkNames, type Names } from "../../core/unknown-options.ts";
 import { limits } from "../files/tokenizer-file.ts";
 import { namedPatterns, type PatternName } from "../pipeline/patterns.ts";
@@ -115,11 +117,6 @@ export interface CheckedOptions {
   threads: number;
 }
 
-function whole(name: string, value: unknown, least: number, most: number): void {
-  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return;
-  throw invalidArgument(name, `a whole number from ${least} to ${most}`, value);
-}
-
 export function checkTrainOptions(options: TrainOptions, processors: number): CheckedOptions {
   checkNames(options, NAMES);
   const { algorithm = "byteLevelBpe", minFrequency = 1, threads = Math.min(8, processors) } = options;
@@ -141,14 +138,14 @@ export function checkTrainOptions(options: TrainOptions, processors: number): Ch
   const { vocabSize } = options;
   // These algorithms also need at least one character in the alphabet.
   const least = bytes + specials.length + (isPieces || algorithm === "wordPiece" ? 1 : 0);
-  if (!Number.isInteger(vocabSize) || vocabSize < least || vocabSize > maxVocabSize) {
+  if (!isWhole(vocabSize, least, maxVocabSize)) {
     const what = `a whole number from ${least} (${bytes} bytes and ${specials.length} special tokens) to ${maxVocabSize}`;
     throw invalidArgument("vocabSize", what, vocabSize);
   }
-  whole("minFrequency", minFrequency, 1, 0xffffffff);
-  whole("threads", threads, 1, 256);
-  whole("maxPieceLength", options.maxPieceLength ?? 16, 1, 1024);
-  whole("seedSize", options.seedSize ?? 1_000_000, 1, 1 << 26);
+  checkWhole("minFrequency", minFrequency, 1, 0xffffffff);
+  checkWhole("threads", threads, 1, 256);
+  checkWhole("maxPieceLength", options.maxPieceLength ?? 16, 1, 1024);
+  checkWhole("seedSize", options.seedSize ?? 1_000_000, 1, 1 << 26);
   const coverage = options.characterCoverage ?? defaults[algorithm].coverage;
   if (!(typeof coverage === "number" && coverage > 0 && coverage <= 1)) {
     throw invalidArgument("characterCoverage", "a number above 0, at most 1", coverage);

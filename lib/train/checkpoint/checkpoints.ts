@@ -1,6 +1,7 @@
 import { access, constants } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { ADAPTER_WEIGHTS_FILE } from "../../formats/adapter-config.ts";
 import {
   type CheckpointInfo,
@@ -188,7 +189,7 @@ export class CheckpointStore {
       );
     // An invalid count would become the exponent of the optimizer's bias correction, and make all weights NaN.
     for (const name of ["step", "optimizerSteps", "tokensSeen"] as const)
-      if (!(Number.isSafeInteger(state[name]) && state[name] >= 0))
+      if (!isWhole(state[name]))
         throw new HeddleError(
           "INVALID_FILE",
           `${found.path}: ${name}: expected a whole number, got ${describe(state[name])}`,

@@ -1,4 +1,6 @@
 import { checkSeed, describe, HeddleError, invalidArgument, throwIfAborted } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
+import { checkWhole } from "../../core/option-values.ts";
 import { rejectUnknownNames } from "../../core/unknown-options.ts";
 import { permutation, Stream, uniformAt } from "../../data/random.ts";
 import type { BatchSource } from "../loop/trainer.ts";
@@ -46,8 +48,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     rejectUnknownNames(options, Object.keys(NAMES));
     const { batchSize, seed, heldOut, evalBatches } = options;
     for (const [name, count] of Object.entries({ batchSize, evalBatches }))
-      if ((name === "batchSize" || count !== undefined) && !(Number.isSafeInteger(count) && count! >= 1))
-        throw invalidArgument(name, "an integer of at least 1", count);
+      if (name === "batchSize" || count !== undefined) checkWhole(name, count, 1);
     checkSeed(seed);
     if (heldOut !== undefined && !Array.isArray(heldOut)) throw invalidArgument("heldOut", "an array", heldOut);
     if (examples.length === 0)
@@ -100,7 +101,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
         "INVALID_ARGUMENT",
         `resume: expected the data and seed of the resumed run (${fingerprint}), got others (${this.fingerprint})`,
       );
-    const valid = Number.isSafeInteger(epoch) && Number.isSafeInteger(index) && epoch! >= 0 && index! >= 0;
+    const valid = isWhole(epoch) && isWhole(index);
     if (!valid || index! >= this.examples.length)
       throw new HeddleError(
         "INVALID_FILE",

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { IGNORED } from "../../data/batch.ts";
 import { packBestFit } from "../../data/packing.ts";
 import { permutation, Stream } from "../../data/random.ts";
@@ -121,8 +122,7 @@ export class SftSource implements BatchSource<SftBatch> {
 
   restore(state: unknown): void {
     const { epoch, sequence, fingerprint } = (state ?? {}) as Partial<Position>;
-    const whole = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
-    if (!whole(epoch) || !whole(sequence))
+    if (!isWhole(epoch) || !isWhole(sequence))
       throw new HeddleError(
         "INVALID_FILE",
         `checkpoint: expected a position in the data, got ${JSON.stringify(state)}`,

@@ -1,5 +1,6 @@
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { Value } from "../../graph/index.ts";
 import { activeTrace } from "../../graph/trace.ts";
@@ -24,8 +25,7 @@ export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
   };
   const countOf = (batch: Batch): number => {
     const counted = stage.count(batch);
-    if (!(Number.isSafeInteger(counted) && counted >= 0))
-      throw wrong("count", "the number of counted positions", describe(counted));
+    if (!isWhole(counted)) throw wrong("count", "the number of counted positions", describe(counted));
     return counted;
   };
   return {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { invalidArgument } from "../../core/errors.ts";
+import { checkWhole } from "../../core/option-values.ts";
 import { Run } from "../../core/run.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { givenOptions, parseOptions } from "../options/parse-options.ts";
@@ -72,8 +73,7 @@ export function train<Batch, Base extends Trainable = Trainable>(
   } = givenOptions(options, stage.name);
   const parsed = parseOptions(trainSchema, rest, stage.name);
   for (const [key, count] of Object.entries({ sequences, sequenceLength }))
-    if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1))
-      throw invalidArgument(key, "a whole number of at least 1", count);
+    if (count !== undefined) checkWhole(key, count, 1);
   const most = base.model.config.maxPositionEmbeddings;
   if (sequenceLength !== undefined && sequenceLength > most)
     throw invalidArgument("sequenceLength", `at most the model's ${most} positions`, sequenceLength);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isWhole, wholeRange } from "../../core/is-whole.ts";
 
 /** Options by name. A doc comment on an entry is the documentation of the option, also in the published types. */
 export type Shape = Readonly<Record<string, z.ZodType>>;
@@ -51,8 +52,7 @@ type Required<S extends Shape> = { -readonly [K in keyof S]: z.input<S[K]> };
 /** The type of options as callers give them. Its members keep the doc comments of the shape. */
 export type Given<S extends Shape> = Optional<Pick<S, WithDefault<S>>> & Required<Omit<S, WithDefault<S>>>;
 
-export const whole = (least: number) =>
-  z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);
+export const whole = (least: number) => z.custom<number>((v) => isWhole(v, least), wholeRange(least));
 
 export const real = (least: number, most = Number.POSITIVE_INFINITY) =>
   z.custom<number>(

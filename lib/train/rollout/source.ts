@@ -1,4 +1,5 @@
 import { HeddleError, throwIfAborted } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { permutation, Stream } from "../../data/random.ts";
 import { exampleFingerprint } from "../examples/example-fingerprint.ts";
 import type { Metrics } from "../loop/stage.ts";
@@ -180,7 +181,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
       );
     // The answers in the checkpoint were scored by this reference.
     if (reference !== undefined) needSameReference(position.reference, reference);
-    const valid = [epoch, index, rollout].every((v) => Number.isSafeInteger(v) && v! >= 0);
+    const valid = [epoch, index, rollout].every((v) => isWhole(v));
     if (!valid || index! >= this.prompts.length)
       throw new HeddleError(
         "INVALID_FILE",

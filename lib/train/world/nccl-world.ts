@@ -1,6 +1,7 @@
 import { rm, stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { checkPath, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { checkWhole } from "../../core/option-values.ts";
 import {
   allGatherTensors,
   allReduceNumbers,
@@ -45,10 +46,8 @@ export interface NcclWorldOptions {
 export async function openNcclWorld(options: NcclWorldOptions): Promise<World> {
   rejectUnknownNames(options, ["rank", "size", "device", "rendezvous", "timeoutSeconds"]);
   const { rank, size, rendezvous, timeoutSeconds } = options;
-  if (!Number.isInteger(size) || size < 1 || size > 65_536)
-    throw invalidArgument("size", "an integer of 1 to 65536", size);
-  if (!Number.isInteger(rank) || rank < 0 || rank >= size)
-    throw invalidArgument("rank", `an integer of 0 to ${size - 1}`, rank);
+  checkWhole("size", size, 1, 65_536);
+  checkWhole("rank", rank, 0, size - 1);
   const device = openDevice({ device: options.device });
   return joinNccl({ rank, size, device, meet: { rendezvous, timeoutSeconds } });
 }

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { checkObject, HeddleError, invalidArgument } from "../../core/errors.ts";
-import { checkFlag } from "../../core/unknown-options.ts";
+import { checkFlag, checkWhole } from "../../core/option-values.ts";
 import { type Device, deviceInfo, openDevice, type Ranks } from "../../graph/index.ts";
 import { rejectUnknownNames } from "../../language-model/index.ts";
 import { describeLaunch, type Launch } from "./launch.ts";
@@ -105,13 +105,11 @@ type Resolved = Omit<Launch, "launcher"> & { launcher: Launch["launcher"] | "non
 /** Combines the launcher's description with explicit options, which take precedence. */
 export function resolveLaunch(options: WorldOptions, launch: Launch | undefined): Resolved {
   const { rank = launch?.rank ?? 0, size = launch ? launch.size : 1, localRank = launch?.localRank ?? rank } = options;
-  if (size !== undefined && (!Number.isInteger(size) || size < 1 || size > 65_536))
-    throw invalidArgument("size", "an integer of 1 to 65536", size);
-  if (!Number.isInteger(rank) || rank < 0) throw invalidArgument("rank", "an integer of at least 0", rank);
+  if (size !== undefined) checkWhole("size", size, 1, 65_536);
+  checkWhole("rank", rank, 0);
   if (size !== undefined && rank >= size)
     throw invalidArgument("rank", `a number below the size, which is ${size}`, rank);
-  if (!Number.isInteger(localRank) || localRank < 0 || localRank > 65_535)
-    throw invalidArgument("localRank", "an integer of 0 to 65535", localRank);
+  checkWhole("localRank", localRank, 0, 65_535);
   const given = options.size !== undefined && options.size > 1;
   // Ranks that only the options describe are connected like those of Open MPI.
   if (!launch) return { launcher: given ? "openmpi" : "none", rank, size, localRank, agentStore: false };

@@ -48,6 +48,6 @@ test.each(["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet
 );
 
 test("rejects an invalid length and names its key", async () => {
-  const wrong = /processing_kwargs.text.max_length: expected a whole number from 1, got 0/;
+  const wrong = /processing_kwargs.text.max_length: expected a whole number of at least 1, got 0/;
   await expectError(() => embeddingConfigOf(kwargs(0), 12), "INVALID_FILE", wrong);
 });

@@ -208,8 +208,8 @@ describe("the texts of beam search", () => {
 
 describe("options of beam search", () => {
   const refused: [GenerateOptions, string][] = [
-    [{ numBeams: 0 }, "numBeams: expected an integer of 1 to 128, got 0"],
-    [{ numBeams: 129 }, "numBeams: expected an integer of 1 to 128, got 129"],
+    [{ numBeams: 0 }, "numBeams: expected a whole number from 1 to 128, got 0"],
+    [{ numBeams: 129 }, "numBeams: expected a whole number from 1 to 128, got 129"],
     [{ numBeams: 2, temperature: 0.5 }, "temperature: cannot be combined with numBeams 2"],
     [{ numBeams: 2, topK: 5 }, "topK: cannot be combined with numBeams 2"],
     [{ numBeams: 2, topP: 0.9 }, "topP: cannot be combined with numBeams 2"],

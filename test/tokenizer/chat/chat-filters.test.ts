@@ -310,7 +310,7 @@ const wrong: [template: string, message: RegExp][] = [
   ["{{ ['a']|sum }}", /sum: expected numbers, got StringValue/],
   ["{{ [1, 'a']|max }}", /expected values of the same type to compare/],
   ["{{ [1]|groupby }}", /groupby: expected an attribute/],
-  ["{{ [1]|batch(0) }}", /linecount: expected a whole number from 1, got 0/],
+  ["{{ [1]|batch(0) }}", /linecount: expected a whole number of at least 1, got 0/],
   ["{{ 'a'|round }}", /round: expected a number, got StringValue/],
   ["{{ '%d' % 'a' }}", /format: expected a number, got StringValue/],
   ["{{ '%s %s' % 'a' }}", /not enough values for the format/],

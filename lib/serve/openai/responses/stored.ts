@@ -1,4 +1,5 @@
 // GET and DELETE /v1/responses/{id}, and GET /v1/responses/{id}/input_items
+import { isWhole, wholeRange } from "../../../core/is-whole.ts";
 import type { Exchange } from "../../core/context.ts";
 import { sendAnswer } from "../../core/context.ts";
 import { invalid, Refusal, unsupported } from "../../http/http-error.ts";
@@ -23,8 +24,7 @@ export async function listInputItems(exchange: Exchange): Promise<void> {
   const { query } = exchange;
   const { input } = storedOf(exchange);
   const limit = Number(query.get("limit") ?? 20);
-  if (!Number.isInteger(limit) || limit < 1 || limit > 100)
-    throw invalid("limit", "a whole number from 1 to 100", query.get("limit"));
+  if (!isWhole(limit, 1, 100)) throw invalid("limit", wholeRange(1, 100), query.get("limit"));
   const order = query.get("order") ?? "desc";
   if (order !== "asc" && order !== "desc") throw invalid("order", "asc or desc", order);
   const all = order === "asc" ? input : input.toReversed();

@@ -1,5 +1,6 @@
 // Jinja2 filters that the interpreter package lacks, or implements without their options. Each stays within the memory limits. The
 // watchdog limits the time.
+import { isWhole, wholeRange } from "../../../core/is-whole.ts";
 import { comparedTexts, jsonOf, separatorsOf } from "../../chat-json.ts";
 import type { Arguments, Values } from "./filter-arguments.ts";
 import { checkElements, checkTaken, giveBack, LimitError, sizes, spend, spendText } from "./limits.ts";
@@ -112,7 +113,7 @@ function filled(row: RuntimeValue[], length: number, fill: RuntimeValue | undefi
 
 function wholeFrom1(args: Arguments, name: string): number {
   const value = args.number(name, Number.NaN);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`${name}: expected a whole number from 1, got ${value}`);
+  if (!isWhole(value, 1)) throw new Error(`${name}: expected ${wholeRange(1)}, got ${value}`);
   return value;
 }
 

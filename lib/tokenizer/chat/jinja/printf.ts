@@ -1,4 +1,5 @@
 // Python's two kinds of string formatting, "%5.2f" % x and "{:>5}".format(x), as far as templates use them.
+import { isWhole } from "../../../core/is-whole.ts";
 import { type Growth, growing } from "../../chat-json.ts";
 import { LimitError } from "./limits.ts";
 import { exponential, fixed, general } from "./number-format.ts";
@@ -73,8 +74,7 @@ function digitsOf(
 function characterOf(value: RuntimeValue): string {
   const given = value.value;
   if (typeof given === "string" && charactersIn(given) === 1) return given;
-  if (typeof given === "number" && Number.isInteger(given) && given >= 0 && given <= 0x10ffff)
-    return String.fromCodePoint(given);
+  if (isWhole(given, 0, 0x10ffff)) return String.fromCodePoint(given);
   throw new Error(`format: expected a character or its code for %c, got ${value.type}`);
 }
 
