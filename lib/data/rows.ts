@@ -5,9 +5,10 @@ import { isObject } from "../core/is-object.ts";
 import { pause } from "../core/slices.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import { ioError } from "../io/atomic-files.ts";
-import { jsonFailure, parseJson } from "../io/json.ts";
+import { parseJson } from "../io/json.ts";
 import { mostJson } from "../io/json-memory.ts";
 import { readWhole } from "../io/open-file.ts";
+import { jsonLinesOf } from "./json-lines.ts";
 import { linesOf } from "./lines.ts";
 import { ParquetTable } from "./parquet/parquet.ts";
 
@@ -143,29 +144,10 @@ async function* rowsOfFile(
   path: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<UncountedRow, void, undefined> {
-  let line = 0;
-  const most = mostJson();
-  // Reading must be abortable, because a pipe may never deliver its data.
-  for await (const text of untilAborted(linesOf(path, { strict: true }), signal, path)) {
-    line += 1;
-    if (text.trim() === "") continue;
-    const where = `${path}:${line}`;
-    if (text.length > most)
-      throw new HeddleError(
-        "INVALID_FILE",
-        `${where}: expected a row of at most ${most} characters, limited by the heap size, got ${text.length}`,
-      );
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (error) {
-      throw new HeddleError(
-        "INVALID_FILE",
-        `${where}: expected a JSON object, got text that is not JSON (${jsonFailure(error)})`,
-      );
-    }
+  const expected = "a JSON object";
+  for await (const { value, where } of jsonLinesOf(path, { expected, signal })) {
     if (!isObject(value))
-      throw new HeddleError("INVALID_FILE", `${where}: expected a JSON object, got ${describe(value)}`);
+      throw new HeddleError("INVALID_FILE", `${where}: expected ${expected}, got ${describe(value)}`);
     yield { value, where, inFile: true };
   }
 }

@@ -5,10 +5,9 @@ import { separatorRule } from "../data/corpus.ts";
 import { documentCount, documentEnds, documentText } from "../data/documents/documents.ts";
 import { planShards, readShard } from "../data/documents/shards.ts";
 import { needText, needTextFile } from "../data/documents/text-head.ts";
-import { linesOf } from "../data/lines.ts";
+import { textRowsOf } from "../data/json-lines.ts";
 import { noRowsError, readRows, stringField } from "../data/rows.ts";
 import { ioError } from "../io/atomic-files.ts";
-import { mostJson } from "../io/json-memory.ts";
 import { kindOf, readWhole } from "../io/open-file.ts";
 
 /** Size of the parts in which a large file is read. A part ends at the end of a document, except within a very long document. */
@@ -47,22 +46,7 @@ export async function* documentsOf(
     return;
   }
   let rows = 0;
-  let number = 0;
-  const most = mostJson();
-  for await (const line of linesOf(path, { strict: true })) {
-    number++;
-    if (line.trim() === "") continue;
-    const invalid = (got: string) =>
-      new HeddleError("INVALID_FILE", `${path}:${number}: expected a JSON string or an object with a text, got ${got}`);
-    if (line.length > most) throw invalid(`${line.length} characters, more than the ${most} that fit into the heap`);
-    let row: unknown;
-    try {
-      row = JSON.parse(line);
-    } catch {
-      throw invalid("text that is not JSON");
-    }
-    const text = typeof row === "string" ? row : (row as { text?: unknown } | null)?.text;
-    if (typeof text !== "string") throw invalid("something else");
+  for await (const text of textRowsOf(path)) {
     rows++;
     yield text;
   }

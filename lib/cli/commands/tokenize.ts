@@ -2,6 +2,7 @@ import { HeddleError } from "../../core/errors.ts";
 import { separatorRule } from "../../data/corpus.ts";
 import type { SeparatorRule } from "../../data/documents/shards.ts";
 import { TextDocuments } from "../../data/documents/text-documents.ts";
+import { jsonLinesOf } from "../../data/json-lines.ts";
 import { linesOf } from "../../data/lines.ts";
 import {
   type TokenShard,
@@ -12,7 +13,6 @@ import {
 } from "../../data/token-shards/write-token-shards.ts";
 import { loadTokenizerOf } from "../../language-model/index.ts";
 import { defineCommand } from "../command.ts";
-import { readJsonStrings } from "../options/lines.ts";
 import { givenText } from "../options/prompt.ts";
 import { Spool } from "../options/spool.ts";
 import { interruptible } from "../terminal/interrupt.ts";
@@ -100,7 +100,7 @@ export const command = defineCommand({
       return { ids, tokens: ids.map((id) => tokenizer.idToToken(id) ?? ""), count: ids.length };
     };
     if (options.file !== undefined) {
-      const lines = options.jsonl ? readJsonStrings(options.file) : linesOf(options.file, { keepMark: true });
+      const lines = options.jsonl ? jsonStrings(options.file) : linesOf(options.file, { keepMark: true });
       for await (const line of lines) out.object(encoded(line));
       return;
     }
@@ -123,6 +123,19 @@ interface ShardOptions {
   jsonl?: boolean;
   "no-special-tokens"?: boolean;
   "allow-special"?: boolean;
+}
+
+/** Yields the JSON strings of a file with one per line. @throws INVALID_FILE `file:line: …` */
+async function* jsonStrings(path: string): AsyncGenerator<string, void, undefined> {
+  const expected = "a JSON string";
+  for await (const { value, where } of jsonLinesOf(path, { expected, blanks: true })) {
+    if (typeof value !== "string")
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${where}: expected ${expected}, got ${value === undefined ? "a blank line" : "another value"}`,
+      );
+    yield value;
+  }
 }
 
 /** Rejects options that have no effect on shards of this file. @throws HeddleError INVALID_ARGUMENT */

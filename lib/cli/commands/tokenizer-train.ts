@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
+import { textRowsOf } from "../../data/json-lines.ts";
 import { linesOf } from "../../data/lines.ts";
 import { VOCABULARY_FILES } from "../../formats/tokenizer-files.ts";
 import { exists } from "../../io/atomic-files.ts";
@@ -11,7 +12,6 @@ import {
   type TrainOptions,
 } from "../../tokenizer/index.ts";
 import { defineCommand } from "../command.ts";
-import { readJsonLines } from "../options/lines.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 
@@ -156,7 +156,7 @@ function reportFiles(values: readonly string[]): [name: string, file: string][] 
 
 async function* textsOf(files: readonly string[]): AsyncGenerator<string, void, undefined> {
   for (const file of files) {
-    if (/\.(jsonl|ndjson)$/i.test(file)) yield* rowTexts(file);
+    if (/\.(jsonl|ndjson)$/i.test(file)) yield* textRowsOf(file);
     else {
       let part = "";
       for await (const line of linesOf(file)) {
@@ -167,15 +167,5 @@ async function* textsOf(files: readonly string[]): AsyncGenerator<string, void, 
       }
       if (part !== "") yield part;
     }
-  }
-}
-
-async function* rowTexts(file: string): AsyncGenerator<string, void, undefined> {
-  for await (const { value, where } of readJsonLines(file)) {
-    if (value === undefined) continue;
-    const text = typeof value === "string" ? value : (value as { text?: unknown } | null)?.text;
-    if (typeof text !== "string")
-      throw new HeddleError("INVALID_FILE", `${where}: expected a string, or an object with a string field text`);
-    yield text;
   }
 }
