@@ -1,3 +1,4 @@
+import { tableNumber } from "../core/amounts.ts";
 import { checkObject, invalidArgument } from "../core/errors.ts";
 import type { BenchReport } from "./types.ts";
 
@@ -18,9 +19,9 @@ export function markdownSummary(report: BenchReport, maxRegression: number): str
     : ["work", "value", "90 % interval", "roofline"];
   const rows = results.map(({ name, value, unit, interval, roofline, baseline }) => {
     const share = roofline === null ? "–" : `${Math.round(roofline * 100)} %`;
-    if (!regressions) return [name, `${short(value)} ${unit}`, interval.map(short).join(" – "), share];
-    const [old, change] = baseline ? [short(baseline.value), signed(baseline.change)] : ["–", "new"];
-    return [name, `${short(value)} ${unit}`, old, change, share, slower.has(name) ? "**slower**" : ""];
+    if (!regressions) return [name, `${tableNumber(value)} ${unit}`, interval.map(tableNumber).join(" – "), share];
+    const [old, change] = baseline ? [tableNumber(baseline.value), signed(baseline.change)] : ["–", "new"];
+    return [name, `${tableNumber(value)} ${unit}`, old, change, share, slower.has(name) ? "**slower**" : ""];
   });
   const table = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.map(escaped).join(" | ")} |`);
   const most = `${Number((maxRegression * 100).toFixed(2))} % beyond noise`;
@@ -36,6 +37,5 @@ export function markdownSummary(report: BenchReport, maxRegression: number): str
   return `${["### heddle bench", "", escaped(facts.join(" · ")), "", ...table, ...(verdict ?? [])].join("\n")}\n`;
 }
 
-const short = (value: number) => (value >= 100 ? String(Math.round(value)) : value.toPrecision(3));
 const signed = (share: number) => `${share < 0 ? "−" : "+"}${Math.abs(share * 100).toFixed(1)} %`;
 const escaped = (text: string) => text.replaceAll("|", "\\|");

@@ -1,6 +1,7 @@
 import type { CpuInfo, NativeLaneHandle } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
 import type { BuildInfo } from "../binding/info.ts";
+import { counted } from "../core/amounts.ts";
 import { checkObject, HeddleError, invalidArgument } from "../core/errors.ts";
 import { brand } from "../core/instanceof.ts";
 import { checkFlag, checkWhole } from "../core/option-values.ts";
@@ -31,7 +32,7 @@ export class Device {
 
   /** Returns `cuda:0`, or `cpu (8 threads)`. */
   toString(): string {
-    return this.kind === "cuda" ? this.name : `cpu (${this.threads} thread${this.threads === 1 ? "" : "s"})`;
+    return this.kind === "cuda" ? this.name : `cpu (${counted(this.threads, "thread")})`;
   }
 
   /** @internal Size in bytes of the arena that the device keeps between runs. The next run reuses it. */

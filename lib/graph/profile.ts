@@ -1,9 +1,10 @@
 // Profiles native runs: the time per operation.
 import type { NativeProfileRow } from "../binding/graph.ts";
 import { binding } from "../binding/index.ts";
+import { tableNumber } from "../core/amounts.ts";
 import { checkObject, invalidArgument } from "../core/errors.ts";
-import { byteLength, DTYPES, type DType, elementCount } from "./dtype.ts";
 import { checkWhole } from "../core/option-values.ts";
+import { byteLength, DTYPES, type DType, elementCount } from "./dtype.ts";
 
 /** An operand of a profiled operation. */
 export interface ProfiledOperand {
@@ -180,11 +181,10 @@ function flopsOf(op: string, operands: Operands): number | undefined {
 }
 
 const operandText = ({ dtype, shape }: ProfiledOperand) => `${dtype}[${shape.join(",")}]`;
-const short = (number: number) => (Math.abs(number) >= 100 ? number.toFixed(0) : number.toPrecision(3));
-const milliseconds = (seconds: number) => short(seconds * 1e3);
+const milliseconds = (seconds: number) => tableNumber(seconds * 1e3);
 const share = (seconds: number, of: number) => (of > 0 ? (100 * seconds) / of : 0).toFixed(1);
 const rate = (amount: number | undefined, { seconds, calls }: ProfiledOperation) =>
-  amount === undefined || seconds === 0 ? "" : short((amount * calls) / seconds / 1e9);
+  amount === undefined || seconds === 0 ? "" : tableNumber((amount * calls) / seconds / 1e9);
 
 /** Aligns the columns: numbers to the right, words to the left. */
 function table(lines: readonly string[][], most: number): string {

@@ -1,6 +1,7 @@
 // The goals of `heddle lifecycle`, and the comparison of a run's metrics with the goals. The report's introduction and the command's last
 // lines show the result.
 
+import { counted } from "../core/amounts.ts";
 import { percent } from "../report/numbers.ts";
 import { type Plan, planOf, REFERENCE_MINUTES } from "./plan.ts";
 import type { StageMetrics, StageName, StageResult } from "./types.ts";
@@ -56,5 +57,5 @@ export function shortBudget(plan: Plan): string | undefined {
   const minutes = Math.max(1, Math.round(seconds / 60));
   const [own, whole] = [steps, usual].map((n) => n.toLocaleString("en"));
   const enough = MIN_STEPS * REFERENCE_MINUTES;
-  return `a budget of ${plan.budgetMinutes} minute${plan.budgetMinutes === 1 ? "" : "s"} allows ${own} of the usual ${whole} steps of pre-training (all stages take about ${minutes} min on two cores); below half of them (${enough} minutes), most answers are wrong or invented`;
+  return `a budget of ${counted(plan.budgetMinutes, "minute")} allows ${own} of the usual ${whole} steps of pre-training (all stages take about ${minutes} min on two cores); below half of them (${enough} minutes), most answers are wrong or invented`;
 }

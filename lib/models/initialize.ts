@@ -1,3 +1,4 @@
+import { formatBytes, formatCount } from "../core/amounts.ts";
 import { HeddleError, throwIfAborted } from "../core/errors.ts";
 import { nextTurn } from "../core/slices.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
@@ -110,7 +111,7 @@ function neededWeights(config: ModelConfig, device: Device): [string, WeightSpec
   if (device.kind === "cpu" && parameters * 4 > available)
     throw new HeddleError(
       "OUT_OF_MEMORY",
-      `model configuration: expected weights that fit in ${gigabytes(available)} of memory, got ${(parameters / 1e9).toFixed(1)} billion parameters, ${gigabytes(parameters * 4)} in f32`,
+      `model configuration: expected weights that fit in ${formatBytes(available)} of memory, got ${formatCount(parameters)} parameters, ${formatBytes(parameters * 4)} in f32`,
     );
   return specs;
 }
@@ -118,5 +119,3 @@ function neededWeights(config: ModelConfig, device: Device): [string, WeightSpec
 function parametersOf(specs: readonly [string, WeightSpec][]): number {
   return specs.reduce((sum, [, { shape }]) => sum + elementCount(shape), 0);
 }
-
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;

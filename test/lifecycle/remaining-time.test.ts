@@ -113,7 +113,7 @@ test("the line of a training stage estimates from the steps after the first, whi
   expect(last()).not.toContain("left");
   ms += 500;
   progress.update({ ...event, step: 502 }, unit);
-  expect(last()).toContain("4 min 9 s left");
+  expect(last()).toContain("4:09 left");
   progress.update({ ...event, skippedSteps: 3, step: 502 }, unit);
   expect(last()).toContain("3 skipped");
   const metrics = { rewardMargin: 1.5, replayLoss: 0.25 };
@@ -127,7 +127,7 @@ test("the line of a training stage estimates from the steps after the first, whi
   expect(last()).toMatch(/ 502\/1000 {2}loss 2.0000$/);
   stream.columns = 0; // a terminal of unknown width
   progress.update({ ...event, step: 502 }, unit);
-  expect(last()).toMatch(/ 502\/1000 {2}loss 2.0000 {2}900 tokens\/s {2}4 min 9 s left$/);
+  expect(last()).toMatch(/ 502\/1000 {2}loss 2.0000 {2}900 tokens\/s {2}4:09 left$/);
   stream.columns = 20;
   progress.update({ ...event, step: 502 }, unit);
   expect(last()).toHaveLength("\r\x1b[2K".length + 19);

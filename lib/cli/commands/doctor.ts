@@ -2,12 +2,13 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { availableParallelism, freemem, totalmem } from "node:os";
 import { addonPath } from "../../binding/load.ts";
+import { formatBytes } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { defineCommand } from "../command.ts";
 import { type BinaryNeeds, binaryNeeds } from "../machine/binary-needs.ts";
 import { loadAdvice } from "../machine/load-advice.ts";
 import { memoryLimit, neededDriver, nvidiaDriver, processorLimit, systemLibc } from "../machine/system.ts";
-import { section, size } from "../terminal/info-screen.ts";
+import { section } from "../terminal/info-screen.ts";
 
 export const command = defineCommand({
   about: "Checks whether heddle can run on this machine, and says what to do if it cannot. Exits with 1 in that case.",
@@ -77,8 +78,8 @@ function screen(found: Findings): string {
       "cpus",
       `${found.cpus.available}${found.cpus.limit === undefined ? "" : `, a container limits them to ${found.cpus.limit}`}`,
     ],
-    ["memory", `${size(memory.total)}, ${size(memory.free)} free`],
-    ["limit", memory.limit === undefined ? undefined : `${size(memory.limit)} of memory for this process`],
+    ["memory", `${formatBytes(memory.total)}, ${formatBytes(memory.free)} free`],
+    ["limit", memory.limit === undefined ? undefined : `${formatBytes(memory.limit)} of memory for this process`],
     ["driver", found.driver === undefined ? "no NVIDIA driver" : `NVIDIA ${found.driver}`],
   ]);
   const rest =

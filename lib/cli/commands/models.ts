@@ -1,3 +1,4 @@
+import { formatBytes } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { readAdapterConfig } from "../../formats/adapter-config.ts";
 import { openModelFiles } from "../../formats/model-files.ts";
@@ -9,7 +10,6 @@ import { pathOf } from "../../hub/resolve.ts";
 import { filesBelow } from "../../hub/snapshot.ts";
 import { modelWeights } from "../../models/heads.ts";
 import { defineCommand } from "../command.ts";
-import { size } from "../terminal/info-screen.ts";
 import { oneLine } from "../terminal/output.ts";
 import { columns } from "../usage.ts";
 
@@ -34,7 +34,7 @@ export const command = defineCommand({
     for (const name of names) {
       const removed = await removeModel(name);
       if (out.json) out.object(removed);
-      else out.line(`${name}: removed, ${size(removed.bytes)} freed`);
+      else out.line(`${name}: removed, ${formatBytes(removed.bytes)} freed`);
     }
   },
 });
@@ -102,7 +102,7 @@ function screen({ cache, ollama, models }: Listed): string {
   if (models.length === 0) return `No models in ${cache} or ${ollama}. heddle pull OWNER/NAME fetches one.`;
   const rows = models.map(({ name, ...model }) => {
     const facts = [
-      "bytes" in model ? size(model.bytes) : undefined,
+      "bytes" in model ? formatBytes(model.bytes) : undefined,
       model.kind ?? undefined,
       "type" in model ? model.type : undefined,
       "commit" in model ? `commit ${model.commit.slice(0, 12)}` : undefined,

@@ -1,7 +1,7 @@
+import { counted, formatBytes } from "../../core/amounts.ts";
 import { needModelName } from "../../hub/model-name.ts";
 import { pullModel } from "../../hub/pull.ts";
 import { defineCommand } from "../command.ts";
-import { size } from "../terminal/info-screen.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { oneLine } from "../terminal/output.ts";
 import { PullBar } from "../terminal/pull-bar.ts";
@@ -35,8 +35,12 @@ export const command = defineCommand({
         else {
           const { files, bytes, fetched } = pulled;
           const fetchedText =
-            fetched === bytes ? "" : fetched === 0 ? ", there already" : `, ${size(fetched)} of them fetched now`;
-          out.line(`${name}: ${files.length} ${files.length === 1 ? "file" : "files"}, ${size(bytes)}${fetchedText}`);
+            fetched === bytes
+              ? ""
+              : fetched === 0
+                ? ", there already"
+                : `, ${formatBytes(fetched)} of them fetched now`;
+          out.line(`${name}: ${counted(files.length, "file")}, ${formatBytes(bytes)}${fetchedText}`);
           out.line(oneLine(pulled.path));
         }
       } finally {

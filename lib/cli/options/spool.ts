@@ -2,6 +2,7 @@
 import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { addAbortSignal } from "node:stream";
+import { formatBytes } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../../core/temp-files.ts";
 import { ioError, makeFolder } from "../../io/atomic-files.ts";
@@ -35,7 +36,7 @@ export class Spool {
       for await (const chunk of addAbortSignal(signal, input) as AsyncIterable<Buffer>) {
         await handle.appendFile(chunk);
         bytes += chunk.length;
-        bar.update(`${(bytes / 1e6).toFixed(1)} MB of standard input`);
+        bar.update(`${formatBytes(bytes)} of standard input`);
       }
       return new Spool(path, bytes, handle);
     } catch (error) {

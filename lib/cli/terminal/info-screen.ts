@@ -1,5 +1,5 @@
 // The readable output of `heddle info`. `--json` prints everything for programs.
-import { counted } from "../../core/counted.ts";
+import { counted, figure, formatBytes, formatCount } from "../../core/amounts.ts";
 import type { ModelCard } from "../../formats/model-card.ts";
 import type { AdapterInfo, MachineInfo, ModelInfo } from "../commands/info.ts";
 import { columns } from "../usage.ts";
@@ -26,7 +26,7 @@ export function machineScreen({ version, devices, cudaProblem, driver, instructi
         `${multiprocessors} multiprocessors`,
         `driver ${driver}`,
       ];
-      return [device.name, `${oneLine(model)}, ${size(memoryBytes)}, ${facts.join(", ")}`];
+      return [device.name, `${oneLine(model)}, ${formatBytes(memoryBytes)}, ${facts.join(", ")}`];
     }),
     ["cuda", cudaProblem === undefined ? undefined : oneLine(cudaProblem)],
     ["driver", driver === null ? undefined : driverText(driver)],
@@ -74,7 +74,7 @@ function cardScreen(card: ModelCard | null): string {
     ["stage", stages.length > 0 ? undefined : card.stage],
     ["stages", stages.length > 0 ? listed(stages.map(stageText), MAX_SHOWN, ", then ") : undefined],
     ["trained from", card.parent ?? undefined],
-    ["tokens seen", card.tokensSeen > 0 ? count(card.tokensSeen) : undefined],
+    ["tokens seen", card.tokensSeen > 0 ? formatCount(card.tokensSeen) : undefined],
     ["text until", card.trainingCutoffDate ?? undefined],
     ["license", card.license],
     ["written", [card.createdWith, card.createdAt].filter(Boolean).join(", ") || undefined],
@@ -91,7 +91,7 @@ function cardScreen(card: ModelCard | null): string {
 }
 
 function stageText({ stage, tokens }: { stage: string; tokens: number }): string {
-  return tokens > 0 ? `${stage} (${count(tokens)} tokens)` : stage;
+  return tokens > 0 ? `${stage} (${formatCount(tokens)} tokens)` : stage;
 }
 
 /** Formats a title with rows under it. */
@@ -118,22 +118,5 @@ function listed(all: readonly string[], most: number, between = ", "): string {
 }
 
 function parametersAndBytes({ parameters, bytes }: { parameters: number; bytes: number }): string {
-  return `${count(parameters)} parameters, ${size(bytes)}`;
-}
-
-/** Formats a count: `9,216`, `2.41 million`. Counts from a million on are rounded to three significant digits. */
-function count(n: number): string {
-  if (n < 1e6) return n.toLocaleString("en");
-  return n < 1e9 ? `${figure(n / 1e6)} million` : `${figure(n / 1e9)} billion`;
-}
-
-/** Formats bytes in decimal units, like disks and downloads. */
-export function size(bytes: number): string {
-  if (bytes < 1e6) return `${figure(bytes / 1e3)} kB`;
-  return bytes < 1e9 ? `${figure(bytes / 1e6)} MB` : `${figure(bytes / 1e9)} GB`;
-}
-
-/** Formats a number with three significant digits. Numbers from 1000 on are rounded to integers. */
-function figure(value: number): string {
-  return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
+  return `${formatCount(parameters)} parameters, ${formatBytes(bytes)}`;
 }

@@ -1,5 +1,5 @@
+import { formatBytes } from "../../core/amounts.ts";
 import type { PullProgress } from "../../hub/pull.ts";
-import { size } from "./info-screen.ts";
 import { timeLeft } from "./lifecycle-progress.ts";
 import { oneLine } from "./output.ts";
 import { WorkProgress } from "./work-progress.ts";
@@ -33,8 +33,12 @@ export class PullBar {
     const first = this.samples[0]!;
     // Show no speed in the first half second, in which the speed is mostly noise.
     const speed = at - first.at > 500 ? (1000 * (loaded - first.loaded)) / (at - first.at) : 0;
-    const rate = speed > 0 ? [`${size(speed)}/s`, `${timeLeft((total - loaded) / speed)} left`] : [];
-    const parts = [`${size(loaded)} of ${size(total)}`, ...rate, ...(file === undefined ? [] : [oneLine(file)])];
+    const rate = speed > 0 ? [`${formatBytes(speed)}/s`, `${timeLeft((total - loaded) / speed)} left`] : [];
+    const parts = [
+      `${formatBytes(loaded)} of ${formatBytes(total)}`,
+      ...rate,
+      ...(file === undefined ? [] : [oneLine(file)]),
+    ];
     this.progress.update(parts, loaded, total);
   }
 

@@ -1,4 +1,5 @@
 import type { EvalEvent, StepEvent, TrainEvent } from "../../train/loop/trainer.ts";
+import { timeLeft } from "./lifecycle-progress.ts";
 import { canRewriteLines, LiveLine } from "./live-line.ts";
 
 /** Shows progress in a live line on a terminal's stderr: step, share, loss, speed, remaining time. */
@@ -25,7 +26,7 @@ export class TrainProgress extends LiveLine {
     const width = 24;
     const bar = "█".repeat(Math.round(share * width)).padEnd(width, "░");
     const rate = first && event.step > first.step ? (this.now() - first.at) / (event.step - first.step) : undefined;
-    const left = rate === undefined ? [] : [`${duration(((maxSteps - event.step) * rate) / 1000)} left`];
+    const left = rate === undefined ? [] : [`${timeLeft(((maxSteps - event.step) * rate) / 1000)} left`];
     const place = `${bar} ${event.step}/${maxSteps}`;
     if (!("loss" in event)) {
       this.print([`${place}  ${evaluated(event, unit)}`]);
@@ -56,11 +57,4 @@ export function evaluated({ evalLoss, tokens, metrics }: EvalEvent, { loss: unit
 /** Formats metrics as `name value`. */
 export function named(metrics: StepEvent["metrics"] = {}): string[] {
   return Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
-}
-
-function duration(seconds: number): string {
-  const s = Math.round(seconds);
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }

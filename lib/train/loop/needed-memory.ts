@@ -1,7 +1,7 @@
 // Refuses training runs that do not fit into memory, before the memory is allocated. Otherwise the system would kill
 // the process.
 import { getHeapStatistics } from "node:v8";
-import { counted } from "../../core/counted.ts";
+import { counted, formatBytes } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { availableBytes } from "../../graph/device.ts";
 import type { Device } from "../../graph/index.ts";
@@ -57,7 +57,7 @@ export function needRoom(
   const checkpointing = gradientCheckpointing ? "" : ", and so does gradientCheckpointing";
   throw new HeddleError(
     "OUT_OF_MEMORY",
-    `${place}${name}: expected micro-batches that fit into the ${size(available)} of memory that are left, got ${counted(sequences, "sequence")} of ${counted(sequenceLength, "position")}, which take about ${size(bytes)}; ${advice}${checkpointing}`,
+    `${place}${name}: expected micro-batches that fit into the ${formatBytes(available)} of memory that are left, got ${counted(sequences, "sequence")} of ${counted(sequenceLength, "position")}, which take about ${formatBytes(bytes)}; ${advice}${checkpointing}`,
   );
 }
 
@@ -83,7 +83,7 @@ export function needRoomForBatches(
 ): void {
   const bytes = steps * (BATCH_BYTES + POSITION_BYTES * sequences * sequenceLength);
   const available = left.system();
-  if (bytes > available) throw tooManyBatches(steps, `which take at least ${size(bytes)}`, available);
+  if (bytes > available) throw tooManyBatches(steps, `which take at least ${formatBytes(bytes)}`, available);
 }
 
 /**
@@ -102,11 +102,6 @@ export function watchBatches(collected: number, steps: number, left: MemoryLeft 
 function tooManyBatches(steps: number, why: string, available: number): HeddleError {
   return new HeddleError(
     "OUT_OF_MEMORY",
-    `gradientAccumulationSteps: expected micro-batches that fit into the ${size(available)} of memory that are left, got ${steps.toLocaleString("en")}, ${why}`,
+    `gradientAccumulationSteps: expected micro-batches that fit into the ${formatBytes(available)} of memory that are left, got ${steps.toLocaleString("en")}, ${why}`,
   );
-}
-
-function size(bytes: number): string {
-  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(0)} MB`;
-  return bytes < 1e12 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e12).toFixed(1)} TB`;
 }

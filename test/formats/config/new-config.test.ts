@@ -68,7 +68,7 @@ describe("a model too large for memory", () => {
     name: "HeddleError",
     code: "OUT_OF_MEMORY",
     message: expect.stringMatching(
-      /^model configuration: expected weights that fit in [\d.]+ GB of memory, got [\d.]+ billion parameters, [\d.]+ GB in f32$/,
+      /^model configuration: expected weights that fit in [\d.]+ GB of memory, got [\d,.]+ billion parameters, [\d.]+ [GT]B in f32$/,
     ),
   };
   test("is rejected by createModel before any weight is initialized", () => {
