@@ -2,6 +2,7 @@
 import { onAbort } from "../core/abort-listeners.ts";
 import { describe, HeddleError, throwIfAborted } from "../core/errors.ts";
 import { raceAbort } from "../core/race-abort.ts";
+import { withTimeLimit } from "../core/time-limit.ts";
 import { DEFAULT_REVISION, type ModelName } from "./model-name.ts";
 
 const MAX_REDIRECTS = 8;
@@ -162,12 +163,10 @@ export class HubRequests {
   }
 
   private nextOf<T>(read: Promise<T>): Promise<T> {
-    const inTime = new Promise<T>((resolve, reject) => {
-      const late = () => reject(new Interruption(`no bytes received for ${this.timeout / 1000} s`));
-      const timer = setTimeout(late, this.timeout);
-      read.then(resolve, reject).finally(() => clearTimeout(timer));
-    });
-    return raceAbort(inTime, this.options.signal, "pull");
+    const late = () => {
+      throw new Interruption(`no bytes received for ${this.timeout / 1000} s`);
+    };
+    return raceAbort(withTimeLimit(read, this.timeout, late), this.options.signal, "pull");
   }
 
   /** Returns the error for an answer with an error status. */

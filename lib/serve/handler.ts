@@ -1,6 +1,7 @@
 // Routes requests to endpoints: checks access, and converts all errors to responses.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { excerpt } from "../core/errors.ts";
+import { withTimeLimit } from "../core/time-limit.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import { anthropic } from "./anthropic/dialect.ts";
 import { ConcurrencyLimit } from "./core/concurrency-limit.ts";
@@ -200,15 +201,10 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
 
   const close = async (timeout: number): Promise<void> => {
     if (open.size > 0) {
-      let timer: NodeJS.Timeout | undefined;
       const idle = new Promise<void>((resolve) => {
         whenIdle = resolve;
       });
-      const late = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, timeout);
-      });
-      await Promise.race([idle, late]);
-      clearTimeout(timer);
+      await withTimeLimit(idle, timeout, () => undefined);
       for (const controller of open) controller.abort(unavailable("server: shutting down"));
       if (open.size > 0) await idle;
     }

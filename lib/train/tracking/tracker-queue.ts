@@ -1,3 +1,4 @@
+import { withTimeLimit } from "../../core/time-limit.ts";
 import type { Tracker } from "./tracker.ts";
 
 /** Maximum number of calls that wait for a slow tracker. Further ones are dropped. */
@@ -46,13 +47,8 @@ export class TrackerQueue {
   /** Makes the last call, even if the queue is full. Waits until all calls are done, for at most `milliseconds`. */
   async end(call: (tracker: Tracker) => void | Promise<void>, milliseconds: number): Promise<void> {
     this.append(call);
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<"late">((resolve) => {
-      timer = setTimeout(resolve, milliseconds, "late");
-    });
-    const outcome = await Promise.race([this.last, late]);
-    clearTimeout(timer);
-    if (outcome !== "late") return;
+    const inTime = this.last.then(() => true);
+    if (await withTimeLimit(inTime, milliseconds, () => false)) return;
     this.isStopped = true;
     this.report(
       `expected all calls to finish within ${milliseconds / 1000} seconds after the run, got unfinished calls`,
