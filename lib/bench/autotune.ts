@@ -107,7 +107,7 @@ export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneR
   try {
     for (const one of await productsOf(model, rows, training)) {
       throwIfAborted(signal, "autotune");
-      const keys = describe(device, one);
+      const keys = variantsOf(device, one);
       if (choices.has(keys[0]!.key)) continue;
       const { names } = keys[0]!;
       if (names.length < 2) continue;
@@ -151,7 +151,7 @@ async function productsOf(
  * Returns the device's variants of a product, for a result of the operands' type and for a result in f32. A `TN` product, which computes a
  * gradient, has only the latter.
  */
-function describe(device: Device, { layout, dtype, m, n, k }: Product) {
+function variantsOf(device: Device, { layout, dtype, m, n, k }: Product) {
   const type = DTYPES[dtype];
   const results = layout === "TN" ? [DTYPES.f32] : [type, DTYPES.f32];
   return results.map((result) => device.lane.variants(m, n, k, type, type, result, layout));

@@ -9,7 +9,7 @@ import { invalidArgument } from "../../core/errors.ts";
 import { checkWhole } from "../../core/option-values.ts";
 import { leftIn, temporaryName } from "../../core/temp-files.ts";
 import { type Device, openDevice } from "../../graph/index.ts";
-import { exists, FileSink, ioError, makeFolder, readJson, syncFolder } from "../../io/atomic-files.ts";
+import { exists, FileSink, ioError, listFolder, makeFolder, readJson, syncFolder } from "../../io/atomic-files.ts";
 import { mostJson } from "../../io/json-memory.ts";
 import { Digest } from "../digest.ts";
 import { writeSafetensorsTo } from "../safetensors/safetensors-write.ts";
@@ -189,16 +189,6 @@ async function putInPlace(folder: string, temporary: string, path: string, step:
 
 function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {
   return join(folder, temporaryName(`.${kind}-checkpoint-${step}`));
-}
-
-/** Returns the names in a folder, or none if it does not exist. Errors: IO. */
-export async function listFolder(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw ioError(error, folder, "listed");
-  }
 }
 
 /**

@@ -2,7 +2,7 @@
 // its metadata. It checks every length in the file against the rest of the file before it allocates.
 import { binding } from "../../binding/index.ts";
 import type { NativeStringList } from "../../binding/tokenizer.ts";
-import { HeddleError } from "../../core/errors.ts";
+import { excerpt, HeddleError } from "../../core/errors.ts";
 import type { Slices } from "../../core/slices.ts";
 import { cutOff } from "../../io/cut-off.ts";
 import type { MappedFile } from "../../io/mapped-file.ts";
@@ -142,17 +142,17 @@ export class GgufReader {
   }
 
   private valueType(key: string): GgufValueType {
-    const number = this.u32(`${clip(key)}: type`);
+    const number = this.u32(`${excerpt(key, 100)}: type`);
     const type = GGUF_VALUE_TYPES[number];
     if (type === undefined) {
-      throw this.invalid(`${clip(key)}: type: expected 0 to ${GGUF_VALUE_TYPES.length - 1}, got ${number}`);
+      throw this.invalid(`${excerpt(key, 100)}: type: expected 0 to ${GGUF_VALUE_TYPES.length - 1}, got ${number}`);
     }
     return type;
   }
 
   private scalar(key: string, type: Exclude<GgufValueType, "array" | "string">): GgufValue {
     const bytes = GGUF_VALUE_BYTES[type];
-    this.need(bytes, clip(key));
+    this.need(bytes, excerpt(key, 100));
     const { window, at } = this;
     this.at += bytes;
     switch (type) {
@@ -182,28 +182,28 @@ export class GgufReader {
   }
 
   private boolean(key: string, byte: number): boolean {
-    if (byte > 1) throw this.invalid(`${clip(key)}: expected a boolean 0 or 1, got ${byte}`);
+    if (byte > 1) throw this.invalid(`${excerpt(key, 100)}: expected a boolean 0 or 1, got ${byte}`);
     return byte === 1;
   }
 
   private *array(key: string, depth: number): Slices<GgufArray> {
     if (depth > MAX_NESTING) {
-      throw this.invalid(`${clip(key)}: expected arrays nested at most ${MAX_NESTING} deep, got more`);
+      throw this.invalid(`${excerpt(key, 100)}: expected arrays nested at most ${MAX_NESTING} deep, got more`);
     }
     const of = this.valueType(key);
-    const length = this.count(`${clip(key)}: array length`, Number.MAX_SAFE_INTEGER);
+    const length = this.count(`${excerpt(key, 100)}: array length`, Number.MAX_SAFE_INTEGER);
     this.countElements(key, of, length);
     // Check the length against the file's size. Each element takes a minimum of bytes: a string its length field, an
     // array its type and length.
     const least = of === "string" ? 8 : of === "array" ? 12 : GGUF_VALUE_BYTES[of];
     const end = this.position + length * least;
-    if (end > this.size) throw this.cutOff(end, clip(key));
+    if (end > this.size) throw this.cutOff(end, excerpt(key, 100));
     switch (of) {
       case "string": {
         return stringArray(yield* this.stringList(key, length));
       }
       case "bool": {
-        this.need(length, clip(key));
+        this.need(length, excerpt(key, 100));
         const bytes = this.window.subarray(this.at, this.at + length);
         this.at += length;
         return { type: "array", of, value: Array.from(bytes, (byte) => this.boolean(key, byte)) };
@@ -231,7 +231,7 @@ export class GgufReader {
       this.inArrays[kind] +
       length * (kind === "number" ? GGUF_VALUE_BYTES[of as Exclude<GgufValueType, "string" | "array">] : 1);
     const { most, what } = ARRAY_LIMITS[kind];
-    if (amount > most) throw this.invalid(`${clip(key)}: expected at most ${most} ${what}, got more`);
+    if (amount > most) throw this.invalid(`${excerpt(key, 100)}: expected at most ${most} ${what}, got more`);
     this.inArrays[kind] = amount;
   }
 
@@ -285,8 +285,4 @@ function stringArray(list: NativeStringList): GgufArray {
     },
   };
   return Object.defineProperty(array, "list", { value: list });
-}
-
-function clip(text: string): string {
-  return text.length > 100 ? `${text.slice(0, 97)}…` : text;
 }

@@ -1,6 +1,7 @@
 // Reads safetensors: 8 bytes of header length, a JSON header, then the tensors' bytes without gaps. Format:
 // https://github.com/huggingface/safetensors (README, "Format").
-import { HeddleError } from "../../core/errors.ts";
+import { describe, HeddleError } from "../../core/errors.ts";
+import { isWhole } from "../../core/is-whole.ts";
 import { elementCount } from "../../graph/dtype.ts";
 import { cutOff } from "../../io/cut-off.ts";
 import { type MappedFile, mapFile } from "../../io/mapped-file.ts";
@@ -112,24 +113,24 @@ type Invalid = (message: string) => HeddleError;
 function readMetadata(value: StrictJson, invalid: Invalid): Map<string, string> {
   if (!(value instanceof Map)) throw invalid("__metadata__: expected an object of strings");
   for (const [key, text] of value) {
-    if (typeof text !== "string") throw invalid(`__metadata__.${clip(key)}: expected a string`);
+    if (typeof text !== "string") throw invalid(`__metadata__.${describe(key)}: expected a string`);
   }
   return value as Map<string, string>;
 }
 
 function readEntry(name: string, value: StrictJson, dataStart: number, invalid: Invalid): SafetensorsEntry {
-  const label = `tensor ${clip(name)}`;
+  const label = `tensor ${describe(name)}`;
   if (!(value instanceof Map)) throw invalid(`${label}: expected an object`);
   for (const key of value.keys()) {
     if (key !== "dtype" && key !== "shape" && key !== "data_offsets")
-      throw invalid(`${label}: unknown key ${clip(key)}`);
+      throw invalid(`${label}: unknown key ${describe(key)}`);
   }
   const storedDtype = value.get("dtype");
   const shape = value.get("shape");
   const offsets = value.get("data_offsets");
   if (typeof storedDtype !== "string" || !Object.hasOwn(STORED_DTYPES, storedDtype)) {
     const known = Object.keys(STORED_DTYPES).join(", ");
-    throw invalid(`${label}: dtype: expected one of ${known}, got ${clip(String(storedDtype))}`);
+    throw invalid(`${label}: dtype: expected one of ${known}, got ${describe(String(storedDtype))}`);
   }
   if (!Array.isArray(shape) || shape.length > MAX_RANK || !shape.every(isCount)) {
     throw invalid(`${label}: shape: expected at most ${MAX_RANK} whole numbers`);
@@ -158,7 +159,7 @@ function checkLayout(entries: SafetensorsEntry[], dataStart: number, invalid: In
   for (const { name, offset, bytes } of sorted) {
     if (offset !== position) {
       throw invalid(
-        `tensor ${clip(name)}: data_offsets: expected to begin at ${position - dataStart}, where the previous tensor ends, got ${offset - dataStart}`,
+        `tensor ${describe(name)}: data_offsets: expected to begin at ${position - dataStart}, where the previous tensor ends, got ${offset - dataStart}`,
       );
     }
     position += bytes;
@@ -167,9 +168,5 @@ function checkLayout(entries: SafetensorsEntry[], dataStart: number, invalid: In
 }
 
 function isCount(value: StrictJson): boolean {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-}
-
-function clip(text: string): string {
-  return JSON.stringify(text.length > 100 ? `${text.slice(0, 97)}…` : text);
+  return isWhole(value);
 }

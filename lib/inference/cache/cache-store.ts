@@ -1,4 +1,5 @@
 import { Tensor } from "../../graph/index.ts";
+import { sameShape } from "../../graph/value.ts";
 import { type CacheLayout, cacheTensors } from "../../models/cache-shape.ts";
 import type { ModelView } from "../../models/model-view.ts";
 import type { PageCopy } from "./page-pool.ts";
@@ -40,7 +41,7 @@ export class CacheStore {
       tensors.length === this.tensors.size &&
       tensors.every(({ name, dtype, shape }) => {
         const own = this.tensors.get(name);
-        return own?.dtype === dtype && own.shape.length === shape.length && own.shape.every((n, i) => n === shape[i]);
+        return own?.dtype === dtype && sameShape(own.shape, shape);
       })
     );
   }
@@ -64,7 +65,7 @@ export class CacheStore {
     const tensors = new Map<string, Tensor>();
     for (const { name, dtype, shape: dims } of cacheTensors(model, layout)) {
       const before = this.tensors.get(name)!;
-      const same = before.shape.every((n, i) => n === dims[i]);
+      const same = sameShape(before.shape, dims);
       tensors.set(name, same ? before : Tensor.zeros(model.device, dtype, dims));
     }
     for (const [name, to] of tensors) {

@@ -1,5 +1,6 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { Tensor } from "../../graph/index.ts";
+import { sameShape } from "../../graph/value.ts";
 import type { Model } from "../model.ts";
 import { generator, seedOf, uniform } from "../random.ts";
 import { type LoraConfig, loraScale, targetModules } from "./lora.ts";
@@ -99,7 +100,7 @@ export function checkAdapter(
 ): void {
   for (const [name, tensor] of adapter.saved) {
     const [expected, got] = [weights.get(name)?.shape, tensors.get(tensor)?.shape];
-    if (expected && got && expected.length === got.length && expected.every((d, i) => d === got[i])) continue;
+    if (expected && got && sameShape(expected, got)) continue;
     throw new HeddleError(
       "INVALID_FILE",
       `adapter ${adapter.name}: ${name}: expected a weight of this model (${expected?.join(", ") ?? "it has no weight of this name"}), got (${got?.join(", ")})`,

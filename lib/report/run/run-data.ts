@@ -1,8 +1,8 @@
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError } from "../../core/errors.ts";
-import { latestCheckpoint, listFolder } from "../../formats/checkpoint/checkpoint.ts";
+import { latestCheckpoint } from "../../formats/checkpoint/checkpoint.ts";
 import { type ModelCard, readModelCard } from "../../formats/model-card.ts";
-import { exists } from "../../io/atomic-files.ts";
+import { exists, listFolder } from "../../io/atomic-files.ts";
 import { LOG_FILE } from "../../train/tracking/run-log.ts";
 import { readCompletions, type StepCompletions } from "./read-completions.ts";
 import { type LogData, readLog } from "./read-log.ts";

@@ -17,6 +17,12 @@ interface Given {
   options: GenerateOptions;
 }
 
+/** Whether a value is the definition of a function, as OpenAI and Ollama write it. */
+export function isTool(value: unknown): boolean {
+  if (!isObject(value) || (value.type !== undefined && value.type !== "function")) return false;
+  return isObject(value.function) && typeof value.function.name === "string" && value.function.name !== "";
+}
+
 /** The tools of a request, and the generation options that they need. */
 export interface ToolUse {
   /** Tools that the template gets. */

@@ -4,15 +4,10 @@ import { isObject } from "../../core/is-object.ts";
 import { flag, positive, real, text, whole } from "../../core/schema-parts.ts";
 import { parameters } from "../core/parameters.ts";
 import { seed, stopTextOrTexts } from "../core/sampling-schema.ts";
+import { isTool } from "../core/tool-use.ts";
 
 const empty = (expected: string) =>
   z.custom<unknown>((v) => v === "" || (Array.isArray(v) && v.length === 0), expected).optional();
-const isTool = (v: unknown) =>
-  isObject(v) &&
-  (v.type === undefined || v.type === "function") &&
-  isObject(v.function) &&
-  typeof v.function.name === "string" &&
-  v.function.name !== "";
 
 const common = {
   model: text.optional(),

@@ -6,6 +6,7 @@ import { flag, list, positive, real, text, whole } from "../../core/schema-parts
 import { isTokenId } from "../../inference/logit-bias.ts";
 import { parameters } from "../core/parameters.ts";
 import { seed, stopTextOrTexts } from "../core/sampling-schema.ts";
+import { isTool } from "../core/tool-use.ts";
 
 const topP = positive(1);
 
@@ -82,11 +83,6 @@ export const embeddingSchema = z.looseObject({
   encoding_format: z.enum(["float", "base64"]).optional(),
   truncation: flag.optional(),
 });
-
-function isTool(value: unknown): boolean {
-  if (!isObject(value) || (value.type !== undefined && value.type !== "function")) return false;
-  return isObject(value.function) && typeof value.function.name === "string" && value.function.name !== "";
-}
 
 /** Parameters that OpenAI's clients send and that have no effect here. */
 const IGNORED = new Set([

@@ -3,9 +3,9 @@ import { rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../../formats/adapter-config.ts";
-import { listFolder, removeCheckpoint, surveyCheckpoints } from "../../formats/checkpoint/checkpoint.ts";
+import { removeCheckpoint, surveyCheckpoints } from "../../formats/checkpoint/checkpoint.ts";
 import { WEIGHT_FILES } from "../../formats/safetensors/safetensors-write.ts";
-import { ioError } from "../../io/atomic-files.ts";
+import { ioError, listFolder } from "../../io/atomic-files.ts";
 import { realPathIfAny } from "../../io/real-path.ts";
 import { COMPLETIONS_FILE, LOG_FILE, RunLog } from "../tracking/run-log.ts";
 
