@@ -16,6 +16,7 @@ import { tokenizerToGguf } from "../../lib/tokenizer/files/gguf-write.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError, expectSameBytes, temporaryFolder } from "../formats/helpers.ts";
 import { fixtures } from "../helpers/fixtures.ts";
+import { maxDifference } from "../helpers/max-difference.ts";
 import { splitGguf } from "./foreign-gguf.ts";
 
 function bytesOf(weights: WeightSource, name: string): Uint8Array {
@@ -339,7 +340,7 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
       } else if (a.dtype === b.dtype) {
         // (1 + w) − 1 in float32 is exact to the spacing of floats around 1.
         const [x, y] = [source, again].map((m) => new Float32Array(bytesOf(m.weights, tensor).buffer));
-        expect(Math.max(...x!.map((value, i) => Math.abs(value - y![i]!)))).toBeLessThanOrEqual(2 ** -23);
+        expect(maxDifference(x!, y!)).toBeLessThanOrEqual(2 ** -23);
       } else {
         expect([a.dtype, b.dtype], tensor).toEqual(["bf16", "f32"]); // vectors widen in GGUF
         const wide = new Uint32Array(bytesOf(again.weights, tensor).buffer);

@@ -12,6 +12,7 @@ import { readModelConfig } from "../../lib/formats/model-files.ts";
 import { castBytes } from "../../lib/formats/native-cast.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { maxDifference } from "../helpers/max-difference.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { flag, i32s, withMetadata, withoutHeddleKeys } from "./foreign-gguf.ts";
 
@@ -79,7 +80,7 @@ describe("a configuration converted to GGUF and back", () => {
       await using again = await LanguageModel.load(path);
       expect(again.config).toMatchObject(config);
       const got = (await again.logits(ids)).flatMap((row) => [...row]);
-      const worst = Math.max(...want.map((v, i) => Math.abs(v - got[i]!)));
+      const worst = maxDifference(want, got);
       expect(worst).toBeLessThan(1e-5 * Math.max(...want.map(Math.abs)));
     }
   });

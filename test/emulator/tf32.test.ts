@@ -1,6 +1,7 @@
 // Products of f32 round their operands to tf32 only if the caller permits it. Their error is then about that of tf32.
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { compile, Device, Dimension, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
+import { maxDifference } from "../helpers/max-difference.ts";
 
 const [width, outputs, most] = [140, 76, 150];
 
@@ -24,8 +25,6 @@ function product(x: Float32Array, w: Float32Array, rows: number): Float64Array {
       for (let k = 0; k < width; k++) y[i * outputs + j]! += x[i * width + k]! * w[j * width + k]!;
   return y;
 }
-const maxDifference = (a: ArrayLike<number>, b: ArrayLike<number>) =>
-  Array.from(a).reduce((worst, v, i) => Math.max(worst, Math.abs(v - b[i]!)), 0);
 
 beforeAll(() => void vi.stubEnv("HEDDLE_EMULATE_CUDA", "1"));
 afterAll(() => void vi.unstubAllEnvs());

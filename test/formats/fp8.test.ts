@@ -10,6 +10,7 @@ import { writeSafetensors } from "../../lib/formats/safetensors/safetensors-writ
 import { Device, openDevice } from "../../lib/graph/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { sft } from "../../lib/train/stages/sft.ts";
+import { maxRowDifference } from "../helpers/max-difference.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { generator } from "../ops/harness.ts";
 import { makeFp8, type RawTensor } from "./fp8-folder.ts";
@@ -101,7 +102,7 @@ async function folderOf(config: object = {}, change?: (tensors: Map<string, RawT
 async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
   const [x, y] = [await a.logits(ids), await b.logits(ids)];
   const all = y.flatMap((row) => [...row]);
-  const worst = Math.max(...y.flatMap((row, p) => [...row].map((v, i) => Math.abs(v - x[p]![i]!))));
+  const worst = maxRowDifference(y, x);
   return worst / (Math.max(...all) - Math.min(...all));
 }
 

@@ -2,6 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
 import { scoreContinuations } from "../../lib/inference/continuations.ts";
+import { maxDifference } from "../helpers/max-difference.ts";
 import { tinyModel } from "./helpers.ts";
 
 const idsFrom = (seed: number, length: number) =>
@@ -23,10 +24,6 @@ function modelOf(ropeType: "longrope" | "dynamic", trained: number) {
     },
   );
 }
-
-/** The largest difference between numbers of two lists. */
-const maxDifference = (a: ArrayLike<number>, b: ArrayLike<number>) =>
-  Math.max(...Array.from(a, (value, i) => Math.abs(value - b[i]!)));
 
 describe.each(["longrope", "dynamic"] as const)("%s", (ropeType) => {
   test("continuations that cross the trained length have the log-probabilities of score", async () => {

@@ -11,6 +11,7 @@ import { LanguageModel } from "../../lib/language-model/language-model.ts";
 import type { LoadOptions } from "../../lib/language-model/load-options.ts";
 import { adapterTensors } from "../../lib/models/adapters/adapters.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
+import { maxDifference } from "../helpers/max-difference.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "heddle-arguments-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -146,7 +147,7 @@ describe("save", () => {
     await base.save(to);
     await using merged = await LanguageModel.load(to);
     const close = (await merged.logits([1, 2, 3], { last: true }))[0]!;
-    expect(Math.max(...close.map((v, i) => Math.abs(v - tuned[i]!)))).toBeLessThan(1e-4);
+    expect(maxDifference(close, tuned)).toBeLessThan(1e-4);
     base.unmergeAdapters();
     base.removeAdapter();
     expect((await base.logits([1, 2, 3], { last: true }))[0]).toEqual(plain);

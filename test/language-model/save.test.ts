@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { parseModelCard } from "../../lib/formats/model-card.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
+import { maxDifference } from "../helpers/max-difference.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 let folder: string;
@@ -50,7 +51,7 @@ describe.each(families)("%s", (modelType, config) => {
       await using loaded = await LanguageModel.load(from);
       expect(loaded.card).toMatchObject({ stage: "pretrain", tokensSeen: 12, name: "tiny" });
       const got = (await loaded.logits("The cat saw", { last: true }))[0]!;
-      expect(Math.max(...got.map((v, i) => Math.abs(v - logits[i]!)))).toBeLessThan(1e-4);
+      expect(maxDifference(got, logits)).toBeLessThan(1e-4);
       expect((await loaded.complete("The cat saw", greedy)).text).toBe(wanted.text);
     }
   });
@@ -68,8 +69,8 @@ describe("the dtype option", () => {
     expect(half.model.weightBytes).toBeLessThan(wide.model.weightBytes * 0.52);
     const row = async (m: LanguageModel) => (await m.logits([1, 2, 3], { last: true }))[0]!;
     const [a, b, c] = [await row(half), await row(wide), await row(other)];
-    expect(Math.max(...a.map((v, i) => Math.abs(v - b[i]!)))).toBeLessThan(0.1);
-    expect(Math.max(...c.map((v, i) => Math.abs(v - b[i]!)))).toBeLessThan(0.1);
+    expect(maxDifference(a, b)).toBeLessThan(0.1);
+    expect(maxDifference(c, b)).toBeLessThan(0.1);
   });
 });
 

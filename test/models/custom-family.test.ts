@@ -9,6 +9,7 @@ import { type FamilyDefinition, type ForwardContext, registerFamily } from "../.
 import { convertModel, createModel, LanguageModel, type ModelConfigInput, sft } from "../../lib/index.ts";
 import { BUILT_IN } from "../../lib/models/families/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
+import { maxRowDifference } from "../helpers/max-difference.ts";
 import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 import { type StableLm, stableLmLogits } from "./stablelm-reference.ts";
 
@@ -118,8 +119,7 @@ async function writeFolder(folder: string, model: StableLm) {
   return new Map([...weights].map(([name, [, data]]) => [name, data]));
 }
 
-const worst = (got: readonly Float32Array[], wanted: readonly ArrayLike<number>[]) =>
-  Math.max(...got.flatMap((row, p) => Array.from(row, (v, i) => Math.abs(v - wanted[p]![i]!))));
+const worst = (got: readonly Float32Array[], wanted: readonly ArrayLike<number>[]) => maxRowDifference(got, wanted);
 
 const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];
 

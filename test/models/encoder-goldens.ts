@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import type { FamilyGolden } from "../golden/families.ts";
+import { maxDifference } from "../helpers/max-difference.ts";
 
 export interface EncoderGolden extends Pick<FamilyGolden, "name" | "config" | "weights" | "gradients"> {
   sequences: number[][];
@@ -18,8 +19,7 @@ export const goldens: EncoderGolden[] = JSON.parse(
   readFileSync(new URL("../golden/encoders.json", import.meta.url), "utf8"),
 );
 
-export const maxError = (got: ArrayLike<number>, wanted: readonly number[]) =>
-  Math.max(...wanted.map((v, i) => Math.abs(v - got[i]!)));
+export const maxError = (got: ArrayLike<number>, wanted: readonly number[]) => maxDifference(wanted, got);
 /** A checkpoint with only the trunk of a golden model. */
 export function trunkOf({
   config: { architectures: _, ...config },

@@ -17,9 +17,9 @@ import type { Stage } from "../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { type FamilyGolden, familyGoldens, writeFamily } from "../golden/families.ts";
+import { maxRowDifference } from "../helpers/max-difference.ts";
 
-const worstOf = (got: readonly Float32Array[], wanted: readonly number[][]) =>
-  Math.max(...wanted.flatMap((row, p) => row.map((v, i) => Math.abs(v - got[p]![i]!))));
+const worstOf = (got: readonly Float32Array[], wanted: readonly number[][]) => maxRowDifference(wanted, got);
 
 function rangeOf(rows: readonly number[][]): number {
   const all = rows.flat();

@@ -11,6 +11,7 @@ import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel, sft } from "../../lib/index.ts";
 import { tensorsOf, withoutHeddleKeys } from "../convert/foreign-gguf.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { maxDifference, maxRowDifference } from "../helpers/max-difference.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 const sizes = { numExperts: 4, numExpertsPerTok: 2, intermediateSize: 32 };
@@ -28,7 +29,7 @@ async function apart(path: string, other: string): Promise<number> {
   await using a = await LanguageModel.load(path);
   await using b = await LanguageModel.load(other);
   const [rows, wanted] = [await a.logits(ids), await b.logits(ids)];
-  return Math.max(...rows.flatMap((row, p) => [...row].map((v, i) => Math.abs(v - wanted[p]![i]!))));
+  return maxRowDifference(rows, wanted);
 }
 
 /** Rewrites a file with one tensor per expert, as llama.cpp wrote files before April 2024. */
@@ -83,7 +84,7 @@ describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType)
       await using again = await LanguageModel.load("lora" in more ? folder : saved, { dtype: "f32" });
       if ("lora" in more) await again.loadAdapter(saved);
       const got = (await again.logits(ids, { last: true }))[0]!;
-      expect(Math.max(...got.map((v, i) => Math.abs(v - wanted[i]!)))).toBeLessThan(1e-4);
+      expect(maxDifference(got, wanted)).toBeLessThan(1e-4);
     }
   });
 

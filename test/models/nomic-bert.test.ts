@@ -7,6 +7,7 @@ import { pooledOutputs } from "../../lib/language-model/embed/text-forward.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { encoderFolder } from "../convert/gguf-encoders/encoder-files.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { maxDifference } from "../helpers/max-difference.ts";
 
 const sizes = { hiddenSize: 24, intermediateSize: 40, numHiddenLayers: 2, numAttentionHeads: 3 };
 const config = { modelType: "nomic_bert", vocabSize: 61, initializerRange: 0.3, ...sizes };
@@ -88,7 +89,7 @@ test("hidden states of a batch equal the reference", async () => {
   for (const [s, ids] of sequences.entries()) {
     const want = hidden(ids, (name) => tensors.get(name)!).flat();
     const range = Math.max(...want) - Math.min(...want);
-    expect(Math.max(...want.map((v, i) => Math.abs(v - got[s]![i]!)))).toBeLessThan(1e-5 * range);
+    expect(maxDifference(want, got[s]!)).toBeLessThan(1e-5 * range);
   }
 });
 

@@ -1,14 +1,4 @@
 // Requests to servers that other runtimes and frameworks start.
-import { createServer } from "node:net";
-
-/** Returns a TCP port that nothing listens on. */
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => probe.once("listening", resolve));
-  const { port } = probe.address() as { port: number };
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
 
 /** Waits until a server listens, then requests models, a completion and a streamed completion. @param log returns the server's output */
 export async function asked(url: string, log: () => string) {

@@ -4,7 +4,8 @@ import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { asked, freePort } from "./http.ts";
+import { freePort } from "../helpers/free-port.ts";
+import { asked } from "./http.ts";
 import { installCheckout, installPackages } from "./installed.ts";
 
 const { platform, arch } = process;

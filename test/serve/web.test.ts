@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { createFetchHandler, type FetchHandlerOptions } from "../../lib/serve/index.ts";
-import { chatModel, eventsIn, greedily, type Json, user, withServer } from "./helpers.ts";
+import { chatModel, eventsIn, greedily, type Json, until, user, withServer } from "./helpers.ts";
 
 const CHAT = "/v1/chat/completions";
 const body = { messages: user("Hello"), ...greedily };
@@ -18,14 +18,6 @@ const handlerWith = (options: FetchHandlerOptions = {}) => createFetchHandler(mo
 function post(path: string, value: unknown, init: RequestInit = {}): Request {
   const headers = { "content-type": "application/json", ...init.headers };
   return new Request(`http://localhost${path}`, { method: "POST", body: JSON.stringify(value), ...init, headers });
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error("the condition did not hold within 20 s");
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
 }
 
 test("A fetch handler answers as the server does", async () => {
@@ -92,7 +84,7 @@ test("Cancelling the body ends the answer", async () => {
   await reader.read();
   expect(handler.stats.answers).toBe(1);
   await reader.cancel();
-  await until(() => handler.stats.answers === 0 && handler.stats.running === 0);
+  await until(() => handler.stats.answers === 0 && handler.stats.running === 0, "the answer to end");
 });
 
 test("Aborting the request ends the answer, before its headers and while it is read", async () => {
@@ -107,11 +99,11 @@ test("Aborting the request ends the answer, before its headers and while it is r
       await expect(reader.read().then(() => reader.closed)).rejects.toThrow();
     } else {
       const rejected = expect(answer).rejects.toThrow(/aborted/);
-      await until(() => handler.stats.running === 1);
+      await until(() => handler.stats.running === 1, "the answer to begin");
       controller.abort();
       await rejected;
     }
-    await until(() => handler.stats.answers === 0 && handler.stats.running === 0);
+    await until(() => handler.stats.answers === 0 && handler.stats.running === 0, "the answer to end");
   }
   const aborted = post(CHAT, body, { signal: AbortSignal.abort() });
   await expect(handler(aborted)).rejects.toThrow();
@@ -121,7 +113,7 @@ test("An answer waits for its reader, and ends if the reader stalls", async () =
   const statuses: number[] = [];
   await using handler = handlerWith({ stallTimeout: 300, onRequest: ({ status }) => void statuses.push(status) });
   const response = await handler(post("/v1/completions", { ...endless, logprobs: 5 }));
-  await until(() => handler.stats.answers === 0);
+  await until(() => handler.stats.answers === 0, "the answers to end");
   // The reader's buffer is full long before all requested tokens are generated.
   expect(handler.stats.tokens).toBeLessThan(2000);
   await expect(response.text()).rejects.toThrow();

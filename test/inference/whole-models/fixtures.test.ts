@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { fixtures } from "../../helpers/fixtures.ts";
+import { maxRowDifference } from "../../helpers/max-difference.ts";
 
 interface Reference {
   sequences: { ids: number[]; top: [number, number][][]; logsumexp: number[]; nll: number[] }[];
@@ -64,7 +65,7 @@ describe.skipIf(!fixtures)("reference models", () => {
       if (!reference.full) return expect(folder).toBe("llama2-tiny-random-gguf"); // its README has the top 10 only
       const { ids, logits } = reference.full;
       const got = await model.logits(ids);
-      const worst = Math.max(...logits.flatMap((row, p) => row.map((v, i) => Math.abs(v - got[p]![i]!))));
+      const worst = maxRowDifference(logits, got);
       expect(worst).toBeLessThanOrEqual(1e-4 * range);
     });
 

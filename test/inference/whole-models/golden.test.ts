@@ -7,6 +7,7 @@ import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { Model } from "../../../lib/models/model.ts";
 import { familyOf } from "../../../lib/models/registry.ts";
 import { weightByName } from "../../golden/by-name.ts";
+import { maxRowDifference } from "../../helpers/max-difference.ts";
 
 interface Golden {
   name: string;
@@ -35,7 +36,7 @@ test.each(golden)("$name: logits, greedy tokens and log-probabilities equal the 
   const logits = await model.logits(ids.slice(0, reference.logits.length));
   const all = reference.logits.flat();
   const range = Math.max(...all) - Math.min(...all);
-  const worst = Math.max(...reference.logits.flatMap((row, p) => row.map((v, i) => Math.abs(v - logits[p]![i]!))));
+  const worst = maxRowDifference(reference.logits, logits);
   expect(worst).toBeLessThanOrEqual(1e-4 * range);
 
   const { tokens, logprobs } = await model.complete(reference.prompt, {

@@ -12,6 +12,7 @@ import { mapFile } from "../../../lib/io/mapped-file.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { randomGguf } from "../../formats/gguf/random-gguf.ts";
 import { temporaryFolder } from "../../formats/helpers.ts";
+import { maxRowDifference } from "../../helpers/max-difference.ts";
 import { quantizedTypes } from "../../ops/harness.ts";
 import { tinyModel } from "../helpers.ts";
 
@@ -34,7 +35,7 @@ const randomFamily = async (modelType: string, dtype: QuantizedDType) =>
 async function relativeDifference(a: LanguageModel, b: LanguageModel): Promise<number> {
   const [x, y] = [await a.logits(ids), await b.logits(ids)];
   const all = y.flatMap((row) => [...row]);
-  const worst = Math.max(...y.flatMap((row, p) => [...row].map((v, i) => Math.abs(v - x[p]![i]!))));
+  const worst = maxRowDifference(y, x);
   return worst / (Math.max(...all) - Math.min(...all));
 }
 

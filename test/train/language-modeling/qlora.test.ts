@@ -17,6 +17,7 @@ import { languageModeling } from "../../../lib/train/losses/language-modeling.ts
 import { sft } from "../../../lib/train/stages/sft.ts";
 import golden from "../../golden/qlora.json" with { type: "json" };
 import { hashed } from "../../golden/weights.ts";
+import { maxRowDifference } from "../../helpers/max-difference.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 const device = openDevice();
@@ -168,8 +169,7 @@ describe.each(["q4_0", "q8_0", "q4_k"] as const)("a GGUF file in %s", (dtype) =>
     await fresh.loadAdapter(outputDir);
     expect((await fresh.logits(ids)).map((row) => [...row])).toEqual(adapted);
     const range = Math.max(...adapted.flat()) - Math.min(...adapted.flat());
-    const relativeDifference = (a: number[][], b: number[][]) =>
-      Math.max(...a.flatMap((row, p) => row.map((v, i) => Math.abs(v - b[p]![i]!)))) / range;
+    const relativeDifference = (a: number[][], b: number[][]) => maxRowDifference(a, b) / range;
     expect(relativeDifference(adapted, unadapted)).toBeGreaterThan(0.05);
     await fresh.model.mergeAdapter("default");
     expect(fresh.model.weight("model.layers.0.mlp.up_proj.weight").dtype).toBe("f32");

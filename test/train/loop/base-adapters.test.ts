@@ -10,6 +10,7 @@ import { trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { dpo } from "../../../lib/train/stages/dpo.ts";
 import { pretrain } from "../../../lib/train/stages/pretrain.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
+import { maxDifference } from "../../helpers/max-difference.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 let folder: string;
@@ -28,7 +29,6 @@ const preferred = {
 } as const;
 
 const logits = async (model: LanguageModel) => (await model.logits(ids)).flatMap((row) => [...row]);
-const maxDifference = (a: number[], b: number[]) => Math.max(...a.map((v, i) => Math.abs(v - b[i]!)));
 const loaded = async (path: string) => {
   await using model = await LanguageModel.load(path, { dtype: "f32" });
   return await logits(model);

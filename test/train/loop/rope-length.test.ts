@@ -19,6 +19,7 @@ import { orpoStage } from "../../../lib/train/stages/orpo.ts";
 import { ppoStage } from "../../../lib/train/stages/ppo.ts";
 import { rewardStage } from "../../../lib/train/stages/reward.ts";
 import { simpoStage } from "../../../lib/train/stages/simpo.ts";
+import { maxDifference } from "../../helpers/max-difference.ts";
 import { tinyModel } from "../../inference/helpers.ts";
 
 /** Sequence length up to which frequencies are unscaled. */
@@ -68,8 +69,6 @@ async function likelihood(model: LanguageModel, ids: ArrayLike<number>) {
   return -scores.reduce((sum, score) => sum + score, 0);
 }
 
-const maxDifference = (a: ArrayLike<number>, b: ArrayLike<number>) =>
-  Math.max(...Array.from(a, (value, i) => Math.abs(value - b[i]!)));
 /** Decimal places to which losses agree. Sums of f32 are added in another order if rows are padded. */
 const NEAR = 4;
 

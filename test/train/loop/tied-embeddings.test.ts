@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { saveWeights } from "../../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../../lib/formats/weights.ts";
 import { convertModel, LanguageModel, type SftOptions, sft } from "../../../lib/index.ts";
+import { maxDifference } from "../../helpers/max-difference.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 let folder: string;
@@ -34,7 +35,6 @@ const common = {
 } satisfies SftOptions;
 const logitsOf = async (model: LanguageModel, adapters?: string[]) =>
   (await model.logits([3, 14, 15, 9, 26, 5], { last: true, ...(adapters && { adapters }) }))[0]!;
-const maxDifference = (a: Float32Array, b: Float32Array) => Math.max(...a.map((v, i) => Math.abs(v - b[i]!)));
 const lossesOf = async (model: LanguageModel, options: Partial<SftOptions>) => {
   const losses: number[] = [];
   for await (const event of sft(model, { ...common, ...options })) if ("loss" in event) losses.push(event.loss);

@@ -1,22 +1,16 @@
 // Rank 0 sends its bytes, such as NCCL's id, to the other ranks over MASTER_PORT.
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { shareByPort } from "../../../lib/train/world/master-port.ts";
 import { meetAtMaster } from "../../../lib/train/world/open-world.ts";
+import { freePort } from "../../helpers/free-port.ts";
 
 const id = Uint8Array.from({ length: 128 }, (_, i) => (i === 5 ? 10 : 255 - i)); // with a line break
 const none = new Uint8Array();
 const key = "heddle/a run/0/nccl";
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0);
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
 const open = async (timeoutSeconds = 20) => ({ address: "127.0.0.1", port: await freePort(), timeoutSeconds });
 
 /** Opens a connection to rank 0, which may not listen yet. */

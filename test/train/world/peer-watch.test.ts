@@ -1,21 +1,14 @@
 // Ranks that watch each other over connections with rank 0. These ranks are objects of one process.
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import type { HeddleError } from "../../../lib/core/errors.ts";
 import { PeerWatch } from "../../../lib/train/world/peer-watch.ts";
 import { connectWatch, tokenOf } from "../../../lib/train/world/watch-connections.ts";
+import { freePort } from "../../helpers/free-port.ts";
 
 const secret = Uint8Array.from({ length: 128 }, (_, i) => i);
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0);
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
 
 interface Rank {
   rank: number;

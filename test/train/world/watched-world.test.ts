@@ -2,13 +2,13 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "rolldown";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { freePort } from "../../helpers/free-port.ts";
 import type { Task } from "./watch-rank.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -27,14 +27,6 @@ interface Rank {
   stderr: string;
   /** Resolves with the exit code, or the signal, when the process has ended. */
   ended: Promise<number | string>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0);
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }
 
 async function start(size: number, silenceSeconds = 60): Promise<Rank[]> {
