@@ -22,8 +22,8 @@ export interface CreateModelOptions {
 export interface CreateModelAsyncOptions extends CreateModelOptions, DrawOptions {}
 
 /**
- * Creates a model with random f32 weights for training. Drawing them blocks the event loop, about 3 s for 100 million weights.
- * `createModelAsync` does not block it.
+ * Creates a model with random f32 weights for training. Drawing them blocks the event loop, for seconds if the model is
+ * large. `createModelAsync` does not block it.
  * @param config the fields of config.json in camelCase, or the content of a config.json. Missing sizes follow from the others. A missing
  * vocabSize and missing ids of special tokens come from the tokenizer.
  * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY if the weights do not fit
