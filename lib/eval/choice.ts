@@ -16,6 +16,7 @@ import { type AskOptions, needRoom, promptOf, type Question, readQuestions } fro
 export type Normalization = (typeof normalizations)[number];
 export const normalizations = ["none", "tokens", "characters", "bytes"] as const;
 
+/** Options of `multipleChoice`. */
 export interface ChoiceOptions extends AskOptions {
   /**
    * With `none` (default) the choice with the highest log-likelihood wins. In lm-evaluation-harness, `characters` (code
@@ -28,6 +29,7 @@ export interface ChoiceOptions extends AskOptions {
   calibration?: CalibrationOptions | undefined;
   /** Called after each batch of rows. */
   onProgress?: ((state: { done: number; total: number }) => void) | undefined;
+  /** Aborts the call, which then rejects with ABORTED. */
   signal?: AbortSignal | undefined;
 }
 
@@ -35,6 +37,7 @@ export interface ChoiceOptions extends AskOptions {
 export interface ChoiceAnswer extends Outcome {
   /** Location of the row: `file:line`. */
   where: string;
+  /** Index of the likeliest choice. */
   choice: number;
   /** Probability of each choice: softmax of the normalized log-likelihoods. */
   probabilities: number[];

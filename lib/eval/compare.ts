@@ -41,7 +41,9 @@ export interface CompareOptions {
   labels?: readonly string[] | undefined;
   /** Prompt template for a generative model, which continues with a label. Default: LABEL_TEMPLATE. */
   template?: string | undefined;
+  /** Unit of a label's length, as for `multipleChoice`. Default `none`. */
   normalization?: Normalization | undefined;
+  /** Aborts the call, which then rejects with ABORTED. */
   signal?: AbortSignal | undefined;
 }
 

@@ -15,6 +15,7 @@ export interface PerplexityOptions {
   stride?: number | undefined;
   /** Called with the number of tokens scored so far. */
   onProgress?: ((state: { tokens: number }) => void) | undefined;
+  /** Aborts the call, which then rejects with ABORTED. */
   signal?: AbortSignal | undefined;
 }
 

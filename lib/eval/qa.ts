@@ -11,6 +11,7 @@ import { resultOf, type TaskResult } from "./choice.ts";
 import { type DeclineOption, declinesBy } from "./decline.ts";
 import { type AskOptions, promptOf, readQuestions } from "./questions.ts";
 
+/** Options of `questionAnswering`. */
 export interface QaOptions extends AskOptions {
   /** `exact`: the whole answer must equal an accepted answer. `contains`: it must contain an accepted answer. Default exact. */
   match?: Match | undefined;
@@ -33,6 +34,7 @@ export interface QaOptions extends AskOptions {
   calibration?: CalibrationOptions | undefined;
   /** Called after each batch of rows. */
   onProgress?: ((state: { done: number; total: number }) => void) | undefined;
+  /** Aborts the call, which then rejects with ABORTED. */
   signal?: AbortSignal | undefined;
 }
 
@@ -40,12 +42,15 @@ export interface QaOptions extends AskOptions {
 export interface QaAnswer extends Outcome {
   /** Location of the row: `file:line`. */
   where: string;
+  /** The model's answer. */
   text: string;
+  /** Probability of the answer, in [0, 1]: see the option `confidence`. */
   confidence: number;
   /** F1 score over words (`wordF1`); 0 for an unanswerable question. */
   f1: number;
 }
 
+/** The results of `questionAnswering`. */
 export interface QaResult extends TaskResult<QaAnswer> {
   /** Mean F1 score over words of the answerable questions; NaN if there are none. */
   f1: number;

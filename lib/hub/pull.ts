@@ -48,12 +48,15 @@ export interface PullOptions {
 export interface PulledModel {
   /** The repository, `OWNER/NAME`. */
   name: string;
+  /** The branch, tag or commit that was asked for. */
   revision: string;
+  /** The commit that the revision named at the time of the pull. */
   commit: string;
   /** The path of the model in the cache. */
   path: string;
   /** The kind of the files; undefined if `include` chose them. */
   kind: ModelKind | undefined;
+  /** Paths of the model's files within the repository. */
   files: string[];
   /** Size of the files in bytes. */
   bytes: number;

@@ -17,7 +17,9 @@ export type FinishReason = "stop" | "length";
 
 /** One of the likeliest tokens of a step. */
 export interface TopCandidate {
+  /** Id of the token. */
   token: number;
+  /** Natural logarithm of its probability, as in `Piece`. */
   logprob: number;
   /** Text of the token as it would appear within a text, such as " the" for "▁the". Empty without a tokenizer. */
   text: string;
@@ -29,6 +31,7 @@ export interface Piece {
    * Text that became final with this token. Empty while a character is incomplete or the text may start a stop text.
    */
   text: string;
+  /** Id of the token. */
   token: number;
   /** Natural logarithm of the model's probability of the token, before temperature, bias and penalties. */
   logprob: number;

@@ -6,9 +6,11 @@ import type { FinishReason, Piece, Sequence, TopCandidate } from "../inference/s
 
 /** Token counts of a call. */
 export interface Usage {
+  /** Number of tokens of the prompt. */
   promptTokens: number;
   /** Number of prompt tokens that a session already held, or that another prompt of the call computed. */
   cachedTokens: number;
+  /** Number of generated tokens. */
   completionTokens: number;
   /** Number of drafted tokens. Set with speculative decoding. */
   draftedTokens?: number;

@@ -29,6 +29,7 @@ export interface LoadOptions {
   quantizedActivations?: QuantizedActivations | undefined;
   /** Called after each weight, with the number of loaded weights and the total. */
   onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
+  /** Aborts the call, which then rejects with ABORTED. */
   signal?: AbortSignal | undefined;
   /**
    * Whether to fetch a model that is neither a path nor in the cache of Hugging Face's tools, as `pullModel` does: true, or options of

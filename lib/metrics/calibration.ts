@@ -8,6 +8,7 @@ export interface ReliabilityBin {
   /** The bin's interval of confidences, (from, to]. The first bin also includes 0. */
   from: number;
   to: number;
+  /** Number of answers in the bin. */
   count: number;
   /** Mean confidence. null if the bin is empty. */
   confidence: number | null;
@@ -27,6 +28,7 @@ export interface Calibration {
   brier: number;
   /** The reliability diagram. */
   bins: ReliabilityBin[];
+  /** Number of answers. */
   count: number;
 }
 

@@ -8,6 +8,7 @@ export interface RetrievalReport {
   recall: Record<number, number>;
   /** Mean reciprocal rank of the relevant document. */
   mrr: number;
+  /** Number of queries. */
   queries: number;
 }
 

@@ -33,6 +33,7 @@ export interface WriteTokenShardsOptions
    * other shards is rejected. Default false: start from the beginning.
    */
   resume?: boolean | undefined;
+  /** Aborts the call, which then rejects with ABORTED. Finished shards stay, and `resume` continues after them. */
   signal?: AbortSignal | undefined;
   /** Called after each shard is written. */
   onShard?: ((shard: TokenShard) => void) | undefined;
@@ -42,7 +43,9 @@ export interface WriteTokenShardsOptions
 
 /** Progress of `writeTokenShards`. */
 export interface TokenShardProgress {
+  /** Number of documents so far, with those of finished shards. */
   documents: number;
+  /** Number of tokens so far, with those of finished shards. */
   tokens: number;
   /** Size of the encoded text in bytes of UTF-8. */
   bytes: number;
@@ -52,7 +55,9 @@ export interface TokenShardProgress {
 
 /** A finished token file. */
 export interface TokenShard {
+  /** Path of the file. */
   path: string;
+  /** Number of tokens in the file. */
   tokens: number;
   /** Number of documents that end in the shard. */
   documents: number;

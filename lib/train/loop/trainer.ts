@@ -32,9 +32,11 @@ export interface StepEvent {
   maxSteps: number;
   /** Mean loss over the counted positions, in nats per token. NaN if every step was skipped (skipNonFinite). */
   loss: number;
+  /** Learning rate of the step, after warm-up and decay. */
   learningRate: number;
   /** Global L2 norm of the gradient before clipping. */
   gradNorm: number;
+  /** Speed of training, in tokens read per second. */
   tokensPerSecond: number;
   /** Number of tokens read since step 1, including the run before a resume. */
   tokensSeen: number;
@@ -50,10 +52,13 @@ export interface StepEvent {
 
 /** An evaluation on the held-out data. */
 export interface EvalEvent {
+  /** Number of completed steps at the evaluation. */
   step: number;
+  /** Number of steps of the whole run. */
   maxSteps: number;
   /** Mean loss over the held-out data, in nats per token. Undefined if `evaluate` is the only measurement. */
   evalLoss?: number | undefined;
+  /** Number of positions over which the loss is averaged. */
   tokens: number;
   /** The stage's metrics, as weighted means over the batches that have them, and the results of `evaluate`. */
   metrics?: Metrics | undefined;
@@ -66,7 +71,9 @@ export type TrainEvent = StepEvent | EvalEvent;
 
 /** The result of a training. */
 export interface TrainResult {
+  /** Number of steps of the whole run, including steps before a resume. */
   steps: number;
+  /** Number of tokens read in the whole run. */
   tokensSeen: number;
   /** Loss of the last step. */
   loss: number;
@@ -74,6 +81,7 @@ export interface TrainResult {
   skippedSteps: number;
   /** Number of steps with a loss spike in the whole run, if detection is on. */
   lossSpikes?: number | undefined;
+  /** The loss of the finished model over the held-out data, if there is any. */
   evalLoss?: number | undefined;
   /** The metrics of the finished model's evaluation. */
   evalMetrics?: Metrics | undefined;
