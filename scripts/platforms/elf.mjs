@@ -1,15 +1,7 @@
 // Reads what the dynamic linker will look for in an ELF file. Uses GNU readelf, which knows every processor.
-import { spawnSync } from "node:child_process";
+import { mustRun } from "./tools.mjs";
 
-function readelf(...args) {
-  const { status, stdout, stderr, error } = spawnSync("readelf", ["-W", ...args], {
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-    env: { ...process.env, LC_ALL: "C" },
-  });
-  if (error || status !== 0) throw new Error(`readelf ${args.join(" ")}: ${error?.message ?? stderr}`);
-  return stdout;
-}
+const readelf = (...args) => mustRun("readelf", ["-W", ...args], { env: { ...process.env, LC_ALL: "C" } });
 
 /**
  * Returns what the dynamic linker needs to know about a file: its processor, needed libraries, and exported and undefined names. Undefined names
