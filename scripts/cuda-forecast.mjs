@@ -7,7 +7,7 @@
 import { parseArgs } from "node:util";
 import { cards } from "./cuda/cards.mjs";
 import { compiler } from "./cuda/compile.mjs";
-import { compare, forecast, readResults } from "./cuda/forecast.mjs";
+import { compare, forecast, readResults, sourcesOf } from "./cuda/forecast.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -74,7 +74,9 @@ function printParts({ title, parts }) {
 try {
   const measured = values.results === undefined ? undefined : readResults(values.results);
   const cubinPath = compiler();
-  const all = (values.card ? [values.card] : Object.keys(cards)).map((name) => forecast(name, cubinPath, values.only));
+  const names = values.card ? [values.card] : Object.keys(cards);
+  for (const name of names) await cubinPath.prepare(sourcesOf(name, values.only), cards[name].code);
+  const all = names.map((name) => forecast(name, cubinPath, values.only));
   if (values.json)
     console.log(
       JSON.stringify(measured ? all.map((f) => ({ ...f, measured: compare(f.results, measured) })) : all, null, 1),

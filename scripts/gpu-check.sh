@@ -1,21 +1,32 @@
 #!/usr/bin/env bash
-# Runs all tests and benchmarks that need a GPU, in less than nine minutes. The machine needs only CUDA, Node 20, CMake and a compiler,
-# and no network. Needs the checkout and its node_modules, and uses ../shared/fixtures if present.
+# Tests and times heddle on this machine's GPU, of compute capability 8.0 or newer. Needs CUDA with nvcc and a C++ compiler, and no network.
 #
-#   scripts/gpu-check.sh OUT                  on a GPU
-#   scripts/gpu-check.sh OUT --emulator       on the emulated device, as a rehearsal
+#   scripts/gpu-check.sh OUT                  both phases
+#   scripts/gpu-check.sh OUT correctness      tests, then compute-sanitizer
+#   scripts/gpu-check.sh OUT bench            benchmarks, compared with the forecast and with PyTorch where python3 has it
+#   scripts/gpu-check.sh OUT --simulator      a rehearsal: the kernels' PTX on a simulated device (needs nvcc)
+#   scripts/gpu-check.sh OUT --emulator       a rehearsal: the kernels as C++ on an emulated device
 #   scripts/gpu-check.sh OUT --no-gpu         without a device: builds, static checks, and the failures without a GPU
 #   scripts/gpu-check.sh --pack FILE.tar.xz   packs Node, the npm packages that the check needs and the small fixtures into an archive
 #   scripts/gpu-check.sh OUT --unpack FILE    unpacks such an archive first, to where node_modules or ../shared/fixtures are missing
 #   ... --only NAME,NAME                      runs only these steps
-#   ... --seconds N                           limits the time for all steps (default 530)
+#   ... --seconds N                           limits the time of each phase (default 470 on a GPU, which is less than eight minutes)
+#   ... --plain                               runs what needs neither Node nor CMake, as is done where one of them is missing
 #
-# OUT receives summary.txt and summary.json (rewritten after every step), log.txt with the output of all steps, and the results of the
-# benchmarks. A step that fails or hangs does not stop the others. The exit code is 0 if every step passed.
+# With Node 20, CMake and the checkout's node_modules, all steps run. Without them, nvcc alone builds the tests of fragments and kernels and a
+# small benchmark (plain.sh). ../shared/fixtures is used if present.
+#
+# OUT receives summary.txt and summary.json (rewritten after every step), a log of each phase, and DATE-CARD.jsonl for bench/results. A step that
+# fails or hangs does not stop the others. Exit code: 0 if every step passed, 1 if one failed, 2 for wrong arguments or a machine that cannot
+# run the check, 3 if none failed but steps were skipped, 4 if none failed but the time did not suffice for all. Skipped comparisons, such as
+# PyTorch, leave it at 0. HEDDLE_COMMIT names the commit in a copy without git.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=gpu-check/preflight.sh
+. "$root/scripts/gpu-check/preflight.sh"
 
 arguments=()
+mode=gpu out='' plain='' packing=''
 while [ $# -gt 0 ]; do
   case $1 in
     --unpack)
@@ -24,17 +35,48 @@ while [ $# -gt 0 ]; do
       folder=$(mktemp -d) || exit 1
       # One archive, or a pattern that matches its parts in order: --unpack 'pack.tar.xz.*'
       # shellcheck disable=SC2086
-      cat $pack | tar -xJf - -C "$folder" || { echo "gpu-check: $pack cannot be unpacked" >&2; exit 1; }
+      cat $pack | tar -xJf - -C "$folder" || refuse "$pack cannot be unpacked"
       [ -d "$root/node_modules" ] || mv "$folder/node_modules" "$root/node_modules"
       [ -d "$root/../shared/fixtures" ] || { mkdir -p "$root/../shared" && mv "$folder/fixtures" "$root/../shared/fixtures"; }
       command -v node >/dev/null || export PATH="$folder/bin:$PATH"
       ;;
-    *) arguments+=("$1") ;;
+    --plain) plain='--plain was given' ;;
+    --emulator | --simulator | --no-gpu)
+      mode=${1#--}
+      arguments+=("$1")
+      ;;
+    --only | --seconds | --pack)
+      [ "$1" != --pack ] || packing=1
+      arguments+=("$1" "${2:?$1: expected a value}")
+      shift
+      ;;
+    *)
+      [ -n "$out" ] || [[ $1 == -* ]] || out=$1
+      arguments+=("$1")
+      ;;
   esac
   shift
 done
 
-# Adds CUDA's default path if nvcc is not on PATH.
-command -v nvcc >/dev/null || [ ! -x /usr/local/cuda/bin/nvcc ] || export PATH="$PATH:/usr/local/cuda/bin"
-command -v node >/dev/null || { echo "gpu-check: node is not on PATH; an archive for --unpack has one" >&2; exit 1; }
-exec node "$root/scripts/gpu-check/main.mjs" ${arguments[@]+"${arguments[@]}"}
+find_toolkit
+if [ -z "$plain" ]; then
+  if ! command -v node >/dev/null; then
+    plain='node is not on PATH'
+  elif [ ! -d "$root/node_modules" ]; then
+    plain='node_modules is missing'
+  elif ! command -v cmake >/dev/null && [ ! -d "$root/.cmake/tools/node_modules" ]; then
+    plain='cmake is not on PATH'
+  fi
+fi
+[ -z "$packing" ] || [[ $plain != node* ]] || refuse "--pack needs Node and node_modules: $plain"
+if [ -z "$packing" ] && [ -n "$out" ]; then
+  check_folders "$out" "$root"
+  if [ "$mode" = gpu ]; then
+    check_card
+    check_nvcc
+    check_compiler
+  fi
+fi
+[ -n "$plain" ] && [ -z "$packing" ] || exec node "$root/scripts/gpu-check/main.mjs" ${arguments[@]+"${arguments[@]}"}
+echo "gpu-check: $plain, so only what needs neither Node nor CMake is run" >&2
+. "$root/scripts/gpu-check/plain.sh"

@@ -50,6 +50,12 @@ export function predictCase(card, { title, bench, rate, launches }, cubinOf) {
   return { title, bench, unit: rate.unit, value, total, seconds, bound: longest.bound ?? "launch", parts, notes };
 }
 
+/** Returns the sources of the kernels of these cases, such as "rows/norm". */
+export const sourcesOf = (cardName, only = "") =>
+  casesFor(cards[cardName])
+    .filter(({ title }) => title.includes(only))
+    .flatMap(({ launches }) => launches.flatMap(({ source }) => source ?? []));
+
 /** Predicts all cases, or those whose title contains `only`. */
 export function forecast(cardName, cubinPath, only = "") {
   const card = cards[cardName];

@@ -3,47 +3,69 @@ import { spawn } from "node:child_process";
 import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync } from "node:fs";
 
 /**
+ * The outcome of a step. "skipped": it cannot run here, or a step that it needs did not pass. "no time": the phase's time did not suffice for
+ * it, so that nothing is known about it.
+ * @typedef {"passed" | "failed" | "skipped" | "no time"} Status
+ */
+
+/**
  * @typedef {object} Step
  * @property {string} name
- * @property {number} seconds the step's time limit; reduced if less of the total time is left
+ * @property {number} seconds the step's time limit. A step that reaches it has failed
+ * @property {number} [least] the step does not start if less of the phase's time is left, in seconds. Default 2
  * @property {string[]} command
  * @property {Record<string, string>} [env]
  * @property {string} [stdout] a file for stdout, which by default goes to the log, like stderr
- * @property {() => string | undefined} [absent] returns a reason if the step cannot run here. It then counts neither as passed nor as failed
+ * @property {() => string | undefined} [absent] returns the reason if the step cannot run here
  * @property {string[]} [after] names of steps that must pass first
- * @property {boolean} [optional] whether a failure is reported without counting, because a machine may forbid the tool
+ * @property {boolean} [extra] whether only a comparison depends on the step. Its failure counts as skipped, and the exit code ignores that
+ * @property {(end: { code: number | null, timedOut: boolean, output: string }) => { status: Status, why?: string } | undefined} [judge]
+ * decides the status of a tool that reports findings. Undefined leaves the decision to the exit status
  * @property {() => object | undefined} [facts] reads results from the step's output files after the step has run
  */
 
 const KILL_GRACE_SECONDS = 3;
 
 /**
+ * Runs the steps in order. Returns their results.
  * @param {Step[]} steps
- * @param {{ log: string, deadline: number, onResult: (result: object) => void }} options `deadline` in milliseconds since the epoch
+ * @param {{ log: string, deadline: number, onResult: (result: object) => void, earlier?: object[] }} options `deadline` in milliseconds since
+ * the epoch. `earlier` has results of steps that ran before these
  */
-export async function runSteps(steps, { log, deadline, onResult }) {
-  const results = new Map();
+export async function runSteps(steps, { log, deadline, onResult, earlier = [] }) {
+  const results = new Map(earlier.map((result) => [result.name, result]));
+  const own = [];
   for (const step of steps) {
-    const result = await outcome(step, results, { log, deadline });
+    const result = { ...(await outcome(step, results, { log, deadline })), ...(step.extra && { extra: true }) };
     results.set(step.name, result);
+    own.push(result);
     onResult(result);
   }
-  return [...results.values()];
+  return own;
 }
 
 async function outcome(step, results, { log, deadline }) {
   const { name } = step;
   const why = step.absent?.();
-  if (why) return { name, status: "absent", why };
+  if (why) return { name, status: "skipped", why };
   const missing = (step.after ?? []).find((needed) => results.has(needed) && results.get(needed).status !== "passed");
-  if (missing) return { name, status: "skipped", why: `${missing} did not pass` };
+  if (missing) {
+    const status = results.get(missing).status === "no time" ? "no time" : "skipped";
+    return { name, status, why: `${missing} did not pass` };
+  }
   const left = (deadline - Date.now()) / 1000 - KILL_GRACE_SECONDS;
-  if (left < 1) return { name, status: "skipped", why: "no time left" };
+  const least = step.least ?? 2;
+  if (left < least)
+    return {
+      name,
+      status: "no time",
+      why: `needs ${least} s, ${Math.max(0, Math.floor(left))} s of the phase are left`,
+    };
   const limit = Math.min(step.seconds, left);
   appendFileSync(log, `\n=== ${name}: ${step.command.join(" ")}\n`);
   const begin = statSync(log).size;
   const start = Date.now();
-  const { code, signal, timedOut, error } = await execute(step, log, limit);
+  const end = await execute(step, log, limit);
   const seconds = Number(((Date.now() - start) / 1000).toFixed(1));
   let facts;
   try {
@@ -51,13 +73,21 @@ async function outcome(step, results, { log, deadline }) {
   } catch (cause) {
     facts = { unreadable: String(cause) };
   }
-  const passed = code === 0 && !timedOut;
-  const problem = passed
-    ? undefined
-    : (error ??
-      (timedOut ? `still running after ${Math.round(limit)} s` : `ended with ${signal ?? `exit status ${code}`}`));
-  const status = passed ? "passed" : step.optional ? "refused" : "failed";
-  return { name, status, seconds, ...(problem && { why: problem, tail: tailOf(log, begin) }), ...(facts && { facts }) };
+  const output = existsSync(log) ? readFileSync(log).subarray(begin).toString("utf8") : "";
+  const { status, why: problem } = step.judge?.({ ...end, output }) ?? statusOf(step, end, limit);
+  const tail = status === "passed" ? undefined : tailOf(output);
+  return { name, status, seconds, ...(problem && { why: problem }), ...(tail && { tail }), ...(facts && { facts }) };
+}
+
+function statusOf(step, { code, signal, timedOut, error }, limit) {
+  if (code === 0 && !timedOut) return { status: "passed" };
+  const why =
+    error ??
+    (timedOut ? `still running after ${Math.round(limit)} s` : `ended with ${signal ?? `exit status ${code}`}`);
+  // A step that the phase cut short could have passed.
+  if (timedOut && limit < step.seconds)
+    return { status: "no time", why: `${why}, of ${step.seconds} s that it may take` };
+  return { status: step.extra ? "skipped" : "failed", why };
 }
 
 function execute({ command, env, stdout }, log, limit) {
@@ -98,58 +128,20 @@ function execute({ command, env, stdout }, log, limit) {
 }
 
 /** Returns the last lines of a step's output. */
-function tailOf(log, begin) {
-  if (!existsSync(log)) return [];
-  const text = readFileSync(log).subarray(begin).toString("utf8");
-  return text
+function tailOf(output) {
+  return output
     .trimEnd()
     .split("\n")
     .slice(-25)
     .map((line) => line.slice(0, 300));
 }
 
-/** Returns one line per step, the benchmarks, and the last lines of failed steps. */
-export function summaryText(summary) {
-  const lines = [`${summary.mode}: ${summary.device ?? "no device"}`, ""];
-  for (const { name, status, seconds, why, facts } of summary.steps) {
-    const time = seconds === undefined ? "" : ` ${seconds} s`;
-    const tests = facts?.tests ? ` ${facts.tests.passed} of ${facts.tests.total} tests` : "";
-    lines.push(`${status.padEnd(8)} ${name.padEnd(24)}${time}${tests}${why ? ` (${why})` : ""}`);
-  }
-  const count = (status) => summary.steps.filter((s) => s.status === status).length;
-  lines.push(
-    "",
-    `${count("passed")} passed, ${count("failed")} failed, ${count("skipped")} skipped, ${count("refused")} refused, ${count("absent")} absent`,
-  );
-  lines.push(...benchLines(summary.steps));
-  for (const { name, status, tail, facts } of summary.steps) {
-    if (status !== "failed" && status !== "refused") continue;
-    lines.push("", `--- ${name}`, ...(facts?.failures ?? []), ...(tail ?? []));
-  }
-  return `${lines.join("\n")}\n`;
-}
-
-/** Returns every result of the benchmarks, compared with PyTorch's result and with the forecast where there is one. */
-function benchLines(steps) {
-  const others = (step) => new Map(steps.find((s) => s.name === step)?.facts?.results?.map((r) => [r.name, r.value]));
-  const [torch, forecast] = [others("torch"), others("forecast")];
-  return steps
-    .filter((s) => s.name !== "torch" && s.name !== "forecast" && s.facts?.results)
-    .flatMap(({ name, facts }) => [
-      "",
-      `--- ${name}`,
-      ...facts.results.map(({ name: what, value, unit, roofline, dataSheet }) => {
-        // The measured ceiling is a product or a copy of the same rounds.
-        const percent = (part, of) => `, ${Math.round(part * 100)} % of ${of}`;
-        const measured = roofline === null ? "" : percent(roofline, "its measured ceiling");
-        const share = dataSheet === undefined ? measured : `${measured}${percent(dataSheet, "the data sheet")}`;
-        const peer = torch.has(what)
-          ? `, ${(value / torch.get(what)).toFixed(2)} x PyTorch's ${torch.get(what).toPrecision(4)}`
-          : "";
-        const predicted = forecast.has(what)
-          ? `, ${(value / forecast.get(what)).toFixed(2)} x the forecast of ${forecast.get(what).toPrecision(4)}`
-          : "";
-        return `${what}: ${value.toPrecision(4)} ${unit}${share}${predicted}${peer}`;
-      }),
-    ]);
+/**
+ * Returns the exit code of a check: 1 if a step failed, otherwise 4 if the time did not suffice for one, otherwise 3 if one was skipped,
+ * otherwise 0. Extra steps that were skipped do not count.
+ */
+export function exitCode(results) {
+  if (results.some(({ status }) => status === "failed")) return 1;
+  if (results.some(({ status }) => status === "no time")) return 4;
+  return results.some(({ status, extra }) => status === "skipped" && !extra) ? 3 : 0;
 }

@@ -1,61 +1,66 @@
-// The steps of scripts/gpu-check.sh, in order: tests, then tools that find errors which tests do not show, then benchmarks.
-import { spawnSync } from "node:child_process";
+// The steps of scripts/gpu-check.sh, in order. Phase "correctness": tests, then compute-sanitizer, which finds errors that tests do not show.
+// Phase "bench": heddle's benchmarks, then what they are compared with.
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cardOf } from "../cuda/forecast.mjs";
 import { deviceTests, root } from "../testing.mjs";
+import { deviceFacts } from "./machine.mjs";
+import { forecastStep, profile, sanitizer, torchPeer } from "./tools.mjs";
+
+/** @typedef {"gpu" | "emulator" | "simulator" | "no-gpu"} Mode */
+/** @typedef {"correctness" | "bench"} Phase */
+/** @type {readonly Phase[]} */
+export const phases = ["correctness", "bench"];
 
 const node = process.execPath;
-const EMULATED = "the device is emulated";
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
 // Runs from the sources, so that only the addon must be built.
 const heddle = [node, join(root, "node_modules", "jiti", "lib", "jiti-cli.mjs"), join(root, "lib", "cli", "main.ts")];
-
-/** Returns the properties of the first device according to nvidia-smi, or undefined. */
-export function deviceFacts() {
-  const query = "name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks_throttle_reasons.active";
-  const { status, stdout } = spawnSync("nvidia-smi", [`--query-gpu=${query}`, "--format=csv,noheader"], {
-    encoding: "utf8",
-    timeout: 20_000,
-  });
-  if (status !== 0) return undefined;
-  const values = stdout.trim().split("\n")[0].split(", ");
-  return Object.fromEntries(query.split(",").map((name, i) => [name, values[i]]));
-}
+/** Suites of `heddle bench` that compute on the device, with a time limit in seconds. The suite gemm includes products of one row. */
+const benchSuites = { gemm: 120, attention: 100, rows: 80, vocabulary: 80, inference: 100, train: 100 };
 
 /**
- * @param {{ mode: "gpu" | "emulator" | "no-gpu", out: string }} options
+ * @param {{ mode: Mode, phase: Phase, out: string }} options
  * @returns {import("./runner.mjs").Step[]}
  */
-export function stepsOf({ mode, out }) {
+export function stepsOf({ mode, phase, out }) {
+  const built = join(root, ".cmake", mode === "no-gpu" ? "release" : mode);
   const emulated = mode === "emulator";
-  const built = join(root, ".cmake", { gpu: "gpu", emulator: "emulator", "no-gpu": "release" }[mode]);
   const program = (name) => join(built, `${emulated ? "emulator" : "cuda"}_${name}`);
-  const device = {
+  const env = {
     HEDDLE_BINARY: join(built, "heddle.node"),
     HEDDLE_DEVICE: "cuda",
     ...(emulated && { HEDDLE_EMULATE_CUDA: "1" }),
+    ...(mode === "simulator" && { HEDDLE_SIMULATOR: deviceFacts()?.compute_cap === "9.0" ? "sm_90" : "sm_80" }),
   };
   const build = {
     name: "build",
-    seconds: 170,
+    seconds: mode === "gpu" ? 240 : 1500,
+    least: 10,
     command: [
       node,
       join(root, "scripts", "build-addon.mjs"),
       ...["-D", "HEDDLE_TESTS=ON"],
       // Kernels for other instruction sets of the CPU take longer to compile than all CUDA kernels.
       ...(mode === "gpu" ? ["-D", "HEDDLE_ISAS=baseline;neon", "--build-dir", built] : []),
-      ...(emulated ? ["--emulator"] : []),
+      ...(emulated || mode === "simulator" ? [`--${mode}`] : []),
     ],
   };
-  if (mode === "no-gpu") return [build, ...withoutGpu(program, device)];
+  const about = { mode, out, program, env, why: { emulator: "emulated device", simulator: "simulated device" }[mode] };
+  if (mode === "no-gpu") return phase === "bench" ? [] : [build, ...withoutGpu(about)];
+  return [build, ...(phase === "bench" ? benches(about) : checks(about))];
+}
 
+function checks({ mode, program, env, why }) {
+  const simulated = mode === "simulator";
+  // An emulated or simulated device takes minutes for what a card does in seconds.
+  const time = (onCard, otherwise) => (why === undefined ? onCard : otherwise);
   const tests = (name, paths, seconds, ...options) => {
     const report = join(tmpdir(), `heddle-gpu-check-${process.pid}-${name}.json`); // a temporary file; its counts and failures go into the summary
     return {
       name,
       seconds,
+      least: 10,
       // The time limit of a test is that of its step, so that only the step's limit matters.
       command: [
         node,
@@ -68,94 +73,70 @@ export function stepsOf({ mode, out }) {
         "--reporter=json",
         `--outputFile.json=${report}`,
       ],
-      env: device,
+      env,
       after: ["build"],
       facts: () => testFacts(report),
+      // The simulator runs these for hours: npm run test:simulator.
+      ...(simulated && { absent: () => why, extra: true }),
     };
   };
-  const bench = (name, seconds, args, env = {}) => ({
+  const native = (name, seconds, ...args) => ({
     name,
     seconds,
-    command: [...heddle, "bench", ...args, "--device", "cuda", "--json"],
-    stdout: join(out, `${name}.json`),
-    env: { ...device, ...env },
+    command: [program(name), ...args],
+    env,
     after: ["build"],
-    facts: () => ({ device: deviceFacts(), results: benchFacts(join(out, `${name}.json`)) }),
   });
-  const small = emulated ? ["--quick"] : [];
   return [
-    build,
-    { name: "info", seconds: 20, command: [...heddle, "info", "--json"], env: device, after: ["build"] },
-    { name: "fragments", seconds: 30, command: [program("fragments")], env: device, after: ["build"] },
-    { name: "kernels", seconds: emulated ? 120 : 40, command: [program("kernels")], env: device, after: ["build"] },
+    { name: "info", seconds: 20, command: [...heddle, "info", "--json"], env, after: ["build"] },
+    native("fragments", time(30, 120)),
+    // Cases with this prefix are enough to try the step.
+    native("kernels", time(80, 300), ...(simulated ? ["rows"] : [])),
     tests("runs", ["test/cuda"], 60, "--config", join(root, "test", "cuda", "vitest.config.ts")),
-    tests("ops", deviceTests.ops, emulated ? 500 : 90),
-    tests("models", emulated ? deviceTests.quick : [...deviceTests.models, ...deviceTests.large], emulated ? 500 : 100),
-    ...["memcheck", "racecheck", "synccheck", "initcheck"].map((tool) =>
-      sanitizer(tool, program("kernels"), device, emulated),
+    tests("ops", deviceTests.ops, time(120, 500)),
+    tests(
+      "models",
+      mode === "emulator" ? deviceTests.quick : [...deviceTests.models, ...deviceTests.large],
+      time(120, 500),
     ),
-    bench("bench-kernels", 90, ["gemm", "attention", "rows", "--rounds", "5", ...small]),
-    bench("bench-tf32", 30, ["gemm", "--rounds", "3", ...small], { HEDDLE_ALLOW_TF32: "1" }),
-    bench("bench-models", 90, ["inference", "train", "--rounds", "3", ...small]),
-    torchPeer(out, emulated),
-    profile("gemm", "regex:tensor|sm90", out, device, emulated),
-    profile("attention", "regex:attention|gradient", out, device, emulated),
-    {
-      name: "autotune",
-      seconds: 60,
-      command: [
-        ...heddle,
-        ...["autotune", "--device", "cuda", "--json", "--training", "bf16", "--out", join(out, "tuning.json")],
-        ...(emulated ? ["--rows", "8", "--rounds", "1"] : []),
-      ],
-      stdout: join(out, "autotune.json"),
-      env: device,
-      after: ["build"],
-    },
-    forecastStep(out, emulated),
+    ...["memcheck", "racecheck", "synccheck", "initcheck"].map((tool) => sanitizer(tool, program("kernels"), env, why)),
   ];
 }
 
-/** Predicts the results of the benchmarks from the machine code, for cards whose rates scripts/cuda/cards.mjs has. */
-function forecastStep(out, emulated) {
-  const file = join(out, "forecast.json");
-  const card = emulated ? undefined : cardOf(deviceFacts()?.name);
-  return {
-    name: "forecast",
-    seconds: 120,
-    command: [node, join(root, "scripts", "cuda-forecast.mjs"), "--card", String(card), "--json"],
-    stdout: file,
-    optional: true,
-    absent: () => (emulated ? EMULATED : card ? undefined : "scripts/cuda/cards.mjs does not have the card"),
-    facts: () => ({ results: existsSync(file) ? forecastResults(readFileSync(file, "utf8")) : undefined }),
-  };
-}
-
-/** Returns the predicted results by the names and in the units of `heddle bench`, which have thousandths of the forecast's. */
-export function forecastResults(json) {
-  return JSON.parse(json)
-    .flatMap(({ results }) => results)
-    .filter(({ unit }) => unit !== "ms")
-    .flatMap(({ bench = [], value }) => bench.map((name) => ({ name, value: value * 1e3 })));
-}
-
-/** Runs the same benchmarks in PyTorch, for comparison, if python3 has it. */
-function torchPeer(out, emulated) {
-  const file = join(out, "torch.json");
-  const there = () =>
-    spawnSync("python3", ["-c", "import torch, sys; sys.exit(not torch.cuda.is_available())"], {
-      stdio: "ignore",
-      timeout: 60_000,
-    }).status === 0;
-  return {
-    name: "torch",
-    seconds: 60,
-    command: ["python3", join(root, "bench", "peers", "torch", "torch_cuda.py")],
-    stdout: file,
-    optional: true,
-    absent: () => (emulated ? EMULATED : there() ? undefined : "python3 has no torch with a CUDA device"),
-    facts: () => ({ results: existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).results : undefined }),
-  };
+function benches({ out, env, why }) {
+  const bench = (name, seconds, args, more = {}) => ({
+    name,
+    seconds,
+    least: 15,
+    command: [...heddle, "bench", ...args, "--device", "cuda", "--json", ...(why ? ["--quick"] : [])],
+    stdout: join(out, `${name}.json`),
+    env: { ...env, ...more },
+    after: ["build"],
+    facts: () => ({ device: deviceFacts(), results: benchFacts(join(out, `${name}.json`)) }),
+  });
+  return [
+    ...Object.entries(benchSuites).map(([suite, seconds]) =>
+      bench(`bench-${suite}`, seconds, [suite, "--rounds", "5"]),
+    ),
+    torchPeer(out, why),
+    forecastStep(out, why),
+    bench("bench-tf32", 60, ["gemm", "--rounds", "3"], { HEDDLE_ALLOW_TF32: "1" }),
+    {
+      name: "autotune",
+      seconds: 90,
+      least: 20,
+      command: [
+        ...heddle,
+        ...["autotune", "--device", "cuda", "--json", "--training", "bf16", "--out", join(out, "tuning.json")],
+        ...(why ? ["--rows", "8", "--rounds", "1"] : []),
+      ],
+      stdout: join(out, "autotune.json"),
+      env,
+      after: ["build"],
+    },
+    profile("gemm", "regex:tensor|sm90", [...heddle, "bench"], out, env, why),
+    profile("attention", "regex:attention|gradient", [...heddle, "bench"], out, env, why),
+  ];
 }
 
 /**
@@ -167,7 +148,7 @@ export function printing(pattern, status, command) {
   return ["bash", "-c", script, "bash", pattern, String(status), ...command];
 }
 
-function withoutGpu(program, device) {
+function withoutGpu({ program, env }) {
   // The program must exit with 1 and a message that names the number of devices, 0.
   const refuses = (name) => ({
     name: `${name} without a GPU`,
@@ -182,55 +163,12 @@ function withoutGpu(program, device) {
       name: "info without a GPU",
       seconds: 20,
       command: printing('"cudaDevices": *0\\b', 0, [...heddle, "info", "--json"]),
-      env: { HEDDLE_BINARY: device.HEDDLE_BINARY, CUDA_VISIBLE_DEVICES: "" },
+      env: { HEDDLE_BINARY: env.HEDDLE_BINARY, CUDA_VISIBLE_DEVICES: "" },
       after: ["build"],
     },
     refuses("fragments"),
     refuses("kernels"),
   ];
-}
-
-/** Returns the path of a tool of the CUDA toolkit, or undefined. */
-function toolkit(name) {
-  const found = spawnSync("bash", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim();
-  if (found) return found;
-  const nested = { "compute-sanitizer": "compute-sanitizer/compute-sanitizer" };
-  const places = [join("/usr/local/cuda/bin", name), join("/usr/local/cuda", nested[name] ?? name)];
-  return places.find((path) => existsSync(path));
-}
-
-function sanitizer(tool, program, env, emulated) {
-  const found = toolkit("compute-sanitizer");
-  return {
-    name: tool,
-    seconds: 25,
-    command: [found ?? "compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "--print-limit", "20", program],
-    env,
-    after: ["kernels"],
-    optional: true,
-    absent: () => (emulated ? EMULATED : found ? undefined : "compute-sanitizer is not installed"),
-  };
-}
-
-/** Profiles the main kernels of a suite with ncu, which reports their share of peak compute and of peak memory bandwidth. */
-function profile(suite, kernels, out, env, emulated) {
-  const found = toolkit("ncu");
-  return {
-    name: `ncu-${suite}`,
-    seconds: 40,
-    // Clocks are not changed, because other processes may measure on the same GPU.
-    command: [
-      found ?? "ncu",
-      ...["--clock-control", "none", "--target-processes", "all", "--kernel-name", kernels, "--launch-count", "16"],
-      ...["--section", "SpeedOfLight", "--section", "LaunchStats", "--section", "Occupancy"],
-      ...["--csv", "--log-file", join(out, `ncu-${suite}.csv`)],
-      ...[...heddle, "bench", suite, "--rounds", "1", "--device", "cuda"],
-    ],
-    env: { ...env, HEDDLE_CUDA_GRAPHS: "0" },
-    after: ["kernels"],
-    optional: true,
-    absent: () => (emulated ? EMULATED : found ? undefined : "ncu is not installed"),
-  };
 }
 
 /** Reads vitest's report: the counts, and the first line of each failure. */
@@ -252,16 +190,21 @@ function benchFacts(file) {
   if (!existsSync(file)) return undefined;
   const text = readFileSync(file, "utf8").trim();
   if (!text) return undefined; // the bench did not finish; its output is in the log
-  return JSON.parse(text).results.map(({ name, value, unit, roofline, dataSheet }) => ({
+  return JSON.parse(text).results.map(({ name, value, unit, roofline, dataSheet, interval }) => ({
     name,
     value,
     unit,
     roofline,
     dataSheet,
+    interval,
   }));
 }
 
 /** Returns the names of all steps, for messages. */
 export const stepNames = () => [
-  ...new Set(["gpu", "no-gpu"].flatMap((mode) => stepsOf({ mode, out: "." }).map(({ name }) => name))),
+  ...new Set(
+    ["gpu", "no-gpu"].flatMap((mode) =>
+      phases.flatMap((phase) => stepsOf({ mode, phase, out: "." }).map(({ name }) => name)),
+    ),
+  ),
 ];

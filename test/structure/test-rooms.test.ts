@@ -20,6 +20,7 @@ const others: Readonly<Record<string, string>> = {
   examples: "the programs of examples/",
   fuzz: "fuzz targets and their corpora",
   golden: "values that other software computed",
+  "gpu-check": "scripts/gpu-check",
   helpers: "functions that many tests share",
   native: "C++ programs that test several folders of native/",
   packaging: "the packed tarball and the platform packages",

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 interface Result {
   name: string;
+  extra?: boolean;
   status: string;
   seconds?: number;
   why?: string;
@@ -14,14 +15,14 @@ interface Result {
   facts?: Record<string, unknown>;
 }
 const scripts = new URL("../../scripts/gpu-check/", import.meta.url);
-const { runSteps, summaryText } = (await import(new URL("runner.mjs", scripts).href)) as {
+const { runSteps, exitCode } = (await import(new URL("runner.mjs", scripts).href)) as {
   runSteps: (steps: object[], options: object) => Promise<Result[]>;
-  summaryText: (summary: object) => string;
+  exitCode: (results: object[]) => number;
 };
-const { forecastResults, printing, stepNames } = (await import(new URL("steps.mjs", scripts).href)) as {
+const { printing, stepNames, stepsOf } = (await import(new URL("steps.mjs", scripts).href)) as {
   printing: (pattern: string, status: number, command: readonly string[]) => string[];
   stepNames: () => string[];
-  forecastResults: (json: string) => object[];
+  stepsOf: (options: object) => { name: string; seconds: number; extra?: boolean }[];
 };
 
 let folder: string;
@@ -59,7 +60,7 @@ test("a failed step is recorded, and the following steps run", async () => {
     bash("crashes", "kill -SEGV $$"),
     { name: "unknown", seconds: 5, command: ["/nonexistent/program"] },
     bash("needs it", "true", { after: ["fails"] }),
-    bash("may be refused", "exit 1", { optional: true }),
+    bash("is only compared with", "exit 1", { extra: true }),
     bash("is not here", "true", { absent: () => "no such tool" }),
     bash("breaks its facts", "true", { facts: () => JSON.parse("{") }),
     bash("works", "echo $ADDED; echo to the log >&2", {
@@ -73,8 +74,8 @@ test("a failed step is recorded, and the following steps run", async () => {
     "failed",
     "failed",
     "skipped",
-    "refused",
-    "absent",
+    "skipped",
+    "skipped",
     "passed",
     "passed",
   ]);
@@ -85,10 +86,7 @@ test("a failed step is recorded, and the following steps run", async () => {
   expect(of["breaks its facts"]!.facts).toHaveProperty("unreadable");
   expect(await readFile(output, "utf8")).toBe("on stdout\n");
   expect(log).toContain("to the log");
-  const text = summaryText({ mode: "gpu", device: null, steps: results });
-  expect(text).toContain("2 passed, 3 failed, 1 skipped, 1 refused, 1 absent");
-  expect(text).toMatch(/--- fails\nbefore\nwhy\n/);
-  expect(text).toMatch(/passed +works .*3 of 3 tests/);
+  expect(results.filter((r) => r.extra).map((r) => r.name)).toEqual(["is only compared with"]);
 });
 
 test("a step that expects a line and an exit status needs both, and keeps the log of earlier steps", async () => {
@@ -107,37 +105,6 @@ test("a step that expects a line and an exit status needs both, and keeps the lo
   expect(results.map(({ status }) => status)).toEqual(["passed", "passed", "failed", "failed", "failed"]);
   expect(results[2]!.tail).toEqual(["the 1 devices"]);
   for (const line of ["an earlier line", "the 0 devices", "the 1 devices"]) expect(log).toContain(`${line}\n`);
-});
-
-test("the summary compares the bench with the data sheet, and with PyTorch's and the forecast's figures of the same names", () => {
-  const forecast = JSON.stringify([
-    {
-      results: [
-        { title: "a product", bench: ["gemm"], unit: "TFLOP/s", value: 0.8 },
-        { title: "sampling", unit: "ms", value: 1 },
-      ],
-    },
-  ]);
-  const result = { name: "gemm", value: 500, unit: "GFLOP/s", roofline: 0.5 };
-  const steps = [
-    {
-      name: "bench-kernels",
-      status: "passed",
-      seconds: 1,
-      facts: {
-        results: [result, { ...result, name: "known", dataSheet: 0.4 }, { ...result, name: "own", roofline: null }],
-      },
-    },
-    { name: "torch", status: "passed", seconds: 1, facts: { results: [{ name: "gemm", value: 1000 }] } },
-    { name: "forecast", status: "passed", seconds: 1, facts: { results: forecastResults(forecast) } },
-  ];
-  const text = summaryText({ mode: "gpu", device: null, steps });
-  expect(text).toContain(
-    "gemm: 500.0 GFLOP/s, 50 % of its measured ceiling, 0.63 x the forecast of 800.0, 0.50 x PyTorch's 1000\n",
-  );
-  expect(text).toContain(
-    "known: 500.0 GFLOP/s, 50 % of its measured ceiling, 40 % of the data sheet\nown: 500.0 GFLOP/s\n",
-  );
 });
 
 test("the runner kills a hanging step and its children, even if it ignores SIGTERM", async () => {
@@ -162,28 +129,70 @@ test("the runner kills a hanging step and its children, even if it ignores SIGTE
   expect([await readFile(marker, "utf8"), await readFile(`${marker}.2`, "utf8")]).toEqual(before);
 });
 
-test("the total time limits each step, and late steps are skipped", async () => {
+test("steps that the end of the phase cuts short or prevents are listed as having had no time", async () => {
   const start = Date.now();
-  const { of } = await run("deadline", [bash("long", "sleep 30"), bash("late", "true")], 5);
-  expect(of.long).toMatchObject({ status: "failed", why: "still running after 2 s" });
-  expect(of.late).toMatchObject({ status: "skipped", why: "no time left" });
+  const { of } = await run(
+    "deadline",
+    [
+      bash("long", "sleep 30"),
+      bash("late", "true"),
+      bash("needs it", "true", { after: ["long"] }),
+      bash("not here", "true", { absent: () => "no such tool" }),
+    ],
+    5,
+  );
+  expect(of.long).toMatchObject({ status: "no time", why: "still running after 2 s, of 20 s that it may take" });
+  expect(of.late).toMatchObject({ status: "no time", why: "needs 2 s, 0 s of the phase are left" });
+  expect(of["needs it"]).toMatchObject({ status: "no time", why: "long did not pass" });
+  expect(of["not here"]).toMatchObject({ status: "skipped" });
   expect(Date.now() - start).toBeLessThan(8000);
-  const { of: none } = await run("none", [bash("never", "true")], 3);
-  expect(none.never).toMatchObject({ status: "skipped", why: "no time left" });
+  const { of: none } = await run(
+    "none",
+    [bash("large", "true", { least: 15 }), bash("small", "true", { least: 1 })],
+    12,
+  );
+  expect(none.large).toMatchObject({ status: "no time", why: expect.stringMatching(/^needs 15 s, [5-9] s/) });
+  expect(none.small).toMatchObject({ status: "passed" });
 });
 
-test("the steps of gpu-check have distinct names and include the main checks", () => {
+test("a step may judge its own end, and results of an earlier phase count as what a step needs", async () => {
+  const judge = ({ code, output }: { code: number; output: string }) => ({
+    status: "failed",
+    why: `${output.trim()} ${code}`,
+  });
+  const { of } = await run("judged", [bash("judged", "echo findings", { judge })]);
+  expect(of.judged).toMatchObject({ status: "failed", why: "findings 0", tail: ["findings"] });
+  const [late] = await runSteps([bash("late", "true", { after: ["build"] })], {
+    log: join(folder, "earlier.txt"),
+    deadline: Date.now() + 60_000,
+    onResult: () => {},
+    earlier: [{ name: "build", status: "failed" }],
+  });
+  expect(late).toMatchObject({ status: "skipped", why: "build did not pass" });
+});
+
+test.each([
+  [0, ["passed"]],
+  [1, ["passed", "failed", "no time", "skipped"]],
+  [4, ["passed", "no time", "skipped"]],
+  [3, ["passed", "skipped"]],
+])("the exit code is %i for steps that are %j", (code, statuses) => {
+  expect(exitCode(statuses.map((status) => ({ status })))).toBe(code);
+  // A comparison that cannot be made here loses nothing.
+  expect(exitCode([{ status: "passed" }, { status: "skipped", extra: true }])).toBe(0);
+});
+
+test("the steps of both phases have distinct names, and the sanitizers come last", () => {
   expect(new Set(stepNames()).size).toBe(stepNames().length);
-  for (const name of [
-    "build",
-    "fragments",
-    "kernels",
-    "ops",
-    "models",
-    "memcheck",
-    "racecheck",
-    "bench-kernels",
-    "ncu-gemm",
-  ])
-    expect(stepNames()).toContain(name);
+  const names = (phase: string) => stepsOf({ mode: "gpu", phase, out: "." }).map(({ name }) => name);
+  expect(names("correctness")).toEqual([
+    ...["build", "info", "fragments", "kernels", "runs", "ops", "models"],
+    ...["memcheck", "racecheck", "synccheck", "initcheck"],
+  ]);
+  expect(names("bench").slice(0, 9)).toEqual([
+    ...["build", "bench-gemm", "bench-attention", "bench-rows", "bench-vocabulary", "bench-inference", "bench-train"],
+    ...["torch", "forecast"],
+  ]);
+  const extra = stepsOf({ mode: "gpu", phase: "correctness", out: "." }).filter((step) => step.extra);
+  expect(extra).toEqual([]);
 });

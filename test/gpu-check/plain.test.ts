@@ -1,0 +1,258 @@
+// scripts/gpu-check.sh on fake machines without Node: what it builds, its table and its exit code, and the sentence for each machine that cannot
+// run it.
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { FakeMachine } from "./fake-machine.ts";
+
+const machines: FakeMachine[] = [];
+afterEach(() => {
+  for (const { root } of machines.splice(0)) rmSync(root, { recursive: true, force: true });
+});
+function machine(card?: string | null): FakeMachine {
+  const one = card === null ? new FakeMachine(undefined) : new FakeMachine(card);
+  if (card === null) rmSync(join(one.bin, "nvidia-smi"), { force: true });
+  machines.push(one);
+  return one;
+}
+const MEASURED = [
+  '{"name":"gemm bf16 4096x4096x4096 NT","unit":"GFLOP/s","value":601234}',
+  '{"name":"gemv bf16 4096x4096","unit":"GB/s","value":912.5}',
+];
+const bench = { FAKE_bench: `printf '%s\\n' '${MEASURED.join("' '")}'` };
+/** The status of each step in the summary. */
+function statuses(one: FakeMachine): Record<string, string> {
+  const { steps } = JSON.parse(one.file("summary.json")) as {
+    steps: { phase: string; name: string; status: string }[];
+  };
+  return Object.fromEntries(steps.map(({ phase, name, status }) => [`${phase} ${name}`, status]));
+}
+
+test("without Node, nvcc builds the programs, and both phases run and are summarised", () => {
+  const one = machine();
+  const { status, stdout, stderr } = one.check([], bench);
+  expect(stderr).toBe("gpu-check: node is not on PATH, so only what needs neither Node nor CMake is run\n");
+  expect(status).toBe(0);
+  expect(statuses(one)).toEqual({
+    "correctness build": "passed",
+    "correctness fragments": "passed",
+    "correctness kernels": "passed",
+    "correctness memcheck": "passed",
+    "correctness racecheck": "passed",
+    "bench build": "passed",
+    "bench bench": "passed",
+  });
+  const table = one.file("summary.txt");
+  expect(stdout.endsWith(table)).toBe(true);
+  expect(table).toContain("RTX 5090, compute capability 12.0, driver 570.86.10, CUDA 12.8, commit abc1234\n");
+  expect(table).toMatch(/^gemm bf16 4096x4096x4096 NT +601\.2 TFLOP\/s$/m);
+  expect(table).toMatch(/^gemv bf16 4096x4096 +912\.5 GB\/s$/m);
+  for (const line of table.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
+  expect(table.split("\n").length).toBeLessThanOrEqual(50);
+  const results = one.files().find((name) => name.endsWith("-rtx-5090.jsonl"))!;
+  const [first, ...lines] = one.file(results).trim().split("\n");
+  expect(JSON.parse(first!).machine).toMatchObject({
+    gpu: "NVIDIA GeForce RTX 5090",
+    driver: "570.86.10",
+    cuda: "12.8",
+    commit: "abc1234",
+  });
+  expect(lines).toEqual(MEASURED);
+});
+
+test.each([
+  ["8.0", "arch=compute_80,code=sm_80"],
+  ["8.6", "arch=compute_86,code=sm_86"],
+  ["8.9", "arch=compute_89,code=sm_89"],
+  ["9.0", "arch=compute_90a,code=sm_90a"],
+  ["12.0", "arch=compute_120,code=sm_120"],
+])(
+  "compiles CUDA sources for a card of compute capability %s, and leaves out other systems' sources",
+  (capability, code) => {
+    const one = machine(`${capability}, 570.86.10, A card`);
+    expect(one.check(["correctness", "--only", "build"]).status).toBe(0);
+    const compiled = one.compiled();
+    const options = compiled.filter((line) => line.endsWith(" native/cuda/g.cu"));
+    expect(options).toHaveLength(1);
+    expect(options[0]).toContain(`-gencode ${code} `);
+    expect(compiled.some((line) => line.endsWith("platform/linux/b.cc"))).toBe(true);
+    expect(compiled.some((line) => line.endsWith("platform/darwin/c.cc"))).toBe(false);
+  },
+);
+
+test("a second call compiles nothing, unless a source has changed", () => {
+  const one = machine();
+  one.check(["correctness", "--only", "build"]);
+  const calls = one.compiled().length;
+  one.check(["bench", "--only", "build"]);
+  expect(one.compiled().length).toBe(calls + 1); // the examination of the compiler
+  writeFileSync(join(one.root, "native", "cuda", "g.cu"), "changed");
+  one.check(["bench", "--only", "build"]);
+  expect(one.compiled().length).toBeGreaterThan(calls + 5);
+});
+
+test("a failed program fails the check, and what needs it is skipped", () => {
+  const one = machine();
+  const { status } = one.check(["correctness"], { FAKE_kernels: "echo 'FAILED norms: error 1'; exit 1" });
+  expect(status).toBe(1);
+  expect(statuses(one)).toMatchObject({
+    "correctness fragments": "passed",
+    "correctness kernels": "failed",
+    "correctness racecheck": "skipped",
+  });
+  expect(one.file("summary.txt")).toMatch(/failed +kernels \d+ s: ended with exit status 1; FAILED norms: error 1/);
+  expect(one.file("correctness.log")).toContain("FAILED norms: error 1");
+});
+
+test.each([
+  [
+    "a finding",
+    "echo '========= Invalid __global__ read'; echo '========= ERROR SUMMARY: 3 errors'; exit 9",
+    1,
+    "3 findings",
+  ],
+  [
+    "a hazard without an exit status",
+    "echo '========= RACECHECK SUMMARY: 2 hazards displayed (2 errors, 0 warnings)'",
+    1,
+    "2 findings",
+  ],
+  [
+    "a card that it does not know",
+    "echo '========= Error: device not supported'; exit 1",
+    3,
+    "compute-sanitizer does not work here (exit status 1)",
+  ],
+])("compute-sanitizer with %s gives its own status and exit code", (_, script, code, why) => {
+  const one = machine();
+  const { status } = one.check(["correctness", "--only", "memcheck"], { FAKE_SANITIZER: script });
+  expect(status).toBe(code);
+  expect(one.file("summary.txt").replace(/ \d+ s: /, ": ")).toContain(`memcheck: ${why}\n`);
+});
+
+test("a check without compute-sanitizer ends with the exit code of skipped steps", () => {
+  const one = machine();
+  rmSync(join(one.bin, "compute-sanitizer"));
+  expect(one.check(["correctness"]).status).toBe(3);
+  expect(one.file("summary.txt")).toContain("3 passed, 0 failed, 2 skipped, 0 no time");
+});
+
+test("steps for which the time does not suffice are listed, and the exit code is 4", () => {
+  const one = machine();
+  const { status } = one.check(["correctness", "--seconds", "16"], { FAKE_fragments: "sleep 5" });
+  expect(status).toBe(4);
+  expect(statuses(one)).toEqual({
+    "correctness build": "passed",
+    "correctness fragments": "passed",
+    "correctness kernels": "passed",
+    "correctness memcheck": "no time",
+    "correctness racecheck": "no time",
+  });
+  const cut = machine();
+  expect(
+    cut.check(["correctness", "--seconds", "15", "--only", "build,kernels"], { FAKE_kernels: "sleep 60" }).status,
+  ).toBe(4);
+  expect(cut.file("summary.txt")).toMatch(/no time +kernels \d+ s: still running after/);
+});
+
+type Preparation = (one: FakeMachine) => Record<string, string>;
+const without =
+  (name: string): Preparation =>
+  (one) => {
+    rmSync(join(one.bin, name));
+    return {};
+  };
+const withTool =
+  (name: string, script: string): Preparation =>
+  (one) => {
+    rmSync(join(one.bin, name));
+    one.tool(name, `#!/bin/bash\n${script}\n`);
+    return {};
+  };
+
+test.each<[string, Preparation, string | RegExp]>([
+  [
+    "an old nvcc",
+    () => ({ FAKE_CUDA: "12.4" }),
+    "nvcc of CUDA 12.4 has no code for compute capability 12.0 (NVIDIA GeForce RTX 5090): install CUDA 12.8 or newer",
+  ],
+  [
+    "an old driver",
+    () => ({ FAKE_DRIVER_CUDA: "11.8" }),
+    "driver 570.86.10 supports CUDA 11.8, but nvcc is of CUDA 12.8: install a newer driver, or CUDA 11",
+  ],
+  [
+    "a compiler that nvcc rejects",
+    () => ({ FAKE_NVCC_ERROR: "host_config.h: error: unsupported GNU version!" }),
+    "nvcc of CUDA 12.8 cannot compile with g++: host_config.h: error: unsupported GNU version!",
+  ],
+  ["no nvcc", without("nvcc"), "nvcc was not found: install CUDA 12.8 or newer, which compute capability 12.0 needs"],
+  [
+    "no compiler",
+    without("g++"),
+    "no C++ compiler was found: nvcc needs one, for example g++ (Debian: apt-get install g++)",
+  ],
+  [
+    "a driver that fails",
+    withTool("nvidia-smi", "echo 'NVIDIA-SMI has failed'; exit 9"),
+    "nvidia-smi failed: NVIDIA-SMI has failed",
+  ],
+  [
+    "an unknown capability",
+    withTool("nvidia-smi", "echo '[N/A], 1, x'"),
+    "nvidia-smi does not know the card's compute capability: expected a number such as 9.0, got [N/A]",
+  ],
+  ["no card", withTool("nvidia-smi", "true"), "nvidia-smi lists no card"],
+  [
+    "a full disk",
+    withTool("df", "printf 'Filesystem\\n/dev/x 100 50 51200 50%% /\\n'"),
+    /has 50 MiB of free disk space, but 2048 MiB are needed$/,
+  ],
+])("a machine with %s gets one sentence and exit code 2", (_, prepare, sentence) => {
+  const one = machine();
+  const { status, stdout, stderr } = one.check([], prepare(one));
+  expect(stderr.trim()).toMatch(sentence);
+  if (typeof sentence === "string") expect(stderr).toBe(`gpu-check: ${sentence}\n`);
+  expect(stdout).toBe("");
+  expect(status).toBe(2);
+});
+
+test.each([
+  ["an unknown phase", ["correct"], "expected the phases correctness and bench, got correct"],
+  [
+    "an unknown step",
+    ["--only", "ops"],
+    "expected --only of build fragments kernels memcheck racecheck bench, got ops",
+  ],
+  ["an option that needs Node", ["--emulator"], "--emulator needs Node and CMake: node is not on PATH"],
+  ["no time", ["--seconds", "none"], "expected a positive number of --seconds, got none"],
+])("%s gets one sentence and exit code 2", (_, args, sentence) => {
+  const { status, stderr } = machine().check(args);
+  expect(stderr.trim().split("\n").at(-1)).toBe(`gpu-check: ${sentence}`);
+  expect(status).toBe(2);
+});
+
+test("an output folder that is a file gets one sentence", () => {
+  const one = machine();
+  const { status, stderr } = one.check([], {}, join(one.root, "scripts", "gpu-check.sh"));
+  expect(stderr).toMatch(/^gpu-check: .*gpu-check\.sh cannot be created: (File exists|Not a directory)\n$/);
+  expect(status).toBe(2);
+});
+
+test("a machine without nvidia-smi, and one with an old card, get one sentence", () => {
+  expect(machine(null).check()).toMatchObject({
+    status: 2,
+    stderr:
+      "gpu-check: nvidia-smi was not found: this machine has no NVIDIA driver. --emulator and --simulator rehearse the check without a card\n",
+  });
+  expect(machine("7.5, 570.86.10, Tesla T4").check().stderr).toBe(
+    "gpu-check: the kernels need compute capability 8.0 or newer, but the Tesla T4 has 7.5\n",
+  );
+});
+
+test.skipIf(process.getuid?.() === 0)("a folder that cannot be written gets one sentence", () => {
+  const one = machine();
+  mkdirSync(one.out);
+  chmodSync(one.out, 0o555);
+  expect(one.check().stderr).toBe(`gpu-check: ${one.out} cannot be written: Permission denied\n`);
+});
