@@ -67,6 +67,7 @@ async function programs(folder, kernels) {
   await program("PTX fragments", join(folder, "emulator_fragments"));
   await program("what the emulator reports", join(folder, "emulator_ptx"));
   await program(kernels, join(folder, "emulator_kernels"));
+  await program("small benchmark", join(folder, "emulator_bench"), "--quick");
 }
 
 if (fast) {

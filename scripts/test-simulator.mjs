@@ -14,9 +14,9 @@ const fast = asked.includes("--fast");
 const folder = join(root, ".cmake", "simulator");
 const results = [];
 
-async function program(name, path, env = {}) {
+async function program(name, path, env = {}, ...args) {
   const start = performance.now();
-  const { status, output } = await finished([path], { ...process.env, ...env });
+  const { status, output } = await finished([path, ...args], { ...process.env, ...env });
   console.log(`\n--- ${name}\n${output}`);
   done(name, status === 0, start);
   report({ numPassedTests: Number(status === 0), numFailedTests: Number(status !== 0) });
@@ -42,6 +42,7 @@ if (!fast) {
     const env = { HEDDLE_SIMULATOR: device };
     await program(`PTX fragments, ${device}`, join(folder, "cuda_fragments"), env);
     await program(`kernels, ${device}`, join(folder, "cuda_kernels"), env);
+    await program(`small benchmark, ${device}`, join(folder, "cuda_bench"), env, "--quick");
     const start = performance.now();
     const binary = join(folder, "heddle.node");
     // One CPU thread simulates thousands of CUDA threads, so tests may take long.

@@ -9,7 +9,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 folder=$1 architecture=$2 cxx=$3 simulated=${4:-}
-programs=(test/emulator/fragments.cu test/emulator/kernels.cc test/cuda/bench.cc)
+programs=(test/emulator/fragments.cu test/emulator/kernels.cc test/emulator/bench.cc)
 
 code=sm_$architecture
 # The simulator runs the PTX, and takes register counts from the machine code.
@@ -22,7 +22,7 @@ mapfile -t sources < <(find native/core native/runtime native/ops native/distrib
   grep -v '/platform/\(darwin\|windows\)/' | sort)
 sources+=("${programs[@]}")
 stamp=$({
-  find native test/emulator test/cuda scripts/gpu-check/plain-build.sh -type f | sort | xargs cat
+  find native test/emulator scripts/gpu-check/plain-build.sh -type f | sort | xargs cat
   nvcc --version
   echo "$@"
 } | cksum)

@@ -88,7 +88,7 @@ function checks({ mode, program, env, why }) {
     after: ["build"],
   });
   return [
-    { name: "info", seconds: 20, command: [...heddle, "info", "--json"], env, after: ["build"] },
+    { name: "info", seconds: time(20, 120), command: [...heddle, "info", "--json"], env, after: ["build"] },
     native("fragments", time(30, 120)),
     // Cases with this prefix are enough to try the step.
     native("kernels", time(80, 300), ...(simulated ? ["rows"] : [])),
@@ -106,7 +106,7 @@ function checks({ mode, program, env, why }) {
 function benches({ out, env, why }) {
   const bench = (name, seconds, args, more = {}) => ({
     name,
-    seconds,
+    seconds: why === undefined ? seconds : 5 * seconds,
     least: 15,
     command: [...heddle, "bench", ...args, "--device", "cuda", "--json", ...(why ? ["--quick"] : [])],
     stdout: join(out, `${name}.json`),
@@ -123,7 +123,7 @@ function benches({ out, env, why }) {
     bench("bench-tf32", 60, ["gemm", "--rounds", "3"], { HEDDLE_ALLOW_TF32: "1" }),
     {
       name: "autotune",
-      seconds: 90,
+      seconds: why === undefined ? 90 : 450,
       least: 20,
       command: [
         ...heddle,

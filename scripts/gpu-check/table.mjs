@@ -72,8 +72,10 @@ function phaseLines([name, { steps, seconds: took, limit }], most) {
   const passes = passed.map((s) => `${s.name}${seconds(s.seconds)}`);
   // The order of urgency, for the case that not all lines fit.
   const others = ["failed", "no time", "skipped"].flatMap((status) => steps.filter((s) => s.status === status));
-  const reason = ({ why = "", facts }) =>
-    [why, facts?.tests && `${facts.tests.passed} of ${facts.tests.total} tests`, facts?.failures?.[0]]
+  // The first failed test says more than the end of the output.
+  const cause = ({ status, facts, tail }) => facts?.failures?.[0] ?? (status === "failed" ? tail?.at(-1) : undefined);
+  const reason = (step) =>
+    [step.why, step.facts?.tests && `${step.facts.tests.passed} of ${step.facts.tests.total} tests`, cause(step)]
       .filter(Boolean)
       .join("; ");
   const lines = others.map((s) =>

@@ -27,7 +27,7 @@ const SOURCES = [
   "native/cuda/g.cu",
   "test/emulator/fragments.cu",
   "test/emulator/kernels.cc",
-  "test/cuda/bench.cc",
+  "test/emulator/bench.cc",
 ];
 /**
  * nvcc of a CUDA release that knows compute capabilities 8.0 to 9.0, and from 12.8 on 12.0. It writes the options of each call to a file. A

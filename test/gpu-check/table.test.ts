@@ -88,7 +88,7 @@ test("the table names each step that did not pass with the reason, and counts fa
     summaryOf(
       [
         { name: "build", status: "passed", seconds: 35.2 },
-        { name: "info", status: "passed", seconds: 0.8 },
+        { name: "fragments", status: "passed", seconds: 0.8 },
         { name: "memcheck", status: "skipped", why: "compute-sanitizer is not installed" },
         {
           name: "ops",
@@ -98,13 +98,21 @@ test("the table names each step that did not pass with the reason, and counts fa
           facts: { tests: { passed: 3, total: 4 }, failures: ["linear: expected 1, got 2"] },
         },
         { name: "racecheck", status: "no time", why: "needs 20 s, 3 s of the phase are left" },
+        {
+          name: "info",
+          status: "failed",
+          seconds: 1,
+          why: "ended with exit status 2",
+          tail: ["a", "it does not load"],
+        },
       ],
       [],
     ),
   );
-  expect(table).toContain("correctness: 2 passed, 1 failed, 1 skipped, 1 no time; 312 s of 470 s\n");
-  expect(table).toContain("  passed   build 35 s, info 0.8 s\n");
+  expect(table).toContain("correctness: 2 passed, 2 failed, 1 skipped, 1 no time; 312 s of 470 s\n");
+  expect(table).toContain("  passed   build 35 s, fragments 0.8 s\n");
   expect(table).toContain("  failed   ops 12 s: ended with exit status 1; 3 of 4 tests; linear: expected 1, got 2\n");
+  expect(table).toContain("  failed   info 1.0 s: ended with exit status 2; it does not load\n");
   expect(table.indexOf("failed   ops")).toBeLessThan(table.indexOf("no time  racecheck"));
   expect(table.indexOf("no time  racecheck")).toBeLessThan(table.indexOf("skipped  memcheck"));
 });
