@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Tests and times heddle on this machine's GPU, of compute capability 8.0 or newer. Needs CUDA with nvcc and a C++ compiler, and no network.
+# Tests and times heddle on this machine's GPU, of compute capability 8.0 or newer. Needs CUDA 12.5 with nvcc and a C++ compiler, and no
+# network.
 #
 #   scripts/gpu-check.sh OUT                  both phases
 #   scripts/gpu-check.sh OUT correctness      tests, then compute-sanitizer
@@ -58,14 +59,24 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+# The first card that nvidia-smi lists is then the first one of CUDA.
+export CUDA_DEVICE_ORDER=PCI_BUS_ID
 find_toolkit
 if [ -z "$plain" ]; then
   if ! command -v node >/dev/null; then
     plain='node is not on PATH'
+  elif [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+    plain="node $(node -p process.versions.node) is older than 20"
   elif [ ! -d "$root/node_modules" ]; then
     plain='node_modules is missing'
-  elif ! command -v cmake >/dev/null && [ ! -d "$root/.cmake/tools/node_modules" ]; then
-    plain='cmake is not on PATH'
+  elif [ ! -d "$root/.cmake/tools/node_modules" ]; then
+    # The build could install CMake from npm, but the machine may have no network.
+    found=$(cmake --version 2>/dev/null | sed -n 's/^cmake version //p')
+    if [ -z "$found" ]; then
+      plain='cmake is not on PATH'
+    elif [ "$(printf '%s\n' 3.22 "$found" | sort -V | head -n 1)" != 3.22 ]; then
+      plain="cmake $found is older than 3.22"
+    fi
   fi
 fi
 [ -z "$packing" ] || [[ $plain != node* ]] || refuse "--pack needs Node and node_modules: $plain"

@@ -44,7 +44,7 @@ compile() {
 
 # Compiles the largest sources first, because they take longest.
 mapfile -t sources < <(ls -S "${sources[@]}")
-jobs=$(nproc)
+jobs=${HEDDLE_BUILD_JOBS:-$(nproc)}
 failed=0 running=0
 for source in "${sources[@]}"; do
   [ "$running" -lt "$jobs" ] || { wait -n || failed=1; running=$((running - 1)); }

@@ -40,11 +40,19 @@ built=$root/.cmake/gpu-check-$mode-$architecture
 commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null) || commit=${HEDDLE_COMMIT:-unknown}
 if git -C "$root" rev-parse 2>/dev/null && [ -n "$(git -C "$root" status --porcelain --untracked-files=no)" ]; then commit+=-dirty; fi
 
-# Results: a line for each step, "phase|status|name|seconds|why".
+# Results: the machine, then a line for each step, "phase|status|name|seconds|why". The phases of an earlier call on the same machine and commit
+# are kept, so that the table has both.
 steps=$out/plain-steps.txt
-: >"$steps"
+identity="machine|$mode|$card|$driver|$cuda|$commit"
+[ "$(head -n 1 "$steps" 2>/dev/null)" = "$identity" ] || rm -f "$steps" "$out/plain-bench.json"
+kept=$(grep -v "^machine|$(printf '\\|^%s|' "${phases[@]}")" "$steps" 2>/dev/null)
+{
+  echo "$identity"
+  [ -z "$kept" ] || echo "$kept"
+} >"$steps.new" && mv "$steps.new" "$steps"
+[[ " ${phases[*]} " != *" bench "* ]] || rm -f "$out/plain-bench.json"
 
-status_of() { sed -n "s/^[a-z]*|\([a-z ]*\)|$1|.*/\1/p" "$steps" | tail -n 1; }
+status_of() { sed -n "s/^$phase|\([a-z ]*\)|$1|.*/\1/p" "$steps" | tail -n 1; }
 
 # record STATUS NAME SECONDS WHY
 record() {
@@ -127,13 +135,14 @@ cases() { sed -n 's/^{"name":"\([^"]*\)","unit":"\([^"]*\)","value":\([^}]*\)}$/
 table() {
   local phase
   echo "$card, compute capability $capability, driver $driver, CUDA $cuda, commit $commit" | cut -c 1-100
-  for phase in "${phases[@]}"; do
+  for phase in correctness bench; do
+    grep -q "^$phase|" "$steps" || continue
     awk -F '|' -v phase="$phase" '$1 == phase { count[$2]++ } END {
       printf "%s: %d passed, %d failed, %d skipped, %d no time\n", phase, count["passed"], count["failed"], count["skipped"], count["no time"] }' "$steps"
     awk -F '|' -v phase="$phase" '$1 == phase {
       line = sprintf("  %-8s %s%s%s", $2, $3, $4 == "" ? "" : " " $4 " s", $5 == "" ? "" : ": " $5); print substr(line, 1, 100) }' "$steps"
   done
-  [[ " ${phases[*]} " == *" bench "* ]] || return 0
+  [ -n "$(cases)" ] || return 0
   printf '\n%-85s %14s\n' '' measured
   cases | awk -F '|' '{ value = $3; unit = $2; if (value >= 1000 && unit ~ /^G/) { value /= 1000; sub(/^G/, "T", unit) }
     printf "%-85s %14s\n", substr($1, 1, 85), sprintf("%.4g %s", value, unit) }'
@@ -165,6 +174,7 @@ machine+=",\"date\":\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\"}"
   echo "{\"mode\":\"$mode\",\"plain\":true,\"machine\":$machine,\"steps\":["
   separator=''
   while IFS='|' read -r phase status name seconds why; do
+    [ "$phase" != machine ] || continue
     echo "$separator{\"phase\":\"$phase\",\"status\":\"$status\",\"name\":\"$name\",\"seconds\":${seconds:-null},\"why\":\"$(json "$why")\"}"
     separator=,
   done <"$steps"
@@ -177,10 +187,9 @@ if [ -n "$(cases)" ] && [[ " ${phases[*]} " == *" bench "* ]]; then
     grep '^{' "$out/plain-bench.json"
   } >"$out/$(date -u +%Y-%m-%d)-$slug.jsonl"
 fi
-rm -f "$steps"
 printf '\n'
 cat "$out/summary.txt"
-statuses=$(sed -n 's/.*"status":"\([a-z ]*\)".*/\1/p' "$out/summary.json")
+statuses=$(for phase in "${phases[@]}"; do sed -n "s/^$phase|\([a-z ]*\)|.*/\1/p" "$steps"; done)
 ! grep -qx failed <<<"$statuses" || exit 1
 ! grep -qx 'no time' <<<"$statuses" || exit 4
 [ "$mode" = simulator ] || ! grep -qx skipped <<<"$statuses" || exit 3

@@ -6,13 +6,13 @@ refuse() {
   exit 2
 }
 
-# The first CUDA release whose nvcc has code for a compute capability, and the driver that a release needs.
+# The oldest CUDA release that has the runtime's functions that native/cuda calls, such as cudaGetDriverEntryPointByVersion.
+oldest_release=12.5
+
+# The first CUDA release for a compute capability that compiles the kernels.
 first_release() {
   case $1 in
-    8.0) echo 11.0 ;;
-    8.6) echo 11.1 ;;
-    8.7) echo 11.4 ;;
-    8.9 | 9.0) echo 11.8 ;;
+    8.* | 9.0) echo "$oldest_release" ;;
     10.0 | 12.0) echo 12.8 ;;
     *) echo 12.9 ;;
   esac
@@ -67,6 +67,8 @@ check_nvcc() {
   known=$(nvcc --list-gpu-arch 2>/dev/null)
   grep -qx "compute_${capability/./}" <<<"$known" || refuse "nvcc of CUDA $cuda has no code for compute capability $capability" \
     "($card): install CUDA $(first_release "$capability") or newer"
+  [ "$(printf '%s\n' "$oldest_release" "$cuda" | sort -V | head -n 1)" = "$oldest_release" ] ||
+    refuse "nvcc is of CUDA $cuda, but the kernels need CUDA $oldest_release or newer"
   # The driver's own CUDA release. Programs of the same major release run on it.
   newest=$(timeout 60 nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9][0-9.]*\).*/\1/p' | head -n 1)
   [ -z "$newest" ] || [ "${newest%%.*}" -ge "${cuda%%.*}" ] ||

@@ -74,10 +74,11 @@ export class FakeMachine {
       "compute-sanitizer",
       `#!/bin/bash\neval "\${FAKE_SANITIZER:-echo '========= ERROR SUMMARY: 0 errors'}"\n`,
     );
+    const [capability, ...rest] = (card ?? "").split(",");
     if (card !== undefined)
       this.tool(
         "nvidia-smi",
-        `#!/bin/bash\nif [ $# = 0 ]; then echo "CUDA Version: \${FAKE_DRIVER_CUDA:-12.8}"; else echo '${card}'; fi\n`,
+        `#!/bin/bash\nif [ $# = 0 ]; then echo "CUDA Version: \${FAKE_DRIVER_CUDA:-12.8}"; else echo "\${FAKE_CAPABILITY:-${capability}},${rest.join(",")}"; fi\n`,
       );
   }
 

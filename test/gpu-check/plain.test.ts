@@ -61,6 +61,24 @@ test("without Node, nvcc builds the programs, and both phases run and are summar
 });
 
 test.each([
+  ["an old Node", { node: "18.19.1" }, false, "node 18.19.1 is older than 20"],
+  ["no packages", { node: "20.20.2" }, false, "node_modules is missing"],
+  ["no CMake", { node: "20.20.2" }, true, "cmake is not on PATH"],
+  ["an old CMake", { node: "20.20.2", cmake: "3.18.4" }, true, "cmake 3.18.4 is older than 3.22"],
+] as [string, { node: string; cmake?: string }, boolean, string][])(
+  "a machine with %s runs what needs neither Node nor CMake",
+  (_, { node, cmake }, packages, reason) => {
+    const one = machine();
+    one.tool("node", `#!/bin/bash\ncase $2 in *split*) echo ${node.split(".")[0]} ;; *) echo ${node} ;; esac\n`);
+    if (cmake) one.tool("cmake", `#!/bin/bash\necho "cmake version ${cmake}"\n`);
+    if (packages) mkdirSync(join(one.root, "node_modules"));
+    const { status, stderr } = one.check(["correctness", "--only", "build"]);
+    expect(stderr).toBe(`gpu-check: ${reason}, so only what needs neither Node nor CMake is run\n`);
+    expect(status).toBe(0);
+  },
+);
+
+test.each([
   ["8.0", "arch=compute_80,code=sm_80"],
   ["8.6", "arch=compute_86,code=sm_86"],
   ["8.9", "arch=compute_89,code=sm_89"],
@@ -89,6 +107,24 @@ test("a second call compiles nothing, unless a source has changed", () => {
   writeFileSync(join(one.root, "native", "cuda", "g.cu"), "changed");
   one.check(["bench", "--only", "build"]);
   expect(one.compiled().length).toBeGreaterThan(calls + 5);
+});
+
+test("a second call with the other phase keeps the first one's results, and has its own exit code", () => {
+  const one = machine();
+  expect(one.check(["correctness", "--only", "build,fragments"], { FAKE_fragments: "exit 1" }).status).toBe(1);
+  const { status, stdout } = one.check(["bench"], bench);
+  expect(status).toBe(0);
+  expect(statuses(one)).toEqual({
+    "correctness build": "passed",
+    "correctness fragments": "failed",
+    "bench build": "passed",
+    "bench bench": "passed",
+  });
+  expect(stdout).toContain("correctness: 1 passed, 1 failed, 0 skipped, 0 no time\n");
+  // Nothing is kept from another commit, and no figures from a benchmark that failed.
+  one.check(["bench"], { FAKE_bench: "exit 1", HEDDLE_COMMIT: "def5678" });
+  expect(statuses(one)).toEqual({ "bench build": "passed", "bench bench": "failed" });
+  expect(one.file("summary.txt")).not.toContain("measured");
 });
 
 test("a failed program fails the check, and what needs it is skipped", () => {
@@ -175,6 +211,11 @@ test.each<[string, Preparation, string | RegExp]>([
     "an old nvcc",
     () => ({ FAKE_CUDA: "12.4" }),
     "nvcc of CUDA 12.4 has no code for compute capability 12.0 (NVIDIA GeForce RTX 5090): install CUDA 12.8 or newer",
+  ],
+  [
+    "a release that lacks functions",
+    () => ({ FAKE_CUDA: "12.4", FAKE_CAPABILITY: "9.0" }),
+    "nvcc is of CUDA 12.4, but the kernels need CUDA 12.5 or newer",
   ],
   [
     "an old driver",
