@@ -61,7 +61,7 @@ export function compiler() {
     const worker = async () => {
       for (let source = left.shift(); source !== undefined; source = left.shift()) await compile(source, architecture);
     };
-    await Promise.all(Array.from({ length: availableParallelism() }, worker));
+    await Promise.all(Array.from({ length: Math.max(2, availableParallelism()) }, worker));
   };
   return cubinPath;
 }

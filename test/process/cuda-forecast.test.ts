@@ -277,3 +277,49 @@ test.skipIf(!nvcc)("reads registers, shared memory and launch bounds from a cubi
     await rm(folder, { recursive: true });
   }
 });
+
+test("the kernels of a forecast are compiled in parallel, once, and an error names the source", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "heddle-forecast-"));
+  const nvcc = join(folder, "nvcc");
+  // Two calls wait for each other, so that they end only if they run in parallel.
+  await writeFile(
+    nvcc,
+    `#!/bin/bash
+[ "$1" != --version ] || { echo "a fake nvcc in ${folder}"; exit; }
+source="\${@: -1}"
+case $source in *norm.cu) echo "norm is broken" >&2; exit 1 ;; esac
+while [ "$1" != -o ]; do shift; done
+basename "$source" >>${folder}/calls
+for _ in {1..400}; do [ "$(wc -l <${folder}/calls)" -lt 2 ] || break; sleep 0.05; done
+[ "$(wc -l <${folder}/calls)" -ge 2 ] && echo "$source" >"$2"
+`,
+    { mode: 0o755 },
+  );
+  const program = `
+    import { readFileSync, rmSync } from "node:fs";
+    import { dirname } from "node:path";
+    const { compiler } = await import(${JSON.stringify(new URL("../../scripts/cuda/compile.mjs", import.meta.url).href)});
+    const path = compiler();
+    const sources = ["rows/rope", "gemm/gemm", "rows/rope"];
+    await path.prepare(sources, "80");
+    await path.prepare(sources, "80");
+    const compiled = sources.map((source) => readFileSync(path(source, "80"), "utf8").trim().split("/").at(-1));
+    const error = await path.prepare(["rows/norm"], "80").catch((cause) => cause.message);
+    rmSync(dirname(path("rows/reduce", "80")), { recursive: true });
+    console.log(JSON.stringify({ compiled, error }));`;
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+    env: { ...process.env, NVCC: nvcc },
+    encoding: "utf8",
+  });
+  expect(stderr).toBe("");
+  expect(JSON.parse(stdout)).toEqual({
+    compiled: ["rope.cu", "gemm.cu", "rope.cu"],
+    error: "rows/norm: norm is broken\n",
+  });
+  expect((await readFile(join(folder, "calls"), "utf8")).trim().split("\n").sort()).toEqual([
+    "gemm.cu",
+    "reduce.cu",
+    "rope.cu",
+  ]);
+  await rm(folder, { recursive: true });
+});
