@@ -77,6 +77,7 @@ const headers = {
   "decoded_gemm.cuh": ["gemm_decoded.cu", "decoded"],
   "gemm.cuh": ["gemm.cu", "linear f32"],
   "gemm_sm90.cuh": ["gemm_sm90.cu", "sm_90:"],
+  "gemm_sm90_loop.cuh": ["gemm_sm90.cu", "sm_90:"],
   "gemm_end.cuh": ["gemm_tensor.cu", "epilogue bf16"],
   "gemm_multistage.cuh": ["gemm_tensor.cu", "linear bf16"],
   "tensor_tile.cuh": ["gemm_tensor.cu", "linear bf16"],

@@ -1,16 +1,7 @@
-// The bf16 matrix product on the tensor cores of sm_90a. Blocks are persistent: each computes one output tile of 128
-// rows after another. The producer warpgroup fills a ring of stages: one of its threads issues TMA copies. The two
-// consumer warpgroups multiply 64 rows each by wgmma. A stage's `full` barrier counts copied bytes, and its `empty`
-// barrier counts consumer warps that have read it. After CUTLASS's warp-specialized persistent kernels (Thakkar et
-// al.), "Dissecting the NVIDIA Hopper Architecture through Microbenchmarking" (Luo et al. 2025) and fast.cu (Shankhdhar
-// 2024).
+// The bf16 matrix product on the tensor cores of sm_90a, with the main loop of gemm_sm90_loop.cuh.
 //
 // If the epilogue only rounds the sums to bf16, a warp stages its rows of the tile and starts TMA stores. It multiplies
 // the next tile while they run. All other epilogues are computed before the next tile's products.
-//
-// The tiles of a stage keep the layouts of the operands, in lines of 128 bytes with the 128-byte swizzle. The tile of a
-// K-major operand is (rows, 64 along k). That of an MN-major operand consists of adjacent boxes (64 along k, 64 rows).
-// The matrix descriptors differ accordingly.
 #include "cuda/gemm/gemm_sm90.cuh"
 
 namespace heddle {
@@ -18,9 +9,6 @@ namespace cuda {
 namespace {
 
 using namespace sm90;
-
-constexpr int depth = gemm_depth;
-constexpr int box_bytes = 64 * line_bytes;  // a box has 64 x 64 elements
 
 template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box_bytes, tile_n / 64 * box_bytes>;
 using WideTile = Boxes<256, 4>;
@@ -32,7 +20,6 @@ using StoredHalfTile = StoredTile<Boxes<128, 6>>;
 static_assert(StoredWideTile::bytes <= (227 << 10) - 128 && StoredHalfTile::bytes <= (227 << 10) - 128,
     "blocks fit into a multiprocessor");
 
-// In a gated product, a box of b_map or up_map has half a tile's columns. The tile holds the box of b, then that of up.
 template <class T, bool a_transposed, bool b_transposed, bool gated>
 __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKernel previous,
     const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map,
@@ -44,9 +31,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
   HEDDLE_SHARED(uint64_t, full, [T::stages]);
   HEDDLE_SHARED(uint64_t, empty, [T::stages]);
   unsigned char* ring = ring_in(memory);
-  const int64_t columns = gated ? 2 * g.n : g.n, tiles = tiles_of<T>(g.m, columns),
-                deep = (g.k + depth - 1) / depth * g.b_terms;
-  Position<T::stages> at;
+  const Extent<T> product(g.m, gated ? 2 * g.n : g.n, g.k, g.b_terms);
 
   if (threadIdx.x == 0) {
     ptx::prefetch_map(&a_map);
@@ -59,65 +44,19 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
 
   if (threadIdx.x < warpgroup) {
     ptx::give_registers<40>();
-    if (threadIdx.x != 0) return;
-    for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-      const Place place = place_of<T>(tile, g.m, columns);
-      const int row = static_cast<int>(place.row), column = static_cast<int>(gated ? place.column / 2 : place.column);
-      int a_k = 0;  // each term of b is multiplied by all elements of a
-      for (int64_t d = 0; d < deep; ++d, at.advance()) {
-        const int k = static_cast<int>(d * depth);
-        unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
-        // In the first round, the wait returns at once: for a new barrier, the phase of parity 1 counts as complete.
-        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
-        ptx::arrive_expecting(&full[at.stage], T::stage_bytes);
-        if (a_transposed)
-          for (int i = 0; i < T::m / 64; ++i)
-            ptx::copy_box(a_tile + i * box_bytes, &a_map, row + 64 * i, a_k, &full[at.stage]);
-        else ptx::copy_box(a_tile, &a_map, a_k, row, &full[at.stage]);
-        if (b_transposed) ptx::copy_box(b_tile, &b_map, k, column, &full[at.stage]);
-        else
-          for (int i = 0; i < T::n / 64; ++i)
-            ptx::copy_box(b_tile + i * box_bytes, &b_map, column + 64 * i, k, &full[at.stage]);
-        if (gated) ptx::copy_box(b_tile + T::n / 2 * line_bytes, &up_map, k, column, &full[at.stage]);
-        a_k = a_k + depth < g.k ? a_k + depth : 0;
-      }
-    }
+    if (threadIdx.x == 0)
+      copy_stages<T, a_transposed, b_transposed, gated>(ring, full, empty, a_map, b_map, up_map, product);
     return;
   }
 
   ptx::take_registers<232>();
-  const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size,
-            warp = threadIdx.x % warpgroup / warp_size;
+  const int consumer = threadIdx.x / warpgroup - 1, warp = threadIdx.x % warpgroup / warp_size;
   unsigned char* own = ring + T::stages * T::stage_bytes + (consumer * 4 + warp) * T::staged_bytes;
-  // Bytes from the start of 16 elements along k to that of the next 16, in a tile.
-  constexpr int a_step = a_transposed ? 16 * line_bytes : 32, b_step = b_transposed ? 32 : 16 * line_bytes;
-  constexpr unsigned a_leading = a_transposed ? box_bytes : ptx::k_major,
-                     b_leading = b_transposed ? ptx::k_major : box_bytes;
-  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+  Position<T::stages> at;
+  for (int64_t tile = blockIdx.x; tile < product.tiles; tile += gridDim.x) {
     float sum[T::n / 2];
-    HEDDLE_UNROLL
-    for (int r = 0; r < T::n / 2; ++r) sum[r] = 0;
-    int before = -1;  // the previous stage, which unfinished products may still read
-    for (int64_t d = 0; d < deep; ++d, at.advance()) {
-      const unsigned char *a_tile = ring + at.stage * T::stage_bytes + consumer * box_bytes,
-                          *b_tile = ring + at.stage * T::stage_bytes + T::a_bytes;
-      ptx::wait_barrier(&full[at.stage], at.parity);
-      ptx::fence_products();
-      HEDDLE_UNROLL
-      for (int k = 0; k < depth / 16; ++k)
-        ptx::multiply_tiles<a_transposed, !b_transposed>(sum,
-            ptx::describe_tile(a_tile + k * a_step, a_leading, group_bytes),
-            ptx::describe_tile(b_tile + k * b_step, b_leading, group_bytes), true);
-      ptx::commit_products();
-      ptx::wait_products<1>();  // the products of the previous stage are complete
-      if (before >= 0 && lane == 0) ptx::arrive(&empty[before]);
-      before = at.stage;
-    }
-    ptx::wait_products<0>();
-    HEDDLE_UNROLL
-    for (int r = 0; r < T::n / 2; ++r) ptx::pin(sum[r]);
-    if (lane == 0) ptx::arrive(&empty[before]);
-    const Place place = place_of<T>(tile, g.m, columns);
+    multiply_stages<T, a_transposed, b_transposed>(ring, full, empty, at, product.deep, sum);
+    const Place place = place_of<T>(tile, product.m, product.n);
     const int64_t row0 = place.row + consumer * 64 + warp * 16;
     if constexpr (T::stores_boxes) store_sums(&c_map, own, static_cast<int>(row0), static_cast<int>(place.column), sum);
     else epilogue_sums<gated>(g, reinterpret_cast<float*>(own), row0, gated ? place.column / 2 : place.column, sum);
@@ -128,11 +67,11 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
 
 template <class T> void run(const Context& context, const char* name, const Gemm& g) {
   const Grid grid = grid_of<T>(context, g.m, g.gated() ? 2 * g.n : g.n);
-  const CUtensorMap a =
-      g.a_transposed ? map_of_matrix(g.a.data, g.k, g.m, g.lda, depth) : map_of_matrix(g.a.data, g.m, g.k, g.lda, T::m);
+  const CUtensorMap a = g.a_transposed ? map_of_matrix(g.a.data, g.k, g.m, g.lda, stage_depth)
+                                       : map_of_matrix(g.a.data, g.m, g.k, g.lda, T::m);
   const auto right = [&](const View& b) {
     return g.b_transposed ? map_of_matrix(b.data, g.n, g.b_depth(), g.ldb, g.gated() ? T::n / 2 : T::n)
-                          : map_of_matrix(b.data, g.b_depth(), g.n, g.ldb, depth);
+                          : map_of_matrix(b.data, g.b_depth(), g.n, g.ldb, stage_depth);
   };
   const CUtensorMap b = right(g.b), c = T::stores_boxes ? map_of_matrix(g.c.data, g.m, g.n, g.ldc, stored_rows) : b;
   if constexpr (!T::stores_boxes) {

@@ -1,28 +1,18 @@
-// Shared by the matrix products of sm_90a: the roles of warpgroups, the ring between them, and the epilogue of a tile.
+// Shared by the matrix products of sm_90a: the epilogue of a tile, and its staging areas in shared memory.
 #pragma once
 #include "cuda/gemm/gemm_end.cuh"
-#include "cuda/gemm/sm90_tiles.cuh"
-#include "cuda/ptx/ptx_bulk.cuh"
-#include "cuda/runtime/tensor_map.h"
+#include "cuda/gemm/gemm_sm90_loop.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace sm90 {
 
-// consumers: warpgroups that multiply 64 rows each. The first warpgroup of a block is the producer, which copies.
-constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;
-
-// Returns the dynamic shared memory of a block: its ring, then the staging areas of its multiplying warps. The last
-// group_bytes are for the alignment of the first stage.
-constexpr size_t shared_bytes(int ring_bytes, int staged_bytes) {
-  return static_cast<size_t>(ring_bytes + consumers * warpgroup / warp_size * staged_bytes + group_bytes);
-}
 // A tile of 128 rows: the ring of stages, and the staging area of a warp for the epilogue.
-template <int tile_n, int stages_, int a_bytes_, int b_bytes> struct RingTile {
-  static constexpr int m = consumers * 64, n = tile_n, stages = stages_;
-  static constexpr int a_bytes = a_bytes_, stage_bytes = a_bytes + b_bytes;
+template <int tile_n, int stages_, int a_bytes_, int b_bytes>
+struct RingTile : Ring<tile_n, stages_, a_bytes_, b_bytes> {
+  using Of = Ring<tile_n, stages_, a_bytes_, b_bytes>;
   static constexpr int staged_bytes = staged_floats * static_cast<int>(sizeof(float));
-  static constexpr size_t bytes = shared_bytes(stages * stage_bytes, staged_bytes);
+  static constexpr size_t bytes = shared_bytes(Of::stages * Of::stage_bytes, staged_bytes);
   static constexpr bool stores_boxes = false;
 };
 
@@ -30,41 +20,13 @@ template <int tile_n, int stages_, int a_bytes_, int b_bytes> struct RingTile {
 constexpr int stored_rows = 16, stored_columns = line_bytes / 2, stored_bytes = stored_rows * line_bytes;
 // A tile of a result that TMA stores. The staging area of a warp holds the boxes of all its rows. The warp can thus
 // multiply its next tile while TMA reads them.
-template <class Ring> struct StoredTile : Ring {
-  static constexpr int staged_bytes = Ring::n / stored_columns * stored_bytes;
-  static constexpr size_t bytes = shared_bytes(Ring::stages * Ring::stage_bytes, staged_bytes);
+template <class T> struct StoredTile : T {
+  static constexpr int staged_bytes = T::n / stored_columns * stored_bytes;
+  static constexpr size_t bytes = shared_bytes(T::stages * T::stage_bytes, staged_bytes);
   static constexpr bool stores_boxes = true;
 };
-// Returns the number of output tiles of a product.
-template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_t n) {
-  return ((m + T::m - 1) / T::m) * ((n + T::n - 1) / T::n);
-}
-
-// Returns a grid of at most one block per multiprocessor. Each block computes one tile after another.
-template <class T> Grid grid_of(const Context& context, int64_t m, int64_t n) {
-  const int64_t tiles = tiles_of<T>(m, n), most = properties_of(context).multiprocessors;
-  return {dim3(static_cast<unsigned>(tiles < most ? tiles : most)), dim3(threads), T::bytes};
-}
 
 #if HEDDLE_SM90A
-// Returns the first address in dynamic shared memory that is aligned to group_bytes.
-__device__ inline unsigned char* ring_in(unsigned char* memory) {
-  return memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes;
-}
-
-// Initializes the ring's barriers. A phase of `full` has one arrival, of the thread that issues the copies. A phase of
-// `empty` has one arrival from each consumer warp. All threads must call this function.
-template <int stages> __device__ inline void begin_ring(uint64_t (&full)[stages], uint64_t (&empty)[stages]) {
-  if (threadIdx.x == 0) {
-    for (int s = 0; s < stages; ++s) {
-      ptx::init_barrier(&full[s], 1);
-      ptx::init_barrier(&empty[s], consumers * warpgroup / warp_size);
-    }
-    ptx::fence_async();
-  }
-  __syncthreads();
-}
-
 // Applies the epilogue to a warp's 16 rows of a tile. The first element is (row0, column0). `sum` holds the lane's
 // accumulators. In a gated product, the first half of the tile's columns belongs to a b, and the second half to a up.
 template <bool gated, int registers>

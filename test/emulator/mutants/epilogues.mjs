@@ -145,14 +145,14 @@ export const epilogues = [
   ],
   [
     "gate, warpgroups: copies the up weight's tile over the gate's",
-    "gemm_sm90.cu",
+    "gemm_sm90_loop.cuh",
     "b_tile + T::n / 2 * line_bytes, &up_map",
     "b_tile, &up_map",
     ...warpgroups,
   ],
   [
     "gate, warpgroups: does not halve the first column of the copies",
-    "gemm_sm90.cu",
+    "gemm_sm90_loop.cuh",
     "static_cast<int>(gated ? place.column / 2 : place.column)",
     "static_cast<int>(place.column)",
     ...warpgroups,
