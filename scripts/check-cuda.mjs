@@ -75,12 +75,12 @@ const expertCounts = ["tensor_experts_kernel", "tensor_experts_gradient_kernel"]
   })),
 );
 /** Exact numbers of TMA stores: one for each 64 columns of a tile. */
-const storedCounts = [128, 256].map((width) => ({
-  architectures: ["90a"],
-  kernel: `StoredTileINS3_8RingTileILi${width}E`,
-  source: "gemm_sm90.cu",
-  "tma.store": width / 64,
-}));
+const storedCounts = [128, 256].flatMap((width) =>
+  [
+    { kernel: `StoredTileINS3_8RingTileILi${width}E`, source: "gemm_sm90.cu" },
+    { kernel: `StoredTileINS4_8RingTileILi${width}E`, source: "logits_sm90.cu" },
+  ].map((place) => ({ architectures: ["90a"], ...place, "tma.store": width / 64 })),
+);
 const productCounts = [...attentionCounts, ...expertCounts, ...storedCounts];
 const countsOf = (architecture) => productCounts.filter(({ architectures }) => architectures.includes(architecture));
 /** Bytes that a file's kernels may spill, by architecture. Default 0. The kernels were tuned for sm_80 and sm_90a. */

@@ -1,7 +1,8 @@
 // The kernels and shapes of the forecast: which kernel a launch runs, its grid, and the work that the shape needs. These numbers repeat the
 // launch code of native/cuda. Everything else comes from the cubin.
+import { crossEntropy, logitGradient } from "./kernels/logits.mjs";
 import { decodedProduct, decodeStep, gemv, product } from "./kernels/products.mjs";
-import { adamw, add, attention, attentionBackward, crossEntropy, sampling, vectors } from "./kernels/rows.mjs";
+import { adamw, add, attention, attentionBackward, sampling, vectors } from "./kernels/rows.mjs";
 
 /**
  * @typedef {object} Launch
@@ -35,6 +36,7 @@ export const casesFor = (card) => [
   attention(card, { batch: 1, length: 16384 }),
   attentionBackward(card, { batch: 1, length: 16384 }),
   crossEntropy(card),
+  logitGradient(card),
   adamw(),
   vectors("rms_norm"),
   add("add"),

@@ -124,6 +124,9 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sampling", [] { return sampled(9001, 3, {0.7f, 600, 0.9f, 0.05f, 1.3f, 0.1f, 0.2f, 1, 4}); }},
       {"sampling, best token", [] { return sampled(5000, 2, {0, 0, 1, 0, 1, 0, 0, 0, 0}); }},
       {"rows: log-probability, bf16", [] { return logprob(20, 40, 140); }},
+      // Several strips of rows and of the vocabulary, and tiles that are partial in both dimensions.
+      {"logits: small tiles", [] { return logits(21, 40, 605); }},
+      {"logits: large tiles", [] { return logits(300, 72, 397); }},
       {"quantized q8_0, few rows", [] { return quantised(DType::q8_0, 3, 96, 20); }},
       {"quantized q8_0, few rows, several runs in flight", [] { return quantised(DType::q8_0, 1, 2080, 9); }},
       {"quantized q4_0, few rows, several runs in flight", [] { return quantised(DType::q4_0, 2, 2112, 9); }},
@@ -170,6 +173,9 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90: decoded, wide tiles, gradient of the input",
           [] { return decoded(DType::q8_0, DType::f32, 300, 288, 72); }, exact},
       {"sm_90: added to C", [] { return logprob(300, 264, 140); }},
+      {"sm_90 logits: wide tiles", [] { return logits(140, 72, 397); }},
+      {"sm_90 logits: half tiles", [] { return logits(140, 72, 121); }},
+      {"sm_90 logits: few rows, several tiles of a block", [] { return logits(5, 72, 2000); }},
       {"sm_90 epilogue: wide tiles", [] { return ended(DType::bf16, 300, 328, 264); }},
       {"sm_90 epilogue: half tiles, odd columns", [] { return ended(DType::bf16, 260, 136, 67); }},
       // Four stages that wrap, and an expert with more than eight tiles of rows.

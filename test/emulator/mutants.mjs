@@ -19,6 +19,7 @@ import { decoded } from "./mutants/decoded.mjs";
 import { epilogues } from "./mutants/epilogues.mjs";
 import { fp8 } from "./mutants/fp8.mjs";
 import { launches } from "./mutants/launches.mjs";
+import { logits } from "./mutants/logits.mjs";
 import { others } from "./mutants/others.mjs";
 import { products } from "./mutants/products.mjs";
 import { prompts } from "./mutants/prompts.mjs";
@@ -27,7 +28,7 @@ import { warpgroupGradients } from "./mutants/warpgroup-gradients.mjs";
 import { warpgroups } from "./mutants/warpgroups.mjs";
 
 const mutants = [
-  ...[...products, ...decoded, ...attention, ...prompts, ...fp8, ...epilogues, ...launches, ...others],
+  ...[...products, ...decoded, ...attention, ...prompts, ...fp8, ...epilogues, ...launches, ...logits, ...others],
   ...[...warpgroups, ...warpgroupAttention, ...warpgroupGradients],
 ];
 
@@ -53,7 +54,12 @@ const casesOf = {
   "cached_attention_prefill.cu": "cached prompts",
   "rows.cu": "rows",
   "rope.cu": "rows",
-  "logprob.cu": "rows",
+  "stored_logits.cu": "rows",
+  "gradient_products.cu": "rows",
+  "token_logprob.cu": "logits:",
+  "combine_parts.cu": "logits:",
+  "logits_tensor.cu": "logits:",
+  "logits_sm90.cu": "sm_90 logits",
   "sample.cu": "sampling",
   "sample_draw.cu": "sampling",
   "gemm_int8.cu": "quantized",
@@ -81,6 +87,8 @@ const headers = {
   "gemm_end.cuh": ["gemm_tensor.cu", "epilogue bf16"],
   "gemm_multistage.cuh": ["gemm_tensor.cu", "linear bf16"],
   "tensor_tile.cuh": ["gemm_tensor.cu", "linear bf16"],
+  "softmax_part.cuh": ["logits_tensor.cu", "logits:"],
+  "logit_gradient.cuh": ["logits_tensor.cu", "logits:"],
   "quant.cuh": ["gemm.cu", "quantized"],
 };
 /** Returns the file to compile and the prefix of the cases to run. `named` and `cases` are those of the mutation, if any. */

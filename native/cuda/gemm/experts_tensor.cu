@@ -11,14 +11,10 @@ namespace heddle {
 namespace cuda {
 namespace {
 
+using multistage::Bf16;
 using multistage::LargeTile;
 using multistage::SmallTile;
 
-struct Bf16 : multistage::Pairs {
-  static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    ptx::mma_bf16(c, a, b);
-  }
-};
 constexpr int depth = Bf16::depth;
 
 // Copies lines of a matrix, given by their indices, to tiles of `lines` lines with `count` elements. A thread copies

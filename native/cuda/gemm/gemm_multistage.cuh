@@ -70,6 +70,13 @@ struct Pairs {
   }
 };
 
+// The Operand of bf16.
+struct Bf16 : Pairs {
+  static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    ptx::mma_bf16(c, a, b);
+  }
+};
+
 // Adds the product of `tiles` tiles along k to `sum`. copy(a_tile, b_tile, t) starts the copies of the t-th tiles. It
 // is called once per t, in ascending order. Calls after(t) when the products of the t-th tiles have been added. All
 // threads of the block must call it.

@@ -3,18 +3,8 @@
 
 namespace heddle {
 namespace cuda {
-namespace {
-
-struct Bf16 : multistage::Pairs {
-  static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    ptx::mma_bf16(c, a, b);
-  }
-};
-
-}  // namespace
-
 void gemm_tensor(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
-  multistage::multiply<Bf16>(context, name, g, choice);
+  multistage::multiply<multistage::Bf16>(context, name, g, choice);
 }
 
 }  // namespace cuda

@@ -5,8 +5,11 @@ const DEPTH = 64; // gemm_depth of choice.h
 /** The epilogue of a warp that only stores sums, for `chunks` times 16 rows and 32 columns: stores to the staging area, and to the result. */
 const epilogue = (chunks) => ({ STS: 8 * chunks, STG: 4 * chunks });
 
-/** Launches of a bf16 product c (m, n) = x Wᵀ. `outputBytes`: 2 for bf16, 4 for f32. */
-export function productLaunch(card, m, n, k, { outputBytes = 2 } = {}) {
+/**
+ * The launch of a bf16 product c (m, n) = x Wᵀ. `outputBytes`: 2 for bf16, 4 for f32, 0 for none. `end` describes a kernel with another
+ * epilogue. Its `path` is what a warp executes for a tile of sm_90a, or for 16 rows of its tile on other architectures.
+ */
+export function productLaunch(card, m, n, k, { outputBytes = 2, end: other } = {}) {
   const compulsory = 2 * (m * k + n * k) + outputBytes * m * n;
   if (card.code === "90a") {
     // gemm_sm90.cu: persistent blocks, tiles of 128 x 256, strips of eight rows of tiles.
@@ -21,22 +24,24 @@ export function productLaunch(card, m, n, k, { outputBytes = 2 } = {}) {
     const columns = Math.min(n, (blocks / 8) * tileN);
     const read = 2 * waves * (rows + columns) * k;
     // TMA stores a bf16 result from a staging area that holds the whole tile. A warp stages 64 words per lane, in four boxes.
-    const storesBoxes = outputBytes === 2;
-    const end = storesBoxes
-      ? {
-          kernel: /tensor_warpgroup_kernelINS0_4sm9010StoredTile.*RingTileILi256E.*Lb0ELb1ELb0E/,
-          shared: 3 * 49152 + 65536 + 1024,
-          path: { STS: 64, UTMASTG: 4 },
-          totals: { STS: own * 64, UTMASTG: own * 4 },
-        }
-      : {
-          kernel: /tensor_warpgroup_kernelINS0_4sm908RingTileILi256E.*Lb0ELb1ELb0E/,
-          shared: 4 * 49152 + 8 * 16 * 40 * 4 + 1024,
-          path: epilogue(1),
-          totals: epilogue(own * 8),
-        };
+    const timesOwn = (path) => Object.fromEntries(Object.entries(path).map(([name, count]) => [name, own * count]));
+    const end = other
+      ? { ...other, totals: timesOwn(other.path) }
+      : outputBytes === 2
+        ? {
+            kernel: /tensor_warpgroup_kernelINS0_4sm9010StoredTile.*RingTileILi256E.*Lb0ELb1ELb0E/,
+            shared: 3 * 49152 + 65536 + 1024,
+            path: { STS: 64, UTMASTG: 4 },
+            totals: { STS: own * 64, UTMASTG: own * 4 },
+          }
+        : {
+            kernel: /tensor_warpgroup_kernelINS0_4sm908RingTileILi256E.*Lb0ELb1ELb0E/,
+            shared: 4 * 49152 + 8 * 16 * 40 * 4 + 1024,
+            path: epilogue(1),
+            totals: epilogue(own * 8),
+          };
     return {
-      source: "gemm/gemm_sm90",
+      source: end.source ?? "gemm/gemm_sm90",
       kernel: end.kernel,
       ...{ blocks, threads: 384, shared: end.shared },
       roles: [
@@ -67,16 +72,22 @@ export function productLaunch(card, m, n, k, { outputBytes = 2 } = {}) {
   const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;
   const tiles = Math.ceil(m / 128) * Math.ceil(n / 128);
   const steps = k / DEPTH;
-  return {
+  const end = other ?? {
     source: "gemm/gemm_tensor",
     kernel: new RegExp(`tensor_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}EEELb0ELb1ELb0E`),
+    path: epilogue(1),
+  };
+  const timesRows = (path) => Object.fromEntries(Object.entries(path).map(([name, count]) => [name, 4 * count]));
+  return {
+    source: end.source,
+    kernel: end.kernel,
     ...{ blocks: tiles, threads: 256, shared: stages * 32768 },
     roles: [
       {
         warps: 8,
         mark: "HMMA",
-        path: { HMMA: 64, "LDGSTS.128": 4, CALL: 0, ...epilogue(1) },
-        totals: { HMMA: steps * 64, "LDGSTS.128": steps * 8, ...epilogue(4) },
+        path: { HMMA: 64, "LDGSTS.128": 4, CALL: 0, ...end.path },
+        totals: { HMMA: steps * 64, "LDGSTS.128": steps * 8, ...timesRows(end.path) },
         l2: steps * 32768,
       },
     ],

@@ -1,5 +1,4 @@
-// Attention, cross-entropy, sampling and memory-bound ops. Numbers repeat the launch code in native/cuda/attention and native/cuda/rows.
-import { productLaunch } from "./products.mjs";
+// Attention, sampling and memory-bound ops. Numbers repeat the launch code in native/cuda/attention and native/cuda/rows.
 
 const [HEADS, WIDTH] = [16, 128];
 const causalFlops = ({ batch, length }) => 2 * batch * HEADS * length * length * WIDTH;
@@ -126,30 +125,6 @@ export function attentionBackward(card, shape) {
     title,
     rate,
     launches: [launch(/query_gradient_kernelILi128E/, 96, 4), launch(/key_gradient_kernelILi128E/, 128, 2)],
-  };
-}
-
-/** token_logprob: products of parts of the vocabulary in f32, each followed by a pass over its logits. */
-export function crossEntropy(card) {
-  const [rows, vocabulary, width] = [8192, 131072, 4096];
-  const part = Math.floor((16 << 20) / rows / 64) * 64; // part_size of logprob.cu
-  const count = vocabulary / part;
-  const logits = rows * part * 4;
-  return {
-    title: `token_logprob ${rows} x ${vocabulary}, width ${width}`,
-    rate: { unit: "TFLOP/s", amount: (2 * rows * vocabulary * width) / 1e12 },
-    launches: [
-      { ...productLaunch(card, rows, part, width, { outputBytes: 4 }), count },
-      {
-        source: "rows/logprob",
-        kernel: /logprob_part_kernel/,
-        count,
-        ...{ blocks: rows, threads: 256 },
-        roles: [{ warps: 8, path: { MUFU: 4, CALL: 0 }, totals: { MUFU: part / 256 } }],
-        dram: logits,
-        l2: 2 * logits,
-      },
-    ],
   };
 }
 

@@ -165,5 +165,24 @@ inline Builder logprob(int64_t N, int64_t C, int64_t V) {
   return b;
 }
 
+// Log-probabilities of tokens whose logits stay in registers: with a bias, a soft cap or neither, and with the gradient
+// of both results. Targets are at the edges of tiles, and every ninth row is ignored.
+inline Builder logits(int64_t N, int64_t C, int64_t V) {
+  Builder b;
+  const int h = b.floats(DType::bf16, {N, C}), w = b.floats(DType::bf16, {V, C}), bias = b.floats(DType::f32, {V}),
+            upstream = b.floats(DType::f32, {N}), of_lse = b.floats(DType::f32, {N});
+  std::vector<int32_t> of_rows(static_cast<size_t>(N));
+  const int64_t edges[] = {0, V - 1, 63, 64, 31, 127, 128, 256, 1, 255, 7, 8};
+  for (int64_t i = 0; i < N; ++i) of_rows[i] = i % 9 == 8 ? -1 - i : static_cast<int32_t>(edges[i % 12] % V);
+  const int targets = b.integers({N}, of_rows);
+  for (const double softcap : {0, 2})
+    b.node("token_logprob", {h, w, targets, bias}, {b.value(DType::f32, {N}), b.value(DType::f32, {N})},
+        {{"scale", -0.7}, {"softcap", softcap}});
+  b.node("token_logprob_with_gradient", {upstream, h, w, targets, of_lse},
+      {b.value(DType::f32, {N}), b.value(DType::f32, {N}), b.value(DType::bf16, {N, C}), b.value(DType::f32, {V, C})},
+      {{"scale", 0.4}, {"softcap", 0}});
+  return b;
+}
+
 }  // namespace cases
 }  // namespace heddle

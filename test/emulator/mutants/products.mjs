@@ -313,16 +313,4 @@ export const products = [
     "for (int lanes = run_elements / 2; lanes > 0",
     "for (int lanes = run_elements; lanes > 0",
   ],
-  [
-    "log-probability: uses the wrong row stride for rounded gradients",
-    "logprob.cu",
-    "{gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, ld, C, C",
-    "{gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, width, C, C",
-  ],
-  [
-    "log-probability: drops earlier sums when the maximum grows",
-    "logprob.cu",
-    "sum_before * expf(before - largest)",
-    "sum_before * 0.0f",
-  ],
 ];

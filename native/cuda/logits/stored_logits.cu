@@ -1,12 +1,12 @@
-// The log-probability of one target token per row under softmax(h W^T), and its gradient. Logits are computed for one
-// part of the vocabulary at a time, so that their memory is bounded (Wijmans et al. 2024, "Cut Your Losses in
-// Large-Vocabulary Language Models").
+// token_logprob and its gradient with logits in memory, see stored_logits.cuh.
+#include "cuda/logits/stored_logits.cuh"
+
 #include "cuda/attention/attention.cuh"
-#include "cuda/gemm/gemm.cuh"
-#include "ops/token_logprob.h"
+#include "cuda/logits/gradient_products.cuh"
 
 namespace heddle {
 namespace cuda {
+namespace logits {
 namespace {
 
 constexpr int threads = 256;
@@ -64,11 +64,6 @@ __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) 
   a.lse[row] = target < 0 ? 0.0f : largest + log_sum;
 }
 
-// Returns the rows of w from `row` on.
-View from_row(const Tensor& w, int64_t row) {
-  return {w.as<char>() + bytes_of_elements(w.dtype, row * w.shape[1]), w.dtype};
-}
-
 // product (N, width) = h (N, C) w[begin, begin + width)^T
 void part_product(const Context& c, const char* name, const Tensor& h, const Tensor& w, int64_t begin, int64_t width,
     float* product, void* decoded) {
@@ -91,28 +86,6 @@ size_t decoded_bytes(const Tensor& h, const Tensor& w) {
 void* decoded_after(const void* end, const Tensor& h, const Tensor& w) {
   const uintptr_t at = (reinterpret_cast<uintptr_t>(end) + alignment - 1) / alignment * alignment;
   return decoded_bytes(h, w) ? reinterpret_cast<void*>(at) : nullptr;
-}
-
-// The scratch holds products (N, part), running (N, 3), and decoded weights.
-size_t scratch(const Node& n, int) {
-  const int64_t N = n.in[0].shape[0];
-  return static_cast<size_t>(N * (part_size(N, n.in[1].shape[0]) + 3)) * sizeof(float) +
-         decoded_bytes(n.in[0], n.in[1]);
-}
-
-void token_logprob(const Node& n, Context& c) {
-  const Tensor &h = n.in[0], &w = n.in[1];
-  const int64_t N = h.shape[0], V = w.shape[0], part = part_size(N, V);
-  float* product = static_cast<float*>(c.scratch);
-  void* const decoded = decoded_after(product + N * (part + 3), h, w);
-  for (int64_t begin = 0; begin < V; begin += part) {
-    const int64_t width = V - begin < part ? V - begin : part;
-    part_product(c, "token_logprob", h, w, begin, width, product, decoded);
-    PartArguments a{product, n.has_input(3) ? n.in[3].as<float>() : nullptr, n.in[2].as<int32_t>(), product + N * part,
-        n.out[0].as<float>(), n.out[1].as<float>(), width, begin, V, begin == 0, begin + width == V, Scores(n),
-        fault_of(c)};
-    launch(c, "token_logprob", {dim3(static_cast<unsigned>(N)), dim3(threads)}, logprob_part_kernel, a);
-  }
 }
 
 struct PartGradientArguments {
@@ -155,37 +128,44 @@ __global__ void __launch_bounds__(threads) part_sum_kernel(const float* x, float
   to[v] = sum;
 }
 
-__global__ void __launch_bounds__(threads) copy_kernel(const float* from, Out to, int64_t n) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n;
-      i += static_cast<int64_t>(gridDim.x) * threads)
-    to.store(i, from[i]);
+}  // namespace
+
+// The scratch holds products (N, part), running (N, 3), and decoded weights.
+size_t stored_softmax_scratch(const Node& n) {
+  const int64_t N = n.in[0].shape[0];
+  return static_cast<size_t>(N * (part_size(N, n.in[1].shape[0]) + 3)) * sizeof(float) +
+         decoded_bytes(n.in[0], n.in[1]);
 }
 
-// Returns the number of blocks of a grid-stride loop over `items` items.
-unsigned some_blocks(int64_t items) { return blocks_for(items < (1 << 22) ? items : 1 << 22, threads); }
-
-// Whether the gradient of the logits is rounded to bf16, so that its two products run on tensor cores. Requires bf16
-// operands and no softcap, as on the CPU.
-bool narrow(const Node& n) {
-  return n.in[1].dtype == DType::bf16 && n.in[2].dtype == DType::bf16 && !(n.attributes->get("softcap", 0) > 0);
+void stored_softmax(const Node& n, Context& c) {
+  const Tensor &h = n.in[0], &w = n.in[1];
+  const int64_t N = h.shape[0], V = w.shape[0], part = part_size(N, V);
+  float* product = static_cast<float*>(c.scratch);
+  void* const decoded = decoded_after(product + N * (part + 3), h, w);
+  for (int64_t begin = 0; begin < V; begin += part) {
+    const int64_t width = V - begin < part ? V - begin : part;
+    part_product(c, "token_logprob", h, w, begin, width, product, decoded);
+    PartArguments a{product, n.has_input(3) ? n.in[3].as<float>() : nullptr, n.in[2].as<int32_t>(), product + N * part,
+        n.out[0].as<float>(), n.out[1].as<float>(), width, begin, V, begin == 0, begin + width == V, Scores(n),
+        fault_of(c)};
+    launch(c, "token_logprob", {dim3(static_cast<unsigned>(N)), dim3(threads)}, logprob_part_kernel, a);
+  }
 }
-int64_t narrow_ld(int64_t width) { return (width + 7) / 8 * 8; }
 
 // The scratch holds products (N, part) and dh (N, C) in f32. The latter is used if dh's type is not f32. Then comes the
 // gradient of a part's logits (N, narrow_ld(part)) in bf16, aligned to 16 bytes, and then decoded weights.
-size_t backward_scratch(const Node& n, int) {
+size_t stored_gradient_scratch(const Node& n) {
   const int64_t N = n.in[1].shape[0], part = part_size(N, n.in[2].shape[0]);
   return static_cast<size_t>(N * (part + n.in[1].shape[1])) * sizeof(float) + 16 +
          static_cast<size_t>(N * narrow_ld(part)) * 2 + decoded_bytes(n.in[1], n.in[2]);
 }
 
-void make_gradient(const Node& n, Context& c, bool narrowed) {
-  const Tensor &h = n.in[1], &w = n.in[2], &dh = n.out[0];
+void stored_gradient(const Node& n, Context& c, bool narrow) {
+  const Tensor &h = n.in[1], &w = n.in[2];
   const int64_t N = h.shape[0], C = h.shape[1], V = w.shape[0], part = part_size(N, V);
   const char* name = "token_logprob_backward";
   float* product = static_cast<float*>(c.scratch);
-  float* sum = dh.dtype == DType::f32 ? dh.as<float>() : product + N * part;  // sums are kept in f32
-  const View none{nullptr, DType::f32};
+  const GradientProducts products(n, product + N * part);
   const uintptr_t behind = reinterpret_cast<uintptr_t>(product + N * (part + C));
   void* const rounded = reinterpret_cast<void*>((behind + 15) / 16 * 16);
   void* const decoded = decoded_after(static_cast<uint16_t*>(rounded) + N * narrow_ld(part), h, w);
@@ -193,8 +173,8 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
     const int64_t width = V - begin < part ? V - begin : part;
     part_product(c, name, h, w, begin, width, product, decoded);
     const float* of_lse = n.has_input(5) ? n.in[5].as<float>() : nullptr;
-    const int64_t ld = narrowed ? narrow_ld(width) : width;
-    const Out to = narrowed ? Out{rounded, DType::bf16} : Out{product, DType::f32};
+    const int64_t ld = narrow ? narrow_ld(width) : width;
+    const Out to = narrow ? Out{rounded, DType::bf16} : Out{product, DType::f32};
     const float* bias = n.has_input(6) ? n.in[6].as<float>() : nullptr;
     PartGradientArguments a{to, ld, product, bias, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(),
         n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
@@ -206,40 +186,11 @@ void make_gradient(const Node& n, Context& c, bool narrowed) {
     if (const size_t of_bias = logprob_bias_gradient(n))
       launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, part_sum_kernel, product,
           n.out[of_bias].as<float>() + begin, N, width);
-    const View gradient{to.data, to.type};
-    gemm(c, name,
-        {gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, ld, C, C, false, false, begin > 0});
-    if (logprob_weight_gradient(n))
-      gemm(c, name,
-          {gradient, view(h), none, {n.out[1].as<float>() + begin * C, DType::f32}, width, C, N, ld, C, C, true, false,
-              false});
+    products.add(c, name, {to.data, to.type}, ld, begin, width);
   }
-  if (sum != dh.data) launch(c, name, {dim3(some_blocks(N * C)), dim3(threads)}, copy_kernel, sum, out(dh), N * C);
+  products.finish(c, name);
 }
 
-void token_logprob_backward(const Node& n, Context& c) { make_gradient(n, c, false); }
-
-// token_logprob_with_gradient computes the logits of each part twice, because the logits of all parts would be the
-// largest tensor of a training step.
-size_t fused_scratch(const Node& n, int threads) {
-  const size_t forward = scratch(logprob_part(n), threads),
-               backward = backward_scratch(logprob_gradient_part(n), threads);
-  return forward > backward ? forward : backward;
-}
-
-void token_logprob_with_gradient(const Node& n, Context& c) {
-  token_logprob(logprob_part(n), c);
-  const Node gradient = logprob_gradient_part(n);
-  make_gradient(gradient, c, narrow(gradient));
-}
-
-const RegisterKernel kernels[] = {
-    {"token_logprob", "cuda_token_logprob", nullptr, token_logprob, scratch},
-    {"token_logprob_backward", "cuda_token_logprob_backward", nullptr, token_logprob_backward, backward_scratch},
-    {"token_logprob_with_gradient", "cuda_token_logprob_with_gradient", nullptr, token_logprob_with_gradient,
-        fused_scratch},
-};
-
-}  // namespace
+}  // namespace logits
 }  // namespace cuda
 }  // namespace heddle
