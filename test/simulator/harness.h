@@ -19,9 +19,9 @@ struct Result {
 // Runs `body` with `blocks` blocks of `threads` threads. The shared variable `s` has `shared` bytes. %r0 is %tid.x. %r1
 // and %d0 are the addresses of s and of the output array, which has 1024 words. %r2 and %d1 are the addresses of the
 // thread's word in each.
-// `registers` is the count that a cubin would have. `waits` is Launch::waits.
+// `registers` is the count that a cubin would have. `waits` is Launch::waits. A cluster has `cluster` blocks.
 inline Result run_ptx(const std::string& body, uint32_t threads, uint32_t shared = 4096, uint32_t blocks = 1,
-    int registers = 168, bool waits = false) {
+    int registers = 168, bool waits = false, uint32_t cluster = 1) {
   const std::string text =
       ".version 9.0\n.target sm_90a\n.address_size 64\n.entry k(\n.param .u64 out\n)\n{\n"
       ".reg .pred %p<9>;\n.reg .b16 %h<9>;\n.reg .b32 %r<99>;\n.reg .f32 %f<99>;\n.reg .b64 %d<19>;\n"
@@ -42,7 +42,7 @@ inline Result run_ptx(const std::string& body, uint32_t threads, uint32_t shared
     Launch launch;
     kernel->registers = registers;
     launch.kernel = kernel.get();
-    launch.grid.x = blocks, launch.threads.x = threads;
+    launch.grid.x = blocks, launch.threads.x = threads, launch.cluster.x = cluster;
     launch.waits = waits;
     launch.parameters.resize(8);
     std::memcpy(launch.parameters.data(), &out, 8);

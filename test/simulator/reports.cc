@@ -1,4 +1,5 @@
 // Tests that the simulator computes single instructions as the manual says, and that it reports each kind of mistake.
+#include "clusters.h"
 #include "instructions.h"
 #include "registers.h"
 
@@ -226,6 +227,9 @@ int main() {
   test_registers();
   test_cubin();
   test_products();
+  test_cluster_registers();
+  test_cluster_barriers();
+  test_multicast();
   if (!failures) std::printf("the simulator computes what the manual says, and reports each mistake\n");
   return failures ? 1 : 0;
 }

@@ -28,6 +28,7 @@ const Families& families() {
     add_matrix_families(f);
     add_copy_families(f);
     add_mbarrier_families(f);
+    add_cluster_families(f);
     add_warpgroup_families(f);
     return f;
   }();
@@ -125,11 +126,15 @@ int32_t Decoder::special(const std::string& name, Width width) {
   const int32_t at = take(width);
   using Special = Kernel::Special;
   Special s{-1, 0, at};
-  static const std::pair<const char*, int> groups[] = {
-      {"%tid.", Special::tid}, {"%ntid.", Special::ntid}, {"%ctaid.", Special::ctaid}, {"%nctaid.", Special::nctaid}};
+  static const std::pair<const char*, int> groups[] = {{"%tid.", Special::tid}, {"%ntid.", Special::ntid},
+      {"%ctaid.", Special::ctaid}, {"%nctaid.", Special::nctaid}, {"%cluster_ctaid.", Special::cluster_ctaid},
+      {"%cluster_nctaid.", Special::cluster_nctaid}, {"%clusterid.", Special::clusterid},
+      {"%nclusterid.", Special::nclusterid}};
   for (const auto& group : groups)
     if (name.compare(0, name.size() - 1, group.first) == 0) s.kind = group.second + (name.back() - 'x');
   if (name == "%laneid") s.kind = Special::laneid;
+  if (name == "%cluster_ctarank") s.kind = Special::cluster_ctarank;
+  if (name == "%cluster_nctarank") s.kind = Special::cluster_nctarank;
   if (name.compare(0, 6, "param+") == 0) {  // made by symbol()
     s.kind = Special::parameter;
     s.parameter_offset = static_cast<uint32_t>(std::stoul(name.substr(6)));

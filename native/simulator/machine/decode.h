@@ -54,6 +54,7 @@ void add_warp_families(Families&);
 void add_matrix_families(Families&);
 void add_copy_families(Families&);
 void add_mbarrier_families(Families&);
+void add_cluster_families(Families&);
 void decode_bulk_load(Decoder&, const Statement&, Instruction&);
 void add_warpgroup_families(Families&);
 

@@ -41,10 +41,23 @@ struct Kernel {
   std::vector<int32_t> operands;
   std::vector<unsigned char> constants;
   std::vector<std::string> texts;  // opcode of each instruction, for messages
-  // Special registers, which are set before a warp runs. The first four kinds are followed by y and z: tid + 1 is
+  // Special registers, which are set before a warp runs. The kinds before laneid are followed by y and z: tid + 1 is
   // %tid.y. `parameter` is the address of a kernel parameter.
   struct Special {
-    enum Kind { tid = 0, ntid = 3, ctaid = 6, nctaid = 9, laneid = 12, parameter = 13 };
+    enum Kind {
+      tid = 0,
+      ntid = 3,
+      ctaid = 6,
+      nctaid = 9,
+      cluster_ctaid = 12,
+      cluster_nctaid = 15,
+      clusterid = 18,
+      nclusterid = 21,
+      laneid = 24,
+      cluster_ctarank = 25,
+      cluster_nctarank = 26,
+      parameter = 27
+    };
     int kind;
     uint32_t parameter_offset;
     int32_t offset;
@@ -67,6 +80,7 @@ struct Dim {
 struct Launch {
   const Kernel* kernel = nullptr;
   Dim grid, threads;
+  Dim cluster;  // blocks of a cluster; divides the grid
   uint32_t dynamic_shared = 0;
   // The launch has cudaLaunchAttributeProgrammaticStreamSerialization. The kernel may start before the kernel before it
   // has ended. So each thread must execute griddepcontrol.wait before it accesses global memory and before it exits.
@@ -126,6 +140,8 @@ struct Warp {
   std::vector<Path> paths;
   enum State { ready, waiting, finished } state = ready;
   bool yields = false;  // ends the warp's turn, because its last instruction polls
+  // barrier.cluster: lanes that have arrived in the current phase, and lanes that have arrived but not waited.
+  uint32_t in_cluster_phase = 0, must_wait_for_cluster = 0;
   std::vector<AsyncCopy> open_copies;
   std::deque<std::vector<AsyncCopy>> copy_groups;
   std::vector<AsyncProduct> open_products;
@@ -162,9 +178,22 @@ struct NamedBarrier {
   Clock clock;
 };
 
+struct Block;
+// A cluster: blocks that are resident together, and their barrier.cluster. A launch without clusters has clusters of
+// one block.
+struct Cluster {
+  std::vector<std::unique_ptr<Block>> blocks;  // by rank
+  // Joined clocks of the current phase's arrivals, and of the last completed phase's. `inits`: of mbarrier
+  // initializations that fence.mbarrier_init made visible.
+  Clock arriving, completed, inits_arriving, inits_completed;
+};
+
 struct Block {
   const Launch* launch = nullptr;
   Dim index;
+  Cluster* cluster = nullptr;
+  Dim in_cluster;     // index of the block in its cluster
+  uint32_t rank = 0;  // the same as one number
   std::vector<Warp> warps;
   std::vector<unsigned char> registers;
   Shared shared;
@@ -174,6 +203,8 @@ struct Block {
   std::vector<unsigned char> local;
 };
 
+// Completes the phase of barrier.cluster if all threads of the cluster have arrived or exited.
+void check_cluster_barrier(Cluster& cluster);
 // Completes the bulk stores of a thread that exits. Fails if it has not waited until their sources were read.
 void end_stores(Warp& w, const Instruction& i, int lane);
 // Runs a launch to its end. Throws Failure.

@@ -28,7 +28,7 @@ void collect(const Operand& o, std::vector<int>& into) {
 // a result. A guarded result also counts as read, because it keeps its old value if the guard is false.
 Registers registers_of(const Statement& s) {
   static const char* const without_result[] = {
-      "st", "red", "bar", "bra", "ret", "exit", "fence", "membar", "cp", "prefetch", "setmaxnreg", "wgmma"};
+      "st", "red", "bar", "barrier", "bra", "ret", "exit", "fence", "membar", "cp", "prefetch", "setmaxnreg", "wgmma"};
   Registers r;
   if (s.guard >= 0) r.read.push_back(s.guard);
   const bool result =

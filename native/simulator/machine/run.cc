@@ -13,10 +13,15 @@ uint64_t progress = 0;
 
 namespace {
 
-constexpr size_t resident_blocks = 3;
-constexpr int turn = 2000;           // instructions per turn
-constexpr int quiet_rounds = 20000;  // rounds without progress that count as a deadlock
+constexpr uint64_t resident_blocks = 3;  // or one cluster that has more
+constexpr int turn = 2000;               // instructions per turn
+constexpr int quiet_rounds = 20000;      // rounds without progress that count as a deadlock
 
+// The index of element `number` of a grid of this size, whose innermost dimension is x.
+Dim index_in(const Dim& d, uint64_t number) {
+  return {static_cast<uint32_t>(number % d.x), static_cast<uint32_t>(number / d.x % d.y),
+      static_cast<uint32_t>(number / d.x / d.y)};
+}
 uint32_t part(const Dim& d, int axis) { return axis == 0 ? d.x : axis == 1 ? d.y : d.z; }
 
 // Sets the special registers of PTX. Once per warp is enough, because the modelled ones never change.
@@ -30,32 +35,42 @@ void set_specials(Warp& w, const Block& block) {
       continue;
     }
     auto* to = w.at<uint32_t>(s.offset);
-    const int group = s.kind / 3 * 3, axis = s.kind % 3;
+    const int group = s.kind < Special::laneid ? s.kind / 3 * 3 : s.kind, axis = s.kind % 3;
     for (uint32_t lane = 0; lane < lanes; ++lane) {
-      const uint32_t thread = static_cast<uint32_t>(w.index) * lanes + lane;
-      to[lane] = group == Special::laneid   ? lane
-                 : group == Special::ntid   ? part(l.threads, axis)
-                 : group == Special::ctaid  ? part(block.index, axis)
-                 : group == Special::nctaid ? part(l.grid, axis)
-                 : axis == 0                ? thread % l.threads.x
-                 : axis == 1                ? thread / l.threads.x % l.threads.y
-                                            : thread / l.threads.x / l.threads.y;
+      const Dim thread = index_in(l.threads, static_cast<uint32_t>(w.index) * lanes + lane);
+      to[lane] = group == Special::tid               ? part(thread, axis)
+                 : group == Special::ntid            ? part(l.threads, axis)
+                 : group == Special::ctaid           ? part(block.index, axis)
+                 : group == Special::nctaid          ? part(l.grid, axis)
+                 : group == Special::cluster_ctaid   ? part(block.in_cluster, axis)
+                 : group == Special::cluster_nctaid  ? part(l.cluster, axis)
+                 : group == Special::clusterid       ? part(block.index, axis) / part(l.cluster, axis)
+                 : group == Special::nclusterid      ? part(l.grid, axis) / part(l.cluster, axis)
+                 : group == Special::laneid          ? lane
+                 : group == Special::cluster_ctarank ? block.rank
+                                                     : static_cast<uint32_t>(l.cluster.volume());  // cluster_nctarank
     }
   }
 }
 
-void start(Block& block, const Launch& launch, uint64_t number) {
+// Starts the block of this rank in a cluster. `base`: see Shared::start.
+void start(Block& block, const Launch& launch, Cluster& cluster, uint64_t number, uint32_t rank, uint32_t base) {
   const Kernel& k = *launch.kernel;
   const auto threads = static_cast<uint32_t>(launch.threads.volume());
   const size_t count = (threads + lanes - 1) / lanes;
   block.launch = &launch;
-  block.index = {static_cast<uint32_t>(number % launch.grid.x),
-      static_cast<uint32_t>(number / launch.grid.x % launch.grid.y),
-      static_cast<uint32_t>(number / launch.grid.x / launch.grid.y)};
+  const Dim& size = launch.cluster;
+  const Dim clusters{launch.grid.x / size.x, launch.grid.y / size.y, launch.grid.z / size.z};
+  const Dim first = index_in(clusters, number);
+  block.cluster = &cluster, block.rank = rank;
+  block.in_cluster = index_in(size, rank);
+  block.index = {first.x * size.x + block.in_cluster.x, first.y * size.y + block.in_cluster.y,
+      first.z * size.z + block.in_cluster.z};
   block.registers.resize(count * k.register_bytes + 64);
   block.warps.clear();
   block.warps.resize(count);
-  block.shared.start(k.dynamic_offset + launch.dynamic_shared, static_cast<int>(count));
+  block.shared.start(k.dynamic_offset + launch.dynamic_shared, static_cast<int>(count), static_cast<int>(rank),
+      static_cast<int>(size.volume()), base);
   for (NamedBarrier& b : block.barriers) b = {};
   block.running = static_cast<int>(count);
   block.free_registers = 0;
@@ -76,6 +91,25 @@ void start(Block& block, const Launch& launch, uint64_t number) {
     set_specials(w, block);
     w.registers_each = (k.registers + 7) / 8 * 8;  // setmaxnreg moves multiples of 8
   }
+}
+
+// Starts cluster `number`, on memory of earlier blocks from `free`.
+std::unique_ptr<Cluster> start(const Launch& launch, uint64_t number, std::vector<std::unique_ptr<Block>>& free) {
+  auto cluster = std::make_unique<Cluster>();
+  uint32_t base = 1;
+  for (uint64_t n = launch.cluster.volume(); n > 0; --n) {
+    if (free.empty()) free.push_back(std::make_unique<Block>());
+    cluster->blocks.push_back(std::move(free.back()));
+    free.pop_back();
+    base = std::max(base, cluster->blocks.back()->shared.first_time());
+  }
+  if (base >= clock_limit) base = 1;
+  for (uint32_t rank = 0; rank < cluster->blocks.size(); ++rank)
+    start(*cluster->blocks[rank], launch, *cluster, number, rank, base);
+  const size_t elements = cluster->blocks.size() * (cluster->blocks[0]->warps.size() + 1);
+  for (Clock* c : {&cluster->arriving, &cluster->completed, &cluster->inits_arriving, &cluster->inits_completed})
+    c->assign(elements, 0);
+  return cluster;
 }
 
 // Runs a warp until its turn ends, it waits, it polls, or it has finished.
@@ -127,6 +161,13 @@ void finish(const Block& b) {
   for (const auto& m : b.shared.mbarriers)
     if (!m.second.copies.empty())
       throw Failure(b.launch->kernel->name + ": the block ends while a bulk copy to its shared memory is in flight");
+  const int element = b.shared.accessed_after_end(), each = static_cast<int>(b.warps.size()) + 1;
+  if (element >= 0)
+    throw Failure(b.launch->kernel->name + ": block " + std::to_string(b.rank) +
+                  " of its cluster may end before an access to its shared memory by " +
+                  (element % each == each - 1 ? std::string("a bulk copy")
+                                              : "warp " + std::to_string(element % each) + " of block " +
+                                                    std::to_string(element / each) + " of the cluster"));
 }
 
 }  // namespace
@@ -158,49 +199,45 @@ void run(Launch& launch) {
   } give_back{launch.base};
   static std::vector<std::unique_ptr<Block>> pool;  // kept for the next launch, because a block's memory is large
   static std::mt19937 random(settings().seed);
-  const uint64_t blocks = launch.grid.volume();
-  std::vector<Block*> resident;
+  const uint64_t size = launch.cluster.volume(), clusters = launch.grid.volume() / size;
+  std::vector<std::unique_ptr<Cluster>> resident;
   std::vector<std::unique_ptr<Block>> free = std::move(pool);
   pool.clear();
   uint64_t next = 0;
   int quiet = 0;
-  while (next < blocks || !resident.empty()) {
-    while (resident.size() < resident_blocks && next < blocks) {
-      if (free.empty()) free.push_back(std::make_unique<Block>());
-      pool.push_back(std::move(free.back()));
-      free.pop_back();
-      start(*pool.back(), launch, next++);
-      resident.push_back(pool.back().get());
-    }
+  while (next < clusters || !resident.empty()) {
+    while ((resident.empty() || (resident.size() + 1) * size <= resident_blocks) && next < clusters)
+      resident.push_back(start(launch, next++, free));
     const uint64_t before = progress;
-    for (Block* b : resident) {
-      const size_t count = b->warps.size(), first = settings().seed ? random() % count : 0;
-      for (size_t n = 0; n < count; ++n) {
-        Warp& w = b->warps[(first + n) % count];
-        if (w.state != Warp::ready) continue;
-        advance(w);
-        if (!w.yields) ++progress;
+    for (const auto& cluster : resident)
+      for (const auto& b : cluster->blocks) {
+        const size_t count = b->warps.size(), first = settings().seed ? random() % count : 0;
+        for (size_t n = 0; n < count; ++n) {
+          Warp& w = b->warps[(first + n) % count];
+          if (w.state != Warp::ready) continue;
+          advance(w);
+          if (!w.yields) ++progress;
+          if (w.state == Warp::finished && b->running == 0) finish(*b);
+        }
       }
-    }
     quiet = progress == before ? quiet + 1 : 0;
     if (quiet > quiet_rounds) {
       std::string text = k.name + ": deadlock";
-      for (const Block* b : resident) text += where(*b);
+      for (const auto& cluster : resident)
+        for (const auto& b : cluster->blocks) text += where(*b);
       throw Failure(text);
     }
     for (size_t n = 0; n < resident.size();) {
-      if (resident[n]->running > 0) {
+      auto& blocks = resident[n]->blocks;
+      if (std::any_of(blocks.begin(), blocks.end(), [](const auto& b) { return b->running > 0; })) {
         ++n;
         continue;
       }
-      finish(*resident[n]);
-      const auto own = std::find_if(pool.begin(), pool.end(), [&](const auto& p) { return p.get() == resident[n]; });
-      free.push_back(std::move(*own));
-      pool.erase(own);
+      for (auto& b : blocks) free.push_back(std::move(b));
       resident.erase(resident.begin() + static_cast<std::ptrdiff_t>(n));
     }
   }
-  for (auto& b : free) pool.push_back(std::move(b));
+  pool = std::move(free);
 }
 
 }  // namespace simulator

@@ -10,8 +10,6 @@ namespace {
 // An element of reads_ has the clock in its upper bits and the lane in its lower 6 bits.
 constexpr uint32_t lane_bits = 6;
 constexpr uint32_t several = 32;  // instead of a lane: more than one lane of the warp has read
-// Clocks have 26 bits. A block starts below this limit, so that its clocks do not overflow.
-constexpr uint32_t clock_limit = 1u << 25;
 }  // namespace
 
 void join(Clock& into, const Clock& other) {
@@ -19,39 +17,54 @@ void join(Clock& into, const Clock& other) {
   for (size_t i = 0; i < other.size(); ++i) into[i] = std::max(into[i], other[i]);
 }
 
-void Shared::start(uint32_t bytes, int warps) {
-  const size_t granules = (bytes + 3) / 4;
-  uint32_t base = 1;
+uint32_t Shared::first_time() const {
+  uint32_t time = 1;
   for (const Clock& c : clocks_)
-    for (const uint32_t t : c) base = std::max(base, t + 1);
-  const bool same = warps == warps_ && granules == writes_.size() && base < clock_limit;
+    for (const uint32_t t : c) time = std::max(time, t + 1);
+  return time;
+}
+
+void Shared::start(uint32_t bytes, int warps, int rank, int blocks, uint32_t base) {
+  const size_t granules = (bytes + 3) / 4, each = static_cast<size_t>(warps) + 1;
+  const bool same = warps == warps_ && blocks == blocks_ && granules == writes_.size() && base >= first_time();
   bytes_.assign(granules * 4, 0xff);  // NaN
   states_.assign(granules * 4, empty);
   if (!same) {
-    base = 1;
     writes_.assign(granules, Write{});
     reads_.assign(static_cast<size_t>(warps), std::vector<uint32_t>(granules, 0));
   }
   // All clocks of this block are newer than those of the previous block, whose reads and writes thus need not be
   // cleared.
-  warps_ = warps;
-  clocks_.assign(static_cast<size_t>(warps) + 1, Clock(static_cast<size_t>(warps) + 1, base));
-  for (size_t i = 0; i < clocks_.size(); ++i) clocks_[i][i] = base + 1;
+  warps_ = warps, blocks_ = blocks;
+  first_ = static_cast<size_t>(rank) * each, begin_ = base;
+  clocks_.assign(each, Clock(each * static_cast<size_t>(blocks), base));
+  for (size_t i = 0; i < clocks_.size(); ++i) clocks_[i][first_ + i] = base + 1;
   ordered_.assign(clocks_.size(), base + 1);
   fences_.assign(static_cast<size_t>(warps) * lanes, 0);
+  for (Clock* c : {&touched_, &left_, &fenced_inits_, &known_inits_}) c->assign(clocks_[0].size(), 0);
   mbarriers.clear();
 }
 
-void Shared::tick(int warp) {
-  const auto self = static_cast<size_t>(warp);
-  ordered_[self] = ++clocks_[self][self];
-}
+void Shared::tick(int warp) { ordered_[static_cast<size_t>(warp)] = ++clock(warp)[place(warp)]; }
 
 void Shared::fence(const Warp& w) {
   // A fence orders the accesses of one thread, not those of the warp's lanes, so `ordered_` stays.
-  const uint32_t now = ++clock(w.index)[static_cast<size_t>(w.index)];
+  const uint32_t now = ++clock(w.index)[place(w.index)];
   for (int lane = 0; lane < lanes; ++lane)
     if (w.mask >> lane & 1) fences_[static_cast<size_t>(w.index * lanes + lane)] = now;
+}
+
+bool Shared::is_mine(const Warp& w) const { return &w.block->shared == this; }
+
+void Shared::touch(const Warp& w) {
+  const Shared& other = w.block->shared;
+  touched_[other.place(w.index)] = other.time(w.index);
+}
+
+int Shared::accessed_after_end() const {
+  for (size_t n = 0; n < touched_.size(); ++n)
+    if (touched_[n] > left_[n]) return static_cast<int>(n);
+  return -1;
 }
 
 bool Shared::fenced(int warp, int lane, uint32_t clock) const {
@@ -66,8 +79,9 @@ void Shared::bounds(const Warp& w, const Instruction& i, uint32_t address, uint3
 
 void Shared::race(
     const Warp& w, const Instruction& i, int lane, const char* what, uint32_t granule, uint32_t other) const {
-  w.fail(i, std::string("race in shared memory at ") + std::to_string(shared_begin + granule * 4) + ": thread " +
-                std::to_string(w.index * lanes + lane) + " " + what + " of " +
+  w.fail(i, std::string("race in shared memory at ") + std::to_string(shared_begin + granule * 4) +
+                (is_mine(w) ? ": thread " : " of another block: thread ") + std::to_string(w.index * lanes + lane) +
+                " " + what + " of " +
                 (other == static_cast<uint32_t>(warps_) * lanes ? std::string("an asynchronous copy")
                                                                 : "thread " + std::to_string(other)));
 }
@@ -87,7 +101,7 @@ void Shared::read(const Warp& w, const Instruction& i, int lane, uint32_t addres
   const Clock& mine = clocks_[static_cast<size_t>(w.index)];
   std::vector<uint32_t>& reads = reads_[static_cast<size_t>(w.index)];
   const auto self = static_cast<uint32_t>(w.index), thread = self * lanes + static_cast<uint32_t>(lane);
-  const uint32_t now = mine[self];
+  const uint32_t now = mine[place(w.index)];
   uint32_t all = 0x01010101;  // State::written of four bytes
   for (uint32_t b = at & ~3u; bytes % 4 == 0 && b < at + bytes; b += 4) {
     uint32_t four;
@@ -100,7 +114,7 @@ void Shared::read(const Warp& w, const Instruction& i, int lane, uint32_t addres
     const Write& last = writes_[g];
     if (last.clock && last.thread != thread && (last.touched & touched)) {
       const uint32_t writer = last.thread / lanes;
-      if (writer == self ? last.clock >= ordered_[self] : last.clock > mine[writer])
+      if (writer == self ? last.clock >= ordered_[self] : last.clock > mine[first_ + writer])
         race(w, i, lane, "reads a write", g, last.thread);
     }
     if (proxy == Proxy::async && last.clock && !last.async && last.thread / lanes < static_cast<uint32_t>(warps_) &&
@@ -115,19 +129,21 @@ void Shared::read(const Warp& w, const Instruction& i, int lane, uint32_t addres
 }
 
 void Shared::check_write(const Warp& w, const Instruction& i, int lane, uint32_t g, unsigned touched) {
-  const Clock& mine = clocks_[static_cast<size_t>(w.index)];
-  const auto self = static_cast<uint32_t>(w.index), thread = self * lanes + static_cast<uint32_t>(lane);
+  const Clock& mine = w.block->shared.clock(w.index);
+  // The number of a warp of another block says nothing here.
+  const uint32_t self = is_mine(w) ? static_cast<uint32_t>(w.index) : ~0u,
+                 thread = is_mine(w) ? self * lanes + static_cast<uint32_t>(lane) : ~0u;
   const Write& last = writes_[g];
   if (last.clock && last.thread != thread && (last.touched & touched)) {
     const uint32_t writer = last.thread / lanes;
-    if (writer == self ? last.clock >= ordered_[self] : last.clock > mine[writer])
+    if (writer == self ? last.clock >= ordered_[self] : last.clock > mine[first_ + writer])
       race(w, i, lane, "overwrites a write", g, last.thread);
   }
   if (touched != 15)
     return;  // reads are recorded per 4 bytes, so a smaller write might not overlap the bytes that were read
   for (uint32_t r = 0; r < static_cast<uint32_t>(warps_); ++r) {
     const uint32_t seen = reads_[r][g], when = seen >> lane_bits, who = seen & ((1u << lane_bits) - 1);
-    if (r == self ? when >= ordered_[self] && who != static_cast<uint32_t>(lane) : when > mine[r])
+    if (r == self ? when >= ordered_[self] && who != static_cast<uint32_t>(lane) : when > mine[first_ + r])
       race(w, i, lane, "overwrites bytes without waiting for a read", g, r * lanes + who % lanes);
   }
 }
@@ -136,7 +152,7 @@ void Shared::write(const Warp& w, const Instruction& i, int lane, uint32_t addre
   bounds(w, i, address, bytes);
   const uint32_t at = address - shared_begin;
   const auto thread = static_cast<uint16_t>(w.index * lanes + lane);
-  const uint32_t now = clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(w.index)];
+  const uint32_t now = time(w.index);
   for (uint32_t b = at; b < at + bytes; ++b) {
     if (states_[b] > written)
       w.fail(i, "shared memory at " + std::to_string(shared_begin + b) +
@@ -157,7 +173,7 @@ void Shared::atomic(const Warp& w, const Instruction& i, int lane, uint32_t addr
   for (uint32_t b = at; b < at + bytes; ++b)
     if (states_[b] != written)
       w.fail(i, "an atomic in shared memory that is unwritten, in flight, or an mbarrier object");
-  const uint32_t now = clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(w.index)];
+  const uint32_t now = time(w.index);
   for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g) {
     if (!writes_[g].atomic) check_write(w, i, lane, g, 15);
     writes_[g] = {now, static_cast<uint16_t>(w.index * lanes + lane), 15, 0, 1};
@@ -176,7 +192,8 @@ void Shared::begin_copy(const Warp& w, const Instruction& i, int lane, uint32_t 
   for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g) {
     check_write(w, i, lane, g, 15);
     const Write& last = writes_[g];
-    if (proxy == Proxy::async && last.clock && !last.async && last.thread / lanes < static_cast<uint32_t>(warps_) &&
+    if (proxy == Proxy::async && last.clock > begin_ && !last.async &&
+        last.thread / lanes < static_cast<uint32_t>(warps_) &&
         !fenced(static_cast<int>(last.thread / lanes), last.thread % lanes, last.clock))
       w.fail(i, "shared memory at " + std::to_string(shared_begin + g * 4) + " was written by thread " +
                     std::to_string(last.thread) + ", which has not executed fence.proxy.async since");
@@ -185,22 +202,21 @@ void Shared::begin_copy(const Warp& w, const Instruction& i, int lane, uint32_t 
 
 void Shared::end_copy(const Warp& w, int lane, uint32_t address, uint32_t bytes) {
   const uint32_t at = address - shared_begin;
-  const uint32_t now = clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(w.index)];
+  const uint32_t now = time(w.index);
   for (uint32_t b = at; b < at + bytes; ++b) states_[b] = written;
   for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g)
     writes_[g] = {now, static_cast<uint16_t>(w.index * lanes + lane), 15, 0, 0};
 }
 
 void Shared::end_agent_copy(uint32_t address, uint32_t bytes, Clock& into) {
-  const auto agent = static_cast<size_t>(warps_);
   tick(warps_);
-  const uint32_t now = clocks_[agent][agent];
+  const uint32_t now = time(warps_);
   const uint32_t at = address - shared_begin;
   for (uint32_t b = at; b < at + bytes; ++b) states_[b] = written;
   for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g)
     writes_[g] = {now, static_cast<uint16_t>(warps_ * lanes), 15, 1, 0};
-  if (into.size() <= agent) into.resize(agent + 1, 0);
-  into[agent] = now;
+  into[place(warps_)] = now;
+  if (blocks_ > 1) touched_[place(warps_)] = now;
 }
 
 Mbarrier& Shared::mbarrier(const Warp& w, const Instruction& i, uint32_t address) {
@@ -208,9 +224,11 @@ Mbarrier& Shared::mbarrier(const Warp& w, const Instruction& i, uint32_t address
   const auto found = mbarriers.find(address);
   if (found == mbarriers.end()) w.fail(i, "no mbarrier object was initialized at " + std::to_string(address));
   Mbarrier& m = found->second;
-  const Clock& mine = clocks_[static_cast<size_t>(w.index)];
-  if (m.init_warp == w.index ? m.init_clock >= mine[static_cast<size_t>(w.index)] && !(w.mask == 1u << m.init_lane)
-                             : m.init_clock > mine[static_cast<size_t>(m.init_warp)])
+  const Shared& own = w.block->shared;
+  const size_t from = place(m.init_warp);
+  const uint32_t known = own.clock(w.index)[from];
+  if (is_mine(w) && m.init_warp == w.index ? m.init_clock >= known && !(w.mask == 1u << m.init_lane)
+                                           : m.init_clock > std::max(known, own.known_inits_[from]))
     w.fail(i, "the mbarrier object at " + std::to_string(address) + " is used before its initialization is visible");
   return m;
 }
@@ -225,9 +243,9 @@ void Shared::init_mbarrier(const Warp& w, const Instruction& i, int lane, uint32
   std::fill_n(states_.begin() + (address - shared_begin), 8, object);
   Mbarrier& m = mbarriers[address];
   m.expected = m.pending = count;
-  m.arriving = m.completed = Clock(clocks_.size(), 0);
+  m.arriving = m.completed = m.far_arriving = m.far_completed = Clock(clocks_[0].size(), 0);
   m.init_warp = w.index, m.init_lane = lane;
-  m.init_clock = clocks_[static_cast<size_t>(w.index)][static_cast<size_t>(w.index)];
+  m.init_clock = time(w.index);
 }
 
 }  // namespace simulator

@@ -1,6 +1,7 @@
 // The shared memory of a block. Records the written bytes, the last threads that wrote and read them, and the positions
 // of mbarrier objects. Finds races by vector clocks, as FastTrack (Flanagan and Freund, 2009) does. "The agent" below
-// is the unit that performs bulk copies to shared memory. It has a clock, like a warp.
+// is the unit that performs bulk copies to the block's shared memory. It has a clock, like a warp. Warps of the same
+// cluster may arrive at each other's mbarrier objects, and copy to each other's shared memory.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -12,10 +13,12 @@ namespace simulator {
 struct Warp;
 struct Instruction;
 
-// A vector clock: the latest known time of each warp, and as the last element that of the agent.
+// A vector clock of a cluster. For each block: the latest known time of each warp, then that of the agent.
 using Clock = std::vector<uint32_t>;
 void join(Clock& into, const Clock& other);
 
+// Clocks have 26 bits. A block starts below this limit, so that its clocks do not overflow.
+constexpr uint32_t clock_limit = 1u << 25;
 constexpr uint32_t shared_begin = 1024;  // the first address; CUDA reserves 1 KB per block
 // The upper bits of generic addresses of shared memory. Addresses of the host never have them, so they are unambiguous.
 constexpr uint64_t shared_window = uint64_t{0x7f5a} << 48;
@@ -27,7 +30,9 @@ struct Mbarrier {
   uint32_t expected = 0, pending = 0;  // arrivals per phase, and those that the current phase still needs
   int64_t transactions = 0;            // bytes that the current phase still expects
   uint32_t phase = 0;
-  Clock arriving, completed;  // joined clocks of the current phase's arrivals, and of the last completed phase's
+  // Joined clocks of the current phase's arrivals, and of the last completed phase's. `far`: of arrivals from other
+  // blocks, which only threads that acquire at cluster scope observe.
+  Clock arriving, completed, far_arriving, far_completed;
   int init_warp = 0, init_lane = 0;
   uint32_t init_clock = 0;
   std::vector<AsyncBox> copies;  // copies in flight that will complete transactions of this barrier
@@ -47,7 +52,10 @@ struct AsyncBox {
 class Shared {
  public:
   enum class Proxy { generic, async };
-  void start(uint32_t bytes, int warps);
+  // Prepares the memory for a block, of this rank in a cluster of `blocks` blocks. All clocks of the cluster start at
+  // `base`, which must be at least first_time() of each block.
+  void start(uint32_t bytes, int warps, int rank, int blocks, uint32_t base);
+  uint32_t first_time() const;  // a time after all accesses so far
 
   uint32_t end() const { return shared_begin + static_cast<uint32_t>(bytes_.size()); }
   unsigned char* data(uint32_t address) { return bytes_.data() + (address - shared_begin); }
@@ -60,17 +68,31 @@ class Shared {
   // Checks and records an atomic access. Atomics do not race with each other, but with plain accesses.
   void atomic(const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t bytes);
   // begin_copy: a copy to these bytes was issued. end_copy: the copy has written them, and the lane has waited for it.
-  // No thread may access the bytes in between.
+  // No thread may access the bytes in between. The warp that copies may belong to another block of the cluster.
   void begin_copy(const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t bytes, Proxy proxy);
   void end_copy(const Warp& w, int lane, uint32_t address, uint32_t bytes);
   // Ends a copy that the agent has made, and sets the agent's element of `clock` to its time.
   void end_agent_copy(uint32_t address, uint32_t bytes, Clock& clock);
 
   Clock& clock(int warp) { return clocks_[static_cast<size_t>(warp)]; }
-  void tick(int warp);        // advances the warp's time
-  void fence(const Warp& w);  // fence.proxy.async
+  const Clock& clock(int warp) const { return clocks_[static_cast<size_t>(warp)]; }
+  uint32_t time(int warp) const { return clock(warp)[place(warp)]; }
+  size_t place(int warp) const { return first_ + static_cast<size_t>(warp); }  // the warp's element in a clock
+  void tick(int warp);                                                         // advances the warp's time
+  void fence(const Warp& w);                                                   // fence.proxy.async
   // Whether the lane has executed fence.proxy.async after the time `clock` of its warp.
   bool fenced(int warp, int lane, uint32_t clock) const;
+
+  // fence.mbarrier_init: the warp's next barrier.cluster.arrive publishes its initializations, even if it is relaxed.
+  void fence_initializations(int warp) { fenced_inits_[place(warp)] = ++clock(warp)[place(warp)]; }
+  const Clock& fenced_initializations() const { return fenced_inits_; }
+  void learn_initializations(const Clock& published) { join(known_inits_, published); }
+
+  // Records that a warp of another block has arrived at an mbarrier object of this block.
+  void touch(const Warp& w);
+  void leave(int warp) { join(left_, clock(warp)); }  // the warp has ended
+  // Returns the element of a clock whose last access to this memory may come after the block's end; -1: none.
+  int accessed_after_end() const;
 
   std::map<uint32_t, Mbarrier> mbarriers;
   // Returns the mbarrier object at the address. Fails if its initialization is not visible to the warp.
@@ -93,6 +115,8 @@ class Shared {
   void race(const Warp& w, const Instruction& i, int lane, const char* what, uint32_t granule, uint32_t other) const;
   void check_write(const Warp& w, const Instruction& i, int lane, uint32_t granule, unsigned touched);
 
+  bool is_mine(const Warp& w) const;  // whether the warp belongs to this block
+
   // A granule is 4 bytes.
   std::vector<unsigned char> bytes_, states_;
   std::vector<Write> writes_;  // the last write of each granule
@@ -101,7 +125,11 @@ class Shared {
   std::vector<Clock> clocks_;      // by warp, then the agent's
   std::vector<uint32_t> ordered_;  // by warp: accesses of its lanes before this time are ordered before later ones
   std::vector<uint32_t> fences_;   // by thread: the time of its warp after its last fence.proxy.async
-  int warps_ = 0;
+  // Times of accesses by other blocks, of the ends of the block's warps, and of published mbarrier initializations.
+  Clock touched_, left_, fenced_inits_, known_inits_;
+  int warps_ = 0, blocks_ = 0;
+  size_t first_ = 0;    // the element of warp 0 in a clock
+  uint32_t begin_ = 0;  // the block's accesses are later than this time
 };
 
 }  // namespace simulator

@@ -25,6 +25,7 @@ void leave(Warp& w, const Instruction& i) {
   w.path_mask &= ~w.mask;
   for (int lane = 0; lane < lanes; ++lane)
     if ((w.mask >> lane & 1) && (!w.open_stores[lane].empty() || !w.store_groups[lane].empty())) end_stores(w, i, lane);
+  check_cluster_barrier(*w.block->cluster);
   while (w.path_mask == 0) {
     if (w.paths.empty()) {
       bool copies = !w.open_copies.empty();
@@ -33,6 +34,7 @@ void leave(Warp& w, const Instruction& i) {
       if (!w.product_groups.empty() || !w.open_products.empty()) w.fail(i, "the warp ends with wgmma in flight");
       w.state = Warp::finished;
       --w.block->running;
+      w.block->shared.leave(w.index);
       ++progress;
       return;
     }
@@ -96,6 +98,8 @@ void warp_barrier(Warp& w, const Instruction& i) {
 }
 
 void proxy_fence(Warp& w, const Instruction&) { w.block->shared.fence(w); }
+// "fence.mbarrier_init": orders the thread's mbarrier.init before its next barrier.cluster.arrive, even a relaxed one.
+void initialization_fence(Warp& w, const Instruction&) { w.block->shared.fence_initializations(w.index); }
 void fence(Warp&, const Instruction&) {}  // accesses take effect in program order, so memory fences do nothing
 
 void decode_bra(Decoder& d, const Statement& s, Instruction& i) {
@@ -121,7 +125,10 @@ void decode_bar(Decoder& d, const Statement& s, Instruction& i) {
 void decode_fence(Decoder&, const Statement& s, Instruction& i) {
   const std::string name = joined(s, 1);
   if (name == "proxy.async" || name == "proxy.async.shared::cta") i.run = &proxy_fence;
-  else if (name == "acq_rel.gpu" || name == "acq_rel.sys" || name == "acq_rel.cta" || name == "sc.gpu") i.run = &fence;
+  else if (name == "mbarrier_init.release.cluster") i.run = &initialization_fence;
+  else if (name == "acq_rel.gpu" || name == "acq_rel.sys" || name == "acq_rel.cta" || name == "acq_rel.cluster" ||
+           name == "sc.gpu")
+    i.run = &fence;
 }
 // "griddepcontrol.wait": launches run one after another, so the kernel before this one has ended.
 // "griddepcontrol.launch_dependents" may start the next kernel early, which has no effect until that kernel waits.

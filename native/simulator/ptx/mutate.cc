@@ -12,7 +12,8 @@ namespace {
 // Opcodes whose statements mutants remove. A mutant replaces mbarrier.try_wait by a test that always succeeds.
 const char* const removed[] = {"bar.sync", "bar.arrive", "bar.warp.sync", "fence.proxy", "wgmma.fence",
     "wgmma.commit_group", "wgmma.wait_group", "cp.async.commit_group", "cp.async.wait_group",
-    "cp.async.bulk.commit_group", "cp.async.bulk.wait_group", "mbarrier.arrive", "setmaxnreg", "griddepcontrol.wait"};
+    "cp.async.bulk.commit_group", "cp.async.bulk.wait_group", "mbarrier.arrive", "setmaxnreg", "griddepcontrol.wait",
+    "barrier.cluster", "fence.mbarrier_init"};
 
 // Whether a statement loads from global memory.
 bool loads_global(const std::string& statement) {

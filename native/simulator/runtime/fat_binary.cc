@@ -148,9 +148,9 @@ SIMULATOR_API cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* host
   return entry ? cudaSuccess : report(cudaErrorInvalidDeviceFunction);
 }
 
-// Queues a launch. `waits`, `overlaps`: see Launch.
+// Queues a launch. `waits`, `overlaps`, `cluster`: see Launch.
 static cudaError_t queue_launch(Entry* entry, dim3 grid, dim3 threads, void** arguments, size_t shared,
-    cudaStream_t stream, bool waits = false, bool overlaps = false) {
+    cudaStream_t stream, bool waits = false, bool overlaps = false, Dim cluster = {}) {
   std::lock_guard<std::recursive_mutex> hold(lock());
   try {
     const Kernel* kernel = entry ? kernel_of(*entry) : nullptr;
@@ -169,6 +169,7 @@ static cudaError_t queue_launch(Entry* entry, dim3 grid, dim3 threads, void** ar
     launch->threads = {threads.x, threads.y, threads.z};
     launch->dynamic_shared = static_cast<uint32_t>(shared);
     launch->waits = waits, launch->overlaps = overlaps;
+    launch->cluster = cluster;
     launch->parameters.resize(kernel->parameter_bytes);
     for (size_t n = 0; n < kernel->parameters.size(); ++n)
       std::memcpy(launch->parameters.data() + kernel->parameters[n].offset, arguments[n], kernel->parameters[n].bytes);
@@ -195,16 +196,28 @@ SIMULATOR_API cudaError_t cudaLaunchKernelExC(
     const cudaLaunchConfig_t* config, const void* host_function, void** arguments) {
   std::lock_guard<std::recursive_mutex> hold(lock());
   bool waits = false, overlaps = false;
+  Dim cluster;
   for (unsigned n = 0; n < config->numAttrs; ++n) {
+    const cudaLaunchAttributeValue& value = config->attrs[n].val;
+    if (config->attrs[n].id == cudaLaunchAttributeClusterDimension) {
+      // "Thread Block Clusters" of the CUDA programming guide: at most 8 blocks on every device, and the grid's size
+      // is a multiple of the cluster's.
+      cluster = {value.clusterDim.x, value.clusterDim.y, value.clusterDim.z};
+      const uint64_t size = cluster.volume();
+      if (device().major < 9 || size == 0 || size > 8 || config->gridDim.x % cluster.x ||
+          config->gridDim.y % cluster.y || config->gridDim.z % cluster.z)
+        return report(cudaErrorInvalidClusterSize);
+      continue;
+    }
     if (config->attrs[n].id != cudaLaunchAttributeProgrammaticStreamSerialization) return report(cudaErrorNotSupported);
     waits = true;
     if (device().major < 9) return report_failure("a programmatic dependent launch needs compute capability 9.0");
-    overlaps = config->attrs[n].val.programmaticStreamSerializationAllowed != 0;
+    overlaps = value.programmaticStreamSerializationAllowed != 0;
     if (overlaps && !follows_kernel(config->stream))
       return report_failure("a programmatic dependent launch after work that is not a kernel");
   }
   return queue_launch(entry_of(host_function), config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes,
-      config->stream, waits, overlaps);
+      config->stream, waits, overlaps, cluster);
 }
 
 SIMULATOR_API cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* host_function) {
