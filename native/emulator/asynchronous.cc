@@ -1,35 +1,19 @@
 #include "emulator/asynchronous_state.h"
 
 #include <cstring>
+#include <memory>
 
 namespace heddle {
 namespace emulator {
 
 Asynchronous& asynchronous_state() {
-  static Asynchronous& s = *new Asynchronous;
-  return s;
+  static auto& of_ranks = *new std::vector<std::unique_ptr<Asynchronous>>;
+  const auto rank = static_cast<size_t>(running_rank());
+  while (of_ranks.size() <= rank) of_ranks.push_back(std::make_unique<Asynchronous>());
+  return *of_ranks[rank];
 }
 
 namespace {
-
-Barrier& find(void* barrier, const char* what, int line) {
-  Asynchronous& s = asynchronous_state();
-  const auto found = s.barriers.find(shared_address(barrier));
-  if (found == s.barriers.end()) fatal(std::string(what) + at(line) + " on an uninitialized barrier");
-  Barrier& b = found->second;
-  if (my_warp().clock[static_cast<size_t>(b.owner)] < b.since)
-    fatal(std::string(what) + at(line) + " on a barrier whose initialization is not ordered before it");
-  return b;
-}
-
-void complete_if_done(Barrier& b) {
-  if (b.pending > 0 || b.bytes != 0) return;
-  ++b.phase;
-  b.pending = b.count;
-  b.completed = b.arriving;
-  for (int thread : b.waiting) wake(thread);
-  b.waiting.clear();
-}
 
 // Completes a copy: writes its bytes, and subtracts their number from the bytes that the barrier still expects.
 void land(const BoxCopy& c) {
@@ -68,110 +52,6 @@ void land_number(size_t i) {
 }
 
 }  // namespace
-
-// ---- barriers
-
-void init_barrier(void* barrier, uint32_t count, int line) {
-  Asynchronous& s = asynchronous_state();
-  const uintptr_t address = shared_address(barrier);
-  if (address % 8) fatal("mbarrier.init" + at(line) + " of a misaligned barrier");
-  if (count < 1 || count >= 1u << 20)
-    fatal("mbarrier.init" + at(line) + ": expected a count of 1 to 2^20 - 1, got " + std::to_string(count));
-  if (s.barriers.count(address)) fatal("mbarrier.init" + at(line) + " of a barrier that is in use");
-  const int warp = warp_of(running_thread());
-  Barrier b{};
-  b.count = b.pending = count;
-  b.owner = warp, b.since = my_warp().clock[static_cast<size_t>(warp)];
-  b.arriving = b.completed = Clock(s.warps.size(), 0);
-  s.barriers.emplace(address, std::move(b));
-  s.used = true;
-}
-
-void fence_async() {
-  count_proxy_fence();
-  for (auto& [address, b] : asynchronous_state().barriers)
-    if (b.owner == warp_of(running_thread())) b.fenced = true;
-}
-
-void arrive(void* barrier, uint32_t expected_bytes, int line) {
-  Barrier& b = find(barrier, "mbarrier.arrive", line);
-  if (b.pending == 0) fatal("mbarrier.arrive" + at(line) + ": more arrivals than the barrier's count");
-  Warp& w = my_warp();
-  join(b.arriving, w.clock);
-  ++w.clock[static_cast<size_t>(warp_of(running_thread()))];
-  b.bytes += expected_bytes;
-  --b.pending;
-  complete_if_done(b);
-}
-
-void wait_barrier(void* barrier, uint32_t parity, int line) {
-  Barrier& b = find(barrier, "mbarrier.try_wait", line);
-  while ((b.phase & 1) == parity) {
-    b.waiting.push_back(running_thread());
-    block_until_woken("mbarrier.try_wait", line);
-  }
-  Warp& w = my_warp();
-  join(w.clock, b.completed);
-  w.seen[shared_address(barrier)] = b.phase;
-}
-
-namespace {
-
-struct AtNamed {
-  int number, threads, line;
-  bool wait;
-  uint32_t phase;
-};
-
-// Arrives at a named barrier for a whole warp. The last of the warp's lanes runs this.
-void arrive_named(void** lanes, uint32_t) {
-  AtNamed& first = *static_cast<AtNamed*>(lanes[0]);
-  Asynchronous& s = asynchronous_state();
-  s.used = true;
-  const std::string what = "named barrier " + std::to_string(first.number) + at(first.line);
-  for (int i = 1; i < warp_lanes; ++i) {
-    const AtNamed& lane = *static_cast<AtNamed*>(lanes[i]);
-    if (lane.number != first.number || lane.threads != first.threads || lane.wait != first.wait)
-      fatal(what + ": the lanes of a warp use different barriers, counts or instructions");
-  }
-  if (first.number < 1 || first.number > 15) fatal(what + ": expected 1 to 15");  // __syncthreads uses 0
-  if (first.threads < warp_lanes || first.threads % warp_lanes || first.threads > threads_of_block())
-    fatal(what + ": expected whole warps of the block, got " + std::to_string(first.threads) + " threads");
-  NamedBarrier& b = s.named[first.number];
-  if (b.threads && b.threads != first.threads)
-    fatal(what + ": expects " + std::to_string(first.threads) + " threads, but the call at line " +
-          std::to_string(b.line) + " expects " + std::to_string(b.threads));
-  if (!b.threads) b.arriving.assign(s.warps.size(), 0), b.waited_for = false;
-  b.threads = first.threads, b.line = first.line;
-  b.waited_for = b.waited_for || first.wait;
-  const size_t warp = static_cast<size_t>(warp_of(running_thread()));
-  Warp& w = s.warps[warp];
-  join(b.arriving, w.clock);
-  ++w.clock[warp];
-  for (int i = 0; i < warp_lanes; ++i) static_cast<AtNamed*>(lanes[i])->phase = b.phase;
-  b.arrived += warp_lanes;
-  if (b.arrived < b.threads) return;
-  if (!b.waited_for) fatal(what + ": no thread waits for it");
-  ++b.phase;
-  b.threads = b.arrived = 0;
-  b.completed = b.arriving;
-  for (int thread : b.waiting) wake(thread);
-  b.waiting.clear();
-}
-
-}  // namespace
-
-void named_barrier(int number, int threads, bool wait, int line) {
-  AtNamed mine{number, threads, line, wait, 0};
-  collective(0xffffffffu, wait ? "bar.sync" : "bar.arrive", line, &mine, arrive_named);
-  if (!wait) return;
-  NamedBarrier& b = asynchronous_state().named[number];
-  while (b.phase == mine.phase) {
-    b.waiting.push_back(running_thread());
-    block_until_woken("bar.sync", line);
-  }
-  join(my_warp().clock, b.completed);
-}
 
 // ---- registers
 
@@ -225,7 +105,7 @@ void set_registers(int registers, bool take, int line) {
 // ---- copies
 
 namespace {
-void start_copy(const BoxCopy& c, void* barrier, int line);
+void start_copy(const BoxCopy& c, const Clock& known, int line);
 }
 
 void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int line) {
@@ -234,13 +114,27 @@ void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int l
     fatal("a misaligned bulk copy" + at(line) + " of " + std::to_string(bytes) + " bytes");
   if (!in_device(reinterpret_cast<uintptr_t>(from)) || !in_device(reinterpret_cast<uintptr_t>(from) + bytes - 1))
     fatal("a bulk copy" + at(line) + " from an address outside device memory");
-  start_copy(c, barrier, line);
+  start_copy(c, my_warp().clock, line);
 }
 
 void copy_box(void* to, const void* map, uint32_t rank, const int32_t* coordinates, void* barrier, int line) {
   BoxCopy c{shared_address(to), tensor_map_of(map, rank, "a TMA copy", line), {}, shared_address(barrier)};
   std::copy(coordinates, coordinates + rank, c.at);
-  start_copy(c, barrier, line);
+  start_copy(c, my_warp().clock, line);
+}
+
+void copy_box_to(
+    void* to, const void* map, uint32_t rank, const int32_t* coordinates, void* barrier, uint32_t mask, int line) {
+  BoxCopy c{shared_address(to), tensor_map_of(map, rank, "a TMA copy", line), {}, shared_address(barrier)};
+  std::copy(coordinates, coordinates + rank, c.at);
+  if (mask == 0 || mask >> 16) fatal("a TMA copy" + at(line) + " to the blocks of mask " + std::to_string(mask));
+  const Warp& w = my_warp();
+  for (uint32_t block = 0; mask >> block; ++block) {
+    if (!(mask >> block & 1)) continue;
+    check_peer(block, "a TMA copy", line);
+    const InBlock in(static_cast<int>(block));
+    start_copy(c, w.clock, line);
+  }
 }
 
 TensorMap tensor_map_of(const void* map, uint32_t rank, const char* what, int line) {
@@ -254,20 +148,20 @@ TensorMap tensor_map_of(const void* map, uint32_t rank, const char* what, int li
 
 namespace {
 
-void start_copy(const BoxCopy& c, void* barrier, int line) {
+// Starts the part of a copy that writes to the current block. `known` is the clock of the warp that copies.
+void start_copy(const BoxCopy& c, const Clock& known, int line) {
   check_waited();
   Asynchronous& s = asynchronous_state();
-  if (!find(barrier, "a TMA copy", line).fenced)
+  if (!find(c.barrier, known, "a TMA copy", line).fenced)
     fatal("a TMA copy" + at(line) + " with a barrier whose initialization is not followed by fence.proxy.async");
   if (c.to % granule_bytes) fatal("a TMA copy" + at(line) + " to an address that is not a multiple of 128");
   if (c.to + c.bytes() > shared_capacity()) fatal("a TMA copy" + at(line) + " beyond shared memory");
-  const Warp& w = my_warp();
   for (uintptr_t number = c.to / granule_bytes; number * granule_bytes < c.to + c.bytes(); ++number) {
     Granule& g = s.granules[number];
     if (g.in_flight) fatal("a TMA copy" + at(line) + " to the destination of another one in flight");
     if (g.reading) fatal("a TMA copy" + at(line) + " over a tile that a wgmma reads");
     for (size_t i = 0; i < s.warps.size(); ++i)
-      if (g.read[i] > w.clock[i])
+      if (g.read[i] > known[s.first + i])
         fatal("a TMA copy" + at(line) + " over a tile that warp " + std::to_string(i) + " may still read");
     g.in_flight = true;
   }
@@ -284,12 +178,17 @@ void begin_asynchronous(int warps) {
   Asynchronous& s = asynchronous_state();
   const size_t granules = shared_capacity() / granule_bytes + 1;
   // Most kernels do not use the asynchronous units. Their blocks share one state.
-  if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;
+  const auto blocks = static_cast<size_t>(blocks_of_cluster()), each = static_cast<size_t>(warps);
+  if (!s.used && s.warps.size() == each && s.granules.size() == granules && s.left.size() == blocks * each) return;
   s = Asynchronous{};
-  s.warps.resize(static_cast<size_t>(warps));
-  for (size_t i = 0; i < s.warps.size(); ++i) {
-    s.warps[i].clock.assign(s.warps.size(), 0);
-    s.warps[i].clock[i] = 1;
+  s.used = blocks > 1;
+  s.first = static_cast<size_t>(running_rank()) * each;
+  s.left.assign(blocks * each, 0);
+  s.touched = s.left;
+  s.warps.resize(each);
+  for (size_t i = 0; i < each; ++i) {
+    s.warps[i].clock = s.left;
+    s.warps[i].clock[s.first + i] = 1;
   }
   s.granules.resize(granules);
   s.requests.resize(s.warps.size() / 4 + 1);
@@ -298,9 +197,35 @@ void begin_asynchronous(int warps) {
 void synchronise_clocks() {
   Asynchronous& s = asynchronous_state();
   if (!s.used) return;
-  Clock all(s.warps.size(), 0);
+  Clock all(s.left.size(), 0);
   for (const Warp& w : s.warps) join(all, w.clock);
-  for (size_t i = 0; i < s.warps.size(); ++i) s.warps[i].clock = all, ++s.warps[i].clock[i];
+  for (size_t i = 0; i < s.warps.size(); ++i) s.warps[i].clock = all, ++s.warps[i].clock[s.first + i];
+}
+
+void synchronise_cluster() {
+  Clock all(asynchronous_state().left.size(), 0);
+  for (int rank = 0; rank < blocks_of_cluster(); ++rank) {
+    const InBlock in(rank);
+    for (const Warp& w : asynchronous_state().warps) join(all, w.clock);
+  }
+  for (int rank = 0; rank < blocks_of_cluster(); ++rank) {
+    const InBlock in(rank);
+    Asynchronous& s = asynchronous_state();
+    for (size_t i = 0; i < s.warps.size(); ++i) s.warps[i].clock = all, ++s.warps[i].clock[s.first + i];
+  }
+}
+
+void thread_ended() {
+  if (blocks_of_cluster() == 1) return;
+  Asynchronous& s = asynchronous_state();
+  join(s.left, my_warp().clock);
+  if (!has_ended()) return;
+  if (!s.copies.empty()) fatal("a block ends while a TMA copy is in flight");
+  for (size_t i = 0; i < s.touched.size(); ++i)
+    if (s.touched[i] > s.left[i])
+      fatal("block " + std::to_string(running_rank()) + " of the cluster may end before warp " +
+            std::to_string(i % s.warps.size()) + " of block " + std::to_string(i / s.warps.size()) +
+            " arrives at its barrier");
 }
 
 namespace {
@@ -353,12 +278,12 @@ std::string unfinished() {
 
 uint32_t warp_time() {
   const Asynchronous& s = asynchronous_state();
-  return s.used ? my_warp().clock[static_cast<size_t>(warp_of(running_thread()))] : 0;
+  return s.used ? my_warp().clock[place(warp_of(running_thread()))] : 0;
 }
 
 bool warp_knows(int thread, uint32_t time) {
   const Asynchronous& s = asynchronous_state();
-  return s.used && time > 0 && my_warp().clock[static_cast<size_t>(warp_of(thread))] >= time;
+  return s.used && time > 0 && my_warp().clock[place(warp_of(thread))] >= time;
 }
 
 bool is_written_asynchronously(uintptr_t address) {
@@ -372,8 +297,8 @@ bool is_read_asynchronously(uintptr_t address) {
   const Granule& g = s.granules[address / granule_bytes];
   if (g.reading > 0) return true;
   const Clock& known = my_warp().clock;
-  for (size_t i = 0; i < known.size(); ++i)
-    if (g.read[i] > known[i]) return true;
+  for (size_t i = 0; i < s.warps.size(); ++i)
+    if (g.read[i] > known[s.first + i]) return true;
   return false;
 }
 

@@ -8,6 +8,8 @@
 //   initialization; too many arrivals;
 // - copies: to a tile that a product may still read, unless the copying warp is ordered after the product; a copy in
 //   flight when the block ends;
+// - clusters: arrivals at a block that has ended, copies to it, and blocks that may end before these; ranks that the
+//   cluster does not have;
 // - products: registers that change during the product; a tile whose barrier the warp has not waited for; a missing
 //   wgmma.fence; warps of a warpgroup that issue different products; no wait before the block ends; in race builds,
 //   tiles that threads wrote without fence.proxy.async;
@@ -18,8 +20,9 @@
 //   only a later block writes, because a later block may not have started;
 // - named barriers: numbers outside 1 to 15; different thread counts; diverged lanes; a phase that no thread waits for.
 //
-// Barriers, including named ones, order copies and products. In race builds they also order memory accesses, per warp.
-// Each warp has a vector clock (Mattern 1988). A barrier joins the clocks of the warps that arrive.
+// Barriers, including named ones and those of clusters, order copies and products. In race builds they also order
+// memory accesses, per warp. Each warp has a vector clock (Mattern 1988). A barrier joins the clocks of the warps that
+// arrive.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +35,13 @@ void fence_async();  // fence.proxy.async
 // Arrives at a barrier. The current phase then also waits for `expected_bytes` bytes of copies.
 void arrive(void* barrier, uint32_t expected_bytes, int line);
 void wait_barrier(void* barrier, uint32_t parity, int line);  // waits until the phase of that parity is complete
+
+// Clusters. arrive_at arrives at the barrier of the block with this rank that corresponds to `barrier`. The accesses
+// before the arrival are visible only to threads that wait with wait_barrier_of_cluster, if they are of another block.
+void arrive_at(void* barrier, uint32_t rank, int line);
+void wait_barrier_of_cluster(void* barrier, uint32_t parity, int line);
+// Starts a copy like copy_box to the same offset in each block of the mask. It counts toward the barrier of that block.
+void copy_box_to(void* to, const void* map, uint32_t rank, const int32_t* at, void* barrier, uint32_t mask, int line);
 
 // Runs bar.sync, or bar.arrive if `wait` is false, on the block's barrier `number` (1 to 15) for `threads` threads.
 void named_barrier(int number, int threads, bool wait, int line);

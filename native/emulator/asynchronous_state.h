@@ -1,5 +1,5 @@
-// The state of a block's asynchronous units, which asynchronous.cc (barriers, copies), bulk_write.cc and warpgroup.cc
-// (products) share.
+// The state of the asynchronous units of each block of a cluster, which barriers.cc, asynchronous.cc (copies),
+// bulk_write.cc and warpgroup.cc (products) share.
 #pragma once
 #include <algorithm>
 #include <deque>
@@ -19,7 +19,7 @@ namespace emulator {
 constexpr int most_warps = 32, warp_lanes = 32;
 constexpr uintptr_t granule_bytes = 128;  // a line of a swizzled tile
 
-using Clock = std::vector<uint32_t>;  // a vector clock: the latest known time of each warp
+using Clock = std::vector<uint32_t>;  // a vector clock: the latest known time of each warp of the cluster
 
 inline void join(Clock& to, const Clock& from) {
   for (size_t i = 0; i < to.size(); ++i) to[i] = std::max(to[i], from[i]);
@@ -30,10 +30,12 @@ struct Barrier {
   int64_t bytes = 0;          // expected bytes minus those that have arrived
   uint32_t phase = 0;         // the first incomplete phase
   Clock arriving, completed;  // joined clocks of all arrivals: until now, and until the last phase completed
-  int owner;                  // the warp that initialized the barrier
-  uint32_t since;             // the owner's time at the initialization
-  bool fenced = false;        // the owner has executed fence.proxy.async after the initialization
-  std::vector<int> waiting;   // threads
+  // The same for arrivals from other blocks, which only wait_barrier_of_cluster observes.
+  Clock far_arriving, far_completed;
+  int owner;                 // the warp that initialized the barrier
+  uint32_t since;            // the owner's time at the initialization
+  bool fenced = false;       // the owner has executed fence.proxy.async after the initialization
+  std::vector<int> waiting;  // threads
 };
 
 // The state of 128 bytes of shared memory.
@@ -133,11 +135,21 @@ struct Asynchronous {
   std::vector<std::vector<WarpgroupProduct>> requests;  // per warpgroup: each product, as its first warp issued it
   int free_registers = 0;                  // sum over warps of the registers per thread that they have released
   std::vector<int> waiting_for_registers;  // threads that wait for registers
-  bool used = false;                       // whether the block has used any unit
+  size_t first = 0;                        // the element of the block's warp 0 in a clock
+  Clock touched, left;  // the last arrivals from warps of other blocks; joined clocks of the threads that have ended
+  bool used = false;    // whether the block has used any unit
 };
 
-// The state of the running block.
+// The state of the running block, or of the block of an InBlock.
 Asynchronous& asynchronous_state();
+
+// Returns the barrier of the block at this address. `known` is the clock of the warp that uses it. Fatal if there is
+// none, or if its initialization is not ordered before the use.
+Barrier& find(uintptr_t barrier, const Clock& known, const char* what, int line);
+// Completes the barrier's phase, and wakes the threads that wait for it, unless arrivals or bytes are missing.
+void complete_if_done(Barrier& b);
+// Fatal unless the cluster has a block of this rank that has not ended.
+void check_peer(uint32_t rank, const char* what, int line);
 
 // Completes all committed bulk writes at the end of a block. Returns a description of an error if a write was not
 // committed or its source not read, and "" otherwise.
@@ -145,6 +157,8 @@ std::string drain_writes();
 
 inline int warp_of(int thread) { return thread / warp_lanes; }
 inline Warp& my_warp() { return asynchronous_state().warps[static_cast<size_t>(warp_of(running_thread()))]; }
+// The index of a warp of the block in a clock.
+inline size_t place(int warp) { return asynchronous_state().first + static_cast<size_t>(warp); }
 inline std::string at(int line) { return " at line " + std::to_string(line); }
 // The 128-byte swizzle: XORs bits 7 to 9 of an address into bits 4 to 6.
 inline uintptr_t swizzle(uintptr_t address) { return address ^ (address >> 3 & 0x70); }

@@ -24,7 +24,7 @@ void check_red_zones() {
   for (const Slot& s : b.slots)
     for (size_t i = 0; i < red_zone; ++i)
       if (static_cast<unsigned char>(s.data[s.bytes + i]) != 0xff) {
-        b.failure = "a write past " + std::to_string(s.bytes) + " bytes of shared memory";
+        cluster().failure = "a write past " + std::to_string(s.bytes) + " bytes of shared memory";
         return;
       }
 }
@@ -39,7 +39,7 @@ void* shared(const void* key, size_t bytes, size_t alignment) {
   if (total > shared_capacity()) {
     const std::string message = "expected at most " + std::to_string(shared_capacity()) +
                                 " bytes of shared memory, got " + std::to_string(total);
-    if (!b.current) throw internal_error(std::string(b.kernel) + ": " + message);
+    if (!cluster().current) throw internal_error(std::string(cluster().kernel) + ": " + message);
     fatal(message);
   }
   Slot s{key, b.shared_begin + begin, bytes};
@@ -51,9 +51,8 @@ void* shared(const void* key, size_t bytes, size_t alignment) {
 }
 
 void* dynamic_shared() {
-  Block& b = block();
-  if (!b.dynamic_bytes) fatal("dynamic shared memory in a launch without any");
-  return b.slots[0].data;
+  if (!cluster().dynamic_bytes) fatal("dynamic shared memory in a launch without any");
+  return block().slots[0].data;
 }
 
 uintptr_t shared_address(const void* data) {
@@ -61,10 +60,11 @@ uintptr_t shared_address(const void* data) {
   if (!in_shared(address)) fatal("expected an address in shared memory");
   return address - reinterpret_cast<uintptr_t>(block().shared_begin);
 }
-size_t shared_capacity() { return block().capacity; }
+size_t shared_capacity() { return cluster().capacity; }
 char* shared_data(uintptr_t address) { return block().shared_begin + address; }
 
 bool in_shared(uintptr_t address) {
+  if (!cluster().block) return false;
   const uintptr_t begin = reinterpret_cast<uintptr_t>(block().shared_begin);
   return begin && address - begin < 2 * largest_shared;
 }
@@ -77,7 +77,7 @@ void copy_async(void* to, const void* from, int bytes, int source_bytes) {
     fatal("cp.async of " + std::to_string(bytes) + " bytes, misaligned");
   if (!in_shared(reinterpret_cast<uintptr_t>(to))) fatal("cp.async: expected a destination in shared memory");
   if (source_bytes > 0) check_waited();
-  Thread& t = *block().current;
+  Thread& t = *cluster().current;
   Copy c{to, from, bytes, source_bytes, false};
   copy_started(to, static_cast<size_t>(bytes));
   if (completes_immediately()) land(c);
@@ -85,12 +85,12 @@ void copy_async(void* to, const void* from, int bytes, int source_bytes) {
 }
 
 void commit_copies() {
-  Thread& t = *block().current;
+  Thread& t = *cluster().current;
   t.groups.push_back(t.copies.size());
 }
 
 void wait_copies(int pending) {
-  Thread& t = *block().current;
+  Thread& t = *cluster().current;
   if (static_cast<int>(t.groups.size()) <= pending) return;
   const std::ptrdiff_t groups = static_cast<std::ptrdiff_t>(t.groups.size()) - pending;
   const size_t copies = t.groups[static_cast<size_t>(groups - 1)];

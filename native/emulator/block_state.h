@@ -1,4 +1,4 @@
-// The state of the running block, which the executor (block.cc) and the block's memory (block_memory.cc) share.
+// The state of the running blocks, which the executor (block.cc) and the blocks' memory (block_memory.cc) share.
 #pragma once
 #include <functional>
 #include <memory>
@@ -24,11 +24,12 @@ struct Copy {
   bool done;
 };
 
-enum class State { ready, barrier, collective, asynchronous, ended };
+enum class State { ready, barrier, collective, asynchronous, cluster, ended };
 
 struct Thread {
   std::unique_ptr<Fiber> fiber;
   Dim3 index;
+  int number;  // index within the block
   State state;
   bool must_wait;  // has not called wait_for_previous, which its kernel requires
   int line;        // source line of the call in which it waits
@@ -54,30 +55,42 @@ struct Slot {
 };
 
 struct Block {
-  const char* kernel = "";
-  const std::function<void()>* body = nullptr;
-  bool waits = false;  // threads must call wait_for_previous
-  int threads = 0;
+  Dim3 position;
+  int rank = 0;                                             // in its cluster
   std::vector<Thread> thread;                               // kept between blocks, with their stacks
   std::vector<std::vector<PendingCollective>> collectives;  // per warp
-  std::vector<int> ready;
-  size_t next = 0;  // index of the next thread in `ready`
   int at_barrier = 0, barrier_line = 0, ended = 0;
-  Thread* current = nullptr;
-  void* scheduler = nullptr;  // stack pointer of the scheduler while a thread runs
-  std::string failure;
   std::vector<Slot> slots;
   std::unique_ptr<char[]> memory;
   char* shared_begin = nullptr;
-  size_t shared_used = 0, dynamic_bytes = 0, capacity = 0;
+  size_t shared_used = 0;
+};
+
+// The running cluster. Its blocks run at the same time. A launch without clusters has clusters of one block.
+struct Cluster {
+  const char* kernel = "";
+  const std::function<void()>* body = nullptr;
+  bool waits = false;  // threads must call wait_for_previous
+  int threads = 0;     // of a block
+  size_t dynamic_bytes = 0, capacity = 0;
+  int size = 1;
+  std::vector<std::unique_ptr<Block>> blocks;  // by rank; kept between clusters, so there may be more than `size`
+  std::vector<int> ready;                      // rank * 1024 + index within the block
+  size_t next = 0;                             // index of the next thread in `ready`
+  Block* block = nullptr;                      // of the running thread
+  Thread* current = nullptr;
+  void* scheduler = nullptr;  // stack pointer of the scheduler while a thread runs
+  int at_barrier = 0;         // threads that wait in sync_cluster
+  std::string failure;
 };
 
 // Never destroyed, because the process may exit while the thread of a device runs a block. Null in static initializers
 // that run before that of block.cc.
-extern Block* const the_block;
-inline Block& block() { return *the_block; }
+extern Cluster* const the_cluster;
+inline Cluster& cluster() { return *the_cluster; }
+inline Block& block() { return *the_cluster->block; }
 
-void check_red_zones();  // called after a block; sets Block::failure if a kernel wrote past a variable
+void check_red_zones();  // called after a block; sets Cluster::failure if a kernel wrote past a variable
 
 }  // namespace emulator
 }  // namespace heddle

@@ -1,8 +1,8 @@
 // A CUDA device that runs kernels as C++ on one CPU thread, to develop and test them without a GPU. Every CUDA thread
-// is a fiber. Blocks run one after another. Where CUDA leaves a result undefined, the emulator chooses one that exposes
-// errors. For example, shared memory starts as NaN. HEDDLE_EMULATOR selects when asynchronous copies land: `lazy`, the
-// default, as late as the program allows; `eager` at once; `random:SEED` at random times. `random` also runs threads
-// and blocks in random order.
+// is a fiber. Clusters of blocks run one after another. Where CUDA leaves a result undefined, the emulator chooses one
+// that exposes errors. For example, shared memory starts as NaN. HEDDLE_EMULATOR selects when asynchronous copies land:
+// `lazy`, the default, as late as the program allows; `eager` at once; `random:SEED` at random times. `random` also
+// runs threads and blocks in random order.
 //
 // These errors are fatal. Reports name the kernel and the block, and for barriers and collectives the source lines.
 //   - a barrier or warp collective that some threads do not reach
@@ -10,10 +10,12 @@
 //   - a write past shared memory
 //   - misaligned operands of ldmatrix and cp.async, and in race builds any misaligned access
 //   - a cp.async in flight when a thread ends
+//   - clusters: a block that may end before a thread of another block accesses its shared memory, or a bulk copy to it
+//     lands
 //   - a kernel with a PreviousKernel (cuda/runtime/launch.cuh): a thread that ends without wait(), and atomics and
 //     asynchronous copies before it; in race builds, any access of global memory before it
 //
-// Not modelled: timing, ordering between blocks, clusters, and rounding of approximate instructions.
+// Not modelled: timing, ordering between clusters, and rounding of approximate instructions.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -33,9 +35,9 @@ struct Dim3 {
 extern Dim3 thread_index, block_index, block_size, grid_size;
 
 // Runs a whole launch. Throws heddle::Error INTERNAL on any fatal error. `waits`: every thread must call
-// wait_for_previous before it accesses global memory.
+// wait_for_previous before it accesses global memory. A cluster has `cluster` blocks along x.
 void run_grid(const char* kernel, Dim3 grid, Dim3 block, size_t dynamic_shared, const std::function<void()>& body,
-    bool waits = false);
+    bool waits = false, unsigned cluster = 1);
 
 // Waits until no thread runs a launch.
 void wait_for_grid();
@@ -50,8 +52,9 @@ void wait_for_grid();
 void* shared(const void* key, size_t bytes, size_t alignment);
 void* dynamic_shared();
 
-void barrier(int line);    // __syncthreads
-void wait_for_previous();  // griddepcontrol.wait. Returns at once, because launches run one after another
+void barrier(int line);       // __syncthreads
+void sync_cluster(int line);  // barrier.cluster.arrive and barrier.cluster.wait
+void wait_for_previous();     // griddepcontrol.wait. Returns at once, because launches run one after another
 
 // Waits until all lanes of `mask` have called it. The last lane then calls `compute`, if it is not null, for all of
 // them. operands[i] is what lane i passed, and null for lanes outside the mask.

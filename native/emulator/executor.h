@@ -9,6 +9,9 @@ namespace emulator {
 
 // ---- the executor (block.cc, block_memory.cc)
 int running_thread();  // index within the block
+int running_rank();    // rank of the block in its cluster
+int blocks_of_cluster();
+bool has_ended();  // whether all threads of the block have ended
 int threads_of_block();
 void block_until_woken(const char* what, int line);
 void wake(int thread);
@@ -20,10 +23,24 @@ void check_waited();                  // fatal if the running thread must call w
 uintptr_t shared_address(const void* data);
 char* shared_data(uintptr_t address);  // the inverse of shared_address
 size_t shared_capacity();              // per block on the current device
+// While it exists, the functions of this file and of block_memory.cc act on the block of that rank. The running thread
+// stays the same.
+class InBlock {
+ public:
+  explicit InBlock(int rank);
+  ~InBlock();
+  InBlock(const InBlock&) = delete;
+  InBlock& operator=(const InBlock&) = delete;
+
+ private:
+  int before_;
+};
 
 // ---- the asynchronous units (asynchronous.cc, warpgroup.cc)
 void begin_asynchronous(int warps);  // called before a block
 void synchronise_clocks();           // called by __syncthreads
+void synchronise_cluster();          // called by sync_cluster, when all threads of the cluster have arrived
+void thread_ended();                 // called when a thread has ended
 bool complete_one_async();           // called if no thread can run; false if nothing is in flight
 void maybe_complete_async();         // called at thread switches; random order only
 std::string unfinished();            // called after a block: describes unfinished work, or returns ""

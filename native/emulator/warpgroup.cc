@@ -177,7 +177,7 @@ void retire(int pending) {
           fatal("registers of a wgmma changed while it may read them");
       for (uintptr_t number : p.granules) {
         --s.granules[number].reading;
-        s.granules[number].read[warp] = w.clock[static_cast<size_t>(warp)];
+        s.granules[number].read[warp] = w.clock[place(warp)];
       }
       // Accumulators stay NaN as long as a later product in flight adds to them.
       const auto uses = [&](const Product& other) { return other.lanes[0].sums == p.lanes[0].sums; };

@@ -10,6 +10,7 @@
 #include "emulator/emulator.h"
 #include "emulator/race.h"
 #include "reports/bulk_writes.h"
+#include "reports/clusters.h"
 
 using namespace heddle;
 
@@ -312,6 +313,7 @@ int main() {
   test_sm90();
   test_bulk_writes(false);
   test_bulk_writes(true);
+  test_clusters();
   if (!failures) std::printf("asynchronous operations complete as late as allowed, and every error is reported\n");
   return failures ? 1 : 0;
 }

@@ -58,7 +58,13 @@ void launch_kernel(
     const Context& context, const char* name, const Grid& g, const void* kernel, void** arguments, bool waits) {
   CudaAccelerator& device = accelerator_of(context);
   const auto [stream, follows_kernel] = device.stream_for_kernel();
-  cudaLaunchAttribute overlap{};
+  cudaLaunchAttribute attributes[2] = {};
+  unsigned count = 0;
+  if (g.cluster > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count++].val.clusterDim = {g.cluster, 1, 1};
+  }
+  cudaLaunchAttribute& overlap = attributes[count];
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   // CUDA defines the overlap for two kernels only. After other work the value is 0, which is the default. The attribute
   // is there nevertheless, because the simulator checks the kernels that have it.
@@ -67,7 +73,7 @@ void launch_kernel(
   config.gridDim = g.blocks, config.blockDim = g.threads;
   config.dynamicSmemBytes = g.shared;
   config.stream = stream;
-  config.attrs = &overlap, config.numAttrs = waits && device.kernels_wait() ? 1 : 0;
+  config.attrs = attributes, config.numAttrs = count + (waits && device.kernels_wait() ? 1 : 0);
   check_cuda(cudaLaunchKernelExC(&config, kernel, arguments), name);
 }
 #endif

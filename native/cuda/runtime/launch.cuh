@@ -45,7 +45,8 @@ constexpr size_t default_shared_bytes = (48 << 10) - 2048;
 
 struct Grid {
   dim3 blocks, threads;
-  size_t shared = 0;  // bytes of dynamic shared memory
+  size_t shared = 0;     // bytes of dynamic shared memory
+  unsigned cluster = 1;  // blocks of a cluster, along x; more than 1 needs compute capability 9.0
 };
 
 // The kernel before this one in its stream. On devices of compute capability 9.0 and later, a kernel with this as its
@@ -89,8 +90,9 @@ void launch_with(const Context& context, const char* name, const Grid& g, bool w
   if (g.shared > default_shared_bytes) allow_shared(context, code, g.shared, name);
 #if HEDDLE_EMULATED
   emulator::check_shared(code, g.shared, name);
-  emulator::enqueue(stream_of(context),
-      [=] { emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }, waits); });
+  emulator::enqueue(stream_of(context), [=] {
+    emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }, waits, g.cluster);
+  });
 #else
   void* addresses[] = {&arguments..., nullptr};
   launch_kernel(context, name, g, code, addresses, waits);
