@@ -36,10 +36,8 @@ void fence_async();  // fence.proxy.async
 void arrive(void* barrier, uint32_t expected_bytes, int line);
 void wait_barrier(void* barrier, uint32_t parity, int line);  // waits until the phase of that parity is complete
 
-// Clusters. arrive_at arrives at the barrier of the block with this rank that corresponds to `barrier`. The accesses
-// before the arrival are visible only to threads that wait with wait_barrier_of_cluster, if they are of another block.
+// Clusters. arrive_at arrives at the barrier of the block with this rank that corresponds to `barrier`.
 void arrive_at(void* barrier, uint32_t rank, int line);
-void wait_barrier_of_cluster(void* barrier, uint32_t parity, int line);
 // Starts a copy like copy_box to the same offset in each block of the mask. It counts toward the barrier of that block.
 void copy_box_to(void* to, const void* map, uint32_t rank, const int32_t* at, void* barrier, uint32_t mask, int line);
 

@@ -30,12 +30,10 @@ struct Barrier {
   int64_t bytes = 0;          // expected bytes minus those that have arrived
   uint32_t phase = 0;         // the first incomplete phase
   Clock arriving, completed;  // joined clocks of all arrivals: until now, and until the last phase completed
-  // The same for arrivals from other blocks, which only wait_barrier_of_cluster observes.
-  Clock far_arriving, far_completed;
-  int owner;                 // the warp that initialized the barrier
-  uint32_t since;            // the owner's time at the initialization
-  bool fenced = false;       // the owner has executed fence.proxy.async after the initialization
-  std::vector<int> waiting;  // threads
+  int owner;                  // the warp that initialized the barrier
+  uint32_t since;             // the owner's time at the initialization
+  bool fenced = false;        // the owner has executed fence.proxy.async after the initialization
+  std::vector<int> waiting;   // threads
 };
 
 // The state of 128 bytes of shared memory.

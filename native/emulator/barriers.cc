@@ -21,7 +21,7 @@ void complete_if_done(Barrier& b) {
   if (b.pending > 0 || b.bytes != 0) return;
   ++b.phase;
   b.pending = b.count;
-  b.completed = b.arriving, b.far_completed = b.far_arriving;
+  b.completed = b.arriving;
   for (int thread : b.waiting) wake(thread);
   b.waiting.clear();
 }
@@ -37,7 +37,7 @@ void init_barrier(void* barrier, uint32_t count, int line) {
   Barrier b{};
   b.count = b.pending = count;
   b.owner = warp, b.since = my_warp().clock[place(warp)];
-  b.arriving = b.completed = b.far_arriving = b.far_completed = Clock(my_warp().clock.size(), 0);
+  b.arriving = b.completed = Clock(my_warp().clock.size(), 0);
   s.barriers.emplace(address, std::move(b));
   s.used = true;
 }
@@ -49,9 +49,9 @@ void fence_async() {
 }
 
 namespace {
-void arrive(Barrier& b, Clock& arriving, const Clock& known, uint32_t expected_bytes, int line) {
+void arrive(Barrier& b, const Clock& known, uint32_t expected_bytes, int line) {
   if (b.pending == 0) fatal("mbarrier.arrive" + at(line) + ": more arrivals than the barrier's count");
-  join(arriving, known);
+  join(b.arriving, known);
   b.bytes += expected_bytes;
   --b.pending;
   complete_if_done(b);
@@ -60,7 +60,7 @@ void arrive(Barrier& b, Clock& arriving, const Clock& known, uint32_t expected_b
 
 void arrive(void* barrier, uint32_t expected_bytes, int line) {
   Barrier& b = find(barrier, "mbarrier.arrive", line);
-  arrive(b, b.arriving, my_warp().clock, expected_bytes, line);
+  arrive(b, my_warp().clock, expected_bytes, line);
   ++my_warp().clock[place(warp_of(running_thread()))];
 }
 
@@ -81,13 +81,12 @@ void arrive_at(void* barrier, uint32_t rank, int line) {
     const InBlock in(static_cast<int>(rank));
     Barrier& b = find(address, w.clock, "mbarrier.arrive", line);
     asynchronous_state().touched[mine] = w.clock[mine];
-    arrive(b, b.far_arriving, w.clock, 0, line);
+    arrive(b, w.clock, 0, line);
   }
   ++w.clock[mine];
 }
 
-namespace {
-Barrier& wait(void* barrier, uint32_t parity, int line) {
+void wait_barrier(void* barrier, uint32_t parity, int line) {
   Barrier& b = find(barrier, "mbarrier.try_wait", line);
   while ((b.phase & 1) == parity) {
     b.waiting.push_back(running_thread());
@@ -96,13 +95,6 @@ Barrier& wait(void* barrier, uint32_t parity, int line) {
   Warp& w = my_warp();
   join(w.clock, b.completed);
   w.seen[shared_address(barrier)] = b.phase;
-  return b;
-}
-}  // namespace
-
-void wait_barrier(void* barrier, uint32_t parity, int line) { wait(barrier, parity, line); }
-void wait_barrier_of_cluster(void* barrier, uint32_t parity, int line) {
-  join(my_warp().clock, wait(barrier, parity, line).far_completed);
 }
 
 namespace {

@@ -53,6 +53,7 @@ void* shared(const void* key, size_t bytes, size_t alignment);
 void* dynamic_shared();
 
 void barrier(int line);       // __syncthreads
+int blocks_of_cluster();      // %cluster_nctarank
 void sync_cluster(int line);  // barrier.cluster.arrive and barrier.cluster.wait
 void wait_for_previous();     // griddepcontrol.wait. Returns at once, because launches run one after another
 

@@ -10,8 +10,7 @@ namespace emulator {
 // ---- the executor (block.cc, block_memory.cc)
 int running_thread();  // index within the block
 int running_rank();    // rank of the block in its cluster
-int blocks_of_cluster();
-bool has_ended();  // whether all threads of the block have ended
+bool has_ended();      // whether all threads of the block have ended
 int threads_of_block();
 void block_until_woken(const char* what, int line);
 void wake(int thread);

@@ -163,6 +163,8 @@ int run_all(const std::string& beginning, bool first_failure) {
   const std::vector<Case> on_sm90 = {
       {"sm_90: wide tiles", [] { return linear(DType::bf16, 300, 328, 264, false); }},
       {"sm_90: wide tiles, an odd number of stages", [] { return linear(DType::bf16, 300, 136, 264, false); }},
+      // One row of tiles, so a cluster has one block. The other products have clusters of two, some with an empty tile.
+      {"sm_90: clusters of one block", [] { return linear(DType::bf16, 128, 456, 520, false); }},
       {"sm_90: half tiles, transposed", [] { return linear(DType::bf16, 768, 456, 104, true); }},
       {"sm_90: half tiles", [] { return linear(DType::bf16, 560, 200, 88, false); }},
       {"sm_90: odd columns", [] { return linear(DType::bf16, 300, 72, 131, false); }},

@@ -15,6 +15,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { root } from "../../scripts/testing.mjs";
 import { attention } from "./mutants/attention.mjs";
+import { clusters } from "./mutants/clusters.mjs";
 import { decoded } from "./mutants/decoded.mjs";
 import { epilogues } from "./mutants/epilogues.mjs";
 import { fp8 } from "./mutants/fp8.mjs";
@@ -29,7 +30,7 @@ import { warpgroups } from "./mutants/warpgroups.mjs";
 
 const mutants = [
   ...[...products, ...decoded, ...attention, ...prompts, ...fp8, ...epilogues, ...launches, ...logits, ...others],
-  ...[...warpgroups, ...warpgroupAttention, ...warpgroupGradients],
+  ...[...warpgroups, ...clusters, ...warpgroupAttention, ...warpgroupGradients],
 ];
 
 // For each source file, the prefix of the cases that run its kernels (kernels.cc).

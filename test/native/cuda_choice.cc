@@ -129,6 +129,18 @@ void test_table() {
   expect("added to f32", choose_gemm(adds, h100), {warpgroup, 128, 256, 4, 1, 4096});
 }
 
+// Clusters of the H100, which has room for 66 of two blocks.
+void test_clusters() {
+  const auto blocks = [](int64_t m, int64_t n, int tile_n = 256) { return warpgroup_cluster(m, n, 128, tile_n, h100); };
+  expect("clusters: 4096", blocks(4096, 4096) == 2);
+  expect("clusters: one row of tiles", blocks(128, 32768) == 1);
+  expect("clusters: three rows of tiles in one round", blocks(384, 22 * 256) == 2);
+  expect("clusters: three rows of tiles, where empty tiles would take another round", blocks(384, 34 * 256) == 1);
+  expect("clusters: 132 tiles in a column", blocks(132 * 128, 128, 128) == 2);
+  expect("clusters: 131 tiles in a column", blocks(131 * 128, 128, 128) == 2);
+  expect("clusters: one multiprocessor", warpgroup_cluster(4096, 4096, 128, 256, {90, 1, 227 << 10, true}) == 1);
+}
+
 // With `rowwise`, the bits of a row must not depend on the number of rows, so the choice must not either.
 void test_rowwise() {
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090})
@@ -428,6 +440,7 @@ int main() {
   test_interleaved_heads();
   test_tile_grids();
   test_table();
+  test_clusters();
   test_rowwise();
   test_parts();
   test_candidates();

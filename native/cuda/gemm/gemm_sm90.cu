@@ -10,7 +10,8 @@ namespace {
 
 using namespace sm90;
 
-template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box_bytes, tile_n / 64 * box_bytes>;
+template <int tile_n, int stages>
+using Boxes = Paired<RingTile<tile_n, stages, 2 * box_bytes, tile_n / 64 * box_bytes>>;
 using WideTile = Boxes<256, 4>;
 using HalfTile = Boxes<128, 6>;
 // The staged results take 64 and 32 KB, so the wide tile has one stage less.
@@ -31,7 +32,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
   HEDDLE_SHARED(uint64_t, full, [T::stages]);
   HEDDLE_SHARED(uint64_t, empty, [T::stages]);
   unsigned char* ring = ring_in(memory);
-  const Extent<T> product(g.m, gated ? 2 * g.n : g.n, g.k, g.b_terms);
+  const Extent<T> product(g.m, gated ? 2 * g.n : g.n, g.k, g.b_terms, ptx::blocks_of_cluster());
 
   if (threadIdx.x == 0) {
     ptx::prefetch_map(&a_map);
@@ -39,38 +40,41 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
     if (gated) ptx::prefetch_map(&up_map);
     if (T::stores_boxes) ptx::prefetch_map(&c_map);
   }
-  begin_ring(full, empty);
+  begin_ring<true>(full, empty, product.cluster);
   previous.wait();
 
   if (threadIdx.x < warpgroup) {
     ptx::give_registers<40>();
     if (threadIdx.x == 0)
       copy_stages<T, a_transposed, b_transposed, gated>(ring, full, empty, a_map, b_map, up_map, product);
-    return;
+  } else {
+    ptx::take_registers<232>();
+    const int consumer = threadIdx.x / warpgroup - 1, warp = threadIdx.x % warpgroup / warp_size;
+    unsigned char* own = ring + T::stages * T::stage_bytes + (consumer * 4 + warp) * T::staged_bytes;
+    Position<T::stages> at;
+    for (int64_t tile = product.first(); tile < product.tiles; tile += product.step()) {
+      float sum[T::n / 2];
+      multiply_stages<T, a_transposed, b_transposed>(ring, full, empty, at, product.deep, sum, product.cluster);
+      const Place place = product.place(tile);
+      const int64_t row0 = place.row + consumer * 64 + warp * 16;
+      if constexpr (T::stores_boxes)
+        store_sums(&c_map, own, static_cast<int>(row0), static_cast<int>(place.column), sum);
+      else epilogue_sums<gated>(g, reinterpret_cast<float*>(own), row0, gated ? place.column / 2 : place.column, sum);
+    }
+    if constexpr (T::stores_boxes) end_stores();
   }
-
-  ptx::take_registers<232>();
-  const int consumer = threadIdx.x / warpgroup - 1, warp = threadIdx.x % warpgroup / warp_size;
-  unsigned char* own = ring + T::stages * T::stage_bytes + (consumer * 4 + warp) * T::staged_bytes;
-  Position<T::stages> at;
-  for (int64_t tile = blockIdx.x; tile < product.tiles; tile += gridDim.x) {
-    float sum[T::n / 2];
-    multiply_stages<T, a_transposed, b_transposed>(ring, full, empty, at, product.deep, sum);
-    const Place place = place_of<T>(tile, product.m, product.n);
-    const int64_t row0 = place.row + consumer * 64 + warp * 16;
-    if constexpr (T::stores_boxes) store_sums(&c_map, own, static_cast<int>(row0), static_cast<int>(place.column), sum);
-    else epilogue_sums<gated>(g, reinterpret_cast<float*>(own), row0, gated ? place.column / 2 : place.column, sum);
-  }
-  if constexpr (T::stores_boxes) end_stores();
+  end_ring<T>();
 #endif
 }
 
 template <class T> void run(const Context& context, const char* name, const Gemm& g) {
-  const Grid grid = grid_of<T>(context, g.m, g.gated() ? 2 * g.n : g.n);
+  const int64_t columns = g.gated() ? 2 * g.n : g.n;
+  const Grid grid =
+      grid_of<T>(context, g.m, columns, warpgroup_cluster(g.m, columns, T::m, T::n, properties_of(context)));
   const CUtensorMap a = g.a_transposed ? map_of_matrix(g.a.data, g.k, g.m, g.lda, stage_depth)
                                        : map_of_matrix(g.a.data, g.m, g.k, g.lda, T::m);
   const auto right = [&](const View& b) {
-    return g.b_transposed ? map_of_matrix(b.data, g.n, g.b_depth(), g.ldb, g.gated() ? T::n / 2 : T::n)
+    return g.b_transposed ? map_of_matrix(b.data, g.n, g.b_depth(), g.ldb, T::n / 2)
                           : map_of_matrix(b.data, g.b_depth(), g.n, g.ldb, stage_depth);
   };
   const CUtensorMap b = right(g.b), c = T::stores_boxes ? map_of_matrix(g.c.data, g.m, g.n, g.ldc, stored_rows) : b;

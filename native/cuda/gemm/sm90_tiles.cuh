@@ -11,16 +11,18 @@ constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;
 constexpr int warpgroup = 128;  // threads
 
 // The first row and column of an output tile. Tiles are numbered strip by strip. A strip is eight rows of tiles,
-// numbered column by column. Tiles that run at the same time then share operands in the L2 cache.
+// numbered column by column. Tiles that run at the same time then share operands in the L2 cache. Each block of a
+// cluster computes its own tile under the same number. These tiles are one below the other, and may lie after the last
+// row.
 struct Place {
   int64_t row, column;
 };
-template <class T> __device__ inline Place place_of(int64_t tile, int64_t m, int64_t n) {
-  constexpr int64_t strip = 8;
-  const int64_t tiles_m = (m + T::m - 1) / T::m, tiles_n = (n + T::n - 1) / T::n,
+template <class T> __device__ inline Place place_of(int64_t tile, int64_t m, int64_t n, int cluster = 1) {
+  const int64_t strip = 8 / cluster, height = cluster * T::m;
+  const int64_t tiles_m = (m + height - 1) / height, tiles_n = (n + T::n - 1) / T::n,
                 first = tile / (strip * tiles_n) * strip;
   const int64_t rows = tiles_m - first < strip ? tiles_m - first : strip, within = tile % (strip * tiles_n);
-  return {(first + within % rows) * T::m, within / rows * T::n};
+  return {(first + within % rows) * height + blockIdx.x % static_cast<unsigned>(cluster) * T::m, within / rows * T::n};
 }
 
 // A stage of the ring, and the parity that the phases of its barriers have in the current round. Consumers wait for

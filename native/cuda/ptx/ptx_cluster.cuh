@@ -17,6 +17,19 @@ namespace ptx {
 #define HEDDLE_ONLY_LINE
 #endif
 
+// %cluster_nctarank (10.16): the number of blocks of the cluster. It is 1 in launches without clusters.
+__device__ inline int blocks_of_cluster() {
+#if HEDDLE_EMULATED
+  return emulator::blocks_of_cluster();
+#else
+  int blocks = 1;
+#if HEDDLE_SM90A
+  asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(blocks));
+#endif
+  return blocks;
+#endif
+}
+
 // barrier.cluster (9.7.13.3): waits until all threads of the cluster have called it. All threads then see what the
 // others did before, including mbarrier initialization.
 __device__ inline void sync_cluster(HEDDLE_ONLY_LINE) {
@@ -29,7 +42,9 @@ __device__ inline void sync_cluster(HEDDLE_ONLY_LINE) {
 }
 
 // mapa (9.7.9.23) and mbarrier.arrive (9.7.13.15.13): arrives at the barrier of the block with this rank that is at the
-// same offset as `barrier`, with release semantics in the cluster.
+// same offset as `barrier`. Its release semantics have the scope of a block, so it makes no writes visible to another
+// block. But products that wait_products has completed have read their tiles. Copies that follow the arrival thus
+// cannot change what they read.
 __device__ inline void arrive_at(uint64_t* barrier, unsigned rank HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::arrive_at(barrier, rank, line);
@@ -37,25 +52,8 @@ __device__ inline void arrive_at(uint64_t* barrier, unsigned rank HEDDLE_LINE) {
   asm volatile(
       "{\n.reg .b32 there;\n"
       "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}\n" ::"r"(shared_address(barrier)),
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n}\n" ::"r"(shared_address(barrier)),
       "r"(rank)
-      : "memory");
-#endif
-}
-
-// Like wait_barrier, for a barrier at which threads of other blocks arrive: acquires in the cluster.
-__device__ inline void wait_barrier_of_cluster(uint64_t* barrier, unsigned parity HEDDLE_LINE) {
-#if HEDDLE_EMULATED
-  emulator::wait_barrier_of_cluster(barrier, parity, line);
-#elif HEDDLE_SM90A
-  asm volatile(
-      "{\n.reg .pred done;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
-      "@done bra over;\n"
-      "bra again;\n"
-      "over:\n}\n" ::"r"(shared_address(barrier)),
-      "r"(parity)
       : "memory");
 #endif
 }

@@ -119,6 +119,16 @@ inline bool takes_warpgroups(const GemmShape& g, const DeviceProperties& device)
 inline GemmChoice wide_warpgroups(const GemmShape& g) { return {GemmKernel::warpgroup, 128, 256, 4, 1, g.k}; }
 inline GemmChoice half_warpgroups(const GemmShape& g) { return {GemmKernel::warpgroup, 128, 128, 6, 1, g.k}; }
 
+// Returns the blocks of a cluster for a product by wgmma: 2 if clusters of two need no more rounds than single blocks.
+// The tiles of such a cluster are one below the other, and the lower one may be empty.
+inline int warpgroup_cluster(int64_t m, int64_t n, int tile_m, int tile_n, const DeviceProperties& device) {
+  const auto rounds_of = [](int64_t tiles, int64_t at_once) { return (tiles + at_once - 1) / at_once; };
+  const int64_t tiles_m = rounds_of(m, tile_m), tiles_n = rounds_of(n, tile_n), clusters = device.multiprocessors / 2;
+  if (tiles_m < 2 || clusters == 0) return 1;
+  return rounds_of((tiles_m + 1) / 2 * tiles_n, clusters) <= rounds_of(tiles_m * tiles_n, device.multiprocessors) ? 2
+                                                                                                                  : 1;
+}
+
 // Chooses the kernel, tiles and split of a product. Requires g.m > 0 and g.n > 0.
 inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device) {
   if (g.m <= few_rows && !g.a_transposed && g.b_transposed && !g.rowwise)

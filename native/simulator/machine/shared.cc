@@ -9,7 +9,8 @@ namespace simulator {
 namespace {
 // An element of reads_ has the clock in its upper bits and the lane in its lower 6 bits.
 constexpr uint32_t lane_bits = 6;
-constexpr uint32_t several = 32;  // instead of a lane: more than one lane of the warp has read
+constexpr uint32_t several = 32;     // instead of a lane: more than one lane of the warp has read
+constexpr uint32_t by_product = 33;  // instead of a lane: only products have read
 }  // namespace
 
 void join(Clock& into, const Clock& other) {
@@ -39,6 +40,7 @@ void Shared::start(uint32_t bytes, int warps, int rank, int blocks, uint32_t bas
   first_ = static_cast<size_t>(rank) * each, begin_ = base;
   clocks_.assign(each, Clock(each * static_cast<size_t>(blocks), base));
   for (size_t i = 0; i < clocks_.size(); ++i) clocks_[i][first_ + i] = base + 1;
+  before_.assign(clocks_.size(), Clock(clocks_[0].size(), 0));
   ordered_.assign(clocks_.size(), base + 1);
   fences_.assign(static_cast<size_t>(warps) * lanes, 0);
   for (Clock* c : {&touched_, &left_, &fenced_inits_, &known_inits_}) c->assign(clocks_[0].size(), 0);
@@ -117,12 +119,16 @@ void Shared::read(const Warp& w, const Instruction& i, int lane, uint32_t addres
       if (writer == self ? last.clock >= ordered_[self] : last.clock > mine[first_ + writer])
         race(w, i, lane, "reads a write", g, last.thread);
     }
-    if (proxy == Proxy::async && last.clock && !last.async && last.thread / lanes < static_cast<uint32_t>(warps_) &&
+    if (proxy != Proxy::generic && last.clock && !last.async && last.thread / lanes < static_cast<uint32_t>(warps_) &&
         !fenced(static_cast<int>(last.thread / lanes), last.thread % lanes, last.clock))
       w.fail(i, "shared memory at " + std::to_string(shared_begin + g * 4) + " was written by thread " +
                     std::to_string(last.thread) + ", which has not executed fence.proxy.async since");
     uint32_t& seen = reads[g];
     const uint32_t when = seen >> lane_bits, who = seen & ((1u << lane_bits) - 1);
+    if (proxy == Proxy::product && (when <= begin_ || who == by_product)) {
+      seen = now << lane_bits | by_product;
+      continue;
+    }
     const bool others = when >= ordered_[self] && who != static_cast<uint32_t>(lane);
     seen = now << lane_bits | (others ? several : static_cast<uint32_t>(lane));
   }
@@ -130,20 +136,25 @@ void Shared::read(const Warp& w, const Instruction& i, int lane, uint32_t addres
 
 void Shared::check_write(const Warp& w, const Instruction& i, int lane, uint32_t g, unsigned touched) {
   const Clock& mine = w.block->shared.clock(w.index);
+  const Clock& before = w.block->shared.before_[static_cast<size_t>(w.index)];
   // The number of a warp of another block says nothing here.
   const uint32_t self = is_mine(w) ? static_cast<uint32_t>(w.index) : ~0u,
                  thread = is_mine(w) ? self * lanes + static_cast<uint32_t>(lane) : ~0u;
   const Write& last = writes_[g];
   if (last.clock && last.thread != thread && (last.touched & touched)) {
     const uint32_t writer = last.thread / lanes;
-    if (writer == self ? last.clock >= ordered_[self] : last.clock > mine[first_ + writer])
+    const size_t from = first_ + writer;
+    const uint32_t known = last.async ? std::max(mine[from], before[from]) : mine[from];
+    if (writer == self ? last.clock >= ordered_[self] : last.clock > known)
       race(w, i, lane, "overwrites a write", g, last.thread);
   }
   if (touched != 15)
     return;  // reads are recorded per 4 bytes, so a smaller write might not overlap the bytes that were read
   for (uint32_t r = 0; r < static_cast<uint32_t>(warps_); ++r) {
     const uint32_t seen = reads_[r][g], when = seen >> lane_bits, who = seen & ((1u << lane_bits) - 1);
-    if (r == self ? when >= ordered_[self] && who != static_cast<uint32_t>(lane) : when > mine[first_ + r])
+    if (r == self && who == by_product) continue;  // the whole warp has waited for it
+    const uint32_t known = who == by_product ? std::max(mine[first_ + r], before[first_ + r]) : mine[first_ + r];
+    if (r == self ? when >= ordered_[self] && who != static_cast<uint32_t>(lane) : when > known)
       race(w, i, lane, "overwrites bytes without waiting for a read", g, r * lanes + who % lanes);
   }
 }
@@ -243,7 +254,8 @@ void Shared::init_mbarrier(const Warp& w, const Instruction& i, int lane, uint32
   std::fill_n(states_.begin() + (address - shared_begin), 8, object);
   Mbarrier& m = mbarriers[address];
   m.expected = m.pending = count;
-  m.arriving = m.completed = m.far_arriving = m.far_completed = Clock(clocks_[0].size(), 0);
+  m.arriving = m.completed = m.far_arriving = m.far_completed = m.any_arriving = m.any_completed =
+      Clock(clocks_[0].size(), 0);
   m.init_warp = w.index, m.init_lane = lane;
   m.init_clock = time(w.index);
 }

@@ -31,8 +31,9 @@ struct Mbarrier {
   int64_t transactions = 0;            // bytes that the current phase still expects
   uint32_t phase = 0;
   // Joined clocks of the current phase's arrivals, and of the last completed phase's. `far`: of arrivals from other
-  // blocks, which only threads that acquire at cluster scope observe.
-  Clock arriving, completed, far_arriving, far_completed;
+  // blocks at cluster scope, which only threads that acquire at cluster scope observe. `any`: of all arrivals from
+  // other blocks.
+  Clock arriving, completed, far_arriving, far_completed, any_arriving, any_completed;
   int init_warp = 0, init_lane = 0;
   uint32_t init_clock = 0;
   std::vector<AsyncBox> copies;  // copies in flight that will complete transactions of this barrier
@@ -51,7 +52,8 @@ struct AsyncBox {
 
 class Shared {
  public:
-  enum class Proxy { generic, async };
+  // product: a read of the asynchronous proxy by wgmma, for which the warp has waited.
+  enum class Proxy { generic, async, product };
   // Prepares the memory for a block, of this rank in a cluster of `blocks` blocks. All clocks of the cluster start at
   // `base`, which must be at least first_time() of each block.
   void start(uint32_t bytes, int warps, int rank, int blocks, uint32_t base);
@@ -88,6 +90,10 @@ class Shared {
   const Clock& fenced_initializations() const { return fenced_inits_; }
   void learn_initializations(const Clock& published) { join(known_inits_, published); }
 
+  // The warp has seen that these accesses of other blocks came before. Their writes are not visible to it for that. But
+  // it may overwrite what their products have read and what their copies have written. Both have ended, because a
+  // thread of the other block has waited for them.
+  void note_before(int warp, const Clock& others) { join(before_[static_cast<size_t>(warp)], others); }
   // Records that a warp of another block has arrived at an mbarrier object of this block.
   void touch(const Warp& w);
   void leave(int warp) { join(left_, clock(warp)); }  // the warp has ended
@@ -120,9 +126,11 @@ class Shared {
   // A granule is 4 bytes.
   std::vector<unsigned char> bytes_, states_;
   std::vector<Write> writes_;  // the last write of each granule
-  // For each warp, its last read of each granule: clock * 64 + lane, or clock * 64 + 32 for several lanes.
+  // For each warp, its last read of each granule: clock * 64 + lane. The lane is 32 if several have read the granule,
+  // and 33 if only products have.
   std::vector<std::vector<uint32_t>> reads_;
   std::vector<Clock> clocks_;      // by warp, then the agent's
+  std::vector<Clock> before_;      // by warp: see note_before
   std::vector<uint32_t> ordered_;  // by warp: accesses of its lanes before this time are ordered before later ones
   std::vector<uint32_t> fences_;   // by thread: the time of its warp after its last fence.proxy.async
   // Times of accesses by other blocks, of the ends of the block's warps, and of published mbarrier initializations.

@@ -13,9 +13,10 @@ constexpr int64_t most_transactions = (1 << 20) - 1;  // the maximum of the tx-c
 // "Phase Completion of the mbarrier object".
 void complete_phase(Mbarrier& m) {
   if (m.pending != 0 || m.transactions != 0) return;
-  m.completed = m.arriving, m.far_completed = m.far_arriving;
+  m.completed = m.arriving, m.far_completed = m.far_arriving, m.any_completed = m.any_arriving;
   m.arriving.assign(m.arriving.size(), 0);
   m.far_arriving.assign(m.far_arriving.size(), 0);
+  m.any_arriving.assign(m.any_arriving.size(), 0);
   m.pending = m.expected;
   ++m.phase;
   ++progress;
@@ -47,7 +48,10 @@ void arrive(Warp& w, const Instruction& i) {
     --m.pending;
     if (&block == w.block) join(m.arriving, shared.clock(w.index));
     else if (i.flags & cluster_scope) join(m.far_arriving, shared.clock(w.index));
-    if (&block != w.block) block.shared.touch(w);
+    if (&block != w.block) {
+      join(m.any_arriving, shared.clock(w.index));
+      block.shared.touch(w);
+    }
     complete_phase(m);
   }
   shared.tick(w.index);
@@ -92,6 +96,7 @@ void try_wait(Warp& w, const Instruction& i) {
     done[lane] = (m.phase & 1) != parity[lane];
     if (done[lane]) join(shared.clock(w.index), m.completed);
     if (done[lane] && (i.flags & cluster_scope)) join(shared.clock(w.index), m.far_completed);
+    if (done[lane]) shared.note_before(w.index, m.any_completed);
     failed |= !done[lane];
   }
   commit_bits(w, i.d, done);

@@ -44,8 +44,8 @@ void read_tile(Warp& w, const Instruction& i, const Tile& t, bool transposed, ui
                                          r % 64 * static_cast<uint32_t>(sizeof(T))
                                    : t.start + r / 8 * t.stride + r % 8 * 128 + k * static_cast<uint32_t>(sizeof(T));
       const uint32_t address = swizzled(logical);
-      // The race checks need a lane. Any will do, because the whole warp issues the product.
-      shared.read(w, i, static_cast<int>(outer % lanes), address, 16, Shared::Proxy::async);
+      // The checks need a lane. Any will do, because the whole warp issues the product.
+      shared.read(w, i, static_cast<int>(outer % lanes), address, 16, Shared::Proxy::product);
       T values[piece];
       std::memcpy(values, shared.data(address), 16);
       for (uint32_t e = 0; e < piece; ++e)

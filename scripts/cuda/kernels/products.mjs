@@ -12,10 +12,17 @@ const epilogue = (chunks) => ({ STS: 8 * chunks, STG: 4 * chunks });
 export function productLaunch(card, m, n, k, { outputBytes = 2, end: other } = {}) {
   const compulsory = 2 * (m * k + n * k) + outputBytes * m * n;
   if (card.code === "90a") {
-    // gemm_sm90.cu: persistent blocks, tiles of 128 x 256, strips of eight rows of tiles.
+    // gemm_sm90.cu: persistent blocks, tiles of 128 x 256, strips of eight rows of tiles. Clusters of two blocks share the columns' tile of b:
+    // each block takes half of it from L2. warpgroup_cluster of choice.h decides whether there are clusters.
     const [tileM, tileN] = [128, 256];
-    const tiles = Math.ceil(m / tileM) * Math.ceil(n / tileN);
+    const [rowsOfTiles, columnsOfTiles] = [Math.ceil(m / tileM), Math.ceil(n / tileN)];
+    const pairs = Math.ceil(rowsOfTiles / 2) * columnsOfTiles;
+    const rounds = Math.ceil((rowsOfTiles * columnsOfTiles) / card.multiprocessors);
+    const clusters = !other && rowsOfTiles > 1 && Math.ceil(pairs / Math.floor(card.multiprocessors / 2)) <= rounds;
+    const cluster = clusters ? 2 : 1;
+    const tiles = cluster === 2 ? 2 * pairs : rowsOfTiles * columnsOfTiles;
     const blocks = Math.min(tiles, card.multiprocessors);
+    const fromL2 = 2 * (tileM + tileN / cluster); // bytes per element along k of a tile
     const own = Math.ceil(tiles / blocks);
     const stages = own * (k / DEPTH);
     // A strip's wave reads its rows of a once, and the columns of b that the wave covers.
@@ -35,7 +42,7 @@ export function productLaunch(card, m, n, k, { outputBytes = 2, end: other } = {
             totals: { STS: own * 64, UTMASTG: own * 4 },
           }
         : {
-            kernel: /tensor_warpgroup_kernelINS0_4sm908RingTileILi256E.*Lb0ELb1ELb0E/,
+            kernel: /tensor_warpgroup_kernelINS0_4sm906Paired.*RingTileILi256E.*Lb0ELb1ELb0E/,
             shared: 4 * 49152 + 8 * 16 * 40 * 4 + 1024,
             path: epilogue(1),
             totals: epilogue(own * 8),
@@ -59,13 +66,13 @@ export function productLaunch(card, m, n, k, { outputBytes = 2, end: other } = {
           warps: 1,
           mark: "UTMALDG",
           path: { UTMALDG: 8 },
-          totals: { UTMALDG: stages * 2 },
+          totals: { UTMALDG: stages * (cluster === 2 ? 2 : 3) },
           outer: own,
-          l2: stages * (tileM + tileN) * DEPTH * 2,
+          l2: stages * fromL2 * DEPTH,
         },
       ],
-      dram: Math.max(compulsory, Math.min(read, 2 * waves * blocks * (tileM + tileN) * k) + outputBytes * m * n),
-      l2: tiles * (tileM + tileN) * k * 2 + outputBytes * m * n,
+      dram: Math.max(compulsory, Math.min(read, waves * blocks * fromL2 * k) + outputBytes * m * n),
+      l2: tiles * fromL2 * k + outputBytes * m * n,
     };
   }
   // gemm_multistage.cuh: tiles of 128 x 128 by eight warps of 64 x 32.

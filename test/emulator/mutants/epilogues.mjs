@@ -146,8 +146,8 @@ export const epilogues = [
   [
     "gate, warpgroups: copies the up weight's tile over the gate's",
     "gemm_sm90_loop.cuh",
-    "b_tile + T::n / 2 * line_bytes, &up_map",
-    "b_tile, &up_map",
+    "if (gated) share(b_tile + first * line_bytes,",
+    "if (gated) share(b_tile,",
     ...warpgroups,
   ],
   [
@@ -160,8 +160,8 @@ export const epilogues = [
   [
     "gate, warpgroups: copies boxes of the full tile width",
     "gemm_sm90.cu",
-    "g.gated() ? T::n / 2 : T::n)",
-    "T::n)",
+    "g.ldb, T::n / 2)",
+    "g.ldb, T::n)",
     ...warpgroups,
   ],
   [

@@ -15,8 +15,8 @@ export const warpgroups = [
   [
     "warpgroups: no block barrier after initializing barriers",
     "gemm_sm90_loop.cuh",
-    "    ptx::fence_async();\n  }\n  __syncthreads();\n",
-    "    ptx::fence_async();\n  }\n",
+    "  if (pairs) ptx::sync_cluster();\n  else __syncthreads();\n",
+    "",
   ],
   [
     "warpgroups: an empty stage expects one arrival per warpgroup instead of one per warp",
@@ -51,8 +51,8 @@ export const warpgroups = [
   [
     "warpgroups: fills a stage without waiting until it is empty",
     "gemm_sm90_loop.cuh",
-    "      ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);",
-    "        ",
+    "      ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);\n",
+    "",
   ],
   [
     "warpgroups: does not wait for a tile before multiplying it",
@@ -66,12 +66,7 @@ export const warpgroups = [
     "ptx::wait_products<1>();",
     "ptx::wait_products<2>();",
   ],
-  [
-    "warpgroups: never releases a tile's last stage",
-    "gemm_sm90_loop.cuh",
-    "  if (lane == 0) ptx::arrive(&empty[before]);\n}\n",
-    "}\n",
-  ],
+  ["warpgroups: never releases a tile's last stage", "gemm_sm90_loop.cuh", "  release(before);\n}\n", "}\n"],
   [
     "warpgroups: does not accumulate into C in products of at least 100 rows",
     "gemm.cu",
@@ -129,8 +124,8 @@ export const warpgroups = [
   [
     "warpgroups: copies all boxes of B to the same place",
     "gemm_sm90_loop.cuh",
-    "ptx::copy_box(b_tile + i * box_bytes,",
-    "ptx::copy_box(b_tile,",
+    "share(b_tile + i * box_bytes,",
+    "share(b_tile,",
   ],
   [
     "warpgroups: swaps the upper and lower rows of a fragment",
@@ -162,8 +157,8 @@ export const warpgroups = [
   [
     "warpgroups: every block computes one tile only",
     "gemm_sm90.cu",
-    "tile < product.tiles; tile += gridDim.x) {\n    float sum",
-    "tile < gridDim.x; tile += gridDim.x) {\n    float sum",
+    "tile < product.tiles; tile += product.step()) {\n      float sum",
+    "tile < product.step(); tile += product.step()) {\n      float sum",
   ],
   [
     "stored tiles: stage rows before TMA has read those of the tile before",

@@ -9,8 +9,7 @@ namespace heddle {
 // Options of a pair of blocks that multiply a tile by itself, twice. Each block copies half of the tile to both blocks.
 // false omits a step. `own` replaces an operation on the other block by one on the own block.
 struct PairSteps {
-  bool fence = true, begin = true, wait_empty = true, acquire = true, arrive_own = true, arrive_other = true,
-       end = true;
+  bool fence = true, begin = true, wait_empty = true, arrive_own = true, arrive_other = true, end = true;
   bool own = false;
   uint16_t blocks = 3;
   unsigned bytes = sizeof(Lines);
@@ -30,8 +29,7 @@ inline void one_pair(const PairSteps& step, const CUtensorMap& map, float* sums)
   else __syncthreads();
   if (threadIdx.x == 0) {
     for (unsigned n = 0; n < 2; ++n) {
-      if (step.acquire && step.wait_empty) ptx::wait_barrier_of_cluster(empty, n ^ 1);
-      else if (step.wait_empty) ptx::wait_barrier(empty, n ^ 1);
+      if (step.wait_empty) ptx::wait_barrier(empty, n ^ 1);
       ptx::arrive_expecting(full, step.bytes);
       ptx::copy_box_to(reinterpret_cast<char*>(tile) + rank * sizeof(Lines) / 2, &map, 0, 32 * rank, full, step.blocks);
     }
@@ -78,18 +76,17 @@ inline void test_clusters() {
     broken("is not followed by fence.proxy.async", [](PairSteps& s) { s.fence = false; });
     broken("barrier", [](PairSteps& s) { s.begin = false; });  // uninitialized, or not ordered
     expect(!failure({true, true, false}).empty(), "clusters: a copy that does not wait for the readers");
-    broken("may still read", [](PairSteps& s) { s.acquire = false; });
     broken("wait in mbarrier.try_wait", [](PairSteps& s) { s.arrive_own = false; });
     broken("wait in mbarrier.try_wait", [](PairSteps& s) { s.arrive_other = false; });
-    expect(!failure({true, true, true, true, true, true, true, true}).empty(),
+    expect(!failure({true, true, true, true, true, true, true}).empty(),
         "clusters: an arrival at the own block instead of the other one");
     broken("the cluster", [](PairSteps& s) { s.end = false; });
     broken("mask 0", [](PairSteps& s) { s.blocks = 0; });
     broken("the cluster has no block 2", [](PairSteps& s) { s.blocks = 7; });
     broken("wait in mbarrier.try_wait", [](PairSteps& s) { s.blocks = 1; });
-    expect(!failure({true, true, true, true, true, true, true, false, 3, sizeof(Lines) / 2}).empty(),
+    expect(!failure({true, true, true, true, true, true, false, 3, sizeof(Lines) / 2}).empty(),
         "clusters: half of the expected bytes");
-    expect(!failure({true, true, true, true, true, true, true, false, 2}).empty(), "clusters: copies to block 1 only");
+    expect(!failure({true, true, true, true, true, true, false, 2}).empty(), "clusters: copies to block 1 only");
   }
   setenv("HEDDLE_EMULATOR", "lazy", 1);
   const auto run = [](unsigned blocks, unsigned cluster, auto body) {
