@@ -8,7 +8,7 @@ export const harmless = [
     why: "PTX has unlimited registers, so that a kernel without setmaxnreg.inc computes the same",
   },
   {
-    kernel: "tensor_warpgroup_kernelINS0_4sm908RingTileILi256ELi4ELi16384ELi32768EEELb0ELb0E",
+    kernel: "PairedINS3_8RingTileILi256ELi4ELi16384ELi32768EEEEELb0ELb1E",
     what: /^bit (1[6-9]|2[0-9]) of or\.b64/,
     // Bits 16 to 29 are the byte offset of the leading dimension ("Matrix Descriptor Format"). The manual's section "Strides" says that
     // swizzled K-major tiles do not use it. Both operands of these kernels are K-major.
