@@ -77,7 +77,7 @@ const expertCounts = ["tensor_experts_kernel", "tensor_experts_gradient_kernel"]
 /** Exact numbers of TMA stores: one for each 64 columns of a tile. */
 const storedCounts = [128, 256].flatMap((width) =>
   [
-    { kernel: `StoredTileINS3_8RingTileILi${width}E`, source: "gemm_sm90.cu" },
+    { kernel: `StoredTileINS3_6PairedINS3_8RingTileILi${width}E`, source: "gemm_sm90.cu" },
     { kernel: `StoredTileINS4_8RingTileILi${width}E`, source: "logits_sm90.cu" },
   ].map((place) => ({ architectures: ["90a"], ...place, "tma.store": width / 64 })),
 );

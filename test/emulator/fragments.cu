@@ -5,6 +5,7 @@
 // The program runs on the emulator and, compiled by nvcc, on a GPU. Only the GPU reveals a misreading that a test
 // shares with its wrapper. The tests are in fragments/, one file per instruction family.
 #include "fragments/bulk.cuh"
+#include "fragments/clusters.cuh"
 #include "fragments/conversions.cuh"
 #include "fragments/copies.cuh"
 #include "fragments/launches.cuh"
@@ -29,6 +30,7 @@ void test_sm90() {
   test_bulk_sums(device);
   test_bulk_sources(device);
   test_words(device);
+  test_clusters(device);
   test_warpgroup<false, false, 128>(device, "wgmma, both operands K-major");
   test_warpgroup<false, false, 256>(device, "wgmma of 256 columns");
   test_warpgroup<true, false, 128>(device, "wgmma, a MN-major");
