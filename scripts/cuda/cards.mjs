@@ -79,7 +79,7 @@ export const cards = {
   },
   rtx4090: {
     title: "RTX 4090",
-    code: "86", // prebuilds have no code for 8.9, except for e4m3
+    code: "80", // prebuilds have no code for 8.9, except for e4m3
     name: /\bRTX 4090\b/,
     ...{
       multiprocessors: 128,

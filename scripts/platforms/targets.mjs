@@ -10,8 +10,8 @@ export const GLIBC_CEILING = "2.28";
 /** The functions that Node calls. A binary exports nothing else. */
 export const ENTRY_POINTS = ["napi_register_module_v1", "node_api_module_get_api_version_v1"];
 
-/** The CUDA architectures of a release. */
-export const CUDA_ARCHITECTURES = "80-real;86-real;89-real;90a-real;100-real;120-real";
+/** The CUDA architectures of a release. Devices of compute capability 8.6 run code for sm_80. */
+export const CUDA_ARCHITECTURES = "80-real;89-real;90a-real;100-real;120-real";
 
 /**
  * The package of a platform is `@heddle/<name>`. `zig` is the compiler's target. `system` and `processor` are CMake's names. `libc` has the values
