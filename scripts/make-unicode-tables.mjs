@@ -278,7 +278,7 @@ function write(name, parts) {
   console.log(`${name}: ${lines.length} lines`);
 }
 
-/** Returns the C++ initializer {first, value} of each range of code points with equal values. */
+/** Returns the C++ initializer {first, value} of each range of code points with equal values, which have at most 11 bits. */
 function ranges(values, end = total) {
   const entries = [];
   for (let code = 0; code < end; code++) {
@@ -288,9 +288,13 @@ function ranges(values, end = total) {
 }
 
 write("unicode_ranges.inc", [["", ranges(flagTable, limit), ""]]);
+// Ranges have 11 bits for a value, so properties are indices of their distinct values.
+const propertyValues = [...new Set(properties)];
+const propertyIndices = properties.map((value) => propertyValues.indexOf(value));
 const range = (name, values) => [`constexpr Range ${name}[] = {`, ranges(values), "};"];
 write("unicode_properties.inc", [
-  range("property_ranges", properties),
+  ["constexpr uint32_t property_values[] = {", propertyValues.map(hex), "};"],
+  range("property_ranges", propertyIndices),
   range("script_ranges", scripts),
   range("segment_script_ranges", segmentScripts),
   range("break_ranges", breaks),
@@ -301,9 +305,10 @@ const decompositions = (name, map) => {
   const entries = [];
   for (const [code, mapped] of map) {
     const parts = Array.from(mapped, (part) => part.codePointAt(0));
-    entries.push(`{${hex(code)},${hex(text.length)},${hex(parts.length)}}`);
+    entries.push(`{${hex(code)},${hex(text.length)}}`);
     text.push(...parts);
   }
+  entries.push(`{0x3ffff,${hex(text.length)}}`); // the end of the last text
   return [
     [`constexpr Decomposition ${name}[] = {`, entries, "};"],
     [`constexpr uint32_t ${name}_text[] = {`, text.map(hex), "};"],

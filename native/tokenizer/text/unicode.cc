@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -17,8 +18,8 @@ std::unique_ptr<uint8_t[]> build() {
   std::unique_ptr<uint8_t[]> table(new uint8_t[table_size]);
   constexpr size_t count = sizeof(flag_ranges) / sizeof(flag_ranges[0]);
   for (size_t i = 0; i < count; ++i) {
-    const uint32_t end = i + 1 < count ? flag_ranges[i + 1].first : table_size;
-    std::memset(table.get() + flag_ranges[i].first, static_cast<int>(flag_ranges[i].value), end - flag_ranges[i].first);
+    const uint32_t first = flag_ranges[i].first, end = i + 1 < count ? flag_ranges[i + 1].first : table_size;
+    std::memset(table.get() + first, static_cast<int>(flag_ranges[i].value), end - first);
   }
   return table;
 }
@@ -42,7 +43,7 @@ const uint8_t* flag_table() {
 }
 
 const BlockTable<uint32_t>& properties() {
-  static const BlockTable<uint32_t> table = table_of<uint32_t>(property_ranges);
+  static const BlockTable<uint32_t> table(property_ranges, std::size(property_ranges), property_values);
   return table;
 }
 

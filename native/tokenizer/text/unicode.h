@@ -29,21 +29,24 @@ inline uint8_t flags_of(const uint8_t* table, uint32_t code) {
   return code >= 0xE0100 && code <= 0xE01EF ? upperish | lowerish | mark | nfc_unsafe | word : 0;
 }
 
+// Code points from `first` to the next range have the same value.
 struct Range {
-  uint32_t first;
-  uint32_t value;
+  uint32_t first : 21;
+  uint32_t value : 11;
 };
 
 // A value per code point, in blocks of 256. Consecutive equal blocks are stored once.
 template <class T> class BlockTable {
  public:
-  BlockTable(const Range* ranges, size_t count) {
+  // `values`: the values that the ranges have indices of. Null if the ranges have the values themselves.
+  BlockTable(const Range* ranges, size_t count, const T* values = nullptr) {
     std::vector<T> block(256);
     size_t range = 0;
     for (uint32_t index = 0; index < block_count; ++index) {
       for (uint32_t i = 0; i < 256; ++i) {
         while (range + 1 < count && ranges[range + 1].first <= index * 256 + i) ++range;
-        block[i] = static_cast<T>(ranges[range].value);
+        const uint32_t value = ranges[range].value;
+        block[i] = values ? values[value] : static_cast<T>(value);
       }
       const size_t size = values_.size();
       const bool repeats = size >= 256 && std::equal(block.begin(), block.end(), values_.end() - 256);

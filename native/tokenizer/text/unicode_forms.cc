@@ -8,10 +8,10 @@
 namespace heddle::unicode {
 namespace {
 
+// The text of a code point ends where that of the next one begins. A last entry ends the table.
 struct Decomposition {
-  uint32_t code;
-  uint16_t begin;
-  uint16_t count;
+  uint32_t code : 18;
+  uint32_t begin : 14;
 };
 struct Composition {
   uint32_t first, second, code;
@@ -27,9 +27,10 @@ constexpr uint32_t s_base = 0xAC00, l_base = 0x1100, v_base = 0x1161, t_base = 0
 constexpr uint32_t l_count = 19, v_count = 21, t_count = 28, s_count = l_count * v_count * t_count;
 
 template <size_t N> const Decomposition* find(const Decomposition (&table)[N], uint32_t code) {
-  const auto* at = std::lower_bound(std::begin(table), std::end(table), code,
-      [](const Decomposition& entry, uint32_t value) { return entry.code < value; });
-  return at != std::end(table) && at->code == code ? at : nullptr;
+  const auto* end = std::end(table) - 1;
+  const auto* at = std::lower_bound(
+      std::begin(table), end, code, [](const Decomposition& entry, uint32_t value) { return entry.code < value; });
+  return at != end && at->code == code ? at : nullptr;
 }
 
 }  // namespace
@@ -55,8 +56,9 @@ int decompose(uint32_t code, bool compatible_too, uint32_t* out) {
     text = canonical_text;
   }
   if (found == nullptr) return 0;
-  std::copy_n(text + found->begin, found->count, out);
-  return found->count;
+  const int count = static_cast<int>(found[1].begin - found->begin);
+  std::copy_n(text + found->begin, count, out);
+  return count;
 }
 
 uint32_t compose(uint32_t first, uint32_t second) {
