@@ -118,6 +118,7 @@ __device__ inline void store_pairs(
 template <class T, bool w_transposed>
 __global__ void __launch_bounds__(T::threads, 1)
     tensor_experts_kernel(PreviousKernel previous, Products a, Groups groups, unsigned columns) {
+  if (!multistage::is_used<T>()) return;
   previous.wait();
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   const ExpertTile tile = expert_tile<T>(groups, columns);
@@ -144,6 +145,7 @@ __global__ void __launch_bounds__(T::threads, 1)
 // Computes the gradient of one expert's weights. Its pairs are the inner dimension. grid (tiles of K, tiles of M, E)
 template <class T>
 __global__ void __launch_bounds__(T::threads, 1) tensor_experts_gradient_kernel(WeightGradients a, Groups groups) {
+  if (!multistage::is_used<T>()) return;
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   const int64_t expert = blockIdx.z, row0 = static_cast<int64_t>(blockIdx.y) * T::m,
                 column0 = static_cast<int64_t>(blockIdx.x) * T::n;

@@ -32,6 +32,19 @@ template <int tile_m_, int tile_n_, int warps_m_, int warps_n_, int stages_> str
 using SmallTile = Tile<64, 64, 2, 2, 3>;
 template <int stages> using LargeTile = Tile<128, 128, 2, 4, stages>;
 
+// Whether a device that runs this code may use tiles of T (large_stages in choice.h). Kernels of other tiles are empty,
+// to keep the addon small. Devices of compute capability 9.0 and 10.0 have shared memory for four stages of a large
+// tile, and those of 12.0 for three. Code for sm_80 runs on devices of both kinds.
+template <class T> __device__ constexpr bool is_used() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+  return T::stages == 3;
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  return T::m == SmallTile::m || T::stages == 4;
+#else
+  return true;
+#endif
+}
+
 // Starts the copies of a tile of `lines` lines with `count` elements, from (line0, first) of x on. Lines from line_end
 // on and elements from `end` on become zeros. With `pairs`, 16 lines of x alternate with the same 16 lines of `up`.
 // Each lane then accumulates the same columns of both factors.
@@ -193,6 +206,7 @@ __device__ inline void epilogue_tile(
 template <class Operand, class T, bool a_transposed, bool b_transposed, bool gated>
 __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(PreviousKernel previous, Gemm whole, int64_t part) {
   static_assert(!gated || b_transposed, "a gated product needs b stored as (n, k)");
+  if (!is_used<T>()) return;
   using Element = typename Operand::Element;
   HEDDLE_DYNAMIC_SHARED(Element, memory);
   previous.wait();
