@@ -24,23 +24,22 @@ __global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(PreviousKernel 
   });
 }
 
-// Computes both factors of a gated product, one after the other. A thread keeps its elements of the first in registers.
+// Computes both factors of a gated product, one after the other.
 __global__ void __launch_bounds__(tiled::threads, 2)
     gated_gemm_kernel(PreviousKernel previous, Gemm whole, int64_t part) {
   previous.wait();
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}};
-  float gate[tiled::per_thread * tiled::per_thread];
-  int at = 0;
-  const auto right = [&](const View& b) {
-    return tiled::Elements<>{b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}};
+  float total[2][tiled::per_thread][tiled::per_thread] = {};
+  const auto add_products = [&](const View& b, float(&of_factor)[tiled::per_thread][tiled::per_thread]) {
+    const tiled::Elements<> right{b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}};
+    tiled::add_products<32>(blockIdx.z * part, g.k, a, right, of_factor);
   };
-  tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.b), [&](int, int, float v) { gate[at++] = v; });
-  at = 0;
-  tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.epilogue.up), [&](int i, int j, float v) {
-    const float of_gate = gate[at++];
-    if (row0 + i < g.m && column0 + j < g.n) epilogue_element<true>(g, row0 + i, column0 + j, of_gate, v);
+  add_products(g.b, total[0]);
+  add_products(g.epilogue.up, total[1]);
+  tiled::each_element(total, [&](int i, int j, const float(&values)[2]) {
+    if (row0 + i < g.m && column0 + j < g.n) epilogue_element<true>(g, row0 + i, column0 + j, values[0], values[1]);
   });
 }
 
@@ -160,6 +159,7 @@ __device__ inline void aligned_few_rows_sums(const Gemm& g, const View& b, int64
     HEDDLE_UNROLL
     for (int l = 0; l < loads; ++l) add(w[l], at + l * warp_size);
   }
+  HEDDLE_ROLLED
   for (; at < vectors; at += warp_size) add(weights[at], at);
 }
 

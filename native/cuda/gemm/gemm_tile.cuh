@@ -73,18 +73,17 @@ template <class Rows> struct Blocks {
   }
 };
 
-// Computes the block's tile of the product over [k_begin, k_end) of k. Calls store(i, j, value) for each of the
-// thread's elements. All threads of the block must call it.
-template <int tile_k, class Left, class Right, class Store>
-__device__ inline void tile_product(
-    int64_t k_begin, int64_t k_end, const Left& left, const Right& right, const Store& store) {
+// Adds the products over [k_begin, k_end) of k of the thread's elements of the block's tile to `total`. All threads of
+// the block must call it.
+template <int tile_k, class Left, class Right>
+__device__ inline void add_products(
+    int64_t k_begin, int64_t k_end, const Left& left, const Right& right, float (&total)[per_thread][per_thread]) {
   HEDDLE_SHARED(float, a_tile, [tile_k][pitch]);
   HEDDLE_SHARED(float, b_tile, [tile_k][pitch]);
   const int tx = threadIdx.x % (tile_n / per_thread), ty = threadIdx.x / (tile_n / per_thread);
   // Each thread sums up the products of a tile, then adds this sum to its total. Rounding errors therefore grow with
   // tile_k plus the number of tiles, not with k.
   static_assert(tile_k >= 32, "with shorter tiles, the number of tiles would dominate the rounding errors");
-  float total[per_thread][per_thread] = {};
   for (int64_t k0 = k_begin; k0 < k_end; k0 += tile_k) {
     float sum[per_thread][per_thread] = {};
     left.fill(a_tile, k0);
@@ -109,11 +108,34 @@ __device__ inline void tile_product(
     }
     __syncthreads();  // the next tiles overwrite these
   }
-  HEDDLE_UNROLL
-  for (int i = 0; i < per_thread; ++i) {
+}
+
+// Calls use(i, j, values) for each of the thread's elements of the block's tile. `values` has the element of each
+// total. Register indices are constant, and `use` is instantiated only once.
+template <int totals, class Use>
+__device__ inline void each_element(const float (&total)[totals][per_thread][per_thread], const Use& use) {
+  const int tx = threadIdx.x % (tile_n / per_thread), ty = threadIdx.x / (tile_n / per_thread);
+  HEDDLE_ROLLED
+  for (int at = 0; at < per_thread * per_thread; ++at) {
+    float values[totals];
     HEDDLE_UNROLL
-    for (int j = 0; j < per_thread; ++j) store(ty * per_thread + i, tx + j * (tile_n / per_thread), total[i][j]);
+    for (int t = 0; t < totals; ++t) {
+      HEDDLE_UNROLL
+      for (int e = 0; e < per_thread * per_thread; ++e)
+        if (e == 0 || e == at) values[t] = total[t][e / per_thread][e % per_thread];
+    }
+    use(ty * per_thread + at / per_thread, tx + at % per_thread * (tile_n / per_thread), values);
   }
+}
+
+// Computes the block's tile of the product over [k_begin, k_end) of k. Calls store(i, j, value) for each of the
+// thread's elements. All threads of the block must call it.
+template <int tile_k, class Left, class Right, class Store>
+__device__ inline void tile_product(
+    int64_t k_begin, int64_t k_end, const Left& left, const Right& right, const Store& store) {
+  float total[1][per_thread][per_thread] = {};
+  add_products<tile_k>(k_begin, k_end, left, right, total[0]);
+  each_element(total, [&](int i, int j, const float(&values)[1]) { store(i, j, values[0]); });
 }
 
 }  // namespace tiled

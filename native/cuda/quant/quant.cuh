@@ -297,6 +297,7 @@ __device__ inline void each_run(const BlockRows<T>& w, int64_t row, int64_t runs
       for (int i = 0; i < pairs; ++i) use_pair(read[i], p + i * warp_size);
     }
     if constexpr (pairs > 1) {
+      HEDDLE_ROLLED
       for (; p < all / 2; p += warp_size) {
         Run read[2];
         w.pair(row, p, read);
@@ -315,6 +316,7 @@ __device__ inline void each_run(const BlockRows<T>& w, int64_t row, int64_t runs
         for (int i = 0; i < together; ++i) use(read[i], r + i * warp_size);
       }
     }
+    HEDDLE_ROLLED
     for (; r < all; r += warp_size) use(w.run(row, r), r);
   }
 }

@@ -27,6 +27,7 @@ __global__ void __launch_bounds__(threads, 3)
   constexpr int inputs = in > 0 ? in : 1;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * threads,
                 first = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
+  HEDDLE_ROLLED
   for (int64_t i = first * vector_elements; i < vectors * vector_elements; i += stride * vector_elements) {
     float x[inputs][vector_elements], y[outs][vector_elements];
     HEDDLE_UNROLL
@@ -43,6 +44,7 @@ __global__ void __launch_bounds__(threads, 3)
     HEDDLE_UNROLL
     for (int k = 0; k < outs; ++k) store_elements(o.y[k], i, y[k]);
   }
+  HEDDLE_ROLLED
   for (int64_t i = vectors * vector_elements + first; i < o.n; i += stride) {
     float from[inputs], to[outs];
     HEDDLE_UNROLL
