@@ -16,14 +16,15 @@ struct SegmentRow {
 
 // The layout of the cache. Without pages, position p of a sequence is in row p mod L of its slot. With pages, it is in
 // row p mod `page` of page table[slot][p / page]. ring: 0, or the size of the sliding window. With a window, a slot
-// keeps only the newest L positions.
+// keeps only the newest L positions. Positions and pages are divided as 32-bit numbers: segments have 32-bit positions,
+// and a page is in memory. Divisions of 64-bit numbers take several times the instructions.
 struct CacheShape {
   int64_t rows, S, KH, L, D, ring;  // rows: of the input; S: slots; KH: key heads; L: positions per slot; D: head width
-  int64_t page, pages;              // positions per page, number of pages; 0 without a table
-  const int32_t* table;             // (S, L / page)
+  int64_t page, pages, slot_pages;  // positions per page, number of pages, pages of a slot; 0 without a table
+  const int32_t* table;             // (S, slot_pages)
 
   __device__ int32_t page_of(int64_t slot, int64_t position) const {
-    return table[slot * (L / page) + position / page];
+    return table[slot * slot_pages + static_cast<uint32_t>(position) / static_cast<uint32_t>(page)];
   }
   __device__ bool is_valid_page(int32_t number) const { return number >= 0 && number < pages; }
   __device__ int64_t row_of(int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
@@ -33,9 +34,10 @@ struct CacheShape {
   // Reports an invalid page, and returns a row of page 0 instead. The caller's run fails, so what is read there does
   // not matter.
   __device__ int64_t row_in(int32_t number, int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
-    if (page == 0) return (slot * KH + head) * L + (position < L ? position : position % L);
+    const uint32_t place = static_cast<uint32_t>(position);
+    if (page == 0) return (slot * KH + head) * L + (position < L ? place : place % static_cast<uint32_t>(L));
     if (!is_valid_page(number)) fault.report();
-    return ((is_valid_page(number) ? number : 0) * KH + head) * page + position % page;
+    return ((is_valid_page(number) ? number : 0) * KH + head) * page + place % static_cast<uint32_t>(page);
   }
 };
 
@@ -52,7 +54,9 @@ __device__ inline bool valid(const SegmentRow& s, const CacheShape& c) {
 // Returns the layout of `cache`. `pages` is the index of the node's optional page table among its inputs.
 inline CacheShape shape_of(const Node& n, const Tensor& rows, const Tensor& cache, size_t pages) {
   const CachePlaces p = places_of(n, cache, pages);
-  return {rows.shape[0], p.slots, p.heads, p.capacity, cache_width(cache), ring_of(n), p.page, p.pages, p.table};
+  const int64_t slot_pages = p.page > 0 ? p.capacity / p.page : 0;
+  return {rows.shape[0], p.slots, p.heads, p.capacity, cache_width(cache), ring_of(n), p.page, p.pages, slot_pages,
+      p.table};
 }
 
 struct CachedArguments {
@@ -71,6 +75,8 @@ struct CachedArguments {
   // Minimum rows of a long segment, which cached_attention_prefill.cu computes. The kernels of other files ignore it.
   int64_t long_rows = 0;
 
+  // Returns the number of query heads that share a key head.
+  __device__ int32_t group() const { return static_cast<int32_t>(H) / static_cast<int32_t>(shape.KH); }
   // Returns the result of the i-th part that the row sees.
   __device__ float* part(int64_t row, int64_t head, int64_t i) const {
     return part_results + ((row * H + head) * parts + i) * (shape.D + 2);
@@ -97,6 +103,7 @@ __device__ inline Visible keys_of(const CachedArguments& a, const SegmentRow& se
 // Returns the positions that a row of q sees. If several segments contain the row, the last one counts.
 __device__ inline Visible find_keys(const CachedArguments& a, int64_t row) {
   SegmentRow segment{0, 0, -1, 0};
+  HEDDLE_ROLLED
   for (int64_t g = 0; g < a.G; ++g) {
     const SegmentRow s = a.segments[g];
     if (!valid(s, a.shape)) {

@@ -30,8 +30,8 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   HEDDLE_SHARED(float, query_scale, [P::block_rows]);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, fg = lane / 4, ft = lane % 4,
-            count = static_cast<int>(rows.count), D = static_cast<int>(a.shape.D);
-  const int64_t group = a.H / a.shape.KH;
+            count = rows.count, D = static_cast<int>(a.shape.D);
+  const int32_t group = a.group();
   uint16_t* ring = memory + P::query_elements;
   // Returns the row of the tile's i-th pair in its segment.
   const auto row_of = [&](int i) { return (rows.first + i) / group; };
@@ -102,15 +102,21 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
     const int i = own_pair + 8 * h;
     if (i >= count) continue;
     const int64_t place = place_of(i);
-    if (rows.overlapped && !owns(a, rows.segment, place / a.H)) continue;
-    HEDDLE_UNROLL
-    for (int j = 0; j < P::width / 8; ++j) {
-      if (8 * j >= D) continue;
-      const int64_t at = place * D + 8 * j + 2 * ft;
-      const float low = tile.acc[j][2 * h] * inverse, high = tile.acc[j][2 * h + 1] * inverse;
-      if (a.o.type == DType::bf16)
-        *reinterpret_cast<uint32_t*>(static_cast<uint16_t*>(a.o.data) + at) = ptx::pack_bf16(low, high);
-      else a.o.store(at, low), a.o.store(at + 1, high);
+    if (rows.overlapped && !owns(a, rows.segment, rows.segment.first + row_of(i))) continue;
+    const int64_t first = place * D + 2 * ft;
+    // Calls put(at, low, high) for each pair of adjacent elements, from element `first` + at on.
+    const auto each_pair = [&](auto put) {
+      HEDDLE_UNROLL
+      for (int j = 0; j < P::width / 8; ++j)
+        if (8 * j < D) put(8 * j, tile.acc[j][2 * h] * inverse, tile.acc[j][2 * h + 1] * inverse);
+    };
+    if (a.o.type == DType::bf16) {
+      uint16_t* to = static_cast<uint16_t*>(a.o.data) + first;
+      each_pair(
+          [&](int at, float low, float high) { *reinterpret_cast<uint32_t*>(to + at) = ptx::pack_bf16(low, high); });
+    } else {  // f32
+      float* to = static_cast<float*>(a.o.data) + first;
+      each_pair([&](int at, float low, float high) { to[at] = low, to[at + 1] = high; });
     }
   }
 }
@@ -118,7 +124,7 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
 // grid (tiles of 64 pairs of row and query head, KH)
 template <class P> __global__ void __launch_bounds__(P::threads) tensor_cached_prefill_kernel(CachedArguments a) {
   for (int64_t number = blockIdx.x;; number += gridDim.x) {
-    const Rows rows = find_rows<true>(a, number, a.H / a.shape.KH);
+    const Rows rows = find_rows<true>(a, number, a.group());
     if (rows.count == 0) return;  // uniform over the block
     attend<P>(a, rows, blockIdx.y);
     if (number + gridDim.x >= rows.tiles) return;

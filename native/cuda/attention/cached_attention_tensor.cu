@@ -76,11 +76,12 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
             D = static_cast<int>(a.shape.D);
   unsigned char* ring = memory + P::query_bytes + warp * P::ring_bytes;
   const bool split = own_part >= 0;
-  const int length = static_cast<int>(a.part_length), count = static_cast<int>(rows.count);
+  const int length = static_cast<int>(a.part_length), count = rows.count;
 
   __syncthreads();  // all threads have read the previous tile
   if (const int i = static_cast<int>(threadIdx.x); i < tile_m) {
-    const int64_t group = a.H / a.shape.KH, at = rows.first + min(i, count - 1), row = rows.segment.first + at / group;
+    const int32_t group = a.group(), at = rows.first + min(i, count - 1);
+    const int64_t row = rows.segment.first + at / group;
     const Visible keys = keys_of(a, rows.segment, at / group);
     const bool own = i < count && (!rows.overlapped || owns(a, rows.segment, row));
     seen[i] = {static_cast<int32_t>(keys.first), static_cast<int32_t>(keys.last)};
@@ -301,7 +302,7 @@ __global__ void __launch_bounds__(P::threads, P::blocks)
     tensor_cached_attention_kernel(PreviousKernel previous, CachedArguments a) {
   previous.wait();
   for (int64_t number = blockIdx.x;; number += gridDim.x) {
-    const Rows rows = find_rows<false>(a, number, a.H / a.shape.KH);
+    const Rows rows = find_rows<false>(a, number, a.group());
     if (rows.count == 0) return;  // uniform over the block
     attend<P>(a, rows, blockIdx.y, a.part_results ? static_cast<int>(blockIdx.z) : -1);
     if (number + gridDim.x >= rows.tiles) return;

@@ -46,16 +46,17 @@ template <class Type_, int width_, int terms_> struct Plan {
 // first + count).
 struct Rows {
   SegmentRow segment;
-  int64_t first, count;
-  bool overlapped;  // a later segment contains some of the same rows
-  int64_t tiles;    // tiles of all segments of this length together
+  int32_t first, count;  // pairs are places of rows * H, which fit into 32 bits
+  bool overlapped;       // a later segment contains some of the same rows
+  int64_t tiles;         // tiles of all segments of this length together
 };
 // Returns tile `number` of the tiles of all long segments, or of all short ones. A segment is long if it has at least
 // a.long_rows rows. So the kernel that computes a row depends on the row's own segment only. count is 0 if there are
 // fewer tiles, or if any segment is invalid.
-template <bool is_long> __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64_t group) {
+template <bool is_long> __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int32_t group) {
   constexpr int64_t tile = is_long ? long_tile_m : tile_m;
   Rows found{{0, 0, -1, 0}, 0, 0, false, 0};
+  HEDDLE_ROLLED
   for (int64_t i = 0; i < a.G; ++i) {
     const SegmentRow s = a.segments[i];
     if (!valid(s, a.shape)) {
@@ -73,7 +74,7 @@ template <bool is_long> __device__ inline Rows find_rows(const CachedArguments& 
     if (of_segment >= 0 && of_segment < tiles) {
       // The first blocks take the last tiles of a long segment. With a causal mask, these see the most keys.
       const int64_t first = (is_long ? tiles - 1 - of_segment : of_segment) * tile;
-      found = {s, first, min(rows - first, tile), false, found.tiles};
+      found = {s, static_cast<int32_t>(first), static_cast<int32_t>(min(rows - first, tile)), false, found.tiles};
     }
     found.tiles += tiles;
   }
@@ -82,6 +83,7 @@ template <bool is_long> __device__ inline Rows find_rows(const CachedArguments& 
 // Whether `own` is the last segment that contains the row. That segment decides the row's output.
 __device__ inline bool owns(const CachedArguments& a, const SegmentRow& own, int64_t row) {
   SegmentRow last = own;
+  HEDDLE_ROLLED
   for (int64_t i = 0; i < a.G; ++i) {
     const SegmentRow s = a.segments[i];
     if (s.count > 0 && row >= s.first && row < static_cast<int64_t>(s.first) + s.count) last = s;

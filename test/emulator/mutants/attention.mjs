@@ -185,21 +185,16 @@ export const attention = [
   [
     "pages: looks up the page of the next position",
     "cache.cuh",
-    "(L / page) + position / page]",
-    "(L / page) + (position + 1) / page]",
+    "slot_pages + static_cast<uint32_t>(position) /",
+    "slot_pages + (static_cast<uint32_t>(position) + 1) /",
   ],
-  [
-    "pages: looks up every slot in the table of slot 0",
-    "cache.cuh",
-    "table[slot * (L / page) + position",
-    "table[position",
-  ],
+  ["pages: looks up every slot in the table of slot 0", "cache.cuh", "table[slot * slot_pages + ", "table["],
   ["pages: reads head 0 for every head", "cache.cuh", " : 0) * KH + head) * page", " : 0) * KH) * page"],
   [
     "pages: uses the position in the sequence as the position in the page",
     "cache.cuh",
-    "* page + position % page;",
-    "* page + position;",
+    "* page + place % static_cast<uint32_t>(page);",
+    "* page + place;",
   ],
   [
     "pages: takes the page size for the capacity of a slot",
@@ -216,8 +211,8 @@ export const attention = [
   [
     "cached q8: writes past the end of a ring instead of wrapping around",
     "cache.cuh",
-    "position < L ? position : position % L",
-    "position",
+    "position < L ? place : place % static_cast<uint32_t>(L)",
+    "place",
   ],
   [
     "tensor cached: no warp barrier before a stage is overwritten",

@@ -34,8 +34,8 @@ export const prompts = [
   [
     "prompts: reads past the end of a ring",
     "cache.cuh",
-    "position < L ? position : position % L",
-    "position",
+    "position < L ? place : place % static_cast<uint32_t>(L)",
+    "place",
     "cached_attention_prefill.cu",
   ],
   ["prompts: reads keys in place of values", "cached_attention_prefill.cu", "i == 0 ? a.k.data : a.v.data", "a.k.data"],
@@ -90,8 +90,8 @@ export const prompts = [
   [
     "prompts: a row in several segments gets the earlier segment's result",
     "cached_attention_prefill.cu",
-    "!owns(a, rows.segment, place / a.H)",
-    "owns(a, rows.segment, place / a.H)",
+    "!owns(a, rows.segment, rows.segment.first + row_of(i))",
+    "owns(a, rows.segment, rows.segment.first + row_of(i))",
   ],
   [
     "prompts: neither kernel computes a long segment",
