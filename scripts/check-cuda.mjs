@@ -96,6 +96,7 @@ const spillAllowance = {
   "cache.cu": { 100: 8 },
   "fp8_linear.cu": { 120: 8 },
   "gemm.cu": { 100: 8, 120: 4 },
+  "gemm_int8.cu": { 120: 8 },
 };
 const MAX_BYTES = 12e6;
 

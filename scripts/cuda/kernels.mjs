@@ -29,9 +29,14 @@ export const casesFor = (card) => [
   product(card, 4096),
   product(card, 8192),
   decodedProduct(card),
-  gemv("bf16"),
-  gemv("q8_0"),
-  gemv("q4_k"),
+  ...["bf16", "q8_0", "q4_k"].flatMap((format) =>
+    [
+      [4096, 4096],
+      [14336, 4096],
+      [4096, 14336],
+      [8192, 8192],
+    ].map(([n, k]) => gemv(card, format, n, k)),
+  ),
   attention(card, { batch: 8, length: 2048 }),
   attention(card, { batch: 1, length: 16384 }),
   attentionBackward(card, { batch: 1, length: 16384 }),
@@ -42,5 +47,6 @@ export const casesFor = (card) => [
   add("add"),
   add("swiglu"),
   sampling(),
-  decodeStep(),
+  decodeStep(card, "bf16"),
+  decodeStep(card, "q4_k"),
 ];

@@ -131,6 +131,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"quantized q8_0, few rows, several runs in flight", [] { return quantised(DType::q8_0, 1, 2080, 9); }},
       {"quantized q4_0, few rows, several runs in flight", [] { return quantised(DType::q4_0, 2, 2112, 9); }},
       {"quantized q4_k, few rows, several runs in flight", [] { return quantised(DType::q4_k, 3, 2304, 9); }},
+      {"quantized q4_0, few rows, several columns of a warp", [] { return quantised(DType::q4_0, 1, 160, 140); }},
+      {"quantized q8_0, few rows, rounded by another kernel", [] { return quantised(DType::q8_0, 4, 8480, 9); }},
       {"quantized q8_0, split k", [] { return quantised(DType::q8_0, 20, 1120, 30); }},
       {"quantized q4_0", [] { return quantised(DType::q4_0, 37, 160, 70); }},
       {"quantized q4_k", [] { return quantised(DType::q4_k, 70, 256, 66); }},

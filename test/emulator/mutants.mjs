@@ -91,6 +91,7 @@ const headers = {
   "softmax_part.cuh": ["logits_tensor.cu", "logits:"],
   "logit_gradient.cuh": ["logits_tensor.cu", "logits:"],
   "quant.cuh": ["gemm.cu", "quantized"],
+  "int8_rows.cuh": ["gemm_int8.cu", "quantized"],
 };
 /** Returns the file to compile and the prefix of the cases to run. `named` and `cases` are those of the mutation, if any. */
 const placeOf = (file, named, cases) =>

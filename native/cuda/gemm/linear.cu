@@ -70,8 +70,7 @@ void linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   if (rounds_to_int8(n)) {
     if (y.shape.size() == 0) return;
-    const Int8Rows rows = round_to_int8(c, "linear", view(x), x.shape[0], x.shape[1]);
-    return gemm_int8(c, "linear", {rows, view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1]},
+    return gemm_int8(c, "linear", {view(x), view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1]},
         n.attributes->flag("rowwise"));
   }
   gemm(c, "linear", product(n, c, "linear", optional_view(n, 2), {}));

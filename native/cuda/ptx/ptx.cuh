@@ -64,6 +64,16 @@ __device__ inline uint32_t pack_bf16(float low, float high) {
 #endif
 }
 
+// ld.volatile.global.u8: reads a byte that nobody uses. A volatile load is never removed. The thread does not wait for
+// it. (The instruction `prefetch` would do the same.)
+__device__ inline void touch(const uint8_t* from) {
+#if HEDDLE_EMULATED
+  static_cast<void>(*static_cast<const volatile uint8_t*>(from));
+#else
+  asm volatile("{ .reg .u16 unused; ld.volatile.global.u8 unused, [%0]; }" ::"l"(__cvta_generic_to_global(from)));
+#endif
+}
+
 // st.global.v4.u32 and .v2.u32: store 16 or 8 bytes at an address that is a multiple of as many. nvcc splits the
 // assignment of a uint4 or float4 into words if another branch stores the same words one by one.
 __device__ inline void store_words(void* to, const uint32_t (&words)[4]) {

@@ -4,85 +4,82 @@
 // integer tensor cores.
 #include "cuda/quant/gemm_int8.cuh"
 
-#include "cuda/quant/quant.cuh"
-#include "ops/quant.h"
+#include "cuda/quant/int8_rows.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int group = activation_group, few_threads = 256, most_rows = 4;
+// An Int8Gemm with rounded activations.
+struct Product {
+  int8::Rows x;
+  View bias;
+  Out c;
+  int64_t m, n, k;
+};
 
-// Returns the sum of the squared rounding errors of a group, in units of the step 1 / inverse. The order of additions
-// is that of round_activations, so that both choose the same number of steps.
-__device__ inline float squared_error(float v, float inverse, int lane) {
-  const float left = fmaf(v, inverse, -rintf(v * inverse)), other = __shfl_xor_sync(all_lanes, left, group / 2);
-  const float low = lane < group / 2 ? left : other, high = lane < group / 2 ? other : left;
-  float sum = fmaf(high, high, low * low);
-  sum += __shfl_xor_sync(all_lanes, sum, 2);
-  sum += __shfl_xor_sync(all_lanes, sum, 1);
-  sum += __shfl_xor_sync(all_lanes, sum, 8);
-  return sum + __shfl_xor_sync(all_lanes, sum, 4);
-}
+constexpr int round_threads = 256;
 
-// Rounds x (N, K) to 8 bits. One warp per group of 32, one element per lane.
-__global__ void __launch_bounds__(few_threads)
-    round_kernel(PreviousKernel previous, View x, Int8Rows to, int64_t groups) {
+// Rounds x to 8 bits.
+__global__ void __launch_bounds__(round_threads)
+    round_kernel(PreviousKernel previous, View x, int8::Rows to, int64_t groups) {
   previous.wait();
-  const int64_t g = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
-  if (g >= groups) return;  // uniform over the warp
-  const int lane = threadIdx.x % warp_size;
-  const float v = x[g * group + lane], largest = warp_max(fabsf(v));
-  const bool finite = __ballot_sync(all_lanes, !(fabsf(v) <= 3.4028235e38f)) == 0;
-  constexpr float first = activation_steps[0], second = activation_steps[1];
-  const bool is_nonzero = finite && largest > least_activation;
-  const float first_error = squared_error(v, is_nonzero ? first / largest : 0.0f, lane),
-              second_error = squared_error(v, is_nonzero ? second / largest : 0.0f, lane);
-  // The comparison of second_steps_leave_less (native/ops/quant.h), which is a host function.
-  const float steps = second_error * (first * first) < first_error * (second * second) ? second : first;
-  const float inverse = is_nonzero ? steps / largest : 0.0f, scale = finite ? largest / steps : NAN;
-  const int q = finite ? static_cast<int>(rintf(v * inverse)) : 0;
-  int sum = q;
-  for (int lanes = run_elements / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(all_lanes, sum, lanes);
-  to.q[g * group + lane] = static_cast<int8_t>(q);
-  if (lane == 0) to.scale[g] = scale;
-  if (lane % run_elements == 0)
-    to.sum[g * (group / run_elements) + lane / run_elements] = scale * static_cast<float>(sum);
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * round_threads + threadIdx.x;
+  int8::round_rows<false>(x, groups, to, thread, static_cast<int64_t>(gridDim.x) * round_threads);
 }
 
-__device__ inline void store(const Int8Gemm& g, int64_t row, int64_t column, float v) {
-  if (g.bias.data) v += g.bias[column];
-  g.c.store(row * g.n + column, v);
-}
+__device__ inline float bias_of(const Product& g, int64_t column) { return g.bias.data ? g.bias[column] : 0.0f; }
 
-// A warp computes one column of c, of up to four rows. Its lanes share the runs.
-template <class Rows>
-__global__ void __launch_bounds__(few_threads) few_rows_kernel(PreviousKernel previous, Int8Gemm g, Rows w) {
+// ---- few rows
+
+constexpr int few_threads = 512, few_warps = few_threads / warp_size, few_blocks = 2, most_rows = 4;
+
+// A warp computes columns of c, of up to four rows. Its lanes share the runs. With `rounds`, each block rounds the rows
+// of `activations` to shared memory, which saves a launch. The weights of the warps' first columns arrive in the L2
+// cache meanwhile. Otherwise, g.x has the rounded rows.
+template <class Rows, bool rounds>
+__global__ void __launch_bounds__(few_threads, few_blocks)
+    few_rows_kernel(PreviousKernel previous, Product g, Rows w, View activations) {
   previous.wait();
   const int lane = threadIdx.x % warp_size;
-  const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
-  if (column >= g.n) return;  // uniform over the warp
   const unsigned runs = static_cast<unsigned>(g.k / run_elements);
-  float sum[most_rows] = {};
-  each_run<4>(w, column, runs, [&](const Run& run, unsigned r) {
-    HEDDLE_UNROLL
-    for (int i = 0; i < most_rows; ++i) {
-      if (i >= g.m) break;
-      const uint4 four = *reinterpret_cast<const uint4*>(g.x.q + i * g.k + r * run_elements);
-      const uint32_t q[4] = {four.x, four.y, four.z, four.w};
-      int product = 0;
+  // 32 bits save registers. w has fewer rows.
+  const unsigned first = blockIdx.x + gridDim.x * (threadIdx.x / warp_size), columns = static_cast<unsigned>(g.n);
+  const int rows = static_cast<int>(g.m);
+  if constexpr (rounds) {
+    HEDDLE_DYNAMIC_SHARED(uint8_t, shared);
+    g.x = int8::rows_at(shared, g.m * g.k);
+    if (first < columns) w.fetch(first);
+    int8::round_rows<true>(activations, g.m * g.k / int8::group, g.x, threadIdx.x, few_threads);
+    __syncthreads();
+  }
+  for (unsigned column = first; column < columns; column += gridDim.x * few_warps) {
+    float sum[most_rows] = {};
+    each_run<4>(w, column, runs, [&](const Run& run, unsigned r) {
       HEDDLE_UNROLL
-      for (int word = 0; word < 4; ++word)
-        product = __dp4a(static_cast<int>(run.q[word]), static_cast<int>(q[word]), product);
-      sum[i] += g.x.scale[(i * runs + r) / 2] * run.scale * static_cast<float>(product);
-      if constexpr (has_minimums<Rows::block_type>) sum[i] += run.minimum * g.x.sum[i * runs + r];
+      for (int i = 0; i < most_rows; ++i) {
+        if (i >= rows) break;
+        const unsigned at = i * runs + r;
+        const uint4 four = *reinterpret_cast<const uint4*>(g.x.q + int8::place_of<rounds>(at) * run_elements);
+        const uint32_t q[4] = {four.x, four.y, four.z, four.w};
+        int product = 0;
+        HEDDLE_UNROLL
+        for (int word = 0; word < 4; ++word)
+          product = __dp4a(static_cast<int>(run.q[word]), static_cast<int>(q[word]), product);
+        sum[i] += g.x.scale[at / 2] * run.scale * static_cast<float>(product);
+        if constexpr (has_minimums<Rows::block_type>) sum[i] += run.minimum * g.x.sum[at];
+      }
+    });
+    HEDDLE_ROLLED
+    for (int i = 0; i < rows; ++i) {
+      // Register indices are constant, and the code that stores is instantiated only once.
+      float own = sum[0];
+      HEDDLE_UNROLL
+      for (int r = 1; r < most_rows; ++r)
+        if (r == i) own = sum[r];
+      const float v = warp_sum(own);
+      if (lane == 0) g.c.store(i * g.n + column, v + bias_of(g, column));
     }
-  });
-  HEDDLE_UNROLL
-  for (int i = 0; i < most_rows; ++i) {
-    if (i >= g.m) break;
-    const float v = warp_sum(sum[i]);
-    if (lane == 0) store(g, i, column, v);
   }
 }
 
@@ -97,7 +94,7 @@ constexpr int pitch = words + 4;
 // Computes a tile of 64 x 64 per block. Each of four warps computes 32 x 32 elements. For each stage of four runs along
 // k, activations are copied to shared memory, and weights are unpacked to it. mma.sync then multiplies run by run.
 template <class Rows>
-__global__ void __launch_bounds__(threads) tensor_kernel(PreviousKernel previous, Int8Gemm g, Rows w) {
+__global__ void __launch_bounds__(threads) tensor_kernel(PreviousKernel previous, Product g, Rows w) {
   previous.wait();
   HEDDLE_SHARED(uint32_t, a_tile, [tile_m][pitch]);
   HEDDLE_SHARED(uint32_t, b_tile, [tile_n][pitch]);
@@ -166,6 +163,17 @@ __global__ void __launch_bounds__(threads) tensor_kernel(PreviousKernel previous
     __syncthreads();  // the next stage overwrites the tiles
   }
 
+  // Biases are added first, so that the code that loads one is instantiated once per column.
+  HEDDLE_UNROLL
+  for (int j = 0; j < columns_n; ++j) {
+    HEDDLE_UNROLL
+    for (int second = 0; second < 2; ++second) {
+      const int64_t column = column0 + warp_column + 8 * j + 2 * ft + second;
+      const float bias = column < g.n ? bias_of(g, column) : 0.0f;
+      HEDDLE_UNROLL
+      for (int i = 0; i < 2 * rows_m; ++i) sum[i / 2][j][i % 2 * 2 + second] += bias;
+    }
+  }
   HEDDLE_UNROLL
   for (int i = 0; i < rows_m; ++i) {
     HEDDLE_UNROLL
@@ -174,7 +182,7 @@ __global__ void __launch_bounds__(threads) tensor_kernel(PreviousKernel previous
       for (int e = 0; e < 4; ++e) {
         const int64_t row = row0 + warp_row + 16 * i + fg + e / 2 * 8,
                       column = column0 + warp_column + 8 * j + 2 * ft + e % 2;
-        if (row < g.m && column < g.n) store(g, row, column, sum[i][j][e]);
+        if (row < g.m && column < g.n) g.c.store(row * g.n + column, sum[i][j][e]);
       }
     }
   }
@@ -182,32 +190,33 @@ __global__ void __launch_bounds__(threads) tensor_kernel(PreviousKernel previous
 
 }  // namespace
 
-size_t int8_scratch(int64_t N, int64_t K) {
-  return static_cast<size_t>(N * K) + static_cast<size_t>(N * (K / group + K / run_elements)) * sizeof(float);
-}
-
-Int8Rows round_to_int8(const Context& context, const char* name, const View& x, int64_t N, int64_t K) {
-  int8_t* q = static_cast<int8_t*>(context.scratch);
-  float* scale = reinterpret_cast<float*>(q + N * K);
-  const Int8Rows rows{q, scale, scale + N * (K / group)};
-  launch(context, name, {dim3(blocks_for(N * (K / group), few_threads / warp_size)), dim3(few_threads)}, round_kernel,
-      x, rows, N * (K / group));
-  return rows;
-}
+size_t int8_scratch(int64_t m, int64_t k) { return static_cast<size_t>(int8::bytes_of(m * k)); }
 
 void gemm_int8(const Context& context, const char* name, const Int8Gemm& g, bool rowwise) {
   const bool few = g.m <= most_rows && !rowwise;
+  const size_t shared = static_cast<size_t>(int8::bytes_of(g.m * g.k));
+  const bool rounds = few && shared <= default_shared_bytes;
+  const Product product{int8::rows_at(context.scratch, g.m * g.k), g.bias, g.c, g.m, g.n, g.k};
+  if (!rounds) {
+    const int64_t groups = g.m * g.k / int8::group;
+    launch(context, name, {dim3(blocks_for(2 * groups, round_threads)), dim3(round_threads)}, round_kernel, g.x,
+        product.x, groups);
+  }
   constexpr int64_t strip = int64_t{65535} * tile_m;  // rows per launch: a grid's second dimension is limited to 65535
   with_block_rows(g.w, g.k, [&](auto w) {
     if (few) {
-      launch(context, name, {dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)},
-          few_rows_kernel<decltype(w)>, g, w);
+      const int64_t resident = int64_t{few_blocks} * properties_of(context).multiprocessors;
+      const Grid grid{
+          dim3(static_cast<unsigned>(g.n < resident ? g.n : resident)), dim3(few_threads), rounds ? shared : 0};
+      launch(context, name, grid, rounds ? few_rows_kernel<decltype(w), true> : few_rows_kernel<decltype(w), false>,
+          product, w, g.x);
       return;
     }
     for (int64_t row = 0; row < g.m; row += strip) {
-      Int8Gemm part = g;
+      Product part = product;
       part.m = g.m - row < strip ? g.m - row : strip;
-      part.x = {g.x.q + row * g.k, g.x.scale + row * (g.k / group), g.x.sum + row * (g.k / run_elements)};
+      part.x = {product.x.q + row * g.k, product.x.scale + row * (g.k / int8::group),
+          product.x.sum + row * (g.k / run_elements)};
       part.c.data = static_cast<char*>(g.c.data) + row * g.n * static_cast<int64_t>(dtype_bytes(g.c.type));
       launch(context, name, {dim3(blocks_for(g.n, tile_n), blocks_for(part.m, tile_m)), dim3(threads)},
           tensor_kernel<decltype(w)>, part, w);

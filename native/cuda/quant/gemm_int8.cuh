@@ -5,21 +5,12 @@
 namespace heddle {
 namespace cuda {
 
-// N rows of K activations, rounded in groups of 32: element = q * the group's scale. `sum` has the sums of every 16
-// elements, to be multiplied by the minimum of a Run.
-struct Int8Rows {
-  int8_t* q;     // (N, K), aligned to 16 bytes
-  float* scale;  // (N, K / 32)
-  float* sum;    // (N, K / 16)
-};
-size_t int8_scratch(int64_t N, int64_t K);  // bytes of the arrays of Int8Rows
-// Launches the rounding of x (N, K) into the context's scratch.
-Int8Rows round_to_int8(const Context& context, const char* name, const View& x, int64_t N, int64_t K);
+// Bytes of the context's scratch that gemm_int8 needs for m rows of k activations.
+size_t int8_scratch(int64_t m, int64_t k);
 
-// c (m, n) = x (m, k) w (n, k)^T + bias (n)
+// c (m, n) = x (m, k), rounded to 8 bits, times w (n, k)^T + bias (n)
 struct Int8Gemm {
-  Int8Rows x;
-  View w, bias;  // w is quantized; bias.data may be null
+  View x, w, bias;  // w is quantized; bias.data may be null
   Out c;
   int64_t m, n, k;
 };

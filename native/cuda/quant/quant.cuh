@@ -261,6 +261,14 @@ template <DType T> struct BlockRows {
     read_pair<T>(data + (row * (width / elements) + p / pairs) * bytes, static_cast<int>(p % pairs), to);
   }
 
+  // Starts to fetch a row to the L2 cache, which reads at least 64 bytes at a time. The lanes of a warp share the row.
+  __device__ void fetch(int64_t row) const {
+    const Size size = T == runtime_type ? size_of(type) : size_of(T);
+    const int64_t bytes = width / size.elements * size.bytes;
+    for (int64_t at = threadIdx.x % warp_size * 64; at < bytes; at += warp_size * 64)
+      ptx::touch(data + row * bytes + at);
+  }
+
  private:
   struct Size {
     int elements, bytes;

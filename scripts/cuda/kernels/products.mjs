@@ -112,8 +112,8 @@ export const product = (card, size) => ({
 
 const BLOCKS = {
   bf16: { bytes: 2 },
-  q8_0: { type: 5, bytes: 34 / 32, path: { IDP: 16, "LDG.128": 4 } },
-  q4_k: { type: 12, bytes: 144 / 256, path: { IDP: 16, "LDG.128": 8 } },
+  q8_0: { type: 5, bytes: 34 / 32, path: { IDP: 16, "LDS.128": 4, "LDG.128": 2 } },
+  q4_k: { type: 12, bytes: 144 / 256, path: { IDP: 16, "LDS.128": 4, "LDG.128": 4 } },
 };
 
 /**
@@ -140,7 +140,7 @@ export function decodedProduct(card) {
 }
 
 /** Launches of one row times a weight (n, k). */
-export function gemvLaunches(format, n, k, { factors = 1 } = {}) {
+export function gemvLaunches(card, format, n, k, { factors = 1 } = {}) {
   const { type, bytes, path } = BLOCKS[format];
   const weights = factors * n * k * bytes;
   if (format === "bf16")
@@ -159,50 +159,55 @@ export function gemvLaunches(format, n, k, { factors = 1 } = {}) {
         dram: weights + 2 * k,
       },
     ];
+  // Each block rounds the row to shared memory. A thread rounds 16 elements at a time, and stores them as two words of 64 bits.
+  const [threads, warps] = [512, 16];
+  const blocks = Math.min(n, 2 * card.multiprocessors);
+  const columns = n / blocks / warps;
   return [
     {
       source: "quant/gemm_int8",
-      kernel: /12round_kernel/,
-      ...{ blocks: Math.ceil(k / 32 / 8), threads: 256 },
-      roles: [{ warps: 8 }],
-      dram: 3 * k,
-    },
-    {
-      source: "quant/gemm_int8",
-      kernel: new RegExp(`few_rows_kernel.*DTypeE${type}E`),
-      ...{ blocks: n / 8, threads: 256 },
-      roles: [{ warps: 8, path, totals: { IDP: (4 * k) / 16 / 32 } }],
-      dram: weights + k,
+      kernel: new RegExp(`few_rows_kernel.*DTypeE${type}EEELb1E`),
+      ...{ blocks, threads, shared: 1.375 * k },
+      roles: [
+        {
+          warps,
+          path: { ...path, "STS.64": 2, CALL: 0 },
+          totals: { "LDS.128": (columns * k) / 16 / 32, "STS.64": (2 * k) / 16 / threads },
+          outer: columns,
+        },
+      ],
+      dram: weights + 2 * k,
     },
   ];
 }
 
-export const gemv = (format) => ({
-  title: `one row x (14336, 4096) ${format}`,
-  rate: { unit: "TB/s", amount: (14336 * 4096 * BLOCKS[format].bytes) / 1e12 },
-  launches: gemvLaunches(format, 14336, 4096),
+export const gemv = (card, format, n, k) => ({
+  title: `one row x (${n}, ${k}) ${format}`,
+  rate: { unit: "TB/s", amount: (n * k * BLOCKS[format].bytes) / 1e12 },
+  launches: gemvLaunches(card, format, n, k),
 });
 
 /**
- * A token of a model with the shapes of Llama 3 8B in bf16, at position 2048. Kernels of a layer: two norms, q, k, v, rope of q and k, cache
- * write, two of attention, output, gate and up, down.
+ * A token of a model with the shapes of Llama 3 8B, at position 2048. Kernels of a layer: two norms, q, k, v, rope of q and k, cache write, two
+ * of attention, output, gate and up, down. With quantized weights, gate, up and their product are separate.
  */
-export function decodeStep() {
+export function decodeStep(card, format) {
   const [width, hidden, vocabulary, layers, position] = [4096, 14336, 128256, 32, 2048];
   const keys = 8 * 128;
-  const repeated = (count, launches) => launches.map((launch) => ({ ...launch, count }));
+  const quantized = format !== "bf16";
+  const repeated = (count, n, k, more) => gemvLaunches(card, format, n, k, more).map((one) => ({ ...one, count }));
   const launches = [
-    ...repeated(2 * layers, gemvLaunches("bf16", width, width)),
-    ...repeated(2 * layers, gemvLaunches("bf16", keys, width)),
-    ...repeated(layers, gemvLaunches("bf16", hidden, width, { factors: 2 })),
-    ...repeated(layers, gemvLaunches("bf16", width, hidden)),
-    ...gemvLaunches("bf16", vocabulary, width),
-    { note: "small kernels: norms, rope, cache write", count: 5 * layers + 1, dram: 0 },
+    ...repeated(2 * layers, width, width),
+    ...repeated(2 * layers, keys, width),
+    ...(quantized ? repeated(2 * layers, hidden, width) : repeated(layers, hidden, width, { factors: 2 })),
+    ...repeated(layers, width, hidden),
+    ...repeated(1, vocabulary, width),
+    { note: "small kernels: norms, rope, cache write", count: (quantized ? 6 : 5) * layers + 1, dram: 0 },
     { note: "cached attention, its parts and their merge", count: 2 * layers, dram: position * 2 * keys * 2 * 0.5 },
   ];
   const bytes = launches.reduce((sum, { count = 1, dram }) => sum + count * dram, 0);
   return {
-    title: "decode step, 32 layers, 8B, bf16",
+    title: `decode step, 32 layers, 8B, ${format}`,
     rate: { unit: "TB/s", amount: bytes / 1e12 },
     launches: launches.map((launch) => ({ ...launch, waits: true })),
   };
