@@ -165,6 +165,8 @@ const FLOPS: Readonly<Record<string, (operands: Operands) => number>> = {
   linear_backward_input: byWeights(1),
   linear_backward_input_add: byWeights(1),
   linear_backward_weight: ({ inputs, outputs }) => 2 * rowsOf(inputs[0]!) * elementCount(outputs[0]!.shape),
+  // c (m, n), and the elements of a are m · k.
+  fp8_product: ({ inputs, outputs }) => 2 * elementCount(inputs[0]!.shape) * last(outputs[0]!),
   fp8_linear: byWeights(1),
   fp8_linear_backward_input: byWeights(1),
   // The output is (rows, experts per row, features). Each vector of features is the product with one expert's matrix.

@@ -49,6 +49,25 @@ inline uint8_t float_to_e4m3(float f) {
 // finite. The message gives its row, counted from `first_row`.
 void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row = 0);
 
+// A scale of training's products and its inverse. Both are powers of two, so that scale * e4m3 is exact in bf16.
+struct Fp8Scale {
+  float scale, inverse;
+};
+// Returns the scale of a group or block of finite numbers: the least power of two that maps the largest magnitude to
+// 448 or less. Both are zero if the magnitude is at most fp8_least.
+inline Fp8Scale fp8_power_of_two(float largest) {
+  uint32_t bits;
+  std::memcpy(&bits, &largest, 4);
+  // 448 is 1.75 * 2^8. Mantissas above 1.75 carry into the exponent.
+  const uint32_t exponent = ((bits + 0x1fffff) >> 23) - 8, of_scale = exponent << 23,
+                 of_inverse = (254 - exponent) << 23;
+  Fp8Scale made{0, 0};
+  if (!(largest > fp8_least)) return made;
+  std::memcpy(&made.scale, &of_scale, 4);
+  std::memcpy(&made.inverse, &of_inverse, 4);
+  return made;
+}
+
 // Rounds n floats in place, in groups of 128 (the last may be short), to scale * e4m3(x / scale). The arithmetic is
 // that of the kernels, all in float: inverse = 448 / largest, byte = e4m3(x * inverse), scale = largest / 448. A group
 // with a value that is not finite becomes NaN.

@@ -154,6 +154,7 @@ void register_cpu_kernels() {
   cpu::register_linear();
   cpu::register_quant();
   cpu::register_fp8();
+  cpu::register_fp8_product();
   cpu::register_attention();
   cpu::register_logprob();
   cpu::register_norms();

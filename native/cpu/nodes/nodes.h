@@ -18,6 +18,7 @@ void add_kernel(const char* op, const char* algorithm, bool (*supports)(const No
 void register_linear();
 void register_quant();
 void register_fp8();
+void register_fp8_product();
 void register_attention();
 void register_logprob();
 void register_norms();

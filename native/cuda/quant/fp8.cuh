@@ -45,6 +45,17 @@ struct Fp8Matrix {
   }
 };
 
+// Activations (rows, ld): a row's scale of each 128 columns is in scale (blocks of columns, rows).
+inline Fp8Matrix activations_of(const void* q, const float* scale, int64_t rows, int64_t ld) {
+  return {static_cast<const uint8_t*>(q), scale, ld, 0, 1, rows};
+}
+// A weight (rows, ld) whose blocks have the scales (blocks of rows, blocks of columns).
+inline Fp8Matrix weight_of(const void* q, const float* scale, int64_t ld) {
+  constexpr int block_shift = 7;
+  static_assert(1 << block_shift == fp8_block, "2^block_shift rows share a scale");
+  return {static_cast<const uint8_t*>(q), scale, ld, block_shift, fp8_blocks(ld), 1};
+}
+
 // c (m, n) = x (m, k) w (n, k)^T + bias (n). x has float elements. If rounded.q is not null, `rounded` holds x rounded
 // to e4m3 and is used instead of x.
 struct Fp8Gemm {
@@ -58,6 +69,21 @@ struct Fp8Gemm {
   // Returns a Gemm for epilogue_run, with only the fields that it reads.
   __device__ Gemm epilogue() const { return {x, x, bias, c, m, n, k, k, k, n, false, true, false}; }
 };
+
+// Calls run(row, rows) for each strip of `rows` rows from `row` on. A grid's second dimension is limited to 65535, and
+// tiles have at least 64 rows.
+template <class F> void in_strips(int64_t rows, F run) {
+  constexpr int64_t strip = int64_t{65535} * 64;
+  for (int64_t row = 0; row < rows; row += strip) run(row, rows - row < strip ? rows - row : strip);
+}
+// Returns the product of `rows` rows of x, from `row` on.
+inline Fp8Gemm strip_of(Fp8Gemm g, int64_t row, int64_t rows) {
+  g.m = rows;
+  skip(g.x, row * g.k), skip(g.c, row * g.n);
+  if (g.rounded.q) g.rounded.q += row * g.rounded.ld, g.rounded.scale += row;
+  return g;
+}
+
 // Launches the product by wgmma, on sm_90a. Requires `rounded`, and rows of both matrices that are 16-byte aligned and
 // a multiple of 16 bytes apart.
 void gemm_fp8_warpgroup(const Context& context, const char* name, const Fp8Gemm& g);

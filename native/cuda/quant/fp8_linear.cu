@@ -165,11 +165,7 @@ size_t backward_scratch(const Node& n, int) {
   return product_scratch(dx.shape[0], dx.shape[1], dy.shape[1], dy.dtype, dx.dtype);
 }
 
-constexpr int block_shift = 7;
-static_assert(1 << block_shift == fp8_block, "2^block_shift rows share a scale");
-Fp8Matrix weight(const Tensor& w, const Tensor& scale) {
-  return {w.as<uint8_t>(), scale.as<float>(), w.shape[1], block_shift, fp8_blocks(w.shape[1]), 1};
-}
+Fp8Matrix weight(const Tensor& w, const Tensor& scale) { return weight_of(w.data, scale.as<float>(), w.shape[1]); }
 
 // Computes a product with the weight w on tensor cores, if it can be decoded. g.b is not read. The scratch is that of
 // product_scratch.
@@ -182,12 +178,6 @@ bool multiplies_decoded(Context& c, const char* name, Gemm g, const Fp8Matrix& w
   return true;
 }
 
-// Calls run(row, rows) for each strip of `rows` rows from `row` on. A grid's second dimension is limited to 65535.
-template <class F> void in_strips(int64_t rows, F run) {
-  constexpr int64_t strip = int64_t{65535} * tiled::tile_m;
-  for (int64_t row = 0; row < rows; row += strip) run(row, rows - row < strip ? rows - row : strip);
-}
-
 // x (N, K), w (M, K), scale, optional bias (M) -> y (N, M)
 void linear(const Node& n, Context& c) {
   const char* name = "fp8_linear";
@@ -198,7 +188,7 @@ void linear(const Node& n, Context& c) {
     uint8_t* q = static_cast<uint8_t*>(c.scratch);
     float* scale = reinterpret_cast<float*>(q + rounded_bytes(g.m, g.k));
     const int64_t blocks = g.m * fp8_blocks(g.k);
-    g.rounded = {q, scale, rounded_ld(g.k), 0, 1, g.m};
+    g.rounded = activations_of(q, scale, g.m, rounded_ld(g.k));
     launch(c, name, {dim3(blocks_for(blocks, threads / warp_size)), dim3(threads)}, fp8_round_kernel, g.x, q, scale,
         g.m, g.k, g.rounded.ld);
   }
@@ -215,10 +205,7 @@ void linear(const Node& n, Context& c) {
   const bool tensor_cores = rounded && aligned(g.w);
   if (tensor_cores && takes_fp8_warpgroups(device)) return gemm_fp8_warpgroup(c, name, g);
   in_strips(g.m, [&](int64_t row, int64_t rows) {
-    Fp8Gemm part = g;
-    part.m = rows;
-    skip(part.x, row * g.k), skip(part.c, row * g.n);
-    if (rounded) part.rounded.q += row * g.rounded.ld, part.rounded.scale += row;
+    const Fp8Gemm part = strip_of(g, row, rows);
     if (tensor_cores && device.e4m3) return gemm_fp8_tensor(c, name, part);
     const Grid grid{dim3(blocks_for(g.n, tiled::tile_n), blocks_for(rows, tiled::tile_m)), dim3(tiled::threads)};
     launch(c, name, grid, rounded ? fp8_gemm_kernel<true> : fp8_gemm_kernel<false>, part);

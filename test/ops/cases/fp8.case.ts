@@ -56,6 +56,45 @@ const products: OpCase[] = shapes.flatMap(([n, k, m]) =>
   ]),
 );
 
+/**
+ * Products of two float matrices that are rounded: forward (b_transposed), gradients of the input (neither) and of the weight
+ * (a_transposed), and those of a transposed weight. Rows of 129 elements or an odd number have no aligned vectors.
+ */
+const rounded: OpCase[] = (
+  [
+    [1, 1, 1],
+    [3, 130, 5],
+    [7, 33, 129],
+    [67, 200, 150],
+    [130, 259, 270],
+    [264, 136, 392],
+  ] as const
+).flatMap(([m, k, n]) =>
+  activationTypes.flatMap((type) =>
+    [0, 1].flatMap((a_transposed) =>
+      [0, 1].map((b_transposed) => ({
+        op: "fp8_product",
+        label: `${type} (${m}, ${k}) times (${k}, ${n})${a_transposed ? ", a transposed" : ""}${b_transposed ? ", b transposed" : ""}`,
+        inputs: [
+          float(type, a_transposed ? [k, m] : [m, k]),
+          float(type, b_transposed ? [n, k] : [k, n]),
+          a_transposed ? undefined : f32([n]),
+        ],
+        attributes: { a_transposed, b_transposed },
+        outputs: [out(a_transposed ? "f32" : type, m, n)],
+        ...(m > 1 && !(a_transposed && b_transposed) ? { symbolic: a_transposed ? k : m } : {}),
+      })),
+    ),
+  ),
+);
+
+/** Values of different magnitudes along both dimensions, so that groups and blocks have different scales. */
+const slopes = (rows: number, columns: number) =>
+  Array.from({ length: rows * columns }, (_, i) => {
+    const [row, column] = [Math.floor(i / columns), i % columns];
+    return Math.sin(i) * 2 ** (Math.floor(row / 128) * 5 - Math.floor(column / 128) * 7 - (row % 4));
+  });
+
 /** Products of many bf16 rows with 16-byte aligned rows. CUDA kernels decode the weights for tensor cores, in strips of columns. */
 const manyRows: OpCase[] = [392, 400].flatMap((k) =>
   activationTypes.flatMap((y) => [
@@ -80,6 +119,35 @@ export default {
   cases: [
     ...products,
     ...manyRows,
+    ...rounded,
+    ...[0, 1].map((a_transposed) => ({
+      op: "fp8_product",
+      label: `scales that differ between groups and blocks${a_transposed ? ", a transposed" : ""}`,
+      inputs: [given("f32", [260, 260], slopes(260, 260)), given("f32", [260, 150], slopes(260, 150))],
+      attributes: { a_transposed, b_transposed: 0 },
+      outputs: [out("f32", 260, 150)],
+    })),
+    ...[Number.POSITIVE_INFINITY, Number.NaN].map((value) => ({
+      op: "fp8_product",
+      label: `zeros, tiny numbers, and ${value} in one group of a row`,
+      inputs: [
+        given(
+          "f32",
+          [4, 260],
+          [
+            ...slopes(1, 260),
+            ...Array(260).fill(0),
+            ...Array(260).fill(1e-31),
+            ...slopes(1, 130),
+            value,
+            ...slopes(1, 129),
+          ],
+        ),
+        given("f32", [5, 260], slopes(5, 260)),
+      ],
+      attributes: { a_transposed: 0, b_transposed: 1 },
+      outputs: [out("f32", 4, 5)],
+    })),
     {
       op: "fp8_linear",
       label: "zeros, and values that a large one in the block rounds to zero",
@@ -97,6 +165,15 @@ export default {
     },
   ],
   failures: [
+    {
+      op: "fp8_product",
+      label: "operands of different depths",
+      inputs: [f32([2, 8]), f32([3, 9])],
+      attributes: { a_transposed: 0, b_transposed: 1 },
+      outputs: [out("f32", 2, 3)],
+      code: "SHAPE_MISMATCH",
+      message: /^fp8_product: /,
+    },
     {
       op: "fp8_linear",
       label: "scales of another block size",
