@@ -91,6 +91,8 @@ interface ContextOptions {
   asStored?: boolean | undefined;
   /** Rounding of activations in products with quantized and bf16 matrices. */
   activations: QuantizedActivations;
+  /** Whether linear layers round both operands to 8-bit floats. Default: false. */
+  fp8?: boolean | undefined;
   /** Random inputs for dropout and embedding noise in a training pass. */
   noise?: ForwardNoise | undefined;
   /** Returns the scale of uniform noise on the embeddings (rows, width). */
@@ -111,7 +113,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
     attend,
     wanted,
   } = options;
-  const { rowwise = false, activations, noise, embeddingNoise, asStored = false, longest } = options;
+  const { rowwise = false, activations, fp8 = false, noise, embeddingNoise, asStored = false, longest } = options;
   const has = (name: string) => model.has(name);
   const interleaved = (prefix: string) => {
     const name = `${prefix}.weight`;
@@ -145,7 +147,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
       if (!noise || !embeddingNoise) return x;
       return uniformNoise(x, noise.key(), { scale: embeddingNoise(x.last), stream: noise.stream() });
     },
-    linear(x, prefix, { transposed = false } = {}) {
+    linear(x, prefix, { transposed = false, fp8: rounds = true } = {}) {
       const w = weight(`${prefix}.weight`);
       // A quantized weight is always (out, in), because blocks run along the inputs.
       const isTransposed = transposed && !isQuantized(w.dtype);
@@ -155,7 +157,11 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
       let y =
         scales && w.dtype === "u8"
           ? fp8Linear(x, w, weight(scaleName(`${prefix}.weight`)), bias, { rowwise, activations })
-          : linear(x, w, bias, { transposed: isTransposed, rowwise, activations });
+          : linear(x, w, bias, {
+              transposed: isTransposed,
+              // A quantized weight is frozen, and its product is not one of 8-bit floats.
+              ...(fp8 && rounds && isFloat(w.dtype) ? { fp8 } : { rowwise, activations }),
+            });
       for (const { layers, config } of adapters) {
         const low = layers.get(prefix);
         if (!low) continue;
@@ -188,7 +194,7 @@ export interface Forward {
    * first use.
    */
   readonly head: LogitHead;
-  /** Applies a head by name to `hidden`, or to a value derived from it. */
+  /** Applies a head by name to `hidden`, or to a value derived from it. Its operands are never rounded to 8-bit floats. */
   linear: ForwardContext["linear"];
   /** A weight by its Hugging Face name, as it enters the trace. */
   weight: ForwardContext["weight"];
@@ -241,7 +247,7 @@ function forwardOf(model: ModelView, context: ForwardContext, activations: Quant
         activations,
       };
     },
-    linear: context.linear,
+    linear: (x, prefix, options) => context.linear(x, prefix, { ...options, fp8: false }),
     weight: context.weight,
   };
 }
@@ -291,6 +297,8 @@ export interface SequenceForwardOptions {
   activations?: QuantizedActivations | undefined;
   /** Element type of the activations. Default: f32. */
   dtype?: FloatDType | undefined;
+  /** Whether the linear layers of the trunk, and their gradients, round both operands to 8-bit floats. Default: false. */
+  fp8?: boolean | undefined;
   /**
    * Document ids, (rows) i32. A run of equal ids within a sequence is a document. Attention stays within a document.
    * Negative ids are padding. The caller's `positions` then start anew in each document.
@@ -326,6 +334,7 @@ export function sequenceForward(model: ModelView, rows: Rows, options: SequenceF
     weights,
     matrices: dtype === "f32" ? undefined : dtype,
     activations,
+    fp8: options.fp8,
     adapters: model.adaptersOf(adapters),
     asStored,
     onLinear,

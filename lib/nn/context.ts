@@ -41,8 +41,9 @@ export interface ForwardContext {
   /**
    * Applies the linear layer `prefix`: the weight, an optional bias, and the updates of the LoRA adapters in use.
    * @param options.transposed whether the weight is stored as (inputs, outputs), as in GPT-2
+   * @param options.fp8 whether training with `fp8` rounds this layer's operands to 8-bit floats. False for a router. Default: true
    */
-  linear(x: Value, prefix: string, options?: { transposed?: boolean | undefined }): Value;
+  linear(x: Value, prefix: string, options?: { transposed?: boolean | undefined; fp8?: boolean | undefined }): Value;
   /**
    * Whether the weight `prefix` of q or k has its rows in GGUF's order. RoPE then pairs adjacent dimensions of the output of `linear`.
    */

@@ -36,7 +36,7 @@ export interface ExpertsShape {
  * (Shazeer et al. 2017; Fedus et al. 2021). @param x (rows, width) @returns (rows, width)
  */
 export function routedExperts(context: ForwardContext, x: Value, prefix: string, shape: ExpertsShape): Value {
-  const logits = context.linear(x, `${prefix}.${shape.router}`);
+  const logits = context.linear(x, `${prefix}.${shape.router}`, { fp8: false });
   const { weights, experts } = routeExperts(logits, { k: shape.perToken, normalize: shape.normalize });
   const project = (v: Value, name: string) => context.experts(v, `${prefix}.experts.${name}_proj`, experts);
   const inner = shape.unit(project(x, "gate"), project(x, "up"));
@@ -48,7 +48,7 @@ export function routedExperts(context: ForwardContext, x: Value, prefix: string,
 function sharedExpert(context: ForwardContext, x: Value, prefix: string, unit: ExpertsShape["unit"]): Value {
   const project = (v: Value, name: string) => context.linear(v, `${prefix}.shared_expert.${name}_proj`);
   const output = project(unit(project(x, "gate"), project(x, "up")), "down");
-  const share = sigmoid(cast(context.linear(x, `${prefix}.shared_expert_gate`), "f32")); // (rows, 1)
+  const share = sigmoid(cast(context.linear(x, `${prefix}.shared_expert_gate`, { fp8: false }), "f32")); // (rows, 1)
   // Multiply each row by its gate as the weighted sum of one expert.
   return combineExperts(reshape(output, [output.dim(0), 1, output.last]), share);
 }

@@ -27,9 +27,9 @@ export async function openReplay(
   options: TrainingOptions,
   signal: AbortSignal | undefined,
 ): Promise<OpenReplay> {
-  const { seed, dtype, gradientCheckpointing } = options;
+  const { seed, dtype, fp8, gradientCheckpointing } = options;
   const sequences = replay.perDeviceTrainBatchSize ?? options.perDeviceTrainBatchSize;
-  const shape = { sequences, sequenceLength, dtype, gradientCheckpointing };
+  const shape = { sequences, sequenceLength, dtype, fp8, gradientCheckpointing };
   const { data, weight, documentSeparator, textField } = replay;
   // The casts are safe, because a source and its stage have the same type of batch, and the trainer only passes batches
   // on.

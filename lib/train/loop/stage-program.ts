@@ -236,7 +236,7 @@ function lossOf<Batch>(
   frozen: FrozenMatrices,
   training: boolean,
 ): LossOutputs {
-  const { sequences, sequenceLength, dtype } = shape;
+  const { sequences, sequenceLength, dtype, fp8 } = shape;
   const rows = sequences * sequenceLength;
   const weights = dtype === frozen.dtype ? frozen.weights() : new Map<string, Value>(); // shared, so that a matrix is rounded once
   let streams = 0; // each node draws from a separate noise stream
@@ -258,7 +258,7 @@ function lossOf<Batch>(
           `${stage.name}: expected adapters that are not merged, because the model without them is the reference, got ${model.mergedAdapters.join(", ")} merged`,
         );
       const more = { documents, weights, adapters: names, noise, neftuneNoiseAlpha };
-      return sequenceForward(model, own, { sequenceLength, dtype, ...more });
+      return sequenceForward(model, own, { sequenceLength, dtype, fp8, ...more });
     },
   };
   const outputs = stage.loss(context);

@@ -18,6 +18,8 @@ export interface StepShape {
   sequenceLength: number;
   /** Element type of activations and of the matrices' copies. Master weights, moments and gradients are f32. */
   dtype: FloatDType;
+  /** Round the operands of linear layers' products to 8-bit floats. Default false. */
+  fp8?: boolean | undefined;
   /** Recompute layers in the backward pass instead of keeping them. Default false. */
   gradientCheckpointing?: boolean | undefined;
 }

@@ -57,6 +57,20 @@ export const batchShape = {
     { aliases: "bf16 fp16 fp32 precision mixedprecision torchdtype", recorded: false },
   ),
   /**
+   * Round both operands of the linear layers' products, in the forward and the backward pass, to 8-bit floats (e4m3), as in DeepSeek-V3
+   * (2024, 3.3). 128 elements of the one operand, and blocks of 128 × 128 of the other, share a scale. Sums, master weights, embeddings,
+   * heads, routers, routed experts, norms and attention keep the precision of dtype. Frozen weights in quantised types and the low-rank
+   * matrices of adapters do too. Meant for devices with e4m3 tensor cores; others compute the same, without a gain in speed. Default
+   * false.
+   */
+  fp8: option(
+    flag().default(false),
+    "round the operands of linear layers' products to 8-bit floats, for e4m3 tensor cores",
+    {
+      aliases: "float8 fp8training float8training fp8autocast enablefp8 fp8linear float8linear",
+    },
+  ),
+  /**
    * Seed of the data order, new weights, dropout, noise and sampled answers: an integer from 0 to 2⁵³ − 1. Default 0.
    */
   seed: option(

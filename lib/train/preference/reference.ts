@@ -45,13 +45,17 @@ export interface ReferenceScores<Item, Scored> {
 export async function scoredByReference<Item, Scored>(
   base: Trainable,
   { train, heldOut, sequenceLength }: PreferenceItems<Item>,
-  options: Parameters<typeof settleWeights>[1] & { dtype: FloatDType; refModel?: Trainable | undefined },
+  options: Parameters<typeof settleWeights>[1] & {
+    dtype: FloatDType;
+    fp8?: boolean | undefined;
+    refModel?: Trainable | undefined;
+  },
   { signal, preparation }: StageCall,
   { sequences, answers, scored, identify }: ReferenceScores<Item, Scored>,
 ): Promise<PreferenceItems<Scored>> {
   await preparation.change(() => settleWeights(base.model, options));
-  const { refModel, dtype } = options;
-  const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences, sequenceLength, dtype });
+  const { refModel, dtype, fp8 } = options;
+  const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences, sequenceLength, dtype, fp8 });
   const score = async (items: readonly Item[]): Promise<Scored[]> => {
     const lists = items.map(answers);
     const sums = await scorer.sums(lists.flat(), signal);

@@ -18,6 +18,8 @@ export interface ScorerOptions {
   sequences: number;
   sequenceLength: number;
   dtype: FloatDType;
+  /** As in StepShape. */
+  fp8?: boolean | undefined;
   /** Names of the adapters to use; default: the active ones. */
   adapters?: readonly string[] | undefined;
   /** Tensors that replace the model's by name: a snapshot. */
@@ -43,11 +45,11 @@ export class AnswerScorer {
 
   constructor(model: Model, options: ScorerOptions) {
     this.options = options;
-    const { sequences, sequenceLength, dtype, adapters, temperature = 1, tensors = new Map() } = options;
+    const { sequences, sequenceLength, dtype, fp8, adapters, temperature = 1, tensors = new Map() } = options;
     const rows = sequences * sequenceLength;
     this.positions = Int32Array.from({ length: rows }, (_, i) => i % sequenceLength);
     const program = compile((): Results => {
-      const pass = sequenceForward(model, paddedRowInputs(rows), { sequenceLength, dtype, adapters });
+      const pass = sequenceForward(model, paddedRowInputs(rows), { sequenceLength, dtype, fp8, adapters });
       const logprobs = targetLogprobs({ hidden: pass.hidden, head: tempered(pass.head, temperature) });
       return options.values ? { logprobs, values: rowValues(pass, model) } : { logprobs };
     });

@@ -41,7 +41,7 @@ export interface Policy {
   readonly drawsFromTwin: boolean;
   /**
    * Whether the log-probabilities of drawn answers equal those of a training pass. They differ at a temperature other
-   * than 1, if sampling or training rounds to bf16, and if RoPE depends on the sequence length.
+   * than 1, if sampling or training rounds to narrower floats, and if RoPE depends on the sequence length.
    */
   readonly drawsWithOwnLogprobs: boolean;
   /** Draws `count` answers to each prompt, with the current weights. */
@@ -68,7 +68,7 @@ export async function openPolicy(
   call: StageCall & { needsReference: boolean },
 ): Promise<Policy> {
   const { model } = base;
-  const { refModel, maxCompletionLength, temperature, dtype, perDeviceTrainBatchSize: sequences } = options;
+  const { refModel, maxCompletionLength, temperature, dtype, fp8, perDeviceTrainBatchSize: sequences } = options;
   if (refModel) needSameVocabulary("refModel", refModel.model, model);
   // The last token of an answer is never a model input.
   const context = sequenceLengthOf(model, { maxSeqLength: options.maxSeqLength ?? model.config.maxPositionEmbeddings });
@@ -107,7 +107,7 @@ export async function openPolicy(
   try {
     if (call.needsReference) {
       if (!refModel) tensors = await snapshot(model, trainedBefore(base, options));
-      const shape = { sequences, sequenceLength, dtype, temperature };
+      const shape = { sequences, sequenceLength, dtype, fp8, temperature };
       reference = new AnswerScorer(refModel?.model ?? model, { ...shape, tensors });
       // The log-probabilities of prompt tokens are enough to identify a reference.
       const probe = train.slice(0, sequences).filter(({ ids }) => ids.length > 1);
@@ -124,7 +124,7 @@ export async function openPolicy(
     sequenceLength,
     dtype,
     drawsFromTwin: sampler.isTwin,
-    drawsWithOwnLogprobs: !sampler.isTwin && temperature === 1 && dtype === "f32" && decodesExactly(base),
+    drawsWithOwnLogprobs: !sampler.isTwin && temperature === 1 && dtype === "f32" && !fp8 && decodesExactly(base),
     async draw(prompts, count, at) {
       // A twin already divides its logits by the temperature.
       const own = { ...options, ...at, temperature: sampler.isTwin ? 1 : temperature };

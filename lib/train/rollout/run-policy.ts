@@ -98,7 +98,7 @@ export function runPolicy<Options extends Settings, Measured, Item>(of: PolicySt
   ): AsyncGenerator<TrainEvent, TrainResult, void> {
     const { signal, world = soloWorld } = call;
     const { model } = base;
-    const { perDeviceTrainBatchSize: answers, seed, temperature } = options;
+    const { perDeviceTrainBatchSize: answers, seed, temperature, fp8 } = options;
     const judge = new Judge(options.rewards, options.rewardWeights, base);
     const { logCompletions, numCompletionsToPrint } = options;
     const samples = new CompletionSamples(
@@ -116,7 +116,7 @@ export function runPolicy<Options extends Settings, Measured, Item>(of: PolicySt
     let scorer: AnswerScorer | undefined;
     const score = (list: readonly AnsweredPrompt[]) => {
       const values = of.addValueHead !== undefined;
-      scorer ??= new AnswerScorer(model, { sequences: answers, sequenceLength, dtype, temperature, values });
+      scorer ??= new AnswerScorer(model, { sequences: answers, sequenceLength, dtype, fp8, temperature, values });
       return scorer.score(list, signal);
     };
     const source = new RolloutSource<ScoredDraw & Measured, Item>(train, {

@@ -39,6 +39,7 @@ const refusals: [string, Partial<SftOptions>, RegExp][] = [
     { learningRate: 2e-3 },
     /^learningRate: expected 0\.001 as in the resumed run, got 0\.002; use allow/,
   ],
+  ["fp8", { fp8: true }, /^fp8: expected false as in the resumed run, got true;/],
   ["weightDecay", { weightDecay: 0.1 }, /^weightDecay: expected 0 as in the resumed run, got 0\.1;/],
   ["warmupSteps", { warmupSteps: 2 }, /^warmupSteps: expected none as in the resumed run, got 2;/],
   ["lrScheduler", { lrScheduler: "linear" }, /^lrScheduler: expected "cosine" as in the resumed run, got "linear";/],

@@ -182,6 +182,19 @@ describe("pretrain", () => {
     });
   });
 
+  test.each(["f32", "bf16"] as const)("training with fp8 learns nearly as much as without, in %s", async (dtype) => {
+    await using a = newModel();
+    await using b = newModel();
+    const longer = options({ dtype, maxSteps: 40 });
+    const [plain, fp8] = [await losses(a, longer), await losses(b, { ...longer, fp8: true })];
+    expect(fp8).not.toEqual(plain);
+    // e4m3 rounds a number by at most 2⁻⁴ of it. A product of two numbers thus changes by about 2 · 2⁻⁴ at most.
+    const learned = plain[0]! - plain.at(-1)!;
+    expect(learned).toBeGreaterThan(1);
+    for (const [i, loss] of plain.entries())
+      expect(Math.abs(fp8[i]! - loss), `step ${i + 1}`).toBeLessThan(learned / 8);
+  });
+
   test("resumes mixtures, packed documents and token files with the losses of an uninterrupted run", async () => {
     const shards = join(folder, "shards");
     await writeTokenShards({ files: join(folder, "train.txt"), tokenizer, outputDir: shards, shardTokens: 3000 });

@@ -33,6 +33,7 @@ describe("grpo", () => {
     ["dr_grpo", { lossType: "dr_grpo", scaleRewards: "none", learningRate: 1e-2 }],
     ["gspo", { lossType: "grpo", importanceSamplingLevel: "sequence", numIterations: 2, epsilon: 0.1 }],
     ["grpo, at another temperature, in bf16", { temperature: 1.3, dtype: "bf16", saveDtype: "f32" }],
+    ["grpo with fp8, against a reference", { dtype: "bf16", fp8: true, beta: 0.02, saveDtype: "f32" }],
     ["grpo, with lora", { lora: { r: 4 }, beta: 0.01, learningRate: 1e-2 }],
   ] as const)(
     "%s raises the frequency of a letter in answers to held-out prompts",
@@ -54,6 +55,7 @@ describe("grpo", () => {
   test.each([
     ["steps in bf16", {}, { dtype: "bf16" }],
     ["steps in bf16 and a rollout of two steps", {}, { dtype: "bf16", stepsPerGeneration: 4 }],
+    ["steps in 8-bit floats", {}, { fp8: true }],
     ["a base in bf16", { dtype: "bf16" }, {}],
     ["keys and values in bf16", { cacheDtype: "bf16" }, {}],
     ["another temperature", {}, { temperature: 0.7 }],
