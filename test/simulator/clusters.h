@@ -137,5 +137,53 @@ inline void test_multicast() {
   wrong("a relaxed barrier of the cluster at the end", "may end before", end, relaxed);
 }
 
+// Two blocks copy halves of a tile of 8 KB to both, twice. Warps 0 to 3 multiply it by itself, and thread 128 copies.
+// `arrive` is the opcode of the arrivals at the other block. `early`: arrive before the product has been waited for.
+inline std::string product_program(const std::string& arrive, bool early) {
+  std::string sums;
+  for (int r = 10; r < 42; ++r) sums += (r > 10 ? ", %f" : "%f") + std::to_string(r);
+  const auto wait = [](const std::string& name, const std::string& at, int parity) {
+    return "{\n.reg .pred done;\n" + name + ":\nmbarrier.try_wait.parity.shared::cta.b64 done, [" + at + "], " +
+           std::to_string(parity) + ";\n@!done bra " + name + ";\n}\n";
+  };
+  std::string text =
+      "mov.u32 %r10, %cluster_ctarank; xor.b32 %r11, %r10, 1; add.s32 %r12, %r1, 8;\n"
+      "shl.b32 %r14, %r10, 12; add.s32 %r15, %r1, %r14; add.s32 %r15, %r15, 1024;\n"
+      "setp.ne.s32 %p1, %r0, 128; @%p1 bra A;\n"
+      "mbarrier.init.shared::cta.b64 [%r1], 1;\nmbarrier.init.shared::cta.b64 [%r12], 8;\n"
+      "fence.proxy.async.shared::cta;\nA:\n"
+      "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n"
+      "setp.lt.s32 %p2, %r0, 128; @%p2 bra C;\n@%p1 bra E;\n";
+  for (int n = 0; n < 2; ++n)
+    text += wait("W" + std::to_string(n), "%r12", n ^ 1) +
+            "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r1], 8192;\n"
+            "mov.u32 %r17, 4096; cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+            "[%r15], [%d0], %r17, [%r1], 3;\n";
+  text += "bra E;\nC:\nmov.u64 %d5, 0x4000004000000080; setp.eq.s32 %p4, %r0, -1; and.b32 %r18, %r0, 31;\n";
+  for (int n = 0; n < 2; ++n) {
+    const std::string number = std::to_string(n), done = "wgmma.wait_group.sync.aligned 0;\n";
+    text += wait("R" + number, "%r1", n) + "wgmma.fence.sync.aligned;\n" +
+            "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" + sums + "}, %d5, %d5, %p4, 1, 1, 0, 0;\n" +
+            "wgmma.commit_group.sync.aligned;\n" + (early ? "" : done) + "setp.ne.s32 %p3, %r18, 0; @%p3 bra N" +
+            number + ";\nmbarrier.arrive.shared::cta.b64 _, [%r12];\nmapa.shared::cluster.u32 %r22, %r12, %r11;\n" +
+            arrive + " _, [%r22];\nN" + number + ":\n" + (early ? done : "");
+  }
+  return text + "E:\nbarrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n";
+}
+
+// An arrival whose scope is the own block makes no writes visible to another block. But the other block may overwrite
+// what products have read, if a warp has waited for them before it arrives.
+inline void test_products_of_pairs() {
+  const auto failure = [](const std::string& arrive, bool early) {
+    return run_ptx(product_program(arrive, early), 160, 1024 + 8192, 2, 168, false, 2).failure;
+  };
+  const std::string of_block = "mbarrier.arrive.shared::cluster.b64",
+                    of_cluster = "mbarrier.arrive.release.cluster.shared::cluster.b64";
+  check(failure(of_block, false).empty(), "products, then arrivals of block scope", failure(of_block, false));
+  check(failure(of_cluster, false).empty(), "products, then arrivals of cluster scope", failure(of_cluster, false));
+  const std::string seen = failure(of_block, true);
+  check(seen.find("shared memory at") != std::string::npos, "arrivals before a product has been waited for", seen);
+}
+
 }  // namespace tests
 }  // namespace simulator

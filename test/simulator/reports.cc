@@ -230,6 +230,7 @@ int main() {
   test_cluster_registers();
   test_cluster_barriers();
   test_multicast();
+  test_products_of_pairs();
   if (!failures) std::printf("the simulator computes what the manual says, and reports each mistake\n");
   return failures ? 1 : 0;
 }
