@@ -115,8 +115,8 @@ export const decoded = [
   [
     "decoded weights, warpgroups: multiplies the first term only",
     "gemm_sm90.cu",
-    "gated ? 2 * g.n : g.n, g.k, g.b_terms);",
-    "gated ? 2 * g.n : g.n, g.k);",
+    "g.n, g.k, g.b_terms, ptx",
+    "g.n, g.k, 1, ptx",
     "gemm_sm90.cu",
     "sm_90: decoded",
   ],
