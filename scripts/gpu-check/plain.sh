@@ -154,7 +154,8 @@ for phase in "${phases[@]}"; do
   deadline=$((SECONDS + limit))
   build=("$root/scripts/gpu-check/plain-build.sh" "$built" "$architecture" "$cxx")
   [ "$mode" != simulator ] || build+=(--simulator)
-  step build '' 300 10 "${build[@]}"
+  # The limit is more than a phase has, because a slow build has not failed, and the next call continues it.
+  step build '' 1500 10 "${build[@]}"
   if [ "$phase" = correctness ]; then
     step fragments build 60 2 "$built/fragments"
     # Cases with this prefix are enough to try the step on the simulator.

@@ -35,7 +35,7 @@ export function stepsOf({ mode, phase, out }) {
   };
   const build = {
     name: "build",
-    seconds: mode === "gpu" ? 240 : 1500,
+    seconds: 1500, // more than a phase has, because a slow build has not failed, and the next call continues it
     least: 10,
     command: [
       node,

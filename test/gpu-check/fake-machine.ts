@@ -43,6 +43,7 @@ case $1 in
 esac
 echo "$@" >>"$FAKE_ROOT/nvcc.txt"
 [ -z "\${FAKE_NVCC_ERROR:-}" ] || { echo "$FAKE_NVCC_ERROR" >&2; exit 1; }
+case " $* " in *' -c '*) sleep "\${FAKE_NVCC_SLEEP:-0}" ;; esac
 while [ "$1" != -o ]; do shift; done
 printf '#!/bin/bash\\neval "\${FAKE_%s:-true}"\\n' "$(basename "$2")" >"$2"
 [ -x "$2" ] || chmod +x "$2"

@@ -206,6 +206,26 @@ const withTool =
     return {};
   };
 
+test("a build that the time cuts short has no time, and the next call continues it", () => {
+  const one = machine();
+  const first = one.check(["correctness", "--seconds", "16"], { FAKE_NVCC_SLEEP: "4", HEDDLE_BUILD_JOBS: "1" });
+  expect(first.status).toBe(4);
+  expect(new Set(Object.values(statuses(one)))).toEqual(new Set(["no time"]));
+  const before = one
+    .compiled()
+    .filter((line) => line.includes(" -c "))
+    .map((line) => line.split(" ").at(-1));
+  expect(one.check(["correctness", "--only", "build"]).status).toBe(0);
+  const compiled = one
+    .compiled()
+    .filter((line) => line.includes(" -c "))
+    .map((line) => line.split(" ").at(-1));
+  // Only the source whose compilation was cut short is compiled twice.
+  expect(compiled.length - new Set(compiled).size).toBeLessThanOrEqual(1);
+  expect(before.length).toBeGreaterThan(1);
+  expect(compiled.length).toBeGreaterThan(before.length);
+});
+
 test.each<[string, Preparation, string | RegExp]>([
   [
     "an old nvcc",
