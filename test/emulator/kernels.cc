@@ -152,6 +152,9 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"fp8, bf16, row sizes that are not whole pieces", [] { return fp8(DType::bf16, 9, 133, 66); }},
       {"fp8, decoded", [] { return fp8(DType::bf16, 70, 200, 136, DType::f32); }, exact},
       {"fp8, decoded, whole 16-byte loads", [] { return fp8(DType::bf16, 66, 272, 64, DType::f32); }, exact},
+      {"rounded fp8", [] { return rounded_fp8(DType::f32, 150, 140, 132); }, exact},
+      {"rounded fp8, bf16, odd sizes", [] { return rounded_fp8(DType::bf16, 133, 67, 141); }},
+      {"rounded fp8, few rows, a transposed weight", [] { return rounded_fp8(DType::f32, 3, 272, 20, true); }, exact},
       {"experts, few rows", [] { return experts(4, 20, false); }},
       {"experts", [] { return experts(90, 70, false); }},
       {"experts, one input per slot", [] { return experts(90, 20, true); }},
@@ -187,6 +190,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90 fp8", [] { return fp8(DType::f32, 300, 1104, 264); }},
       {"sm_90 fp8, bf16, odd columns", [] { return fp8(DType::bf16, 140, 272, 131); }},
       {"sm_90 fp8, few rows", [] { return fp8(DType::f32, 3, 272, 20); }},
+      {"sm_90 fp8, rounded", [] { return rounded_fp8(DType::f32, 300, 392, 264); }},
+      {"sm_90 fp8, rounded, bf16, odd sizes", [] { return rounded_fp8(DType::bf16, 140, 133, 131, true); }},
       {"sm_90 attention", [] { return attention_forward(400, 400, 2, 1, 128, 0, 0, false); }},
       {"sm_90 attention, sequences, heads of 40", [] { return attention_forward(280, 140, 2, 2, 40, 0, 0, true); }},
       {"sm_90 attention, heads of 96, four tiles", [] { return attention_forward(450, 450, 1, 1, 96, 0, 0, false); }},
@@ -231,6 +236,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_89 fp8", [] { return fp8(DType::f32, 70, 400, 140); }},
       {"sm_89 fp8, large tiles, bf16", [] { return fp8(DType::bf16, 270, 784, 200); }},
       {"sm_89 decoded", [] { return decoded(DType::q8_0, DType::f32, 140, 96, 72); }, exact},
+      {"sm_89 fp8, rounded", [] { return rounded_fp8(DType::f32, 150, 392, 140); }},
+      {"sm_89 fp8, rounded, bf16, odd sizes", [] { return rounded_fp8(DType::bf16, 133, 67, 141, false, true); }},
       {"sm_89 fp8, odd columns", [] { return fp8(DType::f32, 9, 144, 67); }},
   };
   open_cuda(0);  // throws if there is no device

@@ -42,6 +42,7 @@ const casesOf = {
   "gemm_fp8_sm90.cu": "sm_90 fp8",
   "gemm_fp8_tensor.cu": "sm_89 fp8",
   "fp8_linear.cu": "fp8",
+  "fp8_product.cu": "sm_89 fp8, rounded",
   "tensor_map.cu": "sm_90:",
   "attention_sm90.cu": "sm_90 attention",
   "attention_backward_sm90.cu": "sm_90 gradients",

@@ -111,6 +111,36 @@ inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M, DType result = D
   return b;
 }
 
+// The three products of training with operands rounded to e4m3. Magnitudes differ between rows, columns and blocks, so
+// that their scales differ. With `stale`, the sums of a product with split-k first fill the scratch, as in `decoded`.
+inline Builder rounded_fp8(DType type, int64_t N, int64_t K, int64_t M, bool transposed = false, bool stale = false) {
+  Builder b;
+  if (stale) {
+    const int left = b.floats(DType::f32, {96, 1100}), right = b.floats(DType::f32, {96, 1100});
+    b.node("linear", {left, right}, {b.value(DType::f32, {96, 96})}, {{"transposed", 0}});
+  }
+  const auto sloped = [&](DType of, int64_t rows, int64_t columns) {
+    const int v = b.floats(of, {rows, columns});
+    const Tensor t{b.data.back().data(), of, b.desc.values[static_cast<size_t>(v)].shape};
+    for (int64_t i = 0; i < rows * columns; ++i) {
+      const int64_t row = i / columns, column = i % columns;
+      const int power = static_cast<int>(2 * (row / 128 % 4) - 3 * (column / 128 % 4) + row % 3 - column % 5);
+      store_float(t, i, std::ldexp(load_float(t, i), power));
+    }
+    return v;
+  };
+  const int x = sloped(type, N, K), w = transposed ? sloped(type, K, M) : sloped(type, M, K), dy = sloped(type, N, M),
+            bias = b.floats(DType::f32, {M});
+  const auto product = [&](std::vector<int> operands, int result, int a_transposed, int b_transposed) {
+    b.node("fp8_product", operands, {result}, {{"a_transposed", a_transposed}, {"b_transposed", b_transposed}});
+  };
+  product({x, w, bias}, b.value(type, {N, M}), 0, transposed ? 0 : 1);
+  product({dy, w}, b.value(type, {N, K}), 0, transposed ? 1 : 0);
+  if (transposed) product({x, dy}, b.value(DType::f32, {K, M}), 1, 0);
+  else product({dy, x}, b.value(DType::f32, {M, K}), 1, 0);
+  return b;
+}
+
 inline Builder experts(int64_t N, int64_t M, bool per_slot) {
   Builder b;
   const int64_t E = 5, k = 3, K = 20;
