@@ -1,7 +1,7 @@
 // The kernels and shapes of the forecast: which kernel a launch runs, its grid, and the work that the shape needs. These numbers repeat the
 // launch code of native/cuda. Everything else comes from the cubin.
 import { crossEntropy, logitGradient } from "./kernels/logits.mjs";
-import { decodedProduct, decodeStep, gemv, product } from "./kernels/products.mjs";
+import { decodedProduct, decodeStep, fp8Product, gemv, product } from "./kernels/products.mjs";
 import { adamw, add, attention, attentionBackward, sampling, vectors } from "./kernels/rows.mjs";
 
 /**
@@ -28,6 +28,7 @@ import { adamw, add, attention, attentionBackward, sampling, vectors } from "./k
 export const casesFor = (card) => [
   product(card, 4096),
   product(card, 8192),
+  ...(card.code === "90a" ? [fp8Product(card, 8192)] : []),
   decodedProduct(card),
   ...["bf16", "q8_0", "q4_k"].flatMap((format) =>
     [

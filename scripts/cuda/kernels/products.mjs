@@ -110,6 +110,61 @@ export const product = (card, size) => ({
   launches: [productLaunch(card, size, size, size)],
 });
 
+/**
+ * The forward product of training with fp8 on sm_90a. Two kernels round bf16 operands to bytes (fp8_product.cu), and wgmma multiplies these
+ * in tiles of 128 x 128 (gemm_fp8_sm90.cu). Tensor cores multiply bytes at twice the rate of bf16.
+ */
+export function fp8Product(card, size) {
+  const [side, threads] = [128, 256];
+  const elements = size * size;
+  const tiles = (size / side) ** 2;
+  const blocks = Math.min(tiles, card.multiprocessors);
+  const own = Math.ceil(tiles / blocks);
+  const stages = own * (size / side);
+  const columns = Math.min(size, (blocks / 8) * side);
+  const read = (tiles / blocks) * (8 * side + columns) * size;
+  return {
+    title: `fp8 training product ${size}³`,
+    rate: { unit: "TFLOP/s", amount: (2 * size ** 3) / 1e12 },
+    launches: [
+      {
+        source: "quant/fp8_product",
+        kernel: /fp8_operand_kernelILb0E/,
+        count: 2,
+        ...{ blocks: tiles, threads },
+        roles: [{ warps: 8, path: { "LDG.64": 16, "STG.32": 16, CALL: 0 } }],
+        dram: 3 * elements,
+      },
+      {
+        source: "quant/gemm_fp8_sm90",
+        kernel: /tensor_warpgroup_fp8_kernel/,
+        ...{ blocks, threads: 384, shared: 6 * 32768 + 8 * 16 * 40 * 4 + 1024 },
+        roles: [
+          {
+            warps: 8,
+            mark: "QGMMA",
+            path: { QGMMA: 4, CALL: 0, ...epilogue(1) },
+            totals: { QGMMA: stages * 4, ...epilogue(own * 4) },
+            outer: own,
+            tensor: own * side * side * size,
+            shared: stages * 2 * (64 + side) * side,
+          },
+          {
+            warps: 1,
+            mark: "UTMALDG",
+            path: { UTMALDG: 2 },
+            totals: { UTMALDG: stages * 2 },
+            outer: own,
+            l2: stages * 2 * side * side,
+          },
+        ],
+        dram: read + 2 * elements,
+        l2: tiles * 2 * side * size + 2 * elements,
+      },
+    ],
+  };
+}
+
 const BLOCKS = {
   bf16: { bytes: 2 },
   q8_0: { type: 5, bytes: 34 / 32, path: { IDP: 16, "LDS.128": 4, "LDG.128": 2 } },
