@@ -52,13 +52,22 @@ template <class Operand, int lines, int count, bool k_major, int threads, bool p
 __device__ inline void copy_lines(typename Operand::Element* tile, const typename Operand::Element* x, int64_t ld,
     int64_t line0, int64_t first, int64_t line_end, int64_t end, const typename Operand::Element* up = nullptr) {
   constexpr int bytes = sizeof(typename Operand::Element), elements = piece_bytes / bytes, pieces = count / elements;
-  for (int e = threadIdx.x; e < lines * pieces; e += threads) {
-    const int r = e / pieces, p = e % pieces;
-    const int64_t line = line0 + (pairs ? r / 32 * 16 + r % 16 : r), at = first + p * elements, left = end - at;
-    const int valid = line < line_end && left > 0 ? (left < elements ? static_cast<int>(left) : elements) : 0;
-    const typename Operand::Element* from = pairs && r / 16 % 2 ? up : x;
-    ptx::copy_async_16(
-        tile + Operand::template place<count, k_major>(r, p), valid ? from + line * ld + at : from, valid * bytes);
+  // A thread copies the same piece of every line that is a multiple of `step` after its first.
+  constexpr int step = threads / pieces;
+  static_assert(threads % pieces == 0 && lines % step == 0, "all threads copy equally many lines");
+  static_assert(step % 8 == 0, "swizzles repeat after eight lines, so the places of a thread are equally far apart");
+  static_assert(!pairs || step % 32 == 0 || step == 16, "a thread takes the same of 16 lines of x or `up`");
+  const int r = threadIdx.x / pieces, p = threadIdx.x % pieces;
+  const int64_t left = end - first - p * elements;
+  const int valid = left <= 0 ? 0 : left < elements ? static_cast<int>(left) * bytes : piece_bytes;
+  const int64_t line = line0 + (pairs ? r / 32 * 16 + r % 16 : r), offset = line * ld + p * elements + first;
+  typename Operand::Element* const to = tile + Operand::template place<count, k_major>(r, p);
+  HEDDLE_UNROLL
+  for (int i = 0; i < lines / step; ++i) {
+    const int lines_on = pairs ? (step == 16 ? i / 2 * 16 : i * (step / 2)) : i * step;
+    const typename Operand::Element* from = pairs && (step == 16 ? i : r / 16) % 2 ? up : x;
+    const bool inside = line + lines_on < line_end && valid > 0;
+    ptx::copy_async_16(to + i * step * count, inside ? from + offset + lines_on * ld : from, inside ? valid : 0);
   }
 }
 

@@ -96,8 +96,8 @@ export const epilogues = [
   [
     "gate: switches between the two weights every 8 lines instead of 16",
     "gemm_multistage.cuh",
-    "pairs && r / 16 % 2 ? up : x",
-    "pairs && r / 8 % 2 ? up : x",
+    "(step == 16 ? i : r / 16) % 2 ? up : x",
+    "(step == 16 ? i : r / 8) % 2 ? up : x",
     ...tensor,
   ],
   [

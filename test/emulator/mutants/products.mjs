@@ -62,6 +62,20 @@ export const products = [
     "first[0] = two[1], first[1] = two[0]",
   ],
   [
+    "tensor product: copies adjacent lines to places of distant ones",
+    "gemm_multistage.cuh",
+    "from + offset + lines_on * ld",
+    "from + offset + i * ld",
+    "gemm_tensor.cu",
+  ],
+  [
+    "tensor product: copies lines beyond the last",
+    "gemm_multistage.cuh",
+    "line + lines_on < line_end && valid > 0",
+    "line < line_end && valid > 0",
+    "gemm_tensor.cu",
+  ],
+  [
     "tensor product: does not wait for the copy of the current stage",
     "gemm_multistage.cuh",
     "ptx::wait_copies<stages - 2>()",
@@ -92,8 +106,8 @@ export const products = [
   [
     "tensor product: copies a partial 16-byte piece whole",
     "gemm_multistage.cuh",
-    "left > 0 ? (left < elements ? static_cast<int>(left) : elements) : 0",
-    "left > -8 ? elements : 0",
+    "left <= 0 ? 0 : left < elements ? static_cast<int>(left) * bytes : piece_bytes",
+    "left > -8 ? piece_bytes : 0",
     "gemm_tensor.cu",
   ],
   [
@@ -131,8 +145,8 @@ export const products = [
   [
     "tf32 product: copies a partial 16-byte piece whole",
     "gemm_multistage.cuh",
-    "left > 0 ? (left < elements ? static_cast<int>(left) : elements) : 0",
-    "left > -4 ? elements : 0",
+    "left <= 0 ? 0 : left < elements ? static_cast<int>(left) * bytes : piece_bytes",
+    "left > -4 ? piece_bytes : 0",
     "gemm_tf32.cu",
   ],
   [
