@@ -17,6 +17,7 @@ const TUNING =
  * @property {number} l2PerMultiprocessor bytes per clock
  * @property {number} l2Bytes size
  * @property {number} tensor bf16 operations per clock and multiprocessor, without sparsity
+ * @property {number} [mma] those of mma.sync, where newer instructions are faster than it. Default: `tensor`
  * @property {number} lanes results of fp32 multiply-adds per clock and multiprocessor
  * @property {number} registers, sharedBytes, warps, blocks limits of a multiprocessor
  * @property {{ shared: number, l2: number, dram: number }} latency in clocks, without load
@@ -103,6 +104,65 @@ export const cards = {
       lanes: TUNING,
       "registers, sharedBytes, warps, blocks":
         "CUDA C++ Programming Guide, Technical Specifications per Compute Capability, 8.9",
+    },
+  },
+  b200: {
+    title: "B200",
+    code: "100",
+    name: /\bB200\b/,
+    ...{
+      multiprocessors: 148,
+      clock: 1.85e9,
+      loaded: 0.95,
+      dram: 8e12,
+      attainable: 0.9,
+      l2: 10240,
+      l2PerMultiprocessor: 64,
+      l2Bytes: 126e6,
+    },
+    ...{ tensor: 8192, mma: 2048, lanes: 128, registers: 65536, sharedBytes: 228 << 10, warps: 64, blocks: 32 },
+    latency: { shared: 29, l2: 278, dram: 494 },
+    sources: {
+      "tensor, dram": `${datasheet("HGX B200")} (36 PFLOP/s of bf16 with sparsity for eight cards), ${datasheet("DGX B200")} (64 TB/s for eight cards)`,
+      "multiprocessors, l2Bytes": "Chips and Cheese 2025, Nvidia's B200: Keeping the CUDA Juggernaut Rolling",
+      clock: "the clock at which 148 x 8192 operations give the data sheet's 2,250 TFLOP/s",
+      mma: "assumed to be that of the A100. FlashAttention-2, which uses mma.sync, then has 68 % of this rate (380 TFLOP/s, Dao-AILab/flash-attention issue 1589), and about 72 % of the A100's",
+      loaded: "assumed to be that of the A100, because mma.sync uses a quarter of the tensor cores' rate",
+      attainable: "assumed to be that of the H100. A published copy reached over 6 TB/s (0.75)",
+      l2: "not published; assumed to be twice that of the A100, for two dies",
+      latency:
+        "L2: 150 ns within a die (Chips and Cheese). Others assumed: shared memory as on the H100, DRAM as much longer than L2 as on the H100",
+      lanes: TUNING,
+      "registers, sharedBytes, warps, blocks":
+        "CUDA C++ Programming Guide, Technical Specifications per Compute Capability, 10.0",
+    },
+  },
+  rtx5090: {
+    title: "RTX 5090",
+    code: "120",
+    name: /\bRTX 5090\b(?! (D|Laptop))/,
+    ...{
+      multiprocessors: 170,
+      clock: 2.407e9,
+      loaded: 1,
+      dram: 1.792e12,
+      attainable: 0.9,
+      l2: 2720,
+      l2PerMultiprocessor: 64,
+      l2Bytes: 96e6,
+    },
+    ...{ tensor: 512, lanes: 128, registers: 65536, sharedBytes: 100 << 10, warps: 48, blocks: 24 },
+    latency: { shared: 30, l2: 273, dram: 542 },
+    sources: {
+      "multiprocessors, clock, tensor, dram, l2Bytes":
+        "NVIDIA RTX Blackwell GPU Architecture (209.5 TFLOP/s of bf16 with f32 sums, 1,792 GB/s, 96 MB of L2)",
+      loaded: "assumed to be that of the RTX 4090",
+      l2: "not published; assumed to be that of the RTX 4090 for each multiprocessor",
+      attainable: "assumed to be that of the H100",
+      latency: "assumed to be those of the RTX 4090, in clocks",
+      lanes: TUNING,
+      "registers, sharedBytes, warps, blocks":
+        "CUDA C++ Programming Guide, Technical Specifications per Compute Capability, 12.0",
     },
   },
 };

@@ -121,7 +121,7 @@ const SURPLUS_COST = 1000;
  * Returns the path of one iteration of a loop (or of the whole kernel, `loop` -1). Kernels have paths for masks, edges and other dtypes. This
  * is the path without back edges that has the most marked instructions, up to the number wanted. If several have, it is the one with the fewest
  * instructions. More marked instructions than wanted count as many instructions.
- * @param {{ is: (instruction) => boolean, wanted: number }[]} marks
+ * @param {{ is: (instruction) => boolean, wanted: number, isWork: boolean }[]} marks `isWork`: the mark counts in inner loops
  * @returns {number[]} the path: indices of blocks, and -1 - n for inner loop n, of which one iteration counts
  */
 export function pathOf(code, blocks, loops, loop, marks) {
@@ -169,7 +169,7 @@ export function pathOf(code, blocks, loops, loop, marks) {
     const { next, ends, marked, count } = nodeFacts(node);
     // The path should pass the loops that do the work, so their marks count. They do not reduce what this path needs itself.
     const taken = wanted.map((left, m) =>
-      node >= 0 ? Math.min(left, marked[m]) : marks[m].wanted === 0 ? 0 : marked[m],
+      node >= 0 ? Math.min(left, marked[m]) : marks[m].wanted === 0 || !marks[m].isWork ? 0 : marked[m],
     );
     const left = node >= 0 ? wanted.map((w, m) => w - taken[m]) : wanted;
     let rest = ends ? { score: 0, count: 0, path: [] } : undefined;

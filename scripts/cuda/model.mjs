@@ -40,7 +40,7 @@ export function costOf(card, { name, width, isOff }) {
     case "global":
       return /^(UTMA|UBLK)/.test(name) ? {} : { shared: Math.max(1, (width * WARP) / 8 / 128) };
     case "tensor":
-      return name === "HMMA" ? { tensor: MMA_OPERATIONS / card.tensor } : {};
+      return name === "HMMA" ? { tensor: MMA_OPERATIONS / (card.mma ?? card.tensor) } : {};
     default:
       return {};
   }

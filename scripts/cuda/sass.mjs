@@ -98,7 +98,7 @@ export function decode(code, capability, indirect = new Map()) {
       barrier: name === "BSSY" || name === "BSYNC" ? bits(16, 4) : -1,
       conditional,
       never: guard === NO_PREDICATE && bits(15, 1) === 1,
-      width: widthOf(name, bits),
+      width: widthOf(name, bits, capability),
       // WARPGROUP.DEPBAR waits until at most this many groups of products are open. -1: WARPGROUP.ARRIVE, or another instruction.
       open: name === "WARPGROUP" && bits(47, 1) ? bits(72, 3) : -1,
       stall: Math.max(1, bits(105, 4)),
@@ -113,7 +113,8 @@ export function decode(code, capability, indirect = new Map()) {
 
 const WIDTHS = [8, 8, 16, 16, 32, 64, 128, 128];
 
-function widthOf(name, bits) {
+function widthOf(name, bits, capability) {
+  if (name === "LDGSTS" && capability >= 100) return [32, 64, 128, 128][bits(74, 2)];
   if (/^(LDG|STG|LDS|STS|LDL|STL|LDGSTS)$/.test(name)) return WIDTHS[bits(73, 3)];
   if (name === "LDSM") return [1, 2, 4, 4][bits(72, 2)];
   return 32;
@@ -126,7 +127,7 @@ function targetsOf(name, at, word, capability, indirect) {
   const offset =
     capability >= 90 && name !== "BSSY"
       ? (BigInt.asIntN(48, (word >> 34n) & ((1n << 48n) - 1n)) * 256n + ((word >> 16n) & 255n)) * 4n
-      : BigInt.asIntN(50, (word >> 32n) & ((1n << 50n) - 1n));
+      : BigInt.asIntN(40, (word >> 32n) & ((1n << 40n) - 1n)); // BSSY has flags above its offset since 10.0
   return [at + 16 + Number(offset & ~15n)]; // the lowest bits are flags of some branches
 }
 

@@ -34,6 +34,7 @@ export function segmentsOf(code, { path = {}, totals = {}, outer = 1 }) {
   const marks = names.map((mark) => ({
     is: (i) => matches(mark, i),
     wanted: path[mark] ?? Number.POSITIVE_INFINITY,
+    isWork: mark in totals || Object.keys(totals).length === 0,
   }));
   // Instructions that a predicate skips. They only take an issue slot.
   const unwanted = Object.keys(path).filter((mark) => path[mark] === 0);

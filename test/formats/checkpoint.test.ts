@@ -152,7 +152,7 @@ test("saveCheckpoint rejects invalid arguments", async () => {
   await expectError(
     () => saveCheckpoint(folder, -1, content(1)),
     "INVALID_ARGUMENT",
-    /step: expected a whole number, got -1/,
+    /step: expected a whole number of at least 0, got -1/,
   );
   await expectError(
     () => saveCheckpoint(folder, 1, content(1), { saveTotalLimit: 0 }),

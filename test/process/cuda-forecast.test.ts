@@ -65,7 +65,7 @@ const { occupancyOf, predict } = (await script("cuda/model.mjs")) as {
   occupancyOf: (card: Card, block: object) => { blocks: number; limit: string };
   predict: (card: Card, launch: object) => Prediction;
 };
-const { cards } = (await script("cuda/cards.mjs")) as { cards: Record<"h100" | "a100" | "rtx4090", Card> };
+const { cards } = (await script("cuda/cards.mjs")) as { cards: Record<"h100" | "a100" | "rtx4090" | "b200", Card> };
 const { cardOf, compare } = (await script("cuda/forecast.mjs")) as {
   cardOf: (gpu: string) => string | undefined;
   compare: (results: object[], measured: object[]) => { title: string; ratio: number }[];
@@ -218,6 +218,31 @@ test("a launch takes the time of its busiest unit, and of the launch itself", ()
   expect(multiplied.bound).toBe("tensor");
 });
 
+test("mma.sync takes the clocks that the card's rate for it gives", () => {
+  const code = assembled(["HMMA", "@BRA 0", "EXIT"]);
+  const roles = [{ warps: 8, mark: "HMMA", segments: segmentsOf(code, { totals: { HMMA: 1e4 } }) }];
+  const launch = { blocks: 1, block: { registers: 255, threads: 256, shared: 0 }, roles, dram: 0 };
+  const clocks = (card: Card) =>
+    predict(card, launch).seconds.tensor! * card.clock * card.loaded * card.multiprocessors;
+  expect(clocks(cards.b200)).toBeCloseTo(8e4 * (4096 / 2048), 0);
+  expect(clocks(cards.a100)).toBeCloseTo(8e4 * (4096 / 2048), 0);
+});
+
+test("reads the widths of cp.async in code of compute capability 8.0 and 10.0", () => {
+  const widthOf = (high: bigint, capability: number) => {
+    const code = Buffer.alloc(16);
+    code.writeBigUInt64LE(0x04077faen, 0);
+    code.writeBigUInt64LE(high, 8);
+    return decode(code, capability)[0]!.width;
+  };
+  expect([0x000fe8000b921844n, 0x000fe8000b921a44n, 0x000fe8000b901c44n].map((high) => widthOf(high, 80))).toEqual([
+    32, 64, 128,
+  ]);
+  expect([0x010fe8000b9a1006n, 0x010fe8000b9a1406n, 0x010fe8000b981806n].map((high) => widthOf(high, 100))).toEqual([
+    32, 64, 128,
+  ]);
+});
+
 test("a last wave of few blocks takes as long as a full one if each has a multiprocessor", () => {
   const roles = [{ warps: 8, segments: segmentsOf(assembled(["FFMA", "@BRA 0", "EXIT"]), { totals: { FFMA: 1e6 } }) }];
   const block = { registers: 255, threads: 256, shared: 0 };
@@ -237,13 +262,15 @@ test("compares measured results with the forecast in one unit", () => {
   ]);
   expect(cardOf("NVIDIA H100 80GB HBM3")).toBe("h100");
   expect(cardOf("NVIDIA H100 PCIe")).toBeUndefined();
+  expect([cardOf("NVIDIA B200"), cardOf("NVIDIA GB200")]).toEqual(["b200", undefined]);
+  expect([cardOf("NVIDIA GeForce RTX 5090"), cardOf("NVIDIA GeForce RTX 5090 D")]).toEqual(["rtx5090", undefined]);
 });
 
 test("rejects an unknown card", () => {
   const path = fileURLToPath(new URL("cuda-forecast.mjs", scripts));
   const { status, stderr } = spawnSync(process.execPath, [path, "--card", "h1000"], { encoding: "utf8" });
   expect(status).toBe(2);
-  expect(stderr).toBe("cuda-forecast: expected --card of h100, a100, rtx4090, got h1000\n");
+  expect(stderr).toBe("cuda-forecast: expected --card of h100, a100, rtx4090, b200, rtx5090, got h1000\n");
 });
 
 const nvcc = spawnSync("nvcc", ["--version"], { stdio: "ignore" }).status === 0;
