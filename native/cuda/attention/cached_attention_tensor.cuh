@@ -149,6 +149,7 @@ __device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t o
                 all = tile_n * places;
   const int lane = threadIdx.x % warp_size, bytes = P::Type::q8 ? D + static_cast<int>(q8_scale_bytes) : D * 2;
   const unsigned char* begin = static_cast<const unsigned char*>(cache) + of_lane * bytes;
+  HEDDLE_ROLLED
   for (int e0 = 0; e0 < all; e0 += warp_size) {
     const int e = e0 + lane, r = e / places % tile_n, p = e % places;
     const unsigned char* row = begin_of_row(begin, r);
