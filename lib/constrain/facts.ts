@@ -1,6 +1,7 @@
 // Reads the facts of a schema from its keywords, and combines the facts of several schemas.
 import { invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
+import { isStrings } from "../core/is-strings.ts";
 import { JSON_TYPES, type JsonType, typeOfValue } from "../core/json-type.ts";
 import type { Bound } from "./numbers.ts";
 import { escapePointer, type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
@@ -310,7 +311,6 @@ function propertiesOf(value: JsonValue, where: string): ReadonlyMap<string, All>
 }
 
 function requiredOf(value: JsonValue, where: string): string[] {
-  if (!Array.isArray(value) || value.some((name) => typeof name !== "string"))
-    throw invalidArgument(where, "an array of names", value);
-  return [...new Set(value as string[])];
+  if (!isStrings(value)) throw invalidArgument(where, "an array of names", value);
+  return [...new Set(value)];
 }

@@ -1,4 +1,5 @@
 import { checkSeed, describe, HeddleError, invalidArgument } from "../core/errors.ts";
+import { isStrings } from "../core/is-strings.ts";
 import { checkWhole } from "../core/option-values.ts";
 import type { Batch, BatchMaker, Made } from "./batch.ts";
 import { BestFitRows } from "./best-fit.ts";
@@ -132,8 +133,7 @@ export async function openFilesOf(
 ): Promise<DocumentFile[]> {
   const { files, tokenizer, textField = "text", documentSeparator } = options;
   const paths = typeof files === "string" ? [files] : files;
-  if (!Array.isArray(paths) || paths.some((path) => typeof path !== "string"))
-    throw invalidArgument("files", "a path, or an array of paths", files);
+  if (!isStrings(paths)) throw invalidArgument("files", "a path, or an array of paths", files);
   if (paths.length === 0) throw invalidArgument("files", "at least one path", paths);
   return await openDocumentFiles(paths, { tokenizer, textField, rule: separatorRule(documentSeparator) });
 }

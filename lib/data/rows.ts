@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { describe, HeddleError, throwIfAborted } from "../core/errors.ts";
 import { isIterable } from "../core/is-iterable.ts";
 import { isObject } from "../core/is-object.ts";
+import { isStrings } from "../core/is-strings.ts";
 import { pause } from "../core/slices.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import { ioError } from "../io/atomic-files.ts";
@@ -202,5 +203,5 @@ async function* rowsOfTable(
 /** Returns the files of a row source; none if the rows are in memory. */
 export function filesIn(source: RowSource | undefined): readonly string[] {
   if (typeof source === "string") return [source];
-  return Array.isArray(source) && source.every((s) => typeof s === "string") ? source : [];
+  return isStrings(source) ? source : [];
 }

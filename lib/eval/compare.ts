@@ -1,4 +1,5 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { isStrings } from "../core/is-strings.ts";
 import { checkFunction, checkString } from "../core/option-values.ts";
 import type { RowSource } from "../data/rows.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";
@@ -93,8 +94,7 @@ function checkCompared(given: ComparedModel, name: string): void {
 
 function checkLabels(labels: unknown): void {
   if (labels === undefined) return;
-  if (!Array.isArray(labels) || labels.length === 0 || labels.some((label) => typeof label !== "string"))
-    throw invalidArgument("labels", "an array of strings", labels);
+  if (!isStrings(labels) || labels.length === 0) throw invalidArgument("labels", "an array of strings", labels);
 }
 
 async function readRowsOf(rows: RowSource, signal: AbortSignal | undefined): Promise<LabeledRow[]> {

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { describe, HeddleError } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
+import { isStrings } from "../core/is-strings.ts";
 import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { readJson } from "../io/atomic-files.ts";
 import { modulePattern } from "./module-pattern.ts";
@@ -93,9 +94,8 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
   };
   const names = (name: string) => {
     const given = value[name] ?? [];
-    if (!Array.isArray(given) || given.some((n) => typeof n !== "string"))
-      throw invalid(name, "an array of names", given);
-    return given as string[];
+    if (!isStrings(given)) throw invalid(name, "an array of names", given);
+    return given;
   };
   const pattern = (name: string) => {
     const given = value[name] ?? {};

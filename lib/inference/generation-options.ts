@@ -1,5 +1,6 @@
 import { type AnswerFormat, type Automaton, compileFormat } from "../constrain/index.ts";
 import { checkSeed, invalidArgument } from "../core/errors.ts";
+import { isStrings } from "../core/is-strings.ts";
 import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { rejectUnknownNames } from "../core/unknown-options.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
@@ -326,7 +327,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
   if (options.signal !== undefined && !(options.signal instanceof AbortSignal))
     throw invalidArgument("signal", "an AbortSignal", options.signal);
   const { adapters } = options;
-  if (adapters !== undefined && (!Array.isArray(adapters) || adapters.some((name) => typeof name !== "string")))
+  if (adapters !== undefined && !isStrings(adapters))
     throw invalidArgument("adapters", "an array of adapters' names", adapters);
   if (options.promptLogprobs != null && overflow === "truncateLeft")
     throw invalidArgument("contextOverflow", "error or stop together with promptLogprobs", overflow);
@@ -431,8 +432,7 @@ function stopsOf(stop: GenerateOptions["stop"], vocabSize: number) {
  */
 function visibleTokensOf(texts: GenerateOptions["visibleTokens"], tokenizer: Tokenizer | undefined) {
   if (texts === undefined) return new Map<number, string>();
-  if (!Array.isArray(texts) || texts.some((text) => typeof text !== "string"))
-    throw invalidArgument("visibleTokens", "an array of tokens' texts", texts);
+  if (!isStrings(texts)) throw invalidArgument("visibleTokens", "an array of tokens' texts", texts);
   const special = tokenizer?.specialTokens;
   return new Map(texts.flatMap((text) => (special?.has(text) ? [[special.get(text)!, text] as const] : [])));
 }

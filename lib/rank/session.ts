@@ -1,4 +1,5 @@
 import { HeddleError } from "../core/errors.ts";
+import { isStrings } from "../core/is-strings.ts";
 import { isWhole } from "../core/is-whole.ts";
 import type { RankItem } from "./items.ts";
 import type { Sampler } from "./sampler.ts";
@@ -232,5 +233,5 @@ function matched(items: readonly RankItem[], rows: readonly WrittenRow[]): { que
 function answersOf({ chosen, rejected, ranked, answers }: WrittenRow["value"]): string[] | undefined {
   const listed = Array.isArray(ranked) ? ranked.flat() : answers;
   const all = Array.isArray(listed) ? listed : [chosen, rejected];
-  return all.length >= 2 && all.every((a) => typeof a === "string") ? (all as string[]) : undefined;
+  return all.length >= 2 && isStrings(all) ? all : undefined;
 }

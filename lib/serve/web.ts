@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable, Writable } from "node:stream";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import { onAbort } from "../core/abort-listeners.ts";
-import { invalidArgument } from "../core/errors.ts";
+import { checkObject, invalidArgument } from "../core/errors.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import type { ModelSource } from "./core/model-source.ts";
 import { createHandler, type RequestHandler, type ServerStats } from "./handler.ts";
@@ -42,7 +42,7 @@ export function createFetchHandler(
   models: LanguageModel | readonly ModelSource[],
   options: FetchHandlerOptions = {},
 ): FetchHandler {
-  if (typeof options !== "object" || options === null) throw invalidArgument("options", "an object", options);
+  checkObject("options", options);
   const { basePath = "", ...rest } = options;
   if (typeof basePath !== "string" || !/^((\/[^/?#\s]+)+)?$/.test(basePath))
     throw invalidArgument("basePath", "a path such as /api/llm", basePath);

@@ -1,5 +1,5 @@
 // Padding, by the rules of Hugging Face's tokenizers library.
-import { invalidArgument } from "../core/errors.ts";
+import { checkObject, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { checkWhole } from "../core/option-values.ts";
@@ -23,7 +23,7 @@ export interface Padding {
 const maxLength = 1 << 24;
 
 export function checkPadding(value: Padding, name = "padding"): Padding {
-  if (typeof value !== "object" || value === null) throw invalidArgument(name, "an object", value);
+  checkObject(name, value);
   const { to = "longest", multipleOf = 1, side, id = 0, typeId = 0 } = value;
   if (to !== "longest" && !isWhole(to, 0, maxLength)) {
     throw invalidArgument(`${name}.to`, `"longest" or ${wholeRange(0, maxLength)}`, to);

@@ -1,6 +1,6 @@
 // Truncation, by the rules of Hugging Face's tokenizers library.
 
-import { HeddleError, invalidArgument } from "../core/errors.ts";
+import { checkObject, HeddleError, invalidArgument } from "../core/errors.ts";
 import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { checkWhole } from "../core/option-values.ts";
 import { invalidFile, type JsonObject } from "./files/tokenizer-file.ts";
@@ -24,7 +24,7 @@ export const sides = { Right: "right", Left: "left" } as const;
 const strategies = { LongestFirst: "longestFirst", OnlyFirst: "onlyFirst", OnlySecond: "onlySecond" } as const;
 
 export function checkTruncation(value: Truncation, name = "truncation"): Truncation {
-  if (typeof value !== "object" || value === null) throw invalidArgument(name, "an object", value);
+  checkObject(name, value);
   const { maxLength, side, strategy, stride = 0 } = value;
   checkWhole(`${name}.maxLength`, maxLength, 0);
   checkWhole(`${name}.stride`, stride, 0);

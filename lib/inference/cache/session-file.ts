@@ -7,6 +7,7 @@
 //   __metadata__    format "heddle-session", version, model (fingerprint), state (JSON), chat (JSON, of a chat)
 import { createHash, type Hash } from "node:crypto";
 import { HeddleError } from "../../core/errors.ts";
+import { isStrings } from "../../core/is-strings.ts";
 import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { openSafetensors, type SafetensorsFile } from "../../formats/safetensors/safetensors.ts";
 import { writeSafetensorsTo } from "../../formats/safetensors/safetensors-write.ts";
@@ -173,8 +174,7 @@ function parseHeader(value: unknown, invalid: Invalid): Header {
   if (cacheCapacity(held, context) !== held)
     throw invalid(`state: capacity: expected ${cacheCapacity(held, context)}, got ${held}`);
   if (!isCacheDtype(dtype)) throw invalid("state: dtype: expected f32, bf16, f16 or q8");
-  if (!Array.isArray(adapters) || !adapters.every((name) => typeof name === "string"))
-    throw invalid("state: adapters: expected an array of names");
+  if (!isStrings(adapters)) throw invalid("state: adapters: expected an array of names");
   if (typeof named !== "boolean") throw invalid("state: named: expected true or false");
   return {
     contextLength: context,

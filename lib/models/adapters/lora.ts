@@ -1,5 +1,6 @@
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import { isStrings } from "../../core/is-strings.ts";
 import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { MAX_ADAPTER_RANK } from "../../formats/adapter-config.ts";
@@ -47,15 +48,11 @@ const OPTIONS: { readonly [K in keyof LoraConfig]: readonly [expected: string, h
   dropout: ["a number from 0 to below 1", (p) => typeof p === "number" && p >= 0 && p < 1],
   targetModules: [
     "all-linear, or an array of names",
-    (names) => typeof names === "string" || (isNames(names) && names.length > 0),
+    (names) => typeof names === "string" || (isStrings(names) && names.length > 0),
   ],
   useRslora: ["true or false", (value) => typeof value === "boolean"],
-  modulesToSave: ["an array of names", isNames],
+  modulesToSave: ["an array of names", isStrings],
 };
-
-function isNames(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((name) => typeof name === "string");
-}
 
 /** Names of LoRA's options, without PEFT's alternative names. */
 export const loraNames = Object.keys(OPTIONS) as (keyof LoraConfig)[];

@@ -1,5 +1,5 @@
 // Renders conversations with chat templates, and fits a conversation into a context.
-import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { checkObject, describe, HeddleError, invalidArgument } from "../../core/errors.ts";
 import { isWhole } from "../../core/is-whole.ts";
 import { checkFlag, checkWhole } from "../../core/option-values.ts";
 import { atOnce } from "../../core/slices.ts";
@@ -63,7 +63,7 @@ function checkMessages(messages: unknown): asserts messages is readonly ChatMess
   if (!Array.isArray(messages)) throw invalidArgument("messages", "an array", messages);
   for (const [index, message] of messages.entries()) {
     const name = `messages[${index}]`;
-    if (typeof message !== "object" || message === null) throw invalidArgument(name, "an object", message);
+    checkObject(name, message);
     const { role, content } = message as ChatMessage;
     // Some templates build special tokens from roles, so a role must be a plain word.
     if (typeof role !== "string" || !/^[\w.-]{1,64}$/u.test(role))

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../../core/errors.ts";
+import { isStrings } from "../../core/is-strings.ts";
 import {
   type Batch,
   type Corpus,
@@ -88,7 +89,7 @@ export async function corpusSource(
 
 /** Opens one corpus, or a mixture. The state's type is unknown, because the two have different states. */
 async function open(data: CorpusData, options: Omit<CorpusOptions, "files">): Promise<Corpus<unknown>> {
-  if (typeof data === "string" || isNames(data)) return await openCorpus({ ...options, files: data });
+  if (typeof data === "string" || isStrings(data)) return await openCorpus({ ...options, files: data });
   const parts = data.map(({ data: files, weight, documentSeparator, textField }): MixturePart => {
     const separator = documentSeparator ?? options.documentSeparator;
     const field = textField ?? options.textField;
@@ -101,10 +102,6 @@ async function open(data: CorpusData, options: Omit<CorpusOptions, "files">): Pr
   });
   const { documentSeparator: _, textField: __, ...rest } = options;
   return await openMixture({ ...rest, parts });
-}
-
-function isNames(data: readonly string[] | readonly CorpusPart[]): data is readonly string[] {
-  return data.every((one) => typeof one === "string");
 }
 
 /** Returns all files of the corpora. */
