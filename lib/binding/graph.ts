@@ -68,6 +68,8 @@ export interface NativeCastSource {
 export interface NativeLaneHandle {
   /** Size in bytes of the memory for intermediate values (the arena), which the lane keeps between runs. */
   readonly arenaBytes: number;
+  /** Whether the device has failed for good. Every call then fails with DEVICE_LOST. */
+  readonly isLost: boolean;
   read(tensor: NativeTensorHandle, offset: number, bytes: number): Promise<ArrayBuffer>;
   /** Writes all of `bytes`. Copies them first unless `lent` is true. Other code must not use lent bytes until the promise settles. */
   write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView, lent?: boolean): Promise<void>;

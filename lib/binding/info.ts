@@ -24,7 +24,7 @@ export interface BuildInfo {
   buildType: string;
   /**
    * `built`: whether the addon has CUDA kernels. `toolkit`: the version of CUDA that they were built with, for example "13.0".
-   * `problem`: why no device was found although there is a driver.
+   * `problem`: why no device was found although there is a driver, or why one is missing from `devices`.
    */
   cuda: { built: boolean; toolkit?: string; devices: CudaDeviceInfo[]; problem?: string };
 }

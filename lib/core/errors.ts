@@ -15,6 +15,7 @@ export type HeddleErrorCode =
   | "ABORTED" // an AbortSignal fired
   | "NUMERICAL" // NaN or infinity where a finite number was needed
   | "OUT_OF_MEMORY"
+  | "DEVICE_LOST" // a GPU failed, and this process cannot use it any more
   | "IO" // the operating system refused an operation (disk full, permission)
   | "INTERNAL"; // a defect in heddle: please report it
 

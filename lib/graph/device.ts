@@ -40,6 +40,11 @@ export class Device {
     return this.lane.arenaBytes;
   }
 
+  /** @internal Whether the device has failed for good. Every use of it then fails with DEVICE_LOST, until the process is restarted. */
+  get isLost(): boolean {
+    return this.lane.isLost;
+  }
+
   static {
     brand(Device, "Device");
   }
@@ -78,7 +83,8 @@ export interface DeviceOptions {
 
 /**
  * Opens a device. All models on a device share its lane within a JavaScript thread.
- * @throws HeddleError INVALID_ARGUMENT for another name, UNSUPPORTED if the machine lacks the device
+ * @throws HeddleError INVALID_ARGUMENT for another name, UNSUPPORTED without the device, its driver or its kernels, DEVICE_LOST if it
+ * has failed or is not available
  */
 export function openDevice(options: DeviceOptions = {}): Device {
   checkObject("options", options);
@@ -108,6 +114,11 @@ function kept(key: string, open: () => Device): Device {
   return found;
 }
 
+/** Returns a lost device of `openDevice`, or undefined. */
+export function lostDevice(): Device | undefined {
+  return [...devices.values()].find((device) => device.isLost);
+}
+
 let hasWarned = false;
 
 /** Warns once if the CPU is used although there is a GPU. */
@@ -123,19 +134,29 @@ function warnOfUnusedGpu(): void {
 }
 
 function openCuda(name: string, allowTf32: boolean): Device {
-  const { built, devices: present, problem } = binding.info().cuda;
+  const { cuda } = binding.info();
   const index = Number(name.split(":")[1] ?? 0);
-  if (index >= present.length)
-    throw new HeddleError(
-      "UNSUPPORTED",
-      `device: expected a device of this machine (cpu${present.map((d) => `, cuda:${d.index}`).join("")}), got ${name} (${built ? `${present.length} CUDA devices${problem ? `: ${problem}` : ""}` : "a build without CUDA"})`,
-    );
+  const found = cuda.devices.find((device) => device.index === index);
+  if (!found) {
+    const names = ["cpu", ...cuda.devices.map((device) => `cuda:${device.index}`)].join(", ");
+    const message = `device: expected a device of this machine (${names}), got ${name} (${absence(cuda)}); the device "cpu" still works`;
+    throw new HeddleError("UNSUPPORTED", message);
+  }
   // A CUDA device needs only one thread: the one that queues the kernels.
   return kept(`cuda/${index}${allowTf32 ? "/tf32" : ""}`, () => {
     const opened = new Device(1, index, allowTf32);
-    opened.lane.choose([...knownChoices(present[index]!)]);
+    opened.lane.choose([...knownChoices(found)]);
     return opened;
   });
+}
+
+/** Explains why a CUDA device is missing. */
+function absence({ built, toolkit, devices: present, problem }: BuildInfo["cuda"]): string {
+  if (!built) return "a build without CUDA";
+  const count = `${present.length} CUDA device${present.length === 1 ? "" : "s"}`;
+  if (problem !== undefined) return `${count}: ${problem}`;
+  if (present.length > 0) return count;
+  return `${count}: no NVIDIA driver, but this build needs one for CUDA ${toolkit} or newer`;
 }
 
 /** The result of `deviceInfo`: this build, its CUDA devices, and the CPU. */

@@ -47,7 +47,7 @@ export interface Scheduled {
 /**
  * Continuous batching (Yu et al. 2022, "Orca"): sequences of independent callers share one scheduler. A sequence joins between two runs
  * when a slot is free, and leaves when it ends. A sequence whose reader falls behind pauses. A sequence whose reader has left frees its
- * slot at once. If a run fails, only the sequence at fault ends.
+ * slot at once. If a run fails, only the sequence at fault ends. If the device is lost, all sequences end.
  */
 export class SharedScheduler {
   private readonly model: SchedulableModel;
@@ -310,6 +310,7 @@ export class SharedScheduler {
     // Queued runs may have written cache rows for tokens that were not delivered.
     for (const [sequence, slot] of rest) this.cache.truncate(slot, sequence.context.length - 1);
     if (error instanceof HeddleError && error.code === "ABORTED") this.interrupted = true;
+    else if (error instanceof HeddleError && error.code === "DEVICE_LOST") this.finishAll(error);
     else if (group.size > 1) this.suspects = new Set(rest.map(([sequence]) => sequence));
     else for (const [sequence] of rest) this.finish(sequence, error);
   }

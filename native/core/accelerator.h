@@ -31,7 +31,9 @@ struct ProductVariants {
   std::vector<std::string> names;
 };
 
-// A device and a stream on it, for one lane. Work is queued in the order of the calls and runs in that order.
+// A device and a stream on it, for one lane. Work is queued in the order of the calls and runs in that order. If the
+// device fails for good, that call and all later ones throw DEVICE_LOST, with the first failure. Functions that free
+// memory then do nothing.
 class Accelerator {
  public:
   virtual ~Accelerator() = default;
@@ -40,7 +42,7 @@ class Accelerator {
   virtual bool allows_tf32() const { return false; }
 
   // ---- any thread
-  virtual void* allocate(size_t bytes) = 0;       // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
+  virtual void* allocate(size_t bytes) = 0;                // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
   virtual void* allocate_host(size_t bytes) = 0;  // pinned host memory for asynchronous copies; throws OUT_OF_MEMORY
   // Freeing memory waits for all work on the device. Once on_release has set `free_later`, release and release_host
   // therefore only list the memory and call `free_later`. The lane's thread then calls free_released, which frees the
@@ -87,6 +89,9 @@ class Accelerator {
   virtual void mark_begin() = 0;
   virtual void mark_end() = 0;
   virtual double marked_seconds() = 0;
+
+  // Whether all calls throw DEVICE_LOST. For any thread.
+  virtual bool is_lost() const noexcept { return false; }
 };
 
 // Memory of Accelerator::allocate_host.

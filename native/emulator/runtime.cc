@@ -2,10 +2,11 @@
 // exposes memory that is freed too early.
 //
 // HEDDLE_EMULATE_CUDA selects the devices:
-// - 1 to 8: that many devices of compute capability 8.0;
+// - 1 to 64: that many devices of compute capability 8.0;
 // - sm_89 or sm_90: one device of compute capability 8.9 or 9.0;
 // - old-driver: no device, and a driver that is too old for this build;
-// - old-device: one device for which this build has no kernels.
+// - old-device: one device for which this build has no kernels;
+// - no-card: no device, and a driver that is new enough.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "cuda_runtime.h"
+#include "emulator/failures.h"
 #include "emulator/runtime.h"
 #include "core/error.h"
 
@@ -55,7 +57,8 @@ std::string setting() {
 int device_count() {
   const std::string value = setting();
   if (value == "old-device" || value == "sm_89" || value == "sm_90") return 1;
-  return value.size() == 1 && value[0] >= '1' && value[0] <= '8' ? value[0] - '0' : 0;
+  const int count = std::atoi(value.c_str());
+  return value == std::to_string(count) && count >= 1 && count <= 64 ? count : 0;
 }
 
 // Whether the running thread captures a stream. It must not wait or allocate then: CUDA invalidates the capture.
@@ -64,20 +67,26 @@ bool forbidden() {
   return capturing != nullptr;
 }
 
-void run(CudaStream* stream) {
-  // If a launch throws, the work after it is dropped, as on a device whose context has failed.
+cudaError_t run(CudaStream* stream) {
+  // If a launch fails, the work after it is dropped, as on a device whose context has failed.
   std::deque<Work> work;
   work.swap(stream->work);
-  for (auto& w : work) w();
+  for (auto& w : work) {
+    if (const cudaError_t failure = failure_of("work", stream->device)) return failure;
+    w();
+  }
+  return cudaSuccess;
 }
 
 // Runs the work of a stream up to a record of an event. Leaves the work that was queued after it.
-void run_until(CudaStream* stream, const bool& reached) {
+cudaError_t run_until(CudaStream* stream, const bool& reached) {
   while (!reached && !stream->work.empty()) {
+    if (const cudaError_t failure = failure_of("work", stream->device)) return failure;
     const Work work = std::move(stream->work.front());
     stream->work.pop_front();
     work();
   }
+  return cudaSuccess;
 }
 
 std::mutex host_mutex;
@@ -116,6 +125,7 @@ void check_shared(const void* kernel, size_t bytes, const char* name) {
 }
 
 cudaError_t function_attributes(cudaFuncAttributes* a) {
+  if (const cudaError_t failure = failure_of("cudaFuncGetAttributes")) return failure;
   if (setting() == "old-device") return cudaErrorNoKernelImageForDevice;
   a->binaryVersion = a->ptxVersion = setting() == "sm_90" ? 90 : setting() == "sm_89" ? 89 : 80;
   return cudaSuccess;
@@ -129,13 +139,14 @@ using namespace heddle::emulator;
 // ---- devices
 
 cudaError_t cudaGetDeviceCount(int* count) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   *count = device_count();
   if (setting() == "old-driver") return cudaErrorInsufficientDriver;
   return *count ? cudaSuccess : cudaErrorNoDevice;
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = setting() == "old-driver" ? 12040 : device_count() ? 13000 : 0;
+  *version = setting() == "old-driver" ? 12040 : device_count() || setting() == "no-card" ? 13000 : 0;
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
@@ -144,6 +155,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (device < 0 || device >= device_count()) return cudaErrorInvalidDevice;
   *p = cudaDeviceProp{};
   std::strcpy(p->name, "emulated (no hardware)");
@@ -159,10 +171,12 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
 
 cudaError_t cudaSetDevice(int device) {
   if (device < 0 || device >= device_count()) return cudaErrorInvalidDevice;
+  if (const cudaError_t failure = failure_of(__func__, device)) return failure;
   current = device;
   return cudaSuccess;
 }
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int bytes) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   std::lock_guard<std::mutex> lock(limits_mutex);
   size_t& limit = limits[{kernel, current}];
   if (static_cast<size_t>(bytes) < limit) return cudaErrorInvalidValue;
@@ -174,28 +188,38 @@ const char* cudaGetErrorString(cudaError_t status) {
   switch (status) {
     case cudaSuccess: return "no error";
     case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorDevicesUnavailable: return "CUDA-capable device(s) is/are busy or unavailable";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
+    case cudaErrorNoKernelImageForDevice: return "no kernel image is available for execution on the device";
+    case cudaErrorECCUncorrectable: return "uncorrectable ECC error encountered";
+    case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
+    case cudaErrorLaunchFailure: return "unspecified launch failure";
     case cudaErrorNotReady: return "device not ready";
     case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
-    default: return "invalid argument";
+    case cudaErrorInvalidValue: return "invalid argument";
+    default: return "another error";
   }
 }
 
 // ---- memory
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
   *data = allocate_device(bytes);
   return *data ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFree(void* data) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
   wait_for_grid();  // as in CUDA, where cudaFree waits for the device
   return !data || release_device(data) ? cudaSuccess : cudaErrorInvalidValue;
 }
 cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
   *data = std::malloc(bytes);
   if (!*data) return cudaErrorMemoryAllocation;
@@ -205,6 +229,7 @@ cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* data) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
   wait_for_grid();
   std::lock_guard<std::mutex> lock(host_mutex);
@@ -213,16 +238,19 @@ cudaError_t cudaFreeHost(void* data) {
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   *total = device_bytes, *free = free_bytes();
   return cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyPeerAsync(
     void* to, int to_device, const void* from, int from_device, size_t bytes, cudaStream_t stream) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (device_of(reinterpret_cast<uintptr_t>(to)) != to_device ||
       device_of(reinterpret_cast<uintptr_t>(from)) != from_device)
     return cudaErrorInvalidValue;
@@ -231,17 +259,20 @@ cudaError_t cudaMemcpyPeerAsync(
 }
 // Only devices 0 and 1 can access each other directly.
 cudaError_t cudaDeviceCanAccessPeer(int* direct, int device, int peer) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (device == peer || std::max(device, peer) >= device_count()) return cudaErrorInvalidDevice;
   *direct = device < 2 && peer < 2;
   return cudaSuccess;
 }
 cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   static std::atomic<bool> open[2];
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
   if (peer == current || peer > 1 || current > 1) return cudaErrorInvalidDevice;
   return open[current].exchange(true) ? cudaErrorPeerAccessAlreadyEnabled : cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   enqueue(stream, [=] { std::memset(to, value, bytes); });
   return cudaSuccess;
 }
@@ -249,43 +280,54 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 // ---- streams and events
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   *stream = new CudaStream{current, {}, false, false, {}};
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   delete stream;
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  run(stream);
-  return cudaSuccess;
+  return run(stream);
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
+  return stream->work.empty() ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   *event = new CudaEvent;
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   delete event;
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   event->stream = stream, event->reached = std::make_shared<bool>(false);
   enqueue(
       stream, [event, reached = event->reached] { *reached = true, event->time = std::chrono::steady_clock::now(); });
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  run_until(event->stream, *event->reached);
-  return cudaSuccess;
+  return run_until(event->stream, *event->reached);
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   enqueue(stream, [from = event->stream, reached = event->reached] { run_until(from, *reached); });
   return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (!*begin->reached || !*end->reached) return cudaErrorNotReady;
   *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
   return cudaSuccess;
@@ -294,6 +336,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 // ---- graphs
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (stream->capturing || capturing) return cudaErrorInvalidValue;
   stream->capturing = true, stream->invalidated = false;
   stream->captured.clear();
@@ -301,6 +344,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   *graph = nullptr;
   if (!stream->capturing || capturing != stream) return cudaErrorInvalidValue;
   stream->capturing = false;
@@ -310,22 +354,26 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   *status = !stream->capturing    ? cudaStreamCaptureStatusNone
             : stream->invalidated ? cudaStreamCaptureStatusInvalidated
                                   : cudaStreamCaptureStatusActive;
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* work, cudaGraph_t graph, unsigned long long) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   *work = new CudaGraph(*graph);
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   enqueue(stream, [graph] {  // a pointer instead of a copy, to expose graphs that are destroyed before they have run
     for (const Work& work : graph->work) work();
   });
   return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   delete graph;
   return cudaSuccess;
 }

@@ -23,11 +23,12 @@ struct CudaDevice {
 
 bool cuda_built();                       // whether the build has CUDA kernels
 std::string cuda_toolkit();              // the CUDA version of the build; "" without CUDA kernels
-std::vector<CudaDevice> cuda_devices();  // empty without a driver or GPU
-std::string cuda_problem();              // why a driver offers no device; "" if there are devices or no driver
+std::vector<CudaDevice> cuda_devices();  // empty without a driver or GPU. Lists lost devices too. Does not throw
+std::string cuda_problem();              // why a driver offers no device, or not all; "" without a driver
 
 // Opens device `index` with a new stream. With tf32, products of f32 may use tensor cores, which round the operands to
-// 10 mantissa bits. Throws UNSUPPORTED if the device does not exist or this build has no kernels for it.
+// 10 mantissa bits. Throws UNSUPPORTED if the device does not exist or this build has no kernels for it. Throws
+// DEVICE_LOST if it failed before in this process, or is not available.
 std::shared_ptr<Accelerator> open_cuda(int index, bool tf32 = false);
 
 }  // namespace heddle

@@ -17,6 +17,7 @@ const CODES: Record<HeddleErrorCode, true> = {
   ABORTED: true,
   NUMERICAL: true,
   OUT_OF_MEMORY: true,
+  DEVICE_LOST: true,
   IO: true,
   INTERNAL: true,
 };

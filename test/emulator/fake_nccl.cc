@@ -1,6 +1,7 @@
 // A fake libnccl.so.2. All ranks are threads of one process, and device memory is host memory. The collectives are
 // synchronous and sum in rank order. The calls of a group run one by one, because all ranks make them in the same
-// order. With FAKE_NCCL_ALONE, a rank does not wait for the others, which may be other processes.
+// order. With FAKE_NCCL_ALONE, a rank does not wait for the others, which may be other processes. FAKE_NCCL_STATUS is
+// the result of ncclAllReduce, which then does nothing.
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
@@ -103,6 +104,8 @@ int ncclCommInitRank(ncclComm** out, int size, UniqueId id, int rank) {
 // work on the stream before it calls NCCL.
 int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, ncclComm* comm, void*) {
   if ((type != float32 && type != float64 && type != bfloat16) || op != sum) return invalid_argument;
+  const char* status = std::getenv("FAKE_NCCL_STATUS");
+  if (status && *status) return std::atoi(status);
   Group& g = *comm->group;
   g.data[static_cast<size_t>(comm->rank)] = from;
   meet(g, [&] {
@@ -150,5 +153,6 @@ int ncclCommDestroy(ncclComm* comm) {
   delete comm;
   return 0;
 }
+int ncclCommAbort(ncclComm* comm) { return ncclCommDestroy(comm); }
 const char* ncclGetErrorString(int status) { return status == invalid_argument ? "invalid argument" : "unhandled"; }
 }

@@ -7,7 +7,7 @@ import { chatCommands, isCommand, isKnownCommand, runCommand, type Talk } from "
 import { MessageReader } from "./message-reader.ts";
 
 /** Codes of errors after which a conversation cannot continue. */
-const FATAL = new Set(["INTERNAL", "DISPOSED", "OUT_OF_MEMORY"]);
+const FATAL = new Set(["INTERNAL", "DISPOSED", "OUT_OF_MEMORY", "DEVICE_LOST"]);
 
 /**
  * Reads messages and answers each, until the input ends. On a terminal, an error is printed and the conversation continues, unless the error

@@ -39,6 +39,11 @@ export function unavailable(message: string): Refusal {
   return new Refusal(503, message, { code: "unavailable", headers: { "retry-after": "1" } });
 }
 
+/** Returns a 503 error without retry-after, because a lost device stays lost until the server is restarted. */
+export function deviceLost(): Refusal {
+  return new Refusal(503, "server: its GPU has failed", { code: "device_lost" });
+}
+
 /**
  * Converts any error to a refusal. Unknown errors become a generic 500, because they may contain private data.
  * @param names maps the library's option names to request parameters
@@ -65,6 +70,8 @@ export function refusalOf(error: unknown, names: Readonly<Record<string, string>
       return unavailable("server: the answer was ended");
     case "OUT_OF_MEMORY":
       return unavailable("server: out of memory: try again later");
+    case "DEVICE_LOST":
+      return deviceLost();
     case "NUMERICAL":
       return new Refusal(500, error.message, { code: "numerical" });
     default:

@@ -44,7 +44,7 @@ Napi::Function LaneHandle::define(Napi::Env env) {
           InstanceMethod<&LaneHandle::reduce_scatter>("reduceScatter"),
           InstanceMethod<&LaneHandle::all_gather>("allGather"), InstanceMethod<&LaneHandle::run>("run"),
           InstanceMethod<&LaneHandle::variants>("variants"), InstanceMethod<&LaneHandle::choose>("choose"),
-          InstanceAccessor<&LaneHandle::arena_bytes>("arenaBytes")});
+          InstanceAccessor<&LaneHandle::arena_bytes>("arenaBytes"), InstanceAccessor<&LaneHandle::is_lost>("isLost")});
 }
 
 LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : Handle(info), env_(info.Env()) {
@@ -375,6 +375,12 @@ Napi::Value LaneHandle::choose(const Napi::CallbackInfo& info) {
     }
     if (const std::shared_ptr<Accelerator> device = accelerator()) device->choose_variants(std::move(choices));
     return info.Env().Undefined();
+  });
+}
+
+Napi::Value LaneHandle::is_lost(const Napi::CallbackInfo& info) {
+  return guard(info, [&]() -> Napi::Value {
+    return Napi::Boolean::New(info.Env(), lane_ && lane_->accelerator() && lane_->accelerator()->is_lost());
   });
 }
 

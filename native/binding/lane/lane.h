@@ -56,6 +56,7 @@ class LaneHandle : public Handle<LaneHandle> {
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
   Napi::Value arena_bytes(const Napi::CallbackInfo& info);
+  Napi::Value is_lost(const Napi::CallbackInfo& info);
   Napi::Value variants(const Napi::CallbackInfo& info);
   Napi::Value choose(const Napi::CallbackInfo& info);
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "cuda/runtime/launch.cuh"
 #include "cuda/runtime/tensor_map.h"
 #include "core/error.h"
+#include "core/platform/limits.h"
 
 namespace heddle {
 namespace cuda {
@@ -16,24 +18,21 @@ constexpr size_t stage_bytes = size_t{4} << 20;  // copies of this size reach th
 
 class CudaRecording final : public Recording {
  public:
-  explicit CudaRecording(cudaGraphExec_t work) : work_(work) {}
-  ~CudaRecording() override { cudaGraphExecDestroy(work_); }
+  CudaRecording(cudaGraphExec_t work, const DeviceHealth& health) : work_(work), health_(health) {}
+  ~CudaRecording() override {
+    if (!health_.is_lost()) cudaGraphExecDestroy(work_);
+  }
   cudaGraphExec_t work() const { return work_; }
 
  private:
   cudaGraphExec_t work_;
+  const DeviceHealth& health_;
 };
 
 // Never launched. cudaFuncGetAttributes of this kernel fails if the binary has no code for the device.
 __global__ void probe(int* word) { *word = 0; }
 
 }  // namespace
-
-void check_cuda(cudaError_t status, const char* call) {
-  if (status == cudaSuccess) return;
-  cudaGetLastError();  // clears the error, which the next check would otherwise report again
-  throw internal_error(std::string(call) + ": " + cudaGetErrorString(status));
-}
 
 namespace {
 CudaAccelerator& accelerator_of(const Context& context) { return *static_cast<CudaAccelerator*>(context.accelerator); }
@@ -80,25 +79,31 @@ void launch_kernel(
 
 Fault fault_of(const Context& context) { return {accelerator_of(context).fault_word(), context.node}; }
 
-CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("cuda:" + std::to_string(index)) {
+CudaAccelerator::CudaAccelerator(int index, bool tf32)
+    : index_(index), name_("cuda:" + std::to_string(index)), health_(DeviceHealth::of(index)) {
   const std::vector<CudaDevice> devices = cuda_devices();
-  if (index < 0 || index >= static_cast<int>(devices.size())) {
+  const auto found =
+      std::find_if(devices.begin(), devices.end(), [=](const CudaDevice& d) { return d.index == index; });
+  if (found == devices.end()) {
     const std::string problem = cuda_problem();
     throw Error("UNSUPPORTED", "device: expected one of the " + std::to_string(devices.size()) +
                                    " CUDA devices here, got " + name_ + (problem.empty() ? "" : " (" + problem + ")"));
   }
-  const CudaDevice& device = devices[static_cast<size_t>(index)];
+  const CudaDevice& device = *found;
   make_current();
   cudaFuncAttributes attributes;
   const cudaError_t status = cudaFuncGetAttributes(&attributes, probe);
   if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
     cudaGetLastError();
-    const std::string capability = std::to_string(device.major) + std::to_string(device.minor);
+    const std::string capability = std::to_string(device.major) + "." + std::to_string(device.minor),
+                      number = std::to_string(device.major) + std::to_string(device.minor);
     throw Error("UNSUPPORTED",
-        "device: expected a compute capability that this build has kernels for, got " + std::to_string(device.major) +
-            "." + std::to_string(device.minor) + " (" + name_ + ", " + device.name +
-            "); from 8.0 on, `node scripts/build-addon.mjs -D HEDDLE_CUDA_ARCHITECTURES=" + capability +
-            "-real` builds them");
+        "device: expected a compute capability that this build has kernels for (" + built_capabilities() + "), got " +
+            capability + " (" + name_ + ", " + device.name + "); " +
+            (device.major < 8
+                    ? std::string("heddle supports 8.0 and newer")
+                    : "`node scripts/build-addon.mjs -D HEDDLE_CUDA_ARCHITECTURES=" + number + "-real` builds them") +
+            "; the device \"cpu\" still works");
   }
   check_cuda(status, "cudaFuncGetAttributes");
   // A build compiles 9.0 only as sm_90a, so code for 9.0 is code for sm_90a.
@@ -122,10 +127,12 @@ void CudaAccelerator::open() {
   check_cuda(cudaEventCreateWithFlags(&begin_, cudaEventDefault), "cudaEventCreate");
   check_cuda(cudaEventCreateWithFlags(&end_, cudaEventDefault), "cudaEventCreate");
   fault_ = static_cast<int*>(allocate(sizeof(int)));
+  health_.opened();
 }
 
 void CudaAccelerator::close() noexcept {
-  if (cudaSetDevice(index_) != cudaSuccess) return;  // the driver has shut down, because the process is ending
+  // Not if the device is lost, or the driver has shut down because the process is ending.
+  if (health_.make_current() != cudaSuccess) return;
   free_released();
   for (Stage& stage : stages_) {
     if (stage.data) cudaFreeHost(stage.data);
@@ -138,7 +145,10 @@ void CudaAccelerator::close() noexcept {
   if (stream_) cudaStreamDestroy(stream_);
 }
 
-void CudaAccelerator::make_current() const { check_cuda(cudaSetDevice(index_), "cudaSetDevice"); }
+void CudaAccelerator::make_current() const {
+  health_.check();
+  check_cuda(health_.make_current(), "cudaSetDevice");
+}
 
 ProductVariants CudaAccelerator::product_variants(const ProductDescription& p) const {
   GemmShape shape{p.m, p.n, p.k, p.a, p.b, p.c, p.a_transposed, p.b_transposed};
@@ -206,7 +216,8 @@ void CudaAccelerator::free_released() noexcept {
     std::lock_guard<std::mutex> lock(released_mutex_);
     released.swap(released_);
   }
-  if (released.empty() || cudaSetDevice(index_) != cudaSuccess) return;
+  // The memory of a lost device is gone with its context.
+  if (released.empty() || health_.make_current() != cudaSuccess) return;
   for (const Released& memory : released) memory.on_host ? cudaFreeHost(memory.data) : cudaFree(memory.data);
 }
 
@@ -226,7 +237,8 @@ void* CudaAccelerator::allocate_host(size_t bytes) {
   }
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    throw Error("OUT_OF_MEMORY", name_ + ": cannot allocate " + std::to_string(bytes) + " bytes of pinned host memory");
+    throw Error("OUT_OF_MEMORY", name_ + ": expected " + std::to_string(bytes) + " bytes of pinned host memory, got " +
+                                     std::to_string(available_memory()) + " free");
   }
   check_cuda(status, "cudaHostAlloc");
   return data;
@@ -242,8 +254,28 @@ CudaAccelerator::Stage& CudaAccelerator::next_stage() {
   return stage;
 }
 
+// Waits for the copies of a failed upload or download, which could otherwise write to memory that its caller frees or
+// reuses.
+void CudaAccelerator::end_copies() noexcept {
+  try {
+    wait();
+  } catch (const Error&) {
+    // The original error is already being thrown.
+  }
+  for (Stage& stage : stages_) stage.used = false;
+}
+
 void CudaAccelerator::upload_filled(void* to, size_t bytes, const Fill& fill) {
   make_current();
+  try {
+    upload_parts(to, bytes, fill);
+  } catch (...) {
+    end_copies();
+    throw;
+  }
+}
+
+void CudaAccelerator::upload_parts(void* to, size_t bytes, const Fill& fill) {
   for (size_t at = 0; at < bytes; at += stage_bytes) {
     const size_t count = bytes - at < stage_bytes ? bytes - at : stage_bytes;
     Stage& stage = next_stage();
@@ -267,6 +299,15 @@ void CudaAccelerator::upload(void* to, const void* from, size_t bytes) {
 
 void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
   make_current();
+  try {
+    download_parts(to, from, bytes);
+  } catch (...) {
+    end_copies();
+    throw;
+  }
+}
+
+void CudaAccelerator::download_parts(void* to, const void* from, size_t bytes) {
   Stage* before = nullptr;
   size_t before_at = 0, before_count = 0;
   // Waits for the copy to the previous staging buffer, and moves its bytes to their destination.
@@ -304,8 +345,10 @@ void CudaAccelerator::open_way_to(int device) {
 }
 
 void CudaAccelerator::queue_copy(void* to, const void* from, size_t bytes, const Accelerator& source) {
+  const CudaAccelerator& there = static_cast<const CudaAccelerator&>(source);
+  there.health_.check();  // the error of a lost source would otherwise count as this device's
   make_current();
-  const int device = static_cast<const CudaAccelerator&>(source).index_;
+  const int device = there.index_;
   if (device == index_) {
     check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()), "cudaMemcpy");
   } else {
@@ -349,16 +392,18 @@ void CudaAccelerator::begin_recording() {
 }
 
 std::shared_ptr<Recording> CudaAccelerator::end_recording() {
+  make_current();
   cudaGraph_t graph = nullptr;
   check_cuda(cudaStreamEndCapture(stream(), &graph), "cudaStreamEndCapture");
   cudaGraphExec_t work = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&work, graph, 0);
   cudaGraphDestroy(graph);
   check_cuda(status, "cudaGraphInstantiate");
-  return std::make_shared<CudaRecording>(work);
+  return std::make_shared<CudaRecording>(work, health_);
 }
 
 void CudaAccelerator::drop_recording() noexcept {
+  if (health_.is_lost()) return;
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   if (cudaStreamIsCapturing(stream(), &status) == cudaSuccess && status != cudaStreamCaptureStatusNone) {
     cudaGraph_t graph = nullptr;
@@ -384,6 +429,7 @@ void CudaAccelerator::mark_end() {
 }
 
 double CudaAccelerator::marked_seconds() {
+  make_current();
   float milliseconds = 0;
   check_cuda(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
   return milliseconds * 1e-3;

@@ -9,7 +9,8 @@
 namespace heddle {
 namespace cuda {
 
-void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL
+// Throws the error of a failed call (errors.h) on the device that this thread made current.
+void check_cuda(cudaError_t status, const char* call);
 
 // Whether this build's code for the current device has mma.sync of e4m3. Defined in gemm_fp8_tensor.cu, because some
 // builds have code for sm_89 in that file alone (see CMakeLists.txt).

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cuda/runtime/context.h"
+#include "cuda/runtime/errors.h"
 #include "cuda/runtime/tuning.h"
 #include "core/accelerator.h"
 
@@ -16,7 +17,8 @@ namespace cuda {
 
 class CudaAccelerator final : public Accelerator {
  public:
-  CudaAccelerator(int index, bool tf32);  // throws UNSUPPORTED if the device is missing or has no kernels in this build
+  // Throws UNSUPPORTED if the device is missing or has no kernels in this build, and DEVICE_LOST.
+  CudaAccelerator(int index, bool tf32);
   ~CudaAccelerator() override;
 
   const std::string& name() const override { return name_; }
@@ -24,6 +26,7 @@ class CudaAccelerator final : public Accelerator {
   ProductVariants product_variants(const ProductDescription& product) const override;
   void choose_variants(std::map<std::string, std::string> choices) override;
   std::shared_ptr<const GemmTable> measured_choices() const;
+  bool is_lost() const noexcept override { return health_.is_lost(); }
   void* allocate(size_t bytes) override;
   void* allocate_host(size_t bytes) override;
   void release(void* data) noexcept override { release({data, false}); }
@@ -60,7 +63,9 @@ class CudaAccelerator final : public Accelerator {
   int* fault_word() const { return fault_; }
   const DeviceProperties& properties() const { return properties_; }
   int index() const { return index_; }
-  void make_current() const;  // CUDA's current device is per thread
+  // CUDA's current device is per thread. Every call of CUDA comes after one of these. Throws DEVICE_LOST at once if the
+  // device is lost.
+  void make_current() const;
 
  private:
   // A staging buffer in pinned host memory. There are two: the host fills or empties one while the device copies the
@@ -75,6 +80,9 @@ class CudaAccelerator final : public Accelerator {
     bool on_host;
   };
   Stage& next_stage();
+  void upload_parts(void* to, size_t bytes, const Fill& fill);
+  void download_parts(void* to, const void* from, size_t bytes);
+  void end_copies() noexcept;
   void release(Released memory) noexcept;
   void open();
   void close() noexcept;
@@ -100,6 +108,7 @@ class CudaAccelerator final : public Accelerator {
   // allocate clears memory on zeroing_, because any thread may call it and stream_ belongs to the lane's thread.
   std::mutex zeroing_mutex_;  // guards zeroing_
   cudaStream_t zeroing_ = nullptr;
+  DeviceHealth& health_;
 };
 
 }  // namespace cuda

@@ -71,7 +71,7 @@ struct PreviousKernel {
 };
 
 // Launches a kernel on the context's stream. `arguments` are the addresses of its arguments. `waits`: whether it waits
-// for the kernel before it. Throws INTERNAL.
+// for the kernel before it. Throws as check_cuda does.
 void launch_kernel(
     const Context& context, const char* name, const Grid& g, const void* kernel, void** arguments, bool waits);
 
@@ -89,6 +89,7 @@ void launch_with(const Context& context, const char* name, const Grid& g, bool w
   const void* code = reinterpret_cast<const void*>(kernel);
   if (g.shared > default_shared_bytes) allow_shared(context, code, g.shared, name);
 #if HEDDLE_EMULATED
+  check_cuda(emulator::failure_of("cudaLaunchKernel"), name);
   emulator::check_shared(code, g.shared, name);
   emulator::enqueue(stream_of(context), [=] {
     emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }, waits, g.cluster);

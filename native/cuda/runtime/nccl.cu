@@ -19,7 +19,8 @@ struct UniqueId {
   char bytes[collective_id_bytes];
 };
 using Communicator = struct ncclComm*;
-constexpr int nccl_uint8 = 1, nccl_float32 = 7, nccl_float64 = 8, nccl_bfloat16 = 9, nccl_sum = 0, nccl_success = 0;
+constexpr int nccl_uint8 = 1, nccl_float32 = 7, nccl_float64 = 8, nccl_bfloat16 = 9, nccl_sum = 0;
+constexpr int nccl_success = 0, nccl_cuda_error = 1, nccl_system_error = 2, nccl_remote_error = 6;
 
 struct Nccl {
   int (*get_unique_id)(UniqueId*);
@@ -30,6 +31,7 @@ struct Nccl {
   int (*group_start)();
   int (*group_end)();
   int (*destroy)(Communicator);
+  int (*abort)(Communicator);  // null before NCCL 2.4
   const char* (*error_string)(int);
 };
 
@@ -49,13 +51,18 @@ const Nccl& nccl() {
     library.find("ncclGroupEnd", n.group_end);
     library.find("ncclCommDestroy", n.destroy);
     library.find("ncclGetErrorString", n.error_string);
+    n.abort = nullptr;
+    if (library.has("ncclCommAbort")) library.find("ncclCommAbort", n.abort);
     return n;
   }();
   return loaded;
 }
 
 void check(int status, const char* call) {
-  if (status != nccl_success) throw internal_error(std::string(call) + ": " + nccl().error_string(status));
+  if (status == nccl_success) return;
+  const std::string what = std::string(call) + ": " + nccl().error_string(status);
+  if (status == nccl_system_error || status == nccl_remote_error) throw Error("IO", what);
+  throw internal_error(what);
 }
 
 class NcclCollective final : public Collective {
@@ -66,6 +73,11 @@ class NcclCollective final : public Collective {
     check(nccl().init_rank(&communicator_, size, id, rank), "ncclCommInitRank");
   }
   ~NcclCollective() override {
+    // ncclCommDestroy waits for the device, and therefore forever if it is lost.
+    if (device().is_lost()) {
+      if (nccl().abort) nccl().abort(communicator_);
+      return;
+    }
     nccl().destroy(communicator_);
     for (const cudaEvent_t event : {ready_, computed_, summed_})
       if (event) cudaEventDestroy(event);
@@ -142,7 +154,7 @@ class NcclCollective final : public Collective {
   void finish() override { join_streams(); }
   void abandon() override {
     batch_.clear(), batch_bytes_ = 0, was_joined_ = false;
-    if (!is_summing_) return;
+    if (!is_summing_ || device().is_lost()) return;
     // The run's last wait for the lane's stream then covers the queued sums.
     cudaEventRecord(summed_, sums_stream_);
     cudaStreamWaitEvent(device().stream(), summed_, 0);
@@ -151,6 +163,7 @@ class NcclCollective final : public Collective {
   double take_waited_seconds() override {
     if (!was_joined_) return 0;
     was_joined_ = false;
+    device().make_current();
     float milliseconds = 0;  // negative if the sums ended before the computation
     check_cuda(cudaEventElapsedTime(&milliseconds, computed_, summed_), "cudaEventElapsedTime");
     return std::max(0.0, static_cast<double>(milliseconds) / 1000);
@@ -226,6 +239,14 @@ class NcclCollective final : public Collective {
       for (const CollectedSpan& span : parts[r])
         if (span.count) call(span, static_cast<int>(r));
     check(nccl().group_end(), "ncclGroupEnd");
+  }
+  void check(int status, const char* call) {
+    // NCCL does not say which error CUDA reported. A lost device reports it again.
+    if (status == nccl_cuda_error) {
+      const cudaError_t error = cudaStreamQuery(device().stream());
+      if (error != cudaErrorNotReady) check_cuda(error, call);
+    }
+    cuda::check(status, call);
   }
   CudaAccelerator& device() { return static_cast<CudaAccelerator&>(*accelerator_); }
   void all_reduce(void* data, size_t count, int type) {

@@ -119,7 +119,7 @@ void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& con
     recording = device.end_recording();
   } catch (const Error& e) {
     device.drop_recording();
-    if (std::strcmp(e.code(), "ABORTED") == 0) throw;
+    if (std::strcmp(e.code(), "ABORTED") == 0 || std::strcmp(e.code(), "DEVICE_LOST") == 0) throw;
     recordable_ = false;  // a kernel cannot be recorded; run without recording, which may report an error
     return queue_run(a, lane, context);
   } catch (...) {

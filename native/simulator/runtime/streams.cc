@@ -92,6 +92,10 @@ SIMULATOR_API cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   Hold hold(lock());
   return drain(stream);
 }
+SIMULATOR_API cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  Hold hold(lock());
+  return drain(stream);
+}
 SIMULATOR_API cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   Hold hold(lock());
   if (!streams().count(stream) || stream->captured) return report(cudaErrorIllegalState);
