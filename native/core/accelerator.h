@@ -42,7 +42,7 @@ class Accelerator {
   virtual bool allows_tf32() const { return false; }
 
   // ---- any thread
-  virtual void* allocate(size_t bytes) = 0;                // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
+  virtual void* allocate(size_t bytes) = 0;       // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
   virtual void* allocate_host(size_t bytes) = 0;  // pinned host memory for asynchronous copies; throws OUT_OF_MEMORY
   // Freeing memory waits for all work on the device. Once on_release has set `free_later`, release and release_host
   // therefore only list the memory and call `free_later`. The lane's thread then calls free_released, which frees the

@@ -1,4 +1,4 @@
-// What a lost device does to models, servers, training runs and ranks. Needs an addon that was built with --emulator.
+// Tests how models, servers, training runs and ranks fail on a lost device. Needs an addon that was built with --emulator.
 import { spawnSync } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

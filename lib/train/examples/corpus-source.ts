@@ -90,16 +90,18 @@ export async function corpusSource(
 /** Opens one corpus, or a mixture. The state's type is unknown, because the two have different states. */
 async function open(data: CorpusData, options: Omit<CorpusOptions, "files">): Promise<Corpus<unknown>> {
   if (typeof data === "string" || isStrings(data)) return await openCorpus({ ...options, files: data });
-  const parts = data.map(({ data: files, weight, documentSeparator, textField }): MixturePart => {
-    const separator = documentSeparator ?? options.documentSeparator;
-    const field = textField ?? options.textField;
-    return {
-      files,
-      ...(weight !== undefined && { weight }),
-      ...(separator !== undefined && { documentSeparator: separator }),
-      ...(field !== undefined && { textField: field }),
-    };
-  });
+  const parts = (data as readonly CorpusPart[]).map(
+    ({ data: files, weight, documentSeparator, textField }): MixturePart => {
+      const separator = documentSeparator ?? options.documentSeparator;
+      const field = textField ?? options.textField;
+      return {
+        files,
+        ...(weight !== undefined && { weight }),
+        ...(separator !== undefined && { documentSeparator: separator }),
+        ...(field !== undefined && { textField: field }),
+      };
+    },
+  );
   const { documentSeparator: _, textField: __, ...rest } = options;
   return await openMixture({ ...rest, parts });
 }

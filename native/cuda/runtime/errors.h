@@ -1,4 +1,4 @@
-// What a failed CUDA call means, and which devices of this process have failed for good.
+// Maps the status of CUDA calls to error codes, and records which devices of this process have failed for good.
 #pragma once
 #include <cuda_runtime.h>
 
