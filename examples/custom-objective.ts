@@ -1,4 +1,4 @@
-// A custom objective: SimPO (Meng et al. 2024), preference optimisation without a reference model. It is written with the graph's
+// A custom objective: SimPO (Meng et al. 2024), preference optimization without a reference model. It is written with the graph's
 // functions, and gradients are derived automatically. The stage `simpo` does the same, but does not compute the log-probabilities of a reference model.
 //   npx jiti examples/custom-objective.ts model-folder pairs.jsonl out
 // (if heddle is a dependency: npx jiti node_modules/heddle/examples/custom-objective.ts …)

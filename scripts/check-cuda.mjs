@@ -4,7 +4,7 @@
 //
 // It fails for each of these problems:
 // - a warning, or a register spilled to memory beyond `spillAllowance`;
-// - a note of ptxas that it serialises wgmma instructions (C75xx; ptxas reports it as "info");
+// - a note of ptxas that it serializes wgmma instructions (C75xx; ptxas reports it as "info");
 // - a tensor-core instruction, an asynchronous copy or a griddepcontrol.wait that is in a kernel's PTX but not in its machine code;
 // - an access of global memory before griddepcontrol.wait, or a load that it does not order;
 // - a kernel of `tensorKernels` without tensor-core instructions, or of `warpgroupKernels` without one of `warpgroupInstructions`;

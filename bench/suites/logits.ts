@@ -1,4 +1,4 @@
-// Measures the error of a quantised file's logits against those of its dequantised weights, for heddle and node-llama-cpp. Both use int8
+// Measures the error of a quantized file's logits against those of its dequantized weights, for heddle and node-llama-cpp. Both use int8
 // activations and their default 16-bit cache. The reference has activations and cache in f32. Its logits differ from those of f32 weights
 // by at most 1e-5 of their range (test/inference/whole-models/quantized.test.ts). Logits of f32 weights are as close to float64
 // (test/models/families.test.ts).

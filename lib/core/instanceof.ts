@@ -1,5 +1,5 @@
 /**
- * Makes `instanceof` recognise objects of a class from any copy of the package, by a shared symbol. A program that both imports and
+ * Makes `instanceof` recognize objects of a class from any copy of the package, by a shared symbol. A program that both imports and
  * requires the package has two copies of every class.
  */
 export function brand(type: { readonly prototype: object }, name: string): void {

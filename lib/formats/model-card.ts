@@ -30,7 +30,7 @@ export interface ModelCardStage {
 export interface ModelCardData {
   /** The data set's name, usually that of its file. */
   name: string;
-  /** Its licence, such as CDLA-Sharing-1.0. Default: unknown. */
+  /** Its license, such as CDLA-Sharing-1.0. Default: unknown. */
   license?: string | undefined;
   /** Its origin, usually a URL. Default: unknown. */
   source?: string | undefined;
@@ -66,7 +66,7 @@ export interface ModelCard {
   tokensSeen: number;
   /** The latest date of any training text, such as 2024-06-30, 2024-06 or 2024, or null if unknown. Default null. */
   trainingCutoffDate: string | null;
-  /** The model's licence, such as MIT. Default: unknown. */
+  /** The model's license, such as MIT. Default: unknown. */
   license?: string | undefined;
   /** The software that wrote the card, such as "heddle 0.1.0". Default: unknown. */
   createdWith?: string | undefined;

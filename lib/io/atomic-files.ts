@@ -220,7 +220,7 @@ export async function syncFolder(folder: string): Promise<void> {
       await handle.close();
     }
   } catch (error) {
-    if (!NO_SYNC.has((error as NodeJS.ErrnoException).code)) throw ioError(error, folder, "synchronised");
+    if (!NO_SYNC.has((error as NodeJS.ErrnoException).code)) throw ioError(error, folder, "synchronized");
   }
 }
 

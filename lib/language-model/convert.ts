@@ -32,7 +32,7 @@ export interface ConvertOptions extends WholeOptions {
 const MERGED = ".heddle-merged";
 
 /**
- * Converts a model: a Hugging Face folder, a checkpoint, a GGUF file (floating or quantised) or `default`, to a GGUF file or a folder with
+ * Converts a model: a Hugging Face folder, a checkpoint, a GGUF file (floating or quantized) or `default`, to a GGUF file or a folder with
  * safetensors. It converts tensor by tensor, so memory is bounded by the largest matrix. The tokenizer, the configuration and the model
  * card are converted too. The layout of weights is adapted: the RoPE order of llama's q and k, gemma's 1 + w norms, gpt2's transposed
  * matrices. Converting gemma's norms there and back may change their last bit.

@@ -17,14 +17,14 @@ export interface LoadOptions {
   allowTf32?: boolean | undefined;
   /**
    * Element type of the weights. `auto` keeps each weight as it is stored, mapped without a copy if the file's alignment allows. `q8_0`,
-   * `q4_0`, `q4_k` and `q6_k` quantise matrices as they are read, by the rules of `convertModel`. Weights that are already quantised then
+   * `q4_0`, `q4_k` and `q6_k` quantize matrices as they are read, by the rules of `convertModel`. Weights that are already quantized then
    * keep their type. Default: `auto`.
    */
   dtype?: LoadDType | undefined;
   /**
    * How activations are rounded before products with narrow weights when text is generated. `f32` does not round, which is slower. `int8`
-   * (the default) rounds to 8 bits in groups of 32 for quantised weights. For 8-bit floats it rounds to e4m3 in groups of 128, and for bf16
-   * weights to bf16. For long prompts, processors with matrix tiles (AMX) instead round activations and quantised weights to bf16.
+   * (the default) rounds to 8 bits in groups of 32 for quantized weights. For 8-bit floats it rounds to e4m3 in groups of 128, and for bf16
+   * weights to bf16. For long prompts, processors with matrix tiles (AMX) instead round activations and quantized weights to bf16.
    */
   quantizedActivations?: QuantizedActivations | undefined;
   /** Called after each weight, with the number of loaded weights and the total. */
@@ -40,7 +40,7 @@ export interface LoadOptions {
   contextLength?: number | undefined;
   /**
    * Element type of KV caches: f32, bf16, f16, or q8. bf16 and f16 take half the memory of f32, and q8 little more than a quarter. Default:
-   * bf16 for bf16 weights, f16 for quantised ones. f32 for all others, and with `quantizedActivations: "f32"`.
+   * bf16 for bf16 weights, f16 for quantized ones. f32 for all others, and with `quantizedActivations: "f32"`.
    */
   cacheDtype?: CacheDType | undefined;
   /**

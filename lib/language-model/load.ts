@@ -132,7 +132,7 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
   if (weights.format !== "gguf") return weights;
   const changeOf = (name: string): LayoutChange => {
     const change = layoutChange(name, config);
-    // A quantised matrix cannot be transposed, because blocks run along a row. Linear layers accept it as it is.
+    // A quantized matrix cannot be transposed, because blocks run along a row. Linear layers accept it as it is.
     return change.kind === "transpose" && isQuantized(weights.info(name).dtype ?? "") ? { kind: "none" } : change;
   };
   return {

@@ -62,7 +62,7 @@ export interface OptimizerOptions extends AdamWOptions {
   dividesParameters?: boolean | undefined;
 }
 
-/** Ranks that share the optimiser's state. */
+/** Ranks that share the optimizer's state. */
 export interface OptimizerRanks {
   rank: number;
   size: number;
@@ -70,7 +70,7 @@ export interface OptimizerRanks {
   sum(values: readonly number[]): Promise<number[]>;
 }
 
-/** Optimiser state of one parameter. */
+/** Optimizer state of one parameter. */
 export interface StateTensor {
   /** Shape of the parameter. */
   shape: readonly number[];
@@ -103,7 +103,7 @@ export class Optimizer {
   /** Whether this rank keeps only its part of the gradients. */
   readonly dividesGradients: boolean;
   /**
-   * Optimiser state of this rank: AdamW's moments as `m.<name>` and `v.<name>`, and Muon's momentum as `momentum.<name>`. It has only this
+   * Optimizer state of this rank: AdamW's moments as `m.<name>` and `v.<name>`, and Muon's momentum as `momentum.<name>`. It has only this
    * rank's piece of a parameter that ranks share.
    */
   readonly moments = new Map<string, Tensor>();
@@ -111,7 +111,7 @@ export class Optimizer {
   readonly divided: ReadonlySet<string>;
   /** This rank's parts of the divided parameters, by `part.<name>`. */
   readonly weights = new Map<string, Tensor>();
-  /** Optimiser state of all ranks, by the same names. Checkpoints store it. */
+  /** Optimizer state of all ranks, by the same names. Checkpoints store it. */
   readonly state = new Map<string, StateTensor>();
   /** The elements that each rank updates, by rank. */
   readonly parts: readonly (readonly Piece[])[];

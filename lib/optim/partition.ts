@@ -18,12 +18,12 @@ export interface Shared {
   readonly elements: number;
   /** Whether one rank must update all of it, as Muon requires. */
   readonly whole: boolean;
-  /** Number of optimiser state values per element. */
+  /** Number of optimizer state values per element. */
   readonly state: number;
 }
 
 /**
- * Divides parameters among ranks, so that all hold about the same amount of optimiser state. A large parameter that may be cut is spread over
+ * Divides parameters among ranks, so that all hold about the same amount of optimizer state. A large parameter that may be cut is spread over
  * the ranks, so that all ranks share the work of summing its gradient. A parameter is cut only between pieces of its sum of
  * squares, so that the gradient's norm has the same bits as on one rank.
  * @returns the pieces of each rank, at most one per parameter; later elements belong to later ranks

@@ -18,7 +18,7 @@ export type CustomSchedule = (at: { step: number; maxSteps: number }) => number;
 export interface ScheduleOptions {
   /** The peak rate, at least 0, which the warm-up reaches at its end. */
   learningRate: number;
-  /** Number of optimiser steps of the whole run. */
+  /** Number of optimizer steps of the whole run. */
   maxSteps: number;
   /** The schedule's shape, or a function. Default "cosine". */
   lrScheduler?: LrScheduler | CustomSchedule;
@@ -36,7 +36,7 @@ export interface ScheduleOptions {
   decayType?: DecayType | undefined;
 }
 
-/** Returns the learning rate of an optimiser step, counted from 1 as in the log. */
+/** Returns the learning rate of an optimizer step, counted from 1 as in the log. */
 export type Schedule = (step: number) => number;
 
 /**

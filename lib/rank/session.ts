@@ -41,7 +41,7 @@ export class RankSession {
   private readonly queue: RankItem[];
   private readonly votes: Vote[];
   private readonly skipped = new Set<number>();
-  /** Serialises changes: a vote is on disk before the next change is processed. */
+  /** Serializes changes: a vote is on disk before the next change is processed. */
   private last: Promise<unknown> = Promise.resolve();
 
   private constructor(file: VoteFile, sampler: Sampler, queue: RankItem[], votes: Vote[]) {

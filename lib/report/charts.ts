@@ -8,7 +8,7 @@ export type CurvePoint = readonly [step: number, mean: number | null, low?: numb
 export interface Curve {
   /** The name of the curve, in a chart with several curves. */
   label: string;
-  /** The CSS variable of the curve's colour, without the leading dashes. */
+  /** The CSS variable of the curve's color, without the leading dashes. */
   color: string;
   dashed?: boolean;
   /** Whether the values are drawn instead of their running mean. */

@@ -33,7 +33,7 @@ export function renderPage({ title, style, body }: PageParts): string {
 `;
 }
 
-/** Reads a file of uPlot (MIT licence), which draws the plots. */
+/** Reads a file of uPlot (MIT license), which draws the plots. */
 function library(name: string): string {
   try {
     // Resolve a constant path, because webpack would parse every file that a variable path may refer to.

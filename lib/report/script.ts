@@ -1,6 +1,6 @@
 /**
- * The script of all reports. It draws the plots with uPlot (inlined before it) in the page's colours. It redraws them when the page's width or
- * the system's colour scheme changes.
+ * The script of all reports. It draws the plots with uPlot (inlined before it) in the page's colors. It redraws them when the page's width or
+ * the system's color scheme changes.
  */
 export const script = `
 "use strict";

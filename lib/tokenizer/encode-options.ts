@@ -15,10 +15,10 @@ export interface EncodeOptions {
    */
   addPrefixSpace?: boolean | undefined;
   /**
-   * Special tokens that are recognised in the text: all, none, or those named. Default none: text that users write cannot end or forge a
+   * Special tokens that are recognized in the text: all, none, or those named. Default none: text that users write cannot end or forge a
    * turn (like tiktoken's encode_ordinary). `true` behaves like Hugging Face's libraries, and is meant for text that the program itself
    * has assembled. The option also covers other added tokens that look like markup (`<tool_call>`). Added tokens that are plain words are
-   * always recognised.
+   * always recognized.
    */
   allowSpecial?: boolean | readonly string[] | undefined;
   /**
@@ -99,7 +99,7 @@ export function nativeOptions(options: EncodeOptions = {}, guarded: () => Guarde
   const forbidden = named("forbidSpecial", forbidSpecial, guarded).filter(
     ([, id]) => !allowed.some((a) => a[1] === id),
   );
-  // Have native code recognise forbidden tokens too, so that checkForbidden finds their ids. Without any, the ids are those of plain text.
+  // Have native code recognize forbidden tokens too, so that checkForbidden finds their ids. Without any, the ids are those of plain text.
   const ids = Uint32Array.from([...allowed, ...forbidden], ([, id]) => id);
   return {
     flags: switchesOf(options),

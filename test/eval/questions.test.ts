@@ -19,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("answers", () => {
-  test("are normalised before a comparison, as in SQuAD", () => {
+  test("are normalized before a comparison, as in SQuAD", () => {
     expect(normalizeAnswer("  The  Eiffel-Tower, in a  PARIS!")).toBe("eiffeltower in paris");
     expect(normalizeAnswer("Ａ「東京」。")).toBe("東京");
     expect(normalizeAnswer("another theatre")).toBe("another theatre");
@@ -127,7 +127,7 @@ describe("log-likelihoods of continuations", () => {
 });
 
 describe("multiple choice", () => {
-  test("scores, normalisation and probabilities follow from the model's log-probabilities", async () => {
+  test("scores, normalization and probabilities follow from the model's log-probabilities", async () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     const rows = [
       { question: "What did the cat see?", choices: ["a house", "the sea and the dog", "café"], answer: 1 },
@@ -363,7 +363,7 @@ describe("evaluations of question files", () => {
       /a model with a tokenizer, got one without/,
     );
     await expectError(
-      () => multipleChoice(model, rows, { normalisation: "bytes" } as never),
+      () => multipleChoice(model, rows, { normalization: "bytes" } as never),
       "INVALID_ARGUMENT",
       /normalization/,
     );

@@ -28,7 +28,7 @@ function statuses(one: FakeMachine): Record<string, string> {
   return Object.fromEntries(steps.map(({ phase, name, status }) => [`${phase} ${name}`, status]));
 }
 
-test("without Node, nvcc builds the programs, and both phases run and are summarised", () => {
+test("without Node, nvcc builds the programs, and both phases run and are summarized", () => {
   const one = machine();
   const { status, stdout, stderr } = one.check([], bench);
   expect(stderr).toBe("gpu-check: node is not on PATH, so only what needs neither Node nor CMake is run\n");

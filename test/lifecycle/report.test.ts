@@ -73,7 +73,7 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
       await page.goto(pathToFileURL(file).href);
       await until(page, "document.querySelectorAll('[data-chart]:not([data-drawn])').length === 0");
 
-      // Every canvas has pixels of more than one colour.
+      // Every canvas has pixels of more than one color.
       const canvases = await page.evaluate<
         number[]
       >(`[...document.querySelectorAll("[data-chart] canvas")].map((canvas) => {
@@ -81,7 +81,7 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
       return new Set(new Uint32Array(data.buffer)).size;
     })`);
       expect(canvases).toHaveLength(8);
-      for (const colours of canvases) expect(colours).toBeGreaterThan(8);
+      for (const colors of canvases) expect(colors).toBeGreaterThan(8);
 
       const bars = await page.evaluate<number[]>(
         `[...document.querySelectorAll(".bar")].map((bar) => bar.getBoundingClientRect().width)`,

@@ -95,14 +95,14 @@ describe.skipIf(!hasBrowser)("the report of training runs in Chromium", () => {
     "draws every chart of $name at $width pixels, $colorScheme",
     async ({ name, width, colorScheme, charts }) => {
       const { page, problems } = await open(name, width, colorScheme);
-      const colours = await page.evaluate<
+      const colors = await page.evaluate<
         number[]
       >(`[...document.querySelectorAll("[data-chart] canvas")].map((canvas) => {
       const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
       return new Set(new Uint32Array(data.buffer)).size;
     })`);
-      expect(colours).toHaveLength(charts);
-      for (const count of colours) expect(count).toBeGreaterThan(8);
+      expect(colors).toHaveLength(charts);
+      for (const count of colors) expect(count).toBeGreaterThan(8);
       expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
       expect(problems).toEqual([]);
       await page.close();

@@ -14,7 +14,7 @@ type Row = readonly [key: string, about: string];
 const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] = [
   ["LoRA", Object.keys(adapterShape)],
   ["Steps", [...Object.keys({ ...epochShape, ...batchShape }), "lossSpikeThreshold", "skipLossSpikes"]],
-  ["Learning rate and optimiser", Object.keys(optimizerShape)],
+  ["Learning rate and optimizer", Object.keys(optimizerShape)],
   ["Evaluation", Object.keys(evaluationShape)],
   ["Checkpoints", Object.keys(checkpointShape)],
   ["Trackers", Object.keys(trackingShape)],

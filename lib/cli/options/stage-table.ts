@@ -55,7 +55,7 @@ export const stages = {
     },
   },
   dpo: {
-    about: "direct preference optimisation on pairs of a better and a worse answer",
+    about: "direct preference optimization on pairs of a better and a worse answer",
     unit: { loss: "", counted: "pairs" }, // the loss types have no common unit
     load: async () => {
       const { dpo: run, dpoSchema: schema } = await import("../../train/stages/dpo.ts");
@@ -63,7 +63,7 @@ export const stages = {
     },
   },
   kto: {
-    about: "Kahneman–Tversky optimisation on answers labelled good or bad",
+    about: "Kahneman–Tversky optimization on answers labelled good or bad",
     unit: { loss: "", counted: "answers" },
     load: async () => {
       const { kto: run, ktoSchema: schema } = await import("../../train/stages/kto.ts");
@@ -71,7 +71,7 @@ export const stages = {
     },
   },
   orpo: {
-    about: "odds-ratio preference optimisation on pairs, without a reference model",
+    about: "odds-ratio preference optimization on pairs, without a reference model",
     unit: { loss: "", counted: "pairs" },
     load: async () => {
       const { orpo: run, orpoSchema: schema } = await import("../../train/stages/orpo.ts");
@@ -79,7 +79,7 @@ export const stages = {
     },
   },
   simpo: {
-    about: "simple preference optimisation on pairs, without a reference model",
+    about: "simple preference optimization on pairs, without a reference model",
     unit: { loss: " nats per pair", counted: "pairs" },
     load: async () => {
       const { simpo: run, simpoSchema: schema } = await import("../../train/stages/simpo.ts");
@@ -87,7 +87,7 @@ export const stages = {
     },
   },
   ppo: {
-    about: "proximal policy optimisation of the model's own answers, with a value head",
+    about: "proximal policy optimization of the model's own answers, with a value head",
     unit: { loss: "", counted: "tokens of answers" },
     load: async () => {
       const { ppo: run, ppoSchema: schema } = await import("../../train/stages/ppo.ts");
@@ -95,7 +95,7 @@ export const stages = {
     },
   },
   grpo: {
-    about: "group-relative policy optimisation of the model's own answers",
+    about: "group-relative policy optimization of the model's own answers",
     unit: { loss: "", counted: "tokens of answers" },
     load: async () => {
       const { grpo: run, grpoSchema: schema } = await import("../../train/stages/grpo.ts");

@@ -10,8 +10,8 @@ import type { Continuations } from "./beam-search.ts";
 /** Whether beams are chosen by the model's unchanged distribution. Native code then finds the likeliest tokens. */
 export function isPlain(options: ResolvedOptions): boolean {
   const { repetitionPenalty, presencePenalty, frequencyPenalty, biasIds, logitProcessors, automaton } = options;
-  const penalised = repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
-  return !penalised && biasIds.length === 0 && logitProcessors.length === 0 && automaton === undefined;
+  const penalized = repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
+  return !penalized && biasIds.length === 0 && logitProcessors.length === 0 && automaton === undefined;
 }
 
 /**
@@ -69,7 +69,7 @@ export async function changedContinuations(
     processLogits(changed, options.logitProcessors, context);
     addBias(changed, options);
     forbid(changed, masks[i]);
-    penalise(changed, context, options);
+    penalize(changed, context, options);
     const tokens = likeliest(changed, width);
     const scores = Float32Array.from(tokens, (token) => changed[token]!);
     const top = options.topLogprobs;
@@ -98,7 +98,7 @@ function forbid(logprobs: Float32Array, mask: Mask | undefined): void {
 }
 
 /** Applies penalties like the sampler. `ids` may contain duplicates. */
-function penalise(logprobs: Float32Array, { ids, promptLength }: LogitContext, options: ResolvedOptions): void {
+function penalize(logprobs: Float32Array, { ids, promptLength }: LogitContext, options: ResolvedOptions): void {
   const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
   if (repetitionPenalty !== 1)
     for (const id of new Set(ids)) {

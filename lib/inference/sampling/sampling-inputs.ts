@@ -40,7 +40,7 @@ export async function masked(draws: readonly Draw[], signal: AbortSignal | undef
  */
 export function samplingInputs(draws: readonly Draw[], historyLimit: number, vocabSize = Number.POSITIVE_INFINITY) {
   const rows = draws.length;
-  const histories = draws.map((draw) => penalised(draw, historyLimit));
+  const histories = draws.map((draw) => penalized(draw, historyLimit));
   const columns = Math.max(1, ...histories.map((h) => h.ids.length));
   const biased = draws.map(biasesOf).map((biases) => within(biases, vocabSize));
   const biases = Math.max(1, ...biased.map(({ ids }) => ids.length));
@@ -66,7 +66,7 @@ const neutralParams = SAMPLE_PARAMS.map((name) => (name === "topP" || name === "
 
 function paramsOf(
   { sequence: { options }, scored }: Draw,
-  { ids, promptLength }: ReturnType<typeof penalised>,
+  { ids, promptLength }: ReturnType<typeof penalized>,
 ): number[] {
   if (scored !== undefined) return neutralParams;
   const values: Record<(typeof SAMPLE_PARAMS)[number], number> = {
@@ -116,7 +116,7 @@ export function seriesInputs(sequences: readonly Sequence[], historyLimit: numbe
 }
 
 /** Returns the ids that penalties count, and how many of these belong to the prompt. Empty without penalties. */
-function penalised({ sequence: { options, promptLength }, ids, scored }: Draw, limit: number) {
+function penalized({ sequence: { options, promptLength }, ids, scored }: Draw, limit: number) {
   if (scored !== undefined) return { ids: [], promptLength: 0 };
   const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
   if (repetitionPenalty !== 1) {

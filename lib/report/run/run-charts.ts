@@ -24,7 +24,7 @@ export function metricChart(id: string, name: string, runs: readonly RunData[]):
     return both.flatMap(({ data, held }): MetricCurve[] => {
       if (!data) return [];
       const kind = held ? "held-out" : "training";
-      // A single run has one colour for training and one for held-out data. With several runs, each has one colour. Held-out curves are dashed.
+      // A single run has one color for training and one for held-out data. With several runs, each has one color. Held-out curves are dashed.
       const color = runs.length > 1 ? `run${i}` : held ? "held" : "run0";
       const label = runs.length === 1 ? kind : held ? `${run}, held-out` : run;
       return [{ label, color, dashed: held, ...(exact && { exact }), points: data.points, data }];

@@ -46,7 +46,7 @@ export interface RunSummary {
   unreadableLines: number;
 }
 
-/** Maximum number of runs in a report, as many as there are colours. */
+/** Maximum number of runs in a report, as many as there are colors. */
 export const MAX_RUNS = 8;
 
 /**

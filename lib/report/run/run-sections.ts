@@ -25,7 +25,7 @@ function header(runs: readonly RunData[]): Html {
   return html`<header>
 <p class="kicker">heddle report</p>
 <h1>${title}</h1>
-<p class="lead">${runs.length === 1 ? lead(run!) : `${runs.map(({ name }) => name).join(", ")}. Each run has a colour; dashed curves are of held-out data.`}</p>
+<p class="lead">${runs.length === 1 ? lead(run!) : `${runs.map(({ name }) => name).join(", ")}. Each run has a color; dashed curves are of held-out data.`}</p>
 ${runs.length === 1 && cards(run!)}
 ${runs.map((one) => notes(one, runs.length > 1))}
 </header>`;

@@ -1,4 +1,4 @@
-/** The styles that only reports of runs need, and the colours of up to eight runs. */
+/** The styles that only reports of runs need, and the colors of up to eight runs. */
 export const runStyle = `
 :root {
   --run0: #3a6ea8; --run1: #b9742a; --run2: #2f8a72; --run3: #b0486e; --run4: #7c5cae; --run5: #5a7d2c; --run6: #8a6a4a; --run7: #5c6672;

@@ -1,5 +1,5 @@
 /**
- * The page's style sheet, with a light and a dark colour scheme. Text has a contrast ratio of at least 4.5 to its background. Disabled
+ * The page's style sheet, with a light and a dark color scheme. Text has a contrast ratio of at least 4.5 to its background. Disabled
  * buttons and the marks for white space have less.
  */
 export const STYLE = `

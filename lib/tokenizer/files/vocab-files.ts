@@ -70,7 +70,7 @@ const ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
 
 /**
  * Reads byte-level BPE. The class in tokenizer_config.json selects Qwen's pattern with NFC, or RoBERTa's tokens around texts. Old RoBERTa
- * folders without a class are recognised by their special tokens.
+ * folders without a class are recognized by their special tokens.
  */
 export function readVocabAndMerges(vocabText: string, mergesText: string, config: TokenizerConfig): TokenizerFile {
   const vocab = parseJson(vocabText, "vocab.json", { values: limits.jsonValues });

@@ -14,7 +14,7 @@ import { claimWeights } from "../../models/model-claims.ts";
  * weights, because the stage then saves only weights, and these must include the adapters' effect. With `lora`,
  * activates the adapter named `adapter` (default: `default`), if the model has it. Everything computed before the first
  * step then uses the model to be trained.
- * @throws HeddleError INVALID_ARGUMENT if an adapter is applied to quantised weights, which cannot absorb it; if
+ * @throws HeddleError INVALID_ARGUMENT if an adapter is applied to quantized weights, which cannot absorb it; if
  * another run trains the adapter or a merge uses it; or if `lora` contradicts an existing adapter
  */
 export async function settleAdapters(

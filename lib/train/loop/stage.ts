@@ -78,7 +78,7 @@ export interface Stage<Batch> {
    */
   weight?: ((batch: Batch) => number) | undefined;
   /**
-   * Returns the scalar to minimise, (1) f32: the micro-batch's share of the step's mean. It may also return further named values, which
+   * Returns the scalar to minimize, (1) f32: the micro-batch's share of the step's mean. It may also return further named values, which
    * `metrics` reads.
    */
   loss(context: LossContext): Value | LossOutputs;

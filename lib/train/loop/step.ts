@@ -236,7 +236,7 @@ export class TrainStep<Batch> {
   }
 
   /**
-   * Returns the optimiser's state for a checkpoint. With sharding, the other ranks must call `shared.sendState` at the
+   * Returns the optimizer's state for a checkpoint. With sharding, the other ranks must call `shared.sendState` at the
    * same time.
    */
   stateData(): TensorData[] {
@@ -264,7 +264,7 @@ export class TrainStep<Batch> {
   }
 
   /**
-   * Makes the model's weights whole again after the last update. The optimiser's state is freed first, so that memory need not hold both.
+   * Makes the model's weights whole again after the last update. The optimizer's state is freed first, so that memory need not hold both.
    * All ranks must call it at the same time.
    */
   async end(): Promise<void> {

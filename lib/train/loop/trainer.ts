@@ -22,11 +22,11 @@ import { Meter, type MeterState } from "./throughput.ts";
 import { emitWarning } from "./warn.ts";
 
 /**
- * A completed optimiser step. If loggingSteps is above 1, `loss`, `metrics` and `tokensPerSecond` are means over the steps since the last
+ * A completed optimizer step. If loggingSteps is above 1, `loss`, `metrics` and `tokensPerSecond` are means over the steps since the last
  * event. All other values are of this step.
  */
 export interface StepEvent {
-  /** Number of completed optimiser steps, from 1. */
+  /** Number of completed optimizer steps, from 1. */
   step: number;
   /** Number of steps of the whole run. */
   maxSteps: number;
@@ -187,7 +187,7 @@ export interface TrainerState extends RunRecord {
  * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data. With a
  * store, it first resumes from the checkpoint that the store finds. An abort takes effect within the running
  * micro-batch, after the current op (on CUDA after the micro-batch). After an abort or an error, the loop saves the last
- * completed step. After an error, it saves only if the weights are finite and the optimiser state is not sharded, and it
+ * completed step. After an error, it saves only if the weights are finite and the optimizer state is not sharded, and it
  * removes no older checkpoint. If the run ends with the best evaluation's weights, their step is saved
  * too, and that checkpoint stays.
  */

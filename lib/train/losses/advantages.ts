@@ -27,7 +27,7 @@ export function groupAdvantages(rewards: readonly number[], size: number, scale:
 }
 
 /**
- * Generalised advantage estimation (Schulman et al. 2016) over the tokens of one answer. The value after the last token
+ * Generalized advantage estimation (Schulman et al. 2016) over the tokens of one answer. The value after the last token
  * is 0.
  * @param rewards reward of each token
  * @param values value that was estimated before each token

@@ -22,7 +22,7 @@ export interface DpoOptions {
 }
 
 /**
- * Direct preference optimisation: sigmoid (Rafailov et al. 2023), ipo (Azar et al. 2023), hinge (SLiC, Zhao et al.
+ * Direct preference optimization: sigmoid (Rafailov et al. 2023), ipo (Azar et al. 2023), hinge (SLiC, Zhao et al.
  * 2023).
  * @returns losses (pairs), and the implicit reward of each completion: β · (log-probability under the policy −
  * log-probability under the reference)

@@ -58,7 +58,7 @@ export interface GrpoOptions {
 }
 
 /**
- * Group-relative policy optimisation (Shao et al. 2024) of tokens: −min(r A, clip(r) A) + β · KL. The divergence is
+ * Group-relative policy optimization (Shao et al. 2024) of tokens: −min(r A, clip(r) A) + β · KL. The divergence is
  * estimated without bias by exp(d) − d − 1, d = reference − policy. A higher epsilonHigh gives DAPO (Yu et al. 2025),
  * and ratios of sequences give GSPO (Zheng et al. 2025). The caller weights the tokens into one loss.
  *

@@ -27,7 +27,7 @@ export interface KtoLogprobs {
 }
 
 /**
- * Kahneman–Tversky optimisation (Ethayarajh et al. 2024), over single answers that are good or bad: 1 − σ(±β (ratio − kl)).
+ * Kahneman–Tversky optimization (Ethayarajh et al. 2024), over single answers that are good or bad: 1 − σ(±β (ratio − kl)).
  * @returns losses (completions), and the implicit rewards β · ratio
  */
 export function ktoLoss(

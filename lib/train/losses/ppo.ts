@@ -2,7 +2,7 @@ import { add, clamp, exp, maximum, minimum, mul, scale, sub, type Value } from "
 import { square } from "./square.ts";
 
 /**
- * The clipped objective of proximal policy optimisation (Schulman et al. 2017), to be minimised: −min(r A, clip(r) A). r is the ratio of
+ * The clipped objective of proximal policy optimization (Schulman et al. 2017), to be minimized: −min(r A, clip(r) A). r is the ratio of
  * the current probabilities to those when the tokens were drawn.
  * @param tokens (rows) f32 each @returns losses and ratio, (rows) f32
  */

@@ -1,4 +1,4 @@
-// The options of batches, the learning rate and the optimiser, which every stage has.
+// The options of batches, the learning rate and the optimizer, which every stage has.
 import { z } from "zod";
 import { isSeed, SEEDS } from "../../core/errors.ts";
 import { type CustomSchedule, decayTypes, lrSchedulers } from "../../optim/schedule.ts";
@@ -15,8 +15,8 @@ export const batchShape = {
   perDeviceTrainBatchSize: option(whole(1).default(8), "sequences per micro-batch", {
     aliases: "bs batch batchsize trainbatchsize microbatchsize devicebatchsize evalbatchsize",
   }),
-  /** Number of micro-batches in one optimiser step. Default 1. */
-  gradientAccumulationSteps: option(whole(1).default(1), "micro-batches per optimiser step", {
+  /** Number of micro-batches in one optimizer step. Default 1. */
+  gradientAccumulationSteps: option(whole(1).default(1), "micro-batches per optimizer step", {
     aliases: "accumulation accumulationsteps accumulategradbatches gradaccum gradaccumsteps gradientaccumulation",
   }),
   /** Maximum number of tokens in a sequence. Default: the model's context length, at most 1024. */
@@ -33,7 +33,7 @@ export const batchShape = {
   ),
   /**
    * The state that is divided among several processes. `"optimizer"` is stage 1 of ZeRO: each process keeps the
-   * optimiser state of its part of the trained weights, and updates that part. It then receives the other parts from
+   * optimizer state of its part of the trained weights, and updates that part. It then receives the other parts from
    * the other processes. `"gradients"` is stage 2: each process also keeps only that part of the gradients.
    * `"parameters"` is stage 3, as in FSDP: each process also keeps only that part of the trained weights, and collects a
    * weight from the others whenever a step uses it. Until the training ends, the model cannot be used otherwise. Sharding
@@ -41,25 +41,25 @@ export const batchShape = {
    */
   sharding: option(
     z.enum(shardings, { error: `one of ${shardings.join(", ")}` }).default("none"),
-    "with several processes: the state that is divided among them. optimizer: the optimiser's state (ZeRO stage 1); gradients: also the gradients (stage 2); parameters: also the trained weights (stage 3)",
+    "with several processes: the state that is divided among them. optimizer: the optimizer's state (ZeRO stage 1); gradients: also the gradients (stage 2); parameters: also the trained weights (stage 3)",
     {
       aliases: "zero zerostage zeroredundancy zerooptimization fsdp fsdpstrategy shardingstrategy deepspeed",
       recorded: false,
     },
   ),
   /**
-   * Element type of activations and matrix products. Master weights, optimiser moments and sums are always f32. Default
+   * Element type of activations and matrix products. Master weights, optimizer moments and sums are always f32. Default
    * "f32".
    */
   dtype: option(
     z.enum(["bf16", "f32"]).default("f32"),
-    "data type of activations and matrix products; master weights and optimiser state are always f32",
+    "data type of activations and matrix products; master weights and optimizer state are always f32",
     { aliases: "bf16 fp16 fp32 precision mixedprecision torchdtype", recorded: false },
   ),
   /**
    * Round both operands of the linear layers' products, in the forward and the backward pass, to 8-bit floats (e4m3), as in DeepSeek-V3
    * (2024, 3.3). 128 elements of the one operand, and blocks of 128 × 128 of the other, share a scale. Sums, master weights, embeddings,
-   * heads, routers, routed experts, norms and attention keep the precision of dtype. Frozen weights in quantised types and the low-rank
+   * heads, routers, routed experts, norms and attention keep the precision of dtype. Frozen weights in quantized types and the low-rank
    * matrices of adapters do too. Meant for devices with e4m3 tensor cores; others compute the same, without a gain in speed. Default
    * false.
    */
@@ -75,7 +75,7 @@ export const batchShape = {
    */
   seed: option(
     z.custom<number>(isSeed, SEEDS).default(0),
-    "seed of data order, weight initialisation, dropout and sampling",
+    "seed of data order, weight initialization, dropout and sampling",
     { aliases: "randomseed" },
   ),
   /** Number of steps between step events, which also go to the log and the trackers. Default 1. */
@@ -164,7 +164,7 @@ export const parameterGroupSchema = z
 /** Parameters matched by name, with separate settings. */
 export interface ParameterGroup extends Given<typeof groupShape> {}
 
-/** The learning rate and the optimiser. */
+/** The learning rate and the optimizer. */
 export const optimizerShape = {
   /** Peak of the schedule. Default 3e-4. */
   learningRate: rate,
@@ -223,8 +223,8 @@ export const optimizerShape = {
   /** `muon`: Muon for the matrices of hidden linear layers, AdamW for embeddings, head, norms and all else. Default "adamw". */
   optim: option(
     z.enum(["adamw", "muon"]).default("adamw"),
-    "optimiser. muon: Muon for the weight matrices of hidden layers, AdamW for the rest",
-    { aliases: "optimizer optimiser" },
+    "optimizer. muon: Muon for the weight matrices of hidden layers, AdamW for the rest",
+    { aliases: "optimiser optimizer" },
   ),
   /** Decay rate of AdamW's mean of gradients. Default 0.9. */
   adamBeta1: option(real(0, 0.999999).default(0.9), "AdamW β1: decay of the gradient's running mean", {

@@ -1,4 +1,4 @@
-// The options that every stage has, by subject. optimizer-options.ts has those of batches and the optimiser.
+// The options that every stage has, by subject. optimizer-options.ts has those of batches and the optimizer.
 import { z } from "zod";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { batchShape, optimizerShape } from "./optimizer-options.ts";
@@ -13,14 +13,14 @@ export type Evaluate<Base = LanguageModel> = (
 
 /** Arguments of `evaluate`. */
 export interface EvaluateAt<Base = LanguageModel> {
-  /** Number of completed optimiser steps. */
+  /** Number of completed optimizer steps. */
   step: number;
   /** The model in training, as given to the stage: usually a LanguageModel, which can generate. */
   model: Base;
   signal?: AbortSignal | undefined;
 }
 
-/** Optimiser steps between checkpoints if saveSteps is not given, as in transformers' Trainer. */
+/** Optimizer steps between checkpoints if saveSteps is not given, as in transformers' Trainer. */
 export const DEFAULT_SAVE_STEPS = 500;
 
 /** Evaluations during a run. */
@@ -135,9 +135,9 @@ export const cardShape = {
   trainingCutoffDate: option(z.string().optional(), "date of the newest training text, such as 2024-06-30", {
     recorded: false,
   }),
-  /** The model's licence, for its card. Default: none. */
-  license: option(z.string().optional(), "licence of the model", { recorded: false }),
-  /** Further fields of the model card, such as `data` (with licences) and `notes`. Default: none. */
+  /** The model's license, for its card. Default: none. */
+  license: option(z.string().optional(), "license of the model", { recorded: false }),
+  /** Further fields of the model card, such as `data` (with licenses) and `notes`. Default: none. */
   card: option(
     z.record(z.string(), z.unknown(), { error: "an object of model card fields" }).optional(),
     "object with further fields, such as data and notes",

@@ -9,12 +9,12 @@ import { above, flag, type Given, option, real, variant, whole } from "./option.
 import { namesIn, unknownOption } from "./option-names.ts";
 import { textDataShape } from "./text-data.ts";
 
-const STEPS = "total optimiser steps, including those before a resume";
+const STEPS = "total optimizer steps, including those before a resume";
 const STEP_ALIASES = "steps numsteps totalsteps trainsteps numtrainsteps iters maxiters iterations numiterations";
 const EPOCH_ALIASES = "epoch epochs nepochs numepochs maxepochs trainepochs numtrainepochs";
 
 export const stepShape = {
-  /** Total number of optimiser steps, including those before a resume. */
+  /** Total number of optimizer steps, including those before a resume. */
   maxSteps: option(whole(1), STEPS, { aliases: `${STEP_ALIASES} ${EPOCH_ALIASES}`, recorded: false }),
 };
 
@@ -22,7 +22,7 @@ export const stepShape = {
 export interface StepOptions extends Given<typeof stepShape> {}
 
 export const epochShape = {
-  /** Total number of optimiser steps, including those before a resume. Default: the steps of numTrainEpochs. */
+  /** Total number of optimizer steps, including those before a resume. Default: the steps of numTrainEpochs. */
   maxSteps: option(whole(1).optional(), STEPS, {
     otherwise: "those of numTrainEpochs",
     aliases: STEP_ALIASES,
@@ -104,7 +104,7 @@ export const adapterShape = {
   /**
    * Train a LoRA adapter with these options (`{}`: the defaults), and keep the weights frozen. If the model has the
    * adapter named `adapter`, it is trained further, and options that contradict it are rejected. Without `lora`, the
-   * stage merges active adapters into the weights, and trains the weights. It cannot merge into quantised weights.
+   * stage merges active adapters into the weights, and trains the weights. It cannot merge into quantized weights.
    */
   lora: option(
     z
@@ -135,7 +135,7 @@ export const crossEntropyShape = {
   /**
    * Share of the target that is spread evenly over all tokens, in training only. Unlike here, transformers'
    * label_smoothing_factor also smooths the held-out loss. Not supported for models that cap their logits (Gemma 2),
-   * nor for quantised weights. Default 0.
+   * nor for quantized weights. Default 0.
    */
   labelSmoothingFactor: option(real(0, 0.99).default(0), "label smoothing, in training only", {
     aliases: "labelsmoothing",

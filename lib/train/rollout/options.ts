@@ -33,7 +33,7 @@ export const samplingShape = {
   /** Sample only from tokens that are at least this fraction as probable as the likeliest. Default 0. */
   minP: option(real(0, 1).default(0), "sample from tokens with at least this fraction of the highest probability"),
   /** Above 1: fewer repetitions. Default 1. */
-  repetitionPenalty: option(above().default(1), "values above 1 penalise repetition"),
+  repetitionPenalty: option(above().default(1), "values above 1 penalize repetition"),
 };
 
 const policyShape = {

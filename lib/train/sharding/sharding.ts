@@ -94,7 +94,7 @@ export class SharedState {
   }
 
   /**
-   * Returns the optimiser's state of all ranks, for a file that this rank writes. The other ranks must call `sendState`
+   * Returns the optimizer's state of all ranks, for a file that this rank writes. The other ranks must call `sendState`
    * at the same time. Tensors must be read one after another, in order.
    */
   stateData(): TensorData[] {

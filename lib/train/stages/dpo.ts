@@ -66,7 +66,7 @@ const dpoShape = {
   ),
 };
 
-/** The strict schema of the options of direct preference optimisation, as in a configuration file. */
+/** The strict schema of the options of direct preference optimization, as in a configuration file. */
 export const dpoSchema = z
   .strictObject({
     ...preferenceStageShape<PairRow>(),
@@ -89,7 +89,7 @@ export interface DpoOptions<Base = LanguageModel>
     PairOptions<Base> {}
 
 /**
- * Direct preference optimisation (Rafailov et al. 2023): learns from pairs of a better and a worse answer, without a
+ * Direct preference optimization (Rafailov et al. 2023): learns from pairs of a better and a worse answer, without a
  * reward model. Rows are `{ prompt, chosen, rejected }` (texts, or arrays of messages), or `{ prompt, ranked }` with
  * answers from best to worst. The reference's log-probabilities are computed once, before the first step, so that
  * training needs no second model in memory.
@@ -142,7 +142,7 @@ export interface DpoStageOptions extends Objective {
 }
 
 /**
- * Direct preference optimisation with precomputed log-probabilities of the reference. The loss is the mean over pairs. Chosen and rejected
+ * Direct preference optimization with precomputed log-probabilities of the reference. The loss is the mean over pairs. Chosen and rejected
  * answers share one forward pass.
  */
 export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPair[]> {

@@ -76,7 +76,7 @@ const grpoShape = {
   ),
 };
 
-/** The strict schema of the options of group-relative policy optimisation, as in a configuration file. */
+/** The strict schema of the options of group-relative policy optimization, as in a configuration file. */
 export const grpoSchema = z
   .strictObject({
     ...policyStageShape,
@@ -99,7 +99,7 @@ export const grpoSchema = z
 export interface GrpoOptions<Base = LanguageModel> extends Given<typeof grpoShape>, PolicyOptions<Base> {}
 
 /**
- * Group-relative policy optimisation (Shao et al. 2024). The model answers each prompt several times, and rewards rate
+ * Group-relative policy optimization (Shao et al. 2024). The model answers each prompt several times, and rewards rate
  * the answers. Answers that are better than other answers to the same prompt become likelier. Rows are `{ prompt, … }`;
  * further fields are passed to the reward functions. The generation engine draws the answers, with the current weights
  * or with their twin, a copy in bf16 (rolloutDtype). The ratio always uses the log-probabilities of the policy. Answers
@@ -221,7 +221,7 @@ export interface GrpoStageOptions extends Objective {
   samplerLogprobs?: boolean | undefined;
 }
 
-/** The stage of group-relative policy optimisation and its variants, over answers with advantages. */
+/** The stage of group-relative policy optimization and its variants, over answers with advantages. */
 export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
   const { answers: places, sequenceLength, lossType, importanceSamplingLevel, temperature } = options;
   const { oldLogprobs: comesWithOld = true, samplerLogprobs: comesFromTwin = false } = options;

@@ -47,7 +47,7 @@ const ktoShape = {
   undesirableWeight: option(real(0).default(1), "weight of bad answers"),
 };
 
-/** The strict schema of the options of Kahneman–Tversky optimisation, as in a configuration file. */
+/** The strict schema of the options of Kahneman–Tversky optimization, as in a configuration file. */
 export const ktoSchema = z
   .strictObject({
     ...preferenceStageShape<KtoRow>(),
@@ -70,7 +70,7 @@ export interface KtoOptions<Base = LanguageModel>
     PreferenceOptions<Base, KtoRow> {}
 
 /**
- * Kahneman–Tversky optimisation (Ethayarajh et al. 2024): learns from single answers that are good or bad. Rows are `{
+ * Kahneman–Tversky optimization (Ethayarajh et al. 2024): learns from single answers that are good or bad. Rows are `{
  * prompt, completion, label }` with label true (good) or false.
  *
  * Metrics: rewardChosen and rewardRejected, the mean rewards of good and of bad answers, rewardMargin, kl. An answer's
@@ -130,7 +130,7 @@ export interface KtoStageOptions {
 }
 
 /**
- * The stage of Kahneman–Tversky optimisation. The loss is the mean over answers. The divergence from the reference is estimated from the
+ * The stage of Kahneman–Tversky optimization. The loss is the mean over answers. The divergence from the reference is estimated from the
  * micro-batch's mismatched answers, in a second forward pass without a gradient.
  */
 export function ktoStage(options: KtoStageOptions): Stage<readonly LabeledAnswer[]> {

@@ -28,7 +28,7 @@ const orpoShape = {
   beta: option(real(0).default(0.1), "weight of the odds-ratio term", { aliases: KL_ALIASES }),
 };
 
-/** The strict schema of the options of odds-ratio preference optimisation, as in a configuration file. */
+/** The strict schema of the options of odds-ratio preference optimization, as in a configuration file. */
 export const orpoSchema = z.strictObject({
   ...preferenceStageShape<PairRow>(),
   ...pairShape,
@@ -39,7 +39,7 @@ export const orpoSchema = z.strictObject({
 export interface OrpoOptions<Base = LanguageModel> extends Given<typeof orpoShape>, PairOptions<Base> {}
 
 /**
- * Odds-ratio preference optimisation (Hong et al. 2024). One stage, without a reference, combines supervised
+ * Odds-ratio preference optimization (Hong et al. 2024). One stage, without a reference, combines supervised
  * fine-tuning on the chosen answers with a preference for them over the rejected answers. Rows as for `dpo`. The
  * cross-entropy is the mean over the tokens of a step's chosen sequences, prompts included, as in TRL.
  *
@@ -76,7 +76,7 @@ export interface OrpoStageOptions {
 }
 
 /**
- * Odds-ratio preference optimisation: cross-entropy of the chosen sequences, prompts included, and β times the odds-ratio term of the
+ * Odds-ratio preference optimization: cross-entropy of the chosen sequences, prompts included, and β times the odds-ratio term of the
  * answers' mean log-probabilities. Needs no reference.
  *
  * As in TRL's ORPOTrainer, the cross-entropy is the mean over the tokens of all chosen sequences, and the odds-ratio term the mean over

@@ -27,8 +27,8 @@ const ppoShape = {
   temperature: variant(samplingShape.temperature, above().default(0.7)),
   /** Number of passes over a rollout's answers, each in a new order. Default 4. */
   numPpoEpochs: option(whole(1).default(4), "passes over the answers of a rollout"),
-  /** Optimiser steps in one pass over a rollout. They determine the number of answers in a rollout. Default 1. */
-  numMiniBatches: option(whole(1).default(1), "optimiser steps per pass over a rollout"),
+  /** Optimizer steps in one pass over a rollout. They determine the number of answers in a rollout. Default 1. */
+  numMiniBatches: option(whole(1).default(1), "optimizer steps per pass over a rollout"),
   /** Weight of the divergence from the reference, a penalty on each token's reward. Default 0.05. */
   klCoef: option(real(0).default(0.05), "weight of the KL divergence that is subtracted from each token's reward", {
     aliases: KL_ALIASES,
@@ -52,8 +52,8 @@ const ppoShape = {
   klHorizon: option(whole(1).default(10_000), "answers over which klCoef adapts"),
   /** Discount of later rewards. Default 1. */
   gamma: option(real(0, 1).default(1), "discount factor of rewards"),
-  /** λ of generalised advantage estimation. Default 0.95. */
-  lam: option(real(0, 1).default(0.95), "λ of generalised advantage estimation (GAE)"),
+  /** λ of generalized advantage estimation. Default 0.95. */
+  lam: option(real(0, 1).default(0.95), "λ of generalized advantage estimation (GAE)"),
   /** Clip range of probability ratios: 1 ± this value. Default 0.2. */
   cliprange: option(real(0, 1).default(0.2), "clip probability ratios to 1 ± this", { aliases: "clipepsilon" }),
   /** Values are clipped to at most this distance from the rollout's values. Default 0.2. */
@@ -70,7 +70,7 @@ const ppoShape = {
   ),
 };
 
-/** The strict schema of the options of proximal policy optimisation, as a configuration file holds them. */
+/** The strict schema of the options of proximal policy optimization, as a configuration file holds them. */
 export const ppoSchema = z.strictObject({
   ...policyStageShape,
   ...ppoShape,
@@ -80,7 +80,7 @@ export const ppoSchema = z.strictObject({
 export interface PpoOptions<Base = LanguageModel> extends Given<typeof ppoShape>, PolicyOptions<Base> {}
 
 /**
- * Proximal policy optimisation (Schulman et al. 2017) as in RLHF (Ouyang et al. 2022). The model answers prompts, and rewards rate the
+ * Proximal policy optimization (Schulman et al. 2017) as in RLHF (Ouyang et al. 2022). The model answers prompts, and rewards rate the
  * answers. The divergence from the reference is a penalty on every token. A value head on the trunk (initialized from `seed` if missing)
  * estimates the expected reward. Advantages are estimated by GAE and whitened. Rows, rewards and rolloutDtype are as for `grpo`.
  *
@@ -211,7 +211,7 @@ export interface PpoStageOptions {
 }
 
 /**
- * The stage of proximal policy optimisation, with a value head on the policy's trunk. The loss is the mean over all tokens of a step's
+ * The stage of proximal policy optimization, with a value head on the policy's trunk. The loss is the mean over all tokens of a step's
  * answers.
  */
 export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {

@@ -32,7 +32,7 @@ const simpoShape = {
   }),
 };
 
-/** The strict schema of the options of simple preference optimisation, as in a configuration file. */
+/** The strict schema of the options of simple preference optimization, as in a configuration file. */
 export const simpoSchema = z.strictObject({
   ...preferenceStageShape<PairRow>(),
   ...pairShape,
@@ -43,7 +43,7 @@ export const simpoSchema = z.strictObject({
 export interface SimpoOptions<Base = LanguageModel> extends Given<typeof simpoShape>, PairOptions<Base> {}
 
 /**
- * Simple preference optimisation (Meng et al. 2024): learns from pairs of a better and a worse answer, without a reference. The reward of
+ * Simple preference optimization (Meng et al. 2024): learns from pairs of a better and a worse answer, without a reference. The reward of
  * an answer is β times the mean log-probability of its tokens. The loss is −log σ(reward of chosen − reward of rejected − γ). Rows as for
  * `dpo`.
  *
@@ -76,7 +76,7 @@ export interface SimpoStageOptions extends Objective {
   pairs: number;
 }
 
-/** The stage of simple preference optimisation. The loss is the mean over pairs. Both answers of a pair share one forward pass. */
+/** The stage of simple preference optimization. The loss is the mean over pairs. Both answers of a pair share one forward pass. */
 export function simpoStage(options: SimpoStageOptions): Stage<readonly PreferencePair[]> {
   const { pairs, sequenceLength } = options;
   return {

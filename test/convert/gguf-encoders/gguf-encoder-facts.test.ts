@@ -112,7 +112,7 @@ describe.each([
   const labels = ["a", "b", "c"];
   const ranker = () => encoderFile({ ...tiny, modelType, classifier: { task: "sequence", labels, pooling } });
 
-  test("is recognised without the pooling key", async () => {
+  test("is recognized without the pooling key", async () => {
     const plain = await ranker();
     const file = await asLlamaCppWrites(plain, { [`${arch}.pooling_type`]: undefined });
     expect((await configOf(file)).classifier).toMatchObject({ task: "sequence", labels, pooling });

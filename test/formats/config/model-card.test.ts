@@ -66,7 +66,7 @@ describe("a model card file", () => {
       tokensSeen: -1,
       evaluations: [{ name: "held-out", metric: "accuracy", value: "high" }],
       data: [{ name: "a.jsonl" }],
-      colour: "blue",
+      color: "blue",
     };
     const expected = {
       ...{ stage: "sft", name: "small", data: [{ name: "a.jsonl" }] },

@@ -10,7 +10,7 @@ const golden = JSON.parse(readFileSync(new URL("../../golden/tokenizers.json", i
 >;
 
 /** The official library always recognizes special tokens in a text. */
-const recognised = { allowSpecial: true };
+const recognized = { allowSpecial: true };
 
 describe.each(Object.entries(families()).map(([name, json], index) => ({ name, json, index })))(
   "$name",
@@ -23,21 +23,21 @@ describe.each(Object.entries(families()).map(([name, json], index) => ({ name, j
     it("gives the ids and text of the official library", () => {
       expect(rows.length).toBeGreaterThan(10);
       for (const [i, [ids, decoded]] of rows.entries()) {
-        expect([...tokenizer.encode(texts[i]!, recognised)], JSON.stringify(texts[i])).toEqual(ids);
+        expect([...tokenizer.encode(texts[i]!, recognized)], JSON.stringify(texts[i])).toEqual(ids);
         expect(tokenizer.decode(ids, { skipSpecialTokens: i % 2 === 0 }), JSON.stringify(texts[i])).toBe(decoded);
       }
     });
 
     it("gives the same ids in batches, with offsets and after saving", async () => {
-      const batch = await tokenizer.encodeBatch(texts, recognised);
+      const batch = await tokenizer.encodeBatch(texts, recognized);
       const again = Tokenizer.fromFiles({ tokenizer: tokenizer.files()["tokenizer.json"] });
       for (const [i, text] of texts.entries()) {
-        const ids = tokenizer.encode(text, recognised);
+        const ids = tokenizer.encode(text, recognized);
         expect(batch[i]).toEqual(ids);
-        expect(again.encode(text, recognised)).toEqual(ids);
-        const withOffsets = tokenizer.encodeWithOffsets(text, recognised);
+        expect(again.encode(text, recognized)).toEqual(ids);
+        const withOffsets = tokenizer.encodeWithOffsets(text, recognized);
         expect(withOffsets.ids).toEqual(ids);
-        expect(tokenizer.count(text, recognised)).toBe(ids.length);
+        expect(tokenizer.count(text, recognized)).toBe(ids.length);
         for (let k = 0; k < ids.length; k++) {
           const [begin, end] = [withOffsets.offsets[2 * k]!, withOffsets.offsets[2 * k + 1]!];
           expect(begin <= end && end <= text.length, JSON.stringify(text)).toBe(true);

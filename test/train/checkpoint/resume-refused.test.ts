@@ -108,7 +108,7 @@ describe("frozen weights", () => {
     const make = async (seed: number) => {
       const made = tinyModel({ tokenizer: await tinyTokenizer(), seed });
       if (!name.includes("quantized")) return made;
-      const path = join(folder, `quantised-${seed}`);
+      const path = join(folder, `quantized-${seed}`);
       await made.save(path);
       await made.dispose();
       return LanguageModel.load(path, { dtype: "q8_0" });

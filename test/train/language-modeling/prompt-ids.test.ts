@@ -9,8 +9,8 @@ import { reread } from "../../../lib/train/rollout/rewards.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
 
 const words = ["cat", "dog", "sun", "moon", "tree", "fish"];
-const colours = ["red", "blue", "big", "small", "old", "new"];
-const rows = words.map((word, i) => ({ prompt: word, completion: ` is ${colours[i]}` }));
+const colors = ["red", "blue", "big", "small", "old", "new"];
+const rows = words.map((word, i) => ({ prompt: word, completion: ` is ${colors[i]}` }));
 const texts = rows.map(({ prompt, completion }) => prompt + completion);
 const special = { specialTokens: ["<s>", "</s>"], eosToken: "</s>" };
 

@@ -317,9 +317,9 @@ describe("ppo", () => {
       return await lossesOf(ppo(model, { ...options, ...more }));
     };
     const lowered: RewardFunction = async (call, context) => (await letter(call, context)).map((reward) => reward! - 5);
-    const penalised = await losses({ missingEosPenalty: 5 });
-    expect(penalised).not.toEqual(await losses({}));
-    expect(penalised).toEqual(await losses({ rewards: [lowered] }));
+    const penalized = await losses({ missingEosPenalty: 5 });
+    expect(penalized).not.toEqual(await losses({}));
+    expect(penalized).toEqual(await losses({ rewards: [lowered] }));
   });
 });
 

@@ -21,7 +21,7 @@ function tokenText(into, text) {
   }
 }
 
-/** The tokens of an answer and its prompt. The less likely a token was, the stronger is its colour. */
+/** The tokens of an answer and its prompt. The less likely a token was, the stronger is its color. */
 export function tokensOf(column, turn) {
   const box = element("div", "tokens");
   const branch = answerOf(turn);

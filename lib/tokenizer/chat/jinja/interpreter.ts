@@ -1,4 +1,4 @@
-// Extends the interpreter of @huggingface/jinja ("the package"): limits its work and memory, and adds behaviour of Jinja2 and Python that
+// Extends the interpreter of @huggingface/jinja ("the package"): limits its work and memory, and adds behavior of Jinja2 and Python that
 // templates rely on.
 
 import { atOnce, type Slices } from "../../../core/slices.ts";
