@@ -344,11 +344,11 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  if (const cudaError_t failure = failure_of(__func__)) return failure;
   *graph = nullptr;
   if (!stream->capturing || capturing != stream) return cudaErrorInvalidValue;
-  stream->capturing = false;
+  stream->capturing = false;  // even if the call fails
   capturing = nullptr;
+  if (const cudaError_t failure = failure_of(__func__)) return failure;
   if (stream->invalidated) return cudaErrorStreamCaptureInvalidated;
   *graph = new CudaGraph{std::move(stream->captured)};
   return cudaSuccess;

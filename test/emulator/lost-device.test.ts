@@ -30,6 +30,25 @@ const errorOf = (work: Promise<unknown>) =>
 /** Loses the device at its next kernel or copy. */
 const lose = (index: number) => plant(`${index}:work:1:${ILLEGAL_ADDRESS}:lost`);
 
+// First, because its health checks look at all devices of the process.
+test("a server answers 503 with device_lost, and its health checks ask for a restart", async () => {
+  const index = nextDevice();
+  await using model = tinyModel({ tokenizer: await tinyTokenizer(), device: `cuda:${index}` });
+  await withServer(model, {}, async ({ ask, post }) => {
+    const request = { prompt: "The cat", max_tokens: 3, ignore_eos: true };
+    expect((await post("/v1/completions", request)).status).toBe(200);
+    expect((await ask("/ready")).status).toBe(200);
+    lose(index);
+    const answers = await Promise.all(Array.from({ length: 4 }, () => post("/v1/completions", request)));
+    for (const { status, headers, body } of [...answers, await post("/v1/completions", request)]) {
+      expect([status, body.error.code, body.error.message]).toEqual([503, "device_lost", "server: its GPU has failed"]);
+      expect(headers.get("retry-after")).toBeNull();
+    }
+    for (const path of ["/ready", "/live", "/health"]) expect((await ask(path)).status, path).toBe(503);
+    expect((await ask("/v1/models")).status).toBe(200);
+  });
+});
+
 test("a session on a lost device fails, and the model is disposed of without an error", async () => {
   const index = nextDevice();
   const model = tinyModel({ device: `cuda:${index}` });
@@ -53,24 +72,6 @@ test("a batcher fails its running and waiting sequences with the loss, and close
   const all = [1, 2, 3, 4, 5].map((id) => errorOf(batcher.complete([id, 2, 3], { maxTokens: 8, ignoreEos: true })));
   for (const error of await Promise.all(all)) expect(error).toEqual(lossOf(index, "\\w+"));
   await batcher.dispose();
-});
-
-test("a server answers 503 with device_lost, and its health checks ask for a restart", async () => {
-  const index = nextDevice();
-  await using model = tinyModel({ tokenizer: await tinyTokenizer(), device: `cuda:${index}` });
-  await withServer(model, {}, async ({ ask, post }) => {
-    const request = { prompt: "The cat", max_tokens: 3, ignore_eos: true };
-    expect((await post("/v1/completions", request)).status).toBe(200);
-    expect((await ask("/ready")).status).toBe(200);
-    lose(index);
-    const answers = await Promise.all(Array.from({ length: 4 }, () => post("/v1/completions", request)));
-    for (const { status, headers, body } of [...answers, await post("/v1/completions", request)]) {
-      expect([status, body.error.code, body.error.message]).toEqual([503, "device_lost", "server: its GPU has failed"]);
-      expect(headers.get("retry-after")).toBeNull();
-    }
-    for (const path of ["/ready", "/live", "/health"]) expect((await ask(path)).status, path).toBe(503);
-    expect((await ask("/v1/models")).status).toBe(200);
-  });
 });
 
 test("training stops with the loss, and continues from its last checkpoint on another device", async () => {

@@ -5,7 +5,7 @@ let planted = 0;
 /** Plants failures of the emulated runtime library, `DEVICE:CALL:COUNT:STATUS[:always|:lost]` (native/emulator/failures.h). */
 export function plant(...failures: string[]): void {
   // Equal lists would continue the count of calls. No device has the last entry's number.
-  vi.stubEnv("HEDDLE_EMULATE_FAILURE", [...failures, `99:cudaMalloc:${++planted}:2`].join(","));
+  vi.stubEnv("HEDDLE_EMULATE_FAILURE", [...failures.filter(Boolean), `99:cudaMalloc:${++planted}:2`].join(","));
 }
 
 let lost = 0;

@@ -113,8 +113,8 @@ void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& con
   // The first run of its kind also loads kernels, which cannot be recorded.
   if (!again) return queue_run(a, lane, context);
   std::shared_ptr<Recording> recording;
-  device.begin_recording();
   try {
+    device.begin_recording();
     queue_run(a, lane, context);
     recording = device.end_recording();
   } catch (const Error& e) {
