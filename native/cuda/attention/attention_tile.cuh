@@ -57,15 +57,15 @@ __device__ inline void as_left_terms(uint32_t (&to)[terms][4], float (&first)[4]
 // block must call it.
 constexpr int key_stages = 2;
 template <class Copy, class Use> __device__ inline void for_key_tiles(int count, Copy copy, Use use) {
-  HEDDLE_ROLLED
-  // The first iteration only starts the copies of the first tile, so that `copy` is instantiated once.
-  for (int t = -1; t < count; ++t) {
+  if (count > 0) copy(0);
+  ptx::commit_copies();
+  for (int t = 0; t < count; ++t) {
     ptx::wait_copies<0>();
     // The copies of tile t by all threads are complete. All threads have read tile t - 1, so its stage can be filled.
     __syncthreads();
     if (t + 1 < count) copy(t + 1);
     ptx::commit_copies();
-    if (t >= 0) use(t);
+    use(t);
   }
   ptx::wait_copies<0>();
 }

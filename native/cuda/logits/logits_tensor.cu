@@ -58,6 +58,7 @@ __device__ inline void each_rows(const float (&sum)[T::rows][T::columns][4], con
 
 template <class T>
 __global__ void __launch_bounds__(T::threads, 1) tensor_softmax_kernel(PreviousKernel previous, Softmax s) {
+  if (!multistage::is_used<T>()) return;
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   HEDDLE_SHARED(int32_t, targets, [T::m]);
   previous.wait();
@@ -93,6 +94,7 @@ __global__ void __launch_bounds__(T::threads, 1) tensor_softmax_kernel(PreviousK
 template <class T>
 __global__ void __launch_bounds__(T::threads, 1) tensor_logit_gradient_kernel(PreviousKernel previous, Gradient g) {
   static_assert(T::warp_n == staged_columns, "a warp stages 16 rows of its columns at a time, in the ring");
+  if (!multistage::is_used<T>()) return;
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   HEDDLE_SHARED(RowTerms, terms, [T::m]);
   previous.wait();
