@@ -238,7 +238,15 @@ void __tsan_acquire(void*) {}
 void __tsan_release(void*) {}
 // Called for the guards of local statics. Kernels have no other atomic loads.
 unsigned char __tsan_atomic8_load(const volatile unsigned char* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+void __tsan_atomic8_store(volatile unsigned char* p, unsigned char v, int) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
 unsigned int __tsan_atomic32_load(const volatile unsigned int* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+unsigned long __tsan_atomic64_load(const volatile unsigned long* p, int) {
+  return __atomic_load_n(p, __ATOMIC_SEQ_CST);
+}
+int __tsan_atomic64_compare_exchange_strong(
+    volatile unsigned long* p, unsigned long* expected, unsigned long v, int, int) {
+  return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
 unsigned int __tsan_atomic32_fetch_add(volatile unsigned int* p, unsigned int v, int) {
   return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);
 }
