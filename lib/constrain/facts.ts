@@ -1,7 +1,7 @@
 // Reads the facts of a schema from its keywords, and combines the facts of several schemas.
 import { invalidArgument } from "../core/errors.ts";
+import { isStrings } from "../core/is-iterable.ts";
 import { isObject } from "../core/is-object.ts";
-import { isStrings } from "../core/is-strings.ts";
 import { JSON_TYPES, type JsonType, typeOfValue } from "../core/json-type.ts";
 import type { Bound } from "./numbers.ts";
 import { escapePointer, type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";

@@ -1,5 +1,5 @@
 import { checkSeed, describe, HeddleError, invalidArgument } from "../core/errors.ts";
-import { isStrings } from "../core/is-strings.ts";
+import { isStrings } from "../core/is-iterable.ts";
 import { checkWhole } from "../core/option-values.ts";
 import type { Batch, BatchMaker, Made } from "./batch.ts";
 import { BestFitRows } from "./best-fit.ts";

@@ -1,8 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { describe, HeddleError, throwIfAborted } from "../core/errors.ts";
-import { isIterable } from "../core/is-iterable.ts";
+import { isIterable, isStrings } from "../core/is-iterable.ts";
 import { isObject } from "../core/is-object.ts";
-import { isStrings } from "../core/is-strings.ts";
 import { pause } from "../core/slices.ts";
 import { untilAborted } from "../core/until-aborted.ts";
 import { ioError } from "../io/atomic-files.ts";

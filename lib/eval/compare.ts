@@ -1,5 +1,5 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { isStrings } from "../core/is-strings.ts";
+import { isStrings } from "../core/is-iterable.ts";
 import { checkFunction, checkString } from "../core/option-values.ts";
 import type { RowSource } from "../data/rows.ts";
 import { type LanguageModel, rejectUnknownNames } from "../language-model/index.ts";

@@ -1,8 +1,8 @@
 // adapter_config.json of PEFT (Hugging Face), as far as it describes LoRA.
 import { join } from "node:path";
 import { describe, HeddleError } from "../core/errors.ts";
+import { isStrings } from "../core/is-iterable.ts";
 import { isObject } from "../core/is-object.ts";
-import { isStrings } from "../core/is-strings.ts";
 import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { readJson } from "../io/atomic-files.ts";
 import { modulePattern } from "./module-pattern.ts";

@@ -1,6 +1,6 @@
 import { type AnswerFormat, type Automaton, compileFormat } from "../constrain/index.ts";
 import { checkSeed, invalidArgument } from "../core/errors.ts";
-import { isStrings } from "../core/is-strings.ts";
+import { isStrings } from "../core/is-iterable.ts";
 import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { rejectUnknownNames } from "../core/unknown-options.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";

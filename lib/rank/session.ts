@@ -1,5 +1,5 @@
 import { HeddleError } from "../core/errors.ts";
-import { isStrings } from "../core/is-strings.ts";
+import { isStrings } from "../core/is-iterable.ts";
 import { isWhole } from "../core/is-whole.ts";
 import type { RankItem } from "./items.ts";
 import type { Sampler } from "./sampler.ts";

@@ -63,7 +63,7 @@ describe("errors", () => {
     ["inputs that are missing", EMBED, {}, 400, "inputs: expected a text"],
     ["inputs of another type", EMBED, { inputs: 1.5 }, 400, "inputs: "],
     ["a named prompt", EMBED, { inputs: "a", prompt_name: "query" }, 400, "prompt_name: is not supported"],
-    ["an unknown parameter", EMBED, { inputs: "a", normalize: true }, 400, "(nearest: normalize)"],
+    ["an unknown parameter", EMBED, { inputs: "a", normalise: true }, 400, "(nearest: normalize)"],
     ["too many dimensions", EMBED, { inputs: "a", dimensions: 1000 }, 400, "dimensions: expected at most 32"],
     ["an unknown model", TASK.replace("tiny", "big"), { inputs: "a" }, 404, "model: expected tiny"],
   ])("have Hugging Face's form for %s", (_, path, body, status, message) =>

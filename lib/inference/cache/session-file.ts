@@ -7,7 +7,7 @@
 //   __metadata__    format "heddle-session", version, model (fingerprint), state (JSON), chat (JSON, of a chat)
 import { createHash, type Hash } from "node:crypto";
 import { HeddleError } from "../../core/errors.ts";
-import { isStrings } from "../../core/is-strings.ts";
+import { isStrings } from "../../core/is-iterable.ts";
 import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { openSafetensors, type SafetensorsFile } from "../../formats/safetensors/safetensors.ts";
 import { writeSafetensorsTo } from "../../formats/safetensors/safetensors-write.ts";

@@ -1,6 +1,6 @@
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
+import { isStrings } from "../../core/is-iterable.ts";
 import { isObject } from "../../core/is-object.ts";
-import { isStrings } from "../../core/is-strings.ts";
 import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { MAX_ADAPTER_RANK } from "../../formats/adapter-config.ts";

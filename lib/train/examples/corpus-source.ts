@@ -1,5 +1,5 @@
 import { invalidArgument } from "../../core/errors.ts";
-import { isStrings } from "../../core/is-strings.ts";
+import { isStrings } from "../../core/is-iterable.ts";
 import {
   type Batch,
   type Corpus,
