@@ -363,7 +363,7 @@ describe("evaluations of question files", () => {
       /a model with a tokenizer, got one without/,
     );
     await expectError(
-      () => multipleChoice(model, rows, { normalization: "bytes" } as never),
+      () => multipleChoice(model, rows, { normalisation: "bytes" } as never),
       "INVALID_ARGUMENT",
       /normalization/,
     );
