@@ -141,8 +141,8 @@ struct Asynchronous {
 // The state of the running block, or of the block of an InBlock.
 Asynchronous& asynchronous_state();
 
-// Returns the barrier of the block at this address. `known` is the clock of the warp that uses it. Fatal if there is
-// none, or if its initialization is not ordered before the use.
+// Returns the barrier of the block at this address. `known` is the clock of the warp that uses it. Fatal if none
+// exists, or if its initialization is not ordered before the use.
 Barrier& find(uintptr_t barrier, const Clock& known, const char* what, int line);
 // Completes the barrier's phase, and wakes the threads that wait for it, unless arrivals or bytes are missing.
 void complete_if_done(Barrier& b);

@@ -224,7 +224,7 @@ export const optimizerShape = {
   optim: option(
     z.enum(["adamw", "muon"]).default("adamw"),
     "optimizer. muon: Muon for the weight matrices of hidden layers, AdamW for the rest",
-    { aliases: "optimiser optimizer" },
+    { aliases: "optimizer optimiser" },
   ),
   /** Decay rate of AdamW's mean of gradients. Default 0.9. */
   adamBeta1: option(real(0, 0.999999).default(0.9), "AdamW β1: decay of the gradient's running mean", {

@@ -35,7 +35,8 @@ void round_elements(const uint32_t* bits, const Fp8Scale* of, uint16_t* to, int6
   }
 }
 
-// Returns the scale of a group with this largest magnitude, given as bits. Those of infinity and NaN are the largest.
+// Returns the scale of a group with this largest magnitude, given as bits. The bits of infinity and NaN are the
+// largest.
 Fp8Scale scale_of(uint32_t largest) {
   if (largest >= 0x7f800000) return {NAN, 0};
   float magnitude;

@@ -1,5 +1,5 @@
-// The epilogue that turns a tile of products into their gradient. Of row i and vocabulary entry v, with p = exp(scale *
-// product - lse[i]):
+// The epilogue that turns a tile of products into their gradient. With p = exp(scale * product - lse[i]), the gradient
+// of row i and vocabulary entry v is
 //
 //   scale * (upstream[i] * ([v is the target] - p) + of_lse[i] * p)
 //

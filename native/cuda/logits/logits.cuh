@@ -3,9 +3,8 @@
 // softmax (softmax_part.cuh), or to the gradient of the products in bf16 (logit_gradient.cuh).
 //
 // logits_sm90.cu and logits_tensor.cu have the kernels of both epilogues. The accumulators of a warp's 16 rows consist
-// of fragments with 8 columns. A lane holds two rows, lane / 4 and lane / 4 + 8, and two columns of each fragment, from
-// lane % 4 * 2 on. Epilogues access them by at(f, half, e): the fragment, the row, and the
-// column.
+// of fragments with 8 columns. A lane holds the rows lane / 4 and lane / 4 + 8. Of each fragment, it holds two columns
+// from lane % 4 * 2 on. Epilogues access them by at(f, half, e): the fragment, the row, and the column.
 #pragma once
 #include "cuda/attention/attention_tensor.cuh"
 #include "cuda/gemm/gemm.cuh"

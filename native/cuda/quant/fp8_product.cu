@@ -28,8 +28,8 @@ struct Rounded {
   int64_t ld;
 };
 
-// Returns the scale of a group with this largest magnitude, given as bits. Those of infinity and NaN are the largest.
-// The constants are those of fp8_power_of_two.
+// Returns the scale of a group with this largest magnitude, given as bits. The bits of infinity and NaN are the
+// largest. The constants are those of fp8_power_of_two.
 __device__ inline Fp8Scale scale_of(uint32_t largest) {
   if (largest >= 0x7f800000) return {NAN, 0};
   if (!(__uint_as_float(largest) > fp8_least)) return {0, 0};
