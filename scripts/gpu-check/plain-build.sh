@@ -20,6 +20,7 @@ host=("${flags[@]}" -O2 -Xcompiler -fno-math-errno,-fno-trapping-math,-ffp-contr
 
 mapfile -t sources < <(find native/core native/runtime native/ops native/distributed native/cuda -name '*.cc' -o -name '*.cu' |
   grep -v '/platform/\(darwin\|windows\)/' | sort)
+[ ${#sources[@]} -gt 0 ] || { echo "plain-build.sh: expected sources below native, found none" >&2; exit 1; }
 sources+=("${programs[@]}")
 stamp=$({
   find native test/emulator scripts/gpu-check/plain-build.sh -type f | sort | xargs cat

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -64,9 +65,7 @@ export class FakeMachine {
     }
     mkdirSync(this.bin);
     for (const name of [...SYSTEM.split(" "), "chmod"]) {
-      const path = ["/usr/bin", "/bin"]
-        .map((folder) => join(folder, name))
-        .find((each) => spawnSync(each).error === undefined);
+      const path = ["/usr/bin", "/bin"].map((folder) => join(folder, name)).find((each) => existsSync(each));
       if (path) symlinkSync(path, join(this.bin, name));
     }
     this.tool("nvcc", NVCC);

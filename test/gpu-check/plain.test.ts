@@ -98,6 +98,13 @@ test.each([
   },
 );
 
+test("a build that finds no sources fails", () => {
+  const one = machine();
+  rmSync(join(one.bin, "find"));
+  expect(one.check(["correctness", "--only", "build"]).status).toBe(1);
+  expect(one.file("correctness.log")).toContain("expected sources below native, found none");
+});
+
 test("a second call compiles nothing, unless a source has changed", () => {
   const one = machine();
   one.check(["correctness", "--only", "build"]);
