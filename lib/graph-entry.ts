@@ -1,5 +1,5 @@
-// heddle/graph: the API for writing model families, losses and training stages. It has the graph and its devices, the benchmark of its
-// kernels, and building blocks of models, stages and worlds.
+// heddle/graph: the API for writing model families, losses and training stages. It exports the graph, devices, kernel benchmarks and
+// autotuning, building blocks of models and training stages, and the launch and NCCL world of distributed training.
 import "./core/node-version.ts";
 
 export {

@@ -3,7 +3,7 @@
 //   npm run check:cuda [-- FILE ...]
 //
 // It fails for each of these problems:
-// - a warning, or a register spilled to memory beyond `spillAllowance`;
+// - a warning, a register spilled to memory beyond `spillAllowance`, or a stack frame without spills;
 // - a note of ptxas that it serializes wgmma instructions (C75xx; ptxas reports it as "info");
 // - a tensor-core instruction, an asynchronous copy or a griddepcontrol.wait that is in a kernel's PTX but not in its machine code;
 // - an access of global memory before griddepcontrol.wait, or a load that it does not order;
@@ -174,7 +174,11 @@ function judge(source, architecture, stderr) {
   // ptxas prints a line of registers for each kernel and device function. Take the maximum.
   const most = (pattern) => Math.max(0, ...[...notes.matchAll(pattern)].map(([, n]) => Number(n)));
   const [registers, spilled] = [most(/Used (\d+) registers/g), most(/(\d+) bytes spill stores/g)];
-  if (spilled > (spillAllowance[source]?.[architecture] ?? 0)) problems.push(`spills ${spilled} bytes`);
+  const frame = most(/(\d+) bytes stack frame/g);
+  const allowed = spillAllowance[source]?.[architecture] ?? 0;
+  if (spilled > allowed) problems.push(`spills ${spilled} bytes`);
+  // Without spills, a stack frame holds an array that is indexed at run time, or a copy of the parameters.
+  if (frame > 0 && allowed === 0) problems.push(`has a stack frame of ${frame} bytes`);
   const stem = join(out, source, `${basename(source, ".cu")}.compute_${architecture}`);
   const counted = existsSync(`${stem}.cubin`) ? countInstructions(`${stem}.cubin`) : new Map();
   const totals = Object.fromEntries(Object.keys(instructions).map((kind) => [kind, 0]));

@@ -24,8 +24,8 @@ export type SpecificationVersion = "v3" | "v4";
 /** Settings of a single model. */
 export interface ModelSettings<V extends SpecificationVersion = SpecificationVersion> {
   /**
-   * Id of the model, for logs. Default: the name in its model card. Without one, the name or the file that it was loaded from, or else its
-   * model type.
+   * Id of the model, for logs. Default: the first of these that exists: the name in its model card, the name it was loaded by, the
+   * name of its file or folder, its model type.
    */
   modelId?: string | undefined;
   /** Default `v4`. */

@@ -27,8 +27,8 @@ export interface ReaderOptions {
 
 /**
  * Reads an answer. Text that may begin a call is held back until it is known to be a call or not. A call that is malformed before its arguments
- * begin is text. A call with malformed arguments stays a call, and its arguments are passed on as written. White space around reasoning,
- * at the marks around the answer, before a call and after the last call is dropped.
+ * begin is text. A call with malformed arguments stays a call, and its arguments are passed on as written. Drops white space around
+ * reasoning, inside the tags around the answer, before a call and after the last call.
  */
 export class AnswerReader implements AnswerParser, Sink {
   private readonly source: Source;

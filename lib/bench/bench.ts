@@ -39,8 +39,8 @@ export interface BenchOptions {
   /** Number of measured rounds per case, after one warm-up round. Default 9. */
   rounds?: number | undefined;
   /**
-   * A model for the suites inference and tokenizer. Default: random weights with shapes of published models, and the
-   * embedded tokenizer.
+   * Path of a model for the suites `inference` and `tokenizer`, or `default`, the embedded model. Default: `inference` uses random
+   * weights with shapes of published models, and `tokenizer` the embedded model's tokenizer.
    */
   model?: string | undefined;
   /** Uses small shapes: a smoke test whose figures mean nothing. */
@@ -82,11 +82,11 @@ function checkOptions(options: BenchOptions): void {
 }
 
 /**
- * Benchmarks this build on this machine. Every round measures a case and the machine's rate for the resource that limits the case, its
- * ceiling: the FLOP/s of a large matrix product, or the memory bandwidth. The result of a case is a median with an interval.
+ * Benchmarks this build on this machine. Every round measures a case and its ceiling, which is the machine's rate for the resource that
+ * limits the case: the FLOP/s of a large matrix product, or the memory bandwidth. The result of a case is a median with an interval.
  * With a baseline, the report names cases that are slower by more than `maxRegression` and by more than noise. A case that looks slower is
  * measured again before it is reported.
- * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, IO or INVALID_FILE for the baseline, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT; NOT_FOUND, IO or INVALID_FILE for the baseline; ABORTED; the errors of `openDevice`
  */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   checkOptions(options);

@@ -83,8 +83,8 @@ export function parseShare(text: string, name: string): number {
 /**
  * Whether a case lost more than the share `most` of its speed. It compares the upper end of the median's interval, because
  * noise only slows a case down. Relative to the machine's speed, the upper end must be below (1 − `most`) times the
- * baseline. The upper end of the absolute interval must also be below the baseline. Otherwise a faster machine speed, such
- * as faster memory, would make a case that does not profit from it look slower.
+ * baseline. The upper end of the absolute interval must also be below the baseline. Otherwise a rise of the machine's speed,
+ * for example of its memory bandwidth, would make a case that does not profit from it look slower.
  */
 export function isSlower(base: Baseline["results"][number] | undefined, now: BenchResult, most: number): boolean {
   if (!base) return false;

@@ -40,12 +40,12 @@ export interface BenchResult {
   /** Median over the rounds, in `unit`. */
   value: number;
   unit: BenchUnit;
-  /** Median share of the ceiling measured in the same rounds. null for a case without `bound`. */
-  roofline: number | null;
   /**
-   * The measured ceiling of `roofline`, in floating-point operations or bytes per second. The share corresponds to MFU for products and to
-   * MBU for bytes, but it is relative to this machine's measured rate instead of the vendor's.
+   * Median share of the ceiling measured in the same rounds. null for a case without `bound`. It corresponds to MFU for products and to
+   * MBU for bytes, but is relative to this machine's measured rate instead of the vendor's.
    */
+  roofline: number | null;
+  /** The median of the measured ceiling, in floating-point operations or bytes per second. */
   ceiling: { name: CeilingName; value: number } | null;
   /** On a GPU whose data sheet is known: the share of the vendor's rate for dense products or for bytes. */
   dataSheet?: number | undefined;

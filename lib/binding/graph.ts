@@ -2,11 +2,13 @@
 import type { NativeMappedFile } from "./files.ts";
 import type { NativeRanksHandle } from "./ranks.ts";
 
+/** A tensor's memory in native code. */
 export interface NativeTensorHandle {
   readonly bytes: number;
   dispose(): void;
 }
 
+/** A flag that aborts the runs it was given to. */
 export interface AbortFlagHandle {
   abort(): void;
 }

@@ -2,7 +2,7 @@
 import type { NativeTensorHandle } from "./graph.ts";
 
 export interface NativeRanksHandle {
-  /** Opens the library and connects. Resolves when all ranks have connected. `library` is the library's description. */
+  /** Opens the library and connects. Resolves when all ranks have connected. `library` is the MPI library's version text. */
   join(): Promise<{ rank: number; size: number; library: string }>;
   /** Sums tensors over all ranks, in place. `type`: 0 for f32, 1 for bf16. */
   allReduce(tensors: readonly NativeTensorHandle[], type: 0 | 1): Promise<void>;
@@ -13,7 +13,7 @@ export interface NativeRanksHandle {
   reduceScatter(byRank: readonly (readonly NativeTensorHandle[])[], type: 0 | 1): Promise<void>;
   /** Copies the tensors of `byRank[r]` from rank r to all other ranks. */
   allGather(byRank: readonly (readonly NativeTensorHandle[])[]): Promise<void>;
-  /** Resolves with the sums, as 64-bit numbers. */
+  /** Sums each number over all ranks. Resolves with the sums as 64-bit floats. */
   sum(numbers: Float64Array): Promise<ArrayBuffer>;
   /** Overwrites the tensors of all ranks with those of `root`. */
   broadcast(tensors: readonly NativeTensorHandle[], root: number): Promise<void>;
@@ -21,11 +21,11 @@ export interface NativeRanksHandle {
   gather(bytes: Uint8Array): Promise<{ bytes: ArrayBuffer; lengths: number[] }>;
   /** Resolves when all ranks have called it. */
   barrier(): Promise<void>;
-  /** Leaves the group after the operations that were started before. Does not wait for the other ranks. */
+  /** Leaves the group when the pending operations are done. Returns at once. */
   leave(): void;
   /**
-   * With code 0, waits until all ranks have left. With another code, ends all ranks. Blocks for at most about `seconds`.
-   * After that, all ranks end.
+   * With code 0, leaves the group and waits until all ranks have left. With any other code, ends all ranks. If this takes longer than
+   * `seconds`, ends all ranks, and blocks for at most another 5 seconds.
    */
   end(code: number, seconds: number): void;
   /** The CPUs that this process may run on. Empty if unknown. */

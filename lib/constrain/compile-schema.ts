@@ -192,7 +192,7 @@ export class SchemaCompiler {
     this.rules.either([...rules], rule);
   }
 
-  /** Returns the alternatives of a schema whose only keyword is anyOf or oneOf. Such schemas may be recursive. */
+  /** Returns the alternatives of a schema whose only keyword is anyOf or oneOf. Each becomes a separate rule, so they may be recursive. */
   private branches(schema: JsonValue): JsonValue[] | undefined {
     if (!isObject(schema)) return undefined;
     const keywords = this.keywordsOf(schema);
@@ -202,7 +202,7 @@ export class SchemaCompiler {
     return undefined;
   }
 
-  /** Expands a conjunction of schemas into alternatives without combining keywords. @param within the schemas that are being expanded */
+  /** Expands a conjunction of schemas into alternatives that have no `COMBINATIONS`. @param within the schemas that are being expanded */
   private *alternatives(all: All, within: readonly JsonValue[]): Slices<readonly Facts[]> {
     let facts: readonly Facts[] = [noFacts];
     const seen = new Set<JsonValue>();
@@ -241,8 +241,8 @@ export class SchemaCompiler {
   }
 
   /**
-   * Returns the facts of a schema without its combining keywords. For a schema of only combining keywords, returns `noFacts`, so that no
-   * objects are copied.
+   * Returns the facts of a schema's keywords other than `COMBINATIONS`. If there are none, returns `noFacts`, so that no objects are
+   * copied.
    */
   private ownFacts(keywords: Keywords, where: string): Facts {
     for (const keyword of keywords.keys())
@@ -405,7 +405,7 @@ export class SchemaCompiler {
 /** Keywords that only combine other schemas. */
 const COMBINATIONS: ReadonlySet<Keyword> = new Set(["$ref", "allOf", "anyOf", "oneOf"]);
 
-/** Counts the properties, names, values and items that some keywords list. */
+/** Counts the entries of the keywords that list properties, names, values or schemas. The work of `factsOf` grows with it. */
 function partsOf(keywords: Keywords): number {
   let count = 0;
   for (const keyword of ["properties", "required", "enum", "type", "items", "prefixItems"] as const) {

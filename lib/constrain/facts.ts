@@ -237,6 +237,7 @@ export function typesAllowed({ types, implied, values }: Facts): ReadonlySet<Jso
   return implied.size > 0 && !values ? implied : new Set(JSON_TYPES);
 }
 
+/** Whether a value has one of the types. Integers are numbers too. */
 export function hasType(types: ReadonlySet<JsonType>, value: JsonValue): boolean {
   const type = typeOfValue(value);
   return types.has(type) || (type === "integer" && types.has("number"));

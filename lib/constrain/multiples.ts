@@ -23,7 +23,7 @@ export function multiplesOf(modulus: number): Machine {
 
 /**
  * Lists the common multiples of `moduli` from `least` to `most` as decimal texts. Returns undefined if there are too many. Excludes values
- * that JSON.parse would round to a neighbour.
+ * that JSON.parse would round to a neighbor.
  */
 export function listedMultiples(moduli: readonly number[], least: bigint, most: bigint): string[] | undefined {
   let step = 1n;

@@ -54,7 +54,7 @@ export function checkTokens(source: TokenSource): void {
   if (!source.joinsBytes)
     throw unsupported(
       "responseFormat",
-      "a tokenizer whose decoder changes tokens by their neighbours (WordPiece, Metaspace …)",
+      "a tokenizer whose decoder changes tokens by their neighbors (WordPiece, Metaspace …)",
     );
 }
 

@@ -14,13 +14,13 @@ export type HeddleErrorCode =
   | "DISPOSED" // use after dispose()
   | "ABORTED" // an AbortSignal fired
   | "NUMERICAL" // NaN or infinity where a finite number was needed
-  | "OUT_OF_MEMORY"
+  | "OUT_OF_MEMORY" // too little memory for the weights, the cache or a step
   | "DEVICE_LOST" // a GPU failed, and this process cannot use it any more
   | "IO" // the operating system refused an operation (disk full, permission)
   | "INTERNAL"; // a defect in heddle: please report it
 
 /**
- * The only error class heddle throws. `message` reads "name: what is wrong, expected X, got Y".
+ * The only error class that heddle throws. Messages about values read "name: expected X, got Y".
  *
  * @example
  * try { await LanguageModel.load("missing"); }
@@ -91,6 +91,7 @@ export function withoutTokenizer(name: string): HeddleError {
 /** The range of valid seeds, worded for messages. Every random generator of the package distinguishes all of these seeds. */
 export const SEEDS = "a whole number from 0 to 2^53 - 1";
 
+/** Whether a value is a valid seed. */
 export function isSeed(seed: unknown): seed is number {
   return isWhole(seed);
 }

@@ -2,16 +2,21 @@
 import { z } from "zod";
 import { isWhole, wholeRange } from "./is-whole.ts";
 
+/** Accepts a text. */
 export const text = z.string({ error: "a text" });
 
+/** Accepts true and false. */
 export const flag = z.boolean({ error: "true or false" });
 
+/** Accepts a whole number from `least` to `most`. */
 export const whole = (least: number, most: number) =>
   z.custom<number>((v) => isWhole(v, least, most), wholeRange(least, most));
 
+/** Accepts a number from `least` to `most`. */
 export const real = (least: number, most: number) =>
   z.custom<number>((v) => typeof v === "number" && v >= least && v <= most, `a number from ${least} to ${most}`);
 
+/** Whether a value is an array of at most `most` elements. */
 export const isList = (value: unknown, most: number) => Array.isArray(value) && value.length <= most;
 
 /**
@@ -21,5 +26,6 @@ export const isList = (value: unknown, most: number) => Array.isArray(value) && 
 export const list = <T>(most: number, what: string, isElement: (element: unknown) => boolean = () => true) =>
   z.custom<T[]>((v) => isList(v, most) && (v as unknown[]).every(isElement), `an array of at most ${most} ${what}`);
 
+/** Accepts a number above 0 and at most `most`. */
 export const positive = (most: number) =>
   z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);

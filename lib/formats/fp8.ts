@@ -80,10 +80,10 @@ function elementsOf({ file, offset, bytes, shape }: StoredTensor, { scales }: St
 }
 
 /**
- * Matches the names of matrices that are stored as 8-bit floats: those of the trunk's linear layers. Embeddings, heads and
- * routers are excluded. GPT-2's c_proj is excluded too, because it is transposed.
+ * Matches the names of matrices that are stored as 8-bit floats: those of linear layers whose names end in `_proj`, and Mixtral's experts.
+ * Linear layers with other names, embeddings, heads and routers are excluded. GPT-2's c_proj is too, because it is transposed.
  */
-export const EIGHT_BITS = /\.((?!c_proj)[a-z_]+_proj|experts\.[0-9]+\.w[123])\.weight$/;
+export const EIGHT_BITS = /(?<!^classifier)\.((?!c_proj)[a-z_]+_proj|experts\.[0-9]+\.w[123])\.weight$/;
 
 /** The entry `quantization_config` in config.json of a folder with 8-bit floats. */
 export const FP8_CONFIG = {

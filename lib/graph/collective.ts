@@ -40,7 +40,10 @@ export async function joinCollective(device: Device, id: Uint8Array, rank: numbe
 export async function allReduceTensors(device: Device, tensors: readonly Tensor[]): Promise<void> {
   checkDevice(device);
   if (!Array.isArray(tensors)) throw invalidArgument("tensors", "an array of tensors", tensors);
-  for (const tensor of tensors) checkTensor("tensors", tensor);
+  for (const tensor of tensors) {
+    checkTensor("tensors", tensor);
+    if (tensor.dtype !== "f32") throw invalidArgument("tensors", "tensors of f32", tensor.dtype);
+  }
   await device.lane.allReduce(tensors.map((t) => t.native));
 }
 

@@ -82,7 +82,8 @@ export interface DeviceOptions {
 }
 
 /**
- * Opens a device. All models on a device share its lane within a JavaScript thread.
+ * Opens a device. In one JavaScript thread, calls with the same settings return the same Device, so their models share its lane.
+ * If `device` is a Device, returns it and ignores the other options.
  * @throws HeddleError INVALID_ARGUMENT for another name, UNSUPPORTED without the device, its driver or its kernels, DEVICE_LOST if it
  * has failed or is not available
  */

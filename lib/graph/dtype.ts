@@ -59,6 +59,7 @@ export function byteLength(dtype: DType, shape: readonly number[]): number {
   return (elements / block.elements) * block.bytes;
 }
 
+/** Whether a value is the name of an element type. */
 export function isDType(name: unknown): name is DType {
   return typeof name === "string" && Object.hasOwn(DTYPES, name);
 }

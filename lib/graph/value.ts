@@ -47,6 +47,7 @@ function describeShape(shape: readonly unknown[]): string {
   return `(${shape.map((dim) => (dim instanceof Dimension ? dim.name : describe(dim))).join(", ")})`;
 }
 
+/** Whether two shapes have the same dimensions. Symbolic dimensions are compared by identity. */
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((d, i) => d === b[i]);
 }

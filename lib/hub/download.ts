@@ -21,9 +21,9 @@ export interface DownloadOptions {
 }
 
 /**
- * Fetches a file to `blob`. The caller has the repository's lock.
+ * Fetches a file to `blob`. The caller must hold the repository's lock.
  * @returns the number of bytes received over the network
- * @throws HeddleError INVALID_FILE if the server sends other bytes than it announced, IO, ABORTED, or as HubRequests
+ * @throws HeddleError INVALID_FILE if the server sends other bytes than it announced, IO, ABORTED, and the errors of HubRequests
  */
 export async function downloadBlob(
   url: string,
@@ -179,8 +179,8 @@ class PartialFile {
 
   /**
    * Replaces the file by a new, empty one. It does not truncate the old file, because a pull in another container may still
-   * write to it: the lock does not work across containers. It closes the old file first, because Windows removes only closed
-   * files.
+   * write to it: the lock does not work across containers. It closes the old file first, because Windows keeps the name of a
+   * removed file until all its handles are closed.
    */
   async restart(): Promise<void> {
     await this.close();

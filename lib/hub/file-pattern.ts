@@ -13,8 +13,8 @@ export function matchesAny(path: string, patterns: readonly string[]): boolean {
 }
 
 /**
- * Matches with backtracking, but only to the last `*`. Each `*` takes as few characters as possible. `star` is the index of the last `*`,
- * and `mark` is the index of the first character after those that it takes. The time is at most proportional to the product of both lengths.
+ * Matches with backtracking, but only to the last `*`. Each `*` takes as few characters as possible. `star` is the index in `parts` of the
+ * last `*`. `mark` is the index in `path` after the characters that this `*` takes. The time is at most proportional to the product of both lengths.
  */
 function matches(path: readonly string[], parts: readonly Part[]): boolean {
   let [at, next, star, mark] = [0, 0, -1, 0];

@@ -1,7 +1,7 @@
 import type { LogitContext } from "./generation-options.ts";
 
 /**
- * Returns a context for a caller's function. Its `ids` are a copy, so changes have no effect. The copy is made on first
+ * Returns a copy of a context, to pass to a user's callback. Its `ids` are a copy too, so changes have no effect. The copy is made on first
  * access, because many functions do not read the ids.
  */
 export function callbackContext<T extends LogitContext>(context: T): T {

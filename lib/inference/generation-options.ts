@@ -154,7 +154,7 @@ export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
    */
   numBeams?: number | undefined;
   /**
-   * With `numBeams`: values above 0 favour long texts, values below 0 short ones, and 0 compares sums. Default: the
+   * With `numBeams`: values above 0 favor long texts, values below 0 short ones, and 0 compares sums. Default: the
    * model's, else 1.
    */
   lengthPenalty?: number | undefined;

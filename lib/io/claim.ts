@@ -9,8 +9,8 @@ import { ioError } from "./atomic-files.ts";
 import { realPath } from "./real-path.ts";
 
 /**
- * Claims a file or folder for one run among all processes of this machine. Where sockets are unavailable, as in some sandboxes, nothing is
- * locked and every claim succeeds.
+ * Claims a file or folder for one run among all processes of this machine. Containers do not see each other's claims. Where sockets are
+ * unavailable, as in some sandboxes, nothing is locked and every claim succeeds.
  *
  * @param path the file or folder
  * @param name the option that gave the path, for messages
@@ -61,7 +61,7 @@ function isPipe(address: string): boolean {
   return address.startsWith("\\\\.\\pipe");
 }
 
-/** @returns the server that holds the address, "in use" if another one does, or undefined if the system has no sockets */
+/** @returns the server that holds the address, "in use" if another one does, or undefined if it cannot listen, for example without sockets */
 async function listen(address: string): Promise<Server | "in use" | undefined> {
   const server = createServer((socket) => socket.destroy());
   return new Promise((resolve) => {

@@ -147,7 +147,12 @@ export class LanguageModel {
    * @throws HeddleError when the reply is read or awaited: INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL
    */
   generate<F>(prompt: Prompt, options?: OptionsIn<F>): Reply<CompletionIn<F>>;
+  /**
+   * Streams new tokens for several prompts at once. `piece.index` is the index of the prompt times `n`, plus the index of the sample.
+   * Awaiting the reply gives all completions in order.
+   */
   generate<F>(prompts: readonly Prompt[], options?: OptionsIn<F>): Reply<CompletionIn<F>[]>;
+  /** Streams new tokens for one prompt or for several. */
   generate(prompt: Prompt | readonly Prompt[], options?: GenerateOptions): Reply<Completion | Completion[]>;
   generate(
     prompt: Prompt | readonly Prompt[],
@@ -169,7 +174,9 @@ export class LanguageModel {
    * prompt and is rejected, unlike in completeAll.
    */
   async complete<F>(prompt: Prompt, options?: OptionsIn<F>): Promise<CompletionIn<F>>;
+  /** Returns the continuations of several prompts, in order, like completeAll. */
   async complete<F>(prompts: readonly Prompt[], options?: OptionsIn<F>): Promise<CompletionIn<F>[]>;
+  /** Returns the continuation of one prompt, or of each of several. */
   async complete(prompt: Prompt | readonly Prompt[], options?: GenerateOptions): Promise<Completion | Completion[]>;
   async complete(
     prompt: Prompt | readonly Prompt[],
@@ -270,8 +277,11 @@ export class LanguageModel {
    */
   // The overload for lists precedes the one for token ids, so that `[]` is an empty list of texts.
   async classify(text: string | TextPair, options?: ReadTextOptions): Promise<Classification>;
+  /** Classifies several texts or pairs of texts, in order. An empty array gives an empty result. */
   async classify(texts: readonly ClassifierInput[], options?: ReadTextOptions): Promise<Classification[]>;
+  /** Classifies a text, a pair of texts, or token ids. */
   async classify(text: ClassifierInput, options?: ReadTextOptions): Promise<Classification>;
+  /** Classifies a text, or each of several texts. */
   async classify(
     text: ClassifierInput | readonly ClassifierInput[],
     options?: ReadTextOptions,
@@ -320,8 +330,11 @@ export class LanguageModel {
    * @throws HeddleError INVALID_ARGUMENT for a prompt that the model lacks, CONTEXT_OVERFLOW, NUMERICAL
    */
   async embed(text: string, options?: EmbedTextOptions): Promise<Float32Array>;
+  /** Embeds several texts, in order. An empty array gives an empty result. */
   async embed(texts: readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array[]>;
+  /** Embeds a text or token ids as a vector. */
   async embed(text: Prompt, options?: EmbedTextOptions): Promise<Float32Array>;
+  /** Embeds a text, or each of several texts. */
   async embed(text: Prompt | readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array | Float32Array[]>;
   async embed(
     text: Prompt | readonly Prompt[],

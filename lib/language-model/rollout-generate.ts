@@ -13,7 +13,7 @@ export interface SeededPrompt {
 }
 
 /**
- * Generates one continuation of each prompt, in order, all in the same runs. Training uses it for sampling answers.
+ * Returns one continuation of each prompt, in order. Batches all prompts. Training uses it to sample answers.
  * Unlike in `completeAll`, every sequence has a separate seed.
  */
 export async function completeSeeded(

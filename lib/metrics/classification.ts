@@ -6,7 +6,7 @@ import { mean } from "./mean.ts";
 /** Maximum number of labels. The report has figures for each label. */
 const MAX_LABELS = 1_000_000;
 
-/** Metrics of a classifier over labelled examples. */
+/** Metrics of a classifier over labeled examples. */
 export interface ClassificationReport {
   /** Share of the examples that were assigned their true label. */
   accuracy: number;
@@ -32,6 +32,7 @@ export function classificationReport(
   predicted: readonly string[],
   labels?: readonly string[],
 ): ClassificationReport;
+/** Computes the metrics from label indices. @param labels the number of labels */
 export function classificationReport(
   truth: readonly number[],
   predicted: readonly number[],

@@ -64,6 +64,7 @@ function checkVectors(name: string, vectors: unknown, length?: number): void {
   }
 }
 
+/** Returns the dot product of two vectors of the same length. */
 export function dotProduct(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;

@@ -237,7 +237,7 @@ function forwardOf(model: ModelView, context: ForwardContext, activations: Quant
       if (!context.has(head.weight))
         throw new HeddleError(
           "UNSUPPORTED",
-          `model: expected a language-modelling head, got a ${model.config.modelType} without ${head.weight}`,
+          `model: expected a language-modeling head, got a ${model.config.modelType} without ${head.weight}`,
         );
       const { weight, bias, ...logits } = tempered(head, model.temperature);
       return {

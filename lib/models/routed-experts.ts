@@ -18,7 +18,7 @@ export function expertNames(block: string, router: string): Record<string, strin
   };
 }
 
-/** Returns the shape of experts whose gated units use the configuration's activation. */
+/** Describes experts that are gated linear units with the configuration's activation. */
 export function gatedExperts(config: ModelConfig, routing: Pick<ExpertsShape, "router" | "normalize" | "block">) {
   return { ...routing, perToken: config.numExpertsPerTok!, unit: gatedUnit(activationOf(config)) };
 }

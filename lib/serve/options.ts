@@ -122,6 +122,7 @@ const LISTEN_NAMES: Record<Exclude<keyof ServeOptions, keyof HandlerOptions>, tr
   closeTimeout: true,
 };
 
+/** Default of `port`. */
 export const DEFAULT_PORT = 8080;
 const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
 /** Maximum number of sequences of a KV cache. Calls of the library have the same limit. */

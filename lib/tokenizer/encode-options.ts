@@ -144,6 +144,7 @@ export function* forbiddenSearch(
   }
 }
 
+/** Requires a string. @throws HeddleError INVALID_ARGUMENT */
 export function checkText(text: unknown): asserts text is string {
   if (typeof text !== "string")
     throw new HeddleError("INVALID_ARGUMENT", `text: expected a string, got ${describe(text)}`);

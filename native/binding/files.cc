@@ -27,13 +27,13 @@ Napi::Value cast_binding(const Napi::CallbackInfo& info) {
     const DType from_type = number_type(info[1], "castElements: from");
     const DType to_type = number_type(info[2], "castElements: to");
     const double addend = info[3].IsNumber() ? info[3].As<Napi::Number>().DoubleValue() : 0.0;
-    const size_t width = is_quantised(from_type) ? block_type(from_type).bytes : dtype_bytes(from_type);
+    const size_t width = is_quantized(from_type) ? block_type(from_type).bytes : dtype_bytes(from_type);
     if (from.ByteLength() % width != 0) {
       throw invalid_argument("castElements: expected a multiple of " + std::to_string(width) + " bytes, got " +
                              std::to_string(from.ByteLength()));
     }
-    const size_t count = from.ByteLength() / width * (is_quantised(from_type) ? block_type(from_type).elements : 1);
-    if (is_quantised(to_type) && count % block_type(to_type).elements)
+    const size_t count = from.ByteLength() / width * (is_quantized(from_type) ? block_type(from_type).elements : 1);
+    if (is_quantized(to_type) && count % block_type(to_type).elements)
       throw invalid_argument("castElements: expected a multiple of " + std::to_string(block_type(to_type).elements) +
                              " elements for " + dtype_name(to_type) + ", got " + std::to_string(count));
     Napi::ArrayBuffer to = new_array_buffer(env, bytes_of_elements(to_type, static_cast<int64_t>(count)));
@@ -57,7 +57,7 @@ Napi::Value block_types_binding(const Napi::CallbackInfo& info) {
       row.Set("name", type.name);
       row.Set("elements", type.elements);
       row.Set("bytes", type.bytes);
-      row.Set("writable", quantises_to(static_cast<DType>(t)));
+      row.Set("writable", quantizes_to(static_cast<DType>(t)));
       list.Set(list.Length(), row);
     }
     return list;

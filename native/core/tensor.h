@@ -36,18 +36,18 @@ constexpr BlockType block_types[] = {
 #undef HEDDLE_ROW
 };
 constexpr int largest_block = 256;  // elements
-constexpr bool is_quantised(DType t) { return t > DType::u8; }
+constexpr bool is_quantized(DType t) { return t > DType::u8; }
 constexpr const BlockType& block_type(DType t) {
   return block_types[static_cast<int>(t) - static_cast<int>(DType::u8) - 1];
 }
 
 // Bytes of one element. 0 for quantized types, which have a size per block only.
 constexpr size_t dtype_bytes(DType t) {
-  return is_quantised(t) ? 0 : t == DType::f32 || t == DType::i32 ? 4 : t == DType::u8 ? 1 : 2;
+  return is_quantized(t) ? 0 : t == DType::f32 || t == DType::i32 ? 4 : t == DType::u8 ? 1 : 2;
 }
 // Bytes of n elements in memory. n must be a multiple of the block size for quantized types.
 constexpr size_t bytes_of_elements(DType t, int64_t n) {
-  return is_quantised(t) ? static_cast<size_t>(n / block_type(t).elements) * block_type(t).bytes
+  return is_quantized(t) ? static_cast<size_t>(n / block_type(t).elements) * block_type(t).bytes
                          : static_cast<size_t>(n) * dtype_bytes(t);
 }
 const char* dtype_name(DType t);

@@ -41,15 +41,15 @@ int64_t cast_blocks(const uint8_t* from, DType from_type, uint8_t* to, DType to_
   for (int64_t i = 0; i < count; i += stretch) {
     const int64_t n = count - i < stretch ? count - i : stretch;
     const uint8_t* source = from + bytes_of_elements(from_type, i);
-    if (is_quantised(from_type)) {
-      dequantise(from_type, source, n, numbers);
+    if (is_quantized(from_type)) {
+      dequantize(from_type, source, n, numbers);
       if (addend != 0)
         for (int64_t k = 0; k < n; ++k) numbers[k] += addend;
     } else {
       cast_elements(source, from_type, wide, DType::f32, n, addend);
     }
     uint8_t* target = to + bytes_of_elements(to_type, i);
-    if (is_quantised(to_type)) quantise(to_type, numbers, n, target);
+    if (is_quantized(to_type)) quantize(to_type, numbers, n, target);
     else overflows += cast_elements(wide, DType::f32, target, to_type, n, 0);
   }
   return overflows;
@@ -58,7 +58,7 @@ int64_t cast_blocks(const uint8_t* from, DType from_type, uint8_t* to, DType to_
 }  // namespace
 
 int64_t cast_elements(const uint8_t* from, DType from_type, uint8_t* to, DType to_type, int64_t count, float addend) {
-  if (is_quantised(from_type) || is_quantised(to_type)) return cast_blocks(from, from_type, to, to_type, count, addend);
+  if (is_quantized(from_type) || is_quantized(to_type)) return cast_blocks(from, from_type, to, to_type, count, addend);
   switch (from_type) {
     case DType::f32: return cast_from<float>(from, to, to_type, count, addend);
     case DType::f16: return cast_from<f16>(from, to, to_type, count, addend);

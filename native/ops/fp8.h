@@ -47,7 +47,7 @@ inline uint8_t float_to_e4m3(float f) {
 // Quantizes a matrix (rows, columns) in blocks of 128 x 128 to bytes (rows, columns) and scales (fp8_blocks(rows),
 // fp8_blocks(columns)). A scale maps a block's largest magnitude to 448. Throws NUMERICAL for a value that is not
 // finite. The message gives its row, counted from `first_row`.
-void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row = 0);
+void fp8_quantize(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row = 0);
 
 // A scale of training's products and its inverse. Both are powers of two, so that scale * e4m3 is exact in bf16.
 struct Fp8Scale {

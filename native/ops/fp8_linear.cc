@@ -11,7 +11,7 @@
 
 namespace heddle {
 
-void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row) {
+void fp8_quantize(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row) {
   for (int64_t row0 = 0; row0 < rows; row0 += fp8_block)
     for (int64_t column0 = 0; column0 < columns; column0 += fp8_block) {
       const int64_t row_end = row0 + fp8_block < rows ? row0 + fp8_block : rows;

@@ -12,20 +12,20 @@ namespace {
 
 #include "ops/unpack-inl.h"
 
-using Dequantise = void (*)(const void*, int64_t, float*);
-constexpr Dequantise dequantisers[] = {
-#define HEDDLE_ROW(name, ...) dequantise_blocks<DType::name>,
+using Dequantize = void (*)(const void*, int64_t, float*);
+constexpr Dequantize dequantizers[] = {
+#define HEDDLE_ROW(name, ...) dequantize_blocks<DType::name>,
     HEDDLE_BLOCK_TYPES(HEDDLE_ROW)
 #undef HEDDLE_ROW
 };
 
 }  // namespace
 
-void dequantise(DType type, const void* from, int64_t n, float* to) {
-  if (!is_quantised(type) || type >= DType::count || n % block_type(type).elements)
+void dequantize(DType type, const void* from, int64_t n, float* to) {
+  if (!is_quantized(type) || type >= DType::count || n % block_type(type).elements)
     throw internal_error(
-        std::string("dequantise: expected whole blocks, got ") + std::to_string(n) + " of " + dtype_name(type));
-  dequantisers[static_cast<int>(type) - static_cast<int>(DType::u8) - 1](from, n, to);
+        std::string("dequantize: expected whole blocks, got ") + std::to_string(n) + " of " + dtype_name(type));
+  dequantizers[static_cast<int>(type) - static_cast<int>(DType::u8) - 1](from, n, to);
 }
 
 namespace {

@@ -8,13 +8,13 @@ namespace heddle {
 
 // Converts n elements (whole blocks) at `from`, at any alignment, to floats. Throws INTERNAL if `type` is not
 // quantized.
-void dequantise(DType type, const void* from, int64_t n, float* to);
+void dequantize(DType type, const void* from, int64_t n, float* to);
 
-// Whether quantise() writes this type.
-bool quantises_to(DType type);
-// Converts n floats to whole blocks. Throws NUMERICAL for NaN and for magnitudes above largest_quantised
-// (quant_write.h). Throws UNSUPPORTED if quantises_to(type) is false.
-void quantise(DType type, const float* from, int64_t n, void* to);
+// Whether quantize() writes this type.
+bool quantizes_to(DType type);
+// Converts n floats to whole blocks. Throws NUMERICAL for NaN and for magnitudes above largest_quantized
+// (quant_write.h). Throws UNSUPPORTED if quantizes_to(type) is false.
+void quantize(DType type, const float* from, int64_t n, void* to);
 
 // Number of activations in a group, which is rounded to 8 bits with one scale. The group's largest magnitude becomes
 // 127 or 126, whichever gives the smaller squared error.

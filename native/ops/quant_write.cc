@@ -203,18 +203,18 @@ float q6_k_unit(const float* scale, uint8_t* to) {
   return d;
 }
 
-bool quantises_to(DType type) { return writer(type) != nullptr; }
+bool quantizes_to(DType type) { return writer(type) != nullptr; }
 
-void quantise(DType type, const float* from, int64_t n, void* to) {
+void quantize(DType type, const float* from, int64_t n, void* to) {
   const Write write = writer(type);
   if (!write)
-    throw Error("UNSUPPORTED", std::string("quantise: expected a type that can be written, got ") + dtype_name(type));
+    throw Error("UNSUPPORTED", std::string("quantize: expected a type that can be written, got ") + dtype_name(type));
   const BlockType& t = block_type(type);
-  if (n % t.elements) throw internal_error("quantise: expected whole blocks, got " + std::to_string(n) + " elements");
+  if (n % t.elements) throw internal_error("quantize: expected whole blocks, got " + std::to_string(n) + " elements");
   for (int64_t i = 0; i < n; ++i)
-    if (!(std::fabs(from[i]) <= largest_quantised))
-      throw Error("NUMERICAL", std::string("quantise: expected numbers of at most ") +
-                                   std::to_string(static_cast<int>(largest_quantised)) + " for " + dtype_name(type) +
+    if (!(std::fabs(from[i]) <= largest_quantized))
+      throw Error("NUMERICAL", std::string("quantize: expected numbers of at most ") +
+                                   std::to_string(static_cast<int>(largest_quantized)) + " for " + dtype_name(type) +
                                    ", got " + std::to_string(from[i]));
   uint8_t* block = static_cast<uint8_t*>(to);
   for (int64_t i = 0; i < n; i += t.elements, block += t.bytes) write(from + i, block);

@@ -11,7 +11,7 @@ constexpr int scale_steps = 9, affine_steps = 10;
 
 // The largest magnitude that every written type can hold. 65504 is the largest f16, the type of a scale, and 7 the
 // largest integer of q4_0.
-constexpr float largest_quantised = 65504.0f * 7;
+constexpr float largest_quantized = 65504.0f * 7;
 
 // Writes the d and dmin of a q4_k block to `to`, and one copy per group to d and dmin. The scales and minima of the
 // block's 8 groups are multiples of them.

@@ -13,9 +13,9 @@ using Row = std::vector<double>;
 
 // Reads elements [begin, begin + n) of t as doubles. A quantized t is read in whole blocks.
 inline void load_row(const Tensor& t, int64_t begin, int64_t n, double* to) {
-  if (is_quantised(t.dtype)) {
+  if (is_quantized(t.dtype)) {
     std::vector<float> row(static_cast<size_t>(n));
-    dequantise(t.dtype, t.as<unsigned char>() + bytes_of_elements(t.dtype, begin), n, row.data());
+    dequantize(t.dtype, t.as<unsigned char>() + bytes_of_elements(t.dtype, begin), n, row.data());
     for (int64_t i = 0; i < n; ++i) to[i] = row[i];
     return;
   }

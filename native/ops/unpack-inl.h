@@ -230,7 +230,7 @@ template <> struct Unpack<DType::mxfp4> {
 };
 
 // Converts n elements (whole blocks) to floats: scale * integer + minimum, each step rounded to float.
-template <DType T> void dequantise_blocks(const void* from, int64_t n, float* to) {
+template <DType T> void dequantize_blocks(const void* from, int64_t n, float* to) {
   constexpr BlockType type = block_type(T);
   constexpr int groups = type.elements / type.group;
   int8_t q[type.elements];

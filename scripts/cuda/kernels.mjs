@@ -1,7 +1,8 @@
 // The kernels and shapes of the forecast: which kernel a launch runs, its grid, and the work that the shape needs. These numbers repeat the
 // launch code of native/cuda. Everything else comes from the cubin.
 import { crossEntropy, logitGradient } from "./kernels/logits.mjs";
-import { decodedProduct, decodeStep, fp8Product, gemv, product } from "./kernels/products.mjs";
+import { decodedProduct, decodeStep, expertProduct, fp8Product, gemv, product } from "./kernels/products.mjs";
+import { trainStep } from "./kernels/training.mjs";
 import { adamw, add, attention, attentionBackward, sampling, vectors } from "./kernels/rows.mjs";
 
 /**
@@ -30,6 +31,7 @@ export const casesFor = (card) => [
   product(card, 8192),
   ...(card.code === "90a" ? [fp8Product(card, 8192)] : []),
   decodedProduct(card),
+  expertProduct(card),
   ...["bf16", "q8_0", "q4_k"].flatMap((format) =>
     [
       [4096, 4096],
@@ -50,4 +52,5 @@ export const casesFor = (card) => [
   sampling(),
   decodeStep(card, "bf16"),
   decodeStep(card, "q4_k"),
+  ...(card.code === "90a" ? [trainStep(card)] : []),
 ];

@@ -1,4 +1,4 @@
-"""Golden values of QLoRA: low-rank updates over quantised weights, from an independent float64 implementation in PyTorch.
+"""Golden values of QLoRA: low-rank updates over quantized weights, from an independent float64 implementation in PyTorch.
 
     python3 scripts/golden/qlora.py > test/golden/qlora.json
 

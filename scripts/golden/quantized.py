@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden values for quantised blocks: random bytes of every type and the values that they encode.
+"""Golden values for quantized blocks: random bytes of every type and the values that they encode.
 
     python3 scripts/golden/quantized.py > test/golden/quantized.json
 

@@ -1,8 +1,8 @@
-// Checks the packages that users install with heddle: its production dependencies, their licences and their size.
+// Checks the packages that users install with heddle: its production dependencies, their licenses and their size.
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-/** Licences whose only condition is that their text and notices are kept. */
+/** Licenses whose only condition is that their text and notices are kept. */
 export const ALLOWED_LICENSES = ["MIT", "ISC", "0BSD", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "BlueOak-1.0.0"];
 /** Limits of all production dependencies together. Raise them only for a reason. */
 export const MAX_PACKAGES = 9;
@@ -31,7 +31,7 @@ function folderBytes(folder) {
     .reduce((sum, bytes) => sum + bytes, 0);
 }
 
-/** Returns one sentence for each licence that is not allowed, and for each limit that is exceeded. */
+/** Returns one sentence for each license that is not allowed, and for each limit that is exceeded. */
 export function dependencyProblems(packages) {
   const problems = packages
     .filter(({ license }) => !ALLOWED_LICENSES.includes(license))

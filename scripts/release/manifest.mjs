@@ -1,7 +1,7 @@
 // Completes package.json for publishing, in CI's own checkout:
 //
-//   node scripts/release/manifest.mjs                 names the repository that the workflow runs in, which npm's provenance needs
-//   node scripts/release/manifest.mjs --packages DIR  adds the platforms' packages in DIR as optional dependencies
+//   node scripts/release/manifest.mjs                 names the repository of the workflow. npm's provenance needs it.
+//   node scripts/release/manifest.mjs --packages DIR  adds the platforms' packages in DIR as optional dependencies.
 //
 // The platforms' packages are not in the repository's package.json, because an unpublished version cannot be installed in a checkout.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";

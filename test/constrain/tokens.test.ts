@@ -139,11 +139,11 @@ describe.each(tokenizers)("the mask of a vocabulary of %s", (_name, make) => {
   });
 });
 
-test("rejects a decoder whose text of a token depends on the neighbouring tokens", () => {
+test("rejects a decoder whose text of a token depends on the neighboring tokens", () => {
   const tokenizer = byteFallback([{ type: "Strip", content: " ", start: 2, stop: 0 }]);
   const automaton = new Automaton(compileSchema(true));
   expect(() => new Constraint(automaton, { tokens: tokenizer, vocabSize: 10, ends: new Set() })).toThrow(
-    "responseFormat: a tokenizer whose decoder changes tokens by their neighbours",
+    "responseFormat: a tokenizer whose decoder changes tokens by their neighbors",
   );
 });
 

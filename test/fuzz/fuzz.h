@@ -53,7 +53,7 @@ class Block {
   size_t size_;
 };
 
-inline DType quantised_type(Input& in) {
+inline DType quantized_type(Input& in) {
   const int first = static_cast<int>(DType::q8_0), last = static_cast<int>(DType::count) - 1;
   return static_cast<DType>(in.ConsumeIntegralInRange<int>(first, last));
 }

@@ -53,7 +53,7 @@ DType type(Input& in) {
 // block's bytes.
 void fill(Tensor& t, const Block& block, bool small) {
   t.data = block.data();
-  if (!small || t.dtype == DType::u8 || is_quantised(t.dtype)) return;
+  if (!small || t.dtype == DType::u8 || is_quantized(t.dtype)) return;
   for (int64_t i = 0; i < t.shape.size(); ++i)
     if (t.dtype == DType::i32) t.as<int32_t>()[i] = block.data()[4 * i] % 7 - 1;
     else store_float(t, i, static_cast<float>(block.data()[(i * 3) % block.size()] % 33 - 16) / 8);

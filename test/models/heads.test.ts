@@ -144,7 +144,7 @@ describe("heads on a trunk", () => {
         await expectError(
           () => loaded.complete([1, 2], { maxTokens: 1 }),
           "UNSUPPORTED",
-          /expected a language-modelling head/,
+          /expected a language-modeling head/,
         );
     },
   );

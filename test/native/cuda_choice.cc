@@ -129,6 +129,31 @@ void test_table() {
   expect("added to f32", choose_gemm(adds, h100), {warpgroup, 128, 256, 4, 1, 4096});
 }
 
+// Returns the shape of the gradient (m, n) of a weight, summed over k tokens.
+GemmShape gradient(int64_t m, int64_t n, int64_t k) {
+  GemmShape g = product(m, n, k);
+  g.a_transposed = true, g.b_transposed = false, g.c = DType::f32;
+  g.workspace_bytes = gradient_workspace(m, n, k);
+  return g;
+}
+
+// Gradients of weights have few tiles and a large inner dimension. wgmma splits them along k.
+void test_gradients() {
+  constexpr GemmKernel tensor = GemmKernel::tensor, warpgroup = GemmKernel::warpgroup;
+  expect("gradient: 18 tiles", choose_gemm(gradient(768, 768, 65536), h100), {warpgroup, 128, 256, 4, 7, 9408});
+  expect("gradient: 72 tiles", choose_gemm(gradient(768, 3072, 65536), h100), {warpgroup, 128, 256, 4, 7, 9408});
+  expect("gradient: half tiles", choose_gemm(gradient(1536, 128, 65536), h100), {warpgroup, 128, 128, 6, 11, 6016});
+  expect("gradient: a tile for most multiprocessors", choose_gemm(gradient(2048, 2048, 8192), h100),
+      {warpgroup, 128, 256, 4, 1, 8192});
+  expect("gradient: too few tiles for wgmma", choose_gemm(gradient(64, 64, 65536), h100),
+      {tensor, 64, 64, 3, 16, 4096});
+  expect("gradient: mma.sync", choose_gemm(gradient(768, 768, 65536), a100), {tensor, 128, 128, 4, 3, 21888});
+  GemmShape alone = gradient(768, 3072, 65536);
+  alone.workspace_bytes = 0;
+  expect("gradient: no workspace", choose_gemm(alone, h100), {warpgroup, 128, 256, 4, 1, 65536});
+  expect("gradient: the workspace has a limit", gradient_workspace(8192, 8192, 65536) == most_gradient_workspace);
+}
+
 // Clusters of the H100, which has room for 66 of two blocks.
 void test_clusters() {
   const auto blocks = [](int64_t m, int64_t n, int tile_n = 256) { return warpgroup_cluster(m, n, 128, tile_n, h100); };
@@ -138,6 +163,8 @@ void test_clusters() {
   expect("clusters: three rows of tiles, where empty tiles would take another round", blocks(384, 34 * 256) == 1);
   expect("clusters: 132 tiles in a column", blocks(132 * 128, 128, 128) == 2);
   expect("clusters: 131 tiles in a column", blocks(131 * 128, 128, 128) == 2);
+  expect("clusters: each part of split k has its own tiles", warpgroup_cluster(768, 768, 128, 256, h100, 7) == 2 &&
+      warpgroup_cluster(384, 34 * 256, 128, 256, h100, 2) == 1);
   expect("clusters: one multiprocessor", warpgroup_cluster(4096, 4096, 128, 256, {90, 1, 227 << 10, true}) == 1);
 }
 
@@ -374,6 +401,31 @@ void test_experts() {
   is("weights, RTX 5090", choose_expert_gradient(5632, 2048, 8, true, rtx5090), {tensor, 128, 128, 3});
 }
 
+// Quantized weights of experts are decoded if each expert has half a tile of pairs or more, on average.
+void test_decoded_experts() {
+  const auto decodes = [](int64_t pairs, const DeviceProperties& d, bool forward = true, bool rowwise = false) {
+    return decodes_expert_weights({pairs, 8, 5632, forward, rowwise, true}, d);
+  };
+  for (const DeviceProperties& d : {a100, h100, b200})
+    expect("decoded experts: 32 pairs for each expert", !decodes(256, d) && decodes(257, d));
+  for (const DeviceProperties& d : {rtx3090, rtx5090})
+    expect("decoded experts: 64 pairs for each expert", !decodes(512, d) && decodes(513, d));
+  expect("decoded experts: not for gradients", !decodes(4096, h100, false));
+  expect("decoded experts: not in rowwise products", !decodes(4096, h100, true, true));
+  expect("decoded experts: not for activations that tensor cores do not take",
+      !decodes_expert_weights({4096, 8, 5632, true, false, false}, h100));
+
+  const auto is = [](const char* what, const DecodedExperts& got, int64_t experts, int64_t columns) {
+    expect(what, got.experts == experts && got.weights.columns == columns);
+  };
+  const DType h = DType::bf16, f = DType::f32;
+  const size_t most = size_t{64} << 20;
+  is("decoded experts: several experts", decoded_experts(128, 768, 2048, h, h, most), 10, 768);
+  is("decoded experts: all experts", decoded_experts(4, 64, 64, h, h, most), 4, 64);
+  is("decoded experts: strips of one expert", decoded_experts(8, 14336, 4096, h, h, most), 1, 4096);
+  is("decoded experts: three terms for f32", decoded_experts(8, 14336, 4096, h, f, most), 1, 2688);
+}
+
 // Weights are decoded for tensor cores if there are many rows of bf16, or of f32 where tf32 is allowed.
 void test_decoded_weights() {
   const auto decodes = [](int64_t m, const DeviceProperties& d, DType a = DType::bf16, DType c = DType::bf16) {
@@ -436,10 +488,12 @@ void test_decoded_weights() {
 int main() {
   test_decoded_weights();
   test_experts();
+  test_decoded_experts();
   test_attention();
   test_interleaved_heads();
   test_tile_grids();
   test_table();
+  test_gradients();
   test_clusters();
   test_rowwise();
   test_parts();

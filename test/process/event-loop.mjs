@@ -64,7 +64,7 @@ said.loading = await watch(async () => {
     model = await LanguageModel.load(saved, { dtype: "bf16" });
   }
 });
-said.quantising = await watch(async () => {
+said.quantizing = await watch(async () => {
   for (let i = 0; i < 5; i++) await (await LanguageModel.load(saved, { dtype: "q4_k" })).dispose();
 });
 const prompt = Array.from({ length: 700 }, (_, i) => i);

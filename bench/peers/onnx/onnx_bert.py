@@ -11,7 +11,7 @@ import sys
 import numpy as np
 from onnx import TensorProto, helper
 
-from onnx_graph import MICROSOFT, constant, int8_product, nodes, op, quantised, rng, save
+from onnx_graph import MICROSOFT, constant, int8_product, nodes, op, quantized, rng, save
 
 config, kind, path = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
 d, ff, layers, h = config["hiddenSize"], config["intermediateSize"], config["numHiddenLayers"], config["numAttentionHeads"]
@@ -31,21 +31,21 @@ def zeros(name, n=d):
 
 
 def product(x, n, k, name):
-    """x is a tensor in f32, or in int8 what quantised() made of one; without a bias."""
+    """x is a tensor in f32, or in int8 what quantized() made of one; without a bias."""
     if kind == "f32":
         return op("MatMul", [x, normal(f"{name}.weight", k, n)], f"{name}.product")
     return int8_product(x, n, k, name, f"{name}.product")
 
 
 def entering(x, name):
-    return x if kind == "f32" else quantised(x, name)
+    return x if kind == "f32" else quantized(x, name)
 
 
 def attention(x, i):
     if kind == "f32":
         inputs = [x, normal(f"{i}.qkv.weight", d, 3 * d), zeros(f"{i}.qkv.bias", 3 * d), "mask"]
         return op("Attention", inputs, f"{i}.attention", domain=MICROSOFT, num_heads=h)
-    a = quantised(x, f"{i}.in")
+    a = quantized(x, f"{i}.in")
     q, k, v = (product(a, d, d, f"{i}.{name}") for name in "qkv")
     return op("MultiHeadAttention", [q, k, v, zeros(f"{i}.qkv.bias", 3 * d), "mask"], f"{i}.attention", domain=MICROSOFT, num_heads=h)
 

@@ -19,13 +19,13 @@ def op(operator, inputs, name, outputs=1, domain="", **attributes):
     return names[0] if outputs == 1 else names
 
 
-def quantised(x, name):
+def quantized(x, name):
     """Activations as u8 with their scale and zero point, shared by the products that read them."""
-    return op("DynamicQuantizeLinear", [x], f"{name}.quantised", 3)
+    return op("DynamicQuantizeLinear", [x], f"{name}.quantized", 3)
 
 
 def int8_product(x, n, k, name, result):
-    """`x` is what quantised() gives, the weight (k, n) random int8 with a scale per output."""
+    """`x` is what quantized() gives, the weight (k, n) random int8 with a scale per output."""
     values, scale, zero = x
     w = constant(f"{name}.weight", rng.integers(-127, 128, (k, n), dtype=np.int8))
     product = op("MatMulInteger", [values, w, zero, constant(f"{name}.zero", np.int8(0))], f"{name}.integers")

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from onnx import TensorProto, helper
 
-from onnx_graph import MICROSOFT, constant, int8_product, nodes, op, quantised, rng, save
+from onnx_graph import MICROSOFT, constant, int8_product, nodes, op, quantized, rng, save
 
 config, path = json.loads(sys.argv[1]), sys.argv[2]
 d, ff, layers = config["hiddenSize"], config["intermediateSize"], config["numHiddenLayers"]
@@ -34,17 +34,17 @@ past = constant("past", np.zeros((1, kv, 0, width), np.float32))
 table = constant("embed", rng.standard_normal((vocab, d)).astype(np.float32))
 x = op("Gather", [table, "ids"], "embedded")
 for i in range(layers):
-    a = quantised(norm(x, f"{i}.norm"), f"{i}.norm")
+    a = quantized(norm(x, f"{i}.norm"), f"{i}.norm")
     q, k, v = linear(a, d, d, f"{i}.q"), linear(a, kv * width, d, f"{i}.k"), linear(a, kv * width, d, f"{i}.v")
     o = op("GroupQueryAttention", [q, k, v, past, past, last, total, cos, sin], f"{i}.attention", 3, MICROSOFT, num_heads=h, kv_num_heads=kv, do_rotary=1)[0]
-    x = op("Add", [x, linear(quantised(o, f"{i}.attention"), d, d, f"{i}.o")], f"{i}.middle")
-    a = quantised(norm(x, f"{i}.norm2"), f"{i}.norm2")
+    x = op("Add", [x, linear(quantized(o, f"{i}.attention"), d, d, f"{i}.o")], f"{i}.middle")
+    a = quantized(norm(x, f"{i}.norm2"), f"{i}.norm2")
     gate, up = linear(a, ff, d, f"{i}.gate"), linear(a, ff, d, f"{i}.up")
     silu = op("Mul", [gate, op("Sigmoid", [gate], f"{i}.sigmoid")], f"{i}.silu")
     inner = op("Mul", [silu, up], f"{i}.inner")
-    x = op("Add", [x, linear(quantised(inner, f"{i}.inner"), d, ff, f"{i}.down")], f"{i}.out")
+    x = op("Add", [x, linear(quantized(inner, f"{i}.inner"), d, ff, f"{i}.down")], f"{i}.out")
 end = op("Gather", [norm(x, "norm"), constant("end", np.array([tokens - 1], np.int64))], "end_state", axis=1)
-nodes.append(helper.make_node("Identity", [linear(quantised(end, "end_state"), vocab, d, "head")], ["logits"]))
+nodes.append(helper.make_node("Identity", [linear(quantized(end, "end_state"), vocab, d, "head")], ["logits"]))
 
 inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, [1, tokens])]
 save(path, "llama", inputs, [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1, vocab])])

@@ -34,9 +34,9 @@ const SHAPES: Record<Device["kind"], Product[]> = {
     [16, 4096, 4096],
   ],
 };
-/** Total size of the weights of a case with few rows: several times the cache of a GPU or a processor, into which no model fits. */
+/** Total size of the weights of a case with few rows. It is several times the cache of a GPU or processor, as in a model. */
 const FEW_ROWS_BYTES = 2 ** 29;
-/** Maximum number of weights, so that programs of small products stay short. */
+/** Maximum number of weight matrices in a case, so that programs of small products stay short. */
 const MAX_WEIGHTS = 64;
 const LAYOUTS = ["NT", "NN", "TN"] as const;
 export type Layout = (typeof LAYOUTS)[number];
@@ -101,15 +101,20 @@ async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): Ret
   }
 }
 
-/** Yields products of one row, as in decoding: activations in f32, which are rounded as the weights' type asks. */
+/** Yields products of one row, as in decoding. The activations are f32, and are rounded by `QuantizedActivations` for the weights' type. */
 async function* rowCases(device: Device, quick: boolean): ReturnType<BenchSuite> {
   const size = quick ? 256 : 4096;
-  // The factor keeps the results of a chain near 1.
-  const values = Float32Array.from({ length: size }, (_, i) => (((i * 7919) % 4093) / 2046 - 1) / Math.sqrt(size / 3));
+  // Rows of random numbers, which repeat. The factor keeps the results of a chain near 1: a product sums `size` random terms.
+  const distinctRows = 64;
+  const values = new Float32Array(distinctRows * size);
+  for (let i = 0, random = 1; i < values.length; i++) {
+    random = (Math.imul(random, 1664525) + 1013904223) >>> 0; // Numerical Recipes' generator
+    values[i] = (random / 2 ** 31 - 1) / Math.sqrt(size / 3);
+  }
   for (const dtype of ["bf16", "q8_0", "q4_k"] as const) {
-    const row = castBytes(new Uint8Array(values.buffer), "f32", dtype, "weights");
-    const bytes = new Uint8Array(size * row.length);
-    for (let i = 0; i < size; i++) bytes.set(row, i * row.length);
+    const rows = castBytes(new Uint8Array(values.buffer), "f32", dtype, "weights");
+    const bytes = new Uint8Array((size / distinctRows) * rows.length);
+    for (let at = 0; at < bytes.length; at += rows.length) bytes.set(rows, at);
     const count = quick ? 1 : weightsBeyondCache(bytes.length);
     const tensors = new Map([["x", await filled(device, "f32", [1, size])]]);
     for (let i = 0; i < count; i++) {
@@ -134,7 +139,8 @@ async function* rowCases(device: Device, quick: boolean): ReturnType<BenchSuite>
 }
 
 /**
- * Compiles products of which each reads the result of the one before, like the layers of a model. It returns one row of the last result.
+ * Compiles a chain of products. Each reads the result of the previous one, like the layers of a model. The program returns one row of the
+ * last result.
  * @param multiply returns the product of x with the weight of this name, w0 to w(count − 1)
  */
 export function chain(
@@ -159,7 +165,7 @@ export function fewRows(device: Pick<Device, "kind">, m: number, weightBytes: nu
   return { few, count: few ? weightsBeyondCache(weightBytes) : 1 };
 }
 
-/** Returns the number of weight matrices of this size whose products, one after the other, find none of them in a cache. */
+/** Returns how many weight matrices of this size a case needs, so that each product reads its matrix from memory instead of a cache. */
 function weightsBeyondCache(bytes: number): number {
   return Math.max(1, Math.min(MAX_WEIGHTS, Math.ceil(FEW_ROWS_BYTES / bytes)));
 }

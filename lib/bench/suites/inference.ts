@@ -86,7 +86,7 @@ function matrixParameters({ model, config }: LanguageModel): number {
   return model.parameterCount - (config.tieWordEmbeddings ? 1 : 2) * tableOf(model).elements;
 }
 
-/** Returns the embedding table, which is the largest matrix of these models. */
+/** Returns the largest weight. It is the embedding table of the random models. In a given model, another weight may be larger. */
 function tableOf(model: LanguageModel["model"]) {
   return model.weightNames.map((name) => model.asStored(name)).reduce((a, b) => (b.elements > a.elements ? b : a));
 }

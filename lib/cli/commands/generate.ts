@@ -20,7 +20,7 @@ export const command = defineCommand({
     "length-penalty": {
       kind: "number",
       value: "X",
-      about: "with --num-beams: above 0 favours long texts, below 0 short ones (default: 1)",
+      about: "with --num-beams: above 0 favors long texts, below 0 short ones (default: 1)",
     },
     "early-stopping": {
       kind: "string",

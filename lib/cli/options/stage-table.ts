@@ -31,7 +31,7 @@ export const stages = {
     },
   },
   classify: {
-    about: "a classification head on labelled texts or words",
+    about: "a classification head on labeled texts or words",
     unit: { loss: "", counted: "labels" }, // the loss is in nats, or a squared error
     load: async () => {
       const { trainClassifier: run, classifySchema: schema } = await import("../../train/stages/classify.ts");
@@ -63,7 +63,7 @@ export const stages = {
     },
   },
   kto: {
-    about: "Kahneman–Tversky optimization on answers labelled good or bad",
+    about: "Kahneman–Tversky optimization on answers labeled good or bad",
     unit: { loss: "", counted: "answers" },
     load: async () => {
       const { kto: run, ktoSchema: schema } = await import("../../train/stages/kto.ts");

@@ -70,7 +70,7 @@ export interface GgufFormat {
   /** Whether `names` is complete, so that no tensor has Llama's name. Default: false. */
   complete?: boolean | undefined;
   /**
-   * Difference of the tensors' layout from transformers'. `rope`: rows of q and k that rotate together are neighbours. `qkv`: a fused
+   * Difference of the tensors' layout from transformers'. `rope`: rows of q and k that rotate together are neighbors. `qkv`: a fused
    * projection has all of q first, instead of q, k and v per head. `norm`: one is added to norm weights. `transpose`: matrices are
    * (outputs, inputs). Default: no difference. With `rope`, a custom forward pass must pass the projection's name to `rotateHeads`.
    */

@@ -22,6 +22,7 @@ const DEFAULT_ALIGNMENT = 32;
 /** Number of table entries to read before yielding to the event loop. */
 const SLICE_TENSORS = 1024;
 
+/** A tensor in the table of a GGUF file. */
 export interface GgufEntry {
   name: string;
   /** ggml's name of the type, for example "Q4_K". */
@@ -35,6 +36,7 @@ export interface GgufEntry {
   bytes: number;
 }
 
+/** An open GGUF file: its metadata, and its tensors by name. */
 export interface GgufFile {
   path: string;
   file: MappedFile;

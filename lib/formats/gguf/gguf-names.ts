@@ -70,8 +70,8 @@ export function huggingFaceName(gguf: string, modelType: string): string | undef
 }
 
 /**
- * Converts "blk.3.ffn_gate.7.weight", the name of a single expert in Mixtral files from before llama.cpp stacked
- * experts.
+ * Converts "blk.3.ffn_gate.7.weight", the name of a single expert. Mixtral files have such names if they were made before llama.cpp
+ * stacked experts. Returns undefined for other names.
  */
 function singleExpert(gguf: string, modelType: string): string | undefined {
   const [, layer, kind, expert] = /^blk\.([0-9]{1,4})\.ffn_(gate|up|down)\.([0-9]{1,5})\.weight$/.exec(gguf) ?? [];
@@ -84,7 +84,7 @@ function translate(name: string, modelType: string, from: 0 | 1): string | undef
   const to = from === 0 ? 1 : 0;
   const { names = {}, complete } = formatOf(modelType).gguf ?? {};
   const own = Object.entries(names);
-  /** Renames by the first pair that matches the name, or the name with its first number replaced by `{layer}`. */
+  /** Renames `stem` with the first pair that matches it. `{layer}` in a pair stands for the first number of a name. */
   const renamed = (stem: string, pairs: readonly Pair[]) => {
     const layer = /(?:^|\.)([0-9]{1,4})(?=\.|$)/.exec(stem)?.[1];
     const pattern = stem.replace(/(^|\.)[0-9]{1,4}(?=\.|$)/, "$1{layer}");

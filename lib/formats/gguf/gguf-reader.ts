@@ -49,6 +49,7 @@ const NUMBER_ARRAYS: Readonly<Record<string, new (buffer: ArrayBuffer) => GgufNu
   i64: BigInt64Array,
 };
 
+/** Reads values of a GGUF file in order, through a window over the file. All counts and lengths are bounded. */
 export class GgufReader {
   readonly size: number;
   private window = Buffer.alloc(0);

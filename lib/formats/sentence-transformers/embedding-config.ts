@@ -1,5 +1,5 @@
 // Reads the embedding configuration of a sentence-transformers folder: modules.json, one folder per module,
-// config_sentence_transformers.json, and the text limits in the Transformer's folder.
+// config_sentence_transformers.json, and the maximum text length and lower-casing in the Transformer's folder.
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";

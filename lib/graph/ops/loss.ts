@@ -39,7 +39,7 @@ const backwardNode = defineOp({ name: "token_logprob_backward", infer: (_, __, w
 // Only lib/graph/passes/fuse.ts makes these nodes, from a token_logprob and its backward node.
 defineOp({ name: "token_logprob_with_gradient", infer: (_, __, wanted) => wanted });
 
-/** How matrix products become logits: options of `tokenLogprob` and the losses. */
+/** Options of `tokenLogprob` and the losses: the scale and soft cap that turn matrix products into logits. */
 export interface LogprobOptions {
   /** Soft cap of the logits by tanh (Gemma 2). Default: none. */
   softcap?: number | undefined;
@@ -61,7 +61,7 @@ export interface LogitHead extends LogprobOptions {
 }
 
 /**
- * Returns the logits of all rows. Use it for few rows, because it makes the whole matrix.
+ * Returns the logits of all rows. Use it for few rows, because it materializes the (rows, vocabulary) matrix.
  * @param hidden (rows, width)
  * @returns (rows, vocabulary)
  */
@@ -141,7 +141,7 @@ export function crossEntropy(
 }
 
 /**
- * Returns the mean of each row's logits as the product with the mean of the weight's rows. It needs no (rows, vocabulary) matrix.
+ * Returns the mean of each row's logits, which is the row's product with the mean of the weight's rows. It needs no (rows, vocabulary) matrix.
  * @param one the constant 1, (1) f32 @returns (rows) f32
  */
 function meanLogit(hidden: Value, { weight, bias, scale = 1, softcap }: LogitHead, one: Value): Value {

@@ -38,13 +38,13 @@ export interface ChatState extends ChatTemplate {
 }
 
 /**
- * A conversation with a model, as explicit state: it can be saved (`JSON.stringify`), forked and discarded. With a chat
- * template the model sees its own format; a base model without one simply continues the text of all messages. Each
+ * A conversation with a model, as explicit state: it can be saved (`JSON.stringify`), forked and discarded. A model
+ * with a chat template sees the messages in its own format. A base model without one continues their concatenated texts. Each
  * answer uses the model's weights and active adapters at that moment, so it reflects training in between.
  *
  * @example
  * const chat = model.chat({ system: "You are brief." });
- * const { text } = await chat.send("And of Japan?");
+ * const { text } = await chat.send("What is the capital of Japan?");
  *
  * @example
  * const chat = model.chat({ tools: [weatherSchema], variables: { enable_thinking: false } });
@@ -125,7 +125,7 @@ export class Chat {
    * from it.
    */
   toJSON(): ChatState {
-    return { ...this.renderer.template, messages: this.messages };
+    return { ...this.renderer.template, messages: [...this.messages] };
   }
 
   /** Number of tokens of the whole conversation, as the model would see it before its next answer. */

@@ -31,16 +31,16 @@ const MAX_ROWS = 1024;
 /** Maximum number of sequences of a run. */
 const MAX_SEQUENCES = 64;
 /**
- * Maximum number of rows of a run whose bound program is kept for the next run. Programs of larger runs hold too much
- * memory, and binding them takes little of their run time.
+ * Maximum number of rows of a run whose executable is kept for the next run. Executables of larger runs hold too much
+ * memory, and creating them takes little of their run time.
  */
 const KEPT_ROWS = 128;
 
 type EncodeOptions = Omit<PooledOptions, "contextLength">;
 
 /**
- * Computes the vectors of a bidirectional model, one per sequence. With pooling `all`, returns the vectors of a
- * sequence's tokens, end to end. Sequences share a run without padding, as documents that do not attend to each other.
+ * Computes the vectors of a bidirectional model, one per sequence. With pooling `all`, returns the
+ * concatenated vectors of a sequence's tokens. Sequences share a run without padding, as documents that do not attend to each other.
  */
 export async function encodedOutputs(
   model: ModelView,

@@ -51,7 +51,7 @@ export function makeCorpus(size: CorpusSize = {}): RecipeCorpus {
   };
 }
 
-/** Throws if a document contains a held-out wording. */
+/** Throws if a document contains a wording of `heldOut` or `development`. */
 function refuseHeldOut(documents: readonly string[]): void {
   const text = documents.join("\n\n");
   for (const { ask } of [...heldOut, ...development]) {

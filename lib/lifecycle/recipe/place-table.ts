@@ -1,6 +1,6 @@
 /**
  * Countries and territories: code | name | capital | continent | languages | currency.
- * From the npm package countries-list 3.4.1, Copyright (c) 2014 Annexare Studio, MIT licence (models/default/NOTICE).
+ * From the npm package countries-list 3.4.1, Copyright (c) 2014 Annexare Studio, MIT license (models/default/NOTICE).
  * Written by scripts/default-model/places.mjs.
  */
 export const placeTable = `

@@ -128,7 +128,7 @@ function curves(data: ReportData): Html {
   return section(
     "curves",
     "Loss, step by step",
-    "What each stage minimises. The curves are of different losses: compare a curve with itself, not with its neighbour.",
+    "What each stage minimizes. The curves are of different losses: compare a curve with itself, not with its neighbor.",
     html`<div class="grid">${data.losses.map(({ stage, points }) =>
       chart(
         `loss-${stage}`,
@@ -247,7 +247,7 @@ function about({ plan, started }: ReportData): Html {
   return html`<footer><h2>How this was made</h2>
 <p>Run with seed ${plan.seed} and a budget of ${plan.budgetMinutes} minutes, begun ${started.slice(0, 10)}. A Llama-like Transformer, ${model.numHiddenLayers} layers
 ${model.hiddenSize} wide, ${plan.contextLength} tokens of context. ${grouped(size.stories)} stories and ${grouped(size.knowledge)} sheets of everyday knowledge
-written by grammars of this package, facts about 246 places from the npm package countries-list (MIT licence, Copyright 2014 Annexare
+written by grammars of this package, facts about 246 places from the npm package countries-list (MIT license, Copyright 2014 Annexare
 Studio), conversations and preferences made of the same facts. ${size.toldCountries} countries were told about and never asked about in training;
 ${size.madeUp.heldOut} made-up names and five wordings of the question occur in no training data. DPO and GRPO keep the checkpoint with the best of eight evaluations,
 on questions that are used neither in training nor in this report.</p>

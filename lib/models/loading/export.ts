@@ -27,7 +27,7 @@ export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec
 }
 
 /**
- * Returns a model's weights for a safetensors file, in the order of a checkpoint. `auto` keeps each weight's type, but
+ * Returns a model's weights for a safetensors file, in the model's order. Unstacks experts and head norms. `auto` keeps each weight's type, but
  * writes quantized ones as f32.
  */
 export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): TensorData[] {

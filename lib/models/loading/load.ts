@@ -204,7 +204,7 @@ function isMatrix(name: string, shape: readonly number[]): boolean {
  * Matches weights that are never quantized: tables indexed by position or token type, and small matrices whose errors
  * affect everything, such as expert routers and classifiers.
  */
-const NEVER_QUANTISED =
+const NEVER_QUANTIZED =
   /(wpe|position_embeddings|token_type_embeddings|relative_attention_bias|(mlp|block_sparse_moe)\.(gate|router(\.layer)?|shared_expert_gate)|^(score|classifier(\.out_proj)?))\.weight$/;
 
 /**
@@ -223,7 +223,7 @@ function wantedType(
   const matrix = isMatrix(name, shape);
   if (isQuantizedTarget(dtype)) {
     if (isQuantized(stored)) return matrix ? stored : "f32";
-    if (!matrix || NEVER_QUANTISED.test(name) || (spec.transposed && shape.length > 2)) return stored;
+    if (!matrix || NEVER_QUANTIZED.test(name) || (spec.transposed && shape.length > 2)) return stored;
     const { weight: head } = familyOf(config.modelType).head(config);
     return quantizedType(dtype, { shape: shapeOf(spec, dtype), head: name === head });
   }

@@ -30,7 +30,7 @@ export interface Generation {
   processorFor?: ((prompt: readonly number[]) => LogitProcessor | undefined) | undefined;
   /** How the answers are read. Undefined if they are plain text. */
   reading?: Reading | undefined;
-  /** The beginning of each answer, if the prompts end with one. */
+  /** The first tokens of each answer, if the request gives them at the end of the prompts. */
   begun?: Begun | undefined;
 }
 
@@ -43,7 +43,7 @@ export class Answers {
   /** Times of the first and the last token of all answers, by `performance.now()`. */
   private first: number | undefined;
   private last = 0;
-  /** Numbers of tokens of answers that ended before their sequences. */
+  /** Numbers of tokens of answers that ended before their sequences, for example after the last allowed tool call. */
   private readonly lengths = new Map<Sequence, number>();
 
   /** @param of.n number of answers per prompt */
@@ -74,7 +74,7 @@ export class Answers {
     return this.all[0]?.sequence.startedAt;
   }
 
-  /** Times of the tokens so far, in milliseconds. @param started when the request arrived */
+  /** Returns the time to the first token, and the mean time per token, in milliseconds. @param started when the request arrived */
   times(started: number): Pick<Counted, "firstTokenMs" | "tokenMs"> {
     if (this.first === undefined) return {};
     const most = this.all.reduce((count, { sequence }) => Math.max(count, sequence.generated), 0);
@@ -107,7 +107,7 @@ export class Answers {
   private async *timed(parts: AsyncIterable<Delta>, { sequence }: Scheduled): AsyncGenerator<Delta, void, undefined> {
     for await (const part of parts) {
       if (part.length !== undefined) this.lengths.set(sequence, part.length);
-      // A beginning that the request gives has no tokens, and does not count. A last part counts even if its only token was the stop token.
+      // The part with the text of `begun` has no tokens, and does not count. A last part counts even if its only token was the stop token.
       if (part.tokens.length > 0 || (part.finishReason && sequence.generated > 0)) {
         this.last = performance.now();
         this.first ??= this.last;
@@ -123,7 +123,7 @@ export class Answers {
 /**
  * Generates the answers of a request. The answers take their places in the queue before the prompts are encoded.
  * @param send sends the answers. They are cancelled when `send` ends
- * @throws Refusal, HeddleError before anything is sent; ClientLost; as `send`
+ * @throws Refusal, HeddleError before anything is sent; ClientLost; the errors of `send`
  */
 export async function generate(
   { service, signal, started, count: report }: Exchange,

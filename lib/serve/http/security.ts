@@ -9,7 +9,7 @@ function nameIn(host: string): string | undefined {
   return /^(\[[\da-f:.]+\]|[^\s:/@[\]]+)(?::\d{1,5})?$/i.exec(host)?.[1]?.toLowerCase();
 }
 
-/** Refuses host names that are not this server's, as a defence against DNS rebinding. @throws Refusal 403 */
+/** Refuses host names that are not this server's, as a defense against DNS rebinding. @throws Refusal 403 */
 export function checkHost(
   request: IncomingMessage,
   { allowedHosts, anyAddress }: { allowedHosts: readonly string[]; anyAddress: boolean },

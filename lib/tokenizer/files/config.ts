@@ -5,21 +5,33 @@ import { invalidFile, isTokenId, type JsonObject, limits } from "./tokenizer-fil
 
 /** The content of tokenizer_config.json, or defaults from the tokenizer's file. */
 export interface TokenizerConfig {
+  /** Text of the special token at the start of a text. */
   bosToken?: string;
+  /** Text of the special token at the end of a text. */
   eosToken?: string;
+  /** Text of the padding token. */
   padToken?: string;
+  /** Text of the token for unknown input. */
   unkToken?: string;
+  /** Text of the token between two texts, as in BERT. */
   sepToken?: string;
+  /** Text of the token whose hidden state stands for the whole text, as in BERT. */
   clsToken?: string;
+  /** Text of the token that stands for a masked one. */
   maskToken?: string;
   /** End-of-sequence ids from generation_config.json, which may have several. */
   eosTokenIds: number[];
   /** Chat templates by name. The usual one is "default". */
   chatTemplates: Record<string, string>;
+  /** Maximum number of tokens of a text (`model_max_length`). */
   modelMaxLength?: number;
+  /** Whether texts begin with bosToken. */
   addBosToken?: boolean;
+  /** Whether texts end with eosToken. */
   addEosToken?: boolean;
+  /** Whether a space is prepended to texts. */
   addPrefixSpace?: boolean;
+  /** Name of the class in transformers. */
   tokenizerClass?: string;
   /** Whether the tokenizer's class is custom code in the folder. */
   customCode?: boolean;
@@ -54,6 +66,7 @@ function tokenName(value: unknown): string | undefined {
   return typeof name === "string" && name !== "" ? name.toWellFormed() : undefined;
 }
 
+/** Parses tokenizer_config.json and the files next to it. @throws HeddleError INVALID_FILE */
 export function parseConfig(texts: ConfigTexts): TokenizerConfig {
   const config = parseNamed(texts.tokenizerConfig, "tokenizer_config.json");
   const map = parseNamed(texts.specialTokensMap, "special_tokens_map.json");

@@ -4,6 +4,7 @@ import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { isWhole } from "../../core/is-whole.ts";
 
+/** Any value of JSON. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
 
@@ -105,32 +106,38 @@ export const limits = {
   parts: 64,
 } as const;
 
+/** Returns the error for an invalid value in a tokenizer file. */
 export function invalidFile(name: string, expected: string, got: unknown): HeddleError {
   // Show only an array's length, because it may be nested deeply.
   const shown = Array.isArray(got) ? `an array of ${got.length}` : describe(got);
   return new HeddleError("INVALID_FILE", `${name}: expected ${expected}, got ${shown}`);
 }
 
+/** Returns the error for a feature of a tokenizer file that heddle lacks. */
 export function unsupported(name: string, what: string): HeddleError {
   return new HeddleError("UNSUPPORTED", `${name}: ${what} is not supported`);
 }
 
+/** Returns a required string field. @param where the object's name in messages @throws HeddleError INVALID_FILE */
 export function stringField(object: JsonObject, name: string, where: string): string {
   const value = object[name];
   if (typeof value !== "string") throw invalidFile(`${where}.${name}`, "a string", value);
   return value;
 }
 
+/** Returns a boolean field, or `fallback` if it is missing. @throws HeddleError INVALID_FILE */
 export function booleanField(object: JsonObject, name: string, fallback: boolean, where: string): boolean {
   const value = object[name] ?? fallback;
   if (typeof value !== "boolean") throw invalidFile(`${where}.${name}`, "true or false", value);
   return value;
 }
 
+/** Whether a value may be a token id in a tokenizer file. */
 export function isTokenId(value: unknown): value is number {
   return isWhole(value, 0, limits.tokens - 1);
 }
 
+/** The range of token ids, worded for messages. */
 export const idRange = `a whole number from 0 to ${limits.tokens - 1}`;
 
 /** Reads the `added_tokens` of a tokenizer.json. */

@@ -24,7 +24,7 @@ export function readDecoders(parts: JsonObject[]): NativeStep[] {
         return {
           type,
           content: characterField(part, "content", undefined, where),
-          // The native step has its two counts in these fields.
+          // The native step has no separate fields for Strip: `number` is the start count, and `maxDigits` the stop count.
           number: countField(part, "start", 0, mostStripped, where),
           maxDigits: countField(part, "stop", 0, mostStripped, where),
         };

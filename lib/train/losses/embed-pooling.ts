@@ -1,4 +1,4 @@
-// Pooling in a training pass: padded texts, one after the other. Padding is never pooled.
+// Pools the texts of a training micro-batch. They are stored one after the other, padded to the same length. Padding is never pooled.
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import { poolingModes } from "../../formats/sentence-transformers/embedding-schema.ts";
 import {
@@ -40,7 +40,8 @@ export function pooledTexts(hidden: Value, pooling: Pooling, { sequences, sequen
 }
 
 /**
- * Returns the maximum of each dimension: it halves the tokens repeatedly, with max(a, b) = −min(−a, −b).
+ * Returns the maximum of each dimension over the tokens of a text. Halves the number of tokens repeatedly. Negates once before and after
+ * instead of at each step, as `maximum` would: max(a, b) = −min(−a, −b).
  * @param rows (texts · length, width) @returns (texts, width)
  */
 function largest(rows: Value, texts: number, length: number): Value {
@@ -72,8 +73,8 @@ export function textPoolingInputs(
       const place = (s: number) => (mode === "last" ? lengthOf(s) - 1 : 0);
       inputs[`rows.${mode}`] = Int32Array.from({ length: sequences }, (_, s) => s * sequenceLength + place(s));
     } else if (mode === "max") {
-      // Repeat the last token for padding and unpooled tokens. The gradient stays exact, because the shares of equal
-      // values add up to one.
+      // Repeat the last token for padding and unpooled tokens. The gradient stays exact: `minimum` splits it between equal
+      // values, so the copies of the last token together get all of it.
       inputs["rows.max"] = Int32Array.from({ length: sequences * sequenceLength }, (_, i) => {
         const s = Math.floor(i / sequenceLength);
         const token = i % sequenceLength;

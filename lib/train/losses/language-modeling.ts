@@ -45,8 +45,8 @@ export const languageModeling: Stage<Batch> = {
 };
 
 /**
- * Marks the rows of joined text (0) and the padding after its end (−1). Every token of the text has a target, except the
- * last one. So a row belongs to the text if it or the row before it has a target.
+ * Returns each row's document index: 0 for the concatenated text, −1 for the padding after its end. Every token of the text has a
+ * target, except the last one. So a row belongs to the text if it or the row before it has a target.
  */
 function writtenRows({ targets }: Batch): Int32Array {
   return targets.map((target, i) => (target >= 0 || (i > 0 && targets[i - 1]! >= 0) ? 0 : -1));
@@ -64,7 +64,7 @@ export const packedLanguageModeling: Stage<Batch> = {
   loss: (context) => tokenLoss(context, context.forward({ documents: input("documents", "i32", [context.rows]) })),
 };
 
-/** Next-token prediction with the options of pre-training. */
+/** Returns the stage of next-token prediction for a packing and options of the loss. */
 export function languageModel({ packing, ...loss }: { packing: Packing } & TokenLossOptions): Stage<Batch> {
   if (packing === "concatenate") return { ...languageModeling, loss: (c) => tokenLoss(c, c.forward(), loss) };
   return {

@@ -72,7 +72,7 @@ export const textDataShape = {
     aliases: "valdata validationdata testdata evaldataset evalfile",
     recorded: false,
   }),
-  /** Without evalData: the share of data's documents that is held out, up to 0.5. Default: 0. */
+  /** Share of the documents of `data` that is held out for evaluation, up to 0.5. Applies without `evalData`. Default: 0. */
   evalFraction: option(
     z.number().min(0).max(0.5).optional(),
     "without evalData: fraction of the documents to hold out for evaluation",
@@ -93,16 +93,16 @@ const replayShape = {
     z.enum(["pretrain", "sft"]).default("pretrain"),
     "pretrain: raw text; sft: rows of supervised fine-tuning",
   ),
-  /** The data of that stage: files; for raw text also several corpora with weights. */
+  /** The data of the earlier stage: files, or for raw text also several corpora with weights. */
   data: variant(textDataShape.data, corpora, { help: "the data of that stage" }),
-  /** Factor of the replay's mean loss, which is added to the stage's loss. Default 0.5. */
+  /** Factor of the replay's mean loss, which is added to the current stage's loss. Default 0.5. */
   weight: option(real(0).default(0.5), "weight of the replay's mean loss"),
-  /** Number of sequences in the batch that is added to every step. Default: the stage's. */
+  /** Number of sequences in the batch that replay adds to every step. Default: the value of the current stage. */
   perDeviceTrainBatchSize: variant(batchShape.perDeviceTrainBatchSize, whole(1).optional(), {
     help: "sequences of the batch that each step adds",
     otherwise: "that of the stage",
   }),
-  /** Maximum number of tokens in a sequence. Default: the stage's. */
+  /** Maximum number of tokens in a sequence of replay. Default: the value of the current stage. */
   maxSeqLength: variant(batchShape.maxSeqLength, whole(1).optional(), { otherwise: "that of the stage" }),
   /** As in `pretrain`. Default: blank-line. */
   documentSeparator: variant(textDataShape.documentSeparator, text().optional(), { help: "as in pretrain" }),

@@ -30,7 +30,7 @@ export function fingerprint(numbers: Iterable<number>): string {
   return createHash("sha256").update(bytes).digest("hex").slice(0, 16);
 }
 
-/** How to add the reference's log-probabilities of whole answers to items. */
+/** Describes how to score items: which answers they have, and how to add the reference's log-probabilities of these answers. */
 export interface ReferenceScores<Item, Scored> {
   /** Number of sequences that the reference scores at once. */
   sequences: number;
@@ -41,7 +41,7 @@ export interface ReferenceScores<Item, Scored> {
   identify(item: Scored): number[];
 }
 
-/** Scores items with the reference, once, before the first step: `refModel`, or the model before its training. */
+/** Scores items once, before the first step. The reference is `refModel`, or the model before its training. */
 export async function scoredByReference<Item, Scored>(
   base: Trainable,
   { train, heldOut, sequenceLength }: PreferenceItems<Item>,

@@ -7,10 +7,12 @@ export interface AnsweredPrompt {
   readonly promptLength: number;
 }
 
+/** Joins the ids of a prompt and of an answer. */
 export function joined(prompt: ArrayLike<number>, answer: ArrayLike<number>): AnsweredPrompt {
   return { ids: Int32Array.from([...Array.from(prompt), ...Array.from(answer)]), promptLength: prompt.length };
 }
 
+/** Number of ids of the answer. */
 export function answerLength({ ids, promptLength }: AnsweredPrompt): number {
   return ids.length - promptLength;
 }

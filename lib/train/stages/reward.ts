@@ -24,11 +24,11 @@ const rewardShape = {
   /** Weight of (chosen + rejected)², which keeps scores centered around 0; 0 turns it off. Default 0. */
   centerRewardsCoefficient: option(
     real(0).default(0),
-    "weight of (chosen + rejected)², which centres scores at 0; 0 disables it",
+    "weight of (chosen + rejected)², which centers scores at 0; 0 disables it",
   ),
 };
 
-/** The strict schema of the options of reward modelling, as in a configuration file. */
+/** The strict schema of the options of reward modeling, as in a configuration file. */
 export const rewardSchema = z.strictObject({
   ...preferenceStageShape<PairRow>(),
   ...pairShape,
@@ -41,7 +41,7 @@ export interface RewardOptions<Base = LanguageModel> extends Given<typeof reward
 /**
  * Trains a reward model: one number for a prompt with an answer, higher for better answers. Rows are as for `dpo`, with an optional number
  * `margin` by which the chosen answer should win. The model is a sequence classifier with one label, which transformers reads as
- * `…ForSequenceClassification`. Its classification head replaces the language-modelling head.
+ * `…ForSequenceClassification`. Its classification head replaces the language-modeling head.
  *
  * Metrics: rewardChosen, rewardRejected, rewardMargin, rewardAccuracy (share of pairs with a higher score for the chosen answer). An
  * accuracy of 1 alone proves little: judge a reward model by the answers of a policy trained with it.
@@ -87,7 +87,7 @@ export interface RewardStageOptions {
 }
 
 /**
- * The stage of reward modelling. The score of a sequence is the single output of its classification head at the last token. The loss is
+ * The stage of reward modeling. The score of a sequence is the single output of its classification head at the last token. The loss is
  * the mean over pairs of −log σ(chosen − rejected − margin).
  */
 export function rewardStage(options: RewardStageOptions): Stage<readonly PreferencePair[]> {

@@ -2,7 +2,7 @@ import type { EvalEvent, StepEvent, TrainEvent } from "../loop/trainer.ts";
 import type { TrackedRun, Tracker, TrackerStatus } from "./tracker.ts";
 import { TrackerQueue } from "./tracker-queue.ts";
 
-/** Maximum time that a run waits for a tracker at its end. */
+/** Maximum number of milliseconds that a run waits for its trackers after its last step. */
 const MAX_WAIT_MS = 10_000;
 
 /** Passes a run's events to its trackers. */

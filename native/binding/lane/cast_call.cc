@@ -14,7 +14,7 @@ namespace {
 // Limit of counts, sizes, strides and starts, in elements. Their byte counts cannot overflow.
 constexpr int64_t max_elements = 1LL << 46;
 
-int block_of(DType type) { return is_quantised(type) ? block_type(type).elements : 1; }
+int block_of(DType type) { return is_quantized(type) ? block_type(type).elements : 1; }
 
 void check_blocks(DType type, int64_t count, const char* name) {
   if (count % block_of(type))
@@ -71,7 +71,7 @@ WeightView view_of(const Napi::Object& how, int64_t elements) {
 void check_order(const WeightCast& c) {
   const WeightView& v = c.view;
   if (!v.in_stretches()) {
-    if (c.source.storage != WeightSource::Storage::plain || is_quantised(c.source.type))
+    if (c.source.storage != WeightSource::Storage::plain || is_quantized(c.source.type))
       throw invalid_argument("cast: expected contiguous rows of quantized elements, got a transposed view");
     return check_blocks(c.to, v.row_length(), "cast: rows");
   }
@@ -124,7 +124,7 @@ void CastCall::read_storage(const Napi::Object& how, int64_t elements, std::vect
 
 void CastCall::read_target(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep) {
   const size_t at = static_cast<size_t>(integer(info[7], "at")), written = bytes_of_elements(cast_.to, cast_.count);
-  if (at % (is_quantised(cast_.to) ? 1 : dtype_bytes(cast_.to)))
+  if (at % (is_quantized(cast_.to) ? 1 : dtype_bytes(cast_.to)))
     throw invalid_argument(
         "at: expected a multiple of " + std::to_string(dtype_bytes(cast_.to)) + ", got " + std::to_string(at));
   if (info[6].IsArrayBuffer()) {

@@ -32,7 +32,7 @@ void Fp8Call::Work::run(Lane& lane) const {
   Pool::Watch watch(lane.pool(), {&lane.stopping_flag(), nullptr});
   lane.pool().run(fp8_blocks(rows), [&](int64_t band, int) {
     const int64_t row = band * fp8_block, at = row * columns;
-    fp8_quantise(numbers + at, std::min<int64_t>(fp8_block, rows - row), columns, bytes + at,
+    fp8_quantize(numbers + at, std::min<int64_t>(fp8_block, rows - row), columns, bytes + at,
         scales + band * fp8_blocks(columns), row);
   });
 }

@@ -37,7 +37,7 @@ Napi::Function LaneHandle::define(Napi::Env env) {
   return DefineClass(env, class_name,
       {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
           InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::cast>("cast"),
-          InstanceMethod<&LaneHandle::quantise_fp8>("quantizeFp8"), InstanceMethod<&LaneHandle::crc32c>("crc32c"),
+          InstanceMethod<&LaneHandle::quantize_fp8>("quantizeFp8"), InstanceMethod<&LaneHandle::crc32c>("crc32c"),
           InstanceMethod<&LaneHandle::settle>("settle"), InstanceMethod<&LaneHandle::unload>("unload"),
           InstanceMethod<&LaneHandle::reload>("reload"), InstanceMethod<&LaneHandle::join>("join"),
           InstanceMethod<&LaneHandle::join_ranks>("joinRanks"), InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
@@ -260,7 +260,7 @@ Napi::Value LaneHandle::cast(const Napi::CallbackInfo& info) {
 }
 
 // quantizeFp8(numbers, rows, columns). Resolves with { bytes, scales }.
-Napi::Value LaneHandle::quantise_fp8(const Napi::CallbackInfo& info) {
+Napi::Value LaneHandle::quantize_fp8(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     const Fp8Call call(info);
     return post(info.Env(), [work = call.work()](Lane& lane) { work.run(lane); }, call.result(), {info[0]});

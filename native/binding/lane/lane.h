@@ -42,7 +42,7 @@ class LaneHandle : public Handle<LaneHandle> {
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value copy(const Napi::CallbackInfo& info);
   Napi::Value cast(const Napi::CallbackInfo& info);
-  Napi::Value quantise_fp8(const Napi::CallbackInfo& info);
+  Napi::Value quantize_fp8(const Napi::CallbackInfo& info);
   Napi::Value crc32c(const Napi::CallbackInfo& info);
   Napi::Value settle(const Napi::CallbackInfo& info);
   Napi::Value unload(const Napi::CallbackInfo& info);

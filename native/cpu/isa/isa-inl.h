@@ -37,7 +37,7 @@ inline constexpr cpu::Kernels table(const char* name) {
   k.glu = glu, k.glu_backward = glu_backward, k.gelu = gelu, k.gelu_backward = gelu_backward;
   k.softcap = softcap, k.softcap_backward = softcap_backward;
   k.add = add_kernel, k.mul = mul_kernel, k.affine = affine, k.cast = cast, k.convert = convert,
-  k.quantise = quantise_blocks;
+  k.quantize = quantize_blocks;
   k.sum = sum, k.sum_squares = sum_squares, k.accumulate = accumulate;
   k.softmax = softmax, k.softmax_backward = softmax_backward;
   k.log_softmax = log_softmax, k.log_softmax_backward = log_softmax_backward, k.column_sum = column_sum;

@@ -254,8 +254,8 @@ struct Kernels {
   void (*logits_sums)(const float* x, int64_t n, float largest, double* mass, double* distance);
   int64_t (*logits_index)(const float* x, int64_t n, float largest);                       // first index of the largest
   void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // runs on the calling thread
-  // Runs on the calling thread. Gives the same bits as quantise() (ops/quant.h) for every x that quantise() accepts.
-  void (*quantise)(DType, const float* x, int64_t n, void* to);
+  // Runs on the calling thread. Gives the same bits as quantize() (ops/quant.h) for every x that quantize() accepts.
+  void (*quantize)(DType, const float* x, int64_t n, void* to);
 };
 
 extern const Kernels kernels_baseline;

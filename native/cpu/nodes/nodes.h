@@ -33,7 +33,7 @@ inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.d
 // Whether y has x's type or bf16, the types that a kernel may store.
 inline bool same_or_bf16(const Tensor& x, const Tensor& y) { return y.dtype == x.dtype || y.dtype == DType::bf16; }
 inline bool is_weight(const Tensor& t) {
-  return t.dtype == DType::f32 || t.dtype == DType::bf16 || t.dtype == DType::f16 || is_quantised(t.dtype);
+  return t.dtype == DType::f32 || t.dtype == DType::bf16 || t.dtype == DType::f16 || is_quantized(t.dtype);
 }
 inline bool is_float(const Tensor& t) { return is_activation(t) || t.dtype == DType::f16; }
 

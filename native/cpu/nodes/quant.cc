@@ -18,7 +18,7 @@ QuantLinear linear(const Node& n) {
   return p;
 }
 bool linear_supports(const Node& n) {
-  return is_quantised(n.in[1].dtype) && !n.attr_flag("transposed") && is_activation(n.in[0]) &&
+  return is_quantized(n.in[1].dtype) && !n.attr_flag("transposed") && is_activation(n.in[0]) &&
          is_activation(n.out[0]) && (!n.has_input(2) || is_float(n.in[2]));
 }
 size_t linear_scratch(const Node& n, int threads) { return active().quant_linear_scratch(linear(n), threads); }
@@ -52,7 +52,7 @@ QuantLinear backward(const Node& n) {
   return p;
 }
 bool backward_supports(const Node& n) {
-  return is_quantised(n.in[1].dtype) && !n.attr_flag("transposed") && is_activation(n.in[0]) && is_activation(n.out[0]);
+  return is_quantized(n.in[1].dtype) && !n.attr_flag("transposed") && is_activation(n.in[0]) && is_activation(n.out[0]);
 }
 size_t backward_scratch(const Node& n, int threads) { return active().quant_backward_scratch(backward(n), threads); }
 void backward_run(const Node& n, Context& c) { active().quant_backward(backward(n), c.pool, c.scratch); }

@@ -8,7 +8,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Dequantizes n elements (whole blocks) to f32, with the bits of dequantise().
+// Dequantizes n elements (whole blocks) to f32, with the bits of dequantize().
 inline void blocks_to_numbers(const QuantType& t, const void* from, int64_t n, float* to) {
   alignas(64) int8_t q[span];
   float scale[max_groups], minimum[max_groups];
@@ -25,7 +25,7 @@ inline void blocks_to_numbers(const QuantType& t, const void* from, int64_t n, f
 }
 
 // Dequantizes rows [first, first + count) of w (., k) to f32.
-inline void dequantise_rows(DType type, const void* w, int64_t k, int64_t first, int64_t count, float* to, Pool& pool) {
+inline void dequantize_rows(DType type, const void* w, int64_t k, int64_t first, int64_t count, float* to, Pool& pool) {
   const QuantType& t = quant_type(type);
   const int64_t row_bytes = quant_row_bytes(t, k);
   pool.range(count, max_of<int64_t>(1, 8192 / max_of<int64_t>(1, k)), [&](int64_t begin, int64_t end, int) {
@@ -53,7 +53,7 @@ inline void exact_linear(const QuantLinear& p, Pool& pool, void* scratch) {
   for (int64_t j = 0; j < p.n; j += step) {
     Gemm g{};
     g.m = p.m, g.n = min_of(step, p.n - j), g.k = p.k;
-    dequantise_rows(p.w_type, p.w, p.k, j, g.n, rows, pool);
+    dequantize_rows(p.w_type, p.w, p.k, j, g.n, rows, pool);
     g.a = p.x, g.a_type = p.x_type, g.lda = p.k;
     g.b = rows, g.b_type = DType::f32, g.ldb = p.k, g.b_transposed = true;
     g.c = static_cast<char*>(p.y) + j * y_bytes, g.c_type = p.y_type, g.ldc = p.n;
@@ -86,7 +86,7 @@ inline void quant_backward(const QuantLinear& p, Pool& pool, void* scratch) {
   for (int64_t j = 0; j < p.n || j == 0; j += step) {  // runs once for n = 0 as well, to set dx to zero
     Gemm g{};
     g.m = p.m, g.n = p.k, g.k = min_of(step, p.n - j);
-    dequantise_rows(p.w_type, p.w, p.k, j, g.k, rows, pool);
+    dequantize_rows(p.w_type, p.w, p.k, j, g.k, rows, pool);
     g.a = static_cast<const char*>(p.y) + j * y_bytes, g.a_type = p.y_type, g.lda = p.n;
     g.b = rows, g.b_type = DType::f32, g.ldb = p.k;
     g.c = sums, g.c_type = DType::f32, g.ldc = p.k, g.accumulate = j > 0;

@@ -136,7 +136,7 @@ HEDDLE_SIMD void store_scales(const float* scale, uint8_t* to, int block_bytes, 
   for (int g = 0; g < fit_groups; ++g) __builtin_memcpy(to + g * block_bytes, half + g, 2);
 }
 
-inline void quantise_q8_0(const float* x, uint8_t* to) {
+inline void quantize_q8_0(const float* x, uint8_t* to) {
   float scale[fit_groups], inverse[fit_groups];
   for (int g = 0; g < fit_groups; ++g) {
     F largest = abs(load(x + 32 * g));
@@ -151,7 +151,7 @@ inline void quantise_q8_0(const float* x, uint8_t* to) {
           to + 34 * g + 2 + i, code_of(mul(load(x + 32 * g + i), set1(inverse[g])), set1(-127.0f), set1(127.0f)));
 }
 
-inline void quantise_q4_0(const float* x, uint8_t* to) {
+inline void quantize_q4_0(const float* x, uint8_t* to) {
   float scale[fit_groups], inverse[fit_groups];
   fit_scales<32, -8, 7>(x, scale);
   store_scales(scale, to, 18, inverse);
@@ -172,7 +172,7 @@ HEDDLE_SIMD uint64_t eight(const uint8_t* from) {
 }
 HEDDLE_SIMD void store_eight(uint8_t* to, uint64_t v) { __builtin_memcpy(to, &v, 8); }
 
-inline void quantise_q5_0(const float* x, uint8_t* to) {
+inline void quantize_q5_0(const float* x, uint8_t* to) {
   float scale[fit_groups], inverse[fit_groups];
   fit_scales<32, -16, 15>(x, scale);
   store_scales(scale, to, 22, inverse);
@@ -188,7 +188,7 @@ inline void quantise_q5_0(const float* x, uint8_t* to) {
   }
 }
 
-inline void quantise_q4_k(const float* x, uint8_t* to) {
+inline void quantize_q4_k(const float* x, uint8_t* to) {
   constexpr int blocks = 2;
   float scale[fit_groups], minimum[fit_groups], d[fit_groups], dmin[fit_groups], inverse[fit_groups], low[fit_groups];
   fit_affine<15>(x, scale, minimum);
@@ -213,7 +213,7 @@ inline void quantise_q4_k(const float* x, uint8_t* to) {
   }
 }
 
-inline void quantise_q6_k(const float* x, uint8_t* to) {
+inline void quantize_q6_k(const float* x, uint8_t* to) {
   float scale[fit_groups], inverse[fit_groups];
   fit_scales<16, -32, 31>(x, scale);
   const float d = q6_k_unit(scale, to + 208);
@@ -252,15 +252,15 @@ void by_stretches(void (*write)(const float*, uint8_t*), const float* x, int64_t
   __builtin_memcpy(to, blocks, static_cast<size_t>(n / ELEMENTS * BYTES));
 }
 
-// Quantizes numbers that quantise() accepts: finite and not too large.
-inline void quantise_blocks(DType type, const float* x, int64_t n, void* to) {
+// Quantizes numbers that quantize() accepts: finite and not too large.
+inline void quantize_blocks(DType type, const float* x, int64_t n, void* to) {
   uint8_t* b = static_cast<uint8_t*>(to);
   switch (type) {
-    case DType::q8_0: return by_stretches<32, 34, 512>(quantise_q8_0, x, n, b);
-    case DType::q4_0: return by_stretches<32, 18, 512>(quantise_q4_0, x, n, b);
-    case DType::q5_0: return by_stretches<32, 22, 512>(quantise_q5_0, x, n, b);
-    case DType::q4_k: return by_stretches<256, 144, 512>(quantise_q4_k, x, n, b);
-    case DType::q6_k: return by_stretches<256, 210, 256>(quantise_q6_k, x, n, b);
+    case DType::q8_0: return by_stretches<32, 34, 512>(quantize_q8_0, x, n, b);
+    case DType::q4_0: return by_stretches<32, 18, 512>(quantize_q4_0, x, n, b);
+    case DType::q5_0: return by_stretches<32, 22, 512>(quantize_q5_0, x, n, b);
+    case DType::q4_k: return by_stretches<256, 144, 512>(quantize_q4_k, x, n, b);
+    case DType::q6_k: return by_stretches<256, 210, 256>(quantize_q6_k, x, n, b);
     default: return;  // read-only types, which cast_weights rejects
   }
 }

@@ -57,7 +57,7 @@ struct HeadRows {
 };
 inline HeadRows head_rows(const TokenLogprob& t, int64_t j, int64_t columns, float* numbers, Pool& pool) {
   if (t.w_type <= DType::u8) return {static_cast<const char*>(t.w) + j * t.width * bytes_of(t.w_type), t.w_type};
-  dequantise_rows(t.w_type, t.w, t.width, j, columns, numbers, pool);
+  dequantize_rows(t.w_type, t.w, t.width, j, columns, numbers, pool);
   return {numbers, DType::f32};
 }
 

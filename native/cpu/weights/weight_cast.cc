@@ -187,7 +187,7 @@ WeightView WeightView::merged() const {
 
 CastFindings cast_weights(const WeightCast& c, Pool& pool) {
   // Throws for a type that cannot be written, before anything is written.
-  if (is_quantised(c.to) && !(c.source.type == c.to && c.addend == 0)) quantise(c.to, nullptr, 0, nullptr);
+  if (is_quantized(c.to) && !(c.source.type == c.to && c.addend == 0)) quantize(c.to, nullptr, 0, nullptr);
   if (c.count == 0) return {};
   Tally tally;
   if (c.view.in_stretches()) {

@@ -42,7 +42,7 @@ float largest_of(DType to) {
     case DType::f32: return FLT_MAX;
     case DType::f16: return 0x1.ffdffep15f;    // the last float below 65520
     case DType::bf16: return 0x1.fefffep127f;  // the last float below the midpoint of the largest bf16 and infinity
-    default: return largest_quantised;
+    default: return largest_quantized;
   }
 }
 
@@ -54,8 +54,8 @@ const float* widened(const Run& r, float* to) {
   if (r.from == DType::f32) {
     if (r.addend == 0 && !misaligned(r.raw, sizeof(float))) numbers = reinterpret_cast<const float*>(r.raw);
     else std::memcpy(to, r.raw, static_cast<size_t>(r.n) * sizeof(float));
-  } else if (is_quantised(r.from)) {
-    dequantise(r.from, r.raw, r.n, to);
+  } else if (is_quantized(r.from)) {
+    dequantize(r.from, r.raw, r.n, to);
   } else {
     cpu::active().convert(r.raw, r.from, to, DType::f32, r.n);
   }
@@ -86,7 +86,7 @@ CastFindings cast_plainly(const Run& r, float* wide) {
 CastFindings cast_run(const uint8_t* raw, DType from, uint8_t* out, DType to, float addend, int64_t n) {
   Run r{raw, from, out, to, addend, n};
   const size_t bytes = bytes_of_elements(from, n);
-  if (r.copied() && is_quantised(from)) {
+  if (r.copied() && is_quantized(from)) {
     std::memcpy(out, raw, bytes);
     return {};
   }
@@ -100,7 +100,7 @@ CastFindings cast_run(const uint8_t* raw, DType from, uint8_t* out, DType to, fl
   const float* numbers = widened(r, direct ? reinterpret_cast<float*>(out) : buffers.wide);
   if (!are_within(numbers, n, r.copied() ? FLT_MAX : largest_of(to))) return cast_plainly(r, buffers.wide);
   if (r.copied()) std::memcpy(out, r.raw, bytes);
-  else if (is_quantised(to)) cpu::active().quantise(to, numbers, n, out);
+  else if (is_quantized(to)) cpu::active().quantize(to, numbers, n, out);
   else if (to != DType::f32) cpu::active().convert(numbers, DType::f32, out, to, n);
   else if (!direct) std::memcpy(out, numbers, static_cast<size_t>(n) * sizeof(float));
   return {};

@@ -180,7 +180,7 @@ void sinks_backward(const Node& n, Context& c) {
 
 const RegisterKernel kernels[] = {
     {"attention", "cuda_flash_attention", supports, attention, scratch},
-    {"attention_sinks_backward", "cuda_attention_sinks_backward", no_quantised, sinks_backward},
+    {"attention_sinks_backward", "cuda_attention_sinks_backward", no_quantized, sinks_backward},
 };
 
 }  // namespace

@@ -4,11 +4,12 @@
 // A pair is a row and one of its k experts. Slot j of a row is its j-th choice of an expert. Pairs are sorted by
 // expert, so that the pairs of an expert form the rows of one matrix product. The tiles of all these products form one
 // grid (Gale et al. 2022, "MegaBlocks"). experts_tensor.cu has the kernels for bf16 operands with rows of a
-// multiple of 8 elements, this file those for all others. Few pairs are computed one by one instead. Sums are always in
-// the order of the pairs, without atomic additions.
+// multiple of 8 elements, this file those for all others. With many pairs, quantized weights are decoded to bf16 first.
+// Few pairs are computed one by one instead. Sums are always in the order of the pairs, without atomic additions.
 #include "cuda/gemm/experts.cuh"
 
 #include "cuda/gemm/gemm_tile.cuh"
+#include "cuda/quant/decoded_gemm.cuh"
 
 namespace heddle {
 namespace cuda {
@@ -126,7 +127,7 @@ template <class Rows> struct BlockWeights {
   }
 };
 template <class F> void with_weights(const View& w, int64_t width, F use) {
-  if (!is_quantised(w.type)) use(SingleWeights{w});
+  if (!is_quantized(w.type)) use(SingleWeights{w});
   else with_block_rows(w, width, [&](auto rows) { use(BlockWeights<decltype(rows)>{rows}); });
 }
 
@@ -175,13 +176,45 @@ bool is_tensor_operand(const View& x, int64_t width) {
 }
 
 ExpertChoice choice_of(const Context& c, const Products& a, bool rowwise) {
-  const bool tensor_cores = is_tensor_operand(a.x, a.K) && is_tensor_operand(a.w, a.w_transposed ? a.K : a.M) &&
-                            (a.y.type == DType::bf16 || a.y.type == DType::f32);
-  return choose_experts({a.pairs, a.E, a.M, a.w_transposed, rowwise, tensor_cores}, properties_of(c));
+  const bool results = a.y.type == DType::bf16 || a.y.type == DType::f32;
+  ExpertProduct g{a.pairs, a.E, a.M, a.w_transposed, rowwise, results && is_tensor_operand(a.x, a.K)};
+  g.tensor_cores = is_quantized(a.w.type)
+                       ? decodes_expert_weights(g, properties_of(c))
+                       : g.tensor_cores && is_tensor_operand(a.w, a.w_transposed ? a.K : a.M);
+  return choose_experts(g, properties_of(c));
+}
+
+// Decodes the quantized weights of one strip after another to the scratch, and multiplies by them.
+void grouped_decoded(
+    const Context& c, const char* name, const Products& a, const Groups& groups, const ExpertChoice& choice) {
+  void* const decoded = static_cast<char*>(c.scratch) + group_bytes(a.pairs, a.E);
+  const auto [weights, experts] = decoded_experts(a.E, a.M, a.K, a.x.type, a.y.type, most_decoded);
+  const unsigned runs = static_cast<unsigned>(weights.depth / weights.terms) / decoding::run;
+  for (int64_t e = 0; e < a.E; e += experts)
+    for (int64_t column = 0; column < a.M; column += weights.columns) {
+      Products strip = a;
+      strip.E = a.E - e < experts ? a.E - e : experts;
+      strip.M = a.M - column < weights.columns ? a.M - column : weights.columns;
+      const unsigned lines = static_cast<unsigned>(strip.E * strip.M);
+      decoding::decode_blocks(c, name, a.w, a.K, weights.type,
+          {decoded, weights.depth, e * a.M + column, 0, lines, static_cast<unsigned>(a.K), lines, runs, weights.terms,
+              true});
+      strip.w = {decoded, weights.type}, strip.terms = weights.terms;
+      skip(strip.y, column), skip(strip.bias, e * a.M + column);
+      experts_tensor(c, name, strip, {groups.begin + e, groups.order, groups.rows, strip.E}, choice);
+    }
+}
+// Returns the bytes of the scratch that grouped_decoded() needs beyond the Groups, for at most `pairs` pairs.
+size_t decoded_bytes(int64_t pairs, const Tensor& w, DType x, DType y) {
+  const int64_t E = w.shape[0];
+  if (!is_quantized(w.dtype) || x != DType::bf16 || pairs <= least_coded_rows / 2 * E) return 0;
+  return decoded_experts(E, w.shape[1], w.shape[2], x, y, most_decoded).bytes();
 }
 
 void grouped(const Context& c, const char* name, const Products& a, const Groups& groups, const ExpertChoice& choice) {
-  if (choice.kernel == ExpertKernel::tensor) return experts_tensor(c, name, a, groups, choice);
+  const bool tensor = choice.kernel == ExpertKernel::tensor;
+  if (tensor && is_quantized(a.w.type)) return grouped_decoded(c, name, a, groups, choice);
+  if (tensor) return experts_tensor(c, name, a, groups, choice);
   const int64_t width = a.w_transposed ? a.K : a.M;
   const TileGrid tiles(most_group_tiles(a.pairs, a.E, tile_m), blocks_for(a.M, tile_n));
   with_weights(a.w, width, [&](auto w) {
@@ -195,7 +228,7 @@ void expert_linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &experts = n.in[2];
   const char* name = "expert_linear";
   const Products a{view(x), view(w), optional_view(n, 3), out(n.out[0]), experts.as<int32_t>(), experts.shape.size(),
-      w.shape[0], w.shape[1], w.shape[2], experts.shape[1], x.shape.rank == 3, true, fault_of(c)};
+      w.shape[0], w.shape[1], w.shape[2], experts.shape[1], w.shape[1], x.shape.rank == 3, true, fault_of(c)};
   if (a.pairs == 0) return;
   const ExpertChoice choice = choice_of(c, a, n.attributes->get("rowwise", 0) != 0);
   if (choice.kernel != ExpertKernel::few_pairs)
@@ -205,7 +238,10 @@ void expert_linear(const Node& n, Context& c) {
         few_pairs_kernel<decltype(weights)>, a, weights);
   });
 }
-size_t linear_scratch(const Node& n, int) { return group_bytes(n.in[2].shape.size(), n.in[1].shape[0]); }
+size_t linear_scratch(const Node& n, int) {
+  const int64_t pairs = n.in[2].shape.size();
+  return group_bytes(pairs, n.in[1].shape[0]) + decoded_bytes(pairs, n.in[1], n.in[0].dtype, n.out[0].dtype);
+}
 
 // from (N, k, K) -> to (N, K): the sum over the k slots. Blocks with different y take different rows.
 __global__ void __launch_bounds__(threads)
@@ -232,7 +268,7 @@ void expert_backward_input(const Node& n, Context& c) {
   const View none{nullptr, DType::f32};
   const Out of_all = per_slot ? out(dx) : Out{of_pairs, DType::f32};
   const Products a{view(dy), view(w), none, of_all, experts.as<int32_t>(), pairs, E, K, w.shape[1], experts.shape[1],
-      true, false, fault_of(c)};
+      K, true, false, fault_of(c)};
   grouped(c, name, a, groups, choice_of(c, a, false));
   const unsigned most = 65535;
   if (!per_slot)

@@ -14,18 +14,20 @@ struct Groups {
 };
 
 // y[p] (M) = x[row of p] (K) w[expert of p] + bias[expert of p]. w is (E, M, K) if w_transposed, otherwise (E, K, M).
+// A launch may compute a strip of y's columns, for a range of experts.
 struct Products {
   View x, w, bias;
   Out y;
   const int32_t* experts;  // (pairs)
-  int64_t pairs, E, M, K, slots;
+  int64_t pairs, E, M, K, slots, pitch;  // pitch: elements of a row of y and of the bias
   bool per_slot;      // x has one row per pair (N, k, K), instead of (N, K)
   bool w_transposed;  // w is (E, M, K)
   Fault fault;
+  int terms = 0;  // of decoded weights (decoded_weights.h), whose rows have all terms; 0: w has the weights themselves
 
   __device__ int64_t x_row(int64_t pair) const { return per_slot ? pair : pair / slots; }
   __device__ void store(int64_t pair, int32_t expert, int64_t m, float v) const {
-    y.store(pair * M + m, bias.data ? v + bias[expert * M + m] : v);
+    y.store(pair * pitch + m, bias.data ? v + bias[expert * pitch + m] : v);
   }
 };
 

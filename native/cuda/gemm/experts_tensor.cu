@@ -103,18 +103,18 @@ __device__ inline void store_pairs(
       pair[r] = at < tile.end ? groups.order[at] : -1;
     }
     float bias[width] = {};
-    if (a.bias.data) add_run(a.bias, tile.expert * a.M + column, bias, count);
+    if (a.bias.data) add_run(a.bias, tile.expert * a.pitch + column, bias, count);
     HEDDLE_UNROLL
     for (int r = 0; r < each; ++r) {
       const float4 four = *reinterpret_cast<const float4*>(own + (row + r * step) * staged_pitch + place);
       const float v[width] = {four.x + bias[0], four.y + bias[1], four.z + bias[2], four.w + bias[3]};
-      if (pair[r] >= 0) store_run(a.y, pair[r] * a.M + column, v, count);
+      if (pair[r] >= 0) store_run(a.y, pair[r] * a.pitch + column, v, count);
     }
   }
   __syncwarp();  // all lanes have read the sums, so the next ones can be staged
 }
 
-// Computes one tile per block.
+// Computes one tile per block. Decoded weights have several terms along k. Each is multiplied by the same elements of x.
 template <class T, bool w_transposed>
 __global__ void __launch_bounds__(T::threads, 1)
     tensor_experts_kernel(PreviousKernel previous, Products a, Groups groups, unsigned columns) {
@@ -123,20 +123,21 @@ __global__ void __launch_bounds__(T::threads, 1)
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   const ExpertTile tile = expert_tile<T>(groups, columns);
   if (tile.expert < 0) return;  // uniform over the block
+  const int width = static_cast<int>(a.K), steps = (width + depth - 1) / depth, terms = a.terms > 0 ? a.terms : 1;
+  const int64_t w_width = a.terms > 0 ? static_cast<int64_t>(terms) * steps * depth : a.K;
   const uint16_t *x = static_cast<const uint16_t*>(a.x.data),
-                 *w = static_cast<const uint16_t*>(a.w.data) + tile.expert * a.M * a.K;
-  const int width = static_cast<int>(a.K);
+                 *w = static_cast<const uint16_t*>(a.w.data) + tile.expert * a.M * w_width;
   GatheredLines<T::m, depth, T::threads> rows;
   rows.load(groups.rows, tile.first, tile.end);
   const auto copy = [&](uint16_t* a_tile, uint16_t* b_tile, int64_t t) {
     const int64_t k0 = t * depth;
-    rows.copy(a_tile, x, width, k0);
+    rows.copy(a_tile, x, width, static_cast<int>(t) % steps * depth);
     if (w_transposed)
-      multistage::copy_lines<Bf16, T::n, depth, true, T::threads>(b_tile, w, a.K, tile.column0, k0, a.M, a.K);
+      multistage::copy_lines<Bf16, T::n, depth, true, T::threads>(b_tile, w, w_width, tile.column0, k0, a.M, w_width);
     else multistage::copy_lines<Bf16, depth, T::n, false, T::threads>(b_tile, w, a.M, k0, tile.column0, a.K, a.M);
   };
   float sum[T::rows][T::columns][4] = {};
-  multistage::multiply_ring<Bf16, T, false, w_transposed>(memory, (a.K + depth - 1) / depth, sum, copy, [](int64_t) {});
+  multistage::multiply_ring<Bf16, T, false, w_transposed>(memory, terms * steps, sum, copy, [](int64_t) {});
   multistage::stage_sums<T>(reinterpret_cast<float*>(memory), sum, [&](const float* own, int row, int column) {
     store_pairs(a, groups, tile, own, tile.first + row, tile.column0 + column);
   });

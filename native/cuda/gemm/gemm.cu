@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(tiled::threads, 2)
 // Like gemm_kernel, with a quantized b. Tiles are 64 long along k, so that each of the 256 threads dequantizes a run.
 template <class Rows>
 __global__ void __launch_bounds__(tiled::threads, 2)
-    quantised_gemm_kernel(PreviousKernel previous, Gemm whole, int64_t part, Rows w) {
+    quantized_gemm_kernel(PreviousKernel previous, Gemm whole, int64_t part, Rows w) {
   previous.wait();
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
@@ -186,7 +186,7 @@ __global__ void __launch_bounds__(few_threads) few_rows_kernel(PreviousKernel pr
 
 // Like few_rows_kernel, with a quantized b. The lanes share the runs of 16 elements.
 template <class Rows>
-__global__ void __launch_bounds__(few_threads, 4) quantised_few_rows_kernel(PreviousKernel previous, Gemm g, Rows w) {
+__global__ void __launch_bounds__(few_threads, 4) quantized_few_rows_kernel(PreviousKernel previous, Gemm g, Rows w) {
   previous.wait();
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // uniform over the warp
@@ -227,9 +227,9 @@ Loads loads_of(const Gemm& g) {
 void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
   const Grid grid{dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)};
   if (g.gated()) return launch(context, name, grid, few_rows_kernel_of<true>(loads_of(g)), g);
-  if (!is_quantised(g.b.type)) return launch(context, name, grid, few_rows_kernel_of<false>(loads_of(g)), g);
+  if (!is_quantized(g.b.type)) return launch(context, name, grid, few_rows_kernel_of<false>(loads_of(g)), g);
   with_block_rows(
-      g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_few_rows_kernel<decltype(w)>, g, w); });
+      g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantized_few_rows_kernel<decltype(w)>, g, w); });
 }
 
 namespace {
@@ -259,7 +259,7 @@ void gemm(const Context& context, const char* name, const Gemm& product) {
   if (product.m == 0 || product.n == 0) return;
   Gemm g = product;
   if (g.accumulate) g.epilogue.residual = {g.c.data, g.c.type};
-  if (is_quantised(g.b.type) && decodes_weights(context, g)) return gemm_decoded(context, name, g);
+  if (is_quantized(g.b.type) && decodes_weights(context, g)) return gemm_decoded(context, name, g);
   const GemmShape shape = shape_of(g);
   const CudaAccelerator& device = *static_cast<CudaAccelerator*>(context.accelerator);
   const GemmChoice choice = choose_gemm(shape, device.properties(), *device.measured_choices());
@@ -277,10 +277,10 @@ void gemm_multiply_add(const Context& context, const char* name, const Gemm& g, 
     const unsigned splits = static_cast<unsigned>(choice.splits);
     const Grid grid{dim3(blocks_for(g.n, tile_n), blocks_for(strip.m, tile_m), splits), dim3(tiled::threads)};
     if (g.gated()) launch(context, name, grid, gated_gemm_kernel, strip, choice.part);
-    else if (!is_quantised(g.b.type)) launch(context, name, grid, gemm_kernel, strip, choice.part);
+    else if (!is_quantized(g.b.type)) launch(context, name, grid, gemm_kernel, strip, choice.part);
     else
       with_block_rows(g.b, g.ldb,
-          [&](auto w) { launch(context, name, grid, quantised_gemm_kernel<decltype(w)>, strip, choice.part, w); });
+          [&](auto w) { launch(context, name, grid, quantized_gemm_kernel<decltype(w)>, strip, choice.part, w); });
   });
   if (choice.splits > 1) add_parts(context, name, g, choice.splits);
 }

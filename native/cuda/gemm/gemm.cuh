@@ -27,7 +27,8 @@ struct Gemm {
   bool accumulate;
   bool rowwise = false;  // a row of c must not depend on the number of rows
   // Memory for the partial sums of split-k. At most gemm_workspace(m, n, k) bytes are used, with n doubled for a gated
-  // product. Without a workspace the product is not split.
+  // product. For the gradient of a weight, these are gradient_workspace(m, n, k) bytes. Without a workspace the product
+  // is not split.
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
   Epilogue epilogue = {};

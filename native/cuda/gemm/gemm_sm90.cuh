@@ -50,6 +50,23 @@ __device__ inline void epilogue_sums(
   }
 }
 
+// Adds the bias to a lane's accumulators of a tile whose first column is column0. The matrix has n columns, a multiple
+// of 8. So a fragment of 8 columns is either inside or outside.
+template <int registers>
+__device__ inline void add_bias(const View& bias, int64_t n, int64_t column0, float (&sum)[registers]) {
+  const auto add = [&](auto element) {
+    HEDDLE_UNROLL
+    for (int i = 0; i < registers / 4; ++i) {
+      const int64_t column = column0 + 8 * i + threadIdx.x % 4 * 2;
+      const bool inside = column < n;
+      const float low = inside ? element(column) : 0.0f, high = inside ? element(column + 1) : 0.0f;
+      sum[4 * i] += low, sum[4 * i + 1] += high, sum[4 * i + 2] += low, sum[4 * i + 3] += high;
+    }
+  };
+  if (bias.type == DType::f32) add([&](int64_t column) { return static_cast<const float*>(bias.data)[column]; });
+  else add([&](int64_t column) { return bias[column]; });
+}
+
 // Rounds a warp's 16 rows of a tile to bf16, and starts to store them at (row0, column0) of the matrix of `map`. `own`
 // is the staging area of the warp. Its boxes have the 128-byte swizzle. The lanes of a warp thus write to 32 different
 // banks. end_stores must follow the last tile.

@@ -24,6 +24,9 @@ namespace sm90 {
 
 // consumers: warpgroups that multiply 64 rows each. The first warpgroup of a block is the producer, which copies.
 constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;
+// Registers of a thread of the producer and of the consumers, by setmaxnreg.
+constexpr int copying = 40, multiplying = 232;
+static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying), "a block has registers for 168 a thread");
 
 // Returns the dynamic shared memory of a block: its ring, then the staging areas of its multiplying warps. The last
 // group_bytes are for the alignment of the first stage.
@@ -53,27 +56,42 @@ template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_
   return ((m + height - 1) / height) * ((n + T::n - 1) / T::n);
 }
 
-// Returns a grid of at most one block per multiprocessor. Each block computes one tile after another.
-template <class T> Grid grid_of(const Context& context, int64_t m, int64_t n, int cluster = 1) {
-  const int64_t tiles = tiles_of<T>(m, n, cluster), most = properties_of(context).multiprocessors / cluster,
+// Returns a grid of at most one block per multiprocessor. Each block computes one tile after another. With split-k, each
+// part has its own tiles.
+template <class T> Grid grid_of(const Context& context, int64_t m, int64_t n, int cluster = 1, int parts = 1) {
+  const int64_t tiles = tiles_of<T>(m, n, cluster) * parts, most = properties_of(context).multiprocessors / cluster,
                 clusters = tiles < most ? tiles : most;
   return {dim3(static_cast<unsigned>(clusters * cluster)), dim3(threads), T::bytes, static_cast<unsigned>(cluster)};
 }
 
 // The sizes of a product of (m, k) by (k, n), with `terms` terms of the right operand (Gemm::b_terms). n counts the
-// columns of both factors of a gated product. A cluster has `cluster` blocks.
+// columns of both factors of a gated product. A cluster has `cluster` blocks. With split-k, a tile is computed once for
+// each part of k, and the tiles of a part follow those of the part before it. Products of several terms are not split.
 template <class T> struct Extent {
   int64_t m, n, k;
-  int64_t tiles, deep;  // output tiles (of a cluster), and stages of one
+  int64_t tiles, deep;       // output tiles (of a cluster) of all parts, and stages of all parts
+  int64_t of_part, in_part;  // tiles of a part, and its stages: the last part may have fewer
   int cluster;
 
-  __device__ Extent(int64_t rows, int64_t columns, int64_t depth, int terms = 1, int blocks = 1)
+  // part: elements along k of a part, a multiple of stage_depth. 0: all of k
+  __device__ Extent(int64_t rows, int64_t columns, int64_t depth, int terms = 1, int blocks = 1, int64_t part = 0)
       : m(rows), n(columns), k(depth), tiles(tiles_of<T>(rows, columns, blocks)),
-        deep((depth + stage_depth - 1) / stage_depth * terms), cluster(blocks) {}
+        deep((depth + stage_depth - 1) / stage_depth * terms), of_part(tiles), in_part(deep), cluster(blocks) {
+    if (part == 0) return;
+    in_part = part / stage_depth;
+    tiles *= (deep + in_part - 1) / in_part;
+  }
   // The block's first tile, and the distance to its next one.
   __device__ int64_t first() const { return blockIdx.x / static_cast<unsigned>(cluster); }
   __device__ int64_t step() const { return gridDim.x / static_cast<unsigned>(cluster); }
-  __device__ Place place(int64_t tile) const { return place_of<T>(tile, m, n, cluster); }
+  __device__ Place place(int64_t tile) const { return place_of<T>(tile % of_part, m, n, cluster); }
+  // The part of a tile, its first stage, and the stage after its last.
+  __device__ int64_t part(int64_t tile) const { return tile / of_part; }
+  __device__ int64_t begin(int64_t tile) const { return part(tile) * in_part; }
+  __device__ int64_t end(int64_t tile) const {
+    const int64_t after = begin(tile) + in_part;
+    return after < deep ? after : deep;
+  }
 };
 
 #if HEDDLE_SM90A
@@ -96,11 +114,6 @@ __device__ inline void begin_ring(uint64_t (&full)[stages], uint64_t (&empty)[st
   if (pairs) ptx::sync_cluster();
   else __syncthreads();
 }
-// Waits until no block of the cluster arrives at barriers of another one any more. A block may end only then. All
-// threads must call this function.
-template <class T> __device__ inline void end_ring() {
-  if (T::pairs) ptx::sync_cluster();
-}
 
 // Copies the stages of all tiles of the block. One thread of the producer must call it. In a gated product, a box of
 // b_map or up_map has half a tile's columns. The tile holds the box of b, then that of up. With T::pairs, a box of a
@@ -119,8 +132,11 @@ __device__ inline void copy_stages(unsigned char* ring, uint64_t (&full)[T::stag
   for (int64_t tile = product.first(); tile < product.tiles; tile += product.step()) {
     const Place place = product.place(tile);
     const int row = static_cast<int>(place.row), column = static_cast<int>(gated ? place.column / 2 : place.column);
-    int a_k = 0;  // each term of b is multiplied by all elements of a
-    for (int64_t d = 0; d < product.deep; ++d, at.advance()) {
+    // The gradient of a weight (a_transposed) may be split along k. Otherwise, each term of b is multiplied by all
+    // elements of a.
+    const int64_t begin = a_transposed ? product.begin(tile) : 0, end = a_transposed ? product.end(tile) : product.deep;
+    int a_k = static_cast<int>(begin * stage_depth);
+    for (int64_t d = begin; d < end; ++d, at.advance()) {
       const int k = static_cast<int>(d * stage_depth);
       unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
       // In the first round, the wait returns at once: for a new barrier, the phase of parity 1 counts as complete.
@@ -141,6 +157,10 @@ __device__ inline void copy_stages(unsigned char* ring, uint64_t (&full)[T::stag
       a_k = a_k + stage_depth < product.k ? a_k + stage_depth : 0;
     }
   }
+  // A block may end only when the other one arrives at its barriers no more: when the consumers of both blocks have
+  // read all stages. An unused stage counts as read.
+  if (T::pairs)
+    for (int s = 0; s < T::stages; ++s, at.advance()) ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
 }
 
 // Computes the sums of one tile from its `deep` stages, beginning at `at`. All threads of the consumers must call it.

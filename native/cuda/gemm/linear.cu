@@ -18,14 +18,14 @@ __global__ void round_kernel(PreviousKernel previous, View x, Out y, int64_t n) 
 // Whether x is rounded to bf16 (into the scratch) before the product.
 bool rounds(const Node& n) { return n.attributes->get("bf16", 0) != 0 && n.in[0].dtype == DType::f32; }
 // Whether x is rounded to 8 bits, which only products with a quantized w support.
-bool rounds_to_int8(const Node& n) { return n.attributes->flag("int8") && is_quantised(n.in[1].dtype); }
+bool rounds_to_int8(const Node& n) { return n.attributes->flag("int8") && is_quantized(n.in[1].dtype); }
 size_t rounded_bytes(const Node& n) {
   return rounds(n) ? (static_cast<size_t>(n.in[0].shape.size()) * 2 + 63) / 64 * 64 : 0;
 }
 // Bytes of the scratch for decoded weights, for a product of a and w.
 size_t decoded_bytes(const Node& n, DType a, int64_t k) {
   const Tensor& result = n.out[0];
-  if (!is_quantised(n.in[1].dtype) || n.attributes->flag("rowwise")) return 0;
+  if (!is_quantized(n.in[1].dtype) || n.attributes->flag("rowwise")) return 0;
   return decoded_scratch(result.shape[0], result.shape[1], k, a, result.dtype);
 }
 // The same for the product of x, or of x rounded to bf16.
@@ -126,10 +126,10 @@ void linear_backward_weight(const Node& n, Context& c) {
   gemm(c, "linear_backward_weight",
       {view(left), view(right), {nullptr, DType::f32}, out(dw), dw.shape[0], dw.shape[1], left.shape[0], left.shape[1],
           right.shape[1], dw.shape[1], true, false, false, false, c.scratch,
-          gemm_workspace(dw.shape[0], dw.shape[1], left.shape[0])});
+          gradient_workspace(dw.shape[0], dw.shape[1], left.shape[0])});
 }
 size_t backward_weight_scratch(const Node& n, int) {
-  return gemm_workspace(n.out[0].shape[0], n.out[0].shape[1], n.in[0].shape[0]);
+  return gradient_workspace(n.out[0].shape[0], n.out[0].shape[1], n.in[0].shape[0]);
 }
 
 // 8-bit products need w stored as (M, K), because the elements of a block must have adjacent k.

@@ -29,7 +29,7 @@ void GradientProducts::add(
   if (logprob_weight_gradient(n))
     gemm(c, name,
         {gradient, view(h), none, {n.out[1].as<float>() + begin * C, DType::f32}, width, C, N, ld, C, C, true, false,
-            false});
+            false, false, parts, parts ? gradient_workspace(width, C, N) : 0});
 }
 
 void GradientProducts::finish(const Context& c, const char* name) const {

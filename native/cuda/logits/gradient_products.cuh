@@ -15,9 +15,10 @@ inline View from_row(const Tensor& w, int64_t row) {
 // The products of a token_logprob_backward, which sum the gradient of the hidden rows in f32.
 class GradientProducts {
  public:
-  // `sums` has room for N * C floats, which are used if dh is not f32.
-  GradientProducts(const Node& node, float* sums)
-      : n(node), sum(node.out[0].dtype == DType::f32 ? node.out[0].as<float>() : sums) {}
+  // `sums` has room for N * C floats, which are used if dh is not f32. `workspace` may be null. Otherwise it is for the
+  // parts of the weight's gradient: gradient_workspace(width, C, N) bytes.
+  GradientProducts(const Node& node, float* sums, void* workspace = nullptr)
+      : n(node), sum(node.out[0].dtype == DType::f32 ? node.out[0].as<float>() : sums), parts(workspace) {}
 
   // Adds the products of the strip of vocabulary entries [begin, begin + width). Strips come in order. `gradient` is
   // (N, ld), d loss / d product of the strip.
@@ -28,6 +29,7 @@ class GradientProducts {
  private:
   const Node& n;
   float* sum;
+  void* parts;
 };
 
 }  // namespace logits

@@ -78,7 +78,7 @@ constexpr size_t alignment = 64;  // of decoded weights
 // Returns the bytes of the scratch from its end on that part_product's `decoded` takes.
 size_t decoded_bytes(const Tensor& h, const Tensor& w) {
   const int64_t N = h.shape[0], V = w.shape[0];
-  if (!is_quantised(w.dtype)) return 0;
+  if (!is_quantized(w.dtype)) return 0;
   const size_t bytes = decoded_scratch(N, part_size(N, V), h.shape[1], h.dtype, DType::f32);
   return bytes ? bytes + alignment : 0;
 }

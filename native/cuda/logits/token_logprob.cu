@@ -13,7 +13,8 @@ namespace {
 
 // Limits of the scratch. They are small in the emulator, so that tests have several strips.
 constexpr int64_t most_parts = HEDDLE_EMULATED ? 1 : int64_t{8} << 20;          // of the softmax, in a strip of rows
-constexpr int64_t most_gradients = HEDDLE_EMULATED ? 8192 : int64_t{48} << 20;  // in a strip of the vocabulary
+// The gradients of a strip of the vocabulary. Each strip adds to the sums of dh in memory, so few strips are better.
+constexpr int64_t most_gradients = HEDDLE_EMULATED ? 8192 : int64_t{128} << 20;
 constexpr int64_t least_rows = 256, step = HEDDLE_EMULATED ? 64 : 256;          // rows and vocabulary entries
 constexpr int64_t narrowest_tile = 64;
 
@@ -27,6 +28,12 @@ int64_t strip_rows(int64_t parts) {
 int64_t strip_entries(int64_t N, int64_t V) {
   const int64_t fitting = most_gradients / (N > 0 ? N : 1) / step * step, most = fitting > step ? fitting : step;
   return V < most ? V : most;
+}
+
+// Returns a bound of the elements of a strip with padded rows, for up to N rows. Fewer rows have wider strips.
+int64_t most_elements(int64_t N, int64_t V) {
+  const int64_t all = N * narrow_ld(V), most = (most_gradients > N * step ? most_gradients : N * step) + 7 * N;
+  return all < most ? all : most;
 }
 
 // Whether tensor cores compute the logits, which then stay in registers. CUDA cores compute those of few rows. `choice`
@@ -74,23 +81,25 @@ void token_logprob(const Node& n, Context& c) {
 }
 
 // Whether the gradient of the logits is rounded to bf16, so that its two products run on tensor cores. Requires bf16
-// operands and no softcap, as on the CPU.
-bool narrow(const Node& n) { return is_bf16(n.in[1], n.in[2]) && !(n.attributes->get("softcap", 0) > 0); }
+// operands and no softcap, as on the CPU, and no bias, whose gradient sums the unrounded one.
+bool narrow(const Node& n) {
+  return is_bf16(n.in[1], n.in[2]) && !n.has_input(6) && !(n.attributes->get("softcap", 0) > 0);
+}
 
-// A token_logprob_backward with gradients in bf16. The scratch has the sums of dh (N, C) in f32, and then the gradients
-// of a strip of the vocabulary (N, ld), aligned to 16 bytes.
+// A token_logprob_backward with gradients in bf16. The scratch has the sums of dh (N, C) in f32, then the gradients of a
+// strip of the vocabulary (N, ld), aligned to 16 bytes, and then the workspace of the weight's gradient.
 size_t narrow_scratch(const Node& n) {
-  const int64_t N = n.in[1].shape[0];
-  return static_cast<size_t>(N * n.in[1].shape[1]) * sizeof(float) + 16 +
-         static_cast<size_t>(N * narrow_ld(strip_entries(N, n.in[2].shape[0]))) * 2;
+  const int64_t N = n.in[1].shape[0], C = n.in[1].shape[1], V = n.in[2].shape[0];
+  return static_cast<size_t>(N * C) * sizeof(float) + 16 + static_cast<size_t>(most_elements(N, V)) * 2 +
+         gradient_workspace(V, C, N);
 }
 
 void gradient_in_registers(const Node& n, Context& c, const Operands& of) {
   const char* name = "token_logprob_backward";
   float* sums = static_cast<float*>(c.scratch);
-  const GradientProducts products(n, sums);
   uint16_t* to = reinterpret_cast<uint16_t*>((reinterpret_cast<uintptr_t>(sums + of.N * of.C) + 15) / 16 * 16);
   const int64_t most = strip_entries(of.N, of.V);
+  const GradientProducts products(n, sums, to + of.N * narrow_ld(most));
   for (int64_t begin = 0; begin < of.V; begin += most) {
     const int64_t width = of.V - begin < most ? of.V - begin : most, ld = narrow_ld(width);
     const Operands strip{of.h, of.w + begin * of.C, of.N, width, of.C};
@@ -106,27 +115,28 @@ void gradient_in_registers(const Node& n, Context& c, const Operands& of) {
 }
 
 size_t scratch(const Node& n, int) { return softmax_scratch(n); }
-size_t backward_scratch(const Node& n, int) { return stored_gradient_scratch(n); }
-void token_logprob_backward(const Node& n, Context& c) { stored_gradient(n, c, false); }
+size_t backward_scratch(const Node& n) {
+  const size_t stored = stored_gradient_scratch(n), bytes = narrow(n) ? narrow_scratch(n) : 0;
+  return bytes > stored ? bytes : stored;
+}
+size_t backward_scratch(const Node& n, int) { return backward_scratch(n); }
+void token_logprob_backward(const Node& n, Context& c) {
+  const Operands of = operands(n.in[1], n.in[2]);
+  GemmChoice choice;
+  if (narrow(n) && in_registers(c, of, choice)) gradient_in_registers(n, c, of);
+  else stored_gradient(n, c, narrow(n));
+}
 
 // token_logprob_with_gradient computes the logits twice, because the logits of the whole vocabulary would be the
 // largest tensor of a training step.
 size_t fused_scratch(const Node& n, int) {
-  const Node gradient = logprob_gradient_part(n);
-  size_t most = softmax_scratch(logprob_part(n));
-  const auto at_least = [&](size_t bytes) { most = bytes > most ? bytes : most; };
-  at_least(stored_gradient_scratch(gradient));
-  if (narrow(gradient)) at_least(narrow_scratch(gradient));
-  return most;
+  const size_t softmax = softmax_scratch(logprob_part(n)), gradient = backward_scratch(logprob_gradient_part(n));
+  return gradient > softmax ? gradient : softmax;
 }
 
 void token_logprob_with_gradient(const Node& n, Context& c) {
   token_logprob(logprob_part(n), c);
-  const Node gradient = logprob_gradient_part(n);
-  const Operands of = operands(gradient.in[1], gradient.in[2]);
-  GemmChoice choice;
-  if (narrow(gradient) && in_registers(c, of, choice)) gradient_in_registers(gradient, c, of);
-  else stored_gradient(gradient, c, narrow(gradient));
+  token_logprob_backward(logprob_gradient_part(n), c);
 }
 
 const RegisterKernel kernels[] = {

@@ -10,6 +10,9 @@
 #pragma once
 #include "cuda/ptx/ptx.cuh"
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900 && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#error "compile for sm_90a, because the host chooses its kernels on every device of compute capability 9.0"
+#endif
 #if HEDDLE_EMULATED || defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define HEDDLE_SM90A 1
 #else

@@ -65,6 +65,17 @@ template <class Weights, DType type> __global__ void __launch_bounds__(threads) 
   }
 }
 
+// Launches the kernel that decodes a strip to bf16 terms or f32.
+template <class Weights>
+void decode(const Context& context, const char* name, const Weights& w, DType type, const Strip& s) {
+  const Grid grid{dim3(blocks_for(int64_t{s.lines} * s.runs, threads)), dim3(threads)};
+  if (type == DType::f32) launch(context, name, grid, decode_kernel<Weights, DType::f32>, w, s);
+  else launch(context, name, grid, decode_kernel<Weights, DType::bf16>, w, s);
+}
+// Does so for quantized blocks, in rows of `width` elements.
+void decode_blocks(
+    const Context& context, const char* name, const View& w, int64_t width, DType type, const Strip& s);
+
 // Computes the product g, whose b is w: (n, k) if g.b_transposed, otherwise (k, n). Requires decodes_weights(context,
 // g), and no epilogue. The function w.decode(row, column, left, v) stores `run` elements of a row in v, from `column`
 // on. The row has only `left` more elements.
@@ -78,9 +89,7 @@ void multiply_decoded(const Context& context, const char* name, const Gemm& g, c
     const unsigned n = static_cast<unsigned>(strip.n), runs = (n + run - 1) / run;
     const Strip s = g.b_transposed ? Strip{g.decoded, d.depth, column, 0, n, k, n, padded / run, d.terms, true}
                                    : Strip{g.decoded, runs * run, 0, column, k, n, padded, runs, d.terms, false};
-    const Grid grid{dim3(blocks_for(int64_t{s.lines} * s.runs, threads)), dim3(threads)};
-    if (d.type == DType::f32) launch(context, name, grid, decode_kernel<Weights, DType::f32>, w, s);
-    else launch(context, name, grid, decode_kernel<Weights, DType::bf16>, w, s);
+    decode(context, name, w, d.type, s);
     strip.b = {g.decoded, d.type}, strip.ldb = s.ld, strip.b_terms = d.terms;
     skip(strip.bias, column), skip(strip.c, column);
     gemm(context, name, strip);

@@ -1,4 +1,4 @@
-// The product with quantized weights that are decoded for tensor cores (decoded_gemm.cuh).
+// Decodes quantized weights for tensor cores, and computes products with them (decoded_gemm.cuh).
 #include "cuda/quant/decoded_gemm.cuh"
 #include "cuda/quant/quant.cuh"
 
@@ -20,6 +20,12 @@ template <class Rows> struct BlockDecoder {
 };
 
 }  // namespace
+
+void decoding::decode_blocks(
+    const Context& context, const char* name, const View& w, int64_t width, DType type, const Strip& s) {
+  with_block_rows(
+      w, width, [&](auto rows) { decode(context, name, BlockDecoder<decltype(rows)>{rows}, type, s); });
+}
 
 void gemm_decoded(const Context& context, const char* name, const Gemm& g) {
   with_block_rows(

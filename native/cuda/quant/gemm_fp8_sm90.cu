@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(Previo
   previous.wait();
 
   if (threadIdx.x < warpgroup) {
-    ptx::give_registers<40>();
+    ptx::give_registers<copying>();
     if (threadIdx.x != 0) return;
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const Place place = place_of<Tile>(tile, g.m, g.n);
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(Previo
     return;
   }
 
-  ptx::take_registers<232>();
+  ptx::take_registers<multiplying>();
   constexpr int sums = Tile::n / 2;
   const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size,
             warp = threadIdx.x % warpgroup / warp_size;

@@ -64,7 +64,9 @@ template <class T> void run(const Context& context, const char* name, const Fp8G
 bool has_e4m3_code() {
   cudaFuncAttributes attributes;
   check_cuda(cudaFuncGetAttributes(&attributes, tensor_e4m3_kernel<SmallTile>), "cudaFuncGetAttributes");
-  return attributes.binaryVersion == 89 || attributes.binaryVersion >= 120;
+  // Not binaryVersion, which is that of the device if the driver compiled PTX of an older version. The kernel is empty
+  // then.
+  return attributes.ptxVersion == 89 || attributes.ptxVersion >= 120;
 }
 
 void gemm_fp8_tensor(const Context& context, const char* name, const Fp8Gemm& g) {

@@ -78,7 +78,7 @@ struct Stateless {
   __device__ bool begin() { return true; }
 };
 
-inline bool supports_unquantized(const Node& n) { return no_quantised(n); }
+inline bool supports_unquantized(const Node& n) { return no_quantized(n); }
 
 struct Add : Stateless {
   __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const { y[0] = x[0] + x[1]; }

@@ -134,9 +134,9 @@ inline Out out(const Tensor& t) { return {t.data, t.dtype}; }
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }
 inline bool is_float(const Tensor& t) { return is_activation(t) || t.dtype == DType::f16; }
 // Whether no input is quantized, for `supports` of kernels that read Views.
-inline bool no_quantised(const Node& n) {
+inline bool no_quantized(const Node& n) {
   for (size_t i = 0; i < n.in.size(); ++i)
-    if (n.has_input(i) && is_quantised(n.in[i].dtype)) return false;
+    if (n.has_input(i) && is_quantized(n.in[i].dtype)) return false;
   return true;
 }
 

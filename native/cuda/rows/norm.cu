@@ -303,14 +303,14 @@ void log_softmax_backward(const Node& n, Context& c) {
 }
 
 const RegisterKernel kernels[] = {
-    {"rms_norm", "cuda_rms_norm", no_quantised, rms_norm},
-    {"layer_norm", "cuda_layer_norm", no_quantised, layer_norm},
-    {"rms_norm_backward", "cuda_rms_norm_backward", no_quantised, rms_norm_backward, backward_bytes},
-    {"layer_norm_backward", "cuda_layer_norm_backward", no_quantised, layer_norm_backward, backward_bytes},
-    {"softmax", "cuda_softmax", no_quantised, softmax},
-    {"softmax_backward", "cuda_softmax_backward", no_quantised, softmax_backward},
-    {"log_softmax", "cuda_log_softmax", no_quantised, log_softmax},
-    {"log_softmax_backward", "cuda_log_softmax_backward", no_quantised, log_softmax_backward},
+    {"rms_norm", "cuda_rms_norm", no_quantized, rms_norm},
+    {"layer_norm", "cuda_layer_norm", no_quantized, layer_norm},
+    {"rms_norm_backward", "cuda_rms_norm_backward", no_quantized, rms_norm_backward, backward_bytes},
+    {"layer_norm_backward", "cuda_layer_norm_backward", no_quantized, layer_norm_backward, backward_bytes},
+    {"softmax", "cuda_softmax", no_quantized, softmax},
+    {"softmax_backward", "cuda_softmax_backward", no_quantized, softmax_backward},
+    {"log_softmax", "cuda_log_softmax", no_quantized, log_softmax},
+    {"log_softmax_backward", "cuda_log_softmax_backward", no_quantized, log_softmax_backward},
 };
 
 }  // namespace

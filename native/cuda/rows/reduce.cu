@@ -115,10 +115,10 @@ size_t column_bytes(const Node& n, int) {
 }
 
 const RegisterKernel kernels[] = {
-    {"sum", "cuda_sum", no_quantised, sum, partial_bytes},
-    {"global_norm", "cuda_global_norm", no_quantised, global_norm, partial_bytes},
-    {"square_sums", "cuda_square_sums", no_quantised, square_sums},
-    {"column_sum", "cuda_column_sum", no_quantised, column_sum, column_bytes},
+    {"sum", "cuda_sum", no_quantized, sum, partial_bytes},
+    {"global_norm", "cuda_global_norm", no_quantized, global_norm, partial_bytes},
+    {"square_sums", "cuda_square_sums", no_quantized, square_sums},
+    {"column_sum", "cuda_column_sum", no_quantized, column_sum, column_bytes},
 };
 
 }  // namespace

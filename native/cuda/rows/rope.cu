@@ -124,7 +124,7 @@ void rope_frequencies(const Node& n, Context& c) {
 
 const RegisterKernel kernels[] = {
     {"rope", "cuda_rope", supports_rope, rope},
-    {"rope_frequencies", "cuda_rope_frequencies", no_quantised, rope_frequencies},
+    {"rope_frequencies", "cuda_rope_frequencies", no_quantized, rope_frequencies},
 };
 
 }  // namespace

@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(threads) take_rows_kernel(
 }
 // Like take_rows_kernel, from quantized rows. A thread dequantizes runs of 16 elements.
 template <class Rows>
-__global__ void __launch_bounds__(threads) take_quantised_rows_kernel(
+__global__ void __launch_bounds__(threads) take_quantized_rows_kernel(
     PreviousKernel previous, Rows table, const int32_t* ids, Out y, int64_t V, int64_t C, float scale, Fault fault) {
   previous.wait();
   const int32_t id = ids[blockIdx.x];
@@ -39,10 +39,10 @@ __global__ void __launch_bounds__(threads) take_quantised_rows_kernel(
 }
 void embedding(const Node& n, Context& c) {
   const Tensor &table = n.in[0], &ids = n.in[1];
-  if (is_quantised(table.dtype))
+  if (is_quantized(table.dtype))
     return with_block_rows(view(table), table.shape[1], [&](auto rows) {
       launch(c, "embedding", {dim3(static_cast<unsigned>(ids.shape[0])), dim3(threads)},
-          take_quantised_rows_kernel<decltype(rows)>, rows, ids.as<int32_t>(), out(n.out[0]), table.shape[0],
+          take_quantized_rows_kernel<decltype(rows)>, rows, ids.as<int32_t>(), out(n.out[0]), table.shape[0],
           table.shape[1], static_cast<float>(n.attr("scale")), fault_of(c));
     });
   launch(c, "embedding", {dim3(static_cast<unsigned>(ids.shape[0])), dim3(threads)}, take_rows_kernel, view(table),
@@ -199,11 +199,11 @@ void concat(const Node& n, Context& c) { pieces_of(c, "concat", n.out[0], n.in, 
 
 const RegisterKernel kernels[] = {
     {"embedding", "cuda_embedding", nullptr, embedding},
-    {"embedding_backward", "cuda_embedding_backward", no_quantised, embedding_backward},
-    {"segment_sum", "cuda_segment_sum", no_quantised, segment_sum},
-    {"gather_rows", "cuda_gather_rows", no_quantised, gather_rows},
-    {"split", "cuda_split", no_quantised, split},
-    {"concat", "cuda_concat", no_quantised, concat},
+    {"embedding_backward", "cuda_embedding_backward", no_quantized, embedding_backward},
+    {"segment_sum", "cuda_segment_sum", no_quantized, segment_sum},
+    {"gather_rows", "cuda_gather_rows", no_quantized, gather_rows},
+    {"split", "cuda_split", no_quantized, split},
+    {"concat", "cuda_concat", no_quantized, concat},
 };
 
 }  // namespace

@@ -96,7 +96,8 @@ CudaAccelerator::CudaAccelerator(int index, bool tf32)
   if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
     cudaGetLastError();
     const std::string capability = std::to_string(device.major) + "." + std::to_string(device.minor),
-                      number = std::to_string(device.major) + std::to_string(device.minor);
+                      suffix = device.major == 9 ? "a" : "",  // wgmma and TMA need code for sm_90a
+                      number = std::to_string(device.major) + std::to_string(device.minor) + suffix;
     throw Error("UNSUPPORTED",
         "device: expected a compute capability that this build has kernels for (" + built_capabilities() + "), got " +
             capability + " (" + name_ + ", " + device.name + "); " +
@@ -106,9 +107,10 @@ CudaAccelerator::CudaAccelerator(int index, bool tf32)
             "; the device \"cpu\" still works");
   }
   check_cuda(status, "cudaFuncGetAttributes");
-  // A build compiles 9.0 only as sm_90a, so code for 9.0 is code for sm_90a.
+  // A build compiles 9.0 only as sm_90a, so code for 9.0 is code for sm_90a. If the driver compiled PTX of an older
+  // version, binaryVersion is that of the device, but the kernels for sm_90a are empty. So ptxVersion decides.
   properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes,
-      attributes.binaryVersion == 90 && has_tensor_maps(), tf32, has_e4m3_code()};
+      attributes.ptxVersion == 90 && has_tensor_maps(), tf32, has_e4m3_code()};
   // Code that the driver compiled from PTX of an older version has no griddepcontrol.wait.
   kernels_wait_ = attributes.ptxVersion >= 90;
   try {
@@ -156,7 +158,7 @@ ProductVariants CudaAccelerator::product_variants(const ProductDescription& p) c
     return row * static_cast<int64_t>(dtype_bytes(type)) % 16 == 0;
   };
   shape.aligned = whole_pieces(p.a_transposed ? p.m : p.k, p.a) && whole_pieces(p.b_transposed ? p.k : p.n, p.b);
-  shape.workspace_bytes = gemm_workspace(p.m, p.n, p.k);
+  shape.workspace_bytes = p.a_transposed ? gradient_workspace(p.m, p.n, p.k) : gemm_workspace(p.m, p.n, p.k);
   ProductVariants variants{gemm_key(shape), {}};
   for (const GemmChoice& c : gemm_candidates(shape, properties_)) variants.names.push_back(variant_name(c));
   return variants;

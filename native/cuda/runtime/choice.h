@@ -58,14 +58,19 @@ constexpr int64_t few_rows = 4;  // maximum number of rows for GemmKernel::few_r
 // Minimum elements of k per part of split-k. In shorter parts, filling the ring and adding up the parts would dominate.
 constexpr int64_t least_part = 8 * gemm_depth;
 constexpr int most_splits = 16;
-constexpr size_t most_workspace = size_t{16} << 20;  // bytes
+// Limits of the workspace, in bytes. The gradient of a weight may have few tiles that are large together.
+constexpr size_t most_workspace = size_t{16} << 20, most_gradient_workspace = size_t{64} << 20;
 
 // Returns the most workspace, in bytes, that a product of at most these sizes can use on any device.
-inline size_t gemm_workspace(int64_t m, int64_t n, int64_t k) {
+inline size_t gemm_workspace(int64_t m, int64_t n, int64_t k, size_t most = most_workspace) {
   if (k < 2 * least_part) return 0;
   const int64_t splits = k / least_part < most_splits ? k / least_part : most_splits;
   const double wanted = static_cast<double>(splits) * static_cast<double>(m) * static_cast<double>(n) * sizeof(float);
-  return wanted < static_cast<double>(most_workspace) ? static_cast<size_t>(wanted) : most_workspace;
+  return wanted < static_cast<double>(most) ? static_cast<size_t>(wanted) : most;
+}
+// Does so for the gradient of a weight: the product of a transposed left operand.
+inline size_t gradient_workspace(int64_t m, int64_t n, int64_t k) {
+  return gemm_workspace(m, n, k, most_gradient_workspace);
 }
 
 inline int64_t gemm_tiles(const GemmShape& g, int tile_m, int tile_n) {
@@ -121,12 +126,38 @@ inline GemmChoice half_warpgroups(const GemmShape& g) { return {GemmKernel::warp
 
 // Returns the blocks of a cluster for a product by wgmma: 2 if clusters of two need no more rounds than single blocks.
 // The tiles of such a cluster are one below the other, and the lower one may be empty.
-inline int warpgroup_cluster(int64_t m, int64_t n, int tile_m, int tile_n, const DeviceProperties& device) {
+inline int warpgroup_cluster(
+    int64_t m, int64_t n, int tile_m, int tile_n, const DeviceProperties& device, int splits = 1) {
   const auto rounds_of = [](int64_t tiles, int64_t at_once) { return (tiles + at_once - 1) / at_once; };
-  const int64_t tiles_m = rounds_of(m, tile_m), tiles_n = rounds_of(n, tile_n), clusters = device.multiprocessors / 2;
+  const int64_t tiles_m = rounds_of(m, tile_m), tiles_n = splits * rounds_of(n, tile_n),
+                clusters = device.multiprocessors / 2;
   if (tiles_m < 2 || clusters == 0) return 1;
   return rounds_of((tiles_m + 1) / 2 * tiles_n, clusters) <= rounds_of(tiles_m * tiles_n, device.multiprocessors) ? 2
                                                                                                                   : 1;
+}
+
+// Returns `choice` with the split along k that takes the fewest clocks, for the gradient of a weight by wgmma. Such a
+// product sums over all tokens, and small models have fewer tiles than multiprocessors. Clocks are estimates for an
+// H100: 4096 operations a clock, 4000 clocks to fill the ring and store a tile, 3000 for another launch, and 1800 bytes
+// a clock for the sums of the parts.
+inline GemmChoice with_warpgroup_splits(const GemmShape& g, const DeviceProperties& device, GemmChoice choice) {
+  if (!g.a_transposed) return choice;
+  const int64_t tiles = gemm_tiles(g, choice.tile_m, choice.tile_n), stages = (g.k + gemm_depth - 1) / gemm_depth;
+  const double of_stage = 2.0 * gemm_depth * choice.tile_m * choice.tile_n / 4096,
+               bytes = static_cast<double>(g.m) * static_cast<double>(g.n) * sizeof(float);
+  double least = 0;
+  for (int splits = 1; splits <= most_splits; ++splits) {
+    const int64_t part = (stages + splits - 1) / splits,
+                  rounds = (tiles * splits + device.multiprocessors - 1) / device.multiprocessors;
+    const bool possible = part * gemm_depth >= least_part && (stages + part - 1) / part == splits &&
+                          splits * bytes <= static_cast<double>(g.workspace_bytes);
+    if (splits > 1 && !possible) continue;
+    const double clocks = static_cast<double>(rounds) * (static_cast<double>(part) * of_stage + 4000) +
+                          (splits > 1 ? 3000 + (splits + 1) * bytes / 1800 : 0);
+    if (splits > 1 && clocks >= least) continue;
+    least = clocks, choice.splits = splits, choice.part = splits > 1 ? part * gemm_depth : g.k;
+  }
+  return choice;
 }
 
 // Chooses the kernel, tiles and split of a product. Requires g.m > 0 and g.n > 0.
@@ -147,11 +178,14 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
     // multiprocessors busy. If both leave over 30 % idle, mma.sync is used where it can have smaller tiles or split-k.
     // It cannot if every multiprocessor gets a large tile. mma.sync would then use tiles of the same size as
     // half_warpgroups, and leave as many multiprocessors idle.
-    const double wide = busy(gemm_tiles(g, 128, 256), device.multiprocessors),
-                 half = busy(gemm_tiles(g, 128, 128), device.multiprocessors);
+    const GemmChoice wide = with_warpgroup_splits(g, device, wide_warpgroups(g)),
+                     half = with_warpgroup_splits(g, device, half_warpgroups(g));
+    const auto busy_with = [&](const GemmChoice& c) {
+      return busy(gemm_tiles(g, c.tile_m, c.tile_n) * c.splits, device.multiprocessors);
+    };
     const double least = takes_large_tiles(g, device) ? 0 : 0.7;
-    if (g.n > 128 && wide >= least && wide >= 0.9 * half) return wide_warpgroups(g);
-    if (half >= least) return half_warpgroups(g);
+    if (g.n > 128 && busy_with(wide) >= least && busy_with(wide) >= 0.9 * busy_with(half)) return wide;
+    if (busy_with(half) >= least) return half;
   }
   // Large tiles load fewer bytes. They are used if every multiprocessor gets one, or if split-k of large tiles keeps at
   // least 3/4 of the multiprocessors busy. Otherwise small tiles are used, with split-k if possible. Large tiles would

@@ -57,10 +57,35 @@ inline bool decodes_weights(GemmShape g, const DeviceProperties& device) {
   return kernel == GemmKernel::tensor || kernel == GemmKernel::tensor_tf32 || kernel == GemmKernel::warpgroup;
 }
 
+// Whether expert_linear with quantized weights decodes them for tensor cores. g.tensor_cores: its activations and
+// result can use them. An expert's last tile of rows is half empty on average, so half the rows of most_coded_rows()
+// for each expert fill as many tiles. Unused experts are decoded too, of which there are few with as many pairs.
+inline bool decodes_expert_weights(const ExpertProduct& g, const DeviceProperties& device) {
+  return g.tensor_cores && g.forward && !g.rowwise && g.pairs > most_coded_rows(device) / 2 * g.experts;
+}
+
 // Returns the most scratch, in bytes, that the decoded weights of a product of at most m rows take on any device.
 inline size_t decoded_bytes(int64_t m, int64_t n, int64_t k, DType a, DType c, size_t most_bytes) {
   if (m <= least_coded_rows || n == 0 || k == 0) return 0;
   return decoded_weights(n, k, a, c, most_bytes).bytes();
+}
+
+// The decoded weights of one launch of expert products: a strip of the columns of `experts` experts. There are several
+// experts only if all their columns fit.
+struct DecodedExperts {
+  DecodedWeights weights;
+  int64_t experts = 0;
+
+  size_t bytes() const { return weights.bytes() * static_cast<size_t>(experts); }
+};
+// Returns the strips of the product of E experts with weights (M, K), in at most `most_bytes`, or as decoded_weights().
+inline DecodedExperts decoded_experts(int64_t E, int64_t M, int64_t K, DType x, DType y, size_t most_bytes) {
+  DecodedExperts d{decoded_weights(M, K, x, y, most_bytes), 1};
+  if (d.weights.columns < M) return d;
+  d.weights.columns = M;
+  const int64_t fitting = static_cast<int64_t>(most_bytes / d.weights.bytes());
+  d.experts = fitting < 1 ? 1 : fitting < E ? fitting : E;
+  return d;
 }
 
 }  // namespace cuda

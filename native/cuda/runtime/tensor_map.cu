@@ -2,7 +2,7 @@
 
 #include <cuda_runtime.h>
 
-#include "core/error.h"
+#include "cuda/runtime/context.h"
 
 namespace heddle {
 namespace cuda {
@@ -48,8 +48,8 @@ CUtensorMap make_map(const void* data, int element_bytes, cuuint32_t rank, const
   const CUresult status =
       encode()(&map, type, rank, const_cast<void*>(data), dims, bytes, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE,
           CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (status != CUDA_SUCCESS)
-    throw internal_error("cuTensorMapEncodeTiled: status " + std::to_string(static_cast<int>(status)));
+  // The driver returns the errors of earlier kernels too. CUresult and cudaError_t have the same numbers.
+  check_cuda(static_cast<cudaError_t>(status), "cuTensorMapEncodeTiled");
   return map;
 }
 

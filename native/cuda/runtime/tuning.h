@@ -18,9 +18,13 @@ using GemmTable = std::map<std::string, std::string>;  // maps gemm_key() to var
 // Returns the key of a product. Products share a key if their numbers of rows have the same next power of two (at
 // least 8).
 inline std::string gemm_key(const GemmShape& g) {
-  int64_t m = 8;
-  while (m < g.m) m *= 2;
-  std::string key = std::to_string(m) + " " + std::to_string(g.n) + " " + std::to_string(g.k);
+  const auto rounded = [](int64_t rows) {
+    int64_t up = 8;
+    while (up < rows) up *= 2;
+    return up;
+  };
+  const int64_t m = g.a_transposed ? g.m : rounded(g.m), k = g.a_transposed ? rounded(g.k) : g.k;
+  std::string key = std::to_string(m) + " " + std::to_string(g.n) + " " + std::to_string(k);
   for (const DType type : {g.a, g.b, g.c}) key += std::string(" ") + dtype_name(type);
   return key + (g.a_transposed ? " T" : " N") + (g.b_transposed ? "T" : "N") + (g.accumulate ? "+" : "") +
          (g.gated ? "*" : "");
@@ -49,8 +53,8 @@ inline std::vector<GemmChoice> gemm_candidates(const GemmShape& g, const DeviceP
     return all;
   }
   if (takes_warpgroups(g, device)) {
-    if (g.n > 128) add(wide_warpgroups(g));
-    add(half_warpgroups(g));
+    for (const GemmChoice& c : {wide_warpgroups(g), half_warpgroups(g)})
+      if (c.tile_n < g.n || c.tile_n == 128) add(c), add(with_warpgroup_splits(g, device, c));
   }
   const GemmChoice large = large_tiles(g, device), small = small_tiles(g);
   add(large), add(with_splits(g, device, 1, large)), add(small), add(with_splits(g, device, 2, small));

@@ -16,7 +16,7 @@ void check_values(const ProgramDesc& desc) {
         throw shape_mismatch("program: expected a value of fewer than 2^46 elements, got " + to_string(v.shape));
       elements *= d;
     }
-    if (is_quantised(v.dtype) &&
+    if (is_quantized(v.dtype) &&
         (v.shape.rank == 0 || v.shape.last() < 0 || v.shape.last() % block_type(v.dtype).elements))
       throw shape_mismatch("program: expected rows of a multiple of " + std::to_string(block_type(v.dtype).elements) +
                            " for " + dtype_name(v.dtype) + ", got " + to_string(v.shape));
@@ -65,7 +65,7 @@ void check_nodes(const ProgramDesc& desc, ExecutionPlan& plan) {
     }
     for (int v : n.outputs) {
       define(v);
-      if (is_quantised(desc.values[v].dtype))
+      if (is_quantized(desc.values[v].dtype))
         throw invalid_argument(
             n.op + ": expected an output of single elements, got " + dtype_name(desc.values[v].dtype));
       node.out.push_back(desc.largest(v));

@@ -1,15 +1,16 @@
 // Cross-entropy: token_logprob and the gradient of its logits. Numbers repeat the launch code in native/cuda/logits.
 import { productLaunch } from "./products.mjs";
 
-const [ROWS, VOCABULARY, WIDTH] = [8192, 131072, 4096];
-const flops = 2 * ROWS * VOCABULARY * WIDTH;
+const OPERANDS = { rows: 8192, vocabulary: 131072, width: 4096 };
+const titleOf = ({ rows, vocabulary, width }) => `${rows} x ${vocabulary}, width ${width}`;
+const rate = { unit: "TFLOP/s", amount: (2 * OPERANDS.rows * OPERANDS.vocabulary * OPERANDS.width) / 1e12 };
 
 /** The launches of token_logprob: the softmax of each tile of logits, and the combination of the parts. */
-function softmaxLaunches(card) {
+export function softmaxLaunches(card, { rows, vocabulary, width }) {
   const wide = card.code === "90a";
   const tile = wide ? 256 : 128;
   const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;
-  const parts = VOCABULARY / tile;
+  const parts = Math.ceil(vocabulary / tile);
   const end = wide
     ? {
         source: "logits/logits_sm90",
@@ -22,14 +23,14 @@ function softmaxLaunches(card) {
         kernel: new RegExp(`tensor_softmax_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}E`),
         path: { MUFU: 16 },
       };
-  const partBytes = 8 * ROWS * parts;
-  const product = productLaunch(card, ROWS, VOCABULARY, WIDTH, { outputBytes: 0, end });
+  const partBytes = 8 * rows * parts;
+  const product = productLaunch(card, rows, vocabulary, width, { outputBytes: 0, end });
   return [
     { ...product, dram: product.dram + partBytes },
     {
       source: "logits/combine_parts",
       kernel: /combine_parts_kernel/,
-      ...{ blocks: ROWS / 4, threads: 128 },
+      ...{ blocks: rows / 4, threads: 128 },
       roles: [{ warps: 4, path: { MUFU: 1, CALL: 0 }, totals: { MUFU: parts / 32 } }],
       dram: partBytes,
     },
@@ -37,14 +38,13 @@ function softmaxLaunches(card) {
 }
 
 export const crossEntropy = (card) => ({
-  title: `token_logprob ${ROWS} x ${VOCABULARY}, width ${WIDTH}`,
-  rate: { unit: "TFLOP/s", amount: flops / 1e12 },
-  launches: softmaxLaunches(card),
+  title: `token_logprob ${titleOf(OPERANDS)}`,
+  rate,
+  launches: softmaxLaunches(card, OPERANDS),
 });
 
-/** The gradient of the logits in bf16, for the strips of token_logprob_with_gradient. Its two products are not part of it. */
-export function logitGradient(card) {
-  const width = Math.floor((48 << 20) / ROWS / 256) * 256; // strip_entries of token_logprob.cu
+/** The launches of the gradient of the logits, for strips of `entries` of the vocabulary. Its two products are not part of it. */
+export function logitGradientLaunches(card, { rows, vocabulary, width }, entries) {
   const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;
   const end =
     card.code === "90a"
@@ -59,9 +59,15 @@ export function logitGradient(card) {
           kernel: new RegExp(`tensor_logit_gradient_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}E`),
           path: { MUFU: 16, STS: 8, STG: 4 },
         };
+  return [{ ...productLaunch(card, rows, entries, width, { end }), count: vocabulary / entries }];
+}
+
+/** The gradient of the logits in bf16, for the strips of token_logprob_with_gradient. */
+export function logitGradient(card) {
+  const entries = Math.floor((128 << 20) / OPERANDS.rows / 256) * 256; // strip_entries of token_logprob.cu
   return {
-    title: `gradient of logits ${ROWS} x ${VOCABULARY}, width ${WIDTH}`,
-    rate: { unit: "TFLOP/s", amount: flops / 1e12 },
-    launches: [{ ...productLaunch(card, ROWS, width, WIDTH, { end }), count: VOCABULARY / width }],
+    title: `gradient of logits ${titleOf(OPERANDS)}`,
+    rate,
+    launches: logitGradientLaunches(card, OPERANDS, entries),
   };
 }

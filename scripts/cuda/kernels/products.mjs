@@ -5,22 +5,29 @@ const DEPTH = 64; // gemm_depth of choice.h
 /** The epilogue of a warp that only stores sums, for `chunks` times 16 rows and 32 columns: stores to the staging area, and to the result. */
 const epilogue = (chunks) => ({ STS: 8 * chunks, STG: 4 * chunks });
 
+/** The template arguments of a product's kernel: whether its operands are stored transposed, and whether it is gated. */
+const FLAGS = { NT: "Lb0ELb1ELb0E", NN: "Lb0ELb0ELb0E", TN: "Lb1ELb0ELb0E" };
+
 /**
- * The launch of a bf16 product c (m, n) = x Wᵀ. `outputBytes`: 2 for bf16, 4 for f32, 0 for none. `end` describes a kernel with another
- * epilogue. Its `path` is what a warp executes for a tile of sm_90a, or for 16 rows of its tile on other architectures.
+ * The launch of a bf16 product c (m, n). `layout`: NT for x Wᵀ, NN for x W, TN for dyᵀ x. `outputBytes`: 2 for bf16, 4 for f32, 0 for none.
+ * `end` describes a kernel with another epilogue. Its `path` is what a warp executes for a tile of sm_90a, or for 16 rows of its tile on other
+ * architectures. `parts`: of split-k, whose sums are f32.
  */
-export function productLaunch(card, m, n, k, { outputBytes = 2, end: other } = {}) {
-  const compulsory = 2 * (m * k + n * k) + outputBytes * m * n;
+export function productLaunch(card, m, n, whole, { layout = "NT", outputBytes = 2, parts = 1, end: other } = {}) {
+  const k = whole / parts;
+  const compulsory = 2 * (m * whole + n * whole) + outputBytes * parts * m * n;
   if (card.code === "90a") {
     // gemm_sm90.cu: persistent blocks, tiles of 128 x 256, strips of eight rows of tiles. Clusters of two blocks share the columns' tile of b:
     // each block takes half of it from L2. warpgroup_cluster of choice.h decides whether there are clusters.
     const [tileM, tileN] = [128, 256];
     const [rowsOfTiles, columnsOfTiles] = [Math.ceil(m / tileM), Math.ceil(n / tileN)];
-    const pairs = Math.ceil(rowsOfTiles / 2) * columnsOfTiles;
-    const rounds = Math.ceil((rowsOfTiles * columnsOfTiles) / card.multiprocessors);
+    const pairs = Math.ceil(rowsOfTiles / 2) * columnsOfTiles * parts;
+    const rounds = Math.ceil((rowsOfTiles * columnsOfTiles * parts) / card.multiprocessors);
     const clusters = !other && rowsOfTiles > 1 && Math.ceil(pairs / Math.floor(card.multiprocessors / 2)) <= rounds;
     const cluster = clusters ? 2 : 1;
-    const tiles = cluster === 2 ? 2 * pairs : rowsOfTiles * columnsOfTiles;
+    const tiles = cluster === 2 ? 2 * pairs : rowsOfTiles * columnsOfTiles * parts;
+    // Copies of a stage: a box for a K-major tile, or for each 64 rows of an MN-major one. Tiles of b have two halves.
+    const copies = (layout === "TN" ? 2 : 1) + (layout === "NT" ? 2 : 4) / cluster;
     const blocks = Math.min(tiles, card.multiprocessors);
     const fromL2 = 2 * (tileM + tileN / cluster); // bytes per element along k of a tile
     const own = Math.ceil(tiles / blocks);
@@ -36,13 +43,13 @@ export function productLaunch(card, m, n, k, { outputBytes = 2, end: other } = {
       ? { ...other, totals: timesOwn(other.path) }
       : outputBytes === 2
         ? {
-            kernel: /tensor_warpgroup_kernelINS0_4sm9010StoredTile.*RingTileILi256E.*Lb0ELb1ELb0E/,
+            kernel: new RegExp(`tensor_warpgroup_kernelINS0_4sm9010StoredTile.*RingTileILi256E.*${FLAGS[layout]}`),
             shared: 3 * 49152 + 65536 + 1024,
             path: { STS: 64, UTMASTG: 4 },
             totals: { STS: own * 64, UTMASTG: own * 4 },
           }
         : {
-            kernel: /tensor_warpgroup_kernelINS0_4sm906Paired.*RingTileILi256E.*Lb0ELb1ELb0E/,
+            kernel: new RegExp(`tensor_warpgroup_kernelINS0_4sm906Paired.*RingTileILi256E.*${FLAGS[layout]}`),
             shared: 4 * 49152 + 8 * 16 * 40 * 4 + 1024,
             path: epilogue(1),
             totals: epilogue(own * 8),
@@ -66,22 +73,22 @@ export function productLaunch(card, m, n, k, { outputBytes = 2, end: other } = {
           warps: 1,
           mark: "UTMALDG",
           path: { UTMALDG: 8 },
-          totals: { UTMALDG: stages * (cluster === 2 ? 2 : 3) },
+          totals: { UTMALDG: stages * copies },
           outer: own,
           l2: stages * fromL2 * DEPTH,
         },
       ],
-      dram: Math.max(compulsory, Math.min(read, waves * blocks * fromL2 * k) + outputBytes * m * n),
-      l2: tiles * fromL2 * k + outputBytes * m * n,
+      dram: Math.max(compulsory, Math.min(read, waves * blocks * fromL2 * k) + outputBytes * parts * m * n),
+      l2: tiles * fromL2 * k + outputBytes * parts * m * n,
     };
   }
   // gemm_multistage.cuh: tiles of 128 x 128 by eight warps of 64 x 32.
   const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;
-  const tiles = Math.ceil(m / 128) * Math.ceil(n / 128);
+  const tiles = Math.ceil(m / 128) * Math.ceil(n / 128) * parts;
   const steps = k / DEPTH;
   const end = other ?? {
     source: "gemm/gemm_tensor",
-    kernel: new RegExp(`tensor_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}EEELb0ELb1ELb0E`),
+    kernel: new RegExp(`tensor_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}EEE${FLAGS[layout]}`),
     path: epilogue(1),
   };
   const timesRows = (path) => Object.fromEntries(Object.entries(path).map(([name, count]) => [name, 4 * count]));
@@ -99,7 +106,7 @@ export function productLaunch(card, m, n, k, { outputBytes = 2, end: other } = {
       },
     ],
     dram: compulsory,
-    l2: tiles * 256 * k * 2 + outputBytes * m * n,
+    l2: tiles * 256 * k * 2 + outputBytes * parts * m * n,
   };
 }
 
@@ -191,6 +198,54 @@ export function decodedProduct(card) {
       },
       productLaunch(card, m, n, terms * k),
     ],
+  };
+}
+
+/**
+ * The products of a mixture of experts with weights in q4_k and evenly chosen experts, with the shapes of Qwen3 30B A3B. A range of experts is
+ * decoded at a time, whose two bf16 terms take at most 64 MiB (decoded_experts of decoded_weights.h). experts_tensor.cu uses mma.sync on all cards.
+ */
+export function expertProduct(card) {
+  const [rows, slots, experts, n, k, terms] = [2048, 8, 128, 768, 2048, 2];
+  const { type, bytes } = BLOCKS.q4_k;
+  const pairs = (rows * slots) / experts;
+  const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;
+  const steps = (terms * k) / DEPTH;
+  const most = Math.floor((64 << 20) / (2 * terms * n * k));
+  const launchesOf = (count, ofLaunch) => {
+    const tiles = ofLaunch * Math.ceil(pairs / 128) * (n / 128);
+    const end = Object.fromEntries(Object.entries(epilogue(1)).map(([name, times]) => [name, 4 * times]));
+    return [
+      {
+        source: "quant/gemm_decoded",
+        kernel: new RegExp(`decode_kernel.*DTypeE${type}E.*_1EE`),
+        ...{ count, blocks: (ofLaunch * n * k) / 16 / 256, threads: 256 },
+        roles: [{ warps: 8, path: { "STG.128": 2 }, totals: { "STG.128": 2 * terms } }],
+        dram: ofLaunch * n * k * (bytes + 2 * terms),
+      },
+      {
+        source: "gemm/experts_tensor",
+        kernel: new RegExp(`tensor_experts_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}EEELb1E`),
+        ...{ count, blocks: tiles, threads: 256, shared: stages * 32768 },
+        roles: [
+          {
+            warps: 8,
+            mark: "HMMA",
+            path: { HMMA: 64, "LDGSTS.128": 4, CALL: 0, ...epilogue(1) },
+            totals: { HMMA: steps * 64, "LDGSTS.128": steps * 8, ...end },
+            l2: steps * 32768,
+          },
+        ],
+        dram: 2 * ofLaunch * (pairs * (k + n) + terms * n * k),
+        l2: tiles * steps * 32768 + 2 * ofLaunch * pairs * n,
+      },
+    ];
+  };
+  const [whole, rest] = [Math.floor(experts / most), experts % most];
+  return {
+    title: `experts, ${rows} rows x ${slots} of ${experts}, q4_k (${n}, ${k})`,
+    rate: { unit: "TFLOP/s", amount: (2 * rows * slots * n * k) / 1e12 },
+    launches: [...launchesOf(whole, most), ...(rest ? launchesOf(1, rest) : [])],
   };
 }
 

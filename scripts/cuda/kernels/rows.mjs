@@ -1,48 +1,51 @@
 // Attention, sampling and memory-bound ops. Numbers repeat the launch code in native/cuda/attention and native/cuda/rows.
 
-const [HEADS, WIDTH] = [16, 128];
-const causalFlops = ({ batch, length }) => 2 * batch * HEADS * length * length * WIDTH;
-const operandBytes = ({ batch, length }) => batch * length * HEADS * WIDTH * 2;
+const causalFlops = ({ batch, length, heads, width }) => 2 * batch * heads * length * length * width;
+const operandBytes = ({ batch, length, heads, width }) => batch * length * heads * width * 2;
+const shapeOf = (shape) => ({ heads: 16, width: 128, ...shape });
 
-/** Causal attention forward with heads of 128. */
-export function attention(card, shape) {
-  const { batch, length } = shape;
+/** Causal attention forward. `shape`: batch, length, and optionally heads and their width. Other cards than sm_90a need a width of 128. */
+export function attention(card, partial) {
+  const shape = shapeOf(partial);
+  const { batch, length, heads, width } = shape;
   const title = `attention forward, causal, ${batch} x ${length}`;
-  const bench = [`attention forward bf16 B${batch} H${HEADS}/${HEADS} T${length} D${WIDTH}`];
+  const bench = [`attention forward bf16 B${batch} H${heads}/${heads} T${length} D${width}`];
   const rate = { unit: "TFLOP/s", amount: causalFlops(shape) / 1e12 };
   const dram = 4 * operandBytes(shape);
   if (card.code === "90a") {
-    // attention_sm90.cu: 128 queries a block, tiles of 128 keys.
+    // attention_sm90.cu: 128 queries a block, tiles of 128 keys. Both products sum over 16 elements in an instruction.
     const tiles = (length / 128 + 1) / 2;
-    const blocks = (batch * HEADS * length) / 128;
+    const blocks = (batch * heads * length) / 128;
+    const tileBytes = 128 * width * 2;
+    const products = (width + 128) / 16;
     const launch = {
       source: "attention/attention_sm90",
-      kernel: /attention_kernel.*TileILi128ELi128E/,
-      ...{ blocks, threads: 384, shared: 5 * 32768 + 1024 },
+      kernel: new RegExp(`attention_kernel.*TileILi${width}ELi128E`),
+      ...{ blocks, threads: 384, shared: 5 * tileBytes + 1024 },
       roles: [
         {
           warps: 8,
           mark: "HGMMA",
-          path: { HGMMA: 16, MUFU: 66, CALL: 0 },
-          totals: { HGMMA: 16 * tiles },
-          tensor: tiles * 2 * 2 * 128 * 128 * WIDTH,
-          shared: tiles * (2 * (16384 + 32768) + 2 * 32768), // q and k for each warpgroup, v for each
-          l2: tiles * 65536,
+          path: { HGMMA: products, MUFU: 66, CALL: 0 },
+          totals: { HGMMA: products * tiles },
+          tensor: tiles * 2 * 2 * 128 * 128 * width,
+          shared: tiles * (2 * (tileBytes / 2 + tileBytes) + 2 * tileBytes), // q and k for each warpgroup, v for each
+          l2: tiles * 2 * tileBytes,
         },
         { warps: 1, path: { UTMALDG: 2 }, totals: { UTMALDG: 4 * tiles } },
       ],
       dram,
-      l2: blocks * (tiles * 65536 + 2 * 32768),
+      l2: blocks * (tiles * 2 * tileBytes + 2 * tileBytes),
     };
     return { title, bench, rate, launches: [launch] };
   }
   // attention_tensor.cu: 64 queries a block, tiles of 64 keys.
   const tiles = (length / 64 + 1) / 2;
-  const blocks = (batch * HEADS * length) / 64;
+  const blocks = (batch * heads * length) / 64;
   const launch = {
     source: "attention/attention_tensor",
     kernel: /attention_kernelILi128ELi64E/,
-    ...{ blocks, threads: 128, shared: (64 + 4 * 64) * WIDTH * 2 },
+    ...{ blocks, threads: 128, shared: (64 + 4 * 64) * width * 2 },
     roles: [
       {
         warps: 4,
@@ -58,45 +61,52 @@ export function attention(card, shape) {
   return { title, bench, rate, launches: [launch] };
 }
 
-/** The gradients of causal attention. The small kernels before them are not part of it. */
-export function attentionBackward(card, shape) {
-  const { batch, length } = shape;
+/** The gradients of causal attention, for shapes as in `attention`. The small kernels before them are not part of it. */
+export function attentionBackward(card, partial) {
+  const shape = shapeOf(partial);
+  const { batch, length, heads, width } = shape;
   const title = `attention backward, causal, ${batch} x ${length}`;
   const rate = { unit: "TFLOP/s", amount: (2.5 * causalFlops(shape)) / 1e12 };
   const dram = 8 * operandBytes(shape);
   if (card.code === "90a") {
-    // attention_backward_sm90.cu: 128 keys a block, tiles of 64 queries.
+    // attention_backward_sm90.cu: 128 keys a block, tiles of 64 queries. S' and dP' sum over the width, dq over 128 keys, dk and dv over 64
+    // queries.
     const steps = (length / 64 + 2) / 2;
-    const blocks = (batch * HEADS * length) / 128;
-    const sums = batch * HEADS * length * WIDTH * 4;
+    const blocks = (batch * heads * length) / 128;
+    const sums = batch * heads * length * width * 4;
+    const [tileBytes, products] = [128 * width, (2 * width + 128 + 2 * 64) / 16];
     return {
       title,
       rate,
       launches: [
         {
           source: "attention/attention_backward_sm90",
-          kernel: /attention_gradient_kernel.*PlanILi128E/,
-          ...{ blocks, threads: 384, shared: 2 * 32768 + 2 * (2 * 16384 + 1024) + 2 * 16384 + 2 * 16384 + 1024 },
+          kernel: new RegExp(`attention_gradient_kernel.*PlanILi${width}E`),
+          ...{
+            blocks,
+            threads: 384,
+            shared: 4 * tileBytes + 2 * (2 * tileBytes + 1024) + 2 * 16384 + 2 * tileBytes + 1024,
+          },
           roles: [
             {
               warps: 8,
               mark: "HGMMA",
               isInStep: true,
-              path: { HGMMA: 32, MUFU: 32, CALL: 0 },
-              totals: { HGMMA: 32 * steps },
-              tensor: steps * 5 * 2 * 64 * 128 * WIDTH,
-              shared: steps * 336 * 1024, // native/cuda/README.md, "Backward on sm_90a"
-              l2: steps * (33 + 32) * 1024,
+              path: { HGMMA: products, MUFU: 32, CALL: 0 },
+              totals: { HGMMA: products * steps },
+              tensor: steps * 5 * 2 * 64 * 128 * width,
+              shared: steps * 336 * 8 * width, // native/cuda/README.md, "Backward on sm_90a", for heads of 128
+              l2: steps * (4 * tileBytes + 1024),
             },
           ],
           dram: dram + sums,
-          l2: blocks * steps * 65 * 1024,
+          l2: blocks * steps * (4 * tileBytes + 1024),
         },
         {
           source: "attention/attention_backward_sm90",
-          kernel: /store_sums_kernel.*PlanILi128E/,
-          ...{ blocks: (batch * HEADS * length) / 64, threads: 256 },
-          roles: [{ warps: 8, path: { "LDG.128": 8, "STG.32": 16 } }],
+          kernel: new RegExp(`store_sums_kernel.*PlanILi${width}E`),
+          ...{ blocks: (batch * heads * length) / 64, threads: 2 * width },
+          roles: [{ warps: width / 16, path: { "LDG.128": 8, "STG.32": 16 } }],
           dram: sums + operandBytes(shape),
         },
       ],
@@ -104,11 +114,11 @@ export function attentionBackward(card, shape) {
   }
   // attention_tensor_backward.cu: 64 queries or keys a block, tiles of 32.
   const steps = (length / 32 + 2) / 2;
-  const blocks = (batch * HEADS * length) / 64;
+  const blocks = (batch * heads * length) / 64;
   const launch = (kernel, products, tiles) => ({
     source: "attention/attention_tensor_backward",
     kernel,
-    ...{ blocks, threads: 128, shared: (2 * 64 + tiles * 32) * WIDTH * 2 },
+    ...{ blocks, threads: 128, shared: (2 * 64 + tiles * 32) * width * 2 },
     roles: [
       {
         warps: 4,

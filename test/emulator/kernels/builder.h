@@ -41,7 +41,7 @@ struct Builder {
     std::uniform_real_distribution<float> draw(-1, 1);
     for (float& x : numbers) x = draw(random);
     data.emplace_back(bytes_of_elements(type, shape.size()));
-    quantise(type, numbers.data(), shape.size(), data.back().data());
+    quantize(type, numbers.data(), shape.size(), data.back().data());
     desc.bound.push_back(v);
     return v;
   }

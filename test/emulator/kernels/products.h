@@ -43,7 +43,7 @@ inline Builder ended(DType type, int64_t N, int64_t K, int64_t M) {
   return b;
 }
 
-inline Builder quantised(DType type, int64_t N, int64_t K, int64_t M) {
+inline Builder quantized(DType type, int64_t N, int64_t K, int64_t M) {
   Builder b;
   const int x = b.floats(DType::f32, {N, K}), w = b.blocks(type, {M, K}), bias = b.floats(DType::f32, {M}),
             dy = b.floats(DType::f32, {N, M});
@@ -57,27 +57,28 @@ inline Builder quantised(DType type, int64_t N, int64_t K, int64_t M) {
   return b;
 }
 
-// Products of bf16 with quantized weights, which tensor cores compute from decoded weights. With `stale`, each follows
-// a product of f32 with split-k, whose sums fill the scratch. Some of their bytes are NaN in bf16, which products show
-// if the padding of decoded weights is not written.
+// Adds a product of f32 with split-k, whose sums fill the scratch. Some of their bytes are NaN in bf16. A following
+// product with decoded weights shows them if it does not write the padding of the weights.
+inline void fill_scratch(Builder& b) {
+  const int left = b.floats(DType::f32, {96, 1100}), right = b.floats(DType::f32, {96, 1100});
+  b.node("linear", {left, right}, {b.value(DType::f32, {96, 96})}, {{"transposed", 0}});
+}
+
+// Products of bf16 with quantized weights, which tensor cores compute from decoded weights. With `stale`, the scratch
+// is filled before each.
 inline Builder decoded(DType type, DType result, int64_t N, int64_t K, int64_t M, bool stale = false) {
   Builder b;
-  const auto fill = [&] {
-    if (!stale) return;
-    const int left = b.floats(DType::f32, {96, 1100}), right = b.floats(DType::f32, {96, 1100});
-    b.node("linear", {left, right}, {b.value(DType::f32, {96, 96})}, {{"transposed", 0}});
-  };
   const int x = b.floats(DType::bf16, {N, K}), w = b.blocks(type, {M, K}), bias = b.floats(DType::f32, {M}),
             dy = b.floats(DType::bf16, {N, M});
-  fill();
+  if (stale) fill_scratch(b);
   b.node("linear", {x, w, bias}, {b.value(result, {N, M})}, {{"transposed", 0}});
-  fill();
+  if (stale) fill_scratch(b);
   b.node("linear_backward_input", {dy, w}, {b.value(result, {N, K})}, {{"transposed", 0}});
   return b;
 }
 
 // Log-probabilities under a quantized vocabulary of V tokens.
-inline Builder quantised_logprob(DType type, int64_t N, int64_t C, int64_t V) {
+inline Builder quantized_logprob(DType type, int64_t N, int64_t C, int64_t V) {
   Builder b;
   const int h = b.floats(DType::bf16, {N, C}), w = b.blocks(type, {V, C}), upstream = b.floats(DType::f32, {N});
   std::vector<int32_t> of_rows(static_cast<size_t>(N));
@@ -100,7 +101,7 @@ inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M, DType result = D
   // The blocks of 128 x 128 elements have different magnitudes, so that their scales differ.
   for (int64_t i = 0; i < M * K; ++i) numbers[i] = draw(b.random) * static_cast<float>(1 + i / K / 128 + i % K / 128);
   b.data.emplace_back(numbers.size());
-  fp8_quantise(numbers.data(), M, K, b.data.back().data(), scales.data());
+  fp8_quantize(numbers.data(), M, K, b.data.back().data(), scales.data());
   b.desc.bound.push_back(w);
   const int scale = b.floats(DType::f32, {fp8_blocks(M), fp8_blocks(K)});
   std::memcpy(b.data.back().data(), scales.data(), scales.size() * sizeof(float));
@@ -163,24 +164,44 @@ inline Builder experts(int64_t N, int64_t M, bool per_slot) {
   return b;
 }
 
-// Expert products in bf16 with uneven experts. N must be over 100. The first expert has no pair, the second one, the
-// last 70, and up to five experts in between the rest. Every width must be a multiple of 8, except M of the product
-// without gradients.
+// Returns the experts of N rows with two slots each. N must be over 100. The first expert has no pair, the second one,
+// the last 70, and up to five experts in between the rest.
+inline std::vector<int32_t> uneven_pairs(int64_t N, int64_t E) {
+  std::vector<int32_t> of_pairs(static_cast<size_t>(N * 2));
+  for (int64_t p = 0; p < N * 2; ++p) of_pairs[p] = static_cast<int32_t>(2 + p * 7 % 5 % (E - 3));
+  for (int64_t p = 0; p < 70; ++p) of_pairs[p * 2 + 5] = static_cast<int32_t>(E - 1);
+  of_pairs[4] = 1;
+  return of_pairs;
+}
+
+// Expert products in bf16 with uneven_pairs(). Every width must be a multiple of 8, except M of the product without
+// gradients.
 inline Builder uneven_experts(int64_t N, int64_t E, int64_t K, int64_t M, bool per_slot, bool gradients = true) {
   Builder b;
   const int64_t k = 2;
   const DType h = DType::bf16;
-  std::vector<int32_t> of_pairs(static_cast<size_t>(N * k));
-  for (int64_t p = 0; p < N * k; ++p) of_pairs[p] = static_cast<int32_t>(2 + p * 7 % 5 % (E - 3));
-  for (int64_t p = 0; p < 70; ++p) of_pairs[p * 2 + 5] = static_cast<int32_t>(E - 1);
-  of_pairs[4] = 1;
-  const int w = b.floats(h, {E, M, K}), bias = b.floats(DType::f32, {E, M}), chosen = b.integers({N, k}, of_pairs);
+  const int w = b.floats(h, {E, M, K}), bias = b.floats(DType::f32, {E, M}),
+            chosen = b.integers({N, k}, uneven_pairs(N, E));
   const int x = per_slot ? b.floats(h, {N, k, K}) : b.floats(h, {N, K}), dy = b.floats(h, {N, k, M});
   b.node("expert_linear", {x, w, chosen, bias}, {b.value(h, {N, k, M})}, {{"rowwise", 0}});
   b.node("expert_linear", {x, w, chosen}, {b.value(DType::f32, {N, k, M})}, {{"rowwise", 1}});
   if (!gradients) return b;
   b.node("expert_linear_backward_input", {dy, w, chosen}, {per_slot ? b.value(h, {N, k, K}) : b.value(h, {N, K})}, {});
   b.node("expert_linear_backward_weight", {dy, x, chosen}, {b.value(DType::f32, {E, M, K})}, {});
+  return b;
+}
+
+// Expert products of bf16 with quantized weights that are decoded for tensor cores, and with the same weights on CUDA
+// cores. There must be more than 32 pairs per expert.
+inline Builder decoded_experts(DType type, DType result, int64_t N, int64_t E, int64_t K, int64_t M, bool per_slot) {
+  Builder b;
+  const int64_t k = 2;
+  const int w = b.blocks(type, {E, M, K}), bias = b.floats(DType::bf16, {E, M}),
+            chosen = b.integers({N, k}, uneven_pairs(N, E)),
+            x = per_slot ? b.floats(DType::bf16, {N, k, K}) : b.floats(DType::bf16, {N, K});
+  fill_scratch(b);
+  b.node("expert_linear", {x, w, chosen, bias}, {b.value(result, {N, k, M})}, {{"rowwise", 0}});
+  b.node("expert_linear", {x, w, chosen, bias}, {b.value(result, {N, k, M})}, {{"rowwise", 1}});
   return b;
 }
 

@@ -9,8 +9,14 @@ export const clusters = [
   [
     "clusters: ends while the other block may still arrive",
     "gemm_sm90_loop.cuh",
-    "  if (T::pairs) ptx::sync_cluster();\n}",
-    "}",
+    "  if (T::pairs)\n    for (int s = 0; s < T::stages; ++s, at.advance()) ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);\n",
+    "",
+  ],
+  [
+    "clusters: ends while the other block may still read the last stage",
+    "gemm_sm90_loop.cuh",
+    "for (int s = 0; s < T::stages; ++s, at.advance())",
+    "for (int s = 0; s + 1 < T::stages; ++s, at.advance())",
   ],
   [
     "clusters: an empty stage expects the arrivals of one block",

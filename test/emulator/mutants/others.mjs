@@ -138,16 +138,25 @@ export const others = [
     "const bool valid = inside && line[i] >= 0;",
     "const bool valid = line[i] >= 0;",
   ],
+  ...[
+    ["multiplies the second term by elements beyond the width", "experts_tensor.cu", "(t) % steps * depth", "(t) * depth"],
+    ["takes the pairs of the first experts for every range", "experts.cu", "groups.begin + e, ", "groups.begin, "],
+    ["decodes the first experts for every range", "experts.cu", "e * a.M + column, 0, lines", "column, 0, lines"],
+    ["adds the bias of the first columns to every strip", "experts.cu", "e * a.M + column);", "e * a.M);"],
+    ["adds the bias of the first experts to every range", "experts.cu", "skip(strip.bias, e * a.M + ", "skip(strip.bias, "],
+    ["stores every strip at the first columns", "experts.cu", "skip(strip.y, column), ", ""],
+    ["strips of y have rows of their own width", "experts_tensor.cu", "pair[r] * a.pitch + column", "pair[r] * a.M + column"],
+  ].map(([title, file, from, to]) => [`experts decoded: ${title}`, file, from, to, file, "experts decoded"]),
   [
     "experts bf16: reads the weights of the first expert",
     "experts_tensor.cu",
-    "static_cast<const uint16_t*>(a.w.data) + tile.expert * a.M * a.K;",
+    "static_cast<const uint16_t*>(a.w.data) + tile.expert * a.M * w_width;",
     "static_cast<const uint16_t*>(a.w.data);",
   ],
   [
     "experts bf16: adds the bias of the first expert",
     "experts_tensor.cu",
-    "add_run(a.bias, tile.expert * a.M + column",
+    "add_run(a.bias, tile.expert * a.pitch + column",
     "add_run(a.bias, column",
   ],
   [

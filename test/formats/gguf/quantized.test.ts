@@ -104,7 +104,7 @@ describe.each(writing)("writing $dtype", ({ dtype, range, steps }) => {
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, 1e9]) {
       const values = new Float32Array(256);
       values[77] = bad;
-      await expectError(() => castBytes(bytesOf(values), "f32", dtype, "test"), "NUMERICAL", /quantise: expected/);
+      await expectError(() => castBytes(bytesOf(values), "f32", dtype, "test"), "NUMERICAL", /quantize: expected/);
     }
   });
 

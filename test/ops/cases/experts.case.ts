@@ -119,6 +119,25 @@ const quantized: OpCase[] = (["q8_0", "q4_0", "q4_k", "q6_k", "mxfp4"] as const)
   }),
 );
 
+// Enough pairs for each expert that tensor cores multiply by decoded weights. Experts are uneven.
+const decoded: OpCase[] = (["q8_0", "q4_k", "mxfp4"] as const).flatMap((w) =>
+  (["bf16", "f32"] as const).map((type): OpCase => {
+    const inputs = 3 * BLOCK_TYPES[w].elements;
+    return {
+      op: "expert_linear",
+      label: `130 rows of bf16, ${w} weight, bias, results in ${type}`,
+      inputs: [
+        float("bf16", [130, inputs]),
+        { dtype: w, shape: [4, 70, inputs] },
+        given("i32", [130, 2], uneven(260, 4)),
+        float("bf16", [4, 70]),
+      ],
+      attributes: { rowwise: 0 },
+      outputs: [out(type, 130, 2, 70)],
+    };
+  }),
+);
+
 const others: OpCase[] = activationTypes.flatMap((type) =>
   shapes.flatMap(([n, k, e, , width]): OpCase[] => {
     const logits = float(type, [n, e], -3, 3);
@@ -170,6 +189,7 @@ export default {
     ...linears,
     ...unevenPairs,
     ...quantized,
+    ...decoded,
     ...others,
     {
       op: "route_experts",

@@ -22,47 +22,8 @@ const shapes = [
   [40, 48, 1500],
 ] as const;
 
-const cases: OpCase[] = activationTypes.flatMap((type) =>
-  shapes.flatMap(([n, c, v]) =>
-    [
-      { softcap: 0, scale: 1 },
-      { softcap: 3, scale: 0.7 },
-    ].flatMap((attributes) => {
-      const h = float(type, [n, c], -2, 2);
-      const targets = i32([n], 0, v);
-      const label = `${type} (${n}, ${c}) of ${v}, ${JSON.stringify(attributes)}`;
-      return [
-        ...weightTypes.map((w) => ({
-          op: "token_logprob",
-          label: `${label}, ${w} weight`,
-          inputs: [h, float(w, [v, c]), targets],
-          attributes,
-          outputs: [out("f32", n), out("f32", n)],
-          ...(n > 1 ? { symbolic: n } : {}),
-        })),
-        {
-          op: "token_logprob_backward",
-          label,
-          inputs: [f32([n]), h, float(type, [v, c]), targets, f32([n])],
-          derive: { op: "token_logprob", from: [1, 2, 3], outputs: [out("f32", n), out("f32", n)], to: [-1, 4] },
-          attributes,
-          outputs: [out(type, n, c), out("f32", v, c)],
-        },
-        {
-          op: "token_logprob_backward",
-          label: `${label}, with a gradient of logsumexp`,
-          inputs: [f32([n]), h, float(type, [v, c]), targets, f32([n]), f32([n])],
-          derive: { op: "token_logprob", from: [1, 2, 3], outputs: [out("f32", n), out("f32", n)], to: [-1, 4] },
-          attributes,
-          outputs: [out(type, n, c), out("f32", v, c)],
-        },
-      ];
-    }),
-  ),
-);
-
 /**
- * The outputs of token_logprob_with_gradient if logit gradients are rounded to bf16 before the matrix products, as other frameworks do.
+ * The outputs of token_logprob_with_gradient if a kernel rounds logit gradients to bf16 before the matrix products, as other frameworks do.
  * With a soft cap, kernels keep them in f32.
  */
 const withRoundedGradients =
@@ -92,6 +53,53 @@ const withRoundedGradients =
     }
     return [undefined, undefined, dh, dw];
   };
+
+const cases: OpCase[] = activationTypes.flatMap((type) =>
+  shapes.flatMap(([n, c, v]) =>
+    [
+      { softcap: 0, scale: 1 },
+      { softcap: 3, scale: 0.7 },
+    ].flatMap((attributes) => {
+      const h = float(type, [n, c], -2, 2);
+      const targets = i32([n], 0, v);
+      const label = `${type} (${n}, ${c}) of ${v}, ${JSON.stringify(attributes)}`;
+      const gradients = withRoundedGradients(attributes.scale, n, c, v);
+      const rounded = type === "bf16" &&
+        attributes.softcap === 0 && {
+          rounded: ([upstream, h, w, targets, , ofLse]: Parameters<typeof gradients>[0]) =>
+            gradients(ofLse ? [upstream!, h!, w!, targets!, ofLse] : [upstream!, h!, w!, targets!]).slice(2),
+        };
+      return [
+        ...weightTypes.map((w) => ({
+          op: "token_logprob",
+          label: `${label}, ${w} weight`,
+          inputs: [h, float(w, [v, c]), targets],
+          attributes,
+          outputs: [out("f32", n), out("f32", n)],
+          ...(n > 1 ? { symbolic: n } : {}),
+        })),
+        {
+          op: "token_logprob_backward",
+          label,
+          inputs: [f32([n]), h, float(type, [v, c]), targets, f32([n])],
+          derive: { op: "token_logprob", from: [1, 2, 3], outputs: [out("f32", n), out("f32", n)], to: [-1, 4] },
+          attributes,
+          outputs: [out(type, n, c), out("f32", v, c)],
+          ...rounded,
+        },
+        {
+          op: "token_logprob_backward",
+          label: `${label}, with a gradient of logsumexp`,
+          inputs: [f32([n]), h, float(type, [v, c]), targets, f32([n]), f32([n])],
+          derive: { op: "token_logprob", from: [1, 2, 3], outputs: [out("f32", n), out("f32", n)], to: [-1, 4] },
+          attributes,
+          outputs: [out(type, n, c), out("f32", v, c)],
+          ...rounded,
+        },
+      ];
+    }),
+  ),
+);
 
 // Log-probabilities and gradients in one op. The last shape has several chunks of rows.
 const fused: OpCase[] = activationTypes.flatMap((type) =>

@@ -19,7 +19,7 @@ using namespace heddle::fuzz;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Pool& pool = *new Pool(1);
   Input in(data, size);
-  const DType type = quantised_type(in);
+  const DType type = quantized_type(in);
   const int64_t blocks = in.ConsumeIntegralInRange<int64_t>(0, 3), N = in.ConsumeIntegralInRange<int64_t>(0, 26),
                 M = in.ConsumeIntegralInRange<int64_t>(0, 18);
   const bool int8 = in.ConsumeBool(), raw = in.ConsumeBool();
