@@ -61,7 +61,7 @@ export type { WriteProgress } from "./formats/tensor-data.ts";
 export { type PulledModel, type PullOptions, type PullProgress, pullModel } from "./hub/pull.ts";
 export type { ModelKind } from "./hub/repository-files.ts";
 export type { AssistantModel } from "./inference/generation-options.ts";
-export type { EmbedTextOptions } from "./language-model/embed/embed.ts";
+export type { EmbedOptions } from "./language-model/embed/embed.ts";
 export {
   type AnswerFormat,
   Batcher,
@@ -156,15 +156,15 @@ export type { ParameterMatch } from "./train/options/parameter-match.ts";
 export type { Evaluate, EvaluateAt } from "./train/options/shared-options.ts";
 export type { CorpusPart, TextData, TextSource } from "./train/options/text-data.ts";
 export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
-export { type ClassifyOptions, trainClassifier } from "./train/stages/classify.ts";
+export { type TrainClassifierOptions, trainClassifier } from "./train/stages/classify.ts";
 export { type DpoOptions, dpo } from "./train/stages/dpo.ts";
-export { type EmbedOptions, trainEmbedding } from "./train/stages/embed.ts";
+export { type TrainEmbeddingOptions, trainEmbedding } from "./train/stages/embed.ts";
 export { type GrpoOptions, grpo } from "./train/stages/grpo.ts";
 export { type KtoOptions, kto } from "./train/stages/kto.ts";
 export { type OrpoOptions, orpo } from "./train/stages/orpo.ts";
 export { type PpoOptions, ppo } from "./train/stages/ppo.ts";
 export { type PretrainOptions, pretrain } from "./train/stages/pretrain.ts";
-export { type RewardOptions, trainReward } from "./train/stages/reward.ts";
+export { type TrainRewardOptions, trainReward } from "./train/stages/reward.ts";
 export { type SftOptions, sft } from "./train/stages/sft.ts";
 export { type SimpoOptions, simpo } from "./train/stages/simpo.ts";
 export { tensorBoard } from "./train/tracking/tensorboard/tensorboard.ts";

@@ -45,14 +45,15 @@ export function findCompiler(asked = process.env.CXX) {
 
 /**
  * Returns CMake's list of architectures for this machine's GPUs, as reported by nvidia-smi. Returns undefined without a GPU, or if the nvcc on
- * PATH is too old for a GPU. Also returns undefined if a GPU has a compute capability below 8.0, which the kernels need.
+ * PATH is too old for a GPU. Ignores GPUs of a compute capability below 8.0, which the kernels need.
  */
 export function cardArchitectures() {
   const query = ["--query-gpu=compute_cap", "--format=csv,noheader"];
   const { status, stdout } = spawnSync("nvidia-smi", query, { encoding: "utf8", timeout: 20_000 });
   const found = status === 0 ? stdout.split("\n").filter((line) => line.trim() !== "") : [];
-  const numbers = found.map((line) => Number(/^\s*(\d+)\.(\d)\s*$/.exec(line)?.slice(1).join("") ?? 0));
-  if (numbers.length === 0 || numbers.some((number) => number < 80)) return undefined;
+  const listed = found.map((line) => Number(/^\s*(\d+)\.(\d)\s*$/.exec(line)?.slice(1).join("")));
+  const numbers = listed.filter((number) => number >= 80);
+  if (numbers.length === 0 || listed.some(Number.isNaN)) return undefined;
   const nvcc = spawnSync("nvcc", ["--list-gpu-arch"], { encoding: "utf8", timeout: 20_000 });
   const known = nvcc.status === 0 ? nvcc.stdout.split(/\s+/) : undefined;
   if (known && !numbers.every((number) => known.includes(`compute_${number}`))) return undefined;

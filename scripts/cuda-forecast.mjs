@@ -1,6 +1,6 @@
 // Predicts the speed of the CUDA kernels from their machine code, and compares it with measured results. Needs nvcc, but no GPU.
 //
-//   node scripts/cuda-forecast.mjs [--card h100|a100|rtx4090|b200|rtx5090] [--only TEXT] [--details] [--json] [--results FILE]
+//   node scripts/cuda-forecast.mjs [--card h100|a100|rtx4090|b200|rtx5090|h200] [--only TEXT] [--details] [--json] [--results FILE]
 //
 // Without --card, all cards. --only selects cases by a part of their title. --details shows each launch: instructions by kind, occupancy, and
 // the time of each unit. FILE has results of `heddle bench --json`, or lines of JSON as in bench/results.

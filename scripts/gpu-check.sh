@@ -14,13 +14,17 @@
 #   ... --seconds N                           limits the time of each phase (default 470 on a GPU, which is less than eight minutes)
 #   ... --plain                               runs what needs neither Node nor CMake, as is done where one of them is missing
 #
-# With Node 20, CMake and the checkout's node_modules, all steps run. Without them, nvcc alone builds the tests of fragments and kernels and a
-# small benchmark (plain.sh). ../shared/fixtures is used if present.
+# The card is CUDA's first one, in the order of the PCI bus. CUDA_VISIBLE_DEVICES selects another one, or a MIG instance. HEDDLE_SIMULATOR=sm_90
+# makes --simulator rehearse compute capability 9.0.
+#
+# With Node 20, CMake, make or ninja, and the checkout's node_modules, all steps run. Without them, nvcc alone builds the tests of fragments and
+# kernels and a small benchmark (plain.sh). ../shared/fixtures is used if present.
 #
 # OUT receives summary.txt and summary.json (rewritten after every step), a log of each phase, and DATE-CARD.jsonl for bench/results. A step that
-# fails or hangs does not stop the others. Exit code: 0 if every step passed, 1 if one failed, 2 for wrong arguments or a machine that cannot
-# run the check, 3 if none failed but steps were skipped, 4 if none failed but the time did not suffice for all. Skipped comparisons, such as
-# PyTorch, leave it at 0. HEDDLE_COMMIT names the commit in a copy without git.
+# fails or hangs does not stop the others, even if its process waits in the driver and cannot be killed. Benchmarks ignore the choices that
+# `heddle autotune` saved. Exit code: 0 if every step passed, 1 if one failed, 2 for wrong arguments or a machine that cannot run the check, 3 if
+# none failed but steps were skipped, 4 if none failed but the time did not suffice for all. Skipped comparisons, such as PyTorch, leave it at 0.
+# HEDDLE_COMMIT names the commit in a copy without git.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=gpu-check/preflight.sh
@@ -59,7 +63,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# The first card that nvidia-smi lists is then the first one of CUDA.
+# CUDA then numbers the cards as nvidia-smi does.
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 find_toolkit
 if [ -z "$plain" ]; then
@@ -69,14 +73,19 @@ if [ -z "$plain" ]; then
     plain="node $(node -p process.versions.node) is older than 20"
   elif [ ! -d "$root/node_modules" ]; then
     plain='node_modules is missing'
-  elif [ ! -d "$root/.cmake/tools/node_modules" ]; then
-    # The build could install CMake from npm, but the machine may have no network.
+  else
+    # The build could install missing tools from npm, but the machine may have no network.
+    installed() { compgen -G "$root/.cmake/tools/node_modules/$1-runtime-*/bin/$1" >/dev/null; }
     found=$(cmake --version 2>/dev/null | sed -n 's/^cmake version //p')
-    if [ -z "$found" ]; then
+    if installed cmake; then
+      :
+    elif [ -z "$found" ]; then
       plain='cmake is not on PATH'
     elif [ "$(printf '%s\n' 3.22 "$found" | sort -V | head -n 1)" != 3.22 ]; then
       plain="cmake $found is older than 3.22"
     fi
+    [ -n "$plain" ] || installed ninja || command -v ninja >/dev/null || command -v make >/dev/null ||
+      plain='neither ninja nor make is on PATH'
   fi
 fi
 [ -z "$packing" ] || [[ $plain != node* ]] || refuse "--pack needs Node and node_modules: $plain"

@@ -106,11 +106,11 @@ function* messagesOf(source, makers) {
   }
 }
 
-/** Returns the names of native classes of errors and of functions that return one or never return. */
+/** Returns the names of native classes of errors, of the class Cancellation, and of functions that return one of these or never return. */
 function nativeMakersOf(texts) {
-  const makers = new Set(["Error", "Failure", "Full"]);
+  const makers = new Set(["Error", "Failure", "Full", "Cancellation"]);
   for (const text of texts)
-    for (const [, name] of text.matchAll(/\b(?:Error|Failure|\[\[noreturn\]\][^(;]*?\bvoid)\s+(\w+)\(/g))
+    for (const [, name] of text.matchAll(/\b(?:Error|Failure|Cancellation|\[\[noreturn\]\][^(;]*?\bvoid)\s+(\w+)\(/g))
       makers.add(name);
   return makers;
 }

@@ -64,6 +64,7 @@ const vitest = (name, args, more = {}) =>
 /** Runs the native test programs of a build. `kernels` names the step of emulator_kernels. */
 async function programs(folder, kernels) {
   await program("the choice of a product's kernel", join(folder, "cuda_choice"));
+  await program("the sizes of strips", join(folder, "cuda_decoded"));
   await program("PTX fragments", join(folder, "emulator_fragments"));
   await program("what the emulator reports", join(folder, "emulator_ptx"));
   await program(kernels, join(folder, "emulator_kernels"));

@@ -1,5 +1,5 @@
 // Compares GRPO's rollouts with plain decoding of the same number of sequences, interleaved. This is the cost of sampling answers from
-// weights in training. The bf16 twin is compared with bf16 weights, and the f32 masters with f32 weights.
+// weights in training. The bf16 sampler is compared with bf16 weights, and the f32 masters with f32 weights.
 
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";

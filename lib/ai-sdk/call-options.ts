@@ -9,9 +9,13 @@ import type { LanguageModel, RespondOptions } from "../language-model/index.ts";
 
 /** Options of a call that only heddle has, in `providerOptions.heddle`. */
 export interface HeddleProviderOptions {
+  /** Samples from tokens with at least this fraction of the likeliest token's probability. Default: the model's, else 0. */
   minP?: number | undefined;
+  /** Divides positive and multiplies negative logits of tokens that occurred before. Default: the model's, else 1. */
   repetitionPenalty?: number | undefined;
+  /** Added to the logits of these token ids. */
   logitBias?: Record<string, number> | undefined;
+  /** Whether to continue after the model's end tokens. */
   ignoreEos?: boolean | undefined;
   /** Whether an answer may have several tool calls if the tool choice requires a call. Default false. */
   parallelToolCalls?: boolean | undefined;

@@ -8,7 +8,7 @@ export type Reading<T = void> = Generator<void, T, undefined>;
 export class Malformed extends Error {}
 
 /** The only instance. Creating a stack trace for every broken call would be slow. */
-const malformed = new Malformed("malformed call");
+const malformed = new Malformed("call: expected the format of the model's template, got other text");
 
 /** Maximum length of text that is held back until it is known to be a call. Longer text is released. */
 export const MAX_HELD = 1 << 17;

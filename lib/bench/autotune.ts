@@ -33,6 +33,7 @@ export interface AutotuneOptions {
   path?: string | null | undefined;
   /** Called for each measured product. */
   onResult?: ((result: TunedProduct) => void) | undefined;
+  /** Stops the run. */
   signal?: AbortSignal | undefined;
 }
 
@@ -62,6 +63,7 @@ export interface TunedProduct {
 export interface AutotuneReport {
   /** The GPU, its compute capability, the driver, and heddle's version. */
   device: string;
+  /** The measured products. */
   results: TunedProduct[];
   /** Path of the written file. */
   path?: string;

@@ -34,7 +34,9 @@ export const benchSuites = Object.keys(suites) as BenchSuiteName[];
 export interface BenchOptions {
   /** Names of the suites to run. Default: all. */
   suites?: readonly BenchSuiteName[] | undefined;
+  /** The device to measure, or its name. Default: as in `openDevice`. */
   device?: string | Device | undefined;
+  /** Number of worker threads on the CPU. Default: as in `openDevice`. */
   threads?: number | undefined;
   /** Number of measured rounds per case, after one warm-up round. Default 9. */
   rounds?: number | undefined;
@@ -51,6 +53,7 @@ export interface BenchOptions {
   maxRegression?: number | undefined;
   /** Called for each result. */
   onResult?: ((result: BenchResult) => void) | undefined;
+  /** Stops the run. */
   signal?: AbortSignal | undefined;
 }
 

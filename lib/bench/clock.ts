@@ -9,7 +9,8 @@ export function clockRate(): number {
   // The best of three short measurements excludes interruptions.
   for (let i = 0; i < 3; i++) {
     const start = performance.now();
-    if (chain() < 0) throw new Error("clock: expected a positive sum");
+    const sum = chain();
+    if (sum < 0) throw new Error(`clock: expected a positive sum, got ${sum}`);
     best = Math.max(best, STEPS / (performance.now() - start));
   }
   return best * 1000;

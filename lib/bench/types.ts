@@ -36,9 +36,11 @@ export interface SuiteContext {
 
 /** The result of a case. */
 export interface BenchResult {
+  /** Name of the case. */
   name: string;
   /** Median over the rounds, in `unit`. */
   value: number;
+  /** Unit of `value` and `interval`. */
   unit: BenchUnit;
   /**
    * Median share of the ceiling measured in the same rounds. null for a case without `bound`. It corresponds to MFU for products and to
@@ -56,6 +58,7 @@ export interface BenchResult {
    * and for GPU work. Otherwise it is a core's clock rate. This makes runs at different times comparable.
    */
   relative: { value: number; interval: [low: number, high: number] };
+  /** Number of measured rounds. */
   rounds: number;
   /** With a baseline that has the case: the baseline's value, and the relative change since then, corrected for the machine's drift. */
   baseline?: { value: number; change: number } | undefined;
@@ -63,7 +66,9 @@ export interface BenchResult {
 
 /** The results of a run, with a description of the machine. */
 export interface BenchReport {
+  /** Facts about the machine, such as its processor and its number of threads. */
   machine: Record<string, string | number>;
+  /** The results, one for each case. */
   results: BenchResult[];
   /** With a baseline: names of the cases that have become slower. */
   regressions?: string[] | undefined;

@@ -2,11 +2,15 @@
 
 /** A CUDA device as its driver describes it. */
 export interface CudaDeviceInfo {
+  /** Number of the device, as in `cuda:N`. */
   index: number;
+  /** The driver's name of the device. */
   name: string;
   /** For example "9.0". */
   computeCapability: string;
+  /** Size of the device's memory in bytes. */
   memoryBytes: number;
+  /** Number of streaming multiprocessors. */
   multiprocessors: number;
   /** The newest version of CUDA that the driver supports. */
   driver: string;

@@ -1,5 +1,5 @@
 import { HeddleError, invalidArgument } from "../core/errors.ts";
-import { nearest } from "../core/nearest-name.ts";
+import { nearest, unknownName } from "../core/nearest-name.ts";
 import type { Command, OptionSpec, OptionSpecs } from "./command.ts";
 
 export interface Parsed {
@@ -61,11 +61,10 @@ function isOption(name: string, specs: OptionSpecs): boolean {
 function unknownOption(name: string, specs: OptionSpecs, elsewhere: Parameters<typeof parseArguments>[2]): HeddleError {
   const names = Object.keys(specs);
   // Compare without the dashes, which make all short names similar.
-  const near = nearest(name.replace(/^-+/, ""), names);
-  const other = elsewhere?.(name.replace(/^-+/, ""), near);
+  const bare = name.replace(/^-+/, "");
+  const other = elsewhere?.(bare, nearest(bare, names));
   if (other) return other;
-  const expected = near ? `a known option (nearest: --${near})` : `one of ${names.map((key) => `--${key}`).join(", ")}`;
-  return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got an unknown one`);
+  return unknownName(name, bare, names, "option", "--");
 }
 
 function parseValue(name: string, spec: OptionSpec, text: string | undefined): unknown {

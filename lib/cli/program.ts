@@ -1,7 +1,7 @@
 // The command line: finds the command, runs it, and turns every failure into one line on stderr and an exit code.
 import { readFileSync } from "node:fs";
 import { HeddleError } from "../core/errors.ts";
-import { nearest } from "../core/nearest-name.ts";
+import { expectedName, nearest } from "../core/nearest-name.ts";
 import { ioError } from "../io/atomic-files.ts";
 import type { AnyCommand, CommandGroup, CommandTable, OptionSpecs, OptionValues } from "./command.ts";
 import { commonOptions } from "./command.ts";
@@ -108,8 +108,7 @@ function inFlags(message: string, flags: ReadonlyMap<string, string>): string {
 
 function unknownCommand(name: string, word: string, table: CommandTable): HeddleError {
   const names = Object.keys(table);
-  const near = nearest(word, names);
-  const expected = near ? `a known command (nearest: ${near})` : `one of ${names.join(", ")}`;
+  const expected = expectedName(nearest(word, names), names, "command");
   return new HeddleError("INVALID_ARGUMENT", `${short(name)}: expected ${expected}, got ${JSON.stringify(word)}`);
 }
 

@@ -3,13 +3,14 @@ import { describe, HeddleError } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { type JsonType, typeOfValue } from "../core/json-type.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
+import type { JsonValue } from "../io/json.ts";
 import { type All, Combiner, type Facts, factsOf, hasType, noFacts, schemasOf, typesAllowed } from "./facts.ts";
 import { type Grammar, GrammarBuilder, recursion } from "./grammar.ts";
 import { JsonRules, type ObjectRule } from "./json-rules.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
 import { isMultiple } from "./multiples.ts";
 import { isEmpty } from "./regular.ts";
-import { type JsonValue, type Keyword, keywordsOf, SchemaDocument } from "./schema.ts";
+import { type Keyword, keywordsOf, SchemaDocument } from "./schema.ts";
 import { Automata, PART, SCHEMA } from "./value-automata.ts";
 
 /**

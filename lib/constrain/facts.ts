@@ -3,8 +3,9 @@ import { invalidArgument } from "../core/errors.ts";
 import { isStrings } from "../core/is-iterable.ts";
 import { isObject } from "../core/is-object.ts";
 import { JSON_TYPES, type JsonType, typeOfValue } from "../core/json-type.ts";
+import type { JsonValue } from "../io/json.ts";
 import type { Bound } from "./numbers.ts";
-import { escapePointer, type JsonValue, type Keyword, ValueNumbers } from "./schema.ts";
+import { escapePointer, type Keyword, ValueNumbers } from "./schema.ts";
 
 /** A conjunction of schemas. An empty conjunction allows any value. */
 export type All = readonly JsonValue[];

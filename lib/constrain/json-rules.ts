@@ -1,9 +1,9 @@
 // Builds grammar rules for the parts of JSON: white space, strings, literals, arrays, objects.
 import type { Slices } from "../core/slices.ts";
+import type { JsonValue } from "../io/json.ts";
 import { END, type FreeEdge, free, type GrammarBuilder, Guard } from "./grammar.ts";
 import { limits, tooLarge } from "./limits.ts";
 import type { Dfa, Edge } from "./regular.ts";
-import type { JsonValue } from "./schema.ts";
 
 /** Maximum number of spaces of an indentation. It is limited so that white space always ends. */
 const MAX_SPACES = 20;

@@ -2,7 +2,7 @@
 import { type CallFormatName, callFormatNames } from "../answers/catalogue.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
-import { nearest } from "../core/nearest-name.ts";
+import { unknownName } from "../core/nearest-name.ts";
 import { checkFlag, checkString } from "../core/option-values.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
 import { Automaton } from "./automaton.ts";
@@ -21,9 +21,13 @@ export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
 
 /** A schema with its name and description, as in OpenAI's API. `name`, `description` and `strict` have no effect here. */
 export interface NamedSchema {
+  /** The JSON schema that the answer must match. */
   schema: JsonSchema;
+  /** Name of the schema. It has no effect. */
   name?: string | undefined;
+  /** Description of the schema. It has no effect. */
   description?: string | undefined;
+  /** Has no effect: the schema always applies. */
   strict?: boolean | null | undefined;
 }
 
@@ -48,6 +52,7 @@ export type JsonFormat = Extract<ResponseFormat, { type: "json_object" | "json_s
  * `parsed`.
  */
 export interface Validated {
+  /** Parses the finished text. Its value is `parsed` of the completion. */
   validate?: StandardSchema | undefined;
 }
 
@@ -72,6 +77,7 @@ export type Parsed<Whole, Format> = [NonNullable<Format>] extends [
  * The arguments satisfy the tool's schema.
  */
 export interface ToolCallsFormat {
+  /** The kind of format. */
   type: "tool_calls";
   /** Functions in OpenAI's form, `{ type: "function", function: { name, parameters } }`, or only the `function` part. */
   tools: readonly unknown[];
@@ -255,11 +261,7 @@ function* compilePattern(pattern: string, work: Work): Slices<Grammar> {
 function checkNames(object: object, known: readonly string[], where: string): void {
   for (const name of Object.keys(object)) {
     if (known.includes(name)) continue;
-    const near = nearest(name, known);
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `${where}.${name}: expected ${near ? `a known name (nearest: ${near})` : `one of ${known.join(", ")}`}, got an unknown one`,
-    );
+    throw unknownName(`${where}.${name}`, name, known);
   }
 }
 

@@ -4,10 +4,8 @@ import { isObject } from "../core/is-object.ts";
 import { resolvePointer } from "../core/json-pointer.ts";
 import { nearest } from "../core/nearest-name.ts";
 import type { Slices } from "../core/slices.ts";
+import type { JsonObject, JsonValue } from "../io/json.ts";
 import { limits, tooLarge, unsupported, type Work } from "./limits.ts";
-
-export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
-export type SchemaObject = { [key: string]: JsonValue };
 
 /** Keywords that constrain documents and are supported. */
 const KEYWORDS = [
@@ -143,7 +141,7 @@ class SchemaReader {
     if (depth > limits.depth) throw tooLarge(this.name, limits.depth, "levels");
     const isArray = Array.isArray(value);
     if (!isArray && !isPlain(value)) throw invalidArgument(this.pathOf(place), "JSON", value);
-    const out: JsonValue[] | SchemaObject = isArray ? [] : Object.create(null);
+    const out: JsonValue[] | JsonObject = isArray ? [] : Object.create(null);
     this.places.set(out, place);
     // Iterate arrays by index, so that holes are refused.
     const keys = isArray ? value.keys() : this.keysOf(value);
@@ -212,7 +210,7 @@ export function escapePointer(key: string): string {
 }
 
 /** Returns the constraining keywords of a schema. @throws HeddleError UNSUPPORTED with the keyword's location */
-export function keywordsOf(schema: SchemaObject, where: () => string): Map<Keyword, JsonValue> {
+export function keywordsOf(schema: JsonObject, where: () => string): Map<Keyword, JsonValue> {
   const out = new Map<Keyword, JsonValue>();
   for (const [key, value] of Object.entries(schema)) {
     if (key === "unevaluatedProperties") {

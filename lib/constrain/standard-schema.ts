@@ -1,4 +1,5 @@
 // Schemas of zod, valibot, arktype and other libraries, by the interfaces of https://standardschema.dev.
+import { firstOf } from "../core/amounts.ts";
 import { excerpt, HeddleError } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 
@@ -7,6 +8,7 @@ import { isObject } from "../core/is-object.ts";
  * Its JSON Schema comes from the Standard JSON Schema extension.
  */
 export interface StandardSchema<Output = unknown> {
+  /** The specification: its version, the library's name, and the function that checks a value. */
   readonly "~standard": {
     readonly version: 1;
     /** Name of the library. */
@@ -114,19 +116,16 @@ export async function parsedBy(schema: StandardSchema, completion: Answer): Prom
     throw refused(`expected a schema whose validate returns a result, got ${result === null ? "null" : typeof result}`);
   const { issues, value } = result as { issues?: readonly StandardIssue[]; value?: unknown };
   if (issues === undefined) return value;
-  throw refused(`the schema refuses the answer: ${described(issues)}`, { issues });
+  const quoted = firstOf(issues.map(described), MAX_QUOTED, "; ");
+  throw refused(`the schema refuses the answer: ${quoted}`, { issues });
 }
 
 /** Maximum number of issues that a message quotes. */
 const MAX_QUOTED = 3;
 
-function described(issues: readonly StandardIssue[]): string {
-  const quoted = issues.slice(0, MAX_QUOTED).map(({ message, path = [] }) => {
-    const keys = path.map((step) => String(typeof step === "object" ? step.key : step));
-    return excerpt(keys.length > 0 ? `${keys.join(".")}: ${message}` : message);
-  });
-  const rest = issues.length - quoted.length;
-  return [...quoted, ...(rest > 0 ? [`and ${rest} more`] : [])].join("; ");
+function described({ message, path = [] }: StandardIssue): string {
+  const keys = path.map((step) => String(typeof step === "object" ? step.key : step));
+  return excerpt(keys.length > 0 ? `${keys.join(".")}: ${message}` : message);
 }
 
 function messageOf(error: unknown): string {

@@ -4,12 +4,13 @@ import { type CallTemplatePart, marksOf } from "../answers/format.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import type { Slices } from "../core/slices.ts";
+import type { JsonValue } from "../io/json.ts";
 import { parameterNodes } from "./call-parameters.ts";
 import { SchemaCompiler } from "./compile-schema.ts";
 import { END, free, type Grammar, GrammarBuilder } from "./grammar.ts";
 import { unsupportedInCalls, type Work } from "./limits.ts";
 import { textWithout } from "./plain-text.ts";
-import { type JsonValue, SchemaDocument } from "./schema.ts";
+import { SchemaDocument } from "./schema.ts";
 
 /** A tool that may be called, with the schema of its arguments. */
 export interface CallableTool {

@@ -81,6 +81,7 @@ export const CONVERT_NAMES: Names<ConvertOptions> = {
 
 /** The result of `convertModel`. */
 export interface ConvertResult {
+  /** Number of tensors written. */
   tensors: number;
   /** Bytes of the weight files written. */
   bytes: number;

@@ -1,5 +1,5 @@
-import { checkObject, HeddleError, invalidArgument } from "./errors.ts";
-import { nearest } from "./nearest-name.ts";
+import { checkObject, invalidArgument } from "./errors.ts";
+import { unknownName } from "./nearest-name.ts";
 
 /** The expected kind of a property: a type, an array, or one of a list of values. */
 export type PartKind =
@@ -27,11 +27,7 @@ export function checkParts(
   checkObject(where, given);
   for (const key of Object.keys(given)) {
     if (Object.hasOwn(kinds, key)) continue;
-    const near = nearest(key, Object.keys(kinds));
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `${where}.${key}: expected ${near ? `a known name (nearest: ${near})` : `one of ${Object.keys(kinds).join(", ")}`}, got an unknown one`,
-    );
+    throw unknownName(`${where}.${key}`, key, Object.keys(kinds));
   }
   for (const [name, kind] of Object.entries(kinds)) {
     const value: unknown = given[name as keyof typeof given];

@@ -27,7 +27,9 @@ export type HeddleErrorCode =
  * catch (error) { if (error instanceof HeddleError && error.code === "NOT_FOUND") … }
  */
 export class HeddleError extends Error {
+  /** The class's name, as stack traces show it. */
   override readonly name = "HeddleError";
+  /** The kind of failure. docs/errors.md says what to do for each code. */
   readonly code: HeddleErrorCode;
   /** Programs may throw this error too. Training stages rethrow it unchanged. @param options.cause the underlying error */
   constructor(code: HeddleErrorCode, message: string, options?: { cause?: unknown }) {

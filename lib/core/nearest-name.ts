@@ -1,3 +1,23 @@
+import { HeddleError } from "./errors.ts";
+
+/**
+ * Returns the error for an unknown name: `temprature: expected a known option (nearest: temperature), got an unknown one`.
+ * @param where the name as the message shows it, such as `lora.rank`
+ * @param name the name to compare with the known ones
+ * @param what the word for a name
+ * @param prefix shown before each known name, such as `--`
+ */
+export function unknownName(where: string, name: string, known: readonly string[], what?: string, prefix?: string) {
+  const expected = expectedName(nearest(name, known), known, what, prefix);
+  return new HeddleError("INVALID_ARGUMENT", `${where}: expected ${expected}, got an unknown one`);
+}
+
+/** Returns what a message expects instead of an unknown name: the nearest known name `near`, or all known names. */
+export function expectedName(near: string | undefined, known: readonly string[], what = "name", prefix = ""): string {
+  if (near !== undefined) return `a known ${what} (nearest: ${prefix}${near})`;
+  return known.length === 0 ? `no ${what}` : `one of ${known.map((one) => prefix + one).join(", ")}`;
+}
+
 /**
  * Returns the candidate with the smallest edit distance to `name`, if it is a likely misspelling. Short names allow only one change: `lr` is
  * not a misspelling of `lora`.

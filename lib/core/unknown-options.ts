@@ -1,6 +1,6 @@
 // Checks option names, because unknown options would be silently ignored.
-import { checkObject, HeddleError } from "./errors.ts";
-import { nearest } from "./nearest-name.ts";
+import { checkObject, type HeddleError } from "./errors.ts";
+import { unknownName } from "./nearest-name.ts";
 
 /** The option names of type `T`. TypeScript ensures that the table is complete. */
 export type Names<T> = Readonly<Record<keyof T & string, true>>;
@@ -42,7 +42,7 @@ const MEANT: Readonly<Record<string, readonly string[]>> = {
 export function checkNames<T>(options: T, names: Names<T>): void {
   checkObject("options", options);
   for (const name in options)
-    if ((names as Record<string, boolean>)[name] !== true) throw unknownName(name, Object.keys(names), "option");
+    if ((names as Record<string, boolean>)[name] !== true) throw unknownOption(name, Object.keys(names), "option");
 }
 
 /** Like checkNames, for a list of names. @param what the word for a name in messages */
@@ -50,14 +50,12 @@ export function rejectUnknownNames(options: object, known: Iterable<string>, wha
   checkObject(`${what}s`, options);
   const names = [...known];
   const name = Object.keys(options).find((given) => !names.includes(given));
-  if (name !== undefined) throw unknownName(name, names, what);
+  if (name !== undefined) throw unknownOption(name, names, what);
 }
 
-function unknownName(name: string, known: readonly string[], what: string): HeddleError {
+function unknownOption(name: string, known: readonly string[], what: string): HeddleError {
   // A name of more than 256 characters has no nearest name (see `nearest`), so it is not converted.
   const camel = name.length > 256 ? name : name.replace(/_+([a-z0-9])/gu, (_, letter: string) => letter.toUpperCase());
-  const likely = [camel, ...(Object.hasOwn(MEANT, camel) ? MEANT[camel]! : [])];
-  const near = likely.find((other) => known.includes(other)) ?? nearest(camel, known);
-  const expected = near ? `a known ${what} (nearest: ${near})` : `one of ${known.join(", ")}`;
-  return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got an unknown name`);
+  const meant = Object.hasOwn(MEANT, camel) ? MEANT[camel]!.find((other) => known.includes(other)) : undefined;
+  return unknownName(name, known.includes(camel) ? camel : (meant ?? camel), known, what);
 }

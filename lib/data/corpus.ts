@@ -1,4 +1,4 @@
-import { checkSeed, describe, HeddleError, invalidArgument } from "../core/errors.ts";
+import { aborted, checkSeed, describe, HeddleError, invalidArgument } from "../core/errors.ts";
 import { isStrings } from "../core/is-iterable.ts";
 import { checkWhole } from "../core/option-values.ts";
 import type { Batch, BatchMaker, Made } from "./batch.ts";
@@ -27,6 +27,7 @@ export interface CorpusOptions {
    * memory. All other files are text.
    */
   files: string | readonly string[];
+  /** The tokenizer that encodes the texts. */
   tokenizer: CorpusTokenizer;
   /** T, the number of positions per row. */
   maxSeqLength: number;
@@ -298,8 +299,8 @@ class StreamedCorpus implements Corpus {
 
   #check(signal: AbortSignal | undefined): void {
     if (this.#isDisposed) throw new HeddleError("DISPOSED", "corpus: used after dispose()");
-    const aborted = [signal, this.#options.signal].find((one) => one?.aborted);
-    if (aborted) throw new HeddleError("ABORTED", "corpus: the signal fired", { cause: aborted.reason });
+    const fired = [signal, this.#options.signal].find((one) => one?.aborted);
+    if (fired) throw aborted(fired, "corpus");
   }
 }
 

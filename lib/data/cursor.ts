@@ -1,3 +1,4 @@
+import { firstOf } from "../core/amounts.ts";
 import { HeddleError } from "../core/errors.ts";
 import { pause } from "../core/slices.ts";
 import type { EncodedDocument } from "./documents/document-file.ts";
@@ -124,13 +125,6 @@ function noDocuments({ paths, isSplit }: GroupReader): HeddleError {
   const side = isSplit ? " on this side of the split" : "";
   return new HeddleError(
     "INVALID_FILE",
-    `${firstOf(paths)}: expected at least one document with text, got none${side}`,
+    `${firstOf(paths, NAMED)}: expected at least one document with text, got none${side}`,
   );
-}
-
-/** Returns the names of the first files for a message, because there may be thousands of files. */
-function firstOf(paths: readonly string[]): string {
-  return paths.length <= NAMED
-    ? paths.join(", ")
-    : `${paths.slice(0, NAMED).join(", ")} and ${paths.length - NAMED} more`;
 }

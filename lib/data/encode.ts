@@ -2,6 +2,7 @@ import { pause } from "../core/slices.ts";
 
 /** The options that a corpus gives its tokenizer. */
 export interface CorpusEncodeOptions {
+  /** Whether to add special tokens such as BOS. */
   addSpecialTokens?: boolean | undefined;
   /** Whether the tokenizer may add its prefix space. False for a text that continues another text. */
   addPrefixSpace?: boolean | undefined;
@@ -21,8 +22,11 @@ export interface CorpusTokenizer {
         options?: CorpusEncodeOptions & { signal?: AbortSignal | undefined },
       ) => Promise<Uint32Array[]>)
     | undefined;
+  /** Id of the token that begins a text, if there is one. */
   readonly bosTokenId?: number | null | undefined;
+  /** Id of the token that ends a text, if there is one. */
   readonly eosTokenId?: number | null | undefined;
+  /** Ids that end a text. The first one separates documents. */
   readonly eosTokenIds?: readonly number[] | undefined;
   /** Exclusive upper bound of the ids. Token files store it, and their tokens are checked against it. */
   readonly vocabSize?: number | undefined;

@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { firstOf } from "../core/amounts.ts";
 import { describe, HeddleError, throwIfAborted } from "../core/errors.ts";
 import { isIterable, isStrings } from "../core/is-iterable.ts";
 import { isObject } from "../core/is-object.ts";
@@ -17,7 +18,9 @@ export type RowSource<Row = object> = string | readonly string[] | Iterable<Row>
 
 /** A row with its location for messages: `pairs.jsonl:12`, `pairs.parquet: row 12`, or `data: row 3` for rows in memory. */
 export interface LocatedRow {
+  /** The row. */
   readonly value: Readonly<Record<string, unknown>>;
+  /** Where the row comes from, for messages: `file:line`, or its position in an iterable. */
   readonly where: string;
   /** Index of the row in its source, from 0 and counted over all files. */
   readonly index: number;
@@ -85,7 +88,12 @@ export const said = (text: string): Said => new Said(text);
 export function fieldsOf({ value }: LocatedRow): string {
   const names = Object.keys(value).map((name) => name.slice(0, 40));
   if (names.length === 0) return "an empty object";
-  return `the field${names.length > 1 ? "s" : ""} ${names.slice(0, 8).join(", ")}${names.length > 8 ? ", …" : ""}`;
+  return `the field${names.length > 1 ? "s" : ""} ${firstOf(names, 8)}`;
+}
+
+/** Lists the first rows, for messages. Semicolons separate them, because a place may contain commas. */
+export function firstPlaces(places: readonly string[]): string {
+  return firstOf(places, 3, "; ");
 }
 
 /**

@@ -2,6 +2,7 @@
 export interface Outcome {
   /** Whether the question is marked as having no true answer. */
   unanswerable: boolean;
+  /** Whether the model declined to answer. */
   declined: boolean;
   /** Whether the answer is an accepted one. Always false for an unanswerable question. */
   correct: boolean;
@@ -9,7 +10,9 @@ export interface Outcome {
 
 /** How often a model declines unanswerable and answerable questions. */
 export interface Abstention {
+  /** Number of answerable questions. */
   answerable: number;
+  /** Number of unanswerable questions. */
   unanswerable: number;
   /** Share of unanswerable questions that were declined; null if there are no unanswerable questions. */
   declined: number | null;

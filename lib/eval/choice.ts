@@ -51,9 +51,13 @@ export interface TaskResult<Answer> {
   accuracy: number;
   /** Expected calibration error of the answers that are not declined, including invented ones. */
   ece: number;
+  /** How often the model declined to answer. */
   abstention: Abstention;
+  /** Number of questions. */
   count: number;
+  /** How well the confidences match the share of correct answers. */
   calibration: Calibration;
+  /** The answers in the order of the questions. */
   answers: Answer[];
 }
 

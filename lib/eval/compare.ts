@@ -8,28 +8,36 @@ import { argmax, classificationReport } from "../metrics/classification.ts";
 import { type LabeledRow, labelsOf, readLabeled } from "../train/examples/classify-rows.ts";
 import { allKept, splitExamples } from "../train/examples/example-source.ts";
 import type { TrainEvent } from "../train/loop/trainer.ts";
-import { type ClassifyOptions, classifySchema, trainClassifier } from "../train/stages/classify.ts";
+import { classifySchema, type TrainClassifierOptions, trainClassifier } from "../train/stages/classify.ts";
 import { type SftOptions, sft, sftSchema } from "../train/stages/sft.ts";
 import { checkTextModel } from "./arguments.ts";
 import { multipleChoice, type Normalization } from "./choice.ts";
 
 /** A model, and how it classifies: with its classification head, or by the likelihood of each label as text. */
 export interface ComparedModel {
+  /** Name of the model in the table. */
   name: string;
+  /** The model. */
   model: LanguageModel;
+  /** Whether a classification head chooses the label (discriminative), or the likelihood of the label's text (generative). */
   kind: "discriminative" | "generative";
 }
 
 /** Metrics of one model on the common texts. */
 export interface ComparisonRow {
+  /** Name of the model. */
   name: string;
+  /** As in `ComparedModel`. */
   kind: ComparedModel["kind"];
+  /** Share of the rows that got their true label. */
   accuracy: number;
+  /** Mean F1 over the labels. */
   macroF1: number;
   /** Expected calibration error. */
   ece: number;
   /** Mean negative log-likelihood of the correct label, in nats. Guessing gives ln(number of labels). */
   nll: number;
+  /** Number of rows. */
   count: number;
 }
 
@@ -164,8 +172,12 @@ export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
    * `classWeights`, apply to the discriminative model alone. An outputDir belongs in `classify` and `sft`, because each training needs
    * its own folder.
    */
-  training: Partial<Omit<ClassifyOptions, "data" | "evalData" | "evalFraction" | "outputDir">> & { maxSteps: number };
-  classify?: Partial<ClassifyOptions> | undefined;
+  training: Partial<Omit<TrainClassifierOptions, "data" | "evalData" | "evalFraction" | "outputDir">> & {
+    maxSteps: number;
+  };
+  /** Options of the discriminative training alone. */
+  classify?: Partial<TrainClassifierOptions> | undefined;
+  /** Options of the generative training alone. */
   sft?: Partial<SftOptions> | undefined;
   /** Called with each training's events. */
   onEvent?: ((kind: ComparedModel["kind"], event: TrainEvent) => void) | undefined;

@@ -40,6 +40,7 @@ export function tensorBytes({ name, dtype, shape }: Omit<TensorData, "bytes">): 
 }
 
 export interface WriteOptions {
+  /** Stops the writing, which then throws ABORTED. */
   signal?: AbortSignal | undefined;
   /** Called after every tensor. */
   onProgress?: ((progress: WriteProgress) => void) | undefined;
@@ -51,9 +52,11 @@ export interface WriteProgress {
   tensor: string;
   /** Number of tensors written so far, including this one. */
   tensors: number;
+  /** Number of tensors to write. */
   totalTensors: number;
   /** Bytes written so far. */
   bytes: number;
+  /** Number of bytes to write. */
   totalBytes: number;
 }
 

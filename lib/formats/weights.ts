@@ -1,6 +1,7 @@
 // A uniform view of a model's weights in any file format.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { firstOf } from "../core/amounts.ts";
 import { HeddleError } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { nearest } from "../core/nearest-name.ts";
@@ -157,7 +158,7 @@ async function openFolder(folder: string): Promise<WeightSource> {
   if (names.some((name) => name.startsWith("pytorch_model") && name.endsWith(".bin"))) {
     throw new HeddleError("UNSUPPORTED", `${folder}: expected safetensors or GGUF weights, got pytorch_model.bin`);
   }
-  const got = others.length === 0 ? "none" : others.slice(0, 4).join(", ");
+  const got = others.length === 0 ? "none" : firstOf(others, 4);
   throw new HeddleError(
     "NOT_FOUND",
     `${folder}: expected model.safetensors, model.safetensors.index.json or one GGUF model, got ${got}`,

@@ -36,7 +36,7 @@ export function gradients(loss: Value, wrt: readonly Value[], seed: Value, optio
   needValue("gradients: seed", seed);
   needNames("gradients: options", options, ["recompute", "allowUnused", "collect"]);
   if (loss.dtype !== "f32" || loss.rank !== 1 || fixed(loss.dim(0), "loss") !== 1)
-    throw new HeddleError("SHAPE_MISMATCH", `gradients: loss, expected f32(1), got ${loss}`);
+    throw new HeddleError("SHAPE_MISMATCH", `gradients: loss: expected f32(1), got ${loss}`);
   const trace = activeTrace();
   const forward = trace.nodes.slice();
   const needed = dependents(forward, wrt);

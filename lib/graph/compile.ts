@@ -68,7 +68,7 @@ export class Program<R extends Results = Results> {
       if (t.dtype !== value.dtype || t.shape.length !== value.rank || t.shape.some((d, i) => d !== value.shape[i]))
         throw new HeddleError(
           "SHAPE_MISMATCH",
-          `bind: tensor ${name}, expected ${value}, got ${t.dtype}${showShape(t.shape)}`,
+          `bind: tensor ${name}: expected ${value}, got ${t.dtype}${showShape(t.shape)}`,
         );
       return t.native;
     });
@@ -106,7 +106,9 @@ export interface StartOptions {
 
 /** A program bound to tensors on a device. */
 export class Executable<R extends Results = Results> {
+  /** The program that was bound. */
   readonly program: Program<R>;
+  /** The device on which it runs. */
   readonly device: Device;
   private readonly native: NativeExecutableHandle;
 

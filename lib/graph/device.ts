@@ -9,9 +9,11 @@ import { knownChoices } from "./tuning.ts";
 
 /** A device that programs run on, and its lane: the one native thread that executes the device's work in first-in first-out order. */
 export class Device {
+  /** The kind of device. */
   readonly kind: "cpu" | "cuda";
   /** `cpu`, `cuda:0`, … */
   readonly name: string;
+  /** Number of worker threads of the device's lane. */
   readonly threads: number;
   /** Whether f32 matrix products round their operands to tf32. */
   readonly allowTf32: boolean;
@@ -162,6 +164,7 @@ function absence({ built, toolkit, devices: present, problem }: BuildInfo["cuda"
 
 /** The result of `deviceInfo`: this build, its CUDA devices, and the CPU. */
 export interface DeviceInfo extends BuildInfo {
+  /** The processor, with the instruction sets that heddle uses. */
   cpu: CpuInfo;
 }
 

@@ -2,9 +2,9 @@ import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { type DType, isFloat, isQuantized } from "./dtype.ts";
 import { type Dim, type Shape, sameShape, showShape, Value } from "./value.ts";
 
-/** Throws SHAPE_MISMATCH "op: operand …, expected …, got …". The checks below call it. */
+/** Throws SHAPE_MISMATCH "op: operand: expected …, got …". The checks below call it. */
 export function fail(op: string, what: string, expected: string, got: unknown): never {
-  throw new HeddleError("SHAPE_MISMATCH", `${op}: ${what}, expected ${expected}, got ${got}`);
+  throw new HeddleError("SHAPE_MISMATCH", `${op}: ${what}: expected ${expected}, got ${got}`);
 }
 
 export function need(op: string, what: string, value: Value | undefined): Value {

@@ -8,7 +8,9 @@ import { byteLength, DTYPES, type DType, elementCount } from "./dtype.ts";
 
 /** An operand of a profiled operation. */
 export interface ProfiledOperand {
+  /** Element type. */
   dtype: DType;
+  /** Sizes of the dimensions. */
   shape: readonly number[];
 }
 
@@ -23,7 +25,9 @@ export interface ProfiledOperation {
   kernel: string;
   /** The input operands. Linears that ran as a group are one operation: their common input, then all weights. */
   inputs: readonly ProfiledOperand[];
+  /** The results. */
   outputs: readonly ProfiledOperand[];
+  /** Number of calls. */
   calls: number;
   /** Total time of all calls. */
   seconds: number;

@@ -8,7 +8,9 @@ import { checkTensor, type Tensor } from "./tensor.ts";
 
 /** The ranks of an MPI job, of which this process is one. One native thread makes all MPI calls. @experimental */
 export class Ranks {
+  /** Rank of this process, from 0. */
   readonly rank: number;
+  /** Number of ranks. */
   readonly size: number;
   /** The MPI library's description of itself. */
   readonly library: string;

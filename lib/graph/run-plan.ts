@@ -112,7 +112,7 @@ export class RunPlan {
       if (!Number.isInteger(size) || size > symbol.bound)
         throw new HeddleError(
           "SHAPE_MISMATCH",
-          `run: input ${name}, expected a ${symbol} of at most ${symbol.bound}, got ${size}`,
+          `run: input ${name}: expected a ${symbol} of at most ${symbol.bound}, got ${size}`,
         );
       sizes[solves.symbol] = size;
     }
@@ -134,7 +134,7 @@ export class RunPlan {
       )
         throw new HeddleError(
           "SHAPE_MISMATCH",
-          `run: input ${name}, expected ${value}, got ${data.length} elements of ${data.byteLength / (data.length || 1)} bytes`,
+          `run: input ${name}: expected ${value}, got ${data.length} elements of ${data.byteLength / (data.length || 1)} bytes`,
         );
       return data;
     });

@@ -57,8 +57,11 @@ export function holds(dtype: DType, data: unknown): data is TensorData {
  * executables that are bound to it are disposed as well.
  */
 export class Tensor {
+  /** The device whose memory holds the tensor. */
   readonly device: Device;
+  /** Element type. */
   readonly dtype: DType;
+  /** Sizes of the dimensions. */
   readonly shape: readonly number[];
   /** Whether ops may write to it; false if it maps a file. */
   readonly writable: boolean;

@@ -13,8 +13,11 @@ export interface DividedTensor {
 
 /** A recording of the nodes that a function makes, in order. */
 export class Trace {
+  /** The nodes in the order in which the traced function made them. */
   readonly nodes: Node[] = [];
+  /** Inputs of the program, by name. */
   readonly inputs = new Map<string, Value>();
+  /** Tensors to bind, by name. */
   readonly tensors = new Map<string, Value>();
   /** @internal Tensors of which this process has only a part. Programs collect the whole tensor before nodes that read it. */
   readonly divided = new Map<Value, DividedTensor>();
@@ -146,7 +149,7 @@ export function addNode(
 ): readonly Value[] {
   for (const [name, value] of Object.entries(attributes))
     if (typeof value !== "number" || Number.isNaN(value))
-      throw new HeddleError("INVALID_ARGUMENT", `${op}: ${name}, expected a number, got ${describe(value)}`);
+      throw new HeddleError("INVALID_ARGUMENT", `${op}: ${name}: expected a number, got ${describe(value)}`);
   const values: Value[] = [];
   const node: Node = { op, inputs, attributes, outputs: values, effect, origin: recordOrigins ? callerLine() : "" };
   outputs.forEach((type, index) => {

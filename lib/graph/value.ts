@@ -9,7 +9,9 @@ import { DTYPES, type DType, isDType } from "./dtype.ts";
  * prompt lengths and batch sizes up to it.
  */
 export class Dimension {
+  /** Name in messages, and of the size in `run`. */
   readonly name: string;
+  /** Maximum size. */
   readonly bound: number;
   /**
    * @param name name in messages
@@ -60,7 +62,9 @@ export function fixed(dim: Dim | undefined, what: string): number {
 
 /** The type and shape of a value. */
 export interface TensorType {
+  /** Element type. */
   readonly dtype: DType;
+  /** Sizes of the dimensions. A `Dimension` is a size that each run chooses. */
   readonly shape: Shape;
 }
 
@@ -75,14 +79,18 @@ export function checkType(type: TensorType, what: string): void {
   if (!Array.isArray(shape)) throw invalidArgument(`${what}: shape`, `an array of ${expected}`, shape);
   const elements = (dims: Shape) => dims.reduce<number>((n, d) => n * (d instanceof Dimension ? d.bound : d), 1);
   if (!shape.every(isDim) || elements(shape) > Number.MAX_SAFE_INTEGER)
-    throw new HeddleError("INVALID_ARGUMENT", `${what}: shape, expected ${expected}, got ${describeShape(shape)}`);
+    throw new HeddleError("INVALID_ARGUMENT", `${what}: shape: expected ${expected}, got ${describeShape(shape)}`);
 }
 
 /** One operation of a trace. `inputs` may hold undefined for an absent optional operand. */
 export interface Node {
+  /** Name of the op, as in `opNames`. */
   readonly op: string;
+  /** The operands. An optional operand that was left out is undefined. */
   readonly inputs: readonly (Value | undefined)[];
+  /** The op's parameters. */
   readonly attributes: Readonly<Record<string, number>>;
+  /** The results. */
   readonly outputs: readonly Value[];
   /** Whether the op writes one of its operands. Such a node runs even if nothing reads its outputs. */
   readonly effect: boolean;
@@ -98,7 +106,9 @@ export type Source =
 
 /** A value of the graph: the type and source of a tensor that exists only when the program runs. It holds no data. */
 export class Value implements TensorType {
+  /** Element type. */
   readonly dtype: DType;
+  /** Sizes of the dimensions. A `Dimension` is a size that each run chooses. */
   readonly shape: Shape;
   /** @internal */ source: Source;
   /**

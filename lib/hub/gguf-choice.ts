@@ -1,4 +1,5 @@
 // Chooses one model among the GGUF files of a repository, which often has one for each quantization.
+import { firstOf } from "../core/amounts.ts";
 import { HeddleError } from "../core/errors.ts";
 import { partName } from "../formats/gguf/gguf-parts.ts";
 
@@ -59,11 +60,9 @@ export function onlyGguf(
   const among = fitting.length > 0 ? fitting : groups;
   const shortOf = ({ tag, stem }: GgufGroup) => tag ?? stem;
   const isShared = new Set(among.map(shortOf)).size < among.length;
-  const shown = among.slice(0, MAX_LISTED).map((group) => (isShared ? group.folder + group.stem : shortOf(group)));
-  const rest = among.length - shown.length;
-  const got = `${shown.join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
+  const names = among.map((group) => (isShared ? group.folder + group.stem : shortOf(group)));
   const expected = tag === undefined ? "one GGUF model, or a tag (NAME:TAG)" : `one GGUF model for :${tag}`;
-  throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${got}`);
+  throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${firstOf(names, MAX_LISTED)}`);
 }
 
 /** Returns the models with this tag. If exactly one of them is in the repository's root, returns only that model. */

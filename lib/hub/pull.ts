@@ -2,6 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { onAbort } from "../core/abort-listeners.ts";
+import { firstOf } from "../core/amounts.ts";
 import { checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../core/errors.ts";
 import { checkFunction } from "../core/option-values.ts";
 import { checkNames } from "../core/unknown-options.ts";
@@ -148,10 +149,9 @@ function choose(
   }
   const files = listed.filter(({ path }) => matchesAny(path, include));
   if (files.length > 0) return { files, selection: undefined };
-  const shown = paths.slice(0, 12).join(", ");
   throw new HeddleError(
     "NOT_FOUND",
-    `include: expected a pattern of files of ${name}, got ${include.join(", ")}; it has ${shown}${paths.length > 12 ? ` and ${paths.length - 12} more` : ""}`,
+    `include: expected a pattern of files of ${name}, got ${include.join(", ")}; it has ${firstOf(paths, 12)}`,
   );
 }
 

@@ -1,6 +1,7 @@
 // Finds the files of a model by its name: a path, a model in the shared cache, or one of Ollama's.
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { firstOf } from "../core/amounts.ts";
 import { HeddleError } from "../core/errors.ts";
 import { VOCABULARY_FILES } from "../formats/tokenizer-files.ts";
 import { isMissing } from "../io/is-missing.ts";
@@ -130,7 +131,7 @@ async function notCached(name: ModelName, folder: string): Promise<HeddleError> 
   const commits = (await allSnapshots(folder)).map(({ commit }) => commit);
   const known = [...refs].filter(([, commit]) => commits.includes(commit)).map(([ref]) => ref);
   const others = commits.filter((commit) => ![...refs.values()].includes(commit)).map((commit) => commit.slice(0, 12));
-  const has = [...known, ...others].slice(0, 8).join(", ");
+  const has = firstOf([...known, ...others], 8);
   const where =
     has === ""
       ? `and no model of this name in ${cacheFolder()}`

@@ -14,6 +14,7 @@ import { sameVocabulary } from "./speculative/same-vocabulary.ts";
 export interface LogitContext {
   /** Ids of the prompt and of the tokens generated so far. A copy, made on first access. */
   readonly ids: readonly number[];
+  /** Number of tokens of the prompt. */
   readonly promptLength: number;
   /** Index of the sequence within the call. */
   readonly index: number;
@@ -188,8 +189,11 @@ export type OptionsIn<F, Options = GenerateOptions> = Options &
 
 /** A model that drafts for another model. LanguageModel implements it. */
 export interface AssistantModel {
+  /** The smaller network, which drafts tokens. */
   readonly model: Model;
+  /** Maximum number of tokens of a sequence. */
   readonly contextLength: number;
+  /** The tokenizer. It must have the vocabulary of the larger model. */
   readonly tokenizer?: Tokenizer | undefined;
 }
 
@@ -349,7 +353,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
       (v) => Math.fround(v) > 0 && v <= 1,
       "a number above 0 and at most 1",
     ),
-    minP: finite("minP", generation.minP ?? 0, (v) => v >= 0 && v <= 1, "a number of 0 to 1"),
+    minP: finite("minP", generation.minP ?? 0, (v) => v >= 0 && v <= 1, "a number from 0 to 1"),
     repetitionPenalty: finite(
       "repetitionPenalty",
       generation.repetitionPenalty ?? 1,

@@ -2,6 +2,13 @@
 import { isUtf8 } from "node:buffer";
 import { HeddleError, type HeddleErrorCode } from "../core/errors.ts";
 
+/** Any JSON value. */
+export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
+/** A JSON object. */
+export type JsonObject = { [key: string]: JsonValue };
+/** A JSON object whose values are not checked yet, or may be undefined. */
+export type JsonFields = Record<string, unknown>;
+
 /** Default maximum number of values. Keys count too, because a key takes as much memory as a value. */
 const MAX_VALUES = 1 << 18;
 /** Larger files may have one value per 32 bytes. The values then take at most about twice the file's size in memory. */

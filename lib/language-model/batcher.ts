@@ -48,6 +48,7 @@ const DEFAULT_SLOTS = 8;
  * const answers = await Promise.all(users.map(({ prompt }) => batcher.complete(prompt, { maxTokens: 64 })));
  */
 export class Batcher {
+  /** The model that answers. */
   readonly languageModel: LanguageModel;
   private readonly scheduler: SharedScheduler;
   private readonly deterministic: boolean;

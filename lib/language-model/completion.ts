@@ -49,7 +49,9 @@ export interface Completion {
   promptLogprobs?: (number | null)[];
   /** The likeliest tokens at each position of the prompt, if `promptLogprobs` is above 0. */
   promptTop?: (TopCandidate[] | null)[];
+  /** Numbers of tokens. */
   usage: Usage;
+  /** Why the answer ended. */
   finishReason: FinishReason;
   /**
    * With `numBeams`: the score that ranks the texts. It is the sum of log-probabilities, divided by the length to the
@@ -58,6 +60,7 @@ export interface Completion {
   score?: number;
   /** The value that the schema of `responseFormat` parsed from the text. Set if there is a schema. */
   parsed?: unknown;
+  /** Durations and speeds of the call. */
   timings: Timings;
 }
 

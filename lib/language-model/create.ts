@@ -11,10 +11,13 @@ import { LanguageModel } from "./language-model.ts";
 
 /** Options of `createModel`. */
 export interface CreateModelOptions {
+  /** The tokenizer, for calls with texts. Default: none; such calls then need token ids. */
   tokenizer?: Tokenizer | undefined;
   /** Seed of the random weights, an integer from 0 to 2^53 - 1. The same seed gives the same weights on every machine. Default: 0. */
   seed?: number | undefined;
+  /** The device, or its name: `cpu`, `cuda`, `cuda:1`, … Default: as in `openDevice`. */
   device?: string | Device | undefined;
+  /** Number of worker threads on the CPU. Default: as in `openDevice`. */
   threads?: number | undefined;
 }
 

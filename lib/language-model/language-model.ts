@@ -28,7 +28,7 @@ import { type ChatReplyIn, type RespondOptions, respond } from "./chat/respond.t
 import type { Completion, CompletionIn } from "./completion.ts";
 import { type Classification, classifyWords, type TokenClassification } from "./embed/classify.ts";
 import { type ClassifierInput, classifyTexts } from "./embed/classify-texts.ts";
-import { EMBED_NAMES, type EmbedTextOptions, embeddedIds, embeddings } from "./embed/embed.ts";
+import { EMBED_NAMES, type EmbedOptions, embeddedIds, embeddings } from "./embed/embed.ts";
 import { type RankedDocument, RERANK_NAMES, type RerankOptions, rerank } from "./embed/rerank.ts";
 import type { TextPair } from "./embed/text-pairs.ts";
 import { answersOf, generated, startRequest } from "./generation-request.ts";
@@ -65,6 +65,7 @@ export interface Parts extends Partial<Pick<LoadedModel, "tokenizer" | "card" | 
 export class LanguageModel {
   /** The network: weights, configuration, device. */
   readonly model: Model;
+  /** The tokenizer. Without one, calls take and return token ids alone. */
   tokenizer: Tokenizer | undefined;
   /** Generation defaults that came with the model. */
   readonly generation: GenerationConfig;
@@ -116,13 +117,8 @@ export class LanguageModel {
     const parts = await loadLanguageModel(pathOrDefault, options);
     try {
       const { contextLength, cacheDtype, cachePageSize } = options;
-      return new LanguageModel({
-        ...parts,
-        contextLength,
-        cacheDtype,
-        cachePageSize,
-        loadMs: performance.now() - started,
-      });
+      const loadMs = performance.now() - started;
+      return new LanguageModel({ ...parts, contextLength, cacheDtype, cachePageSize, loadMs });
     } catch (error) {
       parts.model.dispose();
       throw error;
@@ -147,10 +143,7 @@ export class LanguageModel {
    * @throws HeddleError when the reply is read or awaited: INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL
    */
   generate<F>(prompt: Prompt, options?: OptionsIn<F>): Reply<CompletionIn<F>>;
-  /**
-   * Streams new tokens for several prompts at once. `piece.index` is the index of the prompt times `n`, plus the index of the sample.
-   * Awaiting the reply gives all completions in order.
-   */
+  /** Streams new tokens for several prompts at once. Awaiting the reply gives all completions in order. */
   generate<F>(prompts: readonly Prompt[], options?: OptionsIn<F>): Reply<CompletionIn<F>[]>;
   /** Streams new tokens for one prompt or for several. */
   generate(prompt: Prompt | readonly Prompt[], options?: GenerateOptions): Reply<Completion | Completion[]>;
@@ -329,17 +322,14 @@ export class LanguageModel {
    * @param options.promptName one of the model's prompts, prepended to each text
    * @throws HeddleError INVALID_ARGUMENT for a prompt that the model lacks, CONTEXT_OVERFLOW, NUMERICAL
    */
-  async embed(text: string, options?: EmbedTextOptions): Promise<Float32Array>;
+  async embed(text: string, options?: EmbedOptions): Promise<Float32Array>;
   /** Embeds several texts, in order. An empty array gives an empty result. */
-  async embed(texts: readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array[]>;
+  async embed(texts: readonly Prompt[], options?: EmbedOptions): Promise<Float32Array[]>;
   /** Embeds a text or token ids as a vector. */
-  async embed(text: Prompt, options?: EmbedTextOptions): Promise<Float32Array>;
+  async embed(text: Prompt, options?: EmbedOptions): Promise<Float32Array>;
   /** Embeds a text, or each of several texts. */
-  async embed(text: Prompt | readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array | Float32Array[]>;
-  async embed(
-    text: Prompt | readonly Prompt[],
-    options: EmbedTextOptions = {},
-  ): Promise<Float32Array | Float32Array[]> {
+  async embed(text: Prompt | readonly Prompt[], options?: EmbedOptions): Promise<Float32Array | Float32Array[]>;
+  async embed(text: Prompt | readonly Prompt[], options: EmbedOptions = {}): Promise<Float32Array | Float32Array[]> {
     rejectUnknownNames(options, EMBED_NAMES);
     this.model.assertLive();
     const { signal, pooling, normalize, truncateDim } = options;

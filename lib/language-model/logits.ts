@@ -14,6 +14,7 @@ import { needOffThread, type Prompt, promptIds, promptIdsAsync } from "./prompt.
 interface ReadingOptions {
   /** Names of the adapters that apply. Default: the active ones. */
   adapters?: readonly string[] | undefined;
+  /** Stops the call, which then throws ABORTED. */
   signal?: AbortSignal | undefined;
 }
 

@@ -6,6 +6,7 @@ import type { ResolvedOptions } from "../inference/generation-options.ts";
 import { isTokenId } from "../inference/logit-bias.ts";
 import { checkPromptFits, promptName } from "../inference/sequence.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { LONG_TEXT } from "../tokenizer/text-codec.ts";
 import type { LanguageModel } from "./language-model.ts";
 
 /** A text, or token ids. */
@@ -28,6 +29,7 @@ export interface ReadTextOptions {
    * names, but keeps special tokens such as an end token. Token ids lose their end.
    */
   truncation?: boolean | undefined;
+  /** Stops the call, which then throws ABORTED. */
   signal?: AbortSignal | undefined;
 }
 
@@ -59,8 +61,6 @@ export function promptIds(prompt: unknown, reading: PromptReading): number[] {
 /** Upper bound of the average number of characters per token of a text. */
 export const MAX_CHARACTERS_A_TOKEN = 128;
 
-/** Number of characters from which texts are encoded off-thread. */
-const LONG_TEXT = 1 << 14;
 /** Number of ids from which they are copied in slices. */
 const LONG_IDS = 1 << 17;
 /** Number of ids copied before yielding to the event loop. */

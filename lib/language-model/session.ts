@@ -41,6 +41,7 @@ export interface SessionOptions {
  * change of the model (training, or adapters merged, unmerged, replaced or activated) is computed again.
  */
 export class Session {
+  /** The model that answers. */
   readonly languageModel: LanguageModel;
   private readonly cache: KvCache;
   /** Names of the adapters that the session was opened with, if given. */
@@ -104,11 +105,6 @@ export class Session {
   /** Returns the whole continuation. */
   async complete<F>(prompt: Prompt, options: OptionsIn<F> = {} as never): Promise<CompletionIn<F>> {
     return this.generate(prompt, options).then(); // `then` starts the reply at once
-  }
-
-  /** An alias of `generate`. */
-  stream<F>(prompt: Prompt, options: OptionsIn<F> = {} as never): Reply<CompletionIn<F>> {
-    return this.generate(prompt, options);
   }
 
   private async *answer(prompt: Prompt, options: GenerateOptions): AsyncGenerator<Piece, Completion, undefined> {

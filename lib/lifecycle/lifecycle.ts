@@ -14,8 +14,11 @@ export interface LifecycleOptions {
   seed?: number | undefined;
   /** Whether to use a tiny model and a few steps: a smoke test of some seconds, which learns nothing. */
   quick?: boolean | undefined;
+  /** The device's name. Default: as in `openDevice`. */
   device?: string | undefined;
+  /** Number of worker threads on the CPU. Default: as in `openDevice`. */
   threads?: number | undefined;
+  /** Stops the run. A later call with the same options resumes it. */
   signal?: AbortSignal | undefined;
   /** Called before the run if the budget is too short to learn from. Default: process.emitWarning. */
   onWarning?: ((message: string) => void) | undefined;

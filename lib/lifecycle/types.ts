@@ -30,10 +30,15 @@ export interface StageMetrics {
 
 /** The result of a stage. @experimental */
 export interface StageResult {
+  /** The stage. */
   name: StageName;
+  /** Number of optimizer steps. */
   steps: number;
+  /** Duration of the training. */
   seconds: number;
+  /** Number of tokens that the stage trained on. */
   tokens: number;
+  /** Measurements of the model before and after the stage. */
   metrics: { before: StageMetrics; after: StageMetrics };
 }
 

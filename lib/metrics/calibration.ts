@@ -7,6 +7,7 @@ import { checkList, checkNumbers } from "./arguments.ts";
 export interface ReliabilityBin {
   /** The bin's interval of confidences, (from, to]. The first bin also includes 0. */
   from: number;
+  /** The upper end of the interval. */
   to: number;
   /** Number of answers in the bin. */
   count: number;
@@ -40,6 +41,7 @@ export interface CalibrationOptions {
   bootstrap?: number | undefined;
   /** Confidence level of the interval: the share of resamples inside it. Default 0.95. */
   level?: number | undefined;
+  /** Seed of the resamples. Default 0. */
   seed?: number | undefined;
 }
 

@@ -1,3 +1,4 @@
+import { firstOf } from "../core/amounts.ts";
 import { invalidArgument } from "../core/errors.ts";
 import { checkWhole } from "../core/option-values.ts";
 import { checkIndices, checkList } from "./arguments.ts";
@@ -14,6 +15,7 @@ export interface ClassificationReport {
   macroF1: number;
   /** Per label: its name if names were given, precision, recall, F1, and the number of examples with that true label (support). */
   perLabel: { label?: string; precision: number; recall: number; f1: number; support: number }[];
+  /** Number of examples. */
   count: number;
 }
 
@@ -59,8 +61,7 @@ export function classificationReport(
   const indices = (option: string, given: readonly string[]) =>
     given.map((name, i) => {
       const index = indexOf.get(name);
-      if (index === undefined)
-        throw invalidArgument(`${option}[${i}]`, `one of ${names.slice(0, 20).join(", ")} (labels)`, name);
+      if (index === undefined) throw invalidArgument(`${option}[${i}]`, `one of ${firstOf(names, 20)} (labels)`, name);
       return index;
     });
   const report = reportOf(indices("truth", truth), indices("predicted", predicted), names.length);

@@ -10,7 +10,7 @@ export const PARALLEL = ["two norms", "one norm"] as const;
 const FLAGS: Record<keyof DecoderWeightFlags, PartKind> = {
   norms: ["before", "around", "after"],
   normOffset: [0, 1],
-  queryNorm: ["head", "turned head", "each head", "width"],
+  queryNorm: ["head", "head after rope", "each head", "width"],
   layerNorm: ["biased", "plain"],
   parallel: PARALLEL,
   fused: [true, false, "gate_up", "qkv by head"],

@@ -24,6 +24,7 @@ export type DecoderWeightFlags = Pick<
 export interface ExpertWeights {
   /** Name of the block in a layer. Default: `mlp`. */
   block?: string | undefined;
+  /** Name of the router below the block. */
   router: string;
   /** Inner width of an expert. */
   width: number;

@@ -6,6 +6,7 @@ import type { ForwardContext } from "../nn/context.ts";
 
 /** A weight of a family: its shape, and how it is initialized. @experimental */
 export interface WeightSpec {
+  /** Sizes of the dimensions. */
   shape: readonly number[];
   /**
    * "normal" draws from N(0, initializerRange²). "residual" divides that deviation by √(2·layers) (GPT-2, Radford et
@@ -51,6 +52,7 @@ export type WidenedValue<V> = V extends null
 
 /** The configuration that a family's functions receive, with all of its custom values in `custom`. @experimental */
 export type CustomConfig<Values extends CustomValues = CustomValues> = Omit<ModelConfig, "custom"> & {
+  /** The family's own fields of config.json. */
   readonly custom: { readonly [Name in keyof Values]: WidenedValue<Values[Name]> };
 };
 
@@ -68,6 +70,7 @@ type OfConfig<Values extends CustomValues, Result> = { of(config: CustomConfig<V
 export interface FamilyDefinition<Values extends CustomValues = CustomValues> extends FamilyFacts {
   /** `model_type` of config.json. */
   modelType: string;
+  /** The family's own fields of config.json, each with its default. */
   custom?: Values | undefined;
   /** Weights by Hugging Face name, in the order of a checkpoint. A linear layer's matrix is (outputs, inputs). */
   weights(config: CustomConfig<Values>): Map<string, WeightSpec>;
@@ -80,6 +83,7 @@ export interface FamilyDefinition<Values extends CustomValues = CustomValues> ex
   head?: OfConfig<Values, Head> | undefined;
   /** Tables for `context.constant`, (n) f32 each. Default: those that `rotateHeads` needs. */
   constants?: OfConfig<Values, Map<string, Float32Array>> | undefined;
+  /** How an encoder's heads work. Default: the family is a decoder. */
   encoder?: EncoderHeads | undefined;
   /**
    * The formats in which the family's models write tool calls. Normally the chat template decides: each format is

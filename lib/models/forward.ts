@@ -34,7 +34,9 @@ import type { ModelView } from "./model-view.ts";
 
 /** Inputs of a trace: token ids and positions, both (rows) i32. */
 export interface Rows {
+  /** Token ids, (rows) i32. */
   ids: Value;
+  /** Position of each row in its sequence, (rows) i32. */
   positions: Value;
   /**
    * Returns the number of tokens of each row's sequence or document, (rows) i32. It is only called if RoPE depends on lengths. Default:

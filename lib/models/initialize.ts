@@ -11,6 +11,7 @@ import { generator, normal, seedOf } from "./random.ts";
 
 /** Options for initializing weights without blocking the event loop. */
 export interface DrawOptions {
+  /** Stops the initialization, which then throws ABORTED. */
   signal?: AbortSignal | undefined;
   /** Called every few milliseconds with the number of initialized parameters and the total. */
   onProgress?: ((done: number, total: number) => void) | undefined;

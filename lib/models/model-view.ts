@@ -25,7 +25,9 @@ export interface ModelTraits {
 
 /** Read access to a model: its configuration, weights and adapters. */
 export abstract class ModelView {
+  /** The family, which defines the weights and the forward pass. */
   readonly family: Family;
+  /** The device that holds the weights. */
   readonly device: Device;
   /**
    * Rounding of activations in products with quantized and bf16 weights when the model generates text. Training does not
@@ -207,7 +209,7 @@ export abstract class ModelView {
 
   /** Checks that the model is not disposed. @throws HeddleError DISPOSED */
   assertLive(): void {
-    if (!this.life.live) throw new HeddleError("DISPOSED", "model: expected a live model, got a disposed model");
+    if (!this.life.live) throw new HeddleError("DISPOSED", "model: used after dispose()");
   }
 }
 

@@ -31,10 +31,11 @@ export interface AttentionBlock {
   /** Whether RoPE pairs adjacent dimensions of a head. */
   interleaved?: boolean | undefined;
   /**
-   * The norm of q and k. `head` normalizes each head before RoPE (Qwen 3, Gemma 3), `turned head` after RoPE (HunYuan), and `width` all
-   * heads together before RoPE (OLMo 2). `each head` is LayerNorm without a bias, before RoPE, with weights per head (Command R+).
+   * The norm of q and k. `head` normalizes each head before RoPE (Qwen 3, Gemma 3), `head after rope` does so after
+   * RoPE (HunYuan), and `width` normalizes all heads together before RoPE (OLMo 2). `each head` is LayerNorm without a
+   * bias, before RoPE, with weights per head (Command R+).
    */
-  norm?: (NormKind & { over: "head" | "turned head" | "each head" | "width" }) | undefined;
+  norm?: (NormKind & { over: "head" | "head after rope" | "each head" | "width" }) | undefined;
   rotary: Rotary | undefined;
   causal?: boolean | undefined;
   window?: number | undefined;
@@ -53,7 +54,7 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
   const rows = x.dim(0);
   const [q, k, v] = projections(context, x, block);
   const rotated = (name: "q" | "k", y: Value, count: number) => {
-    const isNormAfterRope = block.norm?.over === "turned head";
+    const isNormAfterRope = block.norm?.over === "head after rope";
     // A norm after RoPE has weights in the family's order of dimensions, so RoPE must not change this order.
     const keepOrder = block.interleaved === true && isNormAfterRope;
     const adjacent = block.interleaved || context.interleaved(`${prefix}.${name}_proj`);

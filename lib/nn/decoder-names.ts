@@ -2,26 +2,37 @@ import { withoutUndefined } from "../core/without-undefined.ts";
 
 /** The names of a decoder's weights, without `.weight` and `.bias`. @experimental */
 export interface DecoderNames {
+  /** The token embeddings. */
   embedding: string;
   /** Prefix of a layer's names, followed by its number. */
   layers: string;
   /** The norm after the last layer. */
   norm: string;
+  /** The head for logits. */
   head: string;
   /** The attention block of a layer, and names of weights below it. */
   attention: string;
+  /** The projection to queries, keys and values, if it is one. */
   qkv: string;
+  /** The projection of the attention's result. */
   output: string;
+  /** The norm of the queries. */
   queryNorm: string;
+  /** The norm of the keys. */
   keyNorm: string;
   /** The feed-forward block of a layer, and its weights if gate and up are one projection. */
   mlp: string;
+  /** The projection to gate and up. */
   gateUp: string;
+  /** The projection back to the hidden width. */
   down: string;
   /** The norms of a layer, before and after its two blocks. */
   beforeAttention: string;
+  /** The norm of the attention's result. */
   afterAttention: string;
+  /** The norm before the feed-forward block. */
   beforeMlp: string;
+  /** The norm of the feed-forward block's result. */
   afterMlp: string;
 }
 

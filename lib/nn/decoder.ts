@@ -8,10 +8,15 @@ import type { Rotary } from "./rotary.ts";
 
 /** Sizes and flags of the decoder, which all generating families except gpt2 and olmo share. @experimental */
 export interface DecoderShape {
+  /** Number of layers. */
   layers: number;
+  /** Number of query heads. */
   heads: number;
+  /** Number of key and value heads. */
   keyHeads: number;
+  /** Width of a head. */
   headDim: number;
+  /** Epsilon of the norms. */
   eps: number;
   /**
    * Where the norms of a block are. `before`: on its input (Llama). `around`: on its input and its output (Gemma 2 and 3). `after`: on its
@@ -28,11 +33,11 @@ export interface DecoderShape {
   /** 1 if the weights of norms are stored as offsets from one (Gemma). */
   normOffset?: number | undefined;
   /**
-   * The norm of q and k. `head`: each head before RoPE (Qwen 3, Gemma 3). `turned head`: each head after RoPE (HunYuan). `width`: all heads
-   * together before RoPE (OLMo 2). `layerNorm` selects the kind of these norms. `each head`: LayerNorm of each head before RoPE, without a
-   * bias and with weights per head (Command R+).
+   * The norm of q and k. `head`: each head before RoPE (Qwen 3, Gemma 3). `head after rope`: each head after RoPE
+   * (HunYuan). `width`: all heads together before RoPE (OLMo 2). `layerNorm` selects the kind of these norms.
+   * `each head`: LayerNorm of each head before RoPE, without a bias and with weights per head (Command R+).
    */
-  queryNorm?: "head" | "turned head" | "each head" | "width" | undefined;
+  queryNorm?: "head" | "head after rope" | "each head" | "width" | undefined;
   /** Factor of the embeddings (Gemma: √width; Granite). */
   embeddingScale?: number | undefined;
   /** Factor of a block's output before it is added to the residual stream (Granite). */
@@ -41,6 +46,7 @@ export interface DecoderShape {
   attentionScale?: number | undefined;
   /** Soft cap of the attention scores by tanh (Gemma 2). */
   attentionSoftcap?: number | undefined;
+  /** Function of the feed-forward block's gate. Default: SiLU. */
   activation?: Activation | undefined;
   /**
    * Fused projections: `true` for q, k, v and for gate, up (Phi-3); `gate_up` for gate, up only (GLM 4); `qkv by head` for q, k, v of

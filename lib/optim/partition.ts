@@ -2,8 +2,11 @@ import { squarePiece } from "./square-sums.ts";
 
 /** Elements of a parameter that one rank updates. */
 export interface Piece {
+  /** Name of the parameter. */
   readonly name: string;
+  /** Index of the first element. */
   readonly start: number;
+  /** Number of elements. */
   readonly count: number;
 }
 

@@ -14,6 +14,7 @@ export interface RankOptions {
   numAnswers?: number | undefined;
   /** Sampling temperature. Default 0.9, because answers must differ. */
   temperature?: number | undefined;
+  /** Sample only from the likeliest tokens whose probabilities add up to this. Default 1. */
   topP?: number | undefined;
   /** Maximum number of tokens of an answer. Default: that of `generate`. */
   maxTokens?: number | undefined;
@@ -41,6 +42,7 @@ const NAMES: readonly (keyof RankOptions)[] = [
 export interface Ranking {
   /** URL of the page, reachable only from this machine. */
   readonly url: string;
+  /** What the page shows. */
   readonly state: RankState;
   /** Closes the page. Votes are already on disk. @throws HeddleError IO */
   close(): Promise<void>;

@@ -7,6 +7,7 @@ import { VoteFile, type WrittenRow } from "./vote-file.ts";
 
 /** The state that the page shows. @experimental */
 export interface RankState {
+  /** Number of prompts. */
   total: number;
   /** Number of prompts that are done, including dismissed ones. */
   judged: number;
@@ -21,6 +22,7 @@ export interface RankState {
     answers: readonly string[] | null;
     sampled?: readonly string[];
   } | null;
+  /** Whether the last vote can be taken back. */
   canUndo: boolean;
   /** Why the current prompt has no answers. */
   problem?: string;

@@ -1,4 +1,5 @@
 // Formats numbers for reports.
+import { formatCount } from "../core/amounts.ts";
 
 /** Formats a share as a percentage: `5 %`. Small shares have one decimal. */
 export function percent(value: number): string {
@@ -13,10 +14,11 @@ export function duration(seconds: number): string {
   return `${grouped(Math.floor(seconds / 3600))} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
 
-/** Formats a number with a narrow space between groups of three digits. */
-export const grouped = (value: number): string => value.toLocaleString("en").replaceAll(",", "\u202f");
+/** Separates groups of three digits by narrow spaces instead of commas. */
+const spaced = (text: string): string => text.replaceAll(",", "\u202f");
 
-export function millions(value: number): string {
-  if (value < 1e6) return grouped(Math.round(value));
-  return value < 999.95e6 ? `${(value / 1e6).toFixed(1)} million` : `${(value / 1e9).toFixed(1)} billion`;
-}
+/** Formats a number with a narrow space between groups of three digits. */
+export const grouped = (value: number): string => spaced(value.toLocaleString("en"));
+
+/** Formats a count like `formatCount`, with narrow spaces instead of commas. */
+export const groupedCount = (value: number): string => spaced(formatCount(value));

@@ -44,6 +44,7 @@ export interface ServerStats {
 /** A request handler for your own server. */
 export interface RequestHandler {
   (request: IncomingMessage, response: ServerResponse): void;
+  /** Current load of the server. */
   readonly stats: ServerStats;
   /**
    * Loads a model now instead of at its first request. @param name default: the first model

@@ -21,7 +21,9 @@ export interface ModelServer {
   readonly modelName: string;
   /** Names of all models and adapters, without aliases. */
   readonly modelNames: readonly string[];
+  /** The function that answers requests. */
   readonly handler: RequestHandler;
+  /** Current load of the server. */
   readonly stats: ServerStats;
   /**
    * Stops accepting connections, waits up to `timeout` milliseconds (default `closeTimeout`) for running answers, and aborts the rest.

@@ -20,6 +20,7 @@ export interface FetchHandlerOptions extends HandlerOptions {
 /** A request handler with the types of the Fetch API. */
 export interface FetchHandler {
   (request: Request): Promise<Response>;
+  /** Current load of the server. */
   readonly stats: ServerStats;
   /** Same as `RequestHandler.load`. */
   load(name?: string): Promise<void>;
@@ -133,7 +134,7 @@ class WebResponse extends Writable {
         this.controller = controller;
       },
       pull: () => this.goOn(),
-      cancel: () => void this.destroy(new ClientLost("the body was cancelled")),
+      cancel: () => void this.destroy(new ClientLost("the body was canceled")),
     });
     this.isEmpty ||= this.statusCode === 204;
     this.resolve(new Response(this.isEmpty ? null : stream, { status: this.statusCode, headers: this.headers }));

@@ -10,7 +10,9 @@ export interface Compression {
   name: string;
   /** Size in bytes of UTF-8. */
   bytes: number;
+  /** Number of characters. */
   characters: number;
+  /** Number of tokens. */
   tokens: number;
   /** Average number of bytes per token. Higher is better: fewer tokens for the same text. */
   bytesPerToken: number;

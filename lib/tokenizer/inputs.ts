@@ -14,11 +14,13 @@ export interface InputOptions extends EncodeOptions {
   truncation?: Truncation | boolean | undefined;
   /** Padding. Default: that of the tokenizer.json. true: that of the tokenizer.json, or else to the longest input. false: none. */
   padding?: Padding | boolean | undefined;
+  /** Stops the call, which then throws ABORTED. */
   signal?: AbortSignal | undefined;
 }
 
 /** One input of a model. All arrays have the same length. */
 export interface ModelInput {
+  /** Token ids. */
   ids: Uint32Array;
   /** The token type of each id. */
   typeIds: Uint32Array;

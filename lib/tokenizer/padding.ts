@@ -3,7 +3,8 @@ import { checkObject, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { checkWhole } from "../core/option-values.ts";
-import { invalidFile, type JsonObject, limits } from "./files/tokenizer-file.ts";
+import type { JsonObject } from "../io/json.ts";
+import { invalidFile, limits } from "./files/tokenizer-file.ts";
 import { choiceField, keyOf, oneOf, sides, wholeField } from "./truncation.ts";
 
 /** How the inputs of a batch are padded to a common length. */

@@ -36,6 +36,7 @@ export interface DecodeOptions {
 
 /** The result of `encodeWithOffsets`. */
 export interface EncodingWithOffsets {
+  /** Token ids. */
   ids: Uint32Array;
   /**
    * Two numbers per token: the begin and end of its part of the text, in UTF-16 units (JavaScript's string indices) or in UTF-8 bytes. A
@@ -59,8 +60,8 @@ function checkDecoding<T extends DecodeOptions>(options: T, names: Names<T>): vo
   checkFlag("skipSpecialTokens", options.skipSpecialTokens);
 }
 
-/** Minimum length in UTF-16 units for encoding off-thread. Transferring shorter texts costs more than encoding them. */
-const asyncLength = 16_384;
+/** Number of UTF-16 units from which a text is encoded off-thread. Shorter texts take longer to transfer than to encode. */
+export const LONG_TEXT = 16_384;
 
 /** Maximum number of ids of a batch whose array is reused for the next batch: 16 MB. */
 const keptBatchIds = 1 << 22;
@@ -147,7 +148,7 @@ export class TextCodec {
     checkNames(options, BATCH_NAMES);
     const { signal, ...rest } = options;
     throwIfAborted(signal, "encode");
-    if (text.length < asyncLength) return this.encode(text, rest);
+    if (text.length < LONG_TEXT) return this.encode(text, rest);
     return (await this.encodeJoined([text], options, undefined)).ids;
   }
 
@@ -254,7 +255,7 @@ export class TextCodec {
     checkNames(options, OFFSETS_ASYNC_NAMES);
     const { signal, ...rest } = options;
     throwIfAborted(signal, "encode");
-    if (text.length < asyncLength) return this.encodeWithOffsets(text, rest);
+    if (text.length < LONG_TEXT) return this.encodeWithOffsets(text, rest);
     oneOf("units", options.units, ["utf16", "bytes"]);
     const { units = "utf16" } = options;
     const converted = this.nativeOptions(rest);
@@ -397,7 +398,7 @@ export class TextCodec {
     { signal, most }: { signal: AbortSignal | undefined; most?: number | undefined },
   ): Promise<Uint32Array> {
     throwIfAborted(signal, "encode");
-    if (text.length < asyncLength) return this.encodeGuarded(text, barriers);
+    if (text.length < LONG_TEXT) return this.encodeGuarded(text, barriers);
     const batch = new binding.NativeBatch(this.native, Flag.allowSpecial, { barriers, most });
     const { ids } = await encodeTexts(batch, [text], { signal });
     return most === undefined ? ids : ids.subarray(0, most + 1);

@@ -48,11 +48,15 @@ import { checkTruncation, readTruncation, type Truncation, truncationToJson } fr
  * tokenizer.decode(ids);
  */
 export class Tokenizer extends ChatCodec {
+  /** Settings of tokenizer_config.json and related files. */
   readonly config: TokenizerConfig;
+  /** Id of the token that begins a text, if there is one. */
   readonly bosTokenId: number | undefined;
   /** Ids that end a text. Generation stops at any of them. */
   readonly eosTokenIds: readonly number[];
+  /** Id of the padding token, if there is one. */
   readonly padTokenId: number | undefined;
+  /** Id of the token for unknown text, if there is one. */
   readonly unkTokenId: number | undefined;
 
   /** @internal */

@@ -3,7 +3,8 @@
 import { checkObject, HeddleError, invalidArgument } from "../core/errors.ts";
 import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { checkWhole } from "../core/option-values.ts";
-import { invalidFile, type JsonObject } from "./files/tokenizer-file.ts";
+import type { JsonObject } from "../io/json.ts";
+import { invalidFile } from "./files/tokenizer-file.ts";
 
 /** Truncation of inputs that are too long. */
 export interface Truncation {

@@ -93,7 +93,7 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : Handle(info) {
 }
 
 std::shared_ptr<Storage> TensorHandle::storage() const {
-  if (!storage_) throw Error("DISPOSED", "tensor: expected a live tensor, got a disposed one");
+  if (!storage_) throw Error("DISPOSED", "tensor: used after dispose()");
   return storage_;
 }
 

@@ -32,8 +32,8 @@ struct ProductVariants {
 };
 
 // A device and a stream on it, for one lane. Work is queued in the order of the calls and runs in that order. If the
-// device fails for good, that call and all later ones throw DEVICE_LOST, with the first failure. Functions that free
-// memory then do nothing.
+// device fails for good, the call that notices it and all later calls throw DEVICE_LOST, with the first failure.
+// Functions that free memory then do nothing.
 class Accelerator {
  public:
   virtual ~Accelerator() = default;
@@ -59,8 +59,8 @@ class Accelerator {
   // ---- lane thread only
   virtual void upload(void* to, const void* from, size_t bytes) = 0;    // blocks until the copy is done
   virtual void download(void* to, const void* from, size_t bytes) = 0;  // waits for all queued work first
-  // Uploads `bytes` bytes in parts. fill(at, count, into) writes bytes [at, at + count) of them to `into`, in memory
-  // that the device copies from.
+  // Uploads `bytes` bytes in parts. fill(at, count, into) writes bytes [at, at + count) of the data to the staging
+  // buffer `into`.
   using Fill = std::function<void(size_t at, size_t count, void* into)>;
   virtual void upload_filled(void* to, size_t bytes, const Fill& fill) = 0;
 
@@ -90,7 +90,7 @@ class Accelerator {
   virtual void mark_end() = 0;
   virtual double marked_seconds() = 0;
 
-  // Whether all calls throw DEVICE_LOST. For any thread.
+  // Whether all calls throw DEVICE_LOST. Any thread may call this function.
   virtual bool is_lost() const noexcept { return false; }
 };
 

@@ -105,7 +105,7 @@ template <class Instruction> uint32_t by_instruction(uint32_t before, const void
 
 #endif
 
-// Written in assembly, because the compiler's intrinsics are available only in files that are compiled for such CPUs.
+// Written in assembly, because the compiler's intrinsics need code that is compiled for CPUs with this instruction.
 #if defined(__x86_64__)
 struct Sse42 {
   static uint32_t of_word(uint32_t crc, uint64_t word) {

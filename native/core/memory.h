@@ -12,7 +12,8 @@
 
 namespace heddle {
 
-// Bytes that a tensor or an arena owns, or that it borrows from a mapped file through `owner`.
+// Bytes that a tensor or an arena owns, or that it borrows from a mapped file or another allocation, kept alive by
+// `owner`.
 class Storage {
  public:
   // Allocates zeroed memory, on `accelerator` if given. Throws OUT_OF_MEMORY. With `large_pages`, requests large pages
@@ -22,7 +23,8 @@ class Storage {
   void want_large_pages(size_t offset, size_t bytes) const;
   // Asks the system to map these pages at once, because they are about to be written. Page faults would cost more.
   void populate(size_t offset, size_t bytes) const;
-  static std::shared_ptr<Storage> borrow(void* data, size_t bytes, std::shared_ptr<void> owner);  // read-only
+  // Returns a storage whose memory `owner` keeps alive. No tensor operation writes to it: writable() is false.
+  static std::shared_ptr<Storage> borrow(void* data, size_t bytes, std::shared_ptr<void> owner);
   // Returns a part of `whole`, which stays allocated as long as the part. The part is writable if the whole is.
   static std::shared_ptr<Storage> part(std::shared_ptr<Storage> whole, size_t offset, size_t bytes);
   ~Storage();
@@ -54,7 +56,7 @@ class Storage {
   bool begin_packing(const char* layout, PartlyPacked& from);
   // Stores the packed parts. `whole`: the form is complete. Drops the parts if the tensor has been written meanwhile.
   void end_packing(const char* layout, PartlyPacked made, bool whole);
-  // Whether a run of a program has read all of the tensor. Such a run may have packed it as well.
+  // Whether a run of a program has read, or begun to read, all of the tensor. Only later runs pack it.
   bool was_streamed() const { return was_streamed_.load(std::memory_order_relaxed); }
   void mark_streamed() { was_streamed_.store(true, std::memory_order_relaxed); }
   // Returns the pages of a mapped file to the system, which reads them again when they are touched.

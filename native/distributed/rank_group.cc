@@ -12,9 +12,9 @@ namespace heddle {
 namespace {
 
 constexpr int most_bytes = 1 << 30;  // maximum bytes per MPI call, whose sizes are ints
-// Returns the maximum bytes of a chunk, over all ranks. Every rank sends each other rank a part of it in one message.
-// 2 MiB are so small that two chunks fit into the processor's caches. With many ranks, chunks are larger, because
-// messages below 32 KiB take little longer than their latency.
+// Returns the maximum bytes of a chunk, which is the sum of one message to each rank. 2 MiB are small enough for two
+// chunks to fit in the processor's caches. With many ranks, chunks are larger, because the time of messages below
+// 32 KiB is mostly latency.
 size_t chunk_bytes(size_t ranks) { return std::clamp<size_t>(ranks * (size_t{32} << 10), size_t{2} << 20, most_bytes); }
 
 // Returns the maximum bytes of each rank's range in a PartsChunk. A multiple of 64, so that ranges hold whole elements.
@@ -48,7 +48,8 @@ void add(Summed type, unsigned char* parts, size_t count, int ranks) {
 }
 
 // Owns the buffers of operations. MPI may use them until the operations have completed, so they are not freed after an
-// exception. The leak does not matter, because all ranks end soon after.
+// exception. The leak does not matter: after a failed operation all ranks end soon, and gather() leaks only the lengths
+// and its own bytes when it rejects a total that is too large.
 template <class T> class Lent {
  public:
   ~Lent() {
@@ -143,8 +144,9 @@ class PartReaders {
 
 // The same range of bytes of every rank's part. It is copied through buffers, because a part may have many spans.
 struct RankGroup::PartsChunk {
-  // whole: the range of every part. own: for all_gather, the range of this rank's part. For reduce_scatter, every
-  // rank's numbers for that range, which `mine` describes.
+  // whole: the range of every part, one after another.
+  // own: in all_gather, the range of this rank's part. In reduce_scatter, the numbers of every rank for that range, at
+  // the offsets of `mine`.
   std::vector<unsigned char> whole, own;
   RankParts ranges, mine;  // ranges: each rank's range in `whole`
   Mpi::Request request;

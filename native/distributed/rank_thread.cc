@@ -126,8 +126,7 @@ void RankThread::post(Job job) {
     ended = state_->ended || state_->closing;
     if (!ended) state_->jobs.push_back(std::move(job));
   }
-  if (ended)
-    job(nullptr, std::make_exception_ptr(Error("DISPOSED", "world: expected an open world, got a closed one")));
+  if (ended) job(nullptr, std::make_exception_ptr(Error("DISPOSED", "world: used after close()")));
   else state_->wake.notify_one();
 }
 

@@ -79,9 +79,9 @@ struct RankThreadSums::Gathered : Exchange {
   SpansByRank spans;
 };
 
-RankThreadSums::RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int size, const std::atomic<bool>& stopping)
-    : thread_(std::move(thread)), rank_(rank), size_(size), stopping_(stopping), batch_bytes_(least_batch_bytes(size)) {
-}
+RankThreadSums::RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int size, const Cancellation& cancellation)
+    : thread_(std::move(thread)), rank_(rank), size_(size), cancellation_(cancellation),
+      batch_bytes_(least_batch_bytes(size)) {}
 
 void RankThreadSums::start(const float* value, const RankRanges& ranges, float* own, bool add) {
   store_complete(most_posted);
@@ -133,7 +133,7 @@ void RankThreadSums::filled(size_t bytes) {
 
 void RankThreadSums::post(std::shared_ptr<Exchange> exchange, std::function<void(RankGroup&)> work) {
   const std::shared_ptr<RankThread> thread = thread_.lock();
-  if (!thread) throw Error("DISPOSED", "world: expected an open one, got a closed one");
+  if (!thread) throw Error("DISPOSED", "world: used after close()");
   thread->post([exchange = std::move(exchange), work = std::move(work)](RankGroup* group, std::exception_ptr why) {
     try {
       if (!group) std::rethrow_exception(why);
@@ -154,8 +154,7 @@ void RankThreadSums::post() {
 
 void RankThreadSums::wait(Exchange& exchange) {
   const auto began = std::chrono::steady_clock::now();
-  while (!exchange.wait_for(std::chrono::milliseconds(50)))
-    if (stopping_.load(std::memory_order_relaxed)) throw Error("ABORTED", "run: aborted by its signal");
+  while (!exchange.wait_for(std::chrono::milliseconds(50))) cancellation_.check();
   waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 

@@ -1,6 +1,5 @@
 // Sums and values of CPU ranks, which the thread of MPI calls exchanges while the program goes on.
 #pragma once
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "distributed/rank_thread.h"
+#include "core/cancellation.h"
 #include "core/rank_sums.h"
 
 namespace heddle {
@@ -19,8 +19,8 @@ namespace heddle {
 // still write when a run has failed.
 class RankThreadSums final : public RankSums {
  public:
-  // `stopping`: once it is set, waiting ends with the error ABORTED.
-  RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int size, const std::atomic<bool>& stopping);
+  // `cancellation` ends waiting with the error ABORTED.
+  RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int size, const Cancellation& cancellation);
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   void start(const float* value, const RankRanges& ranges, float* own, bool add) override;
@@ -50,7 +50,7 @@ class RankThreadSums final : public RankSums {
 
   const std::weak_ptr<RankThread> thread_;
   const int rank_, size_;
-  const std::atomic<bool>& stopping_;
+  const Cancellation cancellation_;
   const size_t batch_bytes_;
   double waited_ = 0;
   std::shared_ptr<const void> held_;           // the memory of the run's tensors

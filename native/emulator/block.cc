@@ -12,6 +12,7 @@
 #include "emulator/race.h"
 #include "emulator/runtime.h"
 #include "core/error.h"
+#include "core/round.h"
 
 namespace heddle {
 namespace emulator {
@@ -184,7 +185,7 @@ void begin_block(Dim3 position) {
     make_ready(i);
   }
   if (c.dynamic_bytes) shared(&c, c.dynamic_bytes, 1024);
-  begin_asynchronous((c.threads + warp_size - 1) / warp_size);
+  begin_asynchronous(ceil_div(c.threads, warp_size));
 }
 
 // Completes an asynchronous operation of one of the blocks, because no thread can run.
@@ -239,7 +240,7 @@ void prepare(int size) {
       b.thread.emplace_back();
       b.thread.back().fiber = std::make_unique<Fiber>();
     }
-    b.collectives.resize(static_cast<size_t>((c.threads + warp_size - 1) / warp_size));
+    b.collectives.resize(static_cast<size_t>(ceil_div(c.threads, warp_size)));
   }
 }
 

@@ -5,6 +5,7 @@
 #include "emulator/block_state.h"
 #include "emulator/executor.h"
 #include "core/error.h"
+#include "core/round.h"
 
 namespace heddle {
 namespace emulator {
@@ -33,7 +34,7 @@ void* shared(const void* key, size_t bytes, size_t alignment) {
   Block& b = block();
   for (const Slot& s : b.slots)
     if (s.key == key) return s.data;
-  const size_t begin = (b.shared_used + alignment - 1) / alignment * alignment;
+  const size_t begin = round_up(b.shared_used, alignment);
   size_t total = bytes;
   for (const Slot& s : b.slots) total += s.bytes;
   if (total > shared_capacity()) {

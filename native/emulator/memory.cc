@@ -9,6 +9,7 @@
 #include "cuda_runtime.h"
 #include "emulator/race.h"
 #include "emulator/runtime.h"
+#include "core/round.h"
 
 namespace heddle {
 namespace emulator {
@@ -38,7 +39,7 @@ void* allocate_device(size_t bytes) {
   const int device = current_device();
   std::lock_guard<std::mutex> lock(a.mutex);
   if (a.total[device] + bytes > device_bytes) return nullptr;
-  const size_t reserve = (bytes + tail + alignment - 1) / alignment * alignment;
+  const size_t reserve = round_up(bytes + tail, alignment);
   void* data = std::aligned_alloc(alignment, reserve);
   if (!data) return nullptr;
   std::memset(data, 0xff, reserve);

@@ -4,7 +4,7 @@
 namespace heddle {
 namespace {
 
-// x f32 or bf16, a bound tensor = the sum of x over all ranks, in place. With ranges (rank_ranges.h), each rank gets
+// Replaces x (a bound tensor, f32 or bf16) with its sum over all ranks. With ranges (rank_ranges.h), each rank gets
 // only the sums of its range, and its other elements do not change. `ranks` 0: all ranks get all sums.
 void check_all_reduce(const Node& n) {
   Check c("all_reduce", n, 1, 1, 0, 0);
@@ -13,7 +13,7 @@ void check_all_reduce(const Node& n) {
   check_ranges(c, n, x, 0);
 }
 
-// A device that has not joined a world is its only rank.
+// Without a world there is only one rank, so x already is the sum. Checks the ranges.
 void all_reduce(const Node& n) { ranges_of("all_reduce", n, nullptr); }
 
 const OpDef all_reduce_op = [] {

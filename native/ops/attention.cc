@@ -13,12 +13,12 @@ void check_operands(const Check& c, Operand q, Operand k, Operand v) {
   c.rank(k, 3), c.dtype(k, activation_types), c.same_dim(k, 0, q, 0), c.same_dim(k, 2, q, 2), c.positive(k, 1);
   c.same_shape(v, k), c.dtype(v, activation_types);
   if (q.shape()[1] % k.shape()[1] != 0)
-    c.mismatch(
-        "q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of k's " + std::to_string(k.shape()[1]));
+    c.mismatch("heads of q: expected a multiple of k's " + std::to_string(k.shape()[1]) + ", got " +
+               std::to_string(q.shape()[1]));
   const int64_t T = c.attr_int("sequenceLength", 0, int64_t{1} << 31);
   if (T > 0 && q.shape()[0] % T != 0)
-    c.mismatch(
-        "q has " + std::to_string(q.shape()[0]) + " rows, expected a multiple of sequenceLength " + std::to_string(T));
+    c.mismatch("rows of q: expected a multiple of sequenceLength " + std::to_string(T) + ", got " +
+               std::to_string(q.shape()[0]));
   AttentionAttributes::check(c);
 }
 

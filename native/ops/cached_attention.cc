@@ -20,8 +20,8 @@ void check_cached_attention(const Node& n) {
   c.rank(k, 4), c.dtype(k, cache_types), check_cache_width(c, q, k), c.positive(k, 1);
   c.same_shape(v, k), c.same_dtype(v, k);
   if (q.shape()[1] % k.shape()[1] != 0)
-    c.mismatch("q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of cache_k's " +
-               std::to_string(k.shape()[1]));
+    c.mismatch("heads of q: expected a multiple of cache_k's " + std::to_string(k.shape()[1]) + ", got " +
+               std::to_string(q.shape()[1]));
   check_segments(c, c.in(3, "segments"));
   if (c.has(4)) {
     const Operand sinks = c.in(4, "sinks");
@@ -34,9 +34,8 @@ void check_cached_attention(const Node& n) {
   if (n.attributes->get("context", 0) != 0) c.attr_int("context", 0, int64_t{1} << 53);
   const int64_t ring = ring_of(n);
   if (ring != 0 && (ring != n.attr_int("window") || !n.attr_flag("causal")))
-    c.invalid("ring is " + std::to_string(ring) + ", expected causal attention with window " + std::to_string(ring) +
-              ", got causal " + std::to_string(n.attr_flag("causal")) + " and window " +
-              std::to_string(n.attr_int("window")));
+    c.invalid("ring: expected causal attention with window " + std::to_string(ring) + ", got causal " +
+              std::to_string(n.attr_flag("causal")) + " and window " + std::to_string(n.attr_int("window")));
 }
 
 // Reads one row of a head's cache as D doubles.

@@ -81,31 +81,32 @@ void Check::same_dtype_or_bf16(Operand a, Operand b) const {
 
 void Check::dim(Operand a, int axis, int64_t expected) const {
   if (a.shape()[axis] != expected)
-    mismatch(axis_name(a, axis) + " is " + std::to_string(a.shape()[axis]) + ", expected " + std::to_string(expected));
+    mismatch(
+        axis_name(a, axis) + ": expected " + std::to_string(expected) + ", got " + std::to_string(a.shape()[axis]));
 }
 
 void Check::same_dim(Operand a, int i, Operand b, int j) const {
   if (a.shape()[i] != b.shape()[j])
-    mismatch(axis_name(a, i) + " is " + std::to_string(a.shape()[i]) + ", " + b.name + " expects " +
-             std::to_string(b.shape()[j]));
+    mismatch(axis_name(a, i) + ": expected " + std::to_string(b.shape()[j]) + " like " + b.name + ", got " +
+             std::to_string(a.shape()[i]));
 }
 
 void Check::same_shape(Operand a, Operand b) const {
   if (a.shape() != b.shape())
-    mismatch(std::string("shape of ") + a.name + " is " + to_string(a.shape()) + ", " + b.name + " expects " +
-             to_string(b.shape()));
+    mismatch(std::string("shape of ") + a.name + ": expected " + to_string(b.shape()) + " like " + b.name + ", got " +
+             to_string(a.shape()));
 }
 
 void Check::shape(Operand a, std::initializer_list<int64_t> dims) const {
   Shape expected;
   for (int64_t d : dims) expected.dims[expected.rank++] = d;
   if (a.shape() != expected)
-    mismatch(std::string("shape of ") + a.name + " is " + to_string(a.shape()) + ", expected " + to_string(expected));
+    mismatch(std::string("shape of ") + a.name + ": expected " + to_string(expected) + ", got " + to_string(a.shape()));
 }
 
 void Check::positive(Operand a, int axis) const {
   if (a.shape()[axis] < 1)
-    mismatch(axis_name(a, axis) + " is " + std::to_string(a.shape()[axis]) + ", expected at least 1");
+    mismatch(axis_name(a, axis) + ": expected at least 1, got " + std::to_string(a.shape()[axis]));
 }
 
 double Check::attr(const char* name, double low, double high) const {

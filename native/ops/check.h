@@ -43,7 +43,7 @@ class Check {
   void same_dtype(Operand a, Operand b) const;          // a must have b's dtype
   void same_dtype_or_bf16(Operand a, Operand b) const;  // for a result that may be stored in bf16
   void dim(Operand a, int axis, int64_t expected) const;
-  void same_dim(Operand a, int i, Operand b, int j) const;  // "op: last dimension of a is 512, b expects 576"
+  void same_dim(Operand a, int i, Operand b, int j) const;  // "op: last dimension of a: expected 576 like b, got 512"
   void same_shape(Operand a, Operand b) const;
   void shape(Operand a, std::initializer_list<int64_t> dims) const;
   void positive(Operand a, int axis) const;

@@ -5,13 +5,15 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/round.h"
+
 namespace heddle {
 
 constexpr int fp8_block = 128;  // elements of a row, and rows of a weight, that share a scale
 constexpr float fp8_largest = 448;
 constexpr float fp8_least = 1e-30f;  // a block without a greater magnitude becomes zero
 
-constexpr int64_t fp8_blocks(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
+constexpr int64_t fp8_blocks(int64_t n) { return ceil_div(n, fp8_block); }
 
 inline float e4m3_to_float(uint8_t byte) {
   // Rebiases the exponent from 7 to 127. A magnitude below 8 is subnormal.

@@ -168,8 +168,8 @@ void column_sum(const Node& n) {
   store_row(n.out[0], 0, sum);
 }
 
-// Column sums may cancel, so their errors are measured against the terms. For example, the gradient of a key bias is
-// zero except for rounding, because softmax is invariant to a common shift of the scores.
+// Column sums may cancel, so their errors are relative to the sum of the terms' magnitudes. For example, the gradient
+// of a key bias is zero except for rounding, because softmax is invariant to a common shift of the scores.
 SumBounds column_sum_bounds(const Node& n) {
   const Tensor& dy = n.in[0];
   const int64_t N = dy.shape[0], M = dy.shape[1];

@@ -11,8 +11,9 @@ void check_reshape(const Node& n) {
   const Operand x = c.in(0, "x"), y = c.out(0, "y");
   c.same_dtype(y, x);
   if (x.shape().size() != y.shape().size())
-    c.mismatch("x of shape " + to_string(x.shape()) + " has " + std::to_string(x.shape().size()) +
-               " elements, y of shape " + to_string(y.shape()) + " expects " + std::to_string(y.shape().size()));
+    c.mismatch("elements of x: expected " + std::to_string(y.shape().size()) + " like y of shape " +
+               to_string(y.shape()) + ", got " + std::to_string(x.shape().size()) + " of shape " +
+               to_string(x.shape()));
 }
 
 void reshape(const Node& n) {

@@ -1,6 +1,7 @@
 // Sums of squares over pieces of a tensor, in double precision.
 #include <algorithm>
 
+#include "core/round.h"
 #include "ops/check.h"
 #include "ops/double_terms.h"
 #include "ops/reference.h"
@@ -14,7 +15,7 @@ void check_square_sums(const Node& n) {
   const int64_t piece = c.attr_int("piece", 1, int64_t{1} << 53);
   const Operand g = c.in(0, "g"), sums = c.out(0, "sums");
   c.dtype(g, f32_only), c.dtype(sums, f32_only);
-  c.shape(sums, {(g.tensor->shape.size() + piece - 1) / piece, double_terms});
+  c.shape(sums, {ceil_div(g.tensor->shape.size(), piece), double_terms});
 }
 
 void square_sums(const Node& n) {

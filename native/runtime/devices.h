@@ -24,11 +24,11 @@ struct CudaDevice {
 bool cuda_built();                       // whether the build has CUDA kernels
 std::string cuda_toolkit();              // the CUDA version of the build; "" without CUDA kernels
 std::vector<CudaDevice> cuda_devices();  // empty without a driver or GPU. Lists lost devices too. Does not throw
-std::string cuda_problem();              // why a driver offers no device, or not all; "" without a driver
+std::string cuda_problem();              // why devices are missing although there is a driver; "" otherwise
 
 // Opens device `index` with a new stream. With tf32, products of f32 may use tensor cores, which round the operands to
 // 10 mantissa bits. Throws UNSUPPORTED if the device does not exist or this build has no kernels for it. Throws
-// DEVICE_LOST if it failed before in this process, or is not available.
+// DEVICE_LOST if the device has failed in this process, or another process holds it.
 std::shared_ptr<Accelerator> open_cuda(int index, bool tf32 = false);
 
 }  // namespace heddle

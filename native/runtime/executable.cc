@@ -21,7 +21,9 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
 
 void Executable::check_bound() const {
   const ProgramDesc& d = program_->desc();
-  if (bound_.size() != d.bound.size()) throw internal_error("bind: wrong number of tensors");
+  if (bound_.size() != d.bound.size())
+    throw internal_error(
+        "bind: expected " + std::to_string(d.bound.size()) + " tensors, got " + std::to_string(bound_.size()));
   for (size_t i = 0; i < bound_.size(); ++i) {
     const size_t bytes = d.largest(d.bound[i]).bytes();
     if (bound_[i]->bytes() < bytes)
@@ -66,20 +68,26 @@ size_t Executable::scratch_bytes(int threads) {
 
 void Executable::validate(const RunArguments& a) const {
   const ProgramDesc& d = program_->desc();
-  if (a.symbols.size() != d.symbols.size()) throw internal_error("run: wrong number of symbols");
+  if (a.symbols.size() != d.symbols.size())
+    throw internal_error(
+        "run: expected " + std::to_string(d.symbols.size()) + " symbols, got " + std::to_string(a.symbols.size()));
   for (size_t i = 0; i < a.symbols.size(); ++i)
     if (a.symbols[i] < 0 || a.symbols[i] > d.symbols[i])
       throw shape_mismatch("run: expected a dimension of 0 to " + std::to_string(d.symbols[i]) + ", got " +
                            std::to_string(a.symbols[i]));
   if (a.inputs.size() != d.inputs.size() || a.outputs.size() != d.outputs.size())
-    throw internal_error("run: wrong number of operands");
+    throw internal_error("run: expected " + std::to_string(d.inputs.size()) + " inputs and " +
+                         std::to_string(d.outputs.size()) + " outputs, got " + std::to_string(a.inputs.size()) +
+                         " and " + std::to_string(a.outputs.size()));
   const auto bytes = [&](int v) { return d.resolve(v, a.symbols).bytes(); };
   for (size_t i = 0; i < a.inputs.size(); ++i)
     if (a.inputs[i].size() != bytes(d.inputs[i]))
       throw shape_mismatch("run: expected input " + std::to_string(i) + " of " + std::to_string(bytes(d.inputs[i])) +
                            " bytes, got " + std::to_string(a.inputs[i].size()));
   for (size_t i = 0; i < a.outputs.size(); ++i)
-    if (a.outputs[i].bytes != bytes(d.outputs[i])) throw internal_error("run: wrong size of output");
+    if (a.outputs[i].bytes != bytes(d.outputs[i]))
+      throw internal_error("run: expected output " + std::to_string(i) + " of " + std::to_string(bytes(d.outputs[i])) +
+                           " bytes, got " + std::to_string(a.outputs[i].bytes));
 }
 
 // Checks shapes again for the sizes of a run. Conditions that hold at the symbols' upper bounds may fail at smaller

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "core/cancellation.h"
 #include "runtime/collective.h"
 #include "core/memory.h"
 #include "runtime/pool.h"
@@ -27,8 +28,10 @@ class Lane {
   // Stops the running job at its next node or chunk of tasks, discards queued jobs and joins the thread. The binding
   // calls it when the JavaScript environment exits. A second call has no effect.
   void stop();
-  bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
-  const std::atomic<bool>& stopping_flag() const { return stopping_; }
+  // Cancels a job when the lane stops, and when `abort` is set, which may be null.
+  Cancellation cancellation(const std::atomic<bool>* abort = nullptr) const {
+    return Cancellation("run: aborted by its signal", &stopping_, abort);
+  }
 
   int threads() const { return threads_; }
   // Null: this lane computes on the CPU.

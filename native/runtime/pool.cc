@@ -15,9 +15,11 @@
 #include <thread>
 #include <vector>
 
+#include "core/cancellation.h"
 #include "core/cpus.h"
 #include "core/error.h"
 #include "core/platform/threads.h"
+#include "core/round.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -41,7 +43,6 @@ int64_t now_ns() {
 
 constexpr int64_t spin_ns = 50'000;         // longer than the gap between two kernels of a program
 constexpr int64_t ahead_bytes = 384 << 10;  // bytes that an idle thread prefetches; part of its L2
-Error abort_error() { return Error("ABORTED", "run: aborted by its signal"); }
 
 constexpr int64_t slice = int64_t{1} << 30;  // maximum number of tasks of one job
 
@@ -58,7 +59,7 @@ inline int64_t end_of(uint64_t word) { return static_cast<int64_t>(word) & max_c
 
 // Returns the first task of `thread`. Rounds up, so that thread 0 gets one more task if the division has a remainder.
 // Thread 0 is the caller, which is awake.
-inline int64_t share_begin(int64_t tasks, int thread, int threads) { return (tasks * thread + threads - 1) / threads; }
+inline int64_t share_begin(int64_t tasks, int thread, int threads) { return ceil_div(tasks * thread, threads); }
 
 }  // namespace
 
@@ -87,14 +88,11 @@ struct Pool::Impl {
   };
   alignas(128) std::unique_ptr<Share[]> shares;
 
-  // Flags of the current Watch. Threads read them only while they hold tasks of a job; they are valid during that time.
-  Pool::Watch::Flags flags{nullptr, nullptr};
+  // That of the current Watch. Threads read it only while they hold tasks of a job; its flags are valid during that
+  // time.
+  Cancellation cancellation;
   std::atomic<bool> watched{false};
-  bool aborted() const {
-    if (!watched.load(std::memory_order_relaxed)) return false;
-    return (flags.first && flags.first->load(std::memory_order_relaxed)) ||
-           (flags.second && flags.second->load(std::memory_order_relaxed));
-  }
+  bool aborted() const { return watched.load(std::memory_order_relaxed) && cancellation.requested(); }
   void fail(std::exception_ptr why) {
     std::lock_guard<std::mutex> lock(mutex);
     if (!error) error = why;
@@ -161,7 +159,7 @@ struct Pool::Impl {
         const int64_t step = chunk.load(std::memory_order_relaxed), first = base.load(std::memory_order_relaxed);
         total = tasks.load(std::memory_order_relaxed);
         const int64_t from = c * step, to = total - from < step ? total : from + step;
-        if (aborted()) fail(std::make_exception_ptr(abort_error()));
+        if (aborted()) fail(std::make_exception_ptr(cancellation.error()));
         for (int64_t k = from; k < to; ++k) {
           if (failed.load(std::memory_order_relaxed)) break;
           try {
@@ -220,11 +218,11 @@ struct Pool::Impl {
     base.store(first, std::memory_order_relaxed);
     int64_t step = count / (int64_t{threads} * 32);  // 32 chunks per thread leave enough to steal
     if (step < 1) step = 1;
-    if ((count + step - 1) / step > max_chunks) step = (count + max_chunks - 1) / max_chunks;
+    if (ceil_div(count, step) > max_chunks) step = ceil_div(count, max_chunks);
     chunk.store(step, std::memory_order_relaxed);
     done.store(0, std::memory_order_relaxed);
     failed.store(false, std::memory_order_relaxed);
-    const uint64_t open = word_of(generation_of(job.load(std::memory_order_relaxed)) + 1, 0, (count + step - 1) / step);
+    const uint64_t open = word_of(generation_of(job.load(std::memory_order_relaxed)) + 1, 0, ceil_div(count, step));
     job.store(open, std::memory_order_seq_cst);
     // A forked child has no workers to wake, and its copy of the mutex may be locked forever.
     if (parked.load(std::memory_order_seq_cst) > 0 && process_id() == owner) {
@@ -284,10 +282,12 @@ Pool::~Pool() {
   for (std::thread& w : p.workers) w.join();
 }
 
-Pool::Watch::Watch(Pool& pool, Flags flags) : pool_(pool) { pool_.impl_->flags = flags; }
+Pool::Watch::Watch(Pool& pool, const Cancellation& cancellation) : pool_(pool) {
+  pool_.impl_->cancellation = cancellation;
+}
 Pool::Watch::~Watch() {
   pool_.interrupt(false);
-  pool_.impl_->flags = {nullptr, nullptr};
+  pool_.impl_->cancellation = {};
 }
 void Pool::interrupt(bool allowed) { impl_->watched.store(allowed, std::memory_order_relaxed); }
 
@@ -307,7 +307,7 @@ void Pool::run_raw(int64_t tasks, Task fn, void* context) {
   Impl& p = *impl_;
   if (tasks <= 1 || p.workers.empty()) {
     for (int64_t i = 0; i < tasks; ++i) {
-      if (p.aborted()) throw abort_error();
+      if (p.aborted()) throw p.cancellation.error();
       fn(context, i, 0);
     }
     return;

@@ -1,11 +1,12 @@
 // A persistent pool of worker threads that runs one parallel loop at a time for its lane.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <type_traits>
 
 namespace heddle {
+
+class Cancellation;
 
 class Pool {
  public:
@@ -44,15 +45,11 @@ class Pool {
     return threads * (each < 1 ? 1 : each < 4 ? each : 4);
   }
 
-  // While a Watch exists, loops that interrupt() allows end early with the error ABORTED once one of its two flags is
-  // set. Either flag may be null. The flags are read at every chunk of tasks. Only the lane's thread may create a
-  // Watch.
+  // While a Watch exists, loops that interrupt() allows end early with the error ABORTED once cancellation is
+  // requested. They check this at every chunk of tasks. Only the lane's thread may create a Watch.
   class Watch {
    public:
-    struct Flags {
-      const std::atomic<bool>*first, *second;
-    };
-    Watch(Pool& pool, Flags flags);
+    Watch(Pool& pool, const Cancellation& cancellation);
     ~Watch();
     Watch(const Watch&) = delete;
     Watch& operator=(const Watch&) = delete;
@@ -60,7 +57,7 @@ class Pool {
    private:
     Pool& pool_;
   };
-  // Sets whether later loops obey the flags of the Watch. At first they do not. Loops whose partial result would
+  // Sets whether later loops obey the Watch. At first they do not. Loops whose partial result would
   // corrupt data must run to their end.
   void interrupt(bool allowed);
 

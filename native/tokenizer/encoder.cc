@@ -37,7 +37,7 @@ void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& o
   const utf::OffsetMap map(options.offsets ? utf8 : std::string_view(), options.byte_offsets);
   const std::vector<size_t> byte_barriers = to_bytes(barriers, utf8);
   dropout_.seed(options.dropout, options.seed);
-  merger_.watch(options.cancelled);
+  merger_.watch(options.cancellation);
   regex_budget_ = RegexBudget(utf8.size());
   Target target{out, options, options.offsets ? &map : nullptr, byte_barriers};
   try {
@@ -54,7 +54,7 @@ void Encoder::encode_all(std::string_view utf8, Target& target) {
     raw_segments_.clear();
     model_->raw_added.split(utf8, 0, utf8.size(), allowed(target.options), target.barriers, raw_segments_);
     for (const TextSegment& segment : raw_segments_) {
-      target.check_cancelled();
+      target.check_canceled();
       if (segment.id != no_token) target.add_token(segment.id, segment.begin, segment.end);
       else encode_text(utf8, segment.begin, segment.end, segment.begin == 0, target);
     }

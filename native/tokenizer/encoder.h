@@ -1,11 +1,11 @@
 // Encodes text to ids. Use one Encoder per thread: it owns scratch memory and the word cache. The model is shared.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "core/cancellation.h"
 #include "tokenizer/buffers.h"
 #include "tokenizer/models/merge_dropout.h"
 #include "tokenizer/models/merger.h"
@@ -29,7 +29,7 @@ struct EncodeOptions {
   uint64_t seed = 0;          // seed of the dropout
   // Encoding stops soon after this number of ids, and then omits the special tokens at the end.
   size_t most_ids = SIZE_MAX;
-  const std::atomic<bool>* cancelled = nullptr;  // once set, encode() soon throws ABORTED
+  Cancellation cancellation;  // once requested, encode() soon throws ABORTED
 };
 
 struct Encoding {

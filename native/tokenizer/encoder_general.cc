@@ -14,7 +14,7 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   const TokenizerModel& model = *model_;
   const bool guards = !target.barriers.empty() && !model.normalized_added.empty();
   general_.assign(text.substr(begin, end - begin), begin, target.map != nullptr || guards || model.needs_origins);
-  general_.cancelled = target.options.cancelled;
+  general_.cancellation = target.options.cancellation;
   general_.regex_budget = &regex_budget_;
   general_.continues = begin == 0 && !target.options.add_prefix;
   for (const auto& step : model.normalizer) {
@@ -100,7 +100,7 @@ void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
     if (!caches || word == word_end) encode_word(word, word_end, target);
     else if (offsets) encode_cached<true>(word, word_end, target);
     else encode_cached<false>(word, word_end, target);
-    target.check_cancelled();
+    target.check_canceled();
   }
 }
 

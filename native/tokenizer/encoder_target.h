@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "core/error.h"
 #include "tokenizer/encoder.h"
 #include "tokenizer/text/utf.h"
 
@@ -70,14 +69,12 @@ struct Encoder::Target {
   }
 
   // Calls look() for every 1024th word.
-  void check_cancelled() {
+  void check_canceled() {
     if ((++words & 1023) == 0) look();
   }
-  // Throws ABORTED if encoding is cancelled, and Full if there are too many ids.
+  // Throws ABORTED if encoding is canceled, and Full if there are too many ids.
   void look() const {
-    if (options.cancelled != nullptr && options.cancelled->load(std::memory_order_relaxed)) {
-      throw Error("ABORTED", "encode: aborted");
-    }
+    options.cancellation.check();
     if (out.ids.size() - before > options.most_ids) throw Full();
   }
 };

@@ -15,7 +15,7 @@ template <bool with_offsets> void Encoder::encode_words(const char* begin, const
   // has a token.
   const bool caches = (!with_offsets || model_->every_byte_known) && !dropout_.active();
   model_->splitter.run(begin, end, [&](const char* word, const char* word_end) {
-    target.check_cancelled();
+    target.check_canceled();
     if (!caches) return encode_word(word, word_end, target);
     encode_cached<with_offsets>(word, word_end, target);
   });
@@ -83,7 +83,7 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
   if (model.kind != ModelKind::bpe) return encode_tokens(begin, word.size(), target);
   if (dropout_.active()) {
     initial_symbols(begin, end, target);
-    return encode_symbols(begin, dropout_.run(model.merges, symbols_, target.options.cancelled), target);
+    return encode_symbols(begin, dropout_.run(model.merges, symbols_, target.options.cancellation), target);
   }
   const PairMatcher* matcher = long_piece_matcher(word);
   // A matcher finds single-token words itself.
@@ -96,7 +96,7 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
   }
   if (matcher != nullptr) {
     symbols_.clear();
-    matcher->encode(word, target.options.cancelled, matcher_scratch_, symbols_);
+    matcher->encode(word, target.options.cancellation, matcher_scratch_, symbols_);
     return encode_symbols(begin, symbols_.size(), target);
   }
   size_t count = 0;
@@ -137,7 +137,7 @@ void Encoder::encode_tokens(const char* begin, size_t length, Target& target) {
   const std::string_view word(begin, length);
   switch (model_->kind) {
     case ModelKind::wordpiece: encode_wordpiece(*model_, word, tokens_); break;
-    case ModelKind::unigram: unigram_.encode(*model_, word, target.options.cancelled, tokens_); break;
+    case ModelKind::unigram: unigram_.encode(*model_, word, target.options.cancellation, tokens_); break;
     default: encode_whole_word(*model_, word, tokens_);
   }
   for (const PieceToken& token : tokens_) {

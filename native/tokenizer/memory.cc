@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/platform/pages.h"
+#include "core/round.h"
 
 namespace heddle {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 // Smaller memory comes from malloc.
 constexpr size_t min_mapped = size_t{64} << 10;
 
-size_t rounded(size_t size) { return (size + large_page_bytes - 1) & ~(large_page_bytes - 1); }
+size_t rounded(size_t size) { return round_up(size, large_page_bytes); }
 
 }  // namespace
 

@@ -37,11 +37,12 @@ export const cards = {
       l2PerMultiprocessor: 64,
       l2Bytes: 50e6,
     },
-    ...{ tensor: 4096, lanes: 128, registers: 65536, sharedBytes: 228 << 10, warps: 64, blocks: 32 },
+    ...{ tensor: 4096, mma: 2576, lanes: 128, registers: 65536, sharedBytes: 228 << 10, warps: 64, blocks: 32 },
     latency: { shared: 29, l2: 263, dram: 479 },
     sources: {
       "multiprocessors, tensor, dram": datasheet("H100 SXM5 (989 TFLOP/s of dense bf16, 3.35 TB/s)"),
       clock: "the clock at which 132 x 4096 operations give the data sheet's 989 TFLOP/s",
+      mma: `0.629 of wgmma's rate (${LUO.replace("tables of latencies", "throughput of mma instructions")})`,
       loaded: "assumed: the best published products reach about 0.82 of the data sheet (fast.cu: 808 TFLOP/s)",
       attainable: "a device copy reaches about 3.0 TB/s",
       l2: "not published; assumed to be that of the A100",
@@ -164,6 +165,19 @@ export const cards = {
       "registers, sharedBytes, warps, blocks":
         "CUDA C++ Programming Guide, Technical Specifications per Compute Capability, 12.0",
     },
+  },
+};
+
+// The H200 has the multiprocessors of the H100, and faster memory.
+cards.h200 = {
+  ...cards.h100,
+  title: "H200 SXM",
+  name: /\bH200\b(?! NVL)/,
+  dram: 4.8e12,
+  sources: {
+    ...cards.h100.sources,
+    "multiprocessors, tensor, dram": datasheet("H200 SXM (989 TFLOP/s of dense bf16, 4.8 TB/s)"),
+    attainable: "assumed to be that of the H100",
   },
 };
 

@@ -72,7 +72,7 @@ export function forecast(cardName, cubinPath, only = "") {
 }
 
 /** Factors from the units of lib/bench to those of the forecast. */
-const TO_UNIT = { "GFLOP/s": { "TFLOP/s": 1e-3 }, "GB/s": { "TB/s": 1e-3 } };
+const TO_UNIT = { "GFLOP/s": { "TFLOP/s": 1e-3 }, "GB/s": { "TB/s": 1e-3 }, "tokens/s": { "tokens/s": 1 } };
 
 /** Reads the results of `heddle bench --json`, or lines of JSON with results. */
 export function readResults(path) {
@@ -110,5 +110,6 @@ export function compare(results, measured) {
   );
 }
 
-/** Returns the name of the card in `cards` that a driver's name belongs to, or undefined. */
-export const cardOf = (gpu) => Object.keys(cards).find((key) => cards[key].name.test(String(gpu)));
+/** Returns the name of the card in `cards` that a driver's name belongs to. Undefined for others, and for a MIG instance, a part of a card. */
+export const cardOf = (gpu) =>
+  /\bMIG\b/.test(String(gpu)) ? undefined : Object.keys(cards).find((key) => cards[key].name.test(String(gpu)));

@@ -1,9 +1,18 @@
 // The kernels and shapes of the forecast: which kernel a launch runs, its grid, and the work that the shape needs. These numbers repeat the
 // launch code of native/cuda. Everything else comes from the cubin.
-import { crossEntropy, logitGradient } from "./kernels/logits.mjs";
-import { decodedProduct, decodeStep, expertProduct, fp8Product, gemv, product } from "./kernels/products.mjs";
+import { benchedLogits, crossEntropy, logitGradient } from "./kernels/logits.mjs";
+import {
+  decodedProduct,
+  decodeStep,
+  expertProduct,
+  fp8Product,
+  gemv,
+  gemvChain,
+  olderProduct,
+  product,
+} from "./kernels/products.mjs";
+import { adamw, add, attention, attentionBackward, attentionBoth, sampling, vectors } from "./kernels/rows.mjs";
 import { trainStep } from "./kernels/training.mjs";
-import { adamw, add, attention, attentionBackward, sampling, vectors } from "./kernels/rows.mjs";
 
 /**
  * @typedef {object} Launch
@@ -21,7 +30,7 @@ import { adamw, add, attention, attentionBackward, sampling, vectors } from "./k
  * @typedef {object} Case
  * @property {string} title
  * @property {string[]} [bench] names of the case in lib/bench
- * @property {{ unit: "TFLOP/s" | "TB/s" | "ms", amount?: number }} rate unit of the result, and 10^12 operations or bytes
+ * @property {{ unit: "TFLOP/s" | "TB/s" | "tokens/s" | "ms", amount?: number }} rate unit of the result, and 10^12 operations or bytes, or tokens
  * @property {Launch[]} launches
  */
 
@@ -29,9 +38,9 @@ import { adamw, add, attention, attentionBackward, sampling, vectors } from "./k
 export const casesFor = (card) => [
   product(card, 4096),
   product(card, 8192),
-  ...(card.code === "90a" ? [fp8Product(card, 8192)] : []),
+  ...(card.code === "90a" ? [fp8Product(card, 8192), olderProduct(card, 8192)] : []),
   decodedProduct(card),
-  expertProduct(card),
+  expertProduct(),
   ...["bf16", "q8_0", "q4_k"].flatMap((format) =>
     [
       [4096, 4096],
@@ -40,10 +49,16 @@ export const casesFor = (card) => [
       [8192, 8192],
     ].map(([n, k]) => gemv(card, format, n, k)),
   ),
+  ...["q8_0", "q4_k"].map((format) => gemvChain(card, format)),
   attention(card, { batch: 8, length: 2048 }),
   attention(card, { batch: 1, length: 16384 }),
   attentionBackward(card, { batch: 1, length: 16384 }),
+  ...[
+    { batch: 8, length: 2048 },
+    { batch: 1, length: 16384 },
+  ].map((shape) => attentionBoth(card, shape)),
   crossEntropy(card),
+  benchedLogits(card),
   logitGradient(card),
   adamw(),
   vectors("rms_norm"),

@@ -24,13 +24,15 @@ for name in ${only//,/ }; do
 done
 out=$(cd "$out" && pwd) || exit 2
 
-# The device that is checked. A rehearsal takes its compute capability from nvidia-smi, if there is one.
+# The device that is checked. A rehearsal takes its compute capability from HEDDLE_SIMULATOR, or else from the machine's card, if there is one.
 quick=()
 if [ "$mode" = simulator ]; then
   command -v nvcc >/dev/null || refuse "--simulator needs nvcc, which was not found"
   cuda=$(nvcc --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p')
   architecture=80 card='simulated device' capability=8.0 driver=none cxx=${CXX:-g++}
-  if [ "$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1)" = 9.0 ]; then
+  simulated=${HEDDLE_SIMULATOR:-}
+  [ -n "$simulated" ] || [ "$(read_card 2>/dev/null && echo "$capability")" != 9.0 ] || simulated=sm_90
+  if [ "$simulated" = sm_90 ]; then
     architecture=90a capability=9.0
     export HEDDLE_SIMULATOR=sm_90
   fi
@@ -101,10 +103,13 @@ step() {
   printf '\n=== %s: %s\n' "$name" "$*" >>"$log"
   begin=$(wc -c <"$log")
   start=$SECONDS
-  timeout -k 2 "$most" "$@" >>"$log" 2>&1 </dev/null
+  # A process that waits in the driver does not end. The outer timeout does not wait for it, as the inner one would.
+  timeout -s KILL $((most + 5)) timeout -k 2 "$most" "$@" >>"$log" 2>&1 </dev/null
   code=$?
   took=$((SECONDS - start))
-  if [[ $name == *check ]]; then
+  if [ "$code" = 137 ] && [ "$took" -ge $((most + 4)) ]; then
+    status=failed why='does not end after SIGKILL: it may wait in the driver'
+  elif [[ $name == *check ]]; then
     IFS='|' read -r status why <<<"$(judge_sanitizer "$code" "$(tail -c +$((begin + 1)) "$log")")"
   elif [ "$code" = 0 ]; then
     status=passed why=''

@@ -1,5 +1,5 @@
 # Functions of scripts/gpu-check.sh that examine the machine. Each problem ends the check with one sentence and exit code 2, before
-# anything is built. Sets card, capability, architecture, driver, cuda and cxx.
+# anything is built. Sets card, cards, capability, architecture, driver, cuda and cxx.
 
 refuse() {
   echo "gpu-check: $*" >&2
@@ -38,20 +38,81 @@ check_folders() {
 $out 100"
 }
 
-# Reads the first card that nvidia-smi lists. The kernels need compute capability 8.0.
-check_card() {
-  local answer status=0
+# Runs nvidia-smi with these options, and prints its output. Its limit in seconds is smi_seconds.
+smi_seconds=60
+smi() {
+  local file status
+  # A process that waits in the driver may ignore SIGKILL. The outer timeout does not wait for it, and neither does a file, as a pipe would.
+  file=$(mktemp 2>/dev/null) || { echo "no temporary file can be created: TMPDIR is ${TMPDIR:-/tmp}" && return 1; }
+  timeout -s KILL $((smi_seconds + 2)) timeout -k 1 "$smi_seconds" nvidia-smi "$@" >"$file" 2>&1 </dev/null
+  status=$?
+  cat "$file"
+  rm -f "$file"
+  return $status
+}
+
+# smi_failed STATUS ANSWER: ends the check with the reason of a failed call of smi.
+smi_failed() {
+  [ "$1" -ne 124 ] && [ "$1" -ne 137 ] || refuse "nvidia-smi did not answer within $smi_seconds seconds: the driver hangs"
+  refuse "nvidia-smi failed${CUDA_VISIBLE_DEVICES:+ for CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES}: $(head -n 1 <<<"${2:-exit status $1}")"
+}
+
+# Finds CUDA's first card. nvidia-smi ignores CUDA_VISIBLE_DEVICES, whose first entry is the index of a card, the beginning of its UUID, or the
+# UUID of a MIG instance. Sets card_option to the option of nvidia-smi that selects the card, and mig_id to the instance's UUID.
+find_card() {
+  local first listed
+  card_option=() mig_id=''
+  [ -n "${CUDA_VISIBLE_DEVICES+set}" ] || return 0
+  first=${CUDA_VISIBLE_DEVICES%%,*}
+  first=${first// /}
+  case $first in
+    GPU-* | MIG-*)
+      [[ $first != MIG-* ]] || mig_id=$first
+      listed=$(smi -L) || smi_failed $? "$listed"
+      first=$(awk -v id="UUID: $first" '/^GPU / { card = $2 + 0 } index($0, id) { print card; exit }' <<<"$listed")
+      [ -n "$first" ] || refuse "CUDA_VISIBLE_DEVICES is $CUDA_VISIBLE_DEVICES, but nvidia-smi -L does not list its first entry"
+      ;;
+    '' | *[!0-9]*) refuse "CUDA_VISIBLE_DEVICES is '$CUDA_VISIBLE_DEVICES', which hides every card" ;;
+  esac
+  card_option=("--id=$first")
+}
+
+# Prints the profile of the MIG instance that CUDA uses, such as 1g.10gb: the one of mig_id, or the card's first one.
+mig_profile() {
+  local index=${card_option[*]-}
+  smi -L | awk -v wanted="${index#--id=}" -v id="$mig_id" '/^GPU / { here = $2 + 0 == wanted + 0 }
+    here && $1 == "MIG" && (id == "" || index($0, "UUID: " id)) { print $2; exit }'
+}
+
+# Reads CUDA's first card. Sets card to its name as CUDA has it.
+read_card() {
+  local answer mig profile
   command -v nvidia-smi >/dev/null ||
     refuse "nvidia-smi was not found: this machine has no NVIDIA driver. --emulator and --simulator rehearse the check without a card"
-  answer=$(timeout 60 nvidia-smi --query-gpu=compute_cap,driver_version,name --format=csv,noheader 2>&1) || status=$?
-  [ "$status" -ne 124 ] || refuse "nvidia-smi did not answer within 60 seconds: the driver hangs"
-  [ "$status" -eq 0 ] || refuse "nvidia-smi failed: $(head -n 1 <<<"${answer:-exit status $status}")"
-  IFS=, read -r capability driver card <<<"$answer"
+  find_card
+  answer=$(smi ${card_option[@]+"${card_option[@]}"} --query-gpu=compute_cap,driver_version,mig.mode.current,name \
+    --format=csv,noheader) || smi_failed $? "$answer"
+  IFS=, read -r capability driver mig card <<<"$answer"
   capability=${capability// /} driver=${driver// /} card=${card# }
+  cards=$(wc -l <<<"$answer")
   [ -n "$capability" ] || refuse "nvidia-smi lists no card"
   [[ $capability =~ ^[0-9]+\.[0-9]$ ]] ||
     refuse "nvidia-smi does not know the card's compute capability: expected a number such as 9.0, got $capability"
-  [ "${capability%.*}" -ge 8 ] || refuse "the kernels need compute capability 8.0 or newer, but the $card has $capability"
+  if [[ $mig == *Enabled* ]]; then
+    profile=$(mig_profile)
+    [ -n "$profile" ] ||
+      refuse "the $card is in MIG mode, but has no instance: create one (nvidia-smi mig -cgi), or set CUDA_VISIBLE_DEVICES to another card"
+    card+=" MIG $profile"
+  fi
+}
+
+# Checks that the kernels run on CUDA's first card. They need compute capability 8.0.
+check_card() {
+  local others=''
+  read_card
+  [ "$cards" -eq 1 ] || others=". CUDA_VISIBLE_DEVICES selects another of the $cards cards"
+  [ "${capability%.*}" -ge 8 ] ||
+    refuse "the kernels need compute capability 8.0 or newer, but the $card has $capability$others"
   architecture=${capability/./}
   # wgmma and TMA need the architecture's own code.
   [ "$architecture" != 90 ] || architecture=90a
@@ -70,7 +131,7 @@ check_nvcc() {
   [ "$(printf '%s\n' "$oldest_release" "$cuda" | sort -V | head -n 1)" = "$oldest_release" ] ||
     refuse "nvcc is of CUDA $cuda, but the kernels need CUDA $oldest_release or newer"
   # The driver's own CUDA release. Programs of the same major release run on it.
-  newest=$(timeout 60 nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9][0-9.]*\).*/\1/p' | head -n 1)
+  newest=$(smi | sed -n 's/.*CUDA Version: *\([0-9][0-9.]*\).*/\1/p' | head -n 1)
   [ -z "$newest" ] || [ "${newest%%.*}" -ge "${cuda%%.*}" ] ||
     refuse "driver $driver supports CUDA $newest, but nvcc is of CUDA $cuda: install a newer driver, or CUDA ${newest%%.*}"
 }
@@ -84,7 +145,8 @@ check_compiler() {
   [ -n "${cxx:-}" ] || refuse "no C++ compiler was found: nvcc needs one, for example g++ (Debian: apt-get install g++)"
   folder=$(mktemp -d) || refuse "no temporary folder can be created: TMPDIR is ${TMPDIR:-/tmp}"
   echo 'int main() { return 0; }' >"$folder/empty.cu"
-  said=$(nvcc -ccbin "$cxx" -std=c++17 "-arch=sm_$architecture" -o "$folder/empty" "$folder/empty.cu" 2>&1)
+  said=$(nvcc -ccbin "$cxx" -std=c++17 -gencode "arch=compute_$architecture,code=sm_$architecture" \
+    -o "$folder/empty" "$folder/empty.cu" 2>&1)
   local status=$?
   rm -rf "$folder"
   [ "$status" -eq 0 ] ||

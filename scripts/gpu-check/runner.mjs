@@ -15,6 +15,7 @@ import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync
  * @property {number} [least] the step does not start if less of the phase's time is left, in seconds. Default 2
  * @property {string[]} command
  * @property {Record<string, string>} [env]
+ * @property {() => void} [prepare] runs before the command
  * @property {string} [stdout] a file for stdout, which by default goes to the log, like stderr
  * @property {() => string | undefined} [absent] returns the reason if the step cannot run here
  * @property {string[]} [after] names of steps that must pass first
@@ -26,17 +27,26 @@ import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync
 
 const KILL_GRACE_SECONDS = 3;
 
+/** Sends a signal to the process group of a step. */
+function signalGroup(pid, signal) {
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // The process group has already ended.
+  }
+}
+
 /**
  * Runs the steps in order. Returns their results.
  * @param {Step[]} steps
- * @param {{ log: string, deadline: number, onResult: (result: object) => void, earlier?: object[] }} options `deadline` in milliseconds since
- * the epoch. `earlier` has results of steps that ran before these
+ * @param {{ log: string, deadline: number, onResult: (result: object) => void, earlier?: object[], kill?: typeof signalGroup }} options
+ * `deadline` in milliseconds since the epoch. `earlier` has results of steps that ran before these. Tests replace `kill`
  */
-export async function runSteps(steps, { log, deadline, onResult, earlier = [] }) {
+export async function runSteps(steps, { log, deadline, onResult, earlier = [], kill = signalGroup }) {
   const results = new Map(earlier.map((result) => [result.name, result]));
   const own = [];
   for (const step of steps) {
-    const result = { ...(await outcome(step, results, { log, deadline })), ...(step.extra && { extra: true }) };
+    const result = { ...(await outcome(step, results, { log, deadline, kill })), ...(step.extra && { extra: true }) };
     results.set(step.name, result);
     own.push(result);
     onResult(result);
@@ -44,7 +54,7 @@ export async function runSteps(steps, { log, deadline, onResult, earlier = [] })
   return own;
 }
 
-async function outcome(step, results, { log, deadline }) {
+async function outcome(step, results, { log, deadline, kill }) {
   const { name } = step;
   const why = step.absent?.();
   if (why) return { name, status: "skipped", why };
@@ -62,10 +72,15 @@ async function outcome(step, results, { log, deadline }) {
       why: `needs ${least} s, ${Math.max(0, Math.floor(left))} s of the phase are left`,
     };
   const limit = Math.min(step.seconds, left);
+  try {
+    step.prepare?.();
+  } catch (cause) {
+    return { name, status: "failed", why: `could not be prepared: ${cause.message}` };
+  }
   appendFileSync(log, `\n=== ${name}: ${step.command.join(" ")}\n`);
   const begin = statSync(log).size;
   const start = Date.now();
-  const end = await execute(step, log, limit);
+  const end = await execute(step, log, limit, kill);
   const seconds = Number(((Date.now() - start) / 1000).toFixed(1));
   let facts;
   try {
@@ -74,13 +89,16 @@ async function outcome(step, results, { log, deadline }) {
     facts = { unreadable: String(cause) };
   }
   const output = existsSync(log) ? readFileSync(log).subarray(begin).toString("utf8") : "";
-  const { status, why: problem } = step.judge?.({ ...end, output }) ?? statusOf(step, end, limit);
+  const judged = end.isStuck ? undefined : step.judge?.({ ...end, output });
+  const { status, why: problem } = judged ?? statusOf(step, end, limit);
   const tail = status === "passed" ? undefined : tailOf(output);
   return { name, status, seconds, ...(problem && { why: problem }), ...(tail && { tail }), ...(facts && { facts }) };
 }
 
-function statusOf(step, { code, signal, timedOut, error }, limit) {
+function statusOf(step, { code, signal, timedOut, isStuck, error }, limit) {
   if (code === 0 && !timedOut) return { status: "passed" };
+  if (isStuck)
+    return { status: step.extra ? "skipped" : "failed", why: "does not end after SIGKILL: it may wait in the driver" };
   const why =
     error ??
     (timedOut ? `still running after ${Math.round(limit)} s` : `ended with ${signal ?? `exit status ${code}`}`);
@@ -90,7 +108,7 @@ function statusOf(step, { code, signal, timedOut, error }, limit) {
   return { status: step.extra ? "skipped" : "failed", why };
 }
 
-function execute({ command, env, stdout }, log, limit) {
+function execute({ command, env, stdout }, log, limit, kill) {
   return new Promise((resolve) => {
     const file = openSync(log, "a");
     const own = stdout === undefined ? file : openSync(stdout, "w");
@@ -104,22 +122,22 @@ function execute({ command, env, stdout }, log, limit) {
     closeSync(file);
     if (own !== file) closeSync(own);
     let timedOut = false;
-    const kill = (signal) => {
-      try {
-        process.kill(-child.pid, signal);
-      } catch {
-        // The process group has already ended.
-      }
-    };
     const soft = setTimeout(() => {
       timedOut = true;
-      kill("SIGTERM");
+      kill(child.pid, "SIGTERM");
     }, limit * 1000);
-    const hard = setTimeout(() => kill("SIGKILL"), (limit + KILL_GRACE_SECONDS - 1) * 1000);
+    const hard = setTimeout(() => kill(child.pid, "SIGKILL"), (limit + KILL_GRACE_SECONDS - 1) * 1000);
+    // A process that waits in the driver does not end. The other steps must not wait for it.
+    const giveUp = setTimeout(
+      () => {
+        child.removeAllListeners("exit");
+        settle({ code: null, isStuck: true });
+      },
+      (limit + 2 * KILL_GRACE_SECONDS) * 1000,
+    );
     const settle = (result) => {
-      clearTimeout(soft);
-      clearTimeout(hard);
-      if (child.pid !== undefined) kill("SIGKILL"); // child processes that are still running
+      for (const timer of [soft, hard, giveUp]) clearTimeout(timer);
+      if (child.pid !== undefined) kill(child.pid, "SIGKILL"); // child processes that are still running
       resolve({ timedOut, ...result });
     };
     child.on("error", (cause) => settle({ code: null, error: `could not be started: ${cause.message}` }));

@@ -87,11 +87,10 @@ export function profile(suite, kernels, bench, out, env, why) {
 /** Runs the same benchmarks in PyTorch, for comparison, if python3 has it. */
 export function torchPeer(out, why) {
   const file = join(out, "torch.json");
-  const there = () =>
-    spawnSync("python3", ["-c", "import torch, sys; sys.exit(not torch.cuda.is_available())"], {
-      stdio: "ignore",
-      timeout: 60_000,
-    }).status === 0;
+  const program = "import torch, sys; sys.exit(not torch.cuda.is_available())";
+  // The outer timeout does not wait for a process that SIGKILL does not end, because it waits in the driver.
+  const limits = ["-s", "KILL", "62", "timeout", "-k", "1", "60"];
+  const there = () => spawnSync("timeout", [...limits, "python3", "-c", program], { stdio: "ignore" }).status === 0;
   return {
     name: "torch",
     seconds: 120,
@@ -100,8 +99,14 @@ export function torchPeer(out, why) {
     stdout: file,
     extra: true,
     absent: () => why ?? (there() ? undefined : "python3 has no torch with a CUDA device"),
-    facts: () => ({ results: existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).results : undefined }),
+    facts: () => ({ results: existsSync(file) ? latestResults(readFileSync(file, "utf8")) : undefined }),
   };
+}
+
+/** Returns the results of the peer's last complete line. Each line has all results so far, and a step that is cut short may leave half a line. */
+export function latestResults(text) {
+  const lines = text.split("\n").slice(0, -1);
+  return lines.length > 0 ? JSON.parse(lines.at(-1)).results : undefined;
 }
 
 /** Predicts the results of the benchmarks from the machine code, for cards whose rates scripts/cuda/cards.mjs has. */

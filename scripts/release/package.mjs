@@ -15,15 +15,18 @@ const REQUIRED = [
 const MAX_PACKED = 7_000_000;
 const MAX_UNPACKED = 15_000_000;
 
-/** Returns one sentence for each file whose version differs, each unreleased change, and a missing repository. */
+/** Returns one sentence for each file whose version differs, for unreleased changes, and for a missing repository. */
 export function versionProblems({ manifest, lock, changelog, changesets, repository }) {
   const { version } = manifest;
   const problems = [];
   const locked = new Set([lock.version, lock.packages[""].version]);
   if (locked.size !== 1 || !locked.has(version))
     problems.push(`package-lock.json: expected version ${version}, got ${[...locked].join(", ")}`);
-  if (!changelog.split("\n").includes(`## ${version}`))
-    problems.push(`CHANGELOG.md: expected a section "## ${version}", found none`);
+  const lines = changelog.split(/\r?\n/);
+  if (!lines.includes(`## ${version}`)) problems.push(`CHANGELOG.md: expected a section "## ${version}", found none`);
+  // `npx changeset version` adds a section above this one, and keeps its heading.
+  if (lines.some((line) => /^## unreleased\s*$/i.test(line)))
+    problems.push(`CHANGELOG.md: expected no section "## Unreleased", got one: move its text into "## ${version}"`);
   if (changesets.length > 0)
     problems.push(
       `.changeset: expected no change that is not in a version, got ${changesets.length}: run \`npx changeset version\``,

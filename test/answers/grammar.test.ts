@@ -143,6 +143,7 @@ describe.each(readers)("%s, with JSON as the other choice", (name, { tools: _, .
     const kinds = new Set<string>();
     for (let i = 0; i < 60; i++) {
       const text = sample(automaton, random);
+      // Calls of llama are JSON objects too, but the schema has no property "parameters".
       const isJson = text.startsWith(`${begin}{`) && !text.includes('"parameters"');
       const { text: rest, calls } = read(reader, [...text]);
       kinds.add(isJson ? "json" : "call");
@@ -153,8 +154,10 @@ describe.each(readers)("%s, with JSON as the other choice", (name, { tools: _, .
   });
 
   test("leaves the marks of a call inside a JSON string unchanged", () => {
-    const json = JSON.stringify({ note: `${"opens" in format ? format.opens[0] : ""}{}` });
-    expect(accepts(compileFormat(either)!, begin + json)).toBe(true);
+    // Without its line breaks, a call of several formats has no characters that JSON escapes. It is then a call wherever calls are looked for.
+    const json = JSON.stringify({ note: written(name, [["now", {}]]).replaceAll("\n", "") });
+    const object = compileFormat(formatOf(name, { otherwise: { type: "json_object" } }))!;
+    expect(accepts(object, begin + json)).toBe(true);
     expect(read(reader, [begin + json])).toEqual({ text: json, reasoning: "", calls: [] });
   });
 

@@ -1,10 +1,10 @@
-// Tool calls of Hermes and Qwen: the details of calls that are JSON objects between marks.
+// Tool calls of Hermes and Qwen, which are JSON objects between marks.
 import { describe, expect, test } from "vitest";
 import { hermes } from "../../lib/answers/formats/hermes.ts";
 import { type Call, read } from "./helpers.ts";
 
 const options = { calls: hermes };
-/** More digits than a number in a call may have. Neighbouring digits differ. */
+/** More digits than a number in a call may have. */
 const DIGITS = "1234567890".repeat(110);
 
 describe("tool calls of Hermes", () => {
@@ -56,7 +56,7 @@ describe("tool calls of Hermes", () => {
     ["a call that is not an object", call("null") + call("[1]"), call("null") + call("[1]"), []],
     ["arguments nested too deeply", tooDeep, tooDeep, []],
     [
-      "arguments with a number that is too long",
+      "malformed arguments (with a number that is too long), which are passed on up to the end mark",
       call(`{"name":"f","arguments":{"x":${DIGITS}}}`),
       "",
       [["f", `{"x":${DIGITS}}}\n`]],
@@ -64,7 +64,7 @@ describe("tool calls of Hermes", () => {
     ["an unterminated call", '<tool_call>{"name":"f"', '<tool_call>{"name":"f"', []],
     ["a partial start mark", "a <tool_ca", "a <tool_ca", []],
     ["an end mark without a start", "a</tool_call>", "a</tool_call>", []],
-  ])("the parser of JSON calls reads %s", (_, text, expected, calls) => {
+  ])("the parser of JSON calls separates text and calls: %s", (_, text, expected, calls) => {
     expect(read(options, [text])).toEqual({ text: expected, reasoning: "", calls });
   });
 });

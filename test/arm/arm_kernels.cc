@@ -80,8 +80,8 @@ void quantized(const cpu::Kernels& base, const cpu::Kernels& other, DType type, 
   expect(want == got, other.name, dtype_name(type), m, n, k);
 }
 
-// Checks that rows of a bf16 product have the same bits in any tile. The last rows, which do not fill a tile, use
-// products of pairs instead of 2 x 2 blocks.
+// Checks that the bits of a row of a bf16 product do not depend on the number of rows, and compares the product with
+// sums in double. The last rows, which do not fill a tile, use products of pairs instead of 2 x 2 blocks.
 void blocks_of_bf16(const cpu::Kernels& kernels, int64_t n, int64_t k) {
   const int64_t most = 64;
   std::vector<bf16> a(static_cast<size_t>(most * k)), b(static_cast<size_t>(n * k));
@@ -112,7 +112,8 @@ void blocks_of_bf16(const cpu::Kernels& kernels, int64_t n, int64_t k) {
                to_float(b[static_cast<size_t>(j * k + p)]);
       worst = std::fmax(worst, std::fabs(sum - whole[static_cast<size_t>(i * n + j)]));
     }
-  // There are k / 2 additions. Sums are below sqrt(k), and an addition errs by at most one unit in the last place.
+  // There are k / 2 additions, each with an error of at most one unit in the last place. Sums have a standard deviation
+  // of sqrt(k) / 3, so sqrt(k) is three of them.
   const double allowed = static_cast<double>(k) * std::sqrt(static_cast<double>(k)) * 0x1p-24;
   expect(worst <= allowed, kernels.name, "products of bf16 differ from their sums in double", most, n, k);
 }
@@ -131,6 +132,8 @@ int main() {
   for (const cpu::Kernels* other : others) {
     if (other->quant_linear == cpu::kernels_neon.quant_linear)
       std::printf("FAIL %s: no kernel\n", other->name), ++failures;
+    // Not all combinations are needed, so some sizes also set an option: 13 rows are computed rowwise, 16 outputs are
+    // bf16, and an odd number of outputs has a bias.
     for (const DType type : types)
       for (const int64_t m : {1, 2, 3, 4, 5, 8, 13})
         for (const int64_t n : {1, 7, 16, 45})

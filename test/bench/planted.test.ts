@@ -1,4 +1,4 @@
-// The gate on real kernels: a case that does more work than it states is slower, and an unchanged one is not.
+// Tests the regression gate with real kernels. It reports a case that does twice the work that it states, and no unchanged case.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Ceilings, filled, runSeconds } from "../../lib/bench/ceilings.ts";
@@ -37,7 +37,7 @@ function caseWith(planted: number): BenchCase {
   };
 }
 
-/** Returns whether the gate reports the case as slower than the case without planted products. It measures again like `bench`, after shorter waits. */
+/** Returns whether the gate reports a case with `planted` more products. Like `bench`, it measures a slower case again, after shorter waits. */
 async function isReported(planted: number): Promise<boolean> {
   const look = (one: BenchCase) => () => measure(one, ceilings, { rounds: 9 });
   const base = await look(caseWith(0))();

@@ -117,7 +117,7 @@ describe("the addon of an installed package", () => {
     );
   });
 
-  test("is refused in a folder of another package", () => {
+  test("is not looked for in the folder of another package: the error says to mark heddle as external", () => {
     writeFileSync(join(root, "package.json"), JSON.stringify({ name: "an-app", version: "1.0.0" }));
     expect(() => addonPath(root)).toThrow(/mark heddle as external/);
   });

@@ -14,6 +14,24 @@ const bin = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 let folder: string;
 const at = (name: string) => join(folder, name);
 
+/**
+ * Equal decimal digits of f32 values of at most 1 whose sums are in another order, as in a batch: 20 sums of up to 64 terms in sequence have
+ * rounding errors of about √(20 · 64) · 2⁻²⁴, or 2·10⁻⁶. Five digits allow 5·10⁻⁶.
+ */
+const DIGITS = 5;
+
+/** Files of questions for `eval`. */
+const questions = {
+  "choice.jsonl": [
+    { question: "What did the cat see?", choices: ["a house", "the sea", "I do not know"], answer: 1 },
+    { question: "What did the xyz see?", choices: ["a house", "the sea", "I do not know"], unanswerable: true },
+  ],
+  "qa.jsonl": [
+    { question: "The cat?", answer: "home" },
+    { question: "The xyz?", unanswerable: true },
+  ],
+};
+
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "heddle-cli-heads-"));
   const tokenizer = await tinyTokenizer();
@@ -27,10 +45,13 @@ beforeAll(async () => {
   await words.save(at("words"));
   await using topics = tinyModel({ tokenizer });
   const problemType = "multi_label_classification";
+  // With this seed, the three texts of a test have both labels, none and one.
   await topics.model.addClassifier({ task: "sequence", labels: ["sea", "land"], problemType }, { seed: 2 });
   await topics.save(at("topics"));
   await using both = tinyModel({ tokenizer }, { modelType: "gemma3_text", useBidirectionalAttention: true });
   await both.save(at("both"));
+  for (const [name, rows] of Object.entries(questions))
+    await writeFile(at(name), rows.map((row) => JSON.stringify(row)).join("\n"));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -81,7 +102,7 @@ describe("classify", () => {
     const [answer, ...rest] = await json(["classify", "The cat saw the sea", "--model", "texts"]);
     expect(rest).toEqual([]);
     expect(Object.keys(answer)).toEqual(["label", "probabilities"]);
-    expect(answer.probabilities.bad + answer.probabilities.good).toBeCloseTo(1);
+    expect(answer.probabilities.bad + answer.probabilities.good).toBeCloseTo(1, DIGITS);
     expect(answer.probabilities[answer.label]).toBeGreaterThanOrEqual(0.5);
     expect(await json(["classify", "-", "--model", "texts"], "The cat saw the sea")).toEqual([answer]);
     const rows = Array.from({ length: 70 }, (_, i) => ({ text: i ? `The dog ${i}` : "The cat saw the sea" }));
@@ -89,12 +110,12 @@ describe("classify", () => {
     const all = await json(["classify", "--file", "rows.jsonl", "--model", "texts"]);
     expect(all).toHaveLength(70);
     expect(all[0].label).toBe(answer.label);
-    expect(all[0].probabilities.bad).toBeCloseTo(answer.probabilities.bad, 4);
+    expect(all[0].probabilities.bad).toBeCloseTo(answer.probabilities.bad, DIGITS);
     const { stdout } = await heddle(["classify", "The cat saw the sea", "--model", "texts"]);
     expect(stdout).toMatch(/^(bad|good) +0\.\d{4} +█+\n(bad|good) +0\.\d{4}/);
   });
 
-  test("prints every label that applies with its probability, and reports that no label applies", async () => {
+  test("prints every label that applies with its probability, or `none` and the most probable label", async () => {
     const texts = ["bird", "a dog", "The cat saw the sea"];
     await writeFile(at("topics.jsonl"), texts.map((text) => JSON.stringify({ text })).join("\n"));
     await using model = await LanguageModel.load(at("topics"));
@@ -172,7 +193,7 @@ test("--truncation cuts long texts as the API does", async () => {
   await using model = await LanguageModel.load(at("texts"));
   const close = (got: ArrayLike<number>, expected: ArrayLike<number>) => {
     expect(got).toHaveLength(expected.length);
-    for (const [i, value] of Array.from(got).entries()) expect(value).toBeCloseTo(expected[i]!, 4);
+    for (const [i, value] of Array.from(got).entries()) expect(value).toBeCloseTo(expected[i]!, DIGITS);
   };
   const [{ embedding }] = await json(["embed", long, "--truncation", "--model", "texts"]);
   close(embedding, await model.embed(long, { truncation: true }));
@@ -190,12 +211,12 @@ describe("embed", () => {
   test("prints a vector of norm 1, and accepts a file and a pooling mode", async () => {
     const [{ embedding }] = await json(["embed", "The cat saw the sea", "--model", "base"]);
     expect(embedding).toHaveLength(32);
-    expect(embedding.reduce((n: number, v: number) => n + v * v, 0)).toBeCloseTo(1, 4);
+    expect(embedding.reduce((n: number, v: number) => n + v * v, 0)).toBeCloseTo(1, DIGITS);
     const [last] = await json(["embed", "The cat saw the sea", "--model", "base", "--pooling", "last"]);
     expect(last.embedding).not.toEqual(embedding);
     await writeFile(at("texts.jsonl"), '{"text":"a dog"}\n{"text":"The cat saw the sea"}\n');
     const [, second] = await json(["embed", "--file", "texts.jsonl", "--model", "base"]);
-    for (const [i, v] of second.embedding.entries()) expect(v).toBeCloseTo(embedding[i], 4);
+    for (const [i, v] of second.embedding.entries()) expect(v).toBeCloseTo(embedding[i], DIGITS);
     expect(await refused(["embed", "x", "--pooling", "sum", "--model", "base"])).toContain(
       '--pooling: expected first, max, mean, mean_sqrt_len, weighted_mean, last, got "sum"',
     );
@@ -274,13 +295,8 @@ describe("train classify and train embed", () => {
 });
 
 describe("eval", () => {
-  const rows = [
-    { question: "What did the cat see?", choices: ["a house", "the sea", "I do not know"], answer: 1 },
-    { question: "What did the xyz see?", choices: ["a house", "the sea", "I do not know"], unanswerable: true },
-  ];
-
   test("choice reports accuracy, calibration and answers", async () => {
-    await writeFile(at("choice.jsonl"), rows.map((r) => JSON.stringify(r)).join("\n"));
+    const rows = questions["choice.jsonl"];
     const [result, ...rest] = await json([
       "eval",
       "--task",
@@ -304,7 +320,7 @@ describe("eval", () => {
       .map((line) => JSON.parse(line));
     expect(answers[1]).toMatchObject({ where: "choice.jsonl:2", unanswerable: true, correct: false });
     expect(answers.map(({ where, ...answer }) => answer)).toEqual(expected.map(({ where, ...answer }) => answer));
-    // The accuracy of the opposite answer is the opposite.
+    // The accuracy is 1 if the model's choice is the right answer, and 0 if another one is.
     const opposite = rows.map((row) => ("answer" in row ? { ...row, answer: (answers[0].choice + 1) % 3 } : row));
     const right = rows.map((row) => ("answer" in row ? { ...row, answer: answers[0].choice } : row));
     for (const [file, accuracy] of [
@@ -324,10 +340,6 @@ describe("eval", () => {
   });
 
   test("qa reports accuracy and abstention", async () => {
-    await writeFile(
-      at("qa.jsonl"),
-      '{"question":"The cat?","answer":"home"}\n{"question":"The xyz?","unanswerable":true}\n',
-    );
     const [result] = await json([
       "eval",
       "--task",
@@ -346,7 +358,6 @@ describe("eval", () => {
   });
 
   test("ends its progress line before the result", async () => {
-    await writeFile(at("choice.jsonl"), rows.map((r) => JSON.stringify(r)).join("\n"));
     await writeFile(at("corpus.txt"), "The cat saw the sea. A dog ran home.");
     const written: string[] = [];
     const record = (text: string | Uint8Array) => written.push(String(text)) > 0;

@@ -44,7 +44,7 @@ describe("generate", () => {
     }
   });
 
-  test("--assistant-model that cannot be loaded disposes the model", async () => {
+  test("disposes the model if the one of --assistant-model cannot be loaded", async () => {
     const dispose = vi.spyOn(LanguageModel.prototype, "dispose");
     onTestFinished(() => dispose.mockRestore());
     const options = { model, "assistant-model": join(folder, "missing") };
@@ -117,15 +117,17 @@ describe("generate", () => {
     expect((await heddle(args)).stdout.trim()).toBe(result!.tokens.join(" "));
   });
 
-  test("--file answers its rows in order; with --deterministic, each answer equals that of its prompt alone", async () => {
+  test("--file answers its rows in order, and with --deterministic each answer equals that of its prompt alone", async () => {
     const rows = [{ prompt: "The cat" }, { prompt: [5, 6, 7] }, { prompt: "The dog saw the sea and" }];
     await writeFile(join(folder, "prompts.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
     const args = ["--model", model, "--max-tokens", "5", "--seed", "4", "--ignore-eos", "--deterministic"];
     const all = await json(["generate", "--file", "prompts.jsonl", ...args]);
     expect(all).toHaveLength(3);
-    const [alone] = await json(["generate", "The dog saw the sea and", ...args]);
-    const { timings: _, ...expected } = alone!;
-    expect(all[2]).toMatchObject(expected);
+    for (const [i, prompt] of [["The cat"], ["--token-ids", "5,6,7"], ["The dog saw the sea and"]].entries()) {
+      const [alone] = await json(["generate", ...prompt, ...args]);
+      const { timings: _, ...expected } = alone!;
+      expect(all[i], prompt.join(" ")).toMatchObject(expected);
+    }
     const text = await heddle(["generate", "--file", "prompts.jsonl", ...args]);
     expect(text.stdout).toBe(all.map((row) => `${row.text}\n`).join(""));
     expect(await refused(["generate", "x", "--file", "prompts.jsonl", "--model", model])).toContain(

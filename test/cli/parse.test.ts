@@ -17,7 +17,7 @@ describe("the value of an option", () => {
   });
 
   test.each([["--steps"], ["--steps=5"], ["--quiet"], ["--out=a"]])(
-    "may be an option of the command only after an equals sign: %s",
+    "may look like an option of the command only after an equals sign: %s",
     (next) => {
       expect(() => options("--out", next)).toThrow(`--out: expected a value, got ${next}`);
       expect(options(`--out=${next}`)).toEqual({ out: next });

@@ -121,7 +121,7 @@ describe("the program", () => {
     expect(await refused(args)).toBe("heddle: --num-assistant-tokens: requires --assistant-model\n");
   });
 
-  test("messages name the option, or the key of the configuration file, that was given", async () => {
+  test("messages name the option or the configuration key that is wrong", async () => {
     expect(await refused(["generate", "x", "--model", model, "--logprobs", "-1"])).toContain("--logprobs: expected");
     await writeFile(join(folder, "none.json"), JSON.stringify({ maxSteps: 1 }));
     expect(await refused(["train", "pretrain", "--config", "none.json"])).toMatch(/^heddle: model: expected the path/);
@@ -149,7 +149,7 @@ describe("the program", () => {
   });
 
   test.runIf(process.platform === "linux")(
-    "reports a stdout that cannot be written in one line, and exits with 1",
+    "reports in one line that stdout cannot be written, and exits with 1",
     async () => {
       const full = await open("/dev/full", "w");
       try {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { folder, heddle, json, refused } from "./tiny.ts";
 
+/** Writes the log of a run. Its last line is incomplete, as after a crash, so that reports count an unreadable line. */
 async function writeRun(name: string): Promise<void> {
   await mkdir(join(folder, name), { recursive: true });
   const events = [1, 2, 3].map((step) => ({ step, maxSteps: 3, loss: 4 - step, learningRate: 0.1, seconds: step }));

@@ -273,6 +273,6 @@ it("misspelt or missing options are rejected, and the error names them", async (
   await refused({ files: textFile, tokenizer }, /^outputDir: expected a folder/);
   await refused(
     { files: textFile, tokenizer, outputDir, shardToken: 5 },
-    /^shardToken: expected a known option \(nearest: shardTokens\), got an unknown name$/,
+    /^shardToken: expected a known option \(nearest: shardTokens\), got an unknown one$/,
   );
 });

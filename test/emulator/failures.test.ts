@@ -35,11 +35,11 @@ describe("a device that cannot be opened", () => {
     INTERNAL: [1, 9, 400, 600, 701, 720, 901],
   };
   test.each(Object.entries(codes))(
-    "has the code %s for its statuses, and can be tried again",
+    "fails with the code %s for each CUDA status of that kind, and can be opened later",
     async (code, statuses) => {
       emulate("64");
       for (const [i, status] of statuses.entries()) {
-        // A status of this code means a loss if the device was opened before, so each has its own device.
+        // On a device that was opened before, these statuses would mean its loss, so each status has its own device.
         const index = code === "DEVICE_LOST" ? 40 + i : 0;
         plant(`${index}:cudaStreamCreateWithFlags:1:${status}`);
         const message = new RegExp(`^cuda:${index}: cudaStreamCreate: .* \\(CUDA error ${status}\\)`);
@@ -52,7 +52,7 @@ describe("a device that cannot be opened", () => {
     },
   );
 
-  test("says what code for a device needs, and what there is", () => {
+  test("the error names the compute capabilities and CUDA version of the build, and those of the machine", () => {
     plant("0:cudaStreamCreateWithFlags:1:209");
     expect(() => new Device(1, 0)).toThrowError(
       expect.objectContaining({
@@ -83,27 +83,30 @@ describe("a system without a usable device", () => {
     ["1", "0:cudaGetDeviceCount:1:802:always", "another error (CUDA error 802): start nvidia-fabricmanager"],
     ["1", "0:cudaGetDeviceCount:1:3:always", "another error (CUDA error 3)"],
   ];
-  test.each(reasons)("%s %s: says what is missing, and the CPU works", async (system, failure, reason) => {
-    emulate(system);
-    plant(failure);
-    expect(() => openDevice({ device: "cuda" })).toThrowError(
-      expect.objectContaining({
-        code: "UNSUPPORTED",
-        message: expect.stringMatching(
-          /^device: expected a device of this machine \(cpu\), got cuda .*"cpu" still works$/,
-        ),
-      }),
-    );
-    expect(() => openDevice({ device: "cuda" })).toThrowError(reason);
-    expect(openDevice({ device: "auto" }).kind).toBe("cpu");
-    expect(deviceInfo().cuda.devices).toEqual([]);
-    await runsOnCpu();
-  });
+  test.each(reasons)(
+    "the error says what is missing, and the CPU works: %j with failure %j",
+    async (system, failure, reason) => {
+      emulate(system);
+      plant(failure);
+      expect(() => openDevice({ device: "cuda" })).toThrowError(
+        expect.objectContaining({
+          code: "UNSUPPORTED",
+          message: expect.stringMatching(
+            /^device: expected a device of this machine \(cpu\), got cuda .*"cpu" still works$/,
+          ),
+        }),
+      );
+      expect(() => openDevice({ device: "cuda" })).toThrowError(reason);
+      expect(openDevice({ device: "auto" }).kind).toBe("cpu");
+      expect(deviceInfo().cuda.devices).toEqual([]);
+      await runsOnCpu();
+    },
+  );
 
   test("a device that cannot be read does not hide the others", () => {
     emulate("3");
-    // Properties are read for device after device, on whichever device is current.
-    // The devices and the problem are two surveys of three devices. The second entry does not count the call that the first one fails.
+    // deviceInfo reads the properties of the three devices twice, for `devices` and for `problem`. Device 1 is call 2 and call 5. The second
+    // entry says 4, because it does not count call 2, which the first entry fails. Calls count for the current device, which may be any.
     const calls = Array.from({ length: 40 }, (_, device) => `${device}:cudaGetDeviceProperties`);
     plant(...calls.flatMap((call) => [`${call}:2:999`, `${call}:4:999`]));
     const { devices, problem } = deviceInfo().cuda;
@@ -113,7 +116,7 @@ describe("a system without a usable device", () => {
 });
 
 describe("missing memory", () => {
-  test("is reported with the bytes asked, free and in total, and is not for good", async () => {
+  test("is reported with the bytes requested, free and in total, and a later allocation succeeds", async () => {
     const device = opened(0);
     plant("0:cudaMalloc:1:2:always");
     expect(() => Tensor.zeros(device, "f32", [1000])).toThrowError(
@@ -126,10 +129,22 @@ describe("missing memory", () => {
     Tensor.zeros(device, "f32", [1000]).dispose();
   });
 
-  test("is overcome by freeing what was disposed of", () => {
+  test("that one call of cudaMalloc reports does not fail an allocation", () => {
     const device = opened(0);
     plant(`0:cudaMalloc:1:${OUT_OF_MEMORY}`);
     Tensor.zeros(device, "f32", [1000]).dispose();
+  });
+
+  test("is no failure if freeing disposed tensors makes room", async () => {
+    const device = opened(0);
+    const executable = await bound(device);
+    // Two tensors of 1.2 GB exceed the device's 2 GiB. The runs occupy the thread that frees disposed tensors.
+    const large = () => Tensor.zeros(device, "f32", [300_000_000]);
+    const first = large();
+    const runs = Array.from({ length: 20 }, () => executable.run({ x }));
+    first.dispose();
+    large().dispose();
+    await Promise.all(runs);
   });
 
   test("on the host fails the call that needs pinned memory", async () => {
@@ -154,7 +169,7 @@ describe("missing memory", () => {
     },
   );
 
-  test("for the launch of a graph fails the run only", async () => {
+  test("for the launch of a graph fails only that run", async () => {
     const executable = await bound(opened(0));
     const { y } = await executable.run({ x });
     await executable.run({ x });
@@ -212,7 +227,7 @@ describe("a lost device", () => {
     ["cudaEventRecord", "cudaEventRecord"],
     ["cudaStreamSynchronize", "cudaStreamSynchronize"],
     ["cudaSetDevice", "cudaSetDevice"],
-  ])("by %s fails everything at once with that failure, and nothing else", async (call, reported) => {
+  ])("by %s fails all of its calls with the same error, and none of other devices", async (call, reported) => {
     const index = nextDevice();
     const device = opened(index);
     const [executable, other] = [await bound(device), await bound(opened(0))];
@@ -251,9 +266,10 @@ describe("a lost device", () => {
     plant(`${index}:work:12:${LAUNCH_FAILURE}:lost`);
     const ends = await Promise.all(Array.from({ length: 20 }, () => errorOf(executable.run({ x }))));
     expect(ends.at(-1)).toEqual(lossOf(index, "cudaStreamSynchronize"));
-    const failed = ends.filter((error) => error !== undefined);
-    expect(failed.length).toBeGreaterThan(15);
-    for (const error of failed) expect(error).toMatchObject({ message: (ends.at(-1) as Error).message });
+    // A run copies its input, has at least one kernel and copies its output, so at most three runs end before the device's 12th work.
+    const succeeded = ends.findIndex((error) => error !== undefined);
+    expect(succeeded).toBeLessThanOrEqual(3);
+    for (const error of ends.slice(succeeded)) expect(error).toMatchObject({ message: (ends.at(-1) as Error).message });
   });
 
   test.each([
@@ -273,7 +289,7 @@ describe("a lost device", () => {
     expect(executable.recordings).toBe(call === "cudaGraphLaunch" ? 1 : 0);
   });
 
-  test("by a failed allocation or a failed read is lost for both", async () => {
+  test("is reported by a failed allocation and by a failed read, and other devices are not lost", async () => {
     const [first, second] = [nextDevice(), nextDevice()];
     const [one, two] = [opened(first), opened(second)];
     plant(`${first}:cudaMalloc:1:214:lost`, `${second}:cudaEventSynchronize:2:719:lost`);
@@ -283,7 +299,7 @@ describe("a lost device", () => {
     expect([one.isLost, two.isLost, opened(0).isLost]).toEqual([true, true, false]);
   });
 
-  test("does not take a device with it that copies from it", async () => {
+  test("fails a copy to another device, which keeps working", async () => {
     const [index, healthy] = [nextDevice(), nextDevice()];
     const from = await Tensor.from(opened(index), "f32", [48], x);
     const to = Tensor.zeros(opened(healthy), "f32", [48]);

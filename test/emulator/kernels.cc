@@ -122,6 +122,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"cached prompts, overlapping segments", [] { return overlapping_prompts(75); }},
       {"rows", [] { return rows(); }},
       {"sampling", [] { return sampled(9001, 3, {0.7f, 600, 0.9f, 0.05f, 1.3f, 0.1f, 0.2f, 1, 4}); }},
+      // Negative penalties, so that the token with the most occurrences wins.
+      {"sampling, frequent token", [] { return sampled(9001, 2, {0, 0, 1, 0, 1, -50, -50, 0, 4}); }},
       {"sampling, best token", [] { return sampled(5000, 2, {0, 0, 1, 0, 1, 0, 0, 0, 0}); }},
       {"rows: log-probability, bf16", [] { return logprob(20, 40, 140); }},
       // Several strips of rows and of the vocabulary, and tiles that are partial in both dimensions.
@@ -161,10 +163,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"experts bf16, large tiles", [] { return uneven_experts(260, 5, 200, 136, false); }},
       {"experts bf16, small tiles, one input per slot", [] { return uneven_experts(110, 40, 72, 56, true); }},
       // Two ranges of experts, with padded rows, and two strips of the columns of each expert.
-      {"experts decoded, ranges",
-          [] { return decoded_experts(DType::q8_0, DType::bf16, 110, 5, 480, 56, true); }},
-      {"experts decoded, strips",
-          [] { return decoded_experts(DType::q4_0, DType::f32, 120, 4, 224, 200, false); }},
+      {"experts decoded, ranges", [] { return decoded_experts(DType::q8_0, DType::bf16, 110, 5, 480, 56, true); }},
+      {"experts decoded, strips", [] { return decoded_experts(DType::q4_0, DType::f32, 120, 4, 224, 200, false); }},
       {"experts bf16, odd columns", [] { return uneven_experts(120, 4, 328, 67, false, false); }},
   };
   // Products run with their gradients, so that both operands occur in both layouts. They cover both tile widths, more
@@ -180,7 +180,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90: odd columns", [] { return linear(DType::bf16, 300, 72, 131, false); }},
       {"sm_90: rows of a multiple of 8 bytes", [] { return linear(DType::bf16, 300, 72, 132, false); }},
       {"sm_90: four stages of large tiles, split k", [] { return linear(DType::bf16, 72, 1544, 80, false); }},
-      // The gradient of the weight has one tile in four parts, of which the last is shorter. Then two tiles in two parts.
+      // The gradient of the weight has one tile in four parts, of which the last is shorter. Then two tiles in two
+      // parts.
       {"sm_90: split weight gradient", [] { return linear(DType::bf16, 2100, 200, 120, false); }},
       {"sm_90: split weight gradient, clusters", [] { return linear(DType::bf16, 1100, 104, 200, true); }},
       {"sm_90: decoded, half tiles", [] { return decoded(DType::q8_0, DType::f32, 300, 160, 264); }, exact},

@@ -50,13 +50,58 @@ printf '#!/bin/bash\\neval "\${FAKE_%s:-true}"\\n' "$(basename "$2")" >"$2"
 [ -x "$2" ] || chmod +x "$2"
 `;
 
+/**
+ * nvidia-smi with the cards of $FAKE_ROOT/cards.txt, as lines "capability|driver|name|MIG mode|instances". It does not know the field
+ * $FAKE_UNKNOWN_FIELD. It writes the options of each call to a file.
+ */
+const NVIDIA_SMI = `#!/bin/bash
+echo "$@" >>"$FAKE_ROOT/nvidia-smi.txt"
+[ $# -gt 0 ] || { echo "CUDA Version: \${FAKE_DRIVER_CUDA:-12.8}" && exit; }
+id='' list='' fields='' answer=''
+for option; do
+  case $option in
+    -L) list=1 ;;
+    --id=*) id=\${option#*=} ;;
+    --query-gpu=*) fields=\${option#*=} ;;
+  esac
+done
+[[ ,$fields, != *,\${FAKE_UNKNOWN_FIELD:-none},* ]] || { echo "$FAKE_UNKNOWN_FIELD is not a valid field to query." && exit 2; }
+mapfile -t cards <"$FAKE_ROOT/cards.txt"
+for i in "\${!cards[@]}"; do
+  [ -z "$id" ] || [ "$id" = "$i" ] || continue
+  IFS='|' read -r capability driver name mig instances <<<"\${cards[i]}"
+  if [ -n "$list" ]; then
+    answer+="GPU $i: $name (UUID: GPU-$i$i$i$i-aaaa)"$'\\n'
+    for part in $instances; do answer+="  MIG $part     Device  0: (UUID: MIG-$i-$part)"$'\\n'; done
+    continue
+  fi
+  line=''
+  for field in \${fields//,/ }; do
+    case $field in
+      compute_cap) value=\${FAKE_CAPABILITY:-$capability} ;;
+      driver_version) value=$driver ;;
+      name) value=$name ;;
+      mig.mode.current) value=$mig ;;
+      *) value="$field of $i" ;;
+    esac
+    line+="\${line:+, }$value"
+  done
+  answer+=$line$'\\n'
+done
+[ -n "$answer" ] || { echo 'No devices were found' && exit 6; }
+printf '%s' "$answer"
+`;
+
 export class FakeMachine {
   readonly root = mkdtempSync(join(tmpdir(), "heddle-gpu-check-"));
   readonly bin = join(this.root, "bin");
   readonly out = join(this.root, "out");
 
-  /** @param card the compute capability, driver and name that nvidia-smi lists, or undefined without nvidia-smi */
-  constructor(card: string | undefined = "12.0, 570.86.10, NVIDIA GeForce RTX 5090") {
+  /**
+   * @param cards those that nvidia-smi lists, as "capability, driver, name". A fourth part "MIG 1g.10gb 2g.20gb" turns MIG on and lists the
+   * instances
+   */
+  constructor(cards: readonly string[] = ["12.0, 570.86.10, NVIDIA GeForce RTX 5090"]) {
     cpSync(join(checkout, "scripts", "gpu-check.sh"), join(this.root, "scripts", "gpu-check.sh"));
     cpSync(join(checkout, "scripts", "gpu-check"), join(this.root, "scripts", "gpu-check"), { recursive: true });
     for (const source of SOURCES) {
@@ -74,12 +119,12 @@ export class FakeMachine {
       "compute-sanitizer",
       `#!/bin/bash\neval "\${FAKE_SANITIZER:-echo '========= ERROR SUMMARY: 0 errors'}"\n`,
     );
-    const [capability, ...rest] = (card ?? "").split(",");
-    if (card !== undefined)
-      this.tool(
-        "nvidia-smi",
-        `#!/bin/bash\nif [ $# = 0 ]; then echo "CUDA Version: \${FAKE_DRIVER_CUDA:-12.8}"; else echo "\${FAKE_CAPABILITY:-${capability}},${rest.join(",")}"; fi\n`,
-      );
+    this.tool("nvidia-smi", NVIDIA_SMI);
+    const lines = cards.map((card) => {
+      const [capability, driver, name, mig] = card.split(", ");
+      return [capability, driver, name, mig ? "Enabled" : "[N/A]", mig?.slice(4) ?? ""].join("|");
+    });
+    writeFileSync(join(this.root, "cards.txt"), `${lines.join("\n")}\n`);
   }
 
   tool(name: string, script: string): void {
@@ -106,9 +151,25 @@ export class FakeMachine {
     return { status, stdout, stderr };
   }
 
+  /** The card as scripts/gpu-check/machine.mjs reads it, or undefined. */
+  deviceFacts(env: Record<string, string> = {}): Record<string, string> | undefined {
+    const module = new URL("../../scripts/gpu-check/machine.mjs", import.meta.url).href;
+    const program = `const { deviceFacts } = await import("${module}"); console.log(JSON.stringify(deviceFacts() ?? null));`;
+    const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+      encoding: "utf8",
+      env: { PATH: this.bin, FAKE_ROOT: this.root, ...env },
+    });
+    return (JSON.parse(stdout) as Record<string, string> | null) ?? undefined;
+  }
+
   /** The options of nvcc's calls so far. */
   compiled(): string[] {
     return readFileSync(join(this.root, "nvcc.txt"), "utf8").trim().split("\n");
+  }
+
+  /** The options of nvidia-smi's calls so far. */
+  asked(): string[] {
+    return readFileSync(join(this.root, "nvidia-smi.txt"), "utf8").split("\n").slice(0, -1);
   }
 
   file(name: string): string {

@@ -1,6 +1,6 @@
 // scripts/gpu-check.sh on fake machines without Node: what it builds, its table and its exit code, and the sentence for each machine that cannot
 // run it.
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { FakeMachine } from "./fake-machine.ts";
@@ -9,9 +9,8 @@ const machines: FakeMachine[] = [];
 afterEach(() => {
   for (const { root } of machines.splice(0)) rmSync(root, { recursive: true, force: true });
 });
-function machine(card?: string | null): FakeMachine {
-  const one = card === null ? new FakeMachine(undefined) : new FakeMachine(card);
-  if (card === null) rmSync(join(one.bin, "nvidia-smi"), { force: true });
+function machine(...cards: string[]): FakeMachine {
+  const one = cards.length > 0 ? new FakeMachine(cards) : new FakeMachine();
   machines.push(one);
   return one;
 }
@@ -65,18 +64,54 @@ test.each([
   ["no packages", { node: "20.20.2" }, false, "node_modules is missing"],
   ["no CMake", { node: "20.20.2" }, true, "cmake is not on PATH"],
   ["an old CMake", { node: "20.20.2", cmake: "3.18.4" }, true, "cmake 3.18.4 is older than 3.22"],
+  ["neither ninja nor make", { node: "20.20.2", cmake: "3.25.1" }, true, "neither ninja nor make is on PATH"],
 ] as [string, { node: string; cmake?: string }, boolean, string][])(
   "a machine with %s runs what needs neither Node nor CMake",
   (_, { node, cmake }, packages, reason) => {
     const one = machine();
-    one.tool("node", `#!/bin/bash\ncase $2 in *split*) echo ${node.split(".")[0]} ;; *) echo ${node} ;; esac\n`);
-    if (cmake) one.tool("cmake", `#!/bin/bash\necho "cmake version ${cmake}"\n`);
+    withNode(one, node, cmake);
     if (packages) mkdirSync(join(one.root, "node_modules"));
     const { status, stderr } = one.check(["correctness", "--only", "build"]);
     expect(stderr).toBe(`gpu-check: ${reason}, so only what needs neither Node nor CMake is run\n`);
     expect(status).toBe(0);
   },
 );
+
+/** Adds a Node that runs no program but prints its name, and CMake. */
+function withNode(one: FakeMachine, node: string, cmake?: string): void {
+  const version = `case $2 in *split*) echo ${node.split(".")[0]} ;; *) echo ${node} ;; esac`;
+  one.tool("node", `#!/bin/bash\nif [ "$1" = -p ]; then ${version}; else echo "runs $(basename "$1")"; fi\n`);
+  if (cmake) one.tool("cmake", `#!/bin/bash\necho "cmake version ${cmake}"\n`);
+}
+
+test.each([
+  ["make on PATH", (one: FakeMachine) => one.tool("make", "#!/bin/bash\n")],
+  ["ninja on PATH", (one: FakeMachine) => one.tool("ninja", "#!/bin/bash\n")],
+  ["ninja from npm", (one: FakeMachine) => withPackages(one, "ninja")],
+])("a machine with Node, CMake and %s runs all steps", (_, prepare) => {
+  const one = machine();
+  withNode(one, "20.20.2", "3.25.1");
+  mkdirSync(join(one.root, "node_modules"));
+  prepare(one);
+  expect(one.check()).toEqual({ status: 0, stdout: "runs main.mjs\n", stderr: "" });
+});
+
+test("CMake from npm counts only if its package is installed", () => {
+  const one = machine();
+  withNode(one, "20.20.2");
+  mkdirSync(join(one.root, "node_modules"));
+  withPackages(one, "ninja");
+  expect(one.check(["--only", "build"]).stderr).toMatch(/^gpu-check: cmake is not on PATH, so /);
+  withPackages(one, "cmake");
+  expect(one.check().stdout).toBe("runs main.mjs\n");
+});
+
+/** Adds a tool of the build as build-tools.mjs installs it from npm. */
+function withPackages(one: FakeMachine, tool: string): void {
+  const folder = join(one.root, ".cmake", "tools", "node_modules", `${tool}-runtime-linux-x64`, "bin");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, tool), "");
+}
 
 test.each([
   ["8.0", "arch=compute_80,code=sm_80"],
@@ -93,6 +128,8 @@ test.each([
     const options = compiled.filter((line) => line.endsWith(" native/cuda/g.cu"));
     expect(options).toHaveLength(1);
     expect(options[0]).toContain(`-gencode ${code} `);
+    expect(compiled[0]).toMatch(/empty\.cu$/);
+    expect(compiled[0]).toContain(`-gencode ${code} `);
     expect(compiled.some((line) => line.endsWith("platform/linux/b.cc"))).toBe(true);
     expect(compiled.some((line) => line.endsWith("platform/darwin/c.cc"))).toBe(false);
   },
@@ -198,6 +235,23 @@ test("steps for which the time does not suffice are listed, and the exit code is
   expect(cut.file("summary.txt")).toMatch(/no time +kernels \d+ s: still running after/);
 });
 
+test("a process that SIGKILL does not end is given up, and fails", () => {
+  const one = machine();
+  expect(one.check(["correctness", "--only", "build"]).status).toBe(0);
+  // Plays a timeout that waits for such a process.
+  rmSync(join(one.bin, "timeout"));
+  one.tool(
+    "timeout",
+    '#!/bin/bash\ncase "$*" in "-k 2 "*/kernels) exec sleep 60 ;; esac\nexec /usr/bin/timeout "$@"\n',
+  );
+  const { status } = one.check(["correctness", "--seconds", "12", "--only", "kernels,memcheck"]);
+  expect(status).toBe(1);
+  expect(one.file("summary.txt")).toMatch(
+    / failed {3}kernels \d+ s: does not end after SIGKILL: it may wait in the driver\n/,
+  );
+  expect(statuses(one)).toMatchObject({ "correctness memcheck": "skipped" });
+});
+
 type Preparation = (one: FakeMachine) => Record<string, string>;
 const without =
   (name: string): Preparation =>
@@ -272,6 +326,11 @@ test.each<[string, Preparation, string | RegExp]>([
   ],
   ["no card", withTool("nvidia-smi", "true"), "nvidia-smi lists no card"],
   [
+    "a driver that hangs",
+    withTool("timeout", 'case "$*" in *" nvidia-smi "*) exit 137 ;; esac; exec /usr/bin/timeout "$@"'),
+    "nvidia-smi did not answer within 60 seconds: the driver hangs",
+  ],
+  [
     "a full disk",
     withTool("df", "printf 'Filesystem\\n/dev/x 100 50 51200 50%% /\\n'"),
     /has 50 MiB of free disk space, but 2048 MiB are needed$/,
@@ -283,6 +342,13 @@ test.each<[string, Preparation, string | RegExp]>([
   if (typeof sentence === "string") expect(stderr).toBe(`gpu-check: ${sentence}\n`);
   expect(stdout).toBe("");
   expect(status).toBe(2);
+});
+
+test("names errors that CUDA 12.5 lacks only for releases that have them", () => {
+  const source = readFileSync(new URL("../../native/cuda/runtime/errors.cu", import.meta.url), "utf8");
+  const guarded = /^#if CUDART_VERSION >= 12080.*\n((?: .*\n)+)#endif$/m.exec(source)!;
+  expect(guarded[1]!.match(/cudaError\w+/g)).toEqual(["cudaErrorContained", "cudaErrorTensorMemoryLeak"]);
+  expect(source.replace(guarded[0], "")).not.toMatch(/cudaErrorContained|cudaErrorTensorMemoryLeak/);
 });
 
 test.each([
@@ -308,7 +374,9 @@ test("an output folder that is a file gets one sentence", () => {
 });
 
 test("a machine without nvidia-smi, and one with an old card, get one sentence", () => {
-  expect(machine(null).check()).toMatchObject({
+  const empty = machine();
+  rmSync(join(empty.bin, "nvidia-smi"));
+  expect(empty.check()).toMatchObject({
     status: 2,
     stderr:
       "gpu-check: nvidia-smi was not found: this machine has no NVIDIA driver. --emulator and --simulator rehearse the check without a card\n",

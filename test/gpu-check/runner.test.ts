@@ -1,9 +1,10 @@
 // The runner of scripts/gpu-check. GPU time is scarce, so a step that fails, hangs or cannot start must not affect the others.
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
 interface Result {
   name: string;
@@ -19,10 +20,11 @@ const { runSteps, exitCode } = (await import(new URL("runner.mjs", scripts).href
   runSteps: (steps: object[], options: object) => Promise<Result[]>;
   exitCode: (results: object[]) => number;
 };
-const { printing, stepNames, stepsOf } = (await import(new URL("steps.mjs", scripts).href)) as {
+const { printing, removeOtherBuild, stepNames, stepsOf } = (await import(new URL("steps.mjs", scripts).href)) as {
   printing: (pattern: string, status: number, command: readonly string[]) => string[];
+  removeOtherBuild: (folder: string, checkout: string) => void;
   stepNames: () => string[];
-  stepsOf: (options: object) => { name: string; seconds: number; extra?: boolean }[];
+  stepsOf: (options: object) => { name: string; seconds: number; extra?: boolean; env?: Record<string, string> }[];
 };
 
 let folder: string;
@@ -37,13 +39,14 @@ const bash = (name: string, script: string, more: object = {}) => ({
   command: ["bash", "-c", script],
   ...more,
 });
-async function run(name: string, steps: object[], seconds = 60) {
+async function run(name: string, steps: object[], seconds = 60, more: object = {}) {
   const seen: string[] = [];
   const log = join(folder, `${name}.txt`);
   const results = await runSteps(steps, {
     log,
     deadline: Date.now() + seconds * 1000,
     onResult: (result: Result) => seen.push(result.name),
+    ...more,
   });
   expect(seen).toEqual(results.map((r) => r.name));
   return {
@@ -129,6 +132,35 @@ test("the runner kills a hanging step and its children, even if it ignores SIGTE
   expect([await readFile(marker, "utf8"), await readFile(`${marker}.2`, "utf8")]).toEqual(before);
 });
 
+test("the runner gives up a process that SIGKILL does not end", async () => {
+  const pids: number[] = [];
+  try {
+    const judge = () => ({ status: "no time" });
+    const steps = [bash("is stuck", "sleep 60", { seconds: 1, judge }), bash("next", "true")];
+    const { of } = await run("stuck", steps, 60, { kill: (pid: number) => pids.push(pid) });
+    expect(of["is stuck"]).toMatchObject({
+      status: "failed",
+      why: "does not end after SIGKILL: it may wait in the driver",
+    });
+    expect(of.next).toMatchObject({ status: "passed" });
+  } finally {
+    process.kill(-pids[0]!, "SIGKILL");
+  }
+});
+
+test("a step is prepared before its command, and fails if that is not possible", async () => {
+  const prepared = join(folder, "prepared");
+  const { of } = await run("prepared", [
+    bash("prepared", `[ -d '${prepared}' ]`, { prepare: () => mkdirSync(prepared) }),
+    bash("not prepared", "true", { prepare: () => mkdirSync(prepared) }),
+  ]);
+  expect(of.prepared).toMatchObject({ status: "passed" });
+  expect(of["not prepared"]).toMatchObject({
+    status: "failed",
+    why: expect.stringMatching(/^could not be prepared: EEXIST/),
+  });
+});
+
 test("steps that the end of the phase cuts short or prevents are listed as having had no time", async () => {
   const start = Date.now();
   const { of } = await run(
@@ -190,9 +222,44 @@ test("the steps of both phases have distinct names, and the sanitizers come last
     ...["memcheck", "racecheck", "synccheck", "initcheck"],
   ]);
   expect(names("bench").slice(0, 9)).toEqual([
-    ...["build", "bench-gemm", "bench-attention", "bench-rows", "bench-vocabulary", "bench-inference", "bench-train"],
-    ...["torch", "forecast"],
+    ...["build", "bench-gemm", "bench-attention", "torch", "forecast"],
+    ...["bench-rows", "bench-vocabulary", "bench-inference", "bench-train"],
   ]);
   const extra = stepsOf({ mode: "gpu", phase: "correctness", out: "." }).filter((step) => step.extra);
   expect(extra).toEqual([]);
+});
+
+test("benchmarks run without the choices of an earlier autotune, and tests with them", () => {
+  const tuning = (phase: string) =>
+    stepsOf({ mode: "gpu", phase, out: "." }).flatMap(({ env }) => (env ? [env.HEDDLE_TUNING] : []));
+  expect(new Set(tuning("bench"))).toEqual(new Set(["off"]));
+  expect(new Set(tuning("correctness"))).toEqual(new Set([undefined]));
+});
+
+test("a rehearsal on the simulator takes the device that HEDDLE_SIMULATOR names", () => {
+  vi.stubEnv("HEDDLE_SIMULATOR", "sm_90");
+  try {
+    const steps = stepsOf({ mode: "simulator", phase: "correctness", out: "." });
+    expect(steps.find(({ name }) => name === "kernels")!.env!.HEDDLE_SIMULATOR).toBe("sm_90");
+  } finally {
+    vi.unstubAllEnvs();
+  }
+});
+
+test("removes the build folder of another checkout, and keeps its own", () => {
+  const built = join(folder, "built");
+  removeOtherBuild(built, "/checkout"); // a missing folder
+  const cache = (home: string) => {
+    mkdirSync(built, { recursive: true });
+    writeFileSync(
+      join(built, "CMakeCache.txt"),
+      `# of CMake\nCMAKE_HOME_DIRECTORY:INTERNAL=${home}\nOTHER:INTERNAL=1\n`,
+    );
+  };
+  cache("/checkout");
+  removeOtherBuild(built, "/checkout");
+  expect(existsSync(built)).toBe(true);
+  cache("/checkout/copy");
+  removeOtherBuild(built, "/checkout");
+  expect(existsSync(built)).toBe(false);
 });

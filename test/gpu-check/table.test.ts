@@ -14,9 +14,10 @@ const { screenTable, summaryText, resultLines, resultsName } = (await import(new
   resultLines: Text;
   resultsName: Text;
 };
-const { judgeSanitizer, forecastResults } = (await import(new URL("tools.mjs", scripts).href)) as {
+const { judgeSanitizer, forecastResults, latestResults } = (await import(new URL("tools.mjs", scripts).href)) as {
   judgeSanitizer: (end: object) => object;
   forecastResults: (json: string) => object[];
+  latestResults: (text: string) => object[] | undefined;
 };
 const { readResults, compare } = (await import(
   new URL("../scripts/cuda/forecast.mjs", new URL("..", scripts)).href
@@ -185,6 +186,15 @@ test("results name the card, the driver, CUDA and the commit, and the forecast's
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test("results of PyTorch are those of its last complete line", () => {
+  const line = (...names: string[]) =>
+    `${JSON.stringify({ torch: "2.9", results: names.map((name) => ({ name })) })}\n`;
+  expect(latestResults("")).toBeUndefined();
+  expect(latestResults(line("a").slice(0, 20))).toBeUndefined();
+  expect(latestResults(`${line()}${line("a")}`)).toEqual([{ name: "a" }]);
+  expect(latestResults(`${line("a")}${line("a", "b").slice(0, 40)}`)).toEqual([{ name: "a" }]);
 });
 
 const HEAD = "========= COMPUTE-SANITIZER\n";

@@ -81,17 +81,17 @@ test.each<[string, RegExp, () => unknown]>([
   ],
   [
     "a negative dimension",
-    /^input x: shape, expected whole numbers .* got \(-1, 8\)$/,
+    /^input x: shape: expected whole numbers .* got \(-1, 8\)$/,
     () => ({ y: input("x", "f32", [-1, 8]) }),
   ],
   [
     "a fractional dimension",
-    /^tensor w: shape, expected whole numbers .* got \(1\.5\)$/,
+    /^tensor w: shape: expected whole numbers .* got \(1\.5\)$/,
     () => ({ y: tensor("w", "f32", [1.5]) }),
   ],
   [
     "sizes that are not numbers",
-    /^input x: shape, expected whole numbers .* got \(1, Symbol\(n\)\)$/,
+    /^input x: shape: expected whole numbers .* got \(1, Symbol\(n\)\)$/,
     // biome-ignore lint/suspicious/noExplicitAny: a mistake
     () => ({ y: input("x", "f32", [1n, Symbol("n")] as any) }),
   ],
@@ -114,11 +114,11 @@ test.each<[string, RegExp, () => unknown]>([
   ["a dimension of -1, as in PyTorch", /^reshape: /, () => ({ y: reshape(x(), [-1, 4]) })],
   [
     "two negative dimensions",
-    /^reshape: shape, expected whole numbers .* got \(-8, -4\)$/,
+    /^reshape: shape: expected whole numbers .* got \(-8, -4\)$/,
     () => ({ y: reshape(x(), [-8, -4]) }),
   ],
   ["a negative width", /^split: shape/, () => ({ y: split(x(), [10, -2])[0] })],
-  ["a fractional number of candidates", /^sample: shape, .* got \(1, 1\.5\)$/, () => ({ y: drawn(1.5) })],
+  ["a fractional number of candidates", /^sample: shape: .* got \(1, 1\.5\)$/, () => ({ y: drawn(1.5) })],
   [
     "a fractional context length",
     /^cached_attention: context: expected an integer, got 1\.5$/,
@@ -126,7 +126,7 @@ test.each<[string, RegExp, () => unknown]>([
   ],
   [
     "a context length of NaN",
-    /^cached_attention: context, expected a number, got NaN$/,
+    /^cached_attention: context: expected a number, got NaN$/,
     () => ({ y: cached({ context: NaN }) }),
   ],
   [
@@ -141,7 +141,7 @@ test.each<[string, RegExp, () => unknown]>([
   ],
   [
     "a scale that is a string",
-    /^attention: scale, expected a number, got "2"$/,
+    /^attention: scale: expected a number, got "2"$/,
     () => ({
       y: attention({ q: heads("q"), k: heads("k"), v: heads("v") }, { sequenceLength: 4, scale: "2" as never }),
     }),

@@ -68,7 +68,7 @@ describe("programs", () => {
     }
     await expect(run.run({ x: new Float32Array(18) })).rejects.toMatchObject({
       code: "SHAPE_MISMATCH",
-      message: "run: input x, expected a rows of at most 8, got 9",
+      message: "run: input x: expected a rows of at most 8, got 9",
     });
     await expect(run.run({ x: new Float32Array(3) })).rejects.toMatchObject({ code: "SHAPE_MISMATCH" });
     await expect(run.run({})).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
@@ -272,7 +272,7 @@ describe("gradients", () => {
 describe("runtime errors", () => {
   test("state the op, the expected shape and the actual shape", () => {
     const attempt = () => compile(() => ({ y: linear(input("x", "f32", [2, 512]), tensor("w", "f32", [8, 576])) }));
-    expect(attempt).toThrowError("linear: last dimension of x, expected 576, got 512");
+    expect(attempt).toThrowError("linear: last dimension of x: expected 576, got 512");
   });
 
   test("report an op outside compile", () => {
@@ -294,7 +294,7 @@ describe("runtime errors", () => {
     const program = compile(() => ({ y: scale(tensor("w", "f32", [2]), 1) }));
     expect(() => program.bind(device, new Map())).toThrowError("bind: expected a tensor w, got none");
     const wrong = await tensors({ w: [[3], [1, 2, 3]] });
-    expect(() => program.bind(device, wrong)).toThrowError("bind: tensor w, expected f32(2), got f32(3)");
+    expect(() => program.bind(device, wrong)).toThrowError("bind: tensor w: expected f32(2), got f32(3)");
     const gone = await tensors({ w: [[2], [1, 2]] });
     gone.get("w")!.dispose();
     gone.get("w")!.dispose(); // disposing twice is allowed

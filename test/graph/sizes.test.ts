@@ -51,7 +51,7 @@ test("rejects a run whose sizes do not fit together, though their bounds do", as
   };
   expect(await run(2, 2)).toEqual(Array(8).fill(3));
   await expect(run(8, 1)).rejects.toThrow(mismatch);
-  await expect(run(8, 1)).rejects.toThrow(/add: shape of b is \(1, 4\), a expects \(8, 4\)/);
+  await expect(run(8, 1)).rejects.toThrow(/add: shape of b: expected \(8, 4\) like a, got \(1, 4\)/);
   expect(await run(2, 2)).toEqual(Array(8).fill(3));
 });
 

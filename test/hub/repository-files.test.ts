@@ -60,7 +60,7 @@ test("an adapter comes with its weights", () => {
   );
 });
 
-test("one GGUF model is chosen, with all its parts", () => {
+test("one GGUF model is chosen by its quantization or by a tag, with all of its parts", () => {
   expect(select("a-Q8_0.gguf", "a-Q4_K_M.gguf", "a-F16.gguf", "mmproj-a-F16.gguf", "a.imatrix.gguf")).toEqual([
     "gguf",
     "a-Q4_K_M.gguf",
@@ -141,10 +141,9 @@ test("names are parsed, and cache folders are mapped back to names", () => {
     expect(repositoryOfFolder(folder), folder).toBeUndefined();
 });
 
-test("patterns match as Python's fnmatch, in bounded time", () => {
+test("patterns match as in Python's fnmatch, in bounded time", () => {
   expect(matchesAny("deep/a-Q8_0.gguf", ["*Q8_0.gguf"])).toBe(true);
   expect(matchesAny("a.json", ["?.json"])).toBe(true);
-  expect(matchesAny("onnx/model.onnx", ["onnx/"])).toBe(true);
   expect(matchesAny("a.json", ["*.jso", "json", "?"])).toBe(false);
   // Checked with fnmatch.fnmatchcase.
   for (const [name, pattern, expected] of [
@@ -170,4 +169,14 @@ test("patterns match as Python's fnmatch, in bounded time", () => {
   const started = performance.now();
   expect(matchesAny("a".repeat(1000), [`${"a*".repeat(500)}b`])).toBe(false);
   expect(performance.now() - started).toBeLessThan(1000);
+});
+
+test("a pattern that ends with a slash matches all files below that folder, as in Hugging Face's tools", () => {
+  for (const [path, expected] of [
+    ["onnx/model.onnx", true],
+    ["onnx/deep/model.onnx", true],
+    ["onnx", false],
+    ["other/onnx/model.onnx", false],
+  ] as const)
+    expect(matchesAny(path, ["onnx/"]), path).toBe(expected);
 });

@@ -8,7 +8,7 @@ const TEXT = "[TOOL_CALLS]";
 const BYTES = 3; // id of byte 0
 
 test.each(["\n", "日", "🦙"])(
-  "a visible special token comes after the bytes of %j that the decoder held back",
+  "a visible special token follows the character %j, whose bytes the decoder held back",
   (character) => {
     const json = sentencePieceJson(["▁", "a", "b", "▁a", "▁b"], []) as { added_tokens: unknown[] };
     json.added_tokens.push(added(MARK, TEXT));

@@ -69,6 +69,7 @@ test("a beam hypothesis ends where a stop string is complete, and decodes each t
     maxTokens: 3000,
     visibleTokens: new Map(),
   };
+  // Counts the tokens that are decoded. BeamTexts has no counter, so the sequence has a tokenizer whose decoders count.
   let pushed = 0;
   const counted = (decoder: TokenDecoder): TokenDecoder => {
     const push = (id: number) => {

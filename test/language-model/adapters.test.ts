@@ -266,7 +266,7 @@ describe("adapters in files", () => {
       /targetModules: expected q_proj, got "q_prj"/,
     );
     await expect(base.model.addAdapter("x", { rank: 2 } as object)).rejects.toThrow(
-      /lora: expected .*got an unknown option rank/,
+      /lora\.rank: expected .*got an unknown one/,
     );
     await expect(base.model.addAdapter("../x")).rejects.toThrow(/adapter: expected a name of 1 to 64 letters/);
     await using twoLayers = gpt2();

@@ -46,7 +46,7 @@ describe("resolveOptions", () => {
     [{ n: 0 }, "n: expected"],
     [{ contextOverflow: "wrap" }, 'contextOverflow: expected error, stop or truncateLeft, got "wrap"'],
     [{ signal: {} }, "signal: expected an AbortSignal"],
-    [{ temprature: 1 }, "temprature: expected a known option (nearest: temperature), got an unknown name"],
+    [{ temprature: 1 }, "temprature: expected a known option (nearest: temperature), got an unknown one"],
     [{ max_tokens: 1 }, "max_tokens: expected a known option (nearest: maxTokens)"],
     [{ max_new_tokens: 1 }, "max_new_tokens: expected a known option (nearest: maxTokens)"],
     [{ stoppingCriteria: [] }, "stoppingCriteria: expected a known option (nearest: stop)"],

@@ -272,7 +272,7 @@ describe("an answer that its schema rejects", () => {
       issues: [1, 2, 3, 4, 5].map((i) => ({ message: `m${i}`, path: [{ key: "a" }, i] })),
     }));
     expect((await refusal(model.complete("The", { ...long, responseFormat: many }))).message).toBe(
-      "responseFormat: the schema refuses the answer: a.1: m1; a.2: m2; a.3: m3; and 2 more",
+      "responseFormat: the schema refuses the answer: a.1: m1; a.2: m2; a.3: m3 and 2 more",
     );
     const ark = type({ a: "0 <= number.integer <= 9" }).narrow((_, ctx) => ctx.mustBe("lucky"));
     const responseFormat = {

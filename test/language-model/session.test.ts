@@ -77,7 +77,7 @@ describe("session", () => {
     session.dispose();
     expect(await failureOf(() => late)).toMatchObject({
       code: "DISPOSED",
-      message: "session: expected a live one, got a disposed one",
+      message: "session: used after dispose()",
     });
   });
 

@@ -189,7 +189,7 @@ describe("a quick run of the lesson", () => {
       { outputDir: "x" },
       /outputDir: expected one of out, budgetMinutes, seed, quick, device, threads, signal, onWarning, got an unk/,
     ],
-    [{ budgetMinute: 1 }, /budgetMinute: expected a known option \(nearest: budgetMinutes\), got an unknown name/],
+    [{ budgetMinute: 1 }, /budgetMinute: expected a known option \(nearest: budgetMinutes\), got an unknown one/],
     [{ quick: "yes" }, /quick: expected true or false, got "yes"/],
     [{ signal: {} }, /signal: expected an AbortSignal/],
     [null, /options: expected an object, got null/],

@@ -98,7 +98,7 @@ describe("decoderFamily", () => {
       "decoderFamily.flgas: expected a known name (nearest: flags), got an unknown one",
     );
     expect(await refused({ flags: { queryNorm: "heads" } })).toBe(
-      'decoderFamily.flags.queryNorm: expected one of head, turned head, each head, width, got "heads"',
+      'decoderFamily.flags.queryNorm: expected one of head, head after rope, each head, width, got "heads"',
     );
     expect(await refused({ feedForward: { forward: () => undefined } })).toBe(
       "decoderFamily.feedForward.weights: expected a function, got undefined",

@@ -341,7 +341,7 @@ test("errors in a family's functions name the family", async () => {
   );
   const custom = { custom: { twice: false } };
   expect((await wrong("owner", custom, { custom: { twise: true } })).message).toBe(
-    "model configuration: custom.twise: expected a custom value of owner (nearest: twice), got an unknown name",
+    "model configuration: custom.twise: expected a known custom value of owner (nearest: twice), got an unknown one",
   );
   expect((await wrong("owner2", custom, { custom: { twice: 1 } })).message).toMatch(
     /custom\.twice: expected a boolean, got 1$/,

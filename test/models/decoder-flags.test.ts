@@ -12,7 +12,7 @@ const VALUES: { [Name in keyof Required<DecoderWeightFlags>]: DecoderWeightFlags
   normOffset: [0, 1],
   layerNorm: ["biased", "plain"],
   parallel: ["two norms", "one norm"],
-  queryNorm: ["head", "turned head", "each head", "width"],
+  queryNorm: ["head", "head after rope", "each head", "width"],
   fused: [false, true, "gate_up", "qkv by head"],
   interleaved: [false, true],
   sinks: [false, true],
@@ -113,6 +113,12 @@ async function filled({ model }: LanguageModel): Promise<ReferenceWeights> {
   return new ReferenceWeights(values);
 }
 
+/**
+ * Relative tolerance of logits in f32, whose reference is in f64: six standard deviations of the rounding errors of 18 sums in sequence (8 in
+ * each of 2 layers, the last norm and the head), each of up to 24 terms with an error of 2⁻²⁴.
+ */
+const ROUNDING = 6 * Math.sqrt((2 * 8 + 2) * 24) * 2 ** -24;
+
 /** Compares a model with these flags with the reference, which must read every weight. */
 async function compare(options: DecoderFamily, given: DecoderWeightFlags, own = sizes, config = {}): Promise<void> {
   await using model = build(familyWith(options), { numKeyValueHeads: own.keyHeads, ...config });
@@ -120,8 +126,9 @@ async function compare(options: DecoderFamily, given: DecoderWeightFlags, own = 
   const expected = decoderLogits(weights, ids, given, own);
   expect([...weights.read].sort()).toEqual([...model.model.weightNames].sort());
   const got = await model.logits(ids);
+  const tolerance = ROUNDING * Math.max(...expected.flat().map(Math.abs));
   for (const [row, values] of expected.entries())
-    for (const [i, value] of values.entries()) expect(got[row]![i]).toBeCloseTo(value, 4);
+    for (const [i, value] of values.entries()) expect(Math.abs(got[row]![i]! - value)).toBeLessThan(tolerance);
 }
 
 /** The error of a combination; undefined if it works. */
@@ -166,7 +173,7 @@ describe("flags of decoderFamily", () => {
   test("compute the reference's logits or are rejected, in 200 random combinations", async () => {
     const draw = drawing(7);
     const below = (count: number) => Math.floor(draw() * count);
-    let refused = 0;
+    let compared = 0;
     for (let i = 0; i < 200; i++) {
       const given = Object.fromEntries(
         Object.entries(VALUES).flatMap(([name, values]) => {
@@ -174,10 +181,12 @@ describe("flags of decoderFamily", () => {
           return value === undefined ? [] : [[name, value]];
         }),
       ) as DecoderWeightFlags;
-      if (refusal(given) !== undefined) refused++;
+      if (refusal(given) === undefined) compared++;
       await works(given, { attentionBias: below(2) === 1, mlpBias: below(2) === 1 });
     }
-    expect(refused).toBeLessThan(60);
+    // A quarter of the combinations have the norms that two thirds of the values of `parallel` exclude, so five sixths are compared: 167, with
+    // a standard deviation of 5. The limit is five of them less.
+    expect(compared).toBeGreaterThan(140);
   });
 
   test("work together with a scale of the block outputs", async () => {
@@ -188,7 +197,7 @@ describe("flags of decoderFamily", () => {
     }
   });
 
-  test("train the weights of offset layer norms", async () => {
+  test("initialize the weights of offset layer norms to 0, and training changes them", async () => {
     const given = { layerNorm: "biased", normOffset: 1, queryNorm: "each head" } as const;
     const modelType = familyWith({ flags: given });
     const tokenizer = await tinyTokenizer();
@@ -233,7 +242,7 @@ describe("flags of decoderFamily", () => {
     [{ norms: "after" }, "two norms", 'expected norms "before" or "around" in `flags`, got "after"'],
     [{ parallel: "one norm" }, "two norms", 'expected "one norm" as `flags` say, got "two norms"'],
     [{}, "one norm", 'expected "two norms" as `flags` say, got "one norm"'],
-  ] as const)("reject a shape whose parallel blocks have other norms: %o, %s", async (given, parallel, expected) => {
+  ] as const)("reject a shape whose `parallel` contradicts the flags: %o, %s", async (given, parallel, expected) => {
     await using model = build(familyWith({ flags: given, shape: () => ({ parallel }) }));
     const { code, message } = await failureOf(() => model.logits(ids));
     expect({ code, message }).toEqual({

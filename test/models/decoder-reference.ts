@@ -170,7 +170,7 @@ function attention(
       switch (flags.queryNorm) {
         case "head":
           return heads.map((head) => rotateHead(norm(head)));
-        case "turned head":
+        case "head after rope":
           return heads.map((head) => norm(rotateHead(head)));
         case "width": {
           const all = norm(heads.flat());

@@ -1,5 +1,6 @@
-// Compares every CRC-32C implementation of this machine with the bitwise definition. Lengths are around the sizes of
-// words and of interleaved streams, with any alignment. Checksums are also continued and joined.
+// Compares every CRC-32C implementation of this machine with the bitwise definition. Lengths are close to the
+// sizes of words and of interleaved streams, at any alignment. Checksums are also continued with more data, and
+// combined from the checksums of two parts.
 #include "core/crc32c.h"
 
 #include <cstdio>

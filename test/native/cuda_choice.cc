@@ -1,8 +1,6 @@
 // Tests the choice of the kernel, tiles, stages and splits of a matrix product, and of the kernel of attention
-// (native/cuda/runtime/choice.h). Also tests which products decode their weights, and in which strips
-// (decoded_weights.h).
+// (native/cuda/runtime/choice.h).
 #include <algorithm>
-#include <cstdio>
 #include <functional>
 #include <map>
 #include <queue>
@@ -11,47 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "cuda/runtime/decoded_weights.h"
-#include "cuda/runtime/tuning.h"
+#include "cuda_shapes.h"
 
 using namespace heddle;
 using namespace heddle::cuda;
 
 namespace {
-
-int failures = 0;
-
-std::string text(const GemmChoice& c) {
-  static const char* const names[] = {"few_rows", "multiply_add", "tensor", "tensor_tf32", "warpgroup"};
-  return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" +
-         std::to_string(c.tile_n) + ", " + std::to_string(c.stages) + " stages, " + std::to_string(c.splits) + " x " +
-         std::to_string(c.part);
-}
-
-void expect(const char* what, const GemmChoice& got, const GemmChoice& want) {
-  if (got == want) return;
-  std::printf("FAILED %s: expected %s, got %s\n", what, text(want).c_str(), text(got).c_str());
-  ++failures;
-}
-void expect(const char* what, bool ok) {
-  if (ok) return;
-  std::printf("FAILED %s\n", what);
-  ++failures;
-}
-
-const DeviceProperties a100{80, 108, 163 << 10, false}, rtx3090{86, 82, 99 << 10, false},
-    h100{90, 132, 227 << 10, true}, plain_h100{90, 132, 227 << 10, false}, rtx5090{120, 170, 99 << 10, false},
-    b200{100, 148, 227 << 10, false};
-
-// Returns the shape of x (m, k) W (n, k)^T.
-GemmShape product(int64_t m, int64_t n, int64_t k, DType type = DType::bf16) {
-  GemmShape g;
-  g.m = m, g.n = n, g.k = k;
-  g.a = g.b = g.c = type;
-  g.b_transposed = g.aligned = true;
-  g.workspace_bytes = gemm_workspace(m, n, k);
-  return g;
-}
 
 void test_table() {
   constexpr GemmKernel few = GemmKernel::few_rows, plain = GemmKernel::multiply_add, tensor = GemmKernel::tensor,
@@ -145,8 +108,8 @@ void test_gradients() {
   expect("gradient: half tiles", choose_gemm(gradient(1536, 128, 65536), h100), {warpgroup, 128, 128, 6, 11, 6016});
   expect("gradient: a tile for most multiprocessors", choose_gemm(gradient(2048, 2048, 8192), h100),
       {warpgroup, 128, 256, 4, 1, 8192});
-  expect("gradient: too few tiles for wgmma", choose_gemm(gradient(64, 64, 65536), h100),
-      {tensor, 64, 64, 3, 16, 4096});
+  expect(
+      "gradient: too few tiles for wgmma", choose_gemm(gradient(64, 64, 65536), h100), {tensor, 64, 64, 3, 16, 4096});
   expect("gradient: mma.sync", choose_gemm(gradient(768, 768, 65536), a100), {tensor, 128, 128, 4, 3, 21888});
   GemmShape alone = gradient(768, 3072, 65536);
   alone.workspace_bytes = 0;
@@ -163,8 +126,8 @@ void test_clusters() {
   expect("clusters: three rows of tiles, where empty tiles would take another round", blocks(384, 34 * 256) == 1);
   expect("clusters: 132 tiles in a column", blocks(132 * 128, 128, 128) == 2);
   expect("clusters: 131 tiles in a column", blocks(131 * 128, 128, 128) == 2);
-  expect("clusters: each part of split k has its own tiles", warpgroup_cluster(768, 768, 128, 256, h100, 7) == 2 &&
-      warpgroup_cluster(384, 34 * 256, 128, 256, h100, 2) == 1);
+  expect("clusters: each part of split k has its own tiles",
+      warpgroup_cluster(768, 768, 128, 256, h100, 7) == 2 && warpgroup_cluster(384, 34 * 256, 128, 256, h100, 2) == 1);
   expect("clusters: one multiprocessor", warpgroup_cluster(4096, 4096, 128, 256, {90, 1, 227 << 10, true}) == 1);
 }
 
@@ -401,94 +364,10 @@ void test_experts() {
   is("weights, RTX 5090", choose_expert_gradient(5632, 2048, 8, true, rtx5090), {tensor, 128, 128, 3});
 }
 
-// Quantized weights of experts are decoded if each expert has half a tile of pairs or more, on average.
-void test_decoded_experts() {
-  const auto decodes = [](int64_t pairs, const DeviceProperties& d, bool forward = true, bool rowwise = false) {
-    return decodes_expert_weights({pairs, 8, 5632, forward, rowwise, true}, d);
-  };
-  for (const DeviceProperties& d : {a100, h100, b200})
-    expect("decoded experts: 32 pairs for each expert", !decodes(256, d) && decodes(257, d));
-  for (const DeviceProperties& d : {rtx3090, rtx5090})
-    expect("decoded experts: 64 pairs for each expert", !decodes(512, d) && decodes(513, d));
-  expect("decoded experts: not for gradients", !decodes(4096, h100, false));
-  expect("decoded experts: not in rowwise products", !decodes(4096, h100, true, true));
-  expect("decoded experts: not for activations that tensor cores do not take",
-      !decodes_expert_weights({4096, 8, 5632, true, false, false}, h100));
-
-  const auto is = [](const char* what, const DecodedExperts& got, int64_t experts, int64_t columns) {
-    expect(what, got.experts == experts && got.weights.columns == columns);
-  };
-  const DType h = DType::bf16, f = DType::f32;
-  const size_t most = size_t{64} << 20;
-  is("decoded experts: several experts", decoded_experts(128, 768, 2048, h, h, most), 10, 768);
-  is("decoded experts: all experts", decoded_experts(4, 64, 64, h, h, most), 4, 64);
-  is("decoded experts: strips of one expert", decoded_experts(8, 14336, 4096, h, h, most), 1, 4096);
-  is("decoded experts: three terms for f32", decoded_experts(8, 14336, 4096, h, f, most), 1, 2688);
-}
-
-// Weights are decoded for tensor cores if there are many rows of bf16, or of f32 where tf32 is allowed.
-void test_decoded_weights() {
-  const auto decodes = [](int64_t m, const DeviceProperties& d, DType a = DType::bf16, DType c = DType::bf16) {
-    GemmShape g = product(m, 4096, 4096, a);
-    g.b = DType::q4_k, g.c = c;
-    return decodes_weights(g, d);
-  };
-  for (const DeviceProperties& d : {a100, h100, b200})
-    expect("decoded weights: more than one tile of rows", !decodes(64, d) && decodes(65, d));
-  for (const DeviceProperties& d : {rtx3090, rtx5090})
-    expect("decoded weights: more than two tiles of rows", !decodes(128, d) && decodes(129, d));
-  DeviceProperties allowing = a100;
-  allowing.tf32 = true;
-  expect("decoded weights: f32 needs tf32",
-      !decodes(4096, a100, DType::f32, DType::f32) && decodes(4096, allowing, DType::f32, DType::f32));
-  expect("decoded weights: f32 results of bf16", decodes(4096, a100, DType::bf16, DType::f32));
-  GemmShape g = product(4096, 4096, 4096);
-  g.rowwise = true;
-  expect("decoded weights: not in rowwise products", !decodes_weights(g, h100));
-  g.rowwise = false, g.aligned = false;
-  expect("decoded weights: not with unaligned activations", !decodes_weights(g, h100));
-  g.aligned = true, g.k = 0;
-  expect("decoded weights: not without elements along k", !decodes_weights(g, h100));
-  g.k = 4096, g.accumulate = true;
-  expect("decoded weights: not added to bf16", !decodes_weights(g, h100));
-
-  const auto is = [](const char* what, const DecodedWeights& got, int terms, int64_t depth, int64_t columns) {
-    expect(what, got.terms == terms && got.depth == depth && got.columns == columns);
-  };
-  constexpr size_t most = size_t{64} << 20;
-  is("strips: two terms for bf16", decoded_weights(4096, 4096, DType::bf16, DType::bf16, most), 2, 8192, 4096);
-  is("strips: three terms for f32", decoded_weights(4096, 4096, DType::bf16, DType::f32, most), 3, 12288, 2688);
-  is("strips: tf32", decoded_weights(14336, 4096, DType::f32, DType::f32, most), 1, 4096, 4096);
-  is("strips: a long k", decoded_weights(4096, 128256, DType::bf16, DType::bf16, most), 2, 256512, 128);
-  is("strips: k is padded", decoded_weights(40, 100, DType::bf16, DType::bf16, most), 2, 256, 48);
-  // A strip is within its limit, or has the fewest columns. The columns of several strips are multiples of a tile. The
-  // scratch depends on the number of rows only through the limit of rows.
-  bool fits = true, whole = true, same = true;
-  for (const size_t limit : {size_t{64} << 10, size_t{64} << 20})
-    for (const DType a : {DType::bf16, DType::f32})
-      for (const DType c : {DType::bf16, DType::f32})
-        for (const int64_t k : {32, 100, 4096, 14336, 128256})
-          for (const int64_t n : {1, 32, 100, 129, 4096, 128256}) {
-            const DecodedWeights d = decoded_weights(n, k, a, c, limit);
-            fits &= d.bytes() <= limit || d.columns <= 128;
-            fits &= d.type == a && d.depth % gemm_depth == 0 && d.depth >= d.terms * k;
-            whole &= d.columns % 128 == 0 ? true : d.columns % 16 == 0 && d.columns >= n;
-            same &= decoded_bytes(65, n, k, a, c, limit) == d.bytes() && decoded_bytes(64, n, k, a, c, limit) == 0 &&
-                    decoded_bytes(100000, n, k, a, c, limit) == d.bytes();
-          }
-  expect("strips fit into their limit", fits);
-  expect("strips have whole tiles of columns", whole);
-  expect("the scratch for few rows suffices for many", same);
-  for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090, b200})
-    expect("every device that decodes has scratch", most_coded_rows(d) >= least_coded_rows);
-}
-
 }  // namespace
 
 int main() {
-  test_decoded_weights();
   test_experts();
-  test_decoded_experts();
   test_attention();
   test_interleaved_heads();
   test_tile_grids();

@@ -1,4 +1,4 @@
-// Runs a single op natively in each of the ways in which a case is tested.
+// Runs one op natively with the options of RunOptions, such as its reference, shared memory, symbolic sizes and checks.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -35,7 +35,7 @@ export interface OpCase {
   mutates?: readonly number[];
   /** For copies and selections: results must be exact. */
   exact?: boolean;
-  /** Absolute tolerance of float outputs for selections, to which jitter must not be applied. Integers are exact. */
+  /** Absolute tolerance of float outputs for selections, whose results jittered operands (errors.ts) would change. Integers are exact. */
   within?: number;
   /**
    * Operands that another op computes, with the attributes of this case. Its inputs are the operands `from`. Its output i becomes operand
@@ -370,7 +370,7 @@ export async function runOp(
   }
 }
 
-/** Computes derived operands with the other op's reference, in the operands' types. */
+/** Computes the operands that `derive` names with the reference of its op, in the operands' types. */
 export async function derive(c: OpCase, data: (TensorData | undefined)[]): Promise<void> {
   if (!c.derive) return;
   const { op, from, to } = c.derive;

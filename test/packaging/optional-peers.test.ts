@@ -28,6 +28,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+/** Runs node with a program of the consumer, and returns what it prints. consumer/peers.mjs describes what it prints as JSON. */
 function node(...args: string[]): string {
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: app, encoding: "utf8" });
   expect(status, stderr).toBe(0);
@@ -54,7 +55,7 @@ describe("without the optional packages", () => {
     },
   );
 
-  test("the command line generates", () => {
+  test("the command line generates text", () => {
     const args = ["generate", "The capital of France is", "--max-tokens", "4", "--temperature", "0"];
     expect(cli(...args)).toContain("Paris");
   });
@@ -76,7 +77,7 @@ describe("with the optional packages", () => {
     }
   });
 
-  test("the command line generates", () => {
+  test("the command line generates text", () => {
     const args = ["generate", "The capital of France is", "--max-tokens", "4", "--temperature", "0"];
     expect(cli(...args)).toContain("Paris");
   });

@@ -192,10 +192,10 @@ describe("installed with --ignore-scripts and no compiler", () => {
       expect(result.typedError).toBe(true);
     });
 
-    test("ESM and CommonJS copies work in one process", () => {
+    test("ESM and CommonJS copies work in one process, each with native errors of its own class", () => {
       const { status, stdout, stderr } = runBare(nodes[index]!, ["both.mjs"]);
       expect(status, stderr).toBe(0);
-      expect(JSON.parse(stdout).typedError).toBe(true);
+      expect(JSON.parse(stdout)).toEqual({ typedError: true, ownErrors: true });
     });
 
     test("the CLI generates", () => {

@@ -100,8 +100,9 @@ test.each([
   ["one card", "8.6", "86-real"],
   ["a card with architecture-specific code", "9.0", "90a-real"],
   ["several cards", "12.0\n8.9\n12.0", "89-real;120-real"],
-  ["a card without kernels", "9.0\n7.5", undefined],
-  ["an unknown capability", "[N/A]", undefined],
+  ["a card without kernels", "7.5", undefined],
+  ["a card without kernels beside another", "7.5\n9.0", "90a-real"],
+  ["an unknown capability", "[N/A]\n9.0", undefined],
   ["a card that nvcc knows", "8.9", "89-real", ["compute_80", "compute_89"]],
   ["a card that is too new for nvcc", "12.0", undefined, ["compute_80", "compute_90"]],
 ] as [string, string, string | undefined, string[]?][])(

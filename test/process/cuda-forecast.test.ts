@@ -262,6 +262,8 @@ test("compares measured results with the forecast in one unit", () => {
   ]);
   expect(cardOf("NVIDIA H100 80GB HBM3")).toBe("h100");
   expect(cardOf("NVIDIA H100 PCIe")).toBeUndefined();
+  expect(["NVIDIA H200", "NVIDIA H200 NVL", "NVIDIA GH200 480GB"].map(cardOf)).toEqual(["h200", undefined, undefined]);
+  expect(cardOf("NVIDIA H100 80GB HBM3 MIG 1g.10gb")).toBeUndefined();
   expect([cardOf("NVIDIA B200"), cardOf("NVIDIA GB200")]).toEqual(["b200", undefined]);
   expect([cardOf("NVIDIA GeForce RTX 5090"), cardOf("NVIDIA GeForce RTX 5090 D")]).toEqual(["rtx5090", undefined]);
 });
@@ -270,7 +272,7 @@ test("rejects an unknown card", () => {
   const path = fileURLToPath(new URL("cuda-forecast.mjs", scripts));
   const { status, stderr } = spawnSync(process.execPath, [path, "--card", "h1000"], { encoding: "utf8" });
   expect(status).toBe(2);
-  expect(stderr).toBe("cuda-forecast: expected --card of h100, a100, rtx4090, b200, rtx5090, got h1000\n");
+  expect(stderr).toBe("cuda-forecast: expected --card of h100, a100, rtx4090, b200, rtx5090, h200, got h1000\n");
 });
 
 const nvcc = spawnSync("nvcc", ["--version"], { stdio: "ignore" }).status === 0;

@@ -104,7 +104,7 @@ test("Ctrl-C saves the last completed step and reports the interruption", async 
 });
 
 test.each([
-  [{ learnig_rate: 1 }, /expected learningRate, got an unknown option learnig_rate/],
+  [{ learnig_rate: 1 }, /learnig_rate: expected a known option \(nearest: learningRate\)/],
   [{ data: ["missing.txt"] }, /missing\.txt/],
   [{ model: { modelType: "lama" } }, /modelType|model_type/],
   [{ model: 7 }, /model: expected the path of a checkpoint, or a configuration, got 7/],

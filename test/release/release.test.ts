@@ -93,6 +93,11 @@ test.each([
     { changelog: "# heddle\n\n## 1.2.30\n" },
     /^CHANGELOG\.md: expected a section "## 1\.2\.3"/,
   ],
+  [
+    "unreleased text in the changelog",
+    { changelog: "# heddle\n\n## 1.2.3\n\n### Patch Changes\n\n## Unreleased\n\nNew since 1.2.2.\n" },
+    /^CHANGELOG\.md: expected no section "## Unreleased", got one: move its text into "## 1\.2\.3"$/,
+  ],
   ["changes without a version", { changesets: ["a.md"] }, /^\.changeset: .* got 1: run `npx changeset version`$/],
   ["no repository", { manifest: { version: "1.2.3" } }, /^package\.json: expected a repository/],
 ])("a release with %s is not ready", (_, change, expected) => {

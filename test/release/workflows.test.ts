@@ -1,4 +1,5 @@
 // GitHub's workflows cannot run here. A validator checks their syntax, and these tests check permissions, versions, scripts and limits.
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -52,4 +53,16 @@ test("workflows run npm scripts and files that exist", () => {
 
 test.each(workflows)("%s limits the time of every job that has a runner", (_, text) => {
   expect(text.match(/^ {4}timeout-minutes:/gm)).toHaveLength(text.match(/^ {4}runs-on:/gm)!.length);
+});
+
+test("benchmarks of a GPU fail at once without nvcc, and ignore the choices of an earlier autotune", () => {
+  const text = readFileSync(join(folder, "gpu-bench.yml"), "utf8");
+  expect(text).toMatch(/^ {2}HEDDLE_TUNING: "off"$/m);
+  const script = /name: CUDA compiler\n {8}run: \|\n((?: {10}.*\n)+)/.exec(text)![1]!;
+  const statusOf = (device: string) => {
+    const env = { DEVICE: device, PATH: "/nonexistent", GITHUB_PATH: "/dev/null" };
+    return spawnSync("/bin/bash", ["-e", "-c", script.replaceAll("/usr/local/cuda", "/nonexistent")], { env }).status;
+  };
+  expect(statusOf("cpu")).toBe(0);
+  expect(statusOf("cuda")).toBe(127);
 });

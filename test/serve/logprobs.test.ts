@@ -10,8 +10,8 @@ import { type Json, withServer } from "./helpers.ts";
 
 const words = ["▁", "▁x", "x", "▁y", "y"];
 /**
- * Decoders, with the bytes that an answer has for the token <0xF0>. Metaspace does not join the bytes of several tokens, so the answer has
- * no bytes for it.
+ * Decoders, with the field `bytes` of the token <0xF0> in an answer. Metaspace does not join the bytes of several tokens, so the server
+ * does not know them.
  */
 const decoders = {
   "byte fallback": { decoder: llamaDecoder, bytes: [0xf0] },
@@ -46,18 +46,35 @@ describe.each(Object.entries(decoders))(
     );
     const asked = { seed: 3, temperature: 1.5, max_tokens: 16, ignore_eos: true, logit_bias };
     const texts = words.map((word) => word.replaceAll("▁", " "));
+    /** All texts by id: special tokens, bytes and words. A byte above 0x7F is only a part of a character. */
+    const textsById = [
+      ...["<unk>", "<s>", "</s>"],
+      ...Array.from({ length: 256 }, (_, byte) => (byte < 0x80 ? String.fromCharCode(byte) : "\ufffd")),
+      ...texts,
+    ];
 
     test("keep leading spaces in tokens, offsets and top tokens", async () => {
+      const { seed, temperature } = asked;
+      const answer = await model.complete("x y", {
+        ...{ seed, temperature, maxTokens: 16, ignoreEos: true, logitBias: logit_bias },
+        topLogprobs: 20,
+      });
+      // The bias does not change log-probabilities, so the top tokens include bytes. Tokens with the same text share an entry.
+      const topTexts = answer.top!.map((top) => [...new Set(top.map(({ token }) => textsById[token]))].sort());
+      expect(topTexts.flat().some((text) => /^ ./.test(text!))).toBe(true);
       await withServer(model, {}, async (client) => {
-        const { body } = await client.post("/v1/completions", { ...asked, prompt: "x y", logprobs: 5 });
+        const { body } = await client.post("/v1/completions", { ...asked, prompt: "x y", logprobs: 20 });
         const { text, logprobs } = body.choices[0];
+        const keysOf = (tops: object[]) => tops.map((top) => Object.keys(top).sort());
+        expect(keysOf(logprobs.top_logprobs)).toEqual(topTexts);
         expect(logprobs.tokens.join("")).toBe(text);
         for (const token of logprobs.tokens) expect(texts).toContain(token);
         expect(logprobs.tokens.some((token: string) => token.startsWith(" "))).toBe(true);
         for (const [i, offset] of logprobs.text_offset.entries())
           expect(text.slice(offset).startsWith(logprobs.tokens[i])).toBe(true);
-        const events = await client.events("/v1/completions", { ...asked, prompt: "x y", logprobs: 5 });
+        const events = await client.events("/v1/completions", { ...asked, prompt: "x y", logprobs: 20 });
         const parts = events.flatMap((event) => event.choices[0].logprobs ?? []);
+        expect(keysOf(parts.flatMap((part) => part.top_logprobs))).toEqual(topTexts);
         expect(parts.flatMap((part) => part.tokens)).toEqual(logprobs.tokens);
         expect(parts.flatMap((part) => part.text_offset)).toEqual(logprobs.text_offset);
       });
@@ -70,12 +87,13 @@ describe.each(Object.entries(decoders))(
         expect(text.startsWith("x y")).toBe(true);
         expect(logprobs.tokens.slice(0, 3)).toEqual(["<s>", " x", " y"]);
         expect(logprobs.text_offset.slice(0, 4)).toEqual([0, 0, 1, 3]);
-        for (const [i, offset] of logprobs.text_offset.entries())
-          if (i > 1) expect(text.slice(offset).startsWith(logprobs.tokens[i])).toBe(true);
+        // <s> has no text, and the space of the first word is not part of the text.
+        for (const [i, offset] of [...logprobs.text_offset.entries()].slice(2))
+          expect(text.slice(offset).startsWith(logprobs.tokens[i])).toBe(true);
       });
     });
 
-    test("log-probabilities of a chat include the space in token and bytes, and byte tokens have their byte if it is known", async () => {
+    test("of a chat include the space in token and bytes, and the byte of a byte token if it is known", async () => {
       await withServer(model, {}, async (client) => {
         const messages = [{ role: "user", content: "x" }];
         const of = async (bias: object) =>

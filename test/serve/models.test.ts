@@ -9,8 +9,10 @@ import { until } from "./helpers.ts";
 
 const never = new AbortController().signal;
 const sizeOf = ({ model }: LanguageModel) => [...model.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+/** A model with about twice the bytes of `tinyModel`. Only the last norm is not larger. */
+const largeModel = () => tinyModel({}, { numHiddenLayers: 4, vocabSize: 640 });
 
-/** A loader whose loads the test lets succeed or fail. */
+/** A loader whose loads the test lets succeed or fail. The model with the name `large` is a large one. */
 class Loads {
   readonly begun: string[] = [];
   readonly made: LanguageModel[] = [];
@@ -21,7 +23,7 @@ class Loads {
     return new Promise((resolve, reject) => {
       const settle = (error?: Error) => {
         if (error) return reject(error);
-        const model = tinyModel();
+        const model = path.endsWith("large") ? largeModel() : tinyModel();
         this.made.push(model);
         resolve(model);
       };
@@ -120,7 +122,7 @@ test("a failed load is an error without paths, and the next request tries again"
   expect(loads.begun).toHaveLength(2);
 });
 
-test("a load that runs out of memory may be tried again later", async () => {
+test("a load that runs out of memory gives a 503 with Retry-After", async () => {
   const { models, loads } = modelsOf(paths("a"));
   const failure = models.use("a", never, nothing).catch((error) => error);
   await loads.next(new HeddleError("OUT_OF_MEMORY", "no memory"));
@@ -139,13 +141,14 @@ test("an aborted request does not end a load that another request waits for", as
   expect(await stays).toBe("a");
 });
 
-describe("with a memory limit for two models", () => {
+describe("with a memory limit", () => {
   const bytes = (() => {
     const model = tinyModel();
     const size = sizeOf(model);
     model.model.dispose();
     return size;
   })();
+  /** Two models fit. */
   const limit = { maxMemory: 2.5 * bytes };
 
   test("the least recently used idle model is unloaded", async () => {
@@ -167,7 +170,7 @@ describe("with a memory limit for two models", () => {
     expect(unloaded).toHaveLength(all.loads.made.length - 2);
   });
 
-  test("a model in use is never unloaded, and requests for others wait in order", async () => {
+  test("a model in use is never unloaded, and later requests wait in order, even for a loaded model", async () => {
     const all = modelsOf(paths("a", "b", "c"), limit);
     for (const name of ["a", "b", "c"]) await touch(all, name);
     expect(loaded(all.models)).toEqual(["b", "c"]);
@@ -217,9 +220,11 @@ describe("with a memory limit for two models", () => {
 
   test("a model that can never fit neither unloads others nor waits for them", async () => {
     await using own = tinyModel();
-    const all = modelsOf([{ name: "own", model: own }, ...paths("large", "a")], { maxMemory: 1.5 * bytes });
+    // "own" and "a" fit together. "large" takes twice as much as "a", and "own" is never unloaded.
+    const all = modelsOf([{ name: "own", model: own }, ...paths("large", "a")], limit);
     await touch(all, "large"); // its size is not known before
     await touch(all, "a");
+    expect(loaded(all.models)).toEqual(["own", "a"]);
     const refused = () => all.models.use("large", AbortSignal.timeout(5000), nothing).catch((error) => error);
     expect(await refused()).toMatchObject({ status: 503, code: "model_too_large" });
     expect(loaded(all.models)).toEqual(["own", "a"]);

@@ -1,7 +1,7 @@
 // A built-in family is one file of lib/models/families. Its lists follow from these files.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { guide, index, indexOf, listFamilies, tableOf, withTable } from "../../scripts/list-families.ts";
+import { guide, index, indexOf, listFamilies, tableOf, withTable } from "../../scripts/tables/list-families.ts";
 
 const families = await listFamilies();
 const types = families.map(({ definition }) => definition.modelType);

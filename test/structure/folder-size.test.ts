@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const MAX_FILES = 25;
 
 /** Catalogues: folders with a file for each entry of a list, which may have any number of files. */
-const catalogues: Readonly<Record<string, string>> = {
+const catalogs: Readonly<Record<string, string>> = {
   "bench/results": "a file for each measurement",
   "lib/models/families": "a file for each model family",
   "native/ops": "a file for each op",
@@ -27,11 +27,11 @@ const checked = ["lib", "native", "test", "bench", "scripts"];
 test.each(checked)(`no folder of %s has more than ${MAX_FILES} files at one level`, (folder) => {
   const sizes = folderSizes(folder);
   expect(sizes.length).toBeGreaterThan(4);
-  const large = sizes.filter(([name, files]) => files > MAX_FILES && !(name in catalogues));
+  const large = sizes.filter(([name, files]) => files > MAX_FILES && !(name in catalogs));
   expect(large.map(([name, files]) => `${name}: ${files} files`)).toEqual([]);
 });
 
-test("every catalogue is larger than other folders may be", () => {
+test("every catalog is larger than other folders may be", () => {
   const sizes = new Map(checked.flatMap(folderSizes));
-  expect(Object.keys(catalogues).filter((name) => (sizes.get(name) ?? 0) <= MAX_FILES)).toEqual([]);
+  expect(Object.keys(catalogs).filter((name) => (sizes.get(name) ?? 0) <= MAX_FILES)).toEqual([]);
 });

@@ -1,6 +1,7 @@
 // One checked-in list has all messages, so that a review shows each change of wording.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { britishWords } from "./spelling.ts";
 
 const { allMessages, messagesFile } = (await import(
   new URL("../../scripts/list-messages.mjs", import.meta.url).href
@@ -10,6 +11,11 @@ const listed = readFileSync(messagesFile, "utf8").replaceAll("\r\n", "\n");
 
 test("the list of messages matches the code (npm run messages updates it)", () => {
   expect(allMessages()).toBe(listed);
+});
+
+test("messages and help texts have American spelling", () => {
+  const texts = listed.split("\n").filter((line) => line.startsWith("  ")); // the other lines are names of files
+  expect(texts.filter((line) => britishWords(line).length > 0)).toEqual([]);
 });
 
 test.each([

@@ -1,8 +1,10 @@
-// CONTRIBUTING.md and ARCHITECTURE.md name only files and folders that exist. They do not cite commits, which rebasing renames.
+// CONTRIBUTING.md and ARCHITECTURE.md name only files and folders that exist. They do not cite commits, which rebasing renames. All pages have
+// American spelling.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { britishWords } from "./spelling.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const readPage = (page: string) => readFileSync(join(root, page), "utf8");
@@ -56,4 +58,24 @@ test.each(["CONTRIBUTING.md", "ARCHITECTURE.md"])("every file and folder that %s
 
 test.each(["CONTRIBUTING.md", "ARCHITECTURE.md"])("%s cites no commit", (page) => {
   expect(readPage(page)).not.toMatch(/\bcommit "|\b[0-9a-f]{8,40}\b/);
+});
+
+/** The pages of the root and of `docs`. */
+const pages = [
+  ...readdirSync(root),
+  ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" }).map((name) => join("docs", name)),
+].filter((name) => name.endsWith(".md"));
+
+test.each(pages)("%s has American spelling", (page) => {
+  const text = readPage(page).replace(/`[^`\n]*\/[^`\n]*`/g, ""); // paths
+  expect(britishWords(text)).toEqual([]);
+});
+
+test("the changesets have American spelling, except in old names", () => {
+  const changesets = readdirSync(join(root, ".changeset")).filter((name) => name.endsWith(".md"));
+  const british = changesets.flatMap((name) => {
+    const text = readPage(join(".changeset", name)).replace(/`[^`\n]*`/g, ""); // code
+    return britishWords(text).map((word) => `${name}: ${word}`);
+  });
+  expect(british).toEqual([]);
 });

@@ -1,6 +1,7 @@
 // The public surface of every entry point is checked in, so that any change to it shows up in review. Its names follow the rules below.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { britishWords } from "./spelling.ts";
 
 const { publicSurface, surfaceFile } = (await import(
   new URL("../../scripts/list-surface.mjs", import.meta.url).href
@@ -8,20 +9,6 @@ const { publicSurface, surfaceFile } = (await import(
 
 /** The number of names that `heddle` exports may not grow unnoticed. Names for authors of models and stages belong in `heddle/graph`. */
 const MAX_ROOT_NAMES = 204;
-
-/** British forms of words whose American forms identifiers use. */
-const BRITISH = new RegExp(
-  [
-    "^(de)?(initial|normal|serial|token|quant|optim|synchron|general|special|recogn|summar|categor|parallel|final|material)is[ei]",
-    "^(minim|maxim|organ|util|standard|author|custom|penal|random|vector|factor|stabil|real|visual|memor)is[ei]",
-    "isation$|^(licence|defence|artefact|catalogue|centre)|(labell|modell|cancell)(ed|ing)$",
-    "^(colour|behaviour|neighbour|favour|honour|flavour)",
-  ].join("|"),
-);
-
-/** Whether a word of an identifier has British spelling. */
-const isBritish = (name: string): boolean =>
-  (name.match(/[A-Z]+(?![a-z])|[A-Z]?[a-z]+/g) ?? []).some((word) => BRITISH.test(word.toLowerCase()));
 
 /** An exported name, or a member of one: a line of the list. */
 interface Line {
@@ -98,7 +85,7 @@ test("heddle exports no more names than the recorded maximum", () => {
 
 describe("identifiers have American spelling", () => {
   test("the identifiers of the public surface have American spelling", () => {
-    const british = linesOf(listed).flatMap(({ text }) => identifiersOf(text).filter(isBritish));
+    const british = linesOf(listed).flatMap(({ text }) => identifiersOf(text).flatMap(britishWords));
     expect(british).toEqual([]);
   });
 
@@ -116,7 +103,7 @@ describe("identifiers have American spelling", () => {
     "backgroundColour",
     "LabelledRow",
   ])("%s is British", (name) => {
-    expect(isBritish(name)).toBe(true);
+    expect(britishWords(name)).toHaveLength(1);
   });
 
   test.each([
@@ -130,7 +117,7 @@ describe("identifiers have American spelling", () => {
     "license",
     "specialTokens",
   ])("%s is not British", (name) => {
-    expect(isBritish(name)).toBe(false);
+    expect(britishWords(name)).toEqual([]);
   });
 });
 

@@ -60,7 +60,6 @@ const validArguments: Record<string, unknown[]> = {
   "chat.send": ["hi"],
   "session.generate": ["hi"],
   "session.complete": ["hi"],
-  "session.stream": ["hi"],
   "tokenizer.encode": ["hi"],
   "tokenizer.encodeInto": ["hi", new Uint32Array(4)],
   "tokenizer.encodeAsync": ["hi"],

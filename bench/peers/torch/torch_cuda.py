@@ -1,4 +1,5 @@
-"""PyTorch on a CUDA device, for the cases of `heddle bench --device cuda`, under their names: one JSON object on stdout.
+"""PyTorch on a CUDA device, for the cases of `heddle bench --device cuda`, under their names: JSON objects on stdout, one per
+line. Each line has all results so far, so a run that is cut short keeps those of the parts before.
 
 Times are CUDA events around several calls, the median of the rounds. Products are cuBLAS's. Attention is FlashAttention-3 if its package
 (flash_attn_interface) is installed and faster than PyTorch's own choice; `kernel` names the one that counts. The training step is compiled by
@@ -171,10 +172,11 @@ def copies():
     measure("copy within the device", "GB/s", 2 * size / 1e9, lambda: b.copy_(a), 4)
 
 
+about = {"torch": torch.__version__, "device": torch.cuda.get_device_name()}
 for part in (copies, gemms, gemvs, attentions, vocabularies, samples, training):
     try:
         with torch.set_grad_enabled(part in (attentions, vocabularies, training)):
             part()
     except Exception as error:  # out of memory, or no compiler for torch.compile: the other parts still count
         print(f"{part.__name__}: {error}", file=sys.stderr)
-print(json.dumps({"torch": torch.__version__, "device": torch.cuda.get_device_name(), "results": results}))
+    print(json.dumps({**about, "results": results}), flush=True)

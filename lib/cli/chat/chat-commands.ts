@@ -1,6 +1,6 @@
 // The commands of a chat: lines that begin with a slash.
 import { HeddleError } from "../../core/errors.ts";
-import { nearest } from "../../core/nearest-name.ts";
+import { unknownName } from "../../core/nearest-name.ts";
 import { contentText } from "../../language-model/chat/conversation.ts";
 import type { Chat } from "../../language-model/index.ts";
 import { columns } from "../usage.ts";
@@ -89,11 +89,7 @@ export function isKnownCommand(line: string): boolean {
 export async function runCommand(line: string, talk: Talk): Promise<void> {
   const [, name = "", argument = ""] = COMMAND.exec(line.trimEnd()) ?? [];
   const names = Object.keys(chatCommands);
-  if (!Object.hasOwn(chatCommands, name)) {
-    const near = nearest(name.toLowerCase(), names);
-    const expected = near ? `a known command (nearest: /${near})` : `one of ${names.map((one) => `/${one}`).join(" ")}`;
-    throw new HeddleError("INVALID_ARGUMENT", `/${name}: expected ${expected}, got an unknown one`);
-  }
+  if (!Object.hasOwn(chatCommands, name)) throw unknownName(`/${name}`, name.toLowerCase(), names, "command", "/");
   const command = chatCommands[name]!;
   if (command.takes === undefined && argument !== "")
     throw new HeddleError("INVALID_ARGUMENT", `/${name}: expected no argument, got ${JSON.stringify(argument)}`);

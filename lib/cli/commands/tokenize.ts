@@ -1,3 +1,4 @@
+import { formatCount } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { separatorRule } from "../../data/corpus.ts";
 import type { SeparatorRule } from "../../data/documents/shards.ts";
@@ -181,7 +182,7 @@ async function writeShards(
       ...(options.resume && { resume: true }),
       ...(options.shuffle !== undefined && { shuffle: true, seed: options.shuffle }),
       onProgress: ({ tokens, bytes, totalBytes }: TokenShardProgress) =>
-        bar.update(`${(tokens / 1e6).toFixed(1)} million tokens`, bytes, totalBytes),
+        bar.update(`${formatCount(tokens)} tokens`, bytes, totalBytes),
       onShard: (shard: TokenShard) => {
         bar.end();
         reported.add(shard.path);

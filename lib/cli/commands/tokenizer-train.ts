@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { formatCount } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { textRowsOf } from "../../data/json-lines.ts";
 import { linesOf } from "../../data/lines.ts";
@@ -105,7 +106,7 @@ export const command = defineCommand({
       ...(options["no-byte-fallback"] && { byteFallback: false }),
       ...(options.cased && { lowercase: false }),
       onProgress: ({ phase, done, total }) => {
-        if (phase === "read") bar.update(`${(done / 1e6).toFixed(1)} million characters read`);
+        if (phase === "read") bar.update(`${formatCount(done)} characters read`);
         else bar.update("trained", done, total);
       },
     } satisfies TrainOptions;

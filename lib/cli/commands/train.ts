@@ -1,7 +1,10 @@
+import { formatCount } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import type { EvalEvent, StepEvent, TrainResult } from "../../train/loop/trainer.ts";
 import { fileShape } from "../../train/options/config-file.ts";
+import { infoOf } from "../../train/options/option.ts";
 import { meantOption, namesIn, sameOption } from "../../train/options/option-names.ts";
+import { sharedShape } from "../../train/options/shared-options.ts";
 import { type Command, type CommandGroup, defineCommand } from "../command.ts";
 import { lossUnit, type StageName, type StageRow, stages } from "../options/stage-table.ts";
 import { trainStage } from "../options/train-stage.ts";
@@ -17,22 +20,20 @@ const options = {
     value: "FILE",
     about: "configuration: a JSON file, or a .js or .ts module with a default export (required)",
   },
+  // The option `resume` has more values. The flag means "auto".
   resume: { kind: "flag", about: "continue from the newest checkpoint in outputDir, if any" },
-  "allow-changed-options": { kind: "flag", about: "with --resume: allow options that differ from those of the run" },
-  "overwrite-output-dir": { kind: "flag", about: "replace an existing run or model in outputDir" },
-  "eval-steps": { kind: "integer", value: "N", about: "evaluate every N steps" },
-  "load-best-model-at-end": { kind: "flag", about: "load the weights of the best evaluation at the end" },
-  "metric-for-best-model": {
-    kind: "string",
-    value: "NAME",
-    about: "metric that selects the best evaluation (default: evalLoss)",
-  },
-  "early-stopping-patience": {
-    kind: "integer",
-    value: "N",
-    about: "stop after N evaluations without improvement",
-  },
+  "allow-changed-options": { kind: "flag", about: helpOf("allowChangedOptions") },
+  "overwrite-output-dir": { kind: "flag", about: helpOf("overwriteOutputDir") },
+  "eval-steps": { kind: "integer", value: "N", about: helpOf("evalSteps") },
+  "load-best-model-at-end": { kind: "flag", about: helpOf("loadBestModelAtEnd") },
+  "metric-for-best-model": { kind: "string", value: "NAME", about: helpOf("metricForBestModel") },
+  "early-stopping-patience": { kind: "integer", value: "N", about: helpOf("earlyStoppingPatience") },
 } as const;
+
+/** Returns the help of a stage's option, which a configuration file may set too. */
+function helpOf(name: keyof typeof sharedShape): string {
+  return infoOf(sharedShape[name]).help;
+}
 
 function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
   return defineCommand({
@@ -80,7 +81,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
             threads: options.threads,
             signal,
             onDraw(done, total) {
-              drawing.update(`of ${(total / 1e6).toFixed(1)} million weights initialized`, done, total);
+              drawing.update(`of ${formatCount(total)} weights initialized`, done, total);
               if (done === total) drawing.end();
             },
             onEvent({ completions, ...event }, { lossType }) {

@@ -63,7 +63,8 @@ function keyRow(key: string, field: z.core.$ZodType): Row {
   return [key, more ? `${help} (${more})` : help];
 }
 
-const REQUIRED = "required";
+/** The text in place of a default if an option must be given. */
+export const REQUIRED = "required";
 
 /** Returns an option's default as the help shows it. A required option has `required`. An optional one without a default has an empty text. */
 export function defaultText(field: z.core.$ZodType): string {
@@ -72,8 +73,8 @@ export function defaultText(field: z.core.$ZodType): string {
   return infoOf(field).otherwise ?? (defaultValue === undefined ? "" : String(defaultValue));
 }
 
-/** Describes the values of a field and its default. */
-function describeField(field: z.core.$ZodType): { values: string; needed: boolean; defaultValue?: unknown } {
+/** Describes the values of a field and its default. Several values are separated by `|`. */
+export function describeField(field: z.core.$ZodType): { values: string; needed: boolean; defaultValue?: unknown } {
   let { def } = field._zod;
   let needed = true;
   let defaultValue: unknown;

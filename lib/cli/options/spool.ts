@@ -3,7 +3,7 @@ import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { formatBytes } from "../../core/amounts.ts";
-import { HeddleError } from "../../core/errors.ts";
+import { aborted, HeddleError } from "../../core/errors.ts";
 import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../../core/temp-files.ts";
 import { ioError, makeFolder } from "../../io/atomic-files.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
@@ -42,9 +42,7 @@ export class Spool {
     } catch (error) {
       await handle?.close().catch(() => {});
       await rm(name, { force: true });
-      throw signal.aborted
-        ? new HeddleError("ABORTED", "tokenize: aborted", { cause: error })
-        : ioError(error, name, "written");
+      throw signal.aborted ? aborted(signal, "tokenize") : ioError(error, name, "written");
     } finally {
       bar.end();
     }

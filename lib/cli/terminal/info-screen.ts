@@ -1,5 +1,5 @@
 // The readable output of `heddle info`. `--json` prints everything for programs.
-import { counted, figure, formatBytes, formatCount } from "../../core/amounts.ts";
+import { counted, figure, firstOf, formatBytes, formatCount } from "../../core/amounts.ts";
 import type { ModelCard } from "../../formats/model-card.ts";
 import type { AdapterInfo, MachineInfo, ModelInfo } from "../commands/info.ts";
 import { columns } from "../usage.ts";
@@ -48,7 +48,7 @@ export function modelScreen(info: ModelInfo): string {
     ["size", parametersAndBytes(info)],
     ["context", counted(info.context, "token")],
     ["tokenizer", info.tokenizer ? "included" : "none"],
-    ["labels", classifier && listed(classifier.labels, MAX_SHOWN)],
+    ["labels", classifier && firstOf(classifier.labels, MAX_SHOWN)],
   ];
   return [section("Model", rows), cardScreen(info.modelCard)].join("\n\n");
 }
@@ -59,7 +59,7 @@ export function adapterScreen(info: AdapterInfo): string {
     ["path", info.path],
     ["base", base ?? "not named"],
     ["rank", `${r}, alpha ${alpha}${useRslora ? ", rank-stabilized" : ""}`],
-    ["layers", typeof targetModules === "string" ? targetModules : listed(targetModules, MAX_SHOWN)],
+    ["layers", typeof targetModules === "string" ? targetModules : firstOf(targetModules, MAX_SHOWN)],
     ["task", taskType],
     ["size", `${parametersAndBytes(info)}, ${info.dtypes.join(", ")}`],
   ];
@@ -72,7 +72,7 @@ function cardScreen(card: ModelCard | null): string {
   const facts = section("Model card", [
     ["name", card.name],
     ["stage", stages.length > 0 ? undefined : card.stage],
-    ["stages", stages.length > 0 ? listed(stages.map(stageText), MAX_SHOWN, ", then ") : undefined],
+    ["stages", stages.length > 0 ? firstOf(stages.map(stageText), MAX_SHOWN, ", then ") : undefined],
     ["trained from", card.parent ?? undefined],
     ["tokens seen", card.tokensSeen > 0 ? formatCount(card.tokensSeen) : undefined],
     ["text until", card.trainingCutoffDate ?? undefined],
@@ -110,11 +110,6 @@ function lines(title: string, entries: readonly string[]): string {
     shown.map((entry) => ["-", oneLine(entry)] as const),
     1,
   )}`;
-}
-
-function listed(all: readonly string[], most: number, between = ", "): string {
-  const rest = all.length - most;
-  return all.slice(0, most).join(between) + (rest > 0 ? ` and ${rest.toLocaleString("en")} more` : "");
 }
 
 function parametersAndBytes({ parameters, bytes }: { parameters: number; bytes: number }): string {

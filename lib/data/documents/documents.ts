@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { firstOf } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { jsonFailure, parseJsonRow } from "../../io/json.ts";
@@ -45,7 +46,7 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
   }
   const text = Object.hasOwn(row, textField) ? row[textField] : undefined;
   if (typeof text !== "string") {
-    const keys = Object.keys(row).slice(0, 8).join(", ");
+    const keys = firstOf(Object.keys(row), 8);
     throw await fail(
       text === undefined
         ? `an object with ${keys ? `the fields ${keys}` : "no fields"}`

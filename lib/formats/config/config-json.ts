@@ -2,6 +2,7 @@
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { isWhole } from "../../core/is-whole.ts";
+import type { JsonFields } from "../../io/json.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
 import type { ModelConfig } from "./config-types.ts";
 import { formatOf, isRegistered } from "./families.ts";
@@ -50,13 +51,11 @@ const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftc
  */
 const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false } as const;
 
-type Json = Record<string, unknown>;
-
 /** Converts config.json to camelCase, with transformers' rules for the family. modelConfigSchema checks the types later. */
-export function snakeToCamel(raw: Json, modelType: string, where: string): Json {
+export function snakeToCamel(raw: JsonFields, modelType: string, where: string): JsonFields {
   const unsupported = (message: string) => new HeddleError("UNSUPPORTED", `${where}: ${message}`);
   checkQuantization(raw.quantization_config, modelType, unsupported);
-  const config: Json = {};
+  const config: JsonFields = {};
   for (const [from, to] of Object.entries(keysOf(modelType))) {
     // null means "not set" in config.json.
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
@@ -109,7 +108,7 @@ export function snakeToCamel(raw: Json, modelType: string, where: string): Json 
 /** Checks that a quantization is supported: gpt_oss's MXFP4, or 8-bit floats with a scale per block of 128 × 128. */
 function checkQuantization(given: unknown, type: string, unsupported: (m: string) => HeddleError): void {
   if (given === undefined || given === null) return;
-  const { quant_method: method, weight_block_size: block } = isObject(given) ? given : ({} as Json);
+  const { quant_method: method, weight_block_size: block } = isObject(given) ? given : ({} as JsonFields);
   // Interleaved experts identify gpt_oss, the only family with MXFP4.
   if (method === "mxfp4" && formatOf(type).experts?.fused === "turns") return;
   if (method !== "fp8")
@@ -125,7 +124,12 @@ function keysOf(modelType: string): Readonly<Record<string, keyof ModelConfig>> 
   return { ...COMMON, ...(!toJson && LLAMA), ...keys };
 }
 
-function readActivation(raw: Json, type: string, config: Json, unsupported: (m: string) => HeddleError): void {
+function readActivation(
+  raw: JsonFields,
+  type: string,
+  config: JsonFields,
+  unsupported: (m: string) => HeddleError,
+): void {
   const name = raw[formatOf(type).activationKey ?? "hidden_act"];
   if (name === undefined || name === null) return;
   if (!isActivation(name)) {
@@ -135,7 +139,7 @@ function readActivation(raw: Json, type: string, config: Json, unsupported: (m: 
   config.hiddenAct = ACTIVATIONS[name];
 }
 
-function readTokens(raw: Json, config: Json): void {
+function readTokens(raw: JsonFields, config: JsonFields): void {
   // Negative ids mean "none" in old files.
   const id = (value: unknown) => (value === undefined || (typeof value === "number" && value < 0) ? null : value);
   config.bosTokenId = id(Array.isArray(raw.bos_token_id) ? raw.bos_token_id[0] : raw.bos_token_id);
@@ -145,7 +149,7 @@ function readTokens(raw: Json, config: Json): void {
 }
 
 /** Subtracts the rows for padding from `maxPositionEmbeddings`, for families whose position table has such rows. */
-function readPositions(modelType: string, config: Json, where: string): void {
+function readPositions(modelType: string, config: JsonFields, where: string): void {
   const { positions, defaults } = formatOf(modelType);
   if (positions !== "behind padding" && positions !== "from 2") return;
   // Replace null by undefined, so that a default applies: the tokenizer's padding id, or transformers' value 1.
@@ -179,7 +183,7 @@ function checkLayerTypes(given: unknown, only: string | undefined, unsupported: 
     throw unsupported(`layer_types: ${describe(other)} is not supported (known: full_attention, sliding_attention)`);
 }
 
-function readWindow(raw: Json, type: string, config: Json, unsupported: (m: string) => HeddleError): void {
+function readWindow(raw: JsonFields, type: string, config: JsonFields, unsupported: (m: string) => HeddleError): void {
   const rule = formatOf(type).windows;
   const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
   // Any other number of layers must not cause an allocation here. The schema refuses it later.
@@ -217,11 +221,11 @@ function readWindow(raw: Json, type: string, config: Json, unsupported: (m: stri
  * Returns the config.json, with the keys `rope_theta` and `rope_scaling`, which every version of transformers reads.
  * @throws UNSUPPORTED for GGUF frequency factors, which config.json cannot express
  */
-export function modelConfigToJson(config: ModelConfig): Json {
+export function modelConfigToJson(config: ModelConfig): JsonFields {
   const { architecture, defaults, layerNorm, fixed, toJson } = formatOf(config.modelType);
   const heads = headsToJson(config, architecture);
   const architectures = heads.architectures ?? config.architectures ?? [architecture];
-  const tokens: Json = {
+  const tokens: JsonFields = {
     ...(config.bosTokenId !== null && { bos_token_id: config.bosTokenId }),
     ...(config.eosTokenIds.length > 0 && {
       eos_token_id: config.eosTokenIds.length === 1 ? config.eosTokenIds[0] : config.eosTokenIds,
@@ -229,8 +233,8 @@ export function modelConfigToJson(config: ModelConfig): Json {
     ...(config.padTokenId !== null && { pad_token_id: config.padTokenId }),
   };
   const dtype = config.dtype === null ? {} : { torch_dtype: TORCH_DTYPES[config.dtype] };
-  const head: Json = { architectures, model_type: config.modelType };
-  const tail: Json = {
+  const head: JsonFields = { architectures, model_type: config.modelType };
+  const tail: JsonFields = {
     initializer_range: config.initializerRange,
     tie_word_embeddings: config.tieWordEmbeddings,
     ...tokens,
@@ -271,8 +275,8 @@ export function snakeCase(name: string): string {
 }
 
 /** Returns the family-specific keys. */
-function familyKeys(config: ModelConfig): Json {
-  const values: Json = Object.fromEntries(
+function familyKeys(config: ModelConfig): JsonFields {
+  const values: JsonFields = Object.fromEntries(
     Object.entries(config.custom ?? {}).map(([name, value]) => [snakeCase(name), value]),
   );
   for (const [key, name] of Object.entries(formatOf(config.modelType).keys ?? {})) {
@@ -282,17 +286,17 @@ function familyKeys(config: ModelConfig): Json {
 }
 
 /** Returns the family's key for the activation, which is written in addition to `hidden_act`. */
-function activationToJson({ modelType, hiddenAct }: ModelConfig): Json {
+function activationToJson({ modelType, hiddenAct }: ModelConfig): JsonFields {
   const { activationKey } = formatOf(modelType);
   return activationKey === undefined ? {} : { [activationKey]: hiddenAct };
 }
 
-function attentionToJson({ modelType, useBidirectionalAttention }: ModelConfig): Json {
+function attentionToJson({ modelType, useBidirectionalAttention }: ModelConfig): JsonFields {
   const { bidirectional: format } = formatOf(modelType);
   return useBidirectionalAttention && format ? { [format.key]: !DECODERS_MUST_BE[format.key] } : {};
 }
 
-function windowToJson(config: ModelConfig): Json {
+function windowToJson(config: ModelConfig): JsonFields {
   const { slidingWindow, layerTypes } = config;
   const rule = formatOf(config.modelType).windows;
   const mixed = slidingWindow !== null && layerTypes.includes("full_attention");
@@ -320,7 +324,7 @@ function windowToJson(config: ModelConfig): Json {
 }
 
 /** Returns global_attn_every_n_layers, ModernBERT's older key, if the full-attention layers have a fixed period. */
-function globalEvery({ modelType, layerTypes, numHiddenLayers }: ModelConfig): Json {
+function globalEvery({ modelType, layerTypes, numHiddenLayers }: ModelConfig): JsonFields {
   const { windows } = formatOf(modelType);
   const period = Math.max(1, layerTypes.indexOf("full_attention", 1));
   const regular = String(layerTypesOf(windows, numHiddenLayers, { period })) === String(layerTypes);

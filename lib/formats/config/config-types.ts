@@ -77,6 +77,7 @@ export interface ClassifierConfigInput
 
 /** Positions are divided by a factor (position interpolation). */
 export interface LinearRopeScaling {
+  /** The kind of scaling. */
   ropeType: "linear";
   /** Ratio of the extended context length to the original one. */
   factor: number;
@@ -84,6 +85,7 @@ export interface LinearRopeScaling {
 
 /** θ grows with the sequence length beyond the original context (dynamic NTK). */
 export interface DynamicRopeScaling {
+  /** The kind of scaling. */
   ropeType: "dynamic";
   /** Ratio of the extended context length to the original one. */
   factor: number;
@@ -93,6 +95,7 @@ export interface DynamicRopeScaling {
 
 /** Low frequencies are divided, high ones stay (Llama 3.1). */
 export interface Llama3RopeScaling {
+  /** The kind of scaling. */
   ropeType: "llama3";
   /** Divisor of the lowest frequencies. */
   factor: number;
@@ -106,6 +109,7 @@ export interface Llama3RopeScaling {
 
 /** YaRN (Peng et al. 2023). */
 export interface YarnRopeScaling {
+  /** The kind of scaling. */
   ropeType: "yarn";
   /** Ratio of the extended context length to the original one. */
   factor: number;
@@ -132,6 +136,7 @@ export interface YarnRopeScaling {
  * 2024).
  */
 export interface LongRopeScaling {
+  /** The kind of scaling. */
   ropeType: "longrope";
   /** Divisors for texts within originalMaxPositionEmbeddings: half as many as there are rotated dimensions. */
   shortFactor: number[];
@@ -147,6 +152,7 @@ export interface LongRopeScaling {
 
 /** Divisors from GGUF's `rope_freqs.weight`. */
 export interface FactorsRopeScaling {
+  /** The kind of scaling. */
   ropeType: "factors";
   /** factors[i] divides inverse frequency i. */
   factors: number[];

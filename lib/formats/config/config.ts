@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { describe, HeddleError, type HeddleErrorCode } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
-import { nearest } from "../../core/nearest-name.ts";
+import { expectedName, nearest } from "../../core/nearest-name.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
 import { flag, positive, whole } from "../../core/schema-parts.ts";
 import { checkEmbedding, embeddingSchema } from "../sentence-transformers/embedding-schema.ts";
@@ -75,9 +75,9 @@ export const modelConfigSchema = z.strictObject({
   ropeScaling: ropeScalingSchema.nullable(),
   slidingWindow: whole(1, 2 ** 30).nullable(),
   layerTypes: z.array(z.enum(["full_attention", "sliding_attention"])).max(1024),
-  tieWordEmbeddings: flag,
-  attentionBias: flag,
-  mlpBias: flag,
+  tieWordEmbeddings: flag(),
+  attentionBias: flag(),
+  mlpBias: flag(),
   hiddenAct: z.enum(["silu", "gelu", "gelu_pytorch_tanh"]),
   initializerRange: positive(10),
   bosTokenId: tokenId.nullable(),
@@ -86,7 +86,7 @@ export const modelConfigSchema = z.strictObject({
   dtype: z.enum(["f32", "f16", "bf16"]).nullable(),
 
   // Fields of some families only.
-  useBidirectionalAttention: flag.optional(),
+  useBidirectionalAttention: flag().optional(),
   partialRotaryFactor: positive(1).optional(),
   ropeLocalTheta: positive(1e15).optional(),
   noRopeLayers: z.array(whole(0, 1), { error: "an array of 0 and 1" }).max(1024).optional(),
@@ -101,20 +101,20 @@ export const modelConfigSchema = z.strictObject({
   numExpertsPerTok: whole(1, 4096).optional(),
   moeIntermediateSize: whole(1, 2 ** 20).optional(),
   sharedExpertIntermediateSize: whole(1, 2 ** 20).optional(),
-  normTopkProb: flag.optional(),
+  normTopkProb: flag().optional(),
   decoderSparseStep: whole(0, 1024).optional(),
   mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
   swigluLimit: positive(1e6).optional(),
-  useParallelResidual: flag.optional(),
+  useParallelResidual: flag().optional(),
   logitScale: positive(1e6).optional(),
-  useQkNorm: flag.optional(),
+  useQkNorm: flag().optional(),
   typeVocabSize: whole(1, 2 ** 16).optional(),
   embeddingSize: whole(1, 2 ** 17).optional(),
   custom: z.record(z.string(), z.custom<CustomValue>(isCustomValue, CUSTOM_KINDS)).optional(),
   architectures: z.array(z.string().max(200)).max(16).optional(),
   classifier: classifierSchema.optional(),
   embedding: embeddingSchema.optional(),
-  valueHead: flag.optional(),
+  valueHead: flag().optional(),
 });
 
 /**
@@ -252,10 +252,9 @@ function checkCustom({ modelType, custom }: ModelConfig, fail: (message: string)
   for (const [name, value] of Object.entries(custom ?? {})) {
     const usual = Object.hasOwn(defaults, name) ? defaults[name] : undefined;
     if (usual === undefined) {
-      const near = nearest(name, Object.keys(defaults));
-      throw fail(
-        `custom.${name}: expected a custom value of ${modelType}${near ? ` (nearest: ${near})` : ""}, got an unknown name`,
-      );
+      const names = Object.keys(defaults);
+      const expected = expectedName(nearest(name, names), names, `custom value of ${modelType}`);
+      throw fail(`custom.${name}: expected ${expected}, got an unknown one`);
     }
     const isUnset = usual === null && value === null;
     const type = usual === null ? "number" : typeof usual;

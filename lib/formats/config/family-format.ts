@@ -47,9 +47,13 @@ export interface ExpertsFormat {
 
 /** Sizes that every GGUF file states, whatever its architecture. @experimental */
 export interface GgufSizes {
+  /** Width of the hidden states. */
   hiddenSize: number;
+  /** Number of layers. */
   numHiddenLayers: number;
+  /** Number of query heads of a layer. */
   numAttentionHeads: number;
+  /** Width of a head. */
   headDim: number;
 }
 

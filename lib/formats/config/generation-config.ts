@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
-import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
+import { flag, real, whole } from "../../core/schema-parts.ts";
 import { withoutUndefined } from "../../core/without-undefined.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
 
@@ -13,7 +13,8 @@ const ids = z
 
 const within = (test: (value: number) => boolean, expected: string) =>
   z.number({ error: expected }).refine(test, expected);
-const whole = within((v) => Number.isInteger(v) && v >= 0, "a whole number of at least 0");
+/** A length. Unlike `whole`, it accepts numbers above 2^53, which stand for no limit. */
+const length = within((v) => Number.isInteger(v) && v >= 0, "a whole number of at least 0");
 /** Whether a number is at least 0, and finite as a 32-bit float, which the sampler uses. */
 const isFloat = (v: number) => v >= 0 && Number.isFinite(Math.fround(v));
 
@@ -21,17 +22,17 @@ const schema = z.object({
   bos_token_id: number.nullish(),
   eos_token_id: ids.nullish(),
   pad_token_id: number.nullish(),
-  do_sample: z.boolean({ error: "true or false" }).nullish(),
+  do_sample: flag().nullish(),
   temperature: within(isFloat, "a number of at least 0").nullish(),
-  top_k: within((v) => isWhole(v, 0, 2 ** 30), wholeRange(0, 2 ** 30)).nullish(),
-  top_p: within((v) => v >= 0 && v <= 1, "a number of 0 to 1").nullish(),
-  min_p: within((v) => v >= 0 && v <= 1, "a number of 0 to 1").nullish(),
+  top_k: whole(0, 2 ** 30).nullish(),
+  top_p: real(0, 1).nullish(),
+  min_p: real(0, 1).nullish(),
   repetition_penalty: within((v) => isFloat(v) && Math.fround(v) > 0, "a number above 0").nullish(),
-  num_beams: within((v) => isWhole(v, 1), wholeRange(1)).nullish(),
+  num_beams: whole(1).nullish(),
   length_penalty: within(Number.isFinite, "a finite number").nullish(),
   early_stopping: z.union([z.boolean(), z.literal("never")], { error: 'true, false or "never"' }).nullish(),
-  max_new_tokens: whole.nullish(),
-  max_length: whole.nullish(),
+  max_new_tokens: length.nullish(),
+  max_length: length.nullish(),
 });
 
 /** Fields whose invalid values are errors. Others are only defaults: an invalid value is ignored, with a warning. */

@@ -3,6 +3,7 @@
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { isWhole } from "../../core/is-whole.ts";
+import type { JsonFields } from "../../io/json.ts";
 import type { ClassifierConfig, EmbeddingConfig, ModelConfig } from "./config.ts";
 import { formatOf } from "./families.ts";
 
@@ -28,8 +29,6 @@ export function ownHead({ modelType }: Pick<ModelConfig, "modelType">): string {
 const TASKS = { sequence: "ForSequenceClassification", token: "ForTokenClassification" } as const;
 const POOLING = { last: "last", mean: "mean", cls: "first", first: "first" } as const;
 
-type Json = Record<string, unknown>;
-
 /**
  * Converts a class name to that of a classifier: `LlamaForCausalLM` → `LlamaForSequenceClassification`,
  * `GPT2LMHeadModel` → `GPT2ForSequenceClassification`.
@@ -39,13 +38,13 @@ export function classifierClass(languageModel: string, { task }: ClassifierConfi
 }
 
 /** Returns the classifier that a config.json's class implies, or undefined for other classes. */
-export function classifierFromJson(raw: Json, where: string): Json | undefined {
+export function classifierFromJson(raw: JsonFields, where: string): JsonFields | undefined {
   const names = Array.isArray(raw.architectures) ? raw.architectures : [];
   const task = (Object.keys(TASKS) as (keyof typeof TASKS)[]).find((t) =>
     names.some((name) => typeof name === "string" && name.endsWith(TASKS[t])),
   );
   if (!task) return undefined;
-  const classifier: Json = { task, labels: labelsOf(raw, where) };
+  const classifier: JsonFields = { task, labels: labelsOf(raw, where) };
   if (typeof raw.problem_type === "string") classifier.problemType = raw.problem_type;
   const pooling = raw.classifier_pooling;
   if (typeof pooling === "string") {
@@ -61,7 +60,7 @@ export function classifierFromJson(raw: Json, where: string): Json | undefined {
 }
 
 /** Returns the label names by index. transformers' default is two labels, LABEL_0 and LABEL_1. */
-function labelsOf(raw: Json, where: string): unknown[] {
+function labelsOf(raw: JsonFields, where: string): unknown[] {
   const names = raw.id2label;
   const invalid = (expected: string, got: unknown) =>
     new HeddleError("INVALID_FILE", `${where}: id2label: expected ${expected}, got ${describe(got)}`);
@@ -80,7 +79,7 @@ function labelsOf(raw: Json, where: string): unknown[] {
 }
 
 /** Returns the config.json keys that describe a classifier. */
-export function classifierToJson(classifier: ClassifierConfig): Json {
+export function classifierToJson(classifier: ClassifierConfig): JsonFields {
   const { labels, problemType, pooling, temperature } = classifier;
   return {
     id2label: Object.fromEntries(labels.map((label, i) => [String(i), label])),
@@ -96,7 +95,7 @@ export function classifierToJson(classifier: ClassifierConfig): Json {
 export const HEAD_CONFIG_FILE = "head_config.json";
 
 /** Returns the config.json keys of the parts that a plain language model lacks: classifier, value head, pooling. */
-export function headsToJson(config: ModelConfig, languageModel: string): Json {
+export function headsToJson(config: ModelConfig, languageModel: string): JsonFields {
   const { classifier, valueHead, embedding } = config;
   return {
     ...(classifier && { architectures: [classifierClass(languageModel, classifier)], ...classifierToJson(classifier) }),
@@ -106,7 +105,7 @@ export function headsToJson(config: ModelConfig, languageModel: string): Json {
 }
 
 /** Reads the keys that headsToJson writes, if present. The schema checks their values. */
-export function headsFromJson(raw: Json, where: string): Json {
+export function headsFromJson(raw: JsonFields, where: string): JsonFields {
   const classifier = classifierFromJson(raw, where);
   return {
     ...(classifier && { classifier }),
@@ -128,7 +127,7 @@ const EMBEDDING_KEYS = {
   embedding_lowercase: "lowercase",
 } as const satisfies Record<string, keyof EmbeddingConfig>;
 
-function embeddingToJson(embedding: EmbeddingConfig): Json {
+function embeddingToJson(embedding: EmbeddingConfig): JsonFields {
   const others = Object.entries(EMBEDDING_KEYS).filter(([, name]) => embedding[name] !== undefined);
   return {
     embedding_pooling: embedding.pooling,
@@ -136,7 +135,7 @@ function embeddingToJson(embedding: EmbeddingConfig): Json {
   };
 }
 
-function embeddingFromJson(raw: Json): { embedding?: Json } {
+function embeddingFromJson(raw: JsonFields): { embedding?: JsonFields } {
   const pooling = raw.embedding_pooling;
   if (typeof pooling !== "string" && !Array.isArray(pooling)) return {};
   const others = Object.entries(EMBEDDING_KEYS).filter(([key]) => raw[key] !== undefined && raw[key] !== null);

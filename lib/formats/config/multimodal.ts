@@ -1,8 +1,7 @@
 // Multimodal models with a supported language model: the language model's part of config.json, and its weights.
 import { isObject } from "../../core/is-object.ts";
+import type { JsonFields } from "../../io/json.ts";
 import { formatOf, knownModelTypes } from "./families.ts";
-
-type Json = Record<string, unknown>;
 
 /** Keys whose value in the outer configuration takes precedence over that in `text_config`. */
 const OUTER_KEYS = [
@@ -11,7 +10,7 @@ const OUTER_KEYS = [
 ];
 
 /** Returns the config.json of a multimodal model's language model. Returns other configurations unchanged. */
-export function languageModelConfig(raw: Json): Json {
+export function languageModelConfig(raw: JsonFields): JsonFields {
   const { model_type: type, text_config: text, vision_config: _, architectures, ...whole } = raw;
   const modelType =
     type === undefined ? undefined : knownModelTypes().find((known) => formatOf(known).partOf?.modelType === type);

@@ -1,17 +1,20 @@
 // RoPE in config.json, in both forms: `rope_theta` with `rope_scaling`, or `rope_parameters`.
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
+import type { JsonFields } from "../../io/json.ts";
 import type { ModelConfig } from "./config-types.ts";
 import { formatOf, saysRotated } from "./families.ts";
 import { alphaTheta, ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
-
-type Json = Record<string, unknown>;
 
 /**
  * Reads the RoPE settings of a config.json into `config`. The schema checks them.
  * @throws HeddleError INVALID_FILE, UNSUPPORTED
  */
-export function readRope(raw: Json, config: Json, { modelType, where }: { modelType: string; where: string }): void {
+export function readRope(
+  raw: JsonFields,
+  config: JsonFields,
+  { modelType, where }: { modelType: string; where: string },
+): void {
   const { full, sliding } = ropeSets(raw, where);
   if (sliding !== undefined) config.ropeLocalTheta = localTheta(full, sliding, modelType, where);
   const { rope_theta, partial_rotary_factor, ...given } = full;
@@ -42,7 +45,7 @@ export function readRope(raw: Json, config: Json, { modelType, where }: { modelT
  * both keys, transformers uses `rope_scaling`. It then takes θ, the rotary fraction and the sliding layers' settings
  * from `rope_parameters`.
  */
-function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
+function ropeSets(raw: JsonFields, where: string): { full: JsonFields; sliding?: JsonFields } {
   const parameters = objectAt(raw, "rope_parameters", where);
   const scaling = objectAt(raw, "rope_scaling", where);
   // Either key may hold one set of settings (`flat`), or one set for each layer type (`nested`).
@@ -63,18 +66,18 @@ function ropeSets(raw: Json, where: string): { full: Json; sliding?: Json } {
 }
 
 /** Drops undefined and null values. */
-function withoutNulls(values: Json): Json {
+function withoutNulls(values: JsonFields): JsonFields {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== null));
 }
 
-function objectAt(raw: Json, key: string, where: string): Json {
+function objectAt(raw: JsonFields, key: string, where: string): JsonFields {
   const value = raw[key] ?? {};
   if (isObject(value)) return value;
   throw new HeddleError("INVALID_FILE", `${where}: ${key}: expected an object, got ${describe(value)}`);
 }
 
 /** Returns the sliding layers' θ, or undefined if they have the same settings as the other layers. */
-function localTheta(full: Json, local: Json, type: string, where: string): unknown {
+function localTheta(full: JsonFields, local: JsonFields, type: string, where: string): unknown {
   const { defaults, windowsUnscaled } = formatOf(type);
   const always = defaults.ropeLocalTheta !== undefined || windowsUnscaled;
   if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
@@ -90,7 +93,7 @@ function localTheta(full: Json, local: Json, type: string, where: string): unkno
  * Returns the RoPE keys in the form that every version of transformers reads.
  * @throws UNSUPPORTED for GGUF's factors, which config.json cannot express
  */
-export function ropeToJson(config: ModelConfig): Json {
+export function ropeToJson(config: ModelConfig): JsonFields {
   return {
     ...originalContext(config),
     rope_scaling: config.ropeScaling === null ? null : ropeScalingToJson(config.ropeScaling),
@@ -99,14 +102,14 @@ export function ropeToJson(config: ModelConfig): Json {
   };
 }
 
-function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
+function originalContext({ modelType, ropeScaling }: ModelConfig): JsonFields {
   if (!formatOf(modelType).originalContextBeside || ropeScaling?.ropeType !== "longrope") return {};
   const original = ropeScaling.originalMaxPositionEmbeddings;
   return original === undefined ? {} : { original_max_position_embeddings: original };
 }
 
 /** Returns `rope_parameters` by layer type, if the sliding layers' θ differs and the family has no key for it. */
-function ropeByLayerType({ modelType, ropeTheta, ropeScaling, ropeLocalTheta: local }: ModelConfig): Json {
+function ropeByLayerType({ modelType, ropeTheta, ropeScaling, ropeLocalTheta: local }: ModelConfig): JsonFields {
   const { keys = {}, windowsUnscaled } = formatOf(modelType);
   const isExpressed = Object.values(keys).includes("ropeLocalTheta") || (windowsUnscaled && local === ropeTheta);
   if (local === undefined || isExpressed) return {};
@@ -123,6 +126,6 @@ function isPositive(value: unknown): value is number {
   return typeof value === "number" && value > 0;
 }
 
-function isEmpty(value: Json): boolean {
+function isEmpty(value: JsonFields): boolean {
   return Object.keys(value).length === 0;
 }

@@ -1,7 +1,7 @@
 // Scaling of RoPE frequencies beyond a model's original context length.
 import { z } from "zod";
 import { describe, HeddleError } from "../../core/errors.ts";
-import { positive, whole } from "../../core/schema-parts.ts";
+import { flag, positive, whole } from "../../core/schema-parts.ts";
 import { tidy } from "../gguf/gguf-metadata.ts";
 import type { Llama3RopeScaling, ModelConfig, RopeScaling, YarnRopeScaling } from "./config-types.ts";
 
@@ -36,7 +36,7 @@ export const ropeScalingSchema = z.discriminatedUnion(
       betaSlow: factor.optional(),
       mscale: factor.optional(),
       mscaleAllDim: factor.optional(),
-      truncate: z.boolean({ error: "true or false" }).optional(),
+      truncate: flag().optional(),
     }),
     z.object({
       ropeType: z.literal("longrope"),

@@ -1,10 +1,12 @@
 // Reads the embedding configuration of a sentence-transformers folder: modules.json, one folder per module,
 // config_sentence_transformers.json, and the maximum text length and lower-casing in the Transformer's folder.
 import { join } from "node:path";
+import { firstOf } from "../../core/amounts.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
+import type { JsonFields } from "../../io/json.ts";
 import type { EmbeddingConfig, EmbeddingLayer, ModelConfig, PoolingMode } from "../config/config-types.ts";
 import { joinWeights, openWeights, renameTensors, type WeightSource } from "../weights.ts";
 import { readTextLimits } from "./embedding-limits.ts";
@@ -18,7 +20,6 @@ import {
 } from "./embedding-schema.ts";
 import { EMBEDDING_LAYERS, LAYER_PREFIXES, MODULES, POOLING_KEYS, POOLING_NAMES, TORCH_ACTIVATIONS } from "./names.ts";
 
-type Json = Record<string, unknown>;
 type Kind = (typeof MODULES)[number];
 
 interface Module {
@@ -41,7 +42,7 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
   if (!Array.isArray(modules)) throw invalid(path, "expected an array of modules");
   if (modules.length > MAX_LAYERS + 3)
     throw unsupported(path, `expected at most ${MAX_LAYERS + 3} modules, got ${modules.length}`);
-  const read = modules.map((module: Json | null, i): Module => {
+  const read = modules.map((module: JsonFields | null, i): Module => {
     const type = module?.type;
     if (typeof type !== "string") throw invalid(path, `module ${i}: expected a type`);
     const kind = MODULES.find((name) => name === type.slice(type.lastIndexOf(".") + 1));
@@ -112,7 +113,7 @@ export async function readEmbeddingConfig(
   };
 }
 
-async function readObject(file: string): Promise<Json> {
+async function readObject(file: string): Promise<JsonFields> {
   const config = await readJson(file);
   if (!isObject(config)) throw invalid(file, `expected an object, got ${describe(config)}`);
   return config;
@@ -205,7 +206,7 @@ async function readPrompts(file: string, width: number): Promise<Partial<Embeddi
   if (name !== undefined && name !== null && !(typeof name === "string" && known.includes(name)))
     throw invalid(
       file,
-      `default_prompt_name: expected one of the prompts (${known.slice(0, 20).join(", ") || "none"}), got ${describe(name)}`,
+      `default_prompt_name: expected one of the prompts (${firstOf(known, 20) || "none"}), got ${describe(name)}`,
     );
   const way = similarity ?? undefined;
   if (way !== undefined && !SIMILARITIES.some((one) => one === way))

@@ -4,10 +4,9 @@ import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { isWhole, wholeRange } from "../../core/is-whole.ts";
 import { exists, readJson } from "../../io/atomic-files.ts";
+import type { JsonFields } from "../../io/json.ts";
 import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
 import { TEXT_LIMIT_FILES } from "./names.ts";
-
-type Json = Record<string, unknown>;
 
 /** Lengths of at least this value mean "no limit". Hugging Face writes 1e30. */
 const NO_LENGTH = 1e9;
@@ -21,7 +20,7 @@ export async function readTextLimits(
   folder: string,
   { maxPositionEmbeddings }: ModelConfig,
 ): Promise<Pick<EmbeddingConfig, "maxSeqLength" | "lowercase">> {
-  const { file, config } = await firstOf(folder, TEXT_LIMIT_FILES);
+  const { file, config } = await readFirst(folder, TEXT_LIMIT_FILES);
   const { max_seq_length: declared, do_lower_case: lowers, processing_kwargs: processing } = config;
   const text = isObject(processing) && isObject(processing.text) ? processing.text : {};
   // Since version 5.4 sentence-transformers uses the tokenizer's length, unless processing_kwargs sets another.
@@ -36,7 +35,7 @@ export async function readTextLimits(
 }
 
 async function tokenizerLength(folder: string): Promise<number | undefined> {
-  const { config } = await firstOf(folder, ["tokenizer_config.json"]);
+  const { config } = await readFirst(folder, ["tokenizer_config.json"]);
   const { model_max_length: most } = config;
   // Ignore invalid values, as the reader of the tokenizer does.
   return isWhole(most, 1, NO_LENGTH - 1) ? most : undefined;
@@ -50,7 +49,7 @@ function lengthOf(value: unknown, key: string, file: string): number | undefined
 }
 
 /** Reads the first of these files that exists. If none does, the content is an empty object. */
-async function firstOf(folder: string, names: readonly string[]): Promise<{ file: string; config: Json }> {
+async function readFirst(folder: string, names: readonly string[]): Promise<{ file: string; config: JsonFields }> {
   for (const name of names) {
     const file = join(folder, name);
     if (!(await exists(file))) continue;

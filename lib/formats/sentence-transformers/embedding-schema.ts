@@ -1,5 +1,6 @@
 // The schema of a configuration's embedding settings, and the constraints between its fields.
 import { z } from "zod";
+import { firstOf } from "../../core/amounts.ts";
 import { describe, type HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { flag, whole } from "../../core/schema-parts.ts";
@@ -28,7 +29,7 @@ const layer = z.discriminatedUnion(
     z.strictObject({
       type: z.literal("dense"),
       outFeatures: size,
-      bias: flag,
+      bias: flag(),
       activation: z.enum(LAYER_ACTIVATIONS),
     }),
     z.strictObject({ type: z.literal("layer_norm") }),
@@ -47,9 +48,9 @@ export const embeddingSchema = z.strictObject({
       error: `one of ${POOLING_MODES.join(", ")}, or several of them`,
     })
     .default("mean"),
-  normalize: flag.default(true),
+  normalize: flag().default(true),
   layers: z.array(layer).min(1).max(MAX_LAYERS).optional(),
-  includePrompt: flag.optional(),
+  includePrompt: flag().optional(),
   prompts: z
     .custom<Record<string, string>>((v) => !isObject(v) || !Object.hasOwn(v, "__proto__"), NOT_A_PROMPT)
     .pipe(
@@ -62,7 +63,7 @@ export const embeddingSchema = z.strictObject({
   similarity: z.enum(SIMILARITIES).optional(),
   truncateDim: size.optional(),
   maxSeqLength: size.optional(),
-  lowercase: flag.optional(),
+  lowercase: flag().optional(),
 });
 
 /** Returns the pooling modes as a list. */
@@ -88,7 +89,7 @@ export function checkEmbedding(config: ModelConfig, fail: (message: string) => H
   if (!embedding) return;
   const { prompts = {}, defaultPromptName: name, truncateDim } = embedding;
   if (name !== undefined && !Object.hasOwn(prompts, name)) {
-    const known = Object.keys(prompts).slice(0, 20).join(", ") || "none";
+    const known = firstOf(Object.keys(prompts), 20) || "none";
     throw fail(`embedding.defaultPromptName: expected one of the prompts (${known}), got ${describe(name)}`);
   }
   const width = embeddingWidths(config).at(-1)!;

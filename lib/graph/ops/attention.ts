@@ -64,6 +64,7 @@ const ropeFrequenciesNode = defineOp({
 
 /** How the rotary frequencies of sequences longer than `original` positions change. */
 export interface LengthScaling {
+  /** Context length of the original model. Only longer sequences are scaled. */
   original: number;
   /** The frequencies of longer sequences, (R/2) f32 (LongRoPE, Ding et al. 2024). Default: dynamic NTK scaling by `factor`. */
   long?: Value | undefined;
@@ -153,8 +154,11 @@ const sinksBackwardNode = defineOp({
 
 /** The operands of `attention`, which sees whole sequences and no cache. */
 export interface AttentionOperands {
+  /** Queries, (rows, heads, width). */
   q: Value;
+  /** Keys, (rows, key heads, width). */
   k: Value;
+  /** Values, (rows, key heads, width). */
   v: Value;
   /**
    * Document ids, (rows) i32. Consecutive rows of a sequence with equal ids form a document. A row sees only rows of its document. Rows

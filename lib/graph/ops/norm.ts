@@ -49,6 +49,7 @@ const layerBackwardNode = defineOp({
 
 /** The result of a norm (`y`), and the value before the norm, which is the residual stream (`h`). */
 export interface Normed {
+  /** The normalized h, in the shape of x. */
   y: Value;
   /** x + residual if a residual was given, otherwise x. */
   h: Value;

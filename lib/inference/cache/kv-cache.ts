@@ -432,7 +432,7 @@ export class KvCache {
   }
 
   assertLive(): void {
-    if (!this.live) throw new HeddleError("DISPOSED", "session: expected a live one, got a disposed one");
+    if (!this.live) throw new HeddleError("DISPOSED", "session: used after dispose()");
   }
 
   /**

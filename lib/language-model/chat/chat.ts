@@ -34,6 +34,7 @@ export interface ChatOptions extends ChatTemplate {
 
 /** The state of a chat, which `JSON.stringify(chat)` writes and `model.chat(JSON.parse(text))` restores. */
 export interface ChatState extends ChatTemplate {
+  /** All messages so far. */
   messages: ChatMessage[];
 }
 
@@ -53,6 +54,7 @@ export interface ChatState extends ChatTemplate {
  * await chat.send("And in Nara?", { toolChoice: "required" }); // forces a tool call
  */
 export class Chat {
+  /** The model that answers. */
   readonly languageModel: LanguageModel;
   /** All messages so far. */
   readonly messages: ChatMessage[];

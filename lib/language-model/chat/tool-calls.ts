@@ -3,7 +3,9 @@ import type { CallPart } from "../../answers/parts.ts";
 
 /** A tool call in a model's answer, as in OpenAI's API. */
 export interface ToolCall {
+  /** Identifies the call. A message with the tool's result repeats it as `tool_call_id`. */
   id: string;
+  /** The kind of tool. There are only functions. */
   type: "function";
   /** `arguments` is a JSON string. It is incomplete if `maxTokens` cut the answer. */
   function: { name: string; arguments: string };

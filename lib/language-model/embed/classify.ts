@@ -25,11 +25,15 @@ export interface Classification {
 
 /** A word with its label. */
 export interface TokenClassification {
+  /** The word. */
   text: string;
+  /** The most probable label. */
   label: string;
+  /** Probability of each label, by name. */
   probabilities: Record<string, number>;
   /** Offset of the word in the text, in UTF-16 units. */
   start: number;
+  /** Offset of the end of the word. */
   end: number;
 }
 

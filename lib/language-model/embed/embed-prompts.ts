@@ -1,3 +1,4 @@
+import { firstOf } from "../../core/amounts.ts";
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
@@ -33,8 +34,7 @@ export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: 
   if (typeof name === "string" && Object.hasOwn(prompts, name)) return prompts[name]!;
   const known = Object.keys(prompts);
   const near = typeof name === "string" ? nearest(name, known) : undefined;
-  const expected =
-    known.length === 0 ? "none, because this model has no prompts" : `one of ${known.slice(0, 50).join(", ")}`;
+  const expected = known.length === 0 ? "none, because this model has no prompts" : `one of ${firstOf(known, 50)}`;
   throw new HeddleError(
     "INVALID_ARGUMENT",
     `${at}promptName: expected ${expected}${near === undefined ? "" : ` (nearest: ${near})`}, got ${describe(name)}`,

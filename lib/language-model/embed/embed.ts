@@ -22,7 +22,7 @@ import { type EmbedPromptOptions, promptCounterAsync, promptOf } from "./embed-p
 import { pooledOutputs } from "./text-forward.ts";
 
 /** Options of `model.embed`. */
-export interface EmbedTextOptions
+export interface EmbedOptions
   extends Optional<Pick<EmbeddingConfig, "pooling" | "normalize" | "truncateDim">>,
     EmbedPromptOptions,
     ReadTextOptions {}
@@ -95,7 +95,7 @@ export async function embeddings(
     /** Number of leading tokens of each sequence that are not pooled. */
     promptLengths?: readonly number[] | undefined;
     signal?: AbortSignal | undefined;
-    embedding?: Pick<EmbedTextOptions, "pooling" | "normalize" | "truncateDim">;
+    embedding?: Pick<EmbedOptions, "pooling" | "normalize" | "truncateDim">;
   },
 ): Promise<Float32Array[]> {
   const { embedding = {}, promptLengths = [], ...rest } = options;
@@ -126,7 +126,7 @@ export async function embeddings(
 
 /** Checks options that override the model's configuration. */
 function checked(
-  given: Pick<EmbedTextOptions, "pooling" | "normalize" | "truncateDim">,
+  given: Pick<EmbedOptions, "pooling" | "normalize" | "truncateDim">,
   own: EmbeddingConfig,
   { config }: ModelView,
 ): { modes: readonly PoolingMode[]; normalize: boolean; truncateDim: number | undefined } {

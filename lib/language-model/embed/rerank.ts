@@ -1,4 +1,5 @@
 // Scores how well documents answer a query, with a cross-encoder, or else by the similarity of embeddings.
+import { firstOf } from "../../core/amounts.ts";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest-name.ts";
 import { checkWhole } from "../../core/option-values.ts";
@@ -29,6 +30,7 @@ export interface RankedDocument {
    * Without a classification head, the score is the cosine similarity of the embeddings, from -1 to 1.
    */
   score: number;
+  /** The document's text. */
   document: string;
 }
 
@@ -89,7 +91,7 @@ export async function pairScores(
 function labelIndex(labels: readonly string[], label: string | undefined): number {
   const at = label === undefined && labels.length === 1 ? 0 : labels.indexOf(label!);
   if (at >= 0) return at;
-  const known = labels.slice(0, 20).join(", ");
+  const known = firstOf(labels, 20);
   const near = typeof label === "string" ? nearest(label, labels) : undefined;
   throw invalidArgument("label", `one of ${known}${near === undefined ? "" : ` (nearest: ${near})`}`, label);
 }

@@ -8,7 +8,9 @@ import { MAX_CHARACTERS_A_TOKEN, type ReadTextOptions, type TextLimit } from "..
 
 /** Two texts that a model reads together. The names follow transformers' pipelines. */
 export interface TextPair {
+  /** The first text, such as a query. */
   text: string;
+  /** The second text, such as a document. */
   textPair: string;
 }
 

@@ -1,6 +1,7 @@
+import { listed } from "../../core/amounts.ts";
 import { chart } from "../../report/charts.ts";
 import { type Html, html } from "../../report/html.ts";
-import { duration, grouped, millions, percent } from "../../report/numbers.ts";
+import { duration, grouped, groupedCount, percent } from "../../report/numbers.ts";
 import { outcomeOf, shortBudget } from "../outcome.ts";
 import type { Measurement, StageMetrics, StageName } from "../types.ts";
 import type { ReportData } from "./data.ts";
@@ -79,12 +80,7 @@ function lead(data: ReportData, seconds: number): string {
   const became =
     reached.length > 0 ? `from random numbers to a model that ${listed(reached)}` : "trained from random numbers";
   const lacks = missed.length > 0 ? ` It ${listed(missed)}: it needs more steps to reach these goals.` : "";
-  return `${millions(data.parameters)} parameters, ${became}: ${duration(seconds)} of training and measuring on this machine.${lacks} Every figure below was measured on texts and questions that no stage was trained on.`;
-}
-
-function listed(parts: readonly string[]): string {
-  if (parts.length < 3) return parts.join(" and ");
-  return `${parts.slice(0, -1).join(", ")}, and ${parts.at(-1)}`;
+  return `${groupedCount(data.parameters)} parameters, ${became}: ${duration(seconds)} of training and measuring on this machine.${lacks} Every figure below was measured on texts and questions that no stage was trained on.`;
 }
 
 function gains(data: ReportData): Html {

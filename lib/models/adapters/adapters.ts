@@ -18,13 +18,17 @@ export interface LinearLayer {
 export interface LowRank {
   /** Names of the tensors in the model: A (r, inputs) and B (outputs, r). */
   a: string;
+  /** Name of B (outputs, r). */
   b: string;
+  /** Factor of B·A: alpha / r, or alpha / √r with rsLoRA. */
   scale: number;
 }
 
 /** A LoRA adapter of a model. The model holds the adapter's tensors. Several adapters can share one base model. */
 export interface Adapter {
+  /** The adapter's name, by which calls select it. */
   readonly name: string;
+  /** Rank, scale, dropout and targets. */
   readonly config: LoraConfig;
   /** Updates by the layer's name, such as `model.layers.0.self_attn.q_proj`. */
   readonly layers: ReadonlyMap<string, LowRank>;

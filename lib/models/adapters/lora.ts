@@ -2,7 +2,7 @@ import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
 import { isStrings } from "../../core/is-iterable.ts";
 import { isObject } from "../../core/is-object.ts";
 import { isWhole, wholeRange } from "../../core/is-whole.ts";
-import { nearest } from "../../core/nearest-name.ts";
+import { nearest, unknownName } from "../../core/nearest-name.ts";
 import { MAX_ADAPTER_RANK } from "../../formats/adapter-config.ts";
 
 /** Options of low-rank adaptation (Hu et al. 2021), named as in PEFT's LoraConfig. */
@@ -84,10 +84,7 @@ export function loraOptions(given: LoraOptions, where = "lora"): Partial<LoraCon
   const options: Partial<Record<keyof LoraConfig, unknown>> = {};
   for (const [key, value] of Object.entries(given)) {
     const name = loraOption(key);
-    if (name === undefined) {
-      const near = nearest(key, loraNames) ?? `one of ${loraNames.join(", ")}`;
-      throw new HeddleError("INVALID_ARGUMENT", `${where}: expected ${near}, got an unknown option ${key}`);
-    }
+    if (name === undefined) throw unknownName(`${where}.${key}`, key, loraNames, "option");
     if (value === undefined) continue;
     const other = named.get(name);
     if (other !== undefined)

@@ -18,6 +18,6 @@ export const hunyuan: FamilyDefinition = {
     llamaCpp: { attentionBias: false, mlpBias: false },
   },
   ...decoderFamily({
-    flags: { queryNorm: "turned head", names: { queryNorm: "query_layernorm", keyNorm: "key_layernorm" } },
+    flags: { queryNorm: "head after rope", names: { queryNorm: "query_layernorm", keyNorm: "key_layernorm" } },
   }),
 };

@@ -1,4 +1,5 @@
 import { basename, dirname, join, resolve } from "node:path";
+import { firstOf } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { latestCheckpoint } from "../../formats/checkpoint/checkpoint.ts";
 import { type ModelCard, readModelCard } from "../../formats/model-card.ts";
@@ -79,7 +80,7 @@ async function withoutLog(folder: string): Promise<HeddleError> {
   const inside: string[] = [];
   for (const name of (await listFolder(folder)).sort().slice(0, 200))
     if (await exists(join(folder, name, LOG_FILE)).catch(() => false)) inside.push(join(folder, name));
-  const hint = inside.length > 0 ? `; runs are in ${inside.slice(0, 5).join(", ")}` : "";
+  const hint = inside.length > 0 ? `; runs are in ${firstOf(inside, 5)}` : "";
   return new HeddleError("NOT_FOUND", `${expected}, got a folder without ${LOG_FILE}${hint}`);
 }
 

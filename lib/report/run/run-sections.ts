@@ -1,5 +1,6 @@
+import { firstOf } from "../../core/amounts.ts";
 import { type Html, html } from "../html.ts";
-import { duration, grouped, millions } from "../numbers.ts";
+import { duration, grouped, groupedCount } from "../numbers.ts";
 import { answerSection } from "./answer-section.ts";
 import { metricGroups } from "./metric-names.ts";
 import { MAX_MORE_METRICS } from "./read-log.ts";
@@ -38,7 +39,7 @@ function titleOf({ name, card }: RunData): string {
 function lead({ name, log, card }: RunData): string {
   const stage = card ? `Stage ${card.stage}` : "A training run";
   const steps = log.maxSteps > log.step ? `${grouped(log.step)} of ${grouped(log.maxSteps)}` : grouped(log.step);
-  const tokens = log.tokensSeen === undefined ? "" : `, ${millions(log.tokensSeen)} tokens`;
+  const tokens = log.tokensSeen === undefined ? "" : `, ${groupedCount(log.tokensSeen)} tokens`;
   const time = log.seconds === undefined ? "" : `, ${duration(log.seconds)} of training`;
   return `${stage} in ${name}: ${steps} steps${tokens}${time}.`;
 }
@@ -89,7 +90,7 @@ function comparison(runs: readonly RunData[]): Html {
     const held = log.heldOut.get("loss");
     return html`<tr><th scope="row"><span class="swatch" style="--c:var(--run${i})"></span>${name}</th><td>${card?.stage ?? "–"}</td><td class="number">${grouped(
       log.step,
-    )}</td><td class="number">${log.tokensSeen === undefined ? "–" : millions(log.tokensSeen)}</td><td class="number">${
+    )}</td><td class="number">${log.tokensSeen === undefined ? "–" : groupedCount(log.tokensSeen)}</td><td class="number">${
       log.seconds === undefined ? "–" : duration(log.seconds)
     }</td><td class="number">${value(log.training.get("loss")?.last?.value)}</td><td class="number">${value(
       held?.last?.value,
@@ -116,9 +117,9 @@ function charts(runs: readonly RunData[]): (Html | undefined)[] {
 function about(runs: readonly RunData[]): Html {
   return html`<footer><h2>About ${runs.length === 1 ? "the model" : "the models"}</h2>${runs.map(({ name, card }) => {
     if (!card) return html`<p><b>${name}</b> has no model card yet.</p>`;
-    const stages = card.stages?.map(({ stage, tokens }) => `${stage} (${millions(tokens)} tokens)`) ?? [card.stage];
+    const stages = card.stages?.map(({ stage, tokens }) => `${stage} (${groupedCount(tokens)} tokens)`) ?? [card.stage];
     const data = card.data.map(({ name }) => name);
-    return html`<p><b>${name}</b>: ${stages.join(", then ")}${data.length > 0 && `. Data: ${data.slice(0, 20).join(", ")}${data.length > 20 ? " …" : ""}`}.${
+    return html`<p><b>${name}</b>: ${stages.join(", then ")}${data.length > 0 && `. Data: ${firstOf(data, 20)}`}.${
       card.notes && ` ${card.notes}`
     }</p>`;
   })}<p>A pale line or band shows single steps, a strong line their running mean. With the arrow keys, a chart that has the focus

@@ -8,7 +8,7 @@ import { stopTexts } from "../core/sampling-schema.ts";
 import { Refusal } from "../http/http-error.ts";
 
 const conversation = {
-  model: text.optional(),
+  model: text().optional(),
   messages: z.custom<unknown[]>(Array.isArray, "an array of messages"),
   system: z
     .custom<string | unknown[]>((v) => typeof v === "string" || Array.isArray(v), "a text or an array of blocks")
@@ -18,8 +18,8 @@ const conversation = {
     .looseObject(
       {
         type: z.enum(["auto", "any", "tool", "none"]),
-        name: text.optional(),
-        disable_parallel_tool_use: flag.nullish(),
+        name: text().optional(),
+        disable_parallel_tool_use: flag().nullish(),
       },
       { error: "an object with a type" },
     )
@@ -51,7 +51,7 @@ export const messageSchema = z.looseObject({
   ...conversation,
   max_tokens: whole(1, 2 ** 31 - 1),
   stop_sequences: stopTexts(64).optional(),
-  stream: flag.optional(),
+  stream: flag().optional(),
   temperature: real(0, 1).optional(),
   top_p: positive(1).optional(),
   top_k: whole(0, 2 ** 30).optional(),

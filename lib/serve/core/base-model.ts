@@ -189,7 +189,7 @@ export class BaseModel {
    * Ends all answers, frees the caches, and the weights and adapters that the server has loaded. The state is then as
    * before the first load.
    */
-  async unload(error: HeddleError = new HeddleError("DISPOSED", "model: unloaded")): Promise<void> {
+  async unload(error: HeddleError = new HeddleError("DISPOSED", "model: used after dispose()")): Promise<void> {
     if (this.loading) await this.loading.catch(() => {});
     if (this.opening.size > 0) await Promise.allSettled(this.opening.values());
     const all = [...this.served.values()];

@@ -14,6 +14,7 @@ import {
 import type { GenerateOptions, LanguageModel } from "../../language-model/index.ts";
 import { MAX_CHARACTERS_A_TOKEN } from "../../language-model/prompt.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
+import { LONG_TEXT } from "../../tokenizer/text-codec.ts";
 import { invalid, unsupported } from "../http/http-error.ts";
 import { inTurn } from "../http/turns.ts";
 import type { Begun } from "./answer.ts";
@@ -21,7 +22,7 @@ import type { Exchange } from "./context.ts";
 import { type Answers, type Generation, generate } from "./generate.ts";
 import { MAX_MESSAGES, messagesInSlices } from "./messages.ts";
 import { generating, type Served } from "./models.ts";
-import { charactersInSlices, LONG_PROMPT } from "./prompts.ts";
+import { charactersInSlices } from "./prompts.ts";
 import { toolUse } from "./tool-use.ts";
 
 /** A conversation to answer. Messages and tools are in the form of OpenAI's chat completions. */
@@ -81,7 +82,7 @@ export async function chatPrompt(
   const size = await inSlices(counting, "request", signal);
   const { tools, options: toolOptions, callFormat, reasoningLimit, reading } = toolUse(request, model);
   const checking = () => checkedConversation(request.messages, model, { tools, variables: request.variables });
-  const isShort = size < LONG_PROMPT;
+  const isShort = size < LONG_TEXT;
   const { renderer, messages } = isShort ? atOnce(checking()) : await inTurn(service.preparing, checking, signal);
   const { beginning = [] } = request;
   if (beginning.length > 0 && (callFormat || formatType(request.options.responseFormat) !== "text"))

@@ -1,7 +1,6 @@
 // Checks the parameters of a request.
 import type { z } from "zod";
-import { describe } from "../../core/errors.ts";
-import { nearest } from "../../core/nearest-name.ts";
+import { expectedName, nearest } from "../../core/nearest-name.ts";
 import { expectedOf, gotAt } from "../../core/schema-issue.ts";
 import { Refusal, unsupported } from "../http/http-error.ts";
 
@@ -53,10 +52,9 @@ export function parameters<S extends z.ZodObject>(
 }
 
 function unknownParameter(name: string, path: string, known: readonly string[]): Refusal {
-  const near = nearest(name, known);
-  const expected = near ? `a known parameter (nearest: ${near})` : "a known parameter";
   const shown = path.slice(0, 80);
-  return new Refusal(400, `${shown}: expected ${expected}, got ${describe(name)}`, {
+  const expected = expectedName(nearest(name, known), known, "parameter");
+  return new Refusal(400, `${shown}: expected ${expected}, got an unknown one`, {
     param: shown,
     code: "unknown_parameter",
   });

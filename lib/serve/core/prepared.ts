@@ -1,7 +1,8 @@
 import { atOnce, type Slices } from "../../core/slices.ts";
+import { LONG_TEXT } from "../../tokenizer/text-codec.ts";
 import { inTurn } from "../http/turns.ts";
 import type { Exchange } from "./context.ts";
-import { charactersOf, LONG_PROMPT } from "./prompts.ts";
+import { charactersOf } from "./prompts.ts";
 
 /**
  * Runs work whose time grows with a request's data. It runs at once if the data is short. Otherwise it runs in slices,
@@ -10,6 +11,6 @@ import { charactersOf, LONG_PROMPT } from "./prompts.ts";
  */
 export async function prepared<T>({ service, signal }: Exchange, data: unknown, work: () => Slices<T>): Promise<T> {
   // Counting stops at the limit, so it takes little time.
-  const isShort = charactersOf(data, LONG_PROMPT) < LONG_PROMPT;
+  const isShort = charactersOf(data, LONG_TEXT) < LONG_TEXT;
   return isShort ? atOnce(work()) : inTurn(service.preparing, work, signal);
 }

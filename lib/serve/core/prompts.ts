@@ -5,11 +5,9 @@ import { isTokenId } from "../../inference/logit-bias.ts";
 import type { LanguageModel } from "../../language-model/index.ts";
 import { cutText, type TextLimit } from "../../language-model/prompt.ts";
 import { withoutClosing } from "../../tokenizer/prompt-ids.ts";
+import { LONG_TEXT } from "../../tokenizer/text-codec.ts";
 import { invalid, Refusal } from "../http/http-error.ts";
 import type { Turns } from "../http/turns.ts";
-
-/** Minimum number of characters of a prompt that is encoded off the event loop. The number of such concurrent encodings is limited. */
-export const LONG_PROMPT = 16_384;
 
 /** The prompts of a request: their number, and a function that encodes them. */
 export interface Prompts {
@@ -48,7 +46,7 @@ export function promptsOf(value: unknown, options: PromptsOptions): Prompts {
       const name = isSingle ? param : `${param}[${i}]`;
       if (typeof entry === "string") {
         const encoded = () => idsOf(entry, name, options);
-        all.push(await (entry.length < LONG_PROMPT ? encoded() : encoding.run(encoded, signal)));
+        all.push(await (entry.length < LONG_TEXT ? encoded() : encoding.run(encoded, signal)));
       } else if (Array.isArray(entry) && entry.length > 0) all.push(checkedIds(entry, name, options));
       else throw invalid(name, expected, entry);
     }
@@ -66,7 +64,7 @@ async function idsOf(
   if (!tokenizer) throw invalid(name, "token ids, because this model has no tokenizer", text);
   const options = { addSpecialTokens: true, allowSpecial: true };
   // Encoding a long text stops beyond the limit. Closing tokens such as EOS may be removed again, so they do not count.
-  const most = text.length < LONG_PROMPT ? Number.POSITIVE_INFINITY : limit.contextLength + tokenizer.closingCount;
+  const most = text.length < LONG_TEXT ? Number.POSITIVE_INFINITY : limit.contextLength + tokenizer.closingCount;
   const [encoded] = Number.isFinite(most)
     ? await tokenizer.encodeUpTo([text], most, { ...options, signal })
     : [tokenizer.encode(text, options)];

@@ -6,6 +6,7 @@ import type { IncomingMessage } from "node:http";
 export interface RequestRecord {
   /** The id in the answer's `x-request-id`: that of the request if it is well-formed, else a new one. */
   requestId: string;
+  /** The HTTP method. */
   method: string;
   /** The path without its query. */
   path: string;
@@ -15,9 +16,11 @@ export interface RequestRecord {
   ms: number;
   /** Name of the model that answered. */
   model?: string;
+  /** Number of tokens of the prompt. */
   promptTokens?: number;
   /** Number of prompt tokens that came from the prefix cache. */
   cachedTokens?: number;
+  /** Number of generated tokens. */
   completionTokens?: number;
   /** Milliseconds from the request's headers to the first token of an answer. */
   firstTokenMs?: number;

@@ -9,8 +9,8 @@ import { unsupported } from "../http/http-error.ts";
 
 const schema = z.looseObject({
   inputs: z.unknown().optional(),
-  normalize: flag.optional(),
-  truncate: flag.optional(),
+  normalize: flag().optional(),
+  truncate: flag().optional(),
   dimensions: whole(1, 2 ** 31 - 1).optional(),
 });
 

@@ -16,19 +16,19 @@ import { samplingShape } from "../openai/schema.ts";
 const { temperature, top_k, top_p, min_p, seed, stop, presence_penalty, frequency_penalty, stream } = samplingShape;
 
 const infillSchema = z.looseObject({
-  model: text.optional(),
-  input_prefix: text.optional(),
-  input_suffix: text.optional(),
+  model: text().optional(),
+  input_prefix: text().optional(),
+  input_suffix: text().optional(),
   input_extra: z
     .custom<{ text: string; filename?: string }[]>(
       (v) => Array.isArray(v) && v.length <= 256 && v.every(isExtra),
       "at most 256 objects {text, filename}",
     )
     .optional(),
-  prompt: text.optional(),
+  prompt: text().optional(),
   n_predict: whole(-1, 2 ** 31 - 1).optional(),
   repeat_penalty: samplingShape.repetition_penalty,
-  ignore_eos: flag.optional(),
+  ignore_eos: flag().optional(),
   ...{ temperature, top_k, top_p, min_p, seed, stop, presence_penalty, frequency_penalty, stream },
 });
 

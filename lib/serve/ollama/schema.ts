@@ -10,14 +10,14 @@ const empty = (expected: string) =>
   z.custom<unknown>((v) => v === "" || (Array.isArray(v) && v.length === 0), expected).optional();
 
 const common = {
-  model: text.optional(),
+  model: text().optional(),
   options: z.custom<Record<string, unknown>>(isObject, "an object").optional(),
   keep_alive: z.union([z.string(), z.number()], { error: "a duration, such as 300 or 5m" }).optional(),
 };
 
 const generating = {
   ...common,
-  stream: flag.optional(),
+  stream: flag().optional(),
   format: z
     .custom<"" | "json" | Record<string, unknown>>(
       (v) => v === "" || v === "json" || isObject(v),
@@ -27,7 +27,7 @@ const generating = {
   think: z
     .union([z.boolean(), z.enum(["low", "medium", "high"])], { error: "true, false, low, medium or high" })
     .optional(),
-  logprobs: flag.optional(),
+  logprobs: flag().optional(),
   top_logprobs: whole(0, 20).optional(),
 };
 
@@ -44,10 +44,10 @@ export const chatSchema = z.looseObject({
 
 export const generateSchema = z.looseObject({
   ...generating,
-  prompt: text.optional(),
-  system: text.optional(),
-  raw: flag.optional(),
-  suffix: text.optional(),
+  prompt: text().optional(),
+  system: text().optional(),
+  raw: flag().optional(),
+  suffix: text().optional(),
   template: empty("none, because the model's own chat template applies (raw: true sends the prompt as it is)"),
   context: empty("none: send the conversation to /api/chat"),
   images: empty("none, because the model reads text"),
@@ -56,14 +56,18 @@ export const generateSchema = z.looseObject({
 export const embedSchema = z.looseObject({
   ...common,
   input: z.unknown().optional(),
-  truncate: flag.optional(),
+  truncate: flag().optional(),
   dimensions: whole(1, 2 ** 31 - 1).optional(),
 });
 
-export const embeddingsSchema = z.looseObject({ ...common, prompt: text.optional() });
+export const embeddingsSchema = z.looseObject({ ...common, prompt: text().optional() });
 
 /** The older `name` is the same as `model`. */
-export const showSchema = z.looseObject({ model: text.optional(), name: text.optional(), verbose: flag.optional() });
+export const showSchema = z.looseObject({
+  model: text().optional(),
+  name: text().optional(),
+  verbose: flag().optional(),
+});
 
 /** Parameters that /api/chat and /api/generate share. */
 export type Generating = z.infer<z.ZodObject<typeof generating>>;

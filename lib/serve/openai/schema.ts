@@ -22,7 +22,7 @@ const logitBias = z.custom<Record<string, number>>(
 
 /** Parameters of all requests that generate text. */
 export const samplingShape = {
-  model: text.optional(),
+  model: text().optional(),
   max_tokens: whole(0, 2 ** 31 - 1).optional(),
   temperature: real(0, 100).optional(),
   top_p: topP.optional(),
@@ -35,9 +35,9 @@ export const samplingShape = {
   frequency_penalty: real(-2, 2).optional(),
   repetition_penalty: real(0.01, 100).optional(),
   logit_bias: logitBias.optional(),
-  ignore_eos: flag.optional(),
-  stream: flag.optional(),
-  stream_options: z.looseObject({ include_usage: flag.nullish() }, { error: "an object" }).optional(),
+  ignore_eos: flag().optional(),
+  stream: flag().optional(),
+  stream_options: z.looseObject({ include_usage: flag().nullish() }, { error: "an object" }).optional(),
 };
 
 export const chatSchema = z.looseObject({
@@ -52,13 +52,13 @@ export const chatSchema = z.looseObject({
     )
     .optional(),
   tool_choice: z.unknown().optional(),
-  parallel_tool_calls: flag.optional(),
-  logprobs: flag.optional(),
+  parallel_tool_calls: flag().optional(),
+  logprobs: flag().optional(),
   top_logprobs: whole(0, 20).optional(),
   // Extensions for pages that show tokens: ids and entropies in log-probabilities, and an answer that begins with given
   // tokens.
-  return_token_ids: flag.optional(),
-  return_entropy: flag.optional(),
+  return_token_ids: flag().optional(),
+  return_entropy: flag().optional(),
   continue_token_ids: list<number>(1 << 20, "token ids", (v) => isTokenId(v, 2 ** 31)).optional(),
   reasoning_effort: z.enum(EFFORTS).optional(),
   reasoning: z.strictObject({ max_tokens: whole(0, 2 ** 31 - 1).nullish() }, { error: "{ max_tokens }" }).optional(),
@@ -69,7 +69,7 @@ export const chatSchema = z.looseObject({
 export const completionSchema = z.looseObject({
   ...samplingShape,
   prompt: z.unknown().optional(),
-  echo: flag.optional(),
+  echo: flag().optional(),
   logprobs: whole(0, 20).optional(),
   best_of: z.unknown().optional(),
   suffix: z.unknown().optional(),
@@ -77,11 +77,11 @@ export const completionSchema = z.looseObject({
 });
 
 export const embeddingSchema = z.looseObject({
-  model: text.optional(),
+  model: text().optional(),
   input: z.unknown().optional(),
   dimensions: whole(1, 2 ** 31 - 1).optional(),
   encoding_format: z.enum(["float", "base64"]).optional(),
-  truncation: flag.optional(),
+  truncation: flag().optional(),
 });
 
 /** Parameters that OpenAI's clients send and that have no effect here. */

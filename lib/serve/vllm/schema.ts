@@ -27,9 +27,9 @@ export const rerankSchema = z.looseObject({
   query: text,
   documents,
   top_n: whole(1, 2 ** 31 - 1).optional(),
-  return_documents: flag.optional(),
+  return_documents: flag().optional(),
   label: text.optional(),
-  truncation: flag.optional(),
+  truncation: flag().optional(),
 });
 
 export const scoreSchema = z.looseObject({
@@ -37,13 +37,13 @@ export const scoreSchema = z.looseObject({
   text_1: texts,
   text_2: texts,
   label: text.optional(),
-  truncation: flag.optional(),
+  truncation: flag().optional(),
 });
 
 export const classifySchema = z.looseObject({
   model: text.optional(),
   input: z.unknown(),
-  truncation: flag.optional(),
+  truncation: flag().optional(),
 });
 
 export const tokenizeSchema = z.looseObject({
@@ -52,10 +52,10 @@ export const tokenizeSchema = z.looseObject({
   messages: z.custom<unknown[]>(Array.isArray, "an array of messages").optional(),
   tools: z.custom<unknown[]>(Array.isArray, "an array of functions").optional(),
   chat_template_kwargs: z.custom<Record<string, unknown>>(isObject, "an object").optional(),
-  add_special_tokens: flag.optional(),
-  return_token_strs: flag.optional(),
+  add_special_tokens: flag().optional(),
+  return_token_strs: flag().optional(),
   /** An extension of heddle. It decodes tokens, while `return_token_strs` spells them as the vocabulary does. */
-  return_token_texts: flag.optional(),
+  return_token_texts: flag().optional(),
 });
 
 export const detokenizeSchema = z.looseObject({

@@ -2,11 +2,11 @@
 import { inSlices, type Slices } from "../../core/slices.ts";
 import { isTokenId } from "../../inference/logit-bias.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
+import { LONG_TEXT } from "../../tokenizer/text-codec.ts";
 import { promptIdsOf } from "../core/chat.ts";
 import { holdingPlace } from "../core/compute.ts";
 import { type Exchange, sendAnswer } from "../core/context.ts";
 import type { Served } from "../core/models.ts";
-import { LONG_PROMPT } from "../core/prompts.ts";
 import { invalid, Refusal, unsupported } from "../http/http-error.ts";
 import { detokenizeSchema, parsed, tokenizeSchema } from "./schema.ts";
 
@@ -33,7 +33,7 @@ export function tokenize(exchange: Exchange): Promise<void> {
       const { tools, chat_template_kwargs: variables } = given;
       return promptIdsOf(exchange, served, { messages: messages!, tools, variables, options: {} });
     };
-    const isLong = prompt !== undefined && prompt.length >= LONG_PROMPT;
+    const isLong = prompt !== undefined && prompt.length >= LONG_TEXT;
     const ids = await holdingPlace<ArrayLike<number>>(exchange, () =>
       messages ? conversation() : isLong ? service.encoding.run(text, signal) : text(),
     );

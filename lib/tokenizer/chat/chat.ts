@@ -16,6 +16,7 @@ import { UsedMarks } from "./marks.ts";
 export interface ChatMessage {
   /** "system", "user", "assistant", "tool", or another role that the template supports. */
   role: string;
+  /** The text, or parts such as `{ type: "text", text }`, if the template supports them. */
   content?: string | readonly unknown[] | null | undefined;
   [key: string]: unknown;
 }

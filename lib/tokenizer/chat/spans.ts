@@ -11,12 +11,15 @@ import { commonLength, findContent } from "./find-content.ts";
 export interface MessageSpan {
   /** Index of the message. */
   message: number;
+  /** Index of the message's first token. */
   begin: number;
+  /** One past the index of its last token. */
   end: number;
   /**
    * The tokens that overlap its content. `contentBegin` equals `contentEnd` if the rendered text does not contain the content literally.
    */
   contentBegin: number;
+  /** One past the last of these tokens. */
   contentEnd: number;
 }
 

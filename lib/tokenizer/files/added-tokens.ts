@@ -1,7 +1,8 @@
 // Reads added tokens of vocabularies other than tokenizer.json. transformers stores them in separate files.
 import { isObject } from "../../core/is-object.ts";
+import type { JsonObject } from "../../io/json.ts";
 import { parseNamed } from "./config.ts";
-import { type JsonObject, readAddedTokens, type TokenizerFile, type TokenizerModel } from "./tokenizer-file.ts";
+import { readAddedTokens, type TokenizerFile, type TokenizerModel } from "./tokenizer-file.ts";
 
 /** The contents of the files that list added tokens. */
 export interface AddedTexts {

@@ -1,7 +1,7 @@
 // Reads tokenizer_config.json and related files: special tokens, chat templates, maximum length.
 import { isObject } from "../../core/is-object.ts";
-import { parseJson } from "../../io/json.ts";
-import { invalidFile, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
+import { type JsonObject, parseJson } from "../../io/json.ts";
+import { invalidFile, isTokenId, limits } from "./tokenizer-file.ts";
 
 /** The content of tokenizer_config.json, or defaults from the tokenizer's file. */
 export interface TokenizerConfig {
@@ -43,8 +43,11 @@ export interface TokenizerConfig {
 export interface ConfigTexts {
   /** Text of added_tokens.json, for vocabularies other than tokenizer.json. */
   addedTokens?: string | undefined;
+  /** Text of tokenizer_config.json. */
   tokenizerConfig?: string | undefined;
+  /** Text of special_tokens_map.json. */
   specialTokensMap?: string | undefined;
+  /** Text of generation_config.json, whose end tokens the tokenizer takes over. */
   generationConfig?: string | undefined;
   /** Text of chat_template.jinja. */
   chatTemplate?: string | undefined;

@@ -48,6 +48,7 @@ export interface TokenizerTexts extends ConfigTexts {
   vocabText?: string | undefined;
   /** Text of a tiktoken rank file, which needs `tiktokenOptions`. */
   tiktoken?: string | undefined;
+  /** Pattern and special tokens of `tiktoken`. */
   tiktokenOptions?: TiktokenOptions | undefined;
 }
 

@@ -1,6 +1,6 @@
 // The pre-tokenizers that `tokenizer.ggml.pre` names, as in llama.cpp (llama-vocab.cpp).
+import type { JsonObject } from "../../io/json.ts";
 import { deepseekPatterns, namedPatterns } from "../pipeline/patterns.ts";
-import type { JsonObject } from "./tokenizer-file.ts";
 
 /** A pre-tokenizer that GGUF names. */
 export interface GgufPreTokenizer {

@@ -1,17 +1,10 @@
 // Helpers for vocabularies in GGUF files: checked access to keys, special tokens, and the template around a text.
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary, NativeStringList } from "../../binding/tokenizer.ts";
+import type { JsonObject } from "../../io/json.ts";
 import { stringList } from "../pipeline/pipeline.ts";
 import { templateAround } from "../pipeline/template-processor.ts";
-import {
-  type AddedToken,
-  invalidFile,
-  isAdded,
-  isSpecial,
-  type JsonObject,
-  limits,
-  TokenType,
-} from "./tokenizer-file.ts";
+import { type AddedToken, invalidFile, isAdded, isSpecial, limits, TokenType } from "./tokenizer-file.ts";
 
 /** GGUF metadata by key: strings, numbers, booleans, and arrays or typed arrays of them. */
 export type GgufRecord = Readonly<Record<string, unknown>>;

@@ -1,9 +1,10 @@
 // Reads and writes BERT's WordPiece in GGUF files (tokenizer.ggml.model "bert"). GGUF marks the first piece of a word with "▁". Hugging
 // Face's files mark the other pieces with "##".
+import type { JsonObject } from "../../io/json.ts";
 import { templateAround } from "../pipeline/template-processor.ts";
 import { addedTokens, prefix, type Vocabulary, type VocabularyKeys } from "./gguf-vocabulary.ts";
 import { askedFor, unread } from "./model-file.ts";
-import { invalidFile, type JsonObject, type TokenizerFile, TokenType } from "./tokenizer-file.ts";
+import { invalidFile, type TokenizerFile, TokenType } from "./tokenizer-file.ts";
 
 const wordMark = "▁";
 const subwordPrefix = "##";

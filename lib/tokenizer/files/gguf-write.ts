@@ -5,6 +5,7 @@ import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { isWhole } from "../../core/is-whole.ts";
 import type { GgufValue } from "../../formats/gguf/gguf-types.ts";
+import type { JsonFields } from "../../io/json.ts";
 import { namedPatterns } from "../pipeline/patterns.ts";
 import { wholeKey } from "./gguf.ts";
 import { knownPreTokenizers, preOf } from "./gguf-pre.ts";
@@ -29,8 +30,6 @@ export interface TokenIds {
   eosTokenIds: readonly number[];
   padTokenId: number | null;
 }
-
-type Json = Record<string, unknown>;
 
 /** Returns the GGUF keys of a tokenizer. @throws HeddleError INVALID_FILE, UNSUPPORTED for a tokenizer that GGUF cannot express */
 export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<string, GgufValue> {
@@ -98,8 +97,8 @@ function refusing({ path }: TokenizerFiles, kind: string): Refuse {
 /** Returns the keys of llama.cpp's WordPiece. Unsupported steps are refused, because llama.cpp would produce other tokens. */
 function wordPieceMetadata(
   files: TokenizerFiles,
-  tokenizer: Json,
-  model: Json,
+  tokenizer: JsonFields,
+  model: JsonFields,
   vocab: Vocab,
   { padTokenId }: TokenIds,
 ): Map<string, GgufValue> {
@@ -148,8 +147,8 @@ function wordPieceMetadata(
 /** Returns the keys of llama.cpp's Unigram. Unsupported steps are refused, because llama.cpp would produce other tokens. */
 function unigramMetadata(
   files: TokenizerFiles,
-  tokenizer: Json,
-  model: Json,
+  tokenizer: JsonFields,
+  model: JsonFields,
   vocab: Vocab,
   { padTokenId }: TokenIds,
 ): Map<string, GgufValue> {
@@ -228,7 +227,7 @@ interface Vocab {
   ids: ReadonlyMap<string, number>;
 }
 
-function readVocab(tokenizer: Json, model: Json, size: number, path: string): Vocab {
+function readVocab(tokenizer: JsonFields, model: JsonFields, size: number, path: string): Vocab {
   const invalid = (message: string) => new HeddleError("INVALID_FILE", `${path}: ${message}`);
   const ids = new Map<string, number>();
   const tokens = new Array<string | undefined>(size).fill(undefined);
@@ -261,7 +260,7 @@ function readVocab(tokenizer: Json, model: Json, size: number, path: string): Vo
   return { tokens: tokens.map((token, i) => token ?? `[PAD${i}]`), types, ids };
 }
 
-function readMerges(model: Json, path: string): [string, string][] {
+function readMerges(model: JsonFields, path: string): [string, string][] {
   const merges = Array.isArray(model.merges) ? (model.merges as unknown[]) : [];
   return merges.map((merge, i) => {
     const pair = typeof merge === "string" ? merge.split(" ") : merge;
@@ -298,14 +297,14 @@ function scores(vocab: Vocab, merges: [string, string][]): Float32Array {
 }
 
 /** Returns the steps of a normalizer, pre-tokenizer or post-processor, which may be a Sequence or a single step. */
-export function steps(value: unknown, key: string): Json[] {
+export function steps(value: unknown, key: string): JsonFields[] {
   const step = object(value);
   if (step.type === "Sequence") return (Array.isArray(step[key]) ? (step[key] as unknown[]) : []).map(object);
   return step.type === undefined ? [] : [step];
 }
 
 /** Returns GGUF's name of the pre-tokenizer. */
-function preTokenizer(tokenizer: Json, path: string): string {
+function preTokenizer(tokenizer: JsonFields, path: string): string {
   const patterns: string[] = [];
   for (const step of steps(tokenizer.pre_tokenizer, "pretokenizers")) {
     const regex = object(step.pattern).Regex;
@@ -328,7 +327,7 @@ function preTokenizer(tokenizer: Json, path: string): string {
 }
 
 /** Returns the ids of the tokens that the post-processor adds before and after a text. */
-function templateTokens(tokenizer: Json): { bos?: number; eos?: number } {
+function templateTokens(tokenizer: JsonFields): { bos?: number; eos?: number } {
   const processors = steps(tokenizer.post_processor, "processors");
   const pair = processors.find((step) => step.type === "RobertaProcessing" || step.type === "BertProcessing");
   const idIn = (value: unknown) => (Array.isArray(value) && typeof value[1] === "number" ? value[1] : undefined);
@@ -337,7 +336,7 @@ function templateTokens(tokenizer: Json): { bos?: number; eos?: number } {
   if (!template) return {};
   const single = (Array.isArray(template.single) ? (template.single as unknown[]) : []).map(object);
   const middle = single.findIndex((part) => part.Sequence !== undefined);
-  const tokenOf = (part: Json | undefined) => {
+  const tokenOf = (part: JsonFields | undefined) => {
     const name = object(part?.SpecialToken).id;
     const ids = object(object(template.special_tokens)[String(name)]).ids;
     return Array.isArray(ids) && typeof ids[0] === "number" ? ids[0] : undefined;
@@ -345,7 +344,7 @@ function templateTokens(tokenizer: Json): { bos?: number; eos?: number } {
   return { bos: tokenOf(single.slice(0, middle).at(-1)), eos: tokenOf(single.slice(middle + 1)[0]) };
 }
 
-function namedTokens(config: Json, vocab: Vocab): { bos?: number; eos?: number; pad?: number } {
+function namedTokens(config: JsonFields, vocab: Vocab): { bos?: number; eos?: number; pad?: number } {
   const find = (key: string) => {
     const value = config[key];
     const content = typeof value === "string" ? value : object(value).content;
@@ -354,7 +353,7 @@ function namedTokens(config: Json, vocab: Vocab): { bos?: number; eos?: number; 
   return { bos: find("bos_token"), eos: find("eos_token"), pad: find("pad_token") };
 }
 
-function prependsSpace(tokenizer: Json): boolean {
+function prependsSpace(tokenizer: JsonFields): boolean {
   const metaspace = steps(tokenizer.pre_tokenizer, "pretokenizers").find((step) => step.type === "Metaspace");
   if (metaspace) return metaspace.prepend_scheme !== "never" && metaspace.add_prefix_space !== false;
   return steps(tokenizer.normalizer, "normalizers").some((step) => step.type === "Prepend");
@@ -379,6 +378,6 @@ function templates({ config, chatTemplates }: TokenizerFiles): Map<string, GgufV
   return meta;
 }
 
-function object(value: unknown): Json {
+function object(value: unknown): JsonFields {
   return isObject(value) ? value : {};
 }

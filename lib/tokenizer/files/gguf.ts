@@ -3,6 +3,7 @@ import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary, NativeLists } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { atOnce, inSlices, type Slices } from "../../core/slices.ts";
+import type { JsonObject } from "../../io/json.ts";
 import { finish } from "../../io/native-jobs.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { byteLevelPreTokenizer, preTokenizerOf } from "./gguf-pre.ts";
@@ -21,7 +22,7 @@ import {
 import { wordPiece, wordPieceIds, wordPieceTypes, wordPieceVocabulary } from "./gguf-wordpiece.ts";
 import { askedFor, unread } from "./model-file.ts";
 import { releaseLarge } from "./release.ts";
-import { invalidFile, type JsonObject, limits, type TokenizerFile, TokenType, unsupported } from "./tokenizer-file.ts";
+import { invalidFile, limits, type TokenizerFile, TokenType, unsupported } from "./tokenizer-file.ts";
 import { parseTokenizerFile, parseTokenizerFileAsync } from "./tokenizer-json.ts";
 
 export type { GgufRecord };

@@ -3,20 +3,19 @@ import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { isWhole } from "../../core/is-whole.ts";
+import type { JsonObject, JsonValue } from "../../io/json.ts";
 import {
   booleanField,
   idRange,
   invalidFile,
   isTokenId,
-  type Json,
-  type JsonObject,
   limits,
   placeIds,
   type TokenizerModel,
   unsupported,
 } from "./tokenizer-file.ts";
 
-export function readModel(model: Json | undefined, native?: NativeJsonVocabulary): TokenizerModel {
+export function readModel(model: JsonValue | undefined, native?: NativeJsonVocabulary): TokenizerModel {
   if (!isObject(model)) throw invalidFile("model", "an object", model);
   const type = model.type ?? guessType(model);
   switch (type) {
@@ -143,7 +142,7 @@ export function askedFor(native: NativeJsonVocabulary | undefined, model: Tokeni
 }
 
 /** Reads merges, which are stored as "left right" or as [left, right]. Returns left and right parts alternately. */
-function readMerges(value: Json | undefined): string[] {
+function readMerges(value: JsonValue | undefined): string[] {
   if (!Array.isArray(value)) throw invalidFile("model.merges", "an array", value);
   const merges: string[] = new Array(2 * value.length);
   for (let i = 0; i < value.length; i++) {
@@ -158,7 +157,7 @@ function readMerges(value: Json | undefined): string[] {
       continue;
     }
     const [left, right] = Array.isArray(merge) ? merge : [];
-    if (typeof left !== "string" || typeof right !== "string" || (merge as Json[]).length !== 2) {
+    if (typeof left !== "string" || typeof right !== "string" || (merge as JsonValue[]).length !== 2) {
       throw invalidFile(`model.merges[${i}]`, "two strings", merge);
     }
     merges[2 * i] = left;
@@ -189,7 +188,7 @@ function readUnigram(model: JsonObject, native: NativeJsonVocabulary | undefined
   };
 }
 
-function readPieces(vocab: Json[]): { tokens: string[]; scores: Float64Array } {
+function readPieces(vocab: JsonValue[]): { tokens: string[]; scores: Float64Array } {
   if (vocab.length > limits.tokens) throw invalidFile("model.vocab", `at most ${limits.tokens} tokens`, vocab.length);
   const tokens: string[] = new Array(vocab.length);
   const scores = new Float64Array(vocab.length);

@@ -2,6 +2,7 @@
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
+import type { JsonObject } from "../../io/json.ts";
 import { stringList } from "../pipeline/pipeline.ts";
 import { templateAround } from "../pipeline/template-processor.ts";
 import type { TokenizerConfig } from "./config.ts";
@@ -10,7 +11,6 @@ import {
   invalidFile,
   isAdded,
   isSpecial,
-  type JsonObject,
   limits,
   type TokenizerFile,
   TokenType,

@@ -1,8 +1,9 @@
 // Reads tiktoken's rank files (also Llama 3's tokenizer.model and Qwen's .tiktoken). Each line has a token's bytes in base64 and its
 // rank.
+import type { JsonObject } from "../../io/json.ts";
 import { characterOfByte } from "../byte-alphabet.ts";
 import { namedPatterns, type PatternName } from "../pipeline/patterns.ts";
-import { invalidFile, type JsonObject, limits, type TokenizerFile } from "./tokenizer-file.ts";
+import { invalidFile, limits, type TokenizerFile } from "./tokenizer-file.ts";
 import { readTokenizerFile } from "./tokenizer-json.ts";
 
 /** Information that a file of tiktoken ranks lacks. */

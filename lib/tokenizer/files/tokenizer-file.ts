@@ -3,19 +3,23 @@ import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { isWhole } from "../../core/is-whole.ts";
-
-/** Any value of JSON. */
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
-export type JsonObject = { [key: string]: Json };
+import type { JsonObject, JsonValue } from "../../io/json.ts";
 
 /** An added token, which is found in the text before the model runs, as in `added_tokens` of tokenizer.json. */
 export interface AddedToken {
+  /** The token's id. */
   id: number;
+  /** The text that becomes the token. */
   content: string;
+  /** Whether only whole words match. */
   singleWord: boolean;
+  /** Whether the token takes white space to its left. */
   lstrip: boolean;
+  /** Whether the token takes white space to its right. */
   rstrip: boolean;
+  /** Whether the token is matched in normalized text. */
   normalized: boolean;
+  /** Whether the token is special, such as an end token. */
   special: boolean;
 }
 
@@ -141,7 +145,7 @@ export function isTokenId(value: unknown): value is number {
 export const idRange = `a whole number from 0 to ${limits.tokens - 1}`;
 
 /** Reads the `added_tokens` of a tokenizer.json. */
-export function readAddedTokens(value: Json): AddedToken[] {
+export function readAddedTokens(value: JsonValue): AddedToken[] {
   if (!Array.isArray(value)) throw invalidFile("added_tokens", "an array", value);
   if (value.length > limits.addedTokens) {
     throw invalidFile("added_tokens", `at most ${limits.addedTokens}`, value.length);

@@ -2,14 +2,12 @@
 import { binding } from "../../binding/index.ts";
 import type { NativeJsonVocabulary } from "../../binding/tokenizer.ts";
 import { isObject } from "../../core/is-object.ts";
-import { parseJson } from "../../io/json.ts";
+import { type JsonObject, type JsonValue, parseJson } from "../../io/json.ts";
 import { finish } from "../../io/native-jobs.ts";
 import { readModel } from "./model-file.ts";
 import {
   type AddedToken,
   invalidFile,
-  type Json,
-  type JsonObject,
   limits,
   readAddedTokens,
   type TokenizerFile,
@@ -96,7 +94,7 @@ function fileOf(json: JsonObject, added: AddedToken[], model: TokenizerModel): T
 /**
  * Replaces the ids of added tokens by the vocabulary's ids if it contains the tokens, as Hugging Face's library does.
  */
-function settleIds(added: AddedToken[], vocab: Json, { tokens }: TokenizerModel): void {
+function settleIds(added: AddedToken[], vocab: JsonValue, { tokens }: TokenizerModel): void {
   if (isObject(vocab)) {
     for (const token of added) if (Object.hasOwn(vocab, token.content)) token.id = vocab[token.content] as number;
   } else if (added.some((token) => tokens[token.id] !== token.content)) {

@@ -1,9 +1,9 @@
 // Reads vocabularies that are older than tokenizer.json: vocab.txt (BERT), and vocab.json with merges.txt (GPT-2 and similar).
 import { isObject } from "../../core/is-object.ts";
-import { parseJson } from "../../io/json.ts";
+import { type JsonObject, parseJson } from "../../io/json.ts";
 import { namedPatterns } from "../pipeline/patterns.ts";
 import type { TokenizerConfig } from "./config.ts";
-import { invalidFile, type JsonObject, limits, type TokenizerFile } from "./tokenizer-file.ts";
+import { invalidFile, limits, type TokenizerFile } from "./tokenizer-file.ts";
 import { readTokenizerFile } from "./tokenizer-json.ts";
 
 const special = (id: number, content: string, flags: JsonObject = {}): JsonObject => ({

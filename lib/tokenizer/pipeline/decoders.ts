@@ -1,6 +1,7 @@
 // Reads the decoders of tokenizer.json into the form of native/tokenizer/decode/decoder_steps.cc.
 import type { NativeStep } from "../../binding/tokenizer.ts";
-import { booleanField, type JsonObject, stringField } from "../files/tokenizer-file.ts";
+import type { JsonObject } from "../../io/json.ts";
+import { booleanField, stringField } from "../files/tokenizer-file.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
 
 const where = "decoder";

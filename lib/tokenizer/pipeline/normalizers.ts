@@ -1,6 +1,7 @@
 // Reads the normalizers of tokenizer.json into the form of native/tokenizer/text/normalizer.cc.
 import type { NativeStep } from "../../binding/tokenizer.ts";
-import { booleanField, invalidFile, type JsonObject, limits, stringField } from "../files/tokenizer-file.ts";
+import type { JsonObject } from "../../io/json.ts";
+import { booleanField, invalidFile, limits, stringField } from "../files/tokenizer-file.ts";
 import { readPattern, typeOf } from "./steps.ts";
 
 const where = "normalizer";

@@ -3,11 +3,11 @@
 import { binding } from "../../binding/index.ts";
 import type { NativeStringList, NativeTokenizerSpec } from "../../binding/tokenizer.ts";
 import { isObject } from "../../core/is-object.ts";
+import type { JsonObject } from "../../io/json.ts";
 import {
   type AddedToken,
   flatten,
   invalidFile,
-  type JsonObject,
   limits,
   type TokenizerFile,
   type TokenizerModel,

@@ -1,14 +1,7 @@
 // Reads post-processors, which add special tokens before and after the ids of a text.
 import { isObject } from "../../core/is-object.ts";
-import {
-  flatten,
-  invalidFile,
-  isTokenId,
-  type Json,
-  type JsonObject,
-  type TokenizerFile,
-  unsupported,
-} from "../files/tokenizer-file.ts";
+import type { JsonObject, JsonValue } from "../../io/json.ts";
+import { flatten, invalidFile, isTokenId, type TokenizerFile, unsupported } from "../files/tokenizer-file.ts";
 
 /** Special ids before and after a text. */
 export interface AddedAround {
@@ -82,11 +75,11 @@ function readTemplateForm(part: JsonObject, name: "single" | "pair"): PairPart[]
   });
 }
 
-function specialIds(part: JsonObject, name: Json | undefined): number[] {
+function specialIds(part: JsonObject, name: JsonValue | undefined): number[] {
   const specials = isObject(part.special_tokens) ? part.special_tokens : {};
   const special = typeof name === "string" && Object.hasOwn(specials, name) ? specials[name] : undefined;
   const ids = isObject(special) ? special.ids : undefined;
-  if (!Array.isArray(ids) || ids.length > 64 || !ids.every((id: Json) => isTokenId(id))) {
+  if (!Array.isArray(ids) || ids.length > 64 || !ids.every((id: JsonValue) => isTokenId(id))) {
     throw invalidFile(`post_processor.special_tokens[${JSON.stringify(name)}].ids`, "ids", ids);
   }
   return ids as number[];

@@ -1,6 +1,7 @@
 // Reads the pre-tokenizers of tokenizer.json into the form of native/tokenizer/split/pre_tokenizer.cc.
 import type { NativeStep } from "../../binding/tokenizer.ts";
-import { booleanField, invalidFile, type JsonObject } from "../files/tokenizer-file.ts";
+import type { JsonObject } from "../../io/json.ts";
+import { booleanField, invalidFile } from "../files/tokenizer-file.ts";
 import { recognizeSplit } from "./patterns.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
 

@@ -1,10 +1,11 @@
 // Checked access to fields of normalizers, pre-tokenizers and decoders, in the form for native code.
 import { isObject } from "../../core/is-object.ts";
 import { isWhole, wholeRange } from "../../core/is-whole.ts";
-import { invalidFile, type Json, type JsonObject } from "../files/tokenizer-file.ts";
+import type { JsonObject, JsonValue } from "../../io/json.ts";
+import { invalidFile } from "../files/tokenizer-file.ts";
 
 /** Reads a pattern: `{ String }` is literal, `{ Regex }` has Oniguruma's syntax. */
-export function readPattern(pattern: Json | undefined, where: string): { pattern: string; isRegex: boolean } {
+export function readPattern(pattern: JsonValue | undefined, where: string): { pattern: string; isRegex: boolean } {
   if (isObject(pattern) && typeof pattern.String === "string") {
     if (pattern.String === "") throw invalidFile(`${where}.String`, "text", "");
     return { pattern: pattern.String.toWellFormed(), isRegex: false };

@@ -1,7 +1,8 @@
 // Makes post-processors that add special tokens before and after every text.
 import { isObject } from "../../core/is-object.ts";
+import type { JsonObject } from "../../io/json.ts";
 import { parseConfig, type TokenizerConfig } from "../files/config.ts";
-import { type AddedToken, flatten, isTokenId, type JsonObject, type TokenizerFile } from "../files/tokenizer-file.ts";
+import { type AddedToken, flatten, isTokenId, type TokenizerFile } from "../files/tokenizer-file.ts";
 import { readPostProcessor } from "./post-processors.ts";
 
 interface Special {

@@ -9,6 +9,7 @@ import { oneOf } from "../truncation.ts";
 
 /** The progress of `Tokenizer.train`. */
 export interface TrainProgress {
+  /** What is going on: reading texts and counting words, or learning tokens. */
   phase: "read" | "merge";
   /** Number of UTF-16 units read in phase "read". In phase "merge", the number of tokens made, or of finished rounds for unigram. */
   done: number;
@@ -71,6 +72,7 @@ export interface TrainOptions {
   chatTemplate?: string | undefined;
   /** Called regularly. */
   onProgress?: ((progress: TrainProgress) => void) | undefined;
+  /** Stops the training, which then throws ABORTED. */
   signal?: AbortSignal | undefined;
 }
 

@@ -1,13 +1,8 @@
 // Builds the contents of a trained tokenizer's files.
+import type { JsonObject } from "../../io/json.ts";
 import { byteTokenNames, characterOfByte } from "../byte-alphabet.ts";
 import type { TokenizerConfig } from "../files/config.ts";
-import {
-  type AddedToken,
-  type JsonObject,
-  placeIds,
-  type TokenizerFile,
-  type TokenizerModel,
-} from "../files/tokenizer-file.ts";
+import { type AddedToken, placeIds, type TokenizerFile, type TokenizerModel } from "../files/tokenizer-file.ts";
 import { namedPatterns } from "../pipeline/patterns.ts";
 import { templateAround } from "../pipeline/template-processor.ts";
 import type { CheckedOptions, TrainOptions } from "./train-options.ts";

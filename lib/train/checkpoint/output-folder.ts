@@ -1,6 +1,7 @@
 // The folder that a run writes, and the rules for a folder with files of an earlier run or a model.
 import { rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { listed } from "../../core/amounts.ts";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../../formats/adapter-config.ts";
 import { removeCheckpoint, surveyCheckpoints } from "../../formats/checkpoint/checkpoint.ts";
@@ -111,8 +112,4 @@ export async function isInFolder(checkpoint: string, folder: string): Promise<bo
 
 async function isSameFolder(a: string, b: string): Promise<boolean> {
   return (await realPathIfAny(a)) === (await realPathIfAny(b));
-}
-
-function listed(parts: readonly string[]): string {
-  return parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
 }

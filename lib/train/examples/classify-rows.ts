@@ -1,3 +1,4 @@
+import { firstOf } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import {
   type LocatedRow,
@@ -132,12 +133,7 @@ export function encodeLabeled(
   const indices = labels.map((label) => {
     const found = index.get(label);
     if (found === undefined)
-      throw rowError(
-        row,
-        words ? "labels" : "label",
-        `one of ${[...index.keys()].slice(0, 20).join(", ")} (labels)`,
-        label,
-      );
+      throw rowError(row, words ? "labels" : "label", `one of ${firstOf([...index.keys()], 20)} (labels)`, label);
     return found;
   });
   const encoded = words ? wordTokens(tokenizer as Tokenizer, words) : { ids: tokenizer.encode(text!), tokens: [] };

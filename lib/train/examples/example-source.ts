@@ -10,7 +10,9 @@ import { exampleFingerprint } from "./example-fingerprint.ts";
 export interface ExampleSourceOptions<Example> {
   /** Examples that are never trained on, in their given order. */
   heldOut?: readonly Example[] | undefined;
+  /** Number of examples in a batch. */
   batchSize: number;
+  /** Seed of the order. */
   seed: number;
   /** Maximum number of held-out batches of an evaluation. */
   evalBatches?: number | undefined;
@@ -25,7 +27,9 @@ const NAMES: Record<keyof ExampleSourceOptions<unknown>, true> = {
 
 /** The position in a pass over the examples. */
 export interface ExamplePosition {
+  /** Number of finished passes. */
   epoch: number;
+  /** Number of examples of the current pass that were read. */
   index: number;
   /** Identifies the examples and the seed. A run that resumed with other examples would skip some and repeat some. */
   fingerprint: string;

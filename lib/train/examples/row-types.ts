@@ -25,8 +25,11 @@ export type ClassifyRow =
 
 /** A row of `trainEmbedding`: matching texts, and texts that do not match. */
 export type EmbedRow = OpenRow<{
+  /** A text, such as a query. */
   anchor: string;
+  /** A text that matches the anchor. */
   positive: string;
+  /** One or several texts that do not match the anchor. */
   negative?: string | readonly string[] | null | undefined;
 }>;
 /** Two texts and their human similarity score. */

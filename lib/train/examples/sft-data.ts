@@ -1,4 +1,13 @@
-import { type LocatedRow, noRowsError, type RowSource, readRows, rowError, said } from "../../data/rows.ts";
+import { countedWere } from "../../core/amounts.ts";
+import {
+  firstPlaces,
+  type LocatedRow,
+  noRowsError,
+  type RowSource,
+  readRows,
+  rowError,
+  said,
+} from "../../data/rows.ts";
 import { type SftExample, type SftRowOptions, type SftTokenizer, sftExample } from "./sft-rows.ts";
 
 export interface SftData {
@@ -21,9 +30,6 @@ export interface SftDataOptions extends SftRowOptions {
   /** Receives warnings about rows that are skipped or truncated. */
   warn(message: string): void;
 }
-
-/** Maximum number of rows that a message lists. */
-const NAMED = 3;
 
 /**
  * Tokenizes rows, truncated to maxSeqLength. Rows without a token to train on, and rows that truncationMode drops, are
@@ -66,18 +72,22 @@ export async function readSftExamples(
       name,
       "at least one row with a token to train on",
       [
-        ...(unlearned.length > 0 ? [`none: ${first(unlearned)}`] : []),
-        ...(dropped.length > 0 ? [`only rows longer than maxSeqLength ${maxSeqLength}: ${first(dropped)}`] : []),
+        ...(unlearned.length > 0 ? [`none: ${firstPlaces(unlearned)}`] : []),
+        ...(dropped.length > 0 ? [`only rows longer than maxSeqLength ${maxSeqLength}: ${firstPlaces(dropped)}`] : []),
       ].join("; ") || "no rows",
     );
   if (dropped.length > 0)
     warn(
-      `${name}: ${rowsWere(dropped.length)} skipped, longer than ${maxSeqLength} tokens (maxSeqLength): ${first(dropped)}`,
+      `${name}: ${countedWere(dropped.length, "row")} skipped, longer than ${maxSeqLength} tokens (maxSeqLength): ${firstPlaces(dropped)}`,
     );
   if (unlearned.length > 0)
-    warn(`${name}: ${rowsWere(unlearned.length)} skipped because no token is trained on: ${first(unlearned)}`);
+    warn(
+      `${name}: ${countedWere(unlearned.length, "row")} skipped because no token is trained on: ${firstPlaces(unlearned)}`,
+    );
   if (cut.length > 0)
-    warn(`${name}: ${rowsWere(cut.length)} cut to ${maxSeqLength} tokens (maxSeqLength): ${first(cut)}`);
+    warn(
+      `${name}: ${countedWere(cut.length, "row")} cut to ${maxSeqLength} tokens (maxSeqLength): ${firstPlaces(cut)}`,
+    );
   return out;
 }
 
@@ -101,10 +111,4 @@ function place(
   if (!mask.includes(1)) return `${where} (${ids.length} tokens, none to train on)`;
   const [which, index] = truncationMode === "keep_end" ? ["last", mask.lastIndexOf(1)] : ["first", mask.indexOf(1)];
   return `${where} (${ids.length} tokens: the ${which} to train on is number ${index + 1}, but only the ${which} ${maxSeqLength} are kept)`;
-}
-
-const rowsWere = (count: number) => (count === 1 ? "1 row was" : `${count} rows were`);
-
-function first(places: readonly string[]): string {
-  return places.length <= NAMED ? places.join("; ") : `${places.slice(0, NAMED).join("; ")}; …`;
 }

@@ -1,7 +1,7 @@
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { isWhole } from "../../core/is-whole.ts";
-import { nearest } from "../../core/nearest-name.ts";
+import { expectedName, nearest } from "../../core/nearest-name.ts";
 import { Value } from "../../graph/index.ts";
 import { activeTrace } from "../../graph/trace.ts";
 import type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./stage.ts";
@@ -92,9 +92,8 @@ function checkNames(options: ForwardOptions, wrong: Wrong): void {
   if (typeof options !== "object" || options === null) throw wrong("loss: forward", "an object", describe(options));
   for (const key of Object.keys(options)) {
     if (Object.hasOwn(FORWARD, key)) continue;
-    const near = nearest(key, Object.keys(FORWARD));
-    const expected = near ? `a known name (nearest: ${near})` : `one of ${Object.keys(FORWARD).join(", ")}`;
-    throw wrong(`loss: forward: ${key}`, expected, "an unknown one");
+    const names = Object.keys(FORWARD);
+    throw wrong(`loss: forward: ${key}`, expectedName(nearest(key, names), names), "an unknown one");
   }
 }
 

@@ -42,7 +42,9 @@ import { emitWarning } from "./warn.ts";
 
 /** A trainable model with its tokenizer. `LanguageModel` implements it. */
 export interface Trainable {
+  /** The network to train. */
   readonly model: Model;
+  /** The tokenizer, which is saved with the weights. */
   readonly tokenizer?:
     | (CorpusTokenizer & {
         /** Files to save with the weights: their texts by name, such as `tokenizer.json`. */
@@ -67,7 +69,9 @@ type RunEvents = AsyncGenerator<TrainEvent, TrainResult, void>;
 
 /** Stage-specific additions to the common options. */
 export interface StageSetup {
+  /** What the model card says about the stage. */
   card: StageCard;
+  /** Stops the run after the running step. */
   signal?: AbortSignal | undefined;
   /**
    * Names of the trained weights; all others stay unchanged bit for bit. Default: all. With `options.lora`: the weights

@@ -19,6 +19,7 @@ export interface ForwardOptions {
 
 /** Context for tracing a stage's loss. */
 export interface LossContext {
+  /** The network in training. */
   readonly model: Model;
   /** Number of rows of a micro-batch: sequences · sequenceLength. */
   readonly rows: number;
@@ -51,6 +52,7 @@ export interface MicroBatch {
 
 /** A loss, and further values of its trace for the stage's metrics. */
 export interface LossOutputs {
+  /** The loss, a scalar in f32. */
   loss: Value;
   [name: string]: Value;
 }
@@ -60,6 +62,7 @@ export type Metrics = Record<string, number>;
 
 /** A training stage: builds micro-batches from rows, and the graph of the loss. The trainer handles everything else. */
 export interface Stage<Batch> {
+  /** Name of the stage, as in checkpoints and messages. */
   readonly name: string;
   /**
    * Builds the arrays of one micro-batch. `total` is the number of counted positions of the whole step, over all of its

@@ -7,9 +7,11 @@ export type DpoLossType = (typeof dpoLossTypes)[number];
 export interface DpoLogprobs {
   /** (pairs) f32: log-probability of each completion under the policy; for ipo the mean over its tokens. */
   chosen: Value;
+  /** The same for the rejected answers. */
   rejected: Value;
   /** The same values under the reference. */
   referenceChosen: Value;
+  /** The same for the rejected answers. */
   referenceRejected: Value;
 }
 

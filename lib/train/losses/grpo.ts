@@ -62,10 +62,10 @@ export interface GrpoOptions {
  * estimated without bias by exp(d) − d − 1, d = reference − policy. A higher epsilonHigh gives DAPO (Yu et al. 2025),
  * and ratios of sequences give GSPO (Zheng et al. 2025). The caller weights the tokens into one loss.
  *
- * The ratio r is between the current policy and the policy when the answers were drawn. If the policy's bf16 twin drew
- * the answers, each term has an importance weight of at most `importanceSamplingCap`. It is the probability under the
- * policy at that time, divided by the probability under the twin. This is truncated importance sampling (Ionides 2008;
- * Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training").
+ * The ratio r is between the current policy and the policy when the answers were drawn. If the sampler, a bf16 copy of
+ * the policy, drew the answers, each term has an importance weight of at most `importanceSamplingCap`. It is the
+ * probability under the policy at that time, divided by the probability under the sampler. This is truncated importance
+ * sampling (Ionides 2008; Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training").
  * @returns losses, ratio, kl if there are referenceLogprobs, and samplingWeight if there are samplerLogprobs: (rows)
  * f32
  */

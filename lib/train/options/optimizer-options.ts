@@ -1,8 +1,9 @@
 // The options of batches, the learning rate and the optimizer, which every stage has.
 import { z } from "zod";
 import { isSeed, SEEDS } from "../../core/errors.ts";
+import { flag, positive, real, whole } from "../../core/schema-parts.ts";
 import { type CustomSchedule, decayTypes, lrSchedulers } from "../../optim/schedule.ts";
-import { above, flag, type Given, option, real, variant, whole } from "./option.ts";
+import { type Given, option, variant } from "./option.ts";
 import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 
 /** Kinds of training state that can be divided among the ranks. */
@@ -98,7 +99,7 @@ export const batchShape = {
   }),
 };
 
-const rate = option(above().default(3e-4), "peak learning rate", { aliases: "lr maxlr peaklr stepsize" });
+const rate = option(positive().default(3e-4), "peak learning rate", { aliases: "lr maxlr peaklr stepsize" });
 const decay = option(real(0).default(0.1), "AdamW weight decay of matrices, scaled by the learning rate", {
   aliases: "wd decay",
 });
@@ -121,7 +122,7 @@ const groupShape = {
    * Peak learning rate of the group, on the same schedule. It replaces learningRate (or muonLearningRate for Muon's
    * matrices). Default: the run's rate.
    */
-  learningRate: variant(rate, above().optional(), {
+  learningRate: variant(rate, positive().optional(), {
     help: "peak learning rate of the group",
     otherwise: "learningRate of the run",
   }),
@@ -129,7 +130,7 @@ const groupShape = {
    * Ratio of the group's peak learning rate to learningRate (or muonLearningRate), instead of an absolute rate.
    * Default: 1.
    */
-  learningRateRatio: option(above().optional(), "or a factor of the run's learning rate", {
+  learningRateRatio: option(positive().optional(), "or a factor of the run's learning rate", {
     otherwise: "1",
     aliases: "lrscale lrmult lrratio",
   }),
@@ -235,9 +236,9 @@ export const optimizerShape = {
     aliases: "beta2",
   }),
   /** Epsilon added to AdamW's denominator, the root of the mean of squared gradients. Default 1e-8. */
-  adamEpsilon: option(above().default(1e-8), "AdamW ε, added to the denominator", { aliases: "eps epsilon" }),
+  adamEpsilon: option(positive().default(1e-8), "AdamW ε, added to the denominator", { aliases: "eps epsilon" }),
   /** Peak of Muon's learning rate, on the same schedule. Default 0.02. */
-  muonLearningRate: option(above().default(0.02), "peak learning rate of Muon, on the same schedule"),
+  muonLearningRate: option(positive().default(0.02), "peak learning rate of Muon, on the same schedule"),
   /** Momentum of Muon. Default 0.95. */
   muonMomentum: option(real(0, 0.9999).default(0.95), "momentum of Muon"),
   /** Decoupled weight decay of Muon's matrices, multiplied by its learning rate. Default 0. */

@@ -1,6 +1,6 @@
 // Names of options, and suggestions for unknown names.
 import { HeddleError } from "../../core/errors.ts";
-import { nearest } from "../../core/nearest-name.ts";
+import { expectedName, nearest } from "../../core/nearest-name.ts";
 import { infoOf, type Shape } from "./option.ts";
 
 /** Names that a message may suggest, each with its aliases. `lora.r` is the key `r` inside `lora`. */
@@ -39,8 +39,8 @@ const outer = (known: KnownNames) => [...known.keys()].filter((name) => !name.in
 
 const plain = (name: string) => name.replace(/[^a-zA-Z0-9]/g, "").toLowerCase();
 
-/** The error for an unknown name: `sft: expected learningRate, got an unknown option lr`. */
+/** The error for an unknown name: `sft.lr: expected a known option (nearest: learningRate), got an unknown one`. */
 export function unknownOption(where: string, name: string, known: KnownNames): HeddleError {
-  const expected = meantOption(name, known) ?? `one of ${outer(known).join(", ")}`;
-  return new HeddleError("INVALID_ARGUMENT", `${where}: expected ${expected}, got an unknown option ${name}`);
+  const expected = expectedName(meantOption(name, known), outer(known), "option");
+  return new HeddleError("INVALID_ARGUMENT", `${where}.${name}: expected ${expected}, got an unknown one`);
 }

@@ -1,5 +1,4 @@
-import { z } from "zod";
-import { isWhole, wholeRange } from "../../core/is-whole.ts";
+import type { z } from "zod";
 
 /** Options by name. A doc comment on an entry is the documentation of the option, also in the published types. */
 export type Shape = Readonly<Record<string, z.ZodType>>;
@@ -51,23 +50,3 @@ type Required<S extends Shape> = { -readonly [K in keyof S]: z.input<S[K]> };
 
 /** The type of options as callers give them. Its members keep the doc comments of the shape. */
 export type Given<S extends Shape> = Optional<Pick<S, WithDefault<S>>> & Required<Omit<S, WithDefault<S>>>;
-
-/** Accepts a whole number of at least `least`. */
-export const whole = (least: number) => z.custom<number>((v) => isWhole(v, least), wholeRange(least));
-
-/** Accepts a number from `least` to `most`. */
-export const real = (least: number, most = Number.POSITIVE_INFINITY) =>
-  z.custom<number>(
-    (v) => typeof v === "number" && v >= least && v <= most,
-    most === Number.POSITIVE_INFINITY ? `a number of at least ${least}` : `a number from ${least} to ${most}`,
-  );
-
-/** Accepts a finite number above 0. */
-export const above = () =>
-  z.custom<number>((v) => typeof v === "number" && v > 0 && Number.isFinite(v), "a number above 0");
-
-/** Accepts true and false. */
-export const flag = () => z.boolean({ error: "true or false" });
-
-/** Accepts a text. */
-export const text = () => z.string({ error: "a text" });

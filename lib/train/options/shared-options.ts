@@ -1,8 +1,9 @@
 // The options that every stage has, by subject. optimizer-options.ts has those of batches and the optimizer.
 import { z } from "zod";
+import { flag, real, whole } from "../../core/schema-parts.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { batchShape, optimizerShape } from "./optimizer-options.ts";
-import { flag, type Given, option, real, whole } from "./option.ts";
+import { type Given, option } from "./option.ts";
 import { replaySchema } from "./text-data.ts";
 import { trackingShape } from "./tracking-options.ts";
 
@@ -17,6 +18,7 @@ export interface EvaluateAt<Base = LanguageModel> {
   step: number;
   /** The model in training, as given to the stage: usually a LanguageModel, which can generate. */
   model: Base;
+  /** The run's signal, to pass on to calls of the model. */
   signal?: AbortSignal | undefined;
 }
 

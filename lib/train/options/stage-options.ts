@@ -1,11 +1,12 @@
 // Groups of options that several stages have.
 import { z } from "zod";
 import { isIterable } from "../../core/is-iterable.ts";
+import { flag, positive, real, whole } from "../../core/schema-parts.ts";
 import type { RowSource } from "../../data/rows.ts";
 import { type LoraConfig, type LoraOptions, loraOption, loraOptions } from "../../models/adapters/lora.ts";
 import type { World } from "../world/world.ts";
 import { optimizerShape } from "./optimizer-options.ts";
-import { above, flag, type Given, option, real, variant, whole } from "./option.ts";
+import { type Given, option, variant } from "./option.ts";
 import { namesIn, unknownOption } from "./option-names.ts";
 import { textDataShape } from "./text-data.ts";
 
@@ -30,7 +31,7 @@ export const epochShape = {
   }),
   /** Number of passes over the rows, if maxSteps is not given. The last step is filled up with rows of a further pass. Default 3. */
   numTrainEpochs: option(
-    above().default(3),
+    positive().default(3),
     "passes over the rows if maxSteps is not given; the last step is filled up from the next pass",
     { aliases: EPOCH_ALIASES, recorded: false },
   ),
@@ -172,7 +173,7 @@ export interface PeakRates {
 
 /** The option `learningRate` of a stage with separate peaks. */
 export const peakLearningRate = ({ lora, weights }: PeakRates) =>
-  variant(optimizerShape.learningRate, above().optional(), {
+  variant(optimizerShape.learningRate, positive().optional(), {
     otherwise: `${lora.toExponential()} with lora, ${weights.toExponential()} without`,
   });
 

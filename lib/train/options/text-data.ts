@@ -1,8 +1,9 @@
 // Options for raw text, and for replay: batches of an earlier stage that are mixed in.
 import { z } from "zod";
+import { positive, real, text, whole } from "../../core/schema-parts.ts";
 import { isTexts } from "../examples/text-files.ts";
 import { batchShape } from "./optimizer-options.ts";
-import { above, type Given, option, real, text, variant, whole } from "./option.ts";
+import { type Given, option, variant } from "./option.ts";
 
 /** Texts in memory: an iterable of strings, or of rows with a text field. An array of strings means paths instead. */
 export type TextSource =
@@ -29,7 +30,7 @@ const corpusShape = {
   /** Files, as in `data` of `pretrain`. */
   data: paths,
   /** Relative weight. The corpus contributes weight / (sum of all weights) of the sequences. Default 1. */
-  weight: above().default(1),
+  weight: positive().default(1),
   /**
    * Separator of documents in a text file: `blank-line`, `line`, `file`, or any other text on a separate line. Default: that of the stage.
    */

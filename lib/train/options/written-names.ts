@@ -19,13 +19,13 @@ export class WrittenNames {
 
   /** Rewrites a message about an option to the file's spelling: `learningRate: expected …` as `learning_rate: expected …`. */
   inMessage(message: string): string {
-    const unknown = /^([\w.]+)(: expected .*, got an unknown option )(\w+)$/s.exec(message);
+    const unknown = /^([\w.]+)\.(\w+)(?=: expected .*, got an unknown one$)/s.exec(message);
     if (unknown) {
-      const [, place = "", middle = "", name = ""] = unknown;
-      // The part before the colon is a stage (`sft`), a stage and a nested object (`sft.replay`), or only a nested object
+      const [path, place = "", name = ""] = unknown;
+      // The place is a stage (`sft`), a stage and a nested object (`sft.replay`), or only a nested object
       // (`lora`).
       const inner = [...place.split(".").slice(1), name].join(".");
-      return `${place}${middle}${this.of(this.names.has(inner) ? inner : `${place}.${name}`)}`;
+      return `${place}.${this.of(this.names.has(inner) ? inner : path)}${message.slice(path.length)}`;
     }
     return (
       message

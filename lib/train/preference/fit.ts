@@ -1,4 +1,13 @@
-import { type LocatedRow, noRowsError, type RowSource, readRows, rowError, said } from "../../data/rows.ts";
+import { countedWere } from "../../core/amounts.ts";
+import {
+  firstPlaces,
+  type LocatedRow,
+  noRowsError,
+  type RowSource,
+  readRows,
+  rowError,
+  said,
+} from "../../data/rows.ts";
 import type { KeptRows } from "../examples/example-source.ts";
 import type { AnsweredPrompt } from "./sequences.ts";
 
@@ -24,9 +33,6 @@ export interface ReadOptions<Item> {
   /** Receives warnings about rows that were left out or cut. */
   warn(message: string): void;
 }
-
-/** Maximum number of rows that a message lists. */
-const NAMED = 3;
 
 /**
  * Reads rows as training items, in order. The items of one row stay together. A row without items is not kept.
@@ -73,10 +79,10 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
     indices.push(row.index);
   }
   if (dropped.length > 0)
-    warn(`${name}: ${dropped.length} skipped, longer than ${limit} tokens (maxSeqLength): ${firstOf(dropped)}`);
+    warn(`${name}: ${dropped.length} skipped, longer than ${limit} tokens (maxSeqLength): ${firstPlaces(dropped)}`);
   if (cut.length > 0)
     warn(
-      `${name}: ${cut.length === 1 ? "1 prompt was" : `${cut.length} prompts were`} truncated to ${limit} tokens (${what}, maxSeqLength): ${firstOf(cut)}`,
+      `${name}: ${countedWere(cut.length, "prompt")} truncated to ${limit} tokens (${what}, maxSeqLength): ${firstPlaces(cut)}`,
     );
   if (out.length === 0)
     throw noRowsError(
@@ -84,9 +90,9 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
       name,
       "at least one row",
       [
-        ...(dropped.length > 0 ? [`only ones that are too long: ${firstOf(dropped)}`] : []),
-        ...(equal.length > 0 ? [`only equal answers: ${firstOf(equal)}`] : []),
-        ...(dismissed.length > 0 ? [`only dismissed prompts: ${firstOf(dismissed)}`] : []),
+        ...(dropped.length > 0 ? [`only ones that are too long: ${firstPlaces(dropped)}`] : []),
+        ...(equal.length > 0 ? [`only equal answers: ${firstPlaces(equal)}`] : []),
+        ...(dismissed.length > 0 ? [`only dismissed prompts: ${firstPlaces(dismissed)}`] : []),
       ].join("; ") || "none",
     );
   return { rows: out, indices, count };
@@ -94,9 +100,4 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
 
 function withoutBeginning({ ids, promptLength }: AnsweredPrompt, excess: number): AnsweredPrompt {
   return { ids: ids.slice(excess), promptLength: promptLength - excess };
-}
-
-/** Returns the locations of the first rows, for messages. */
-export function firstOf(places: readonly string[]): string {
-  return places.length <= NAMED ? places.join("; ") : `${places.slice(0, NAMED).join("; ")}; …`;
 }

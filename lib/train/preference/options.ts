@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
+import { real, text, whole } from "../../core/schema-parts.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { Model } from "../../models/model.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import type { PairRow } from "../examples/row-types.ts";
 import type { Trainable } from "../loop/run-stage.ts";
 import { batchShape, optimizerShape } from "../options/optimizer-options.ts";
-import { type Given, option, real, text, variant, whole } from "../options/option.ts";
+import { type Given, option, variant } from "../options/option.ts";
 import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
 import {
   type AdapterOptions,
@@ -16,7 +17,9 @@ import {
   epochShape,
   type HeldOutOptions,
   heldOutShape,
+  KL_ALIASES,
   type PeakRates,
+  peakLearningRate,
   trainingRows,
 } from "../options/stage-options.ts";
 import { truncationModes } from "./fit.ts";
@@ -61,6 +64,8 @@ export interface PreferenceOptions<Base = LanguageModel, Row = object>
     CallOptions {}
 
 export const pairShape = {
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate: peakLearningRate(preferencePeaks),
   /**
    * Rows {prompt, chosen, rejected} (texts, or arrays of messages), or {prompt, ranked} with answers from best to worst. Files (.jsonl,
    * .parquet), or in a program the rows.
@@ -89,8 +94,16 @@ export const referenceShape = {
   ),
 };
 
+export const divergenceShape = {
+  /** Strength of the penalty for diverging from the reference. Default 0.1. */
+  beta: option(real(0).default(0.1), "strength of the penalty for leaving the reference model", {
+    aliases: KL_ALIASES,
+  }),
+};
+
 /** A model with its tokenizer, for preference training. `LanguageModel` implements it. */
 export interface PreferenceTrainable extends Trainable {
+  /** The tokenizer, which encodes prompts and answers. */
   readonly tokenizer?: Tokenizer | undefined;
 }
 

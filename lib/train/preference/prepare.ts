@@ -1,9 +1,9 @@
-import type { RowSource } from "../../data/rows.ts";
+import { firstPlaces, type RowSource } from "../../data/rows.ts";
 import type { Model } from "../../models/model.ts";
 import { splitExamples } from "../examples/example-source.ts";
 import { settleAdapters } from "../loop/base-adapters.ts";
 import { sequenceLengthFor, sequenceLengthOf, tokenizerOf } from "../loop/run-stage.ts";
-import { firstOf, type ReadOptions, readFitting, type TruncationMode } from "./fit.ts";
+import { type ReadOptions, readFitting, type TruncationMode } from "./fit.ts";
 import type { PreferenceTrainable } from "./options.ts";
 import { isTie, pairsOf } from "./pair-rows.ts";
 import type { PreferencePair } from "./pairs.ts";
@@ -82,7 +82,7 @@ export async function readPairs(
   });
   if (same.length > 0)
     call.warn(
-      `${same.length === 1 ? "1 row holds" : `${same.length} rows hold`} pairs of equal answers, which were skipped: ${firstOf(same)}`,
+      `${same.length === 1 ? "1 row holds" : `${same.length} rows hold`} pairs of equal answers, which were skipped: ${firstPlaces(same)}`,
     );
   const longest = [...train, ...heldOut].reduce((n, p) => Math.max(n, p.chosen.ids.length, p.rejected.ids.length), 1);
   return { train, heldOut, sequenceLength: sequenceLengthFor(longest, limit) };

@@ -14,14 +14,17 @@ import type { PreferenceItems } from "./prepare.ts";
 import { withReference } from "./reference.ts";
 
 /** Options that `runPreference` reads. */
-type Settings = Omit<z.output<z.ZodObject<ReturnType<typeof preferenceStageShape>>>, "learningRate"> & {
+export type PreferenceSettings = Omit<
+  z.output<z.ZodObject<ReturnType<typeof preferenceStageShape<object>>>>,
+  "learningRate"
+> & {
   learningRate?: number | undefined;
   data: RowSource;
   refModel?: Trainable | undefined;
 };
 
 /** The parts in which preference stages differ. */
-export interface PreferenceStage<Options extends Settings, Item> {
+export interface PreferenceStage<Options extends PreferenceSettings, Item> {
   peaks: PeakRates;
   about: Omit<StageCard, "data">;
   /** Number of sequences that an item takes in a forward pass. */
@@ -35,7 +38,7 @@ export interface PreferenceStage<Options extends Settings, Item> {
 }
 
 /** Returns the generator of a preference stage, for `startStage`. */
-export function runPreference<Options extends Settings, Item>(of: PreferenceStage<Options, Item>) {
+export function runPreference<Options extends PreferenceSettings, Item>(of: PreferenceStage<Options, Item>) {
   return async function* run(
     base: PreferenceTrainable,
     options: Options,

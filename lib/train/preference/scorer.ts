@@ -11,7 +11,7 @@ import {
 import { type Forward, paddedRowInputs, sequenceForward, tempered } from "../../models/forward.ts";
 import { valueHeadOutput } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
-import { type AnsweredPrompt, answerRows, targetLogprobs } from "./sequences.ts";
+import { type AnsweredPrompt, answerRows, slotsOf, targetLogprobs } from "./sequences.ts";
 
 export interface ScorerOptions {
   /** Number of sequences in one run. */
@@ -60,7 +60,7 @@ export class AnswerScorer {
     const { sequences, sequenceLength } = this.options;
     const out: ScoredAnswer[] = [];
     for (let i = 0; i < answers.length; i += sequences) {
-      const part = Array.from({ length: sequences }, (_, k) => answers[i + k]);
+      const part = slotsOf(answers.slice(i, i + sequences), sequences);
       const { inputs, placements } = answerRows(part, sequenceLength);
       const { ids, targets, lengths } = inputs;
       const { executable, positions } = this;

@@ -22,6 +22,21 @@ export function rowsOf({ ids }: AnsweredPrompt): number {
   return ids.length - 1;
 }
 
+/** Returns the row of a micro-batch that predicts the first token of the answer in a slot. Rows of later tokens follow. */
+export function firstAnswerRow({ promptLength }: AnsweredPrompt, slot: number, sequenceLength: number): number {
+  return slot * sequenceLength + promptLength - 1;
+}
+
+/** Assigns the items of a batch to the `count` slots of a micro-batch. Slots after the last item are empty. */
+export function slotsOf<Item>(batch: readonly Item[], count: number): (Item | undefined)[] {
+  return Array.from({ length: count }, (_, i) => batch[i]);
+}
+
+/** Returns a number for each of the `count` slots of a micro-batch, 0 for empty slots. */
+export function perSlot<Item>(batch: readonly Item[], count: number, value: (item: Item) => number): Float32Array {
+  return Float32Array.from({ length: count }, (_, i) => (i < batch.length ? value(batch[i]!) : 0));
+}
+
 /** Location of a sequence's rows in a micro-batch: row `first + i` predicts answer token i. */
 export interface Placement {
   first: number;
@@ -74,7 +89,7 @@ export function answerRows(
     inputs.targets.set(ids.subarray(from), start + from - 1);
     inputs.lengths.fill(ids.length, start, start + sequenceLength);
     tokens += ids.length;
-    return { first: start + promptLength - 1, count: answerLength(sequence) };
+    return { first: firstAnswerRow(sequence, s, sequenceLength), count: answerLength(sequence) };
   });
   return { inputs, placements, tokens };
 }

@@ -9,23 +9,23 @@ export interface RolloutOptions {
    */
   dtype: FloatDType;
   /**
-   * Divisor of the twin's logits. Sample from the twin at temperature 1. The sampler reports log-probabilities at
-   * temperature 1, so they are then those of the distribution that it draws from. Default 1.
+   * Divisor of the bf16 sampler's logits. Sample from it at temperature 1. Generation reports log-probabilities at
+   * temperature 1, so they are then those of the distribution that the sampler draws from. Default 1.
    */
   temperature?: number | undefined;
 }
 
 /**
- * The model that draws the policy's answers. With dtype f32, it is the policy itself. With dtype bf16, it is a twin: a
- * copy whose matrices are the f32 master weights rounded to bf16. Its matrices take half the memory traffic per token,
- * and multiply at up to twice the rate. Rounding changes the probabilities, so the loss has to weight the twin's
- * answers (see `grpoLoss`).
+ * The model that draws the policy's answers. With dtype f32, it is the policy itself. With dtype bf16, it is the
+ * sampler: a copy whose matrices are the f32 master weights rounded to bf16. Its matrices take half the memory traffic
+ * per token, and multiply at up to twice the rate. Rounding changes the probabilities, so the loss has to weight the
+ * sampler's answers (see `grpoLoss`).
  */
 export class RolloutModel {
   private readonly policy: LanguageModel;
   private readonly dtype: FloatDType;
   private readonly temperature: number;
-  private twin: { model: LanguageModel; refresh: Executable } | undefined;
+  private copy: { model: LanguageModel; refresh: Executable } | undefined;
 
   constructor(policy: LanguageModel, { dtype, temperature = 1 }: RolloutOptions) {
     this.policy = policy;
@@ -33,17 +33,17 @@ export class RolloutModel {
     this.temperature = temperature;
   }
 
-  /** Whether answers come from a twin. */
-  get isTwin(): boolean {
+  /** Whether answers come from a rounded copy of the policy. */
+  get isCopy(): boolean {
     return this.dtype !== "f32";
   }
 
   /** Returns the model with the current weights. This object owns it: do not dispose of it. */
   async refreshed(): Promise<LanguageModel> {
-    if (!this.isTwin) return this.policy;
-    this.twin ??= await this.open();
-    await this.twin.refresh.run({});
-    return this.twin.model;
+    if (!this.isCopy) return this.policy;
+    this.copy ??= await this.open();
+    await this.copy.refresh.run({});
+    return this.copy.model;
   }
 
   private isRounded({ dtype, shape, writable }: Tensor): boolean {
@@ -72,18 +72,18 @@ export class RolloutModel {
     );
     const { valueHead: _, ...config } = model.config;
     const { quantizedActivations } = model;
-    const twin = await Model.fromWeights(config, model.device, copies, {
+    const copy = await Model.fromWeights(config, model.device, copies, {
       quantizedActivations,
       temperature: this.temperature,
     });
     return {
-      model: new LanguageModel({ model: twin, tokenizer, generation, contextLength }),
+      model: new LanguageModel({ model: copy, tokenizer, generation, contextLength }),
       refresh: program.bind(model.device, bound),
     };
   }
 
   dispose(): void {
-    this.twin?.refresh.dispose();
-    this.twin?.model.dispose();
+    this.copy?.refresh.dispose();
+    this.copy?.model.dispose();
   }
 }

@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { HeddleError } from "../../core/errors.ts";
+import { flag, positive, real, whole } from "../../core/schema-parts.ts";
 import type { RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { PromptRow } from "../examples/row-types.ts";
 import { batchShape } from "../options/optimizer-options.ts";
-import { above, flag, type Given, option, real, variant, whole } from "../options/option.ts";
+import { type Given, option, variant } from "../options/option.ts";
 import { heldOutRows, rows } from "../options/stage-options.ts";
 import { textDataShape } from "../options/text-data.ts";
 import { truncationModes } from "../preference/fit.ts";
@@ -25,7 +26,7 @@ export const samplingShape = {
     aliases: "maxtokens maxnewtokens responselength",
   }),
   /** Sampling temperature of the answers: above 1 more varied, below 1 less. Default 1. */
-  temperature: option(above().default(1), "sampling temperature"),
+  temperature: option(positive().default(1), "sampling temperature"),
   /** Sample only from this number of the likeliest tokens; 0: all. Default 0. */
   topK: option(whole(0).default(0), "sample from this many most likely tokens; 0: from all"),
   /** Sample only from the likeliest tokens whose probabilities add up to this. Default 1. */
@@ -33,7 +34,7 @@ export const samplingShape = {
   /** Sample only from tokens that are at least this fraction as probable as the likeliest. Default 0. */
   minP: option(real(0, 1).default(0), "sample from tokens with at least this fraction of the highest probability"),
   /** Above 1: fewer repetitions. Default 1. */
-  repetitionPenalty: option(above().default(1), "values above 1 penalize repetition"),
+  repetitionPenalty: option(positive().default(1), "values above 1 penalize repetition"),
 };
 
 const policyShape = {
@@ -86,10 +87,10 @@ const policyShape = {
   /** Number of answers that logCompletions logs: the first of a rollout. Default 8. */
   numCompletionsToPrint: option(whole(1).default(8), "number of answers that logCompletions logs", { recorded: false }),
   /**
-   * Element type of the matrices for drawing answers. bf16 draws from the twin, a rounded copy of the f32 weights, at
-   * up to twice the speed. Tokens that the twin draws get importance weights of at most importanceSamplingCap. Default:
-   * bf16 if dtype is bf16, or if the device has bf16 instructions (AVX-512 BF16, Armv8.6, CUDA); else f32. With lora,
-   * the model itself draws, in its stored type.
+   * Element type of the matrices for drawing answers. bf16 draws from the sampler, a rounded copy of the f32 weights,
+   * at up to twice the speed. Tokens that the sampler draws get importance weights of at most importanceSamplingCap.
+   * Default: bf16 if dtype is bf16, or if the device has bf16 instructions (AVX-512 BF16, Armv8.6, CUDA); else f32.
+   * With lora, the model itself draws, in its stored type.
    */
   rolloutDtype: option(
     z.enum(["bf16", "f32"]).optional(),
@@ -97,8 +98,8 @@ const policyShape = {
     { otherwise: "bf16 if dtype is bf16 or the device multiplies bf16; else f32" },
   ),
   /**
-   * Maximum importance weight of a token drawn by the twin: its probability under the policy divided by its probability
-   * under the twin. Default 2.
+   * Maximum importance weight of a token drawn by the sampler: its probability under the policy divided by its
+   * probability under the sampler. Default 2.
    */
   importanceSamplingCap: option(
     real(1).default(2),

@@ -37,8 +37,8 @@ export interface Policy {
   /** Number of rows of a sequence, a prompt with its answer. */
   sequenceLength: number;
   dtype: FloatDType;
-  /** Whether answers come from a rounded twin of the policy, whose log-probabilities are at the sampler's temperature. */
-  readonly drawsFromTwin: boolean;
+  /** Whether answers come from a rounded copy of the policy, whose log-probabilities are at the sampling temperature. */
+  readonly drawsFromCopy: boolean;
   /**
    * Whether the log-probabilities of drawn answers equal those of a training pass. They differ at a temperature other
    * than 1, if sampling or training rounds to narrower floats, and if RoPE depends on the sequence length.
@@ -123,11 +123,11 @@ export async function openPolicy(
     heldOut,
     sequenceLength,
     dtype,
-    drawsFromTwin: sampler.isTwin,
-    drawsWithOwnLogprobs: !sampler.isTwin && temperature === 1 && dtype === "f32" && !fp8 && decodesExactly(base),
+    drawsFromCopy: sampler.isCopy,
+    drawsWithOwnLogprobs: !sampler.isCopy && temperature === 1 && dtype === "f32" && !fp8 && decodesExactly(base),
     async draw(prompts, count, at) {
-      // A twin already divides its logits by the temperature.
-      const own = { ...options, ...at, temperature: sampler.isTwin ? 1 : temperature };
+      // A rounded copy already divides its logits by the temperature.
+      const own = { ...options, ...at, temperature: sampler.isCopy ? 1 : temperature };
       return drawAnswers(await sampler.refreshed(), prompts, count, own);
     },
     reference,

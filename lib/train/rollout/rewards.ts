@@ -20,6 +20,7 @@ export interface RewardInput {
   prompts: readonly (string | readonly ChatMessage[])[];
   /** Texts of the answers. */
   completions: readonly string[];
+  /** Token ids of the answers. */
   completionIds: readonly (readonly number[])[];
   readonly [column: string]: readonly unknown[];
 }
@@ -35,7 +36,9 @@ export type Reward = RewardFunction | RewardModel;
 
 /** A reward model, as trained by `trainReward`. A LanguageModel implements it. */
 export interface RewardModel {
+  /** The network, with a classification head of one label. */
   readonly model: Model;
+  /** The tokenizer of the reward model. */
   readonly tokenizer?: LanguageModel["tokenizer"];
 }
 

@@ -12,12 +12,13 @@ import { type PeakRates, peakOf, stepsOf } from "../options/stage-options.ts";
 import { AnswerScorer, type ScoredAnswer } from "../preference/scorer.ts";
 import type { AnsweredPrompt } from "../preference/sequences.ts";
 import { soloWorld } from "../world/world.ts";
+import type { RolloutBatch } from "./batch.ts";
 import { CompletionSamples } from "./completion-samples.ts";
 import type { DrawnAnswer } from "./draw.ts";
 import { type policyStageShape, promptsOf } from "./options.ts";
 import { evaluatedPrompts, lengthReport, openPolicy, type Policy } from "./policy.ts";
 import { Judge, type Judgement } from "./rewards.ts";
-import { type RolloutBatch, RolloutSource, type RolloutSourceOptions } from "./source.ts";
+import { RolloutSource, type RolloutSourceOptions } from "./source.ts";
 
 /** Options that `runPolicy` reads. */
 type Settings = Omit<z.output<z.ZodObject<typeof policyStageShape>>, "learningRate"> & {
@@ -68,7 +69,7 @@ export interface Rollouts<Measured, Item> {
   /** As in RolloutSourceOptions. */
   memory?: RolloutSourceOptions<unknown, unknown>["memory"];
   /** Builds the stage. @param shape number of answers in a micro-batch, and length of a sequence */
-  stage(shape: { answers: number; sequenceLength: number }): Stage<{ answers: readonly Item[]; report: Metrics }>;
+  stage(shape: { answers: number; sequenceLength: number }): Stage<RolloutBatch<Item>>;
 }
 
 /** The parts in which stages that train on the model's own answers differ. */

@@ -2,19 +2,13 @@ import { HeddleError, throwIfAborted } from "../../core/errors.ts";
 import { isWhole } from "../../core/is-whole.ts";
 import { permutation, Stream } from "../../data/random.ts";
 import { exampleFingerprint } from "../examples/example-fingerprint.ts";
-import type { Metrics } from "../loop/stage.ts";
 import type { BatchSource } from "../loop/trainer.ts";
 import { needSameReference } from "../preference/reference.ts";
 import { gather, soloWorld, type World } from "../world/world.ts";
+import type { RolloutBatch } from "./batch.ts";
 import type { PlacedPrompt } from "./draw.ts";
 import { pack, unpack } from "./pack.ts";
 import type { PolicyPrompt } from "./prompts.ts";
-
-/** Answers of a micro-batch, and the report of their rollout. */
-export interface RolloutBatch<Item> {
-  readonly answers: readonly Item[];
-  readonly report: Metrics;
-}
 
 export interface RolloutSourceOptions<Drawn, Item> {
   heldOut?: readonly PolicyPrompt[] | undefined;

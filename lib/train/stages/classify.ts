@@ -1,7 +1,9 @@
 import { z } from "zod";
+import { firstOf } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import type { Run } from "../../core/run.ts";
+import { whole } from "../../core/schema-parts.ts";
 import { pause } from "../../core/slices.ts";
 import type { ClassifierConfig } from "../../formats/config/config.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
@@ -27,7 +29,7 @@ import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { evaluateLabeled, fitClassifierTemperature } from "../losses/classify-evaluate.ts";
 import { classification } from "../losses/classify-loss.ts";
 import { batchShape } from "../options/optimizer-options.ts";
-import { type Given, option, variant, whole } from "../options/option.ts";
+import { type Given, option, variant } from "../options/option.ts";
 import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
 import {
   type AdapterOptions,
@@ -133,7 +135,7 @@ export const classifySchema = z
   });
 
 /** Options of `trainClassifier`. */
-export interface ClassifyOptions<Base = LanguageModel>
+export interface TrainClassifierOptions<Base = LanguageModel>
   extends Given<typeof classifyShape>,
     SharedOptions<Base>,
     EpochOptions,
@@ -143,6 +145,7 @@ export interface ClassifyOptions<Base = LanguageModel>
 
 /** A model with a tokenizer that reports token offsets and special tokens, as a classifier needs. `LanguageModel` implements it. */
 export interface TrainableClassifier extends Trainable {
+  /** The tokenizer, which encodes the texts and is saved with the weights. */
   readonly tokenizer?:
     | (NonNullable<Trainable["tokenizer"]> & Pick<Tokenizer, "encode" | "encodeWithOffsets" | "closingCount">)
     | undefined;
@@ -161,7 +164,7 @@ export interface TrainableClassifier extends Trainable {
  */
 export function trainClassifier<Base extends TrainableClassifier>(
   base: Base,
-  options: ClassifyOptions<Base>,
+  options: TrainClassifierOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
   return startStage(base, { name: "classify", schema: classifySchema }, options, start);
 }
@@ -237,7 +240,7 @@ async function* start(
   };
   const card = {
     data: namesOf(options.data),
-    notes: `A classifier of ${classifier.task === "token" ? "words" : "texts"}: ${classifier.labels.slice(0, 20).join(", ")}.`,
+    notes: `A classifier of ${classifier.task === "token" ? "words" : "texts"}: ${firstOf(classifier.labels, 20)}.`,
     evaluation: { name: "held-out rows", metric: "loss" },
   };
   return yield* runStage(base, stage, source, run, {

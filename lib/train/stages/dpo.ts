@@ -1,40 +1,45 @@
 import { z } from "zod";
 import { describe, HeddleError } from "../../core/errors.ts";
 import type { Run } from "../../core/run.ts";
-import { add, input, mul, scale, sum, Value } from "../../graph/index.ts";
+import { real } from "../../core/schema-parts.ts";
+import { add, input, mul, Value } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { PairRow } from "../examples/row-types.ts";
-import type { Stage } from "../loop/stage.ts";
 import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "../losses/dpo.ts";
-import { type Given, option, real } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
+import { type Given, option } from "../options/option.ts";
 import {
+  divergenceShape,
   type PairOptions,
   type PreferenceTrainable,
   pairShape,
-  preferencePeaks,
   preferenceStageShape,
   referenceShape,
 } from "../preference/options.ts";
 import {
+  chosenCrossEntropy,
+  meanOverPairs,
   type PreferencePair,
-  pairMean,
-  pairRows,
+  pairStage,
   perAnswer,
-  perPair,
   type ReferencedPair,
-  rewardMetrics,
 } from "../preference/pairs.ts";
-import { readPairs } from "../preference/prepare.ts";
 import { scoredByReference } from "../preference/reference.ts";
-import { runPreference } from "../preference/run-preference.ts";
-import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
+import {
+  type AnsweredPrompt,
+  answerLength,
+  halves,
+  perSlot,
+  sequenceSums,
+  targetLogprobs,
+} from "../preference/sequences.ts";
 
 /** Input of a custom objective, (pairs) f32 each: log-probabilities of whole answers, and their token counts. */
 export interface DpoLossInput extends DpoLogprobs {
+  /** Number of tokens of each chosen answer. */
   chosenLengths: Value;
+  /** Number of tokens of each rejected answer. */
   rejectedLengths: Value;
 }
 
@@ -42,12 +47,6 @@ export interface DpoLossInput extends DpoLogprobs {
 export type DpoLoss = (logprobs: DpoLossInput) => Value;
 
 const dpoShape = {
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate: peakLearningRate(preferencePeaks),
-  /** Strength of the penalty for diverging from the reference. Default 0.1. */
-  beta: option(real(0).default(0.1), "strength of the penalty for leaving the reference model", {
-    aliases: KL_ALIASES,
-  }),
   /** The objective. Default "sigmoid". */
   lossType: option(z.enum(dpoLossTypes).default("sigmoid"), "loss function"),
   /** Probability that a preference is inverted; only for sigmoid. Default 0. */
@@ -72,6 +71,7 @@ export const dpoSchema = z
     ...preferenceStageShape<PairRow>(),
     ...pairShape,
     ...referenceShape,
+    ...divergenceShape,
     ...dpoShape,
   })
   .superRefine(({ lossType, labelSmoothing, loss, beta }, context) => {
@@ -85,6 +85,7 @@ export const dpoSchema = z
 /** Options of `dpo`. */
 export interface DpoOptions<Base = LanguageModel>
   extends Given<typeof dpoShape>,
+    Given<typeof divergenceShape>,
     Given<typeof referenceShape>,
     PairOptions<Base> {}
 
@@ -107,111 +108,68 @@ export function dpo<Base extends PreferenceTrainable>(
   base: Base,
   options: DpoOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  return startStage(base, { name: "dpo", schema: dpoSchema }, options, run);
+  return startStage(base, { name: "dpo", schema: dpoSchema }, options, preference.run);
 }
 
-const run = runPreference<z.output<typeof dpoSchema>, ReferencedPair>({
-  peaks: preferencePeaks,
+const preference = pairStage<Objective & Pick<z.output<typeof dpoSchema>, "rpoAlpha" | "loss">, ReferencedPair>({
+  name: "dpo",
   about: {
     notes: "Tuned on pairs of a better and a worse answer (DPO).",
     evaluation: { name: "held-out pairs", metric: "DPO loss" },
   },
-  sequencesEach: 2,
-  async items(base, options, call) {
-    const pairs = await readPairs(base, "dpo", options, call);
-    return scoredByReference<PreferencePair, ReferencedPair>(base, pairs, options, call, {
+  prepare: (base, pairs, options, call) =>
+    scoredByReference<PreferencePair, ReferencedPair>(base, pairs, options, call, {
       sequences: 2 * options.perDeviceTrainBatchSize,
       answers: ({ chosen, rejected }) => [chosen, rejected],
       scored: (pair, [chosen, rejected]) => ({ ...pair, reference: { chosen: chosen!, rejected: rejected! } }),
       identify: ({ reference: { chosen, rejected } }) => [chosen, rejected],
-    });
+    }),
+  // Pang et al. 2024.
+  chosenTerm: ({ rpoAlpha }) => (rpoAlpha > 0 ? { weight: rpoAlpha, prompts: false } : undefined),
+  inputs(batch, _, { pairs, lossType, loss }) {
+    const share = (answer: AnsweredPrompt) => shareOf(answerLength(answer), lossType);
+    const reference = (side: "chosen" | "rejected") =>
+      perSlot(batch, pairs, (pair) => pair.reference[side] * share(pair[side]));
+    // Empty slots get length 1, to avoid a division by zero.
+    const lengths = (side: "chosen" | "rejected") =>
+      Float32Array.from({ length: pairs }, (_, i) => (i < batch.length ? answerLength(batch[i]![side]) : 1));
+    return {
+      answerShares: perAnswer(batch, pairs, share),
+      ...(loss && { chosenLengths: lengths("chosen"), rejectedLengths: lengths("rejected") }),
+      referenceChosen: reference("chosen"),
+      referenceRejected: reference("rejected"),
+    };
   },
-  stage: (options, { items: pairs, sequenceLength }) => dpoStage({ ...options, pairs, sequenceLength }),
+  loss({ forward }, options) {
+    const { pairs, lossType, rpoAlpha } = options;
+    const vector = (name: string) => input(name, "f32", [pairs]);
+    const tokens = targetLogprobs(forward());
+    const answers = sequenceSums(tokens, 2 * pairs);
+    const { chosen, rejected } = halves(answers);
+    const scored =
+      lossType === "ipo" ? halves(mul(answers, input("answerShares", "f32", [2 * pairs]))) : { chosen, rejected };
+    const reference = { referenceChosen: vector("referenceChosen"), referenceRejected: vector("referenceRejected") };
+    const { losses, chosenRewards, rejectedRewards } = dpoLoss({ ...scored, ...reference }, options);
+    const lengths = () => ({ chosenLengths: vector("chosenLengths"), rejectedLengths: vector("rejectedLengths") });
+    const own = options.loss && needVector(options.loss({ chosen, rejected, ...reference, ...lengths() }), pairs);
+    const loss = meanOverPairs(own ?? losses);
+    const outputs = { chosenRewards, rejectedRewards, logprobChosen: chosen, logprobRejected: rejected };
+    if (rpoAlpha === 0) return { loss, ...outputs };
+    const nllLoss = chosenCrossEntropy(tokens);
+    return { loss: add(loss, nllLoss), nllLoss, ...outputs };
+  },
+  means: ["logprobChosen", "logprobRejected"],
 });
-
-export interface DpoStageOptions extends Objective {
-  /**
-   * Weight of the chosen answers' cross-entropy (Pang et al. 2024); 0: none. The cross-entropy is a mean over all tokens of the chosen
-   * answers, as in TRL.
-   */
-  rpoAlpha: number;
-  loss?: DpoLoss | undefined;
-  sequenceLength: number;
-  /** Number of pairs in a micro-batch. */
-  pairs: number;
-}
 
 /**
  * Direct preference optimization with precomputed log-probabilities of the reference. The loss is the mean over pairs. Chosen and rejected
  * answers share one forward pass.
  */
-export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPair[]> {
-  const { pairs, sequenceLength, lossType, rpoAlpha } = options;
-  // ipo uses the mean over an answer's tokens, so that long answers do not weigh more.
-  const share = (length: number) => (lossType === "ipo" ? Math.fround(1 / length) : 1);
-  return {
-    name: "dpo",
-    count: (batch) => batch.length,
-    // The cross-entropy of chosen answers is a mean over tokens, not over pairs. This is its divisor.
-    ...(rpoAlpha > 0 && {
-      weight: (batch: readonly ReferencedPair[]) =>
-        batch.reduce((tokens, { chosen }) => tokens + answerLength(chosen), 0),
-    }),
-    collate(batch, total, tokens) {
-      const rows = pairRows(batch, pairs, sequenceLength);
-      const reference = (side: "chosen" | "rejected") =>
-        perPair(batch, pairs, (pair) => pair.reference[side] * share(answerLength(pair[side])));
-      // Empty slots get length 1, to avoid a division by zero.
-      const lengths = (side: "chosen" | "rejected") =>
-        Float32Array.from({ length: pairs }, (_, i) => (i < batch.length ? answerLength(batch[i]![side]) : 1));
-      const likelihood = rpoAlpha > 0 && {
-        chosenWeights: atAnswers(rows, (s) => (s < pairs ? rpoAlpha / tokens : 0)),
-      };
-      return {
-        inputs: {
-          ...rows.inputs,
-          pairWeights: perPair(batch, pairs, () => 1 / total),
-          answerShares: perAnswer(batch, pairs, (answer) => share(answerLength(answer))),
-          ...(options.loss && {
-            chosenLengths: lengths("chosen"),
-            rejectedLengths: lengths("rejected"),
-          }),
-          referenceChosen: reference("chosen"),
-          referenceRejected: reference("rejected"),
-          ...likelihood,
-        },
-        tokens: rows.tokens,
-        counted: batch.length,
-      };
-    },
-    loss({ forward, rows }) {
-      const vector = (name: string) => input(name, "f32", [pairs]);
-      const tokens = targetLogprobs(forward());
-      const answers = sequenceSums(tokens, 2 * pairs);
-      const { chosen, rejected } = halves(answers);
-      const scored =
-        lossType === "ipo" ? halves(mul(answers, input("answerShares", "f32", [2 * pairs]))) : { chosen, rejected };
-      const reference = { referenceChosen: vector("referenceChosen"), referenceRejected: vector("referenceRejected") };
-      const { losses, chosenRewards, rejectedRewards } = dpoLoss({ ...scored, ...reference }, options);
-      const lengths = () => ({ chosenLengths: vector("chosenLengths"), rejectedLengths: vector("rejectedLengths") });
-      const own = options.loss && needVector(options.loss({ chosen, rejected, ...reference, ...lengths() }), pairs);
-      const preference = sum(mul(own ?? losses, vector("pairWeights")));
-      const outputs = { chosenRewards, rejectedRewards, chosenLogprobs: chosen, rejectedLogprobs: rejected };
-      if (rpoAlpha === 0) return { loss: preference, ...outputs };
-      const likelihood: Value = scale(sum(mul(tokens, input("chosenWeights", "f32", [rows]))), -1);
-      return { loss: add(preference, likelihood), likelihood, ...outputs };
-    },
-    shares: ["nllLoss"],
-    metrics(outputs, batches) {
-      const likelihood = outputs.reduce((total, o) => total + (o.likelihood?.[0] ?? 0), 0);
-      return {
-        ...rewardMetrics(outputs, batches),
-        logprobChosen: pairMean("chosenLogprobs", outputs, batches),
-        logprobRejected: pairMean("rejectedLogprobs", outputs, batches),
-        ...(rpoAlpha > 0 && { nllLoss: likelihood / rpoAlpha }),
-      };
-    },
-  };
+export const dpoStage = preference.stage;
+
+/** Factor of an answer's log-probability. ipo uses the mean over an answer's tokens, so that long answers do not weigh more. */
+function shareOf(length: number, lossType: Objective["lossType"]): number {
+  return lossType === "ipo" ? Math.fround(1 / length) : 1;
 }
 
 /** Checks a custom objective's result. @throws HeddleError INVALID_ARGUMENT unless it is one number per pair */

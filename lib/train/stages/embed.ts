@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import type { Run } from "../../core/run.ts";
+import { whole } from "../../core/schema-parts.ts";
 import { noRowsError } from "../../data/rows.ts";
 import type { EmbeddingConfig } from "../../formats/config/config.ts";
 import { embeddingSchema, embeddingWidths } from "../../formats/sentence-transformers/embedding-schema.ts";
@@ -28,7 +29,7 @@ import { type StageCall, startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { contrastive, type PairExample } from "../losses/embed-loss.ts";
 import { batchShape } from "../options/optimizer-options.ts";
-import { type Given, option, variant, whole } from "../options/option.ts";
+import { type Given, option, variant } from "../options/option.ts";
 import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
 import {
   type AdapterOptions,
@@ -110,7 +111,7 @@ export const embedSchema = z.strictObject({
 });
 
 /** Options of `trainEmbedding`. */
-export interface EmbedOptions<Base = LanguageModel>
+export interface TrainEmbeddingOptions<Base = LanguageModel>
   extends Given<typeof embedShape>,
     SharedOptions<Base>,
     EpochOptions,
@@ -126,6 +127,7 @@ export interface EmbedOptions<Base = LanguageModel>
 
 /** A model with a tokenizer that reports its special tokens, as embedding training needs. `LanguageModel` implements it. */
 export interface TrainableEmbedder extends Trainable {
+  /** The tokenizer, which encodes the texts and is saved with the weights. */
   readonly tokenizer?: (NonNullable<Trainable["tokenizer"]> & Pick<Tokenizer, "encode" | "closingCount">) | undefined;
 }
 
@@ -144,7 +146,7 @@ export interface TrainableEmbedder extends Trainable {
  */
 export function trainEmbedding<Base extends TrainableEmbedder>(
   base: Base,
-  options: EmbedOptions<Base>,
+  options: TrainEmbeddingOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
   return startStage(base, { name: "embed", schema: embedSchema }, options, start);
 }

@@ -1,18 +1,20 @@
 import { z } from "zod";
 import type { Run } from "../../core/run.ts";
+import { flag, real, whole } from "../../core/schema-parts.ts";
 import { input, mul, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { mean } from "../../metrics/mean.ts";
 import { tempered } from "../../models/forward.ts";
-import type { Metrics, Stage } from "../loop/stage.ts";
+import type { Stage } from "../loop/stage.ts";
 import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { deviation, groupAdvantages, rewardScales } from "../losses/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "../losses/grpo.ts";
-import { flag, type Given, option, real, whole } from "../options/option.ts";
+import { type Given, option } from "../options/option.ts";
 import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import { preferencePeaks } from "../preference/options.ts";
-import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
+import { type AnsweredPrompt, answerLength, atAnswers, targetLogprobs } from "../preference/sequences.ts";
+import { answerTokens, batchRows, type RolloutBatch } from "../rollout/batch.ts";
 import { type PolicyOptions, policyStageShape } from "../rollout/options.ts";
 import { meanReport, runPolicy } from "../rollout/run-policy.ts";
 
@@ -102,14 +104,14 @@ export interface GrpoOptions<Base = LanguageModel> extends Given<typeof grpoShap
  * Group-relative policy optimization (Shao et al. 2024). The model answers each prompt several times, and rewards rate
  * the answers. Answers that are better than other answers to the same prompt become likelier. Rows are `{ prompt, … }`;
  * further fields are passed to the reward functions. The generation engine draws the answers, with the current weights
- * or with their twin, a copy in bf16 (rolloutDtype). The ratio always uses the log-probabilities of the policy. Answers
- * that the twin draws get importance weights (importanceSamplingCap). The same seed draws the same answers. Variants:
- * DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo"
- * with scaleRewards "none".
+ * or with the sampler, their copy in bf16 (rolloutDtype). The ratio always uses the log-probabilities of the policy.
+ * Answers that the sampler draws get importance weights (importanceSamplingCap). The same seed draws the same answers.
+ * Variants: DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType
+ * "dr_grpo" with scaleRewards "none".
  *
  * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio.
- * If a twin draws the answers, also samplingWeight, the mean importance weight. With beta, also kl. The loss is not a
- * measure of progress: at the first step of a rollout it is near 0 by construction.
+ * If the sampler draws the answers, also samplingWeight, the mean importance weight. With beta, also kl. The loss is
+ * not a measure of progress: at the first step of a rollout it is near 0 by construction.
  *
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is
  * not finite, ABORTED
@@ -147,7 +149,7 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
           passYieldsOld || policy.drawsWithOwnLogprobs ? [] : await score(drawn.map(({ answer }) => answer));
         return drawn.map(({ logprobs }, i) => ({
           ...(!passYieldsOld && { logprobs: scored[i]?.logprobs ?? Float32Array.from(logprobs) }),
-          ...(policy.drawsFromTwin && { samplerLogprobs: Float32Array.from(logprobs) }),
+          ...(policy.drawsFromCopy && { samplerLogprobs: Float32Array.from(logprobs) }),
         }));
       },
       estimate(drawn, { rewards, report }, { answersEach: count }) {
@@ -171,7 +173,7 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
           epsilonHigh: options.epsilonHigh ?? options.epsilon,
           delta: options.delta,
           oldLogprobs: !passYieldsOld,
-          samplerLogprobs: policy.drawsFromTwin,
+          samplerLogprobs: policy.drawsFromCopy,
         }),
     };
   },
@@ -186,18 +188,12 @@ export interface JudgedAnswer {
   readonly advantage: number;
   /** Log-probability of each token under the policy when the answer was drawn. Needed by a stage with oldLogprobs. */
   readonly logprobs?: ArrayLike<number> | undefined;
-  /** Log-probability of each token under the twin that drew it. Needed by a stage with samplerLogprobs. */
+  /** Log-probability of each token under the sampler that drew it. Needed by a stage with samplerLogprobs. */
   readonly samplerLogprobs?: ArrayLike<number> | undefined;
   /** Log-probability of each token under the reference. Needed for a beta above 0. */
   readonly referenceLogprobs?: ArrayLike<number> | undefined;
   /** Whether the answer is left out of the loss, because it was truncated. */
   readonly masked?: boolean | undefined;
-}
-
-/** Answers of a micro-batch, and the report of their rollout. */
-export interface JudgedBatch {
-  readonly answers: readonly JudgedAnswer[];
-  readonly report: Metrics;
 }
 
 export interface GrpoStageOptions extends Objective {
@@ -217,23 +213,21 @@ export interface GrpoStageOptions extends Objective {
    * changed since then. Default true.
    */
   oldLogprobs?: boolean | undefined;
-  /** Whether answers have log-probabilities under the twin that drew them. Default false. */
+  /** Whether answers have log-probabilities under the sampler that drew them. Default false. */
   samplerLogprobs?: boolean | undefined;
 }
 
 /** The stage of group-relative policy optimization and its variants, over answers with advantages. */
-export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
-  const { answers: places, sequenceLength, lossType, importanceSamplingLevel, temperature } = options;
-  const { oldLogprobs: comesWithOld = true, samplerLogprobs: comesFromTwin = false } = options;
+export function grpoStage(options: GrpoStageOptions): Stage<RolloutBatch<JudgedAnswer>> {
+  const { answers: slots, sequenceLength, lossType, importanceSamplingLevel, temperature } = options;
+  const { oldLogprobs: comesWithOld = true, samplerLogprobs: comesFromSampler = false } = options;
   const lengthOf = (a: JudgedAnswer) => (a.masked ? 0 : answerLength(a.answer));
   return {
     name: "grpo",
     count: ({ answers }) => (lossType === "dapo" ? answers.reduce((n, a) => n + lengthOf(a), 0) : answers.length),
-    collate({ answers }, total) {
-      const rows = answerRows(
-        Array.from({ length: places }, (_, i) => answers[i]?.answer),
-        sequenceLength,
-      );
+    collate(batch, total) {
+      const { answers } = batch;
+      const rows = batchRows(batch, slots, sequenceLength);
       const weight = (a: JudgedAnswer) => {
         if (a.masked) return 0;
         if (lossType === "dapo") return 1 / total;
@@ -249,14 +243,14 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
         inputs: {
           ...rows.inputs,
           ...(comesWithOld && { oldLogprobs: atAnswers(rows, (s, i) => answers[s]!.logprobs![i]!) }),
-          ...(comesFromTwin && { samplerLogprobs: atAnswers(rows, (s, i) => answers[s]!.samplerLogprobs![i]!) }),
+          ...(comesFromSampler && { samplerLogprobs: atAnswers(rows, (s, i) => answers[s]!.samplerLogprobs![i]!) }),
           advantages: atAnswers(rows, (s) => answers[s]!.advantage),
           tokenWeights: atAnswers(rows, (s) => weight(answers[s]!)),
           ...reference,
           ...shares,
         },
         tokens: rows.tokens,
-        counted: this.count({ answers, report: {} }),
+        counted: this.count(batch),
       };
     },
     loss({ forward, rows }) {
@@ -266,11 +260,11 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
         {
           logprobs: targetLogprobs({ hidden, head: tempered(head, temperature) }),
           ...(comesWithOld && { oldLogprobs: vector("oldLogprobs") }),
-          ...(comesFromTwin && { samplerLogprobs: vector("samplerLogprobs") }),
+          ...(comesFromSampler && { samplerLogprobs: vector("samplerLogprobs") }),
           advantages: vector("advantages"),
           ...(options.beta > 0 && { referenceLogprobs: vector("referenceLogprobs") }),
           ...(importanceSamplingLevel === "sequence" && {
-            sequences: { ids: input("sequences", "i32", [rows]), count: places, share: vector("tokenShares") },
+            sequences: { ids: input("sequences", "i32", [rows]), count: slots, share: vector("tokenShares") },
           }),
         },
         options,
@@ -279,15 +273,12 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
       return { loss, ratio, ...(samplingWeight && { samplingWeight }), ...(kl && { kl }) };
     },
     metrics(outputs, batches) {
-      const tokens = outputs.flatMap((o, k) => {
-        const { answers } = batches[k]!;
-        return answers.flatMap(({ answer, advantage, masked }, s) =>
-          Array.from({ length: masked ? 0 : answerLength(answer) }, (_, i) => {
-            const row = s * sequenceLength + answer.promptLength - 1 + i;
-            return { ratio: o.ratio![row]!, kl: o.kl?.[row], sampling: o.samplingWeight?.[row], advantage };
-          }),
-        );
-      });
+      const tokens = answerTokens(batches, sequenceLength)
+        .filter(({ item }) => !item.masked)
+        .map(({ item: { advantage }, micro, row }) => {
+          const { ratio, kl, samplingWeight } = outputs[micro]!;
+          return { ratio: ratio![row]!, kl: kl?.[row], sampling: samplingWeight?.[row], advantage };
+        });
       const clipped = tokens.filter(({ ratio, advantage: a }) =>
         a < 0 ? ratio < 1 - options.epsilon : a > 0 && ratio > 1 + options.epsilonHigh,
       );
@@ -295,7 +286,7 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
       return {
         ...meanReport(batches),
         clipRatio: clipped.length / tokens.length,
-        ...(comesFromTwin && { samplingWeight: mean(tokens.map((t) => t.sampling!)) }),
+        ...(comesFromSampler && { samplingWeight: mean(tokens.map((t) => t.sampling!)) }),
         ...(options.beta > 0 && { kl: mean(tokens.map((t) => t.kl!)) }),
       };
     },

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Run } from "../../core/run.ts";
+import { real, whole } from "../../core/schema-parts.ts";
 import { input, mul, sub, sum, type Value } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { mean } from "../../metrics/mean.ts";
@@ -10,9 +11,10 @@ import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "../losses/kto.ts";
 import { batchShape } from "../options/optimizer-options.ts";
-import { type Given, option, real, variant, whole } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate, trainingRows } from "../options/stage-options.ts";
+import { type Given, option, variant } from "../options/option.ts";
+import { peakLearningRate, trainingRows } from "../options/stage-options.ts";
 import {
+  divergenceShape,
   type PreferenceOptions,
   type PreferenceTrainable,
   preferencePeaks,
@@ -22,9 +24,16 @@ import {
 import { type RatedAnswer, readRatedAnswers } from "../preference/rated-answers.ts";
 import { scoredByReference } from "../preference/reference.ts";
 import { runPreference } from "../preference/run-preference.ts";
-import { type AnsweredPrompt, answerRows, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
+import {
+  type AnsweredPrompt,
+  answerRows,
+  perSlot,
+  sequenceSums,
+  slotsOf,
+  targetLogprobs,
+} from "../preference/sequences.ts";
 
-const ktoShape = {
+const answerShape = {
   /** Rows {prompt, completion, label} with label true (good) or false: files (.jsonl, .parquet), or in a program the rows. */
   data: trainingRows<KtoRow>(
     ".jsonl or .parquet files of rows {prompt, completion, label}; label is true (good) or false",
@@ -35,10 +44,9 @@ const ktoShape = {
   }),
   /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
   learningRate: peakLearningRate(preferencePeaks),
-  /** Strength of the penalty for diverging from the reference. Default 0.1. */
-  beta: option(real(0).default(0.1), "strength of the penalty for leaving the reference model", {
-    aliases: KL_ALIASES,
-  }),
+};
+
+const ktoShape = {
   /** The objective. Default "kto". */
   lossType: option(z.enum(ktoLossTypes).default("kto"), "loss function"),
   /** Weight of good answers. Default 1. */
@@ -52,6 +60,8 @@ export const ktoSchema = z
   .strictObject({
     ...preferenceStageShape<KtoRow>(),
     ...referenceShape,
+    ...answerShape,
+    ...divergenceShape,
     ...ktoShape,
   })
   .superRefine(({ lossType, perDeviceTrainBatchSize }, context) => {
@@ -65,7 +75,9 @@ export const ktoSchema = z
 
 /** Options of `kto`. */
 export interface KtoOptions<Base = LanguageModel>
-  extends Given<typeof ktoShape>,
+  extends Given<typeof answerShape>,
+    Given<typeof divergenceShape>,
+    Given<typeof ktoShape>,
     Given<typeof referenceShape>,
     PreferenceOptions<Base, KtoRow> {}
 
@@ -135,38 +147,30 @@ export interface KtoStageOptions {
  */
 export function ktoStage(options: KtoStageOptions): Stage<readonly LabeledAnswer[]> {
   const { answers, sequenceLength, beta, lossType } = options;
-  const places = <T>(batch: readonly LabeledAnswer[], value: (row: LabeledAnswer) => T) =>
-    Array.from({ length: answers }, (_, i) => (i < batch.length ? value(batch[i]!) : undefined));
-  const numbers = (batch: readonly LabeledAnswer[], value: (row: LabeledAnswer) => number) =>
-    Float32Array.from(places(batch, value), (v) => v ?? 0);
+  const placed = (list: readonly AnsweredPrompt[]) => answerRows(slotsOf(list, answers), sequenceLength);
   return {
     name: "kto",
     count: (batch) => batch.length,
     collate(batch, total) {
-      const own = answerRows(
-        places(batch, (row) => row.answer),
-        sequenceLength,
-      );
+      const own = placed(batch.map((row) => row.answer));
+      const numbers = (value: (row: LabeledAnswer) => number) => perSlot(batch, answers, value);
       const weight = (row: LabeledAnswer) => (row.desirable ? options.desirableWeight : options.undesirableWeight);
       const inputs = {
         ...own.inputs,
-        signs: numbers(batch, (row) => (row.desirable ? 1 : -1)),
-        references: numbers(batch, (row) => row.reference),
-        answerWeights: numbers(batch, (row) => weight(row) / total),
+        signs: numbers((row) => (row.desirable ? 1 : -1)),
+        references: numbers((row) => row.reference),
+        answerWeights: numbers((row) => weight(row) / total),
       };
       if (lossType !== "kto") return { inputs, tokens: own.tokens, counted: batch.length };
-      const other = answerRows(
-        places(batch, (row) => row.mismatched.answer),
-        sequenceLength,
-      );
+      const other = placed(batch.map((row) => row.mismatched.answer));
       return {
         inputs: {
           ...inputs,
           otherIds: other.inputs.ids,
           otherLengths: other.inputs.lengths,
           otherTargets: other.inputs.targets,
-          otherReferences: numbers(batch, (row) => row.mismatched.reference),
-          otherWeights: numbers(batch, () => 1 / batch.length),
+          otherReferences: numbers((row) => row.mismatched.reference),
+          otherWeights: numbers(() => 1 / batch.length),
         },
         tokens: own.tokens + other.tokens,
         counted: batch.length,

@@ -1,29 +1,19 @@
 import { z } from "zod";
 import type { Run } from "../../core/run.ts";
-import { add, input, mul, scale, sum } from "../../graph/index.ts";
+import { real } from "../../core/schema-parts.ts";
+import { add, input, mul, scale } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { PairRow } from "../examples/row-types.ts";
-import type { Stage } from "../loop/stage.ts";
 import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { oddsRatioLoss } from "../losses/orpo.ts";
-import { type Given, option, real } from "../options/option.ts";
-import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
-import {
-  type PairOptions,
-  type PreferenceTrainable,
-  pairShape,
-  preferencePeaks,
-  preferenceStageShape,
-} from "../preference/options.ts";
-import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
-import { readPairs } from "../preference/prepare.ts";
-import { runPreference } from "../preference/run-preference.ts";
-import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
+import { type Given, option } from "../options/option.ts";
+import { KL_ALIASES } from "../options/stage-options.ts";
+import { type PairOptions, type PreferenceTrainable, pairShape, preferenceStageShape } from "../preference/options.ts";
+import { chosenCrossEntropy, meanOverPairs, pairStage } from "../preference/pairs.ts";
+import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "../preference/sequences.ts";
 
 const orpoShape = {
-  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
-  learningRate: peakLearningRate(preferencePeaks),
   /** Weight of the odds-ratio term (λ in the paper). Default 0.1. */
   beta: option(real(0).default(0.1), "weight of the odds-ratio term", { aliases: KL_ALIASES }),
 };
@@ -53,27 +43,41 @@ export function orpo<Base extends PreferenceTrainable>(
   base: Base,
   options: OrpoOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  return startStage(base, { name: "orpo", schema: orpoSchema }, options, run);
+  return startStage(base, { name: "orpo", schema: orpoSchema }, options, preference.run);
 }
 
-const run = runPreference<z.output<typeof orpoSchema>, PreferencePair>({
-  peaks: preferencePeaks,
+const preference = pairStage<Pick<z.output<typeof orpoSchema>, "beta">>({
+  name: "orpo",
   about: {
     notes: "Tuned on pairs of a better and a worse answer (ORPO).",
     evaluation: { name: "held-out pairs", metric: "ORPO loss" },
   },
-  sequencesEach: 2,
-  items: (base, options, call) => readPairs(base, "orpo", options, call),
-  stage: (options, { items: pairs, sequenceLength }) => orpoStage({ ...options, pairs, sequenceLength }),
+  chosenTerm: () => ({ weight: 1, prompts: true }),
+  inputs(batch, rows, { pairs }) {
+    const length = (s: number) => answerLength(s < pairs ? batch[s]!.chosen : batch[s - pairs]!.rejected);
+    return {
+      answerShares: atAnswers(rows, (s) => 1 / length(s)),
+      // An empty slot has the sum 0, a log-probability with infinite odds. Add −1 to it.
+      empty: Float32Array.from({ length: 2 * pairs }, (_, s) => (s % pairs < batch.length ? 0 : -1)),
+    };
+  },
+  loss({ forward, rows }, { beta, pairs }) {
+    const tokens = targetLogprobs(forward());
+    const means = sequenceSums(mul(tokens, input("answerShares", "f32", [rows])), 2 * pairs);
+    const { chosen, rejected } = halves(add(means, input("empty", "f32", [2 * pairs])));
+    const { losses, logOdds } = oddsRatioLoss({ chosen, rejected });
+    const oddsRatio = scale(meanOverPairs(losses), beta);
+    const nllLoss = chosenCrossEntropy(tokens);
+    return {
+      loss: add(nllLoss, oddsRatio),
+      nllLoss,
+      logOdds,
+      chosenRewards: scale(chosen, beta),
+      rejectedRewards: scale(rejected, beta),
+    };
+  },
+  means: ["logOdds"],
 });
-
-export interface OrpoStageOptions {
-  /** Weight of the odds-ratio term (λ in the paper). */
-  beta: number;
-  sequenceLength: number;
-  /** Number of pairs in a micro-batch. */
-  pairs: number;
-}
 
 /**
  * Odds-ratio preference optimization: cross-entropy of the chosen sequences, prompts included, and β times the odds-ratio term of the
@@ -82,50 +86,4 @@ export interface OrpoStageOptions {
  * As in TRL's ORPOTrainer, the cross-entropy is the mean over the tokens of all chosen sequences, and the odds-ratio term the mean over
  * pairs. Both means are over a whole step, regardless of its number of micro-batches.
  */
-export function orpoStage({ beta, sequenceLength, pairs }: OrpoStageOptions): Stage<readonly PreferencePair[]> {
-  return {
-    name: "orpo",
-    count: (batch) => batch.length,
-    weight: (batch) => batch.reduce((tokens, { chosen }) => tokens + rowsOf(chosen), 0),
-    collate(batch, total, tokens) {
-      const rows = pairRows(batch, pairs, sequenceLength, { promptTargets: (s) => s < pairs });
-      const chosenWeights = new Float32Array(rows.inputs.ids.length);
-      for (const [i, { chosen }] of batch.entries())
-        chosenWeights.fill(1 / tokens, i * sequenceLength, i * sequenceLength + rowsOf(chosen));
-      const length = (s: number) => answerLength(s < pairs ? batch[s]!.chosen : batch[s - pairs]!.rejected);
-      return {
-        inputs: {
-          ...rows.inputs,
-          pairWeights: perPair(batch, pairs, () => 1 / total),
-          answerShares: atAnswers(rows, (s) => 1 / length(s)),
-          // An empty slot has the sum 0, a log-probability with infinite odds. Add −1 to it.
-          empty: Float32Array.from({ length: 2 * pairs }, (_, s) => (s % pairs < batch.length ? 0 : -1)),
-          chosenWeights,
-        },
-        tokens: rows.tokens,
-        counted: batch.length,
-      };
-    },
-    loss({ forward, rows }) {
-      const tokens = targetLogprobs(forward());
-      const means = sequenceSums(mul(tokens, input("answerShares", "f32", [rows])), 2 * pairs);
-      const { chosen, rejected } = halves(add(means, input("empty", "f32", [2 * pairs])));
-      const { losses, logOdds } = oddsRatioLoss({ chosen, rejected });
-      const oddsRatio = scale(sum(mul(losses, input("pairWeights", "f32", [pairs]))), beta);
-      const likelihood = scale(sum(mul(tokens, input("chosenWeights", "f32", [rows]))), -1);
-      return {
-        loss: add(likelihood, oddsRatio),
-        likelihood,
-        logOdds,
-        chosenRewards: scale(chosen, beta),
-        rejectedRewards: scale(rejected, beta),
-      };
-    },
-    shares: ["nllLoss"],
-    metrics: (outputs, batches) => ({
-      ...rewardMetrics(outputs, batches),
-      logOdds: pairMean("logOdds", outputs, batches),
-      nllLoss: outputs.reduce((total, o) => total + o.likelihood![0]!, 0),
-    }),
-  };
-}
+export const orpoStage = preference.stage;

@@ -1,19 +1,21 @@
 import { z } from "zod";
 import type { Run } from "../../core/run.ts";
+import { flag, positive, real, whole } from "../../core/schema-parts.ts";
 import { add, input, mul, scale, sum } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { mean } from "../../metrics/mean.ts";
 import { tempered } from "../../models/forward.ts";
 import { headNames } from "../../models/heads.ts";
-import type { Metrics, Stage } from "../loop/stage.ts";
+import type { Stage } from "../loop/stage.ts";
 import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { generalizedAdvantages, whiten } from "../losses/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "../losses/ppo.ts";
-import { above, flag, type Given, option, real, variant, whole } from "../options/option.ts";
+import { type Given, option, variant } from "../options/option.ts";
 import { KL_ALIASES, peakLearningRate } from "../options/stage-options.ts";
 import { rowValues } from "../preference/scorer.ts";
-import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "../preference/sequences.ts";
+import { type AnsweredPrompt, answerLength, atAnswers, targetLogprobs } from "../preference/sequences.ts";
+import { answerTokens, batchRows, type RolloutBatch } from "../rollout/batch.ts";
 import { KlControl, klOf } from "../rollout/kl-control.ts";
 import { type PolicyOptions, policyStageShape, samplingShape } from "../rollout/options.ts";
 import { meanReport, runPolicy, type ScoredDraw } from "../rollout/run-policy.ts";
@@ -24,7 +26,7 @@ const ppoShape = {
   /** Peak of the schedule. Default: 3e-6; 3e-5 with lora. */
   learningRate: peakLearningRate(peaks),
   /** Sampling temperature of the answers: above 1 more varied, below 1 less. Default 0.7. */
-  temperature: variant(samplingShape.temperature, above().default(0.7)),
+  temperature: variant(samplingShape.temperature, positive().default(0.7)),
   /** Number of passes over a rollout's answers, each in a new order. Default 4. */
   numPpoEpochs: option(whole(1).default(4), "passes over the answers of a rollout"),
   /** Optimizer steps in one pass over a rollout. They determine the number of answers in a rollout. Default 1. */
@@ -85,7 +87,7 @@ export interface PpoOptions<Base = LanguageModel> extends Given<typeof ppoShape>
  * estimates the expected reward. Advantages are estimated by GAE and whitened. Rows, rewards and rolloutDtype are as for `grpo`.
  *
  * Metrics: reward, rewards/<name>, kl (of an answer), nonScoreReward, klCoef, completionLength, endedShare, policyLoss, valueLoss, clipRatio,
- * approxKl. If a bf16 twin draws the answers (rolloutDtype), also samplingWeight.
+ * approxKl. If the bf16 sampler draws the answers (rolloutDtype), also samplingWeight.
  *
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
  * @example
@@ -123,7 +125,7 @@ const run = runPolicy<z.output<typeof ppoSchema>, ValuedAnswer, EstimatedAnswer>
         return valued.map(({ logprobs, values }, i) => ({
           logprobs,
           values,
-          ...(policy.drawsFromTwin && {
+          ...(policy.drawsFromCopy && {
             samplingWeights: truncatedRatios(logprobs, drawn[i]!.logprobs, options.importanceSamplingCap),
           }),
         }));
@@ -180,20 +182,14 @@ function estimate(
 /** An answer of the policy, with values for each of its tokens. */
 export interface EstimatedAnswer {
   readonly answer: AnsweredPrompt;
-  /** Log-probability of each token under the policy at the time of the rollout, even if its bf16 twin drew the answer. */
+  /** Log-probability of each token under the policy at the time of the rollout, also if the bf16 sampler drew the answer. */
   readonly logprobs: ArrayLike<number>;
-  /** Importance weight of each token, if the policy's bf16 twin drew it: see `truncatedRatios`. Default: 1. */
+  /** Importance weight of each token, if the bf16 sampler drew it: see `truncatedRatios`. Default: 1. */
   readonly samplingWeights?: Float32Array | undefined;
   /** The value head's estimate before each token, when the answer was drawn. */
   readonly values: ArrayLike<number>;
   readonly advantages: ArrayLike<number>;
   readonly returns: ArrayLike<number>;
-}
-
-/** Answers of a micro-batch, and the report of their rollout. */
-export interface EstimatedBatch {
-  readonly answers: readonly EstimatedAnswer[];
-  readonly report: Metrics;
 }
 
 export interface PpoStageOptions {
@@ -214,18 +210,15 @@ export interface PpoStageOptions {
  * The stage of proximal policy optimization, with a value head on the policy's trunk. The loss is the mean over all tokens of a step's
  * answers.
  */
-export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {
-  const { answers: places, sequenceLength } = options;
-  const count = ({ answers }: EstimatedBatch) => answers.reduce((n, a) => n + answerLength(a.answer), 0);
+export function ppoStage(options: PpoStageOptions): Stage<RolloutBatch<EstimatedAnswer>> {
+  const { answers: slots, sequenceLength } = options;
+  const count = ({ answers }: RolloutBatch<EstimatedAnswer>) => answers.reduce((n, a) => n + answerLength(a.answer), 0);
   return {
     name: "ppo",
     count,
     collate(batch, total) {
       const { answers } = batch;
-      const rows = answerRows(
-        Array.from({ length: places }, (_, i) => answers[i]?.answer),
-        sequenceLength,
-      );
+      const rows = batchRows(batch, slots, sequenceLength);
       const { ids, targets, lengths } = rows.inputs;
       return {
         inputs: {
@@ -257,12 +250,7 @@ export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {
     },
     shares: ["policyLoss", "valueLoss"],
     metrics(outputs, batches) {
-      const ratios = outputs.flatMap((o, k) =>
-        batches[k]!.answers.flatMap(({ answer }, s) => {
-          const first = s * sequenceLength + answer.promptLength - 1;
-          return [...o.ratio!.subarray(first, first + answerLength(answer))];
-        }),
-      );
+      const ratios = answerTokens(batches, sequenceLength).map(({ micro, row }) => outputs[micro]!.ratio![row]!);
       const total = (name: string) => outputs.reduce((n, o) => n + o[name]![0]!, 0);
       return {
         ...meanReport(batches),

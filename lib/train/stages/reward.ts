@@ -1,20 +1,18 @@
 import { z } from "zod";
 import type { Run } from "../../core/run.ts";
-import { cast, gatherRows, input, mul, reshape, sum } from "../../graph/index.ts";
+import { real } from "../../core/schema-parts.ts";
+import { cast, gatherRows, input, reshape } from "../../graph/index.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import { classifierLogits, classifierNames, trunkNames } from "../../models/heads.ts";
 import type { PairRow } from "../examples/row-types.ts";
-import type { Stage } from "../loop/stage.ts";
 import { startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { rewardLoss } from "../losses/reward.ts";
-import { type Given, option, real } from "../options/option.ts";
+import { type Given, option } from "../options/option.ts";
 import { peakLearningRate } from "../options/stage-options.ts";
 import { type PairOptions, type PreferenceTrainable, pairShape, preferenceStageShape } from "../preference/options.ts";
-import { type PreferencePair, pairRows, perPair, rewardMetrics } from "../preference/pairs.ts";
-import { readPairs } from "../preference/prepare.ts";
-import { runPreference } from "../preference/run-preference.ts";
-import { halves } from "../preference/sequences.ts";
+import { meanOverPairs, pairStage } from "../preference/pairs.ts";
+import { halves, perSlot } from "../preference/sequences.ts";
 
 const peaks = { lora: 1e-3, weights: 1e-4 };
 
@@ -36,7 +34,7 @@ export const rewardSchema = z.strictObject({
 });
 
 /** Options of `trainReward`. */
-export interface RewardOptions<Base = LanguageModel> extends Given<typeof rewardShape>, PairOptions<Base> {}
+export interface TrainRewardOptions<Base = LanguageModel> extends Given<typeof rewardShape>, PairOptions<Base> {}
 
 /**
  * Trains a reward model: one number for a prompt with an answer, higher for better answers. Rows are as for `dpo`, with an optional number
@@ -52,19 +50,18 @@ export interface RewardOptions<Base = LanguageModel> extends Given<typeof reward
  */
 export function trainReward<Base extends PreferenceTrainable>(
   base: Base,
-  options: RewardOptions<Base>,
+  options: TrainRewardOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  return startStage(base, { name: "reward", schema: rewardSchema }, options, run);
+  return startStage(base, { name: "reward", schema: rewardSchema }, options, preference.run);
 }
 
-const run = runPreference<z.output<typeof rewardSchema>, PreferencePair>({
+const preference = pairStage<Pick<z.output<typeof rewardSchema>, "centerRewardsCoefficient">>({
+  name: "reward",
   peaks,
   about: {
     notes: "A reward model: it scores answers and gives none.",
     evaluation: { name: "held-out pairs", metric: "Bradley–Terry loss" },
   },
-  sequencesEach: 2,
-  items: (base, options, call) => readPairs(base, "reward", options, call),
   async addHead(model, { lora, replay, seed }) {
     // Replayed text needs the language-modelling head. If the head is a separate matrix, it stays frozen.
     const keepLanguageHead = replay !== undefined;
@@ -75,52 +72,29 @@ const run = runPreference<z.output<typeof rewardSchema>, PreferencePair>({
     const heads = classifierNames(model.config);
     return lora ? heads : [...trunkNames(model.config), ...heads];
   },
-  stage: (options, { items: pairs, sequenceLength }) => rewardStage({ ...options, pairs, sequenceLength }),
+  whole: true,
+  inputs(batch, _, { pairs, sequenceLength }) {
+    const last = (s: number) => {
+      const pair = batch[s % pairs];
+      return s * sequenceLength + (pair ? (s < pairs ? pair.chosen : pair.rejected).ids.length - 1 : 0);
+    };
+    return {
+      lastRows: Int32Array.from({ length: 2 * pairs }, (_, s) => last(s)),
+      margins: perSlot(batch, pairs, (pair) => pair.margin ?? 0),
+    };
+  },
+  loss({ forward, model }, options) {
+    const { pairs } = options;
+    const pass = forward();
+    const last = cast(gatherRows(pass.hidden, input("lastRows", "i32", [2 * pairs])), "f32");
+    const { chosen, rejected } = halves(reshape(classifierLogits(pass, model.config, last), [2 * pairs]));
+    const losses = rewardLoss({ chosen, rejected, margin: input("margins", "f32", [pairs]) }, options);
+    return { loss: meanOverPairs(losses), chosenRewards: chosen, rejectedRewards: rejected };
+  },
 });
-
-export interface RewardStageOptions {
-  /** Weight of (chosen + rejected)², which keeps scores centered around 0; 0 turns it off. */
-  centerRewardsCoefficient: number;
-  sequenceLength: number;
-  /** Number of pairs in a micro-batch. */
-  pairs: number;
-}
 
 /**
  * The stage of reward modeling. The score of a sequence is the single output of its classification head at the last token. The loss is
  * the mean over pairs of −log σ(chosen − rejected − margin).
  */
-export function rewardStage(options: RewardStageOptions): Stage<readonly PreferencePair[]> {
-  const { pairs, sequenceLength } = options;
-  return {
-    name: "reward",
-    count: (batch) => batch.length,
-    collate(batch, total) {
-      const { inputs, tokens } = pairRows(batch, pairs, sequenceLength, { whole: true });
-      const last = (s: number) => {
-        const pair = batch[s % pairs];
-        return s * sequenceLength + (pair ? (s < pairs ? pair.chosen : pair.rejected).ids.length - 1 : 0);
-      };
-      return {
-        inputs: {
-          ids: inputs.ids,
-          lengths: inputs.lengths,
-          lastRows: Int32Array.from({ length: 2 * pairs }, (_, s) => last(s)),
-          pairWeights: perPair(batch, pairs, () => 1 / total),
-          margins: perPair(batch, pairs, (pair) => pair.margin ?? 0),
-        },
-        tokens,
-        counted: batch.length,
-      };
-    },
-    loss({ forward, model }) {
-      const pass = forward();
-      const last = cast(gatherRows(pass.hidden, input("lastRows", "i32", [2 * pairs])), "f32");
-      const { chosen, rejected } = halves(reshape(classifierLogits(pass, model.config, last), [2 * pairs]));
-      const losses = rewardLoss({ chosen, rejected, margin: input("margins", "f32", [pairs]) }, options);
-      const loss = sum(mul(losses, input("pairWeights", "f32", [pairs])));
-      return { loss, chosenRewards: chosen, rejectedRewards: rejected };
-    },
-    metrics: rewardMetrics,
-  };
-}
+export const rewardStage = preference.stage;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Run } from "../../core/run.ts";
+import { flag, real, text } from "../../core/schema-parts.ts";
 import type { RowSource } from "../../data/rows.ts";
 import type { LanguageModel } from "../../language-model/language-model.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
@@ -13,7 +14,7 @@ import { type StageCall, startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
 import { supervisedBy } from "../losses/supervised.ts";
 import { optimizerShape } from "../options/optimizer-options.ts";
-import { flag, type Given, option, real, text, variant } from "../options/option.ts";
+import { type Given, option, variant } from "../options/option.ts";
 import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
 import {
   type AdapterOptions,
@@ -97,6 +98,7 @@ export interface SftOptions<Base = LanguageModel>
 
 /** A model with its tokenizer, for supervised fine-tuning. `LanguageModel` implements it. */
 export interface SftTrainable extends Trainable {
+  /** The tokenizer. A run on conversations sets its chat template. */
   tokenizer?: Tokenizer | undefined;
 }
 

@@ -22,6 +22,7 @@ export type TrackerStatus = "completed" | "aborted" | "failed";
 export interface SampledCompletion {
   /** The prompt's text, with the special tokens of its chat template. */
   prompt: string;
+  /** The answer's text. */
   completion: string;
   /** The weighted sum of the rewards. */
   reward: number;

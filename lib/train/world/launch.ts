@@ -6,7 +6,9 @@ export type Launcher = "torchrun" | "openmpi" | "mpich" | "pmix" | "slurm";
 
 /** A launcher's description of this process. @experimental */
 export interface Launch {
+  /** The program that started this process. */
   launcher: Launcher;
+  /** Rank of this process, from 0. */
   rank: number;
   /** Number of ranks. Undefined if only the launcher's library knows it (PMIx). */
   size?: number | undefined;

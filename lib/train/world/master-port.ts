@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { firstOf } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import type { StoreAddress } from "./torch-store.ts";
 
@@ -87,11 +88,9 @@ export async function untilAllRanks(
   try {
     await listening((server.address() as AddressInfo).port);
     if (!(await Promise.race([all, late]))) return;
-    const named = [...missing].slice(0, NAMED).join(", ");
-    const more = missing.size > NAMED ? ` and ${missing.size - NAMED} more` : "";
     throw new HeddleError(
       "NOT_FOUND",
-      `${name}: timed out after ${timeoutSeconds} s, got no request of rank ${named}${more} of ${size}`,
+      `${name}: timed out after ${timeoutSeconds} s, got no request of rank ${firstOf([...missing], NAMED)} of ${size}`,
     );
   } finally {
     limit.abort();

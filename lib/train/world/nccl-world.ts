@@ -22,6 +22,7 @@ import type { World } from "./world.ts";
 export interface NcclWorldOptions {
   /** Rank of this process, from 0. */
   rank: number;
+  /** Number of ranks. */
   size: number;
   /** The CUDA device of this rank. A model trained in the world must be on it. */
   device: string | Device;

@@ -1,3 +1,4 @@
+import { firstOf } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import type { RunRecord } from "../checkpoint/run-record.ts";
 import type { Sharding } from "../options/optimizer-options.ts";
@@ -71,9 +72,6 @@ function byRank(texts: readonly string[]): string {
   const places = new Map<string, number[]>();
   for (const [rank, text] of texts.entries()) places.set(text, [...(places.get(text) ?? []), rank]);
   return [...places]
-    .map(([text, ranks]) => {
-      const more = ranks.length > MAX_LISTED ? ` and ${ranks.length - MAX_LISTED} more` : "";
-      return `${text} on rank${ranks.length > 1 ? "s" : ""} ${ranks.slice(0, MAX_LISTED).join(", ")}${more}`;
-    })
+    .map(([text, ranks]) => `${text} on rank${ranks.length > 1 ? "s" : ""} ${firstOf(ranks, MAX_LISTED)}`)
     .join("; ");
 }

@@ -11,6 +11,7 @@ import { gatherBySums } from "./gather-bytes.ts";
 export interface World {
   /** Rank of this process, from 0. */
   readonly rank: number;
+  /** Number of ranks. */
   readonly size: number;
   /** Sums f32 tensors over all ranks, in place. Every rank calls it with the same shapes in the same order. */
   allReduce(tensors: readonly Tensor[]): Promise<void>;

@@ -172,7 +172,7 @@ CastCall::CastCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& kee
 void CastCall::run(Lane& lane) {
   if (tensor_) tensor_->check(), tensor_->forget_packed();
   if (cast_.count == 0) return;
-  Pool::Watch watch(lane.pool(), {&lane.stopping_flag(), nullptr});  // closing the environment stops the work
+  Pool::Watch watch(lane.pool(), lane.cancellation());  // closing the environment stops the work
   findings_ = cast_weights(cast_, lane.pool());
 }
 

@@ -8,6 +8,7 @@
 #include "binding/unwrap.h"
 #include "core/crc32c.h"
 #include "core/error.h"
+#include "core/round.h"
 
 namespace heddle {
 namespace {
@@ -35,8 +36,8 @@ DigestCall::DigestCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>&
 
 uint32_t DigestCall::run(Lane& lane) const {
   if (!file_ || !bytes_) return crc32c(before_, data_, bytes_);
-  Pool::Watch watch(lane.pool(), {&lane.stopping_flag(), nullptr});  // closing the environment stops the work
-  const size_t pieces = (bytes_ + piece - 1) / piece;
+  Pool::Watch watch(lane.pool(), lane.cancellation());  // closing the environment stops the work
+  const size_t pieces = ceil_div(bytes_, piece);
   std::vector<uint32_t> sums(pieces);
   std::vector<std::vector<unsigned char>> rooms(static_cast<size_t>(lane.pool().threads()));
   const auto length = [&](size_t i) { return std::min(piece, bytes_ - i * piece); };

@@ -12,6 +12,7 @@
 #include "binding/ranks/ranks.h"
 #include "binding/tensor.h"
 #include "binding/unwrap.h"
+#include "core/round.h"
 #include "runtime/devices.h"
 
 namespace heddle {
@@ -27,7 +28,6 @@ void check_place(const Storage& tensor, const Lane& lane, const char* what) {
 
 struct LaneHandle::Pending {
   Napi::Promise::Deferred deferred;
-  Napi::Reference<Napi::Value> result;
   std::vector<Napi::ObjectReference> keep;
   bool failed = false;
   Failure failure{"INTERNAL", ""};
@@ -88,7 +88,7 @@ std::shared_ptr<Storage> LaneHandle::copy_of(
         return;
       }
       const size_t piece = std::max<size_t>(1, rows.block_bytes());
-      const int64_t pieces = static_cast<int64_t>((bytes + piece - 1) / piece);
+      const int64_t pieces = static_cast<int64_t>(ceil_div(bytes, piece));
       std::vector<std::vector<unsigned char>> blocks(static_cast<size_t>(lane->pool().threads()));
       lane->pool().run(pieces, [&](int64_t i, int thread) {
         const size_t at = i * piece, count = std::min(piece, bytes - at);
@@ -122,7 +122,7 @@ void LaneHandle::shut(Napi::Env) {
 Napi::Value LaneHandle::post(
     Napi::Env env, std::function<void(Lane&)> work, Napi::Value result, std::vector<Napi::Value> keep) {
   if (!lane_) throw Error("DISPOSED", "lane: expected a live environment, got one that is closing");
-  Pending* pending = new Pending{Napi::Promise::Deferred::New(env), {}, {}, false, {"INTERNAL", ""}};
+  Pending* pending = new Pending{Napi::Promise::Deferred::New(env), {}, false, {"INTERNAL", ""}};
   Napi::Promise promise = pending->deferred.Promise();
   if (result.IsObject()) pending->keep.push_back(Napi::Persistent(result.As<Napi::Object>()));
   else pending->keep.emplace_back();
@@ -143,7 +143,8 @@ Napi::Value LaneHandle::post(
       pending->failed = true;
       pending->failure = describe_exception(std::current_exception());
     }
-    // The queue is unbounded, so this call does not block. At exit it fails, and the cleanup hook frees `pending`.
+    // The queue is unbounded, so this call does not block. While the environment closes, the callback is not delivered,
+    // and the cleanup hook frees `pending`.
     settle.NonBlockingCall(pending, [self](Napi::Env e, Napi::Function, Pending* p) { self->settled(e, p); });
   });
   return promise;
@@ -234,7 +235,7 @@ Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
       if (device) device->mark_begin();
       for (int i = 0; i < times && from->bytes(); ++i) {
         if (device) device->queue_copy(to->data(), from->data(), from->bytes(), *from->accelerator());
-        else std::memcpy(to->data(), from->data(), from->bytes());
+        else std::memmove(to->data(), from->data(), from->bytes());
       }
       if (device) device->mark_end(), device->wait();
       *seconds = device ? device->marked_seconds()
@@ -267,7 +268,7 @@ Napi::Value LaneHandle::quantize_fp8(const Napi::CallbackInfo& info) {
   });
 }
 
-// crc32c(source, offset, bytes, before). Resolves with a buffer of one unsigned number.
+// crc32c(source, offset, bytes, before): continues the checksum `before`. Resolves with a buffer of one uint32.
 Napi::Value LaneHandle::crc32c(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::vector<Napi::Value> keep;
@@ -324,7 +325,7 @@ Napi::Value LaneHandle::join_ranks(const Napi::CallbackInfo& info) {
     const RanksHandle& ranks = unwrap<RanksHandle>(info[0], "ranks");
     if (lane_ && lane_->accelerator()) throw invalid_argument("world: expected the CPU, got a CUDA device");
     if (!lane_) throw Error("DISPOSED", "lane: expected a live environment, got one that is closing");
-    std::shared_ptr<RankSums> sums = ranks.sums(lane_->stopping_flag());
+    std::shared_ptr<RankSums> sums = ranks.sums(lane_->cancellation());
     return post(info.Env(), [=](Lane& lane) { lane.join(sums); }, info.Env().Undefined(), {info[0]});
   });
 }

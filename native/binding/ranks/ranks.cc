@@ -179,10 +179,10 @@ Napi::Value RanksHandle::join(const Napi::CallbackInfo& info) {
   });
 }
 
-std::shared_ptr<RankSums> RanksHandle::sums(const std::atomic<bool>& stopping) const {
+std::shared_ptr<RankSums> RanksHandle::sums(const Cancellation& cancellation) const {
   if (shut_ || size_ == 0)
     throw Error("DISPOSED", "world: expected a call after join() and before the environment closes");
-  return std::make_shared<RankThreadSums>(thread_, rank_, size_, stopping);
+  return std::make_shared<RankThreadSums>(thread_, rank_, size_, cancellation);
 }
 
 // allReduce(tensors, type): adds up tensors of f32 (0) or bf16 (1) over all ranks, in place.

@@ -22,11 +22,12 @@ class RanksHandle : public Handle<RanksHandle> {
   static Napi::Function define(Napi::Env env);
   explicit RanksHandle(const Napi::CallbackInfo& info);
   ~RanksHandle() override;
-  // Starts sums of a lane's programs. Throws DISPOSED unless the ranks have connected. `stopping`: the lane's flag.
-  std::shared_ptr<RankSums> sums(const std::atomic<bool>& stopping) const;
+  // Returns the object by which a lane's programs sum over the ranks. Throws DISPOSED unless the ranks have connected.
+  // `cancellation`: that of the lane, which ends waiting when it stops.
+  std::shared_ptr<RankSums> sums(const Cancellation& cancellation) const;
 
  private:
-  struct Pending;  // a pending promise
+  struct Pending;  // a promise, and what settles it
   struct Line;     // whether results can still reach the JavaScript thread
   using Result = std::function<Napi::Value(Napi::Env)>;
   // Runs on the thread of MPI calls, and returns the function that makes the promise's value on the JavaScript thread.
@@ -54,7 +55,7 @@ class RanksHandle : public Handle<RanksHandle> {
 
   Napi::Env env_;
   std::shared_ptr<RankThread> thread_;  // null until join()
-  int rank_ = 0, size_ = 0;             // 0 ranks until all have connected
+  int rank_ = 0, size_ = 0;             // size_ is 0 until all ranks have connected
   std::vector<std::string> libraries_;
   double silence_seconds_ = 0;
   Napi::ThreadSafeFunction settle_;

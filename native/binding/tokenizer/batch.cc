@@ -23,8 +23,7 @@ namespace {
 // once, and then the returned worker for each item that it takes. Rethrows the exception of the lowest-numbered thread
 // that failed.
 template <class MakeWorker>
-void run_parallel(
-    size_t count, size_t threads, const std::atomic<bool>& cancelled, const char* what, const MakeWorker& make_worker) {
+void run_parallel(size_t count, size_t threads, const Cancellation& cancellation, const MakeWorker& make_worker) {
   std::atomic<size_t> next{0};
   std::vector<std::exception_ptr> failures(threads);
   std::vector<std::thread> helpers;
@@ -32,7 +31,7 @@ void run_parallel(
     try {
       auto worker = make_worker(index);
       for (size_t i = next++; i < count; i = next++) {
-        if (cancelled.load(std::memory_order_relaxed)) throw Error("ABORTED", std::string(what) + ": aborted");
+        cancellation.check();
         worker(i);
       }
     } catch (...) {
@@ -89,17 +88,17 @@ class EncodeBatch {
     state_ = State::running;
   }
 
-  void run(const std::atomic<bool>& cancelled) {
+  void run(const Cancellation& cancellation) {
     constexpr size_t work_a_thread = 1 << 16;  // UTF-16 units; for fewer, starting a thread takes longer than the work
     const size_t threads = threads_for(texts_.size(), given_.size(), work_a_thread);
-    options_.cancelled = &cancelled;
+    options_.cancellation = cancellation;
     auto& workers = workspace_->workers;
     while (workers.size() < threads) workers.push_back(std::make_unique<Workspace::Worker>(model_));
     for (const auto& worker : workers) {
       worker->encoding.ids.clear();
       worker->encoding.offsets.clear();
     }
-    run_parallel(texts_.size(), threads, cancelled, "encode", [this, &workers](size_t index) {
+    run_parallel(texts_.size(), threads, cancellation, [this, &workers](size_t index) {
       return [this, index, &worker = *workers[index]](size_t i) {
         EncodeOptions own = options_;
         own.seed += i;  // dropout depends on the index of the text, not on its thread
@@ -189,8 +188,8 @@ struct DecodeBatch {
   bool skip_special = false;
   std::vector<std::string> texts;
 
-  void run(size_t threads, const std::atomic<bool>& cancelled) {
-    run_parallel(texts.size(), threads, cancelled, "decode", [this](size_t) {
+  void run(size_t threads, const Cancellation& cancellation) {
+    run_parallel(texts.size(), threads, cancellation, [this](size_t) {
       return [this](size_t i) {
         texts[i] = decode(model, ids.data() + begins[i], begins[i + 1] - begins[i], skip_special);
       };
@@ -247,7 +246,7 @@ class NativeBatch : public Handle<NativeBatch> {
       batch->begin();
       const auto run = [batch](TokenizerJob& job) {
         try {
-          batch->run(job.cancelled());
+          batch->run(job.cancellation("encode: aborted"));
         } catch (...) {
           batch->fail();
           throw;
@@ -304,8 +303,8 @@ Napi::Value start_decode_batch(const Napi::CallbackInfo& info, std::shared_ptr<c
   constexpr size_t work_a_thread = 1 << 18;  // ids; for fewer, starting a thread takes longer than the work
   const size_t threads = threads_for(batch->texts.size(), batch->ids.size(), work_a_thread);
 
-  return TokenizerJob::start(info.Env(), [batch, threads](TokenizerJob& job) { batch->run(threads, job.cancelled()); },
-      [batch](Napi::Env env) -> Napi::Value {
+  const auto run = [batch, threads](TokenizerJob& job) { batch->run(threads, job.cancellation("decode: aborted")); };
+  return TokenizerJob::start(info.Env(), run, [batch](Napi::Env env) -> Napi::Value {
     const Napi::Array result = Napi::Array::New(env, batch->texts.size());
     for (uint32_t i = 0; i < batch->texts.size(); ++i) {
       const Napi::HandleScope scope(env);

@@ -13,7 +13,7 @@ namespace {
 
 class Running;
 
-// The jobs of one environment. All are cancelled and joined before the environment closes.
+// The jobs of one environment. All are canceled and joined before the environment closes.
 class Jobs {
  public:
   static Jobs& here(Napi::Env env) {
@@ -47,7 +47,7 @@ class Running : public TokenizerJob {
     channel_ = Napi::ThreadSafeFunction::New(env, Napi::Function(), "heddle tokenizer", 0, 1);
   }
   ~Running() override {
-    *cancelled_ = true;
+    *canceled_ = true;
     if (thread_.joinable()) thread_.join();
   }
 
@@ -68,7 +68,7 @@ class Running : public TokenizerJob {
       } catch (Napi::Error& error) {  // the callback threw: stop, and reject with that exception
         // Moved, because a copy would reject with the wrong value if the callback threw a primitive.
         if (thrown_.IsEmpty()) thrown_ = std::move(error);
-        *cancelled_ = true;
+        *canceled_ = true;
       }
     });
   }
@@ -77,7 +77,7 @@ class Running : public TokenizerJob {
     const Napi::Object handle = Napi::Object::New(env);
     handle.Set("promise", deferred_.Promise());
     handle.Set(
-        "cancel", Napi::Function::New(env, [flag = cancelled_](const Napi::CallbackInfo&) { *flag = true; }, "cancel"));
+        "cancel", Napi::Function::New(env, [flag = canceled_](const Napi::CallbackInfo&) { *flag = true; }, "cancel"));
     return handle;
   }
 

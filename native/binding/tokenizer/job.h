@@ -6,6 +6,8 @@
 #include <functional>
 #include <memory>
 
+#include "core/cancellation.h"
+
 namespace heddle {
 
 // A running tokenizer job. Its work function uses this interface on the job's thread.
@@ -14,7 +16,8 @@ class TokenizerJob {
   virtual ~TokenizerJob() = default;
   virtual void report(double done, double total) = 0;  // schedules progress(done, total) on the JavaScript thread
 
-  const std::atomic<bool>& cancelled() const { return *cancelled_; }
+  // Cancels the work when the program cancels the job. `message` is that of the error.
+  Cancellation cancellation(const char* message) const { return Cancellation(message, canceled_.get()); }
 
   // Runs on the job's thread. An exception rejects the promise.
   using Work = std::function<void(TokenizerJob&)>;
@@ -25,7 +28,7 @@ class TokenizerJob {
   static Napi::Value start(Napi::Env env, Work work, Result result, const Napi::Value& progress);
 
  protected:
-  std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<std::atomic<bool>> canceled_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 }  // namespace heddle

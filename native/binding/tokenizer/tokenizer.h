@@ -49,7 +49,7 @@ Error string_too_long(Napi::Env env, size_t bytes);  // clears the pending excep
 // Unwraps an object from readJsonVocabulary, or returns null for undefined. Throws INVALID_ARGUMENT for other values.
 std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value);
 std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const JsonVocabulary>& vocabulary);
-// Replaces the vocabulary inside a NativeJsonVocabulary by `vocabulary`, which is equal, so that memory holds it once.
+// Makes a NativeJsonVocabulary share `vocabulary`, which must equal its own, so that memory holds only one copy.
 void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary);
 
 class Workspaces;

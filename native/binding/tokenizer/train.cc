@@ -23,6 +23,8 @@
 namespace heddle {
 namespace {
 
+Cancellation cancellation_of(const TokenizerJob& job) { return job.cancellation("Tokenizer.train: aborted"); }
+
 // In JavaScript: class NativeTrainer { constructor(rule, specialTokens); read(texts, continues); forget();
 // feed(threads); trainBytes(…); trainCharacters(…); trainPieces(…) }. feed and the train methods return a job. A job of
 // T is { promise: Promise<T>, cancel() }. Only one job may run at a time.
@@ -74,7 +76,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
     Use& operator=(const Use&) = delete;
 
     // Counts the words of the texts. Thread t mod `threads` counts text t.
-    void feed(const GivenTexts& given, size_t threads, const std::atomic<bool>& cancelled) {
+    void feed(const GivenTexts& given, size_t threads, const Cancellation& cancellation) {
       std::vector<WordCounts>& counts = state_->counts;
       while (counts.size() < threads) counts.emplace_back(state_->rule);
       std::vector<std::exception_ptr> failures(threads);
@@ -84,7 +86,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
           for (size_t t = thread; t < given.texts().size(); t += threads) {
             text.clear();
             utf::append_utf8(given.units() + given.texts()[t].begin, given.texts()[t].length, text);
-            counts[thread].add_text(text, cancelled);
+            counts[thread].add_text(text, cancellation);
           }
         } catch (...) {
           failures[thread] = std::current_exception();
@@ -188,7 +190,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
       const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_uint32(info[0])), 256);
       const auto given = std::make_shared<GivenTexts>(std::exchange(from(info)->given_, GivenTexts()));
       return TokenizerJob::start(info.Env(), [self, given, threads](TokenizerJob& job) {
-        self->feed(*given, threads, job.cancelled());
+        self->feed(*given, threads, cancellation_of(job));
       }, [](Napi::Env env) -> Napi::Value { return env.Undefined(); }, info.Env().Undefined());
     });
   }
@@ -202,7 +204,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
       options.tokens = to_uint32(info[0]);
       options.min_count = to_uint32(info[1]);
       return TokenizerJob::start(info.Env(), [self, merges, options](TokenizerJob& job) mutable {
-        options.cancelled = &job.cancelled();
+        options.cancellation = cancellation_of(job);
         options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
         *merges = train_bpe(self->all(), options);
         job.report(static_cast<double>(merges->size()), options.tokens);
@@ -240,7 +242,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
       TrainOptions options;
       options.min_count = to_uint32(object.Get("minCount"));
       return TokenizerJob::start(info.Env(), [=](TokenizerJob& job) mutable {
-        options.cancelled = &job.cancelled();
+        options.cancellation = cancellation_of(job);
         options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
         SymbolWords words = to_symbols(self->all(), alphabet);
         const auto size = static_cast<uint32_t>(words.alphabet.size());
@@ -276,7 +278,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
         throw invalid_argument("shrinkingFactor: expected a number between 0 and 1");
       auto pieces = std::make_shared<std::vector<TrainedPiece>>();
       return TokenizerJob::start(info.Env(), [self, pieces, options](TokenizerJob& job) mutable {
-        options.cancelled = &job.cancelled();
+        options.cancellation = cancellation_of(job);
         options.progress = [&](uint32_t done, uint32_t total) { job.report(done, total); };
         *pieces = train_unigram(self->all(), options);
       }, [pieces](Napi::Env env) -> Napi::Value {

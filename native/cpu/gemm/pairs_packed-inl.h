@@ -29,7 +29,8 @@ inline void pairs_pack(const Gemm& g, void* to, int64_t begin, int64_t end, Pool
   });
 }
 
-// RM rows of pairs (stride xs) times PN distant panels. Adds to sums (PN, RM, NR). `first`: the sums start at zero.
+// RM rows of pairs (stride xs) times PN panels, each at its own address. Adds to sums (PN, RM, NR). `first`: the sums
+// start at zero.
 template <int RM, int PN>
 [[gnu::noinline]] void packed_pair_tile(
     int64_t pairs, const float* x, int64_t xs, const float* const* panels, bool first, float* sums) {
@@ -85,7 +86,7 @@ constexpr PackedPairForm packed_pair_forms[] = {
     {2, {{4, packed_pair_tile<2, 4>}, {1, packed_pair_tile<2, 1>}}},
     {1, {{4, packed_pair_tile<1, 4>}, {1, packed_pair_tile<1, 1>}}},
 };
-constexpr int packed_pair_sums = 12;  // sums of the largest kernel
+constexpr int packed_pair_sums = 12;  // most rows × panels of a form; each has NR sums
 static_assert([] {
   for (const PackedPairForm& f : packed_pair_forms)
     if (f.rows * f.forms[0].panels > packed_pair_sums) return false;
@@ -158,7 +159,7 @@ inline void unpacked_pair_panels(const Gemm& g, const float* x, int64_t xs, int6
     for (int64_t panel = p0; panel < p1; ++panel) unpacked_pair_row(g, x, panel);
     return;
   }
-  constexpr int64_t step = 64;  // pairs of each line that are packed at a time
+  constexpr int64_t step = 64;  // pairs of each row of b that are packed at a time
   alignas(64) float part[step * NR], sums[packed_pair_rows * NR];
   const int64_t pairs = ceil_div(g.k, 2);
   for (int64_t panel = p0; panel < p1; ++panel) {
@@ -190,7 +191,7 @@ inline void packed_pair_products(const Gemm* products, int count, Pool& pool, vo
   const int64_t xs = ceil_div(g.k, 2);
   const float* x = static_cast<const float*>(g.a);
   float* copy = static_cast<float*>(scratch);
-  if (g.k % 2 || g.lda != g.k || g.a_transposed) {  // pairs are not contiguous
+  if (g.k % 2 || g.lda != g.k || g.a_transposed) {  // the rows of pairs are not contiguous
     bf16* to = reinterpret_cast<bf16*>(copy);
     for (int64_t i = 0; i < g.m; ++i)
       for (int64_t p = 0; p < 2 * xs; ++p)

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/round.h"
 #include "cpu/nodes/nodes.h"
 #include "ops/double_terms.h"
 #include "ops/rank_ops.h"
@@ -151,7 +152,7 @@ void assign(const Node& n, Context& c) {
 // other CPUs.
 void own_pages(float* data, int64_t count, Pool& pool) {
   constexpr int64_t step = 4096 / sizeof(float);  // the smallest page size
-  pool.range((count + step - 1) / step, 64, [&](int64_t begin, int64_t end, int) {
+  pool.range(ceil_div(count, step), 64, [&](int64_t begin, int64_t end, int) {
     for (int64_t page = begin; page < end; ++page) {
       uint8_t* byte = reinterpret_cast<uint8_t*>(data + page * step);
 #if defined(__x86_64__)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/round.h"
 #include "cpu/nodes/nodes.h"
 #include "ops/experts.h"
 #include "ops/indices.h"
@@ -12,7 +13,7 @@ namespace cpu {
 namespace {
 
 int64_t size_of(const Tensor& t) { return static_cast<int64_t>(dtype_bytes(t.dtype)); }
-size_t aligned(int64_t bytes) { return static_cast<size_t>((bytes + 63) / 64 * 64); }
+size_t aligned(int64_t bytes) { return static_cast<size_t>(padded_to_line(bytes)); }
 
 ExpertShape shape_of(const Tensor& x, const Tensor& w, const Tensor& experts) {
   return {experts.shape[0], experts.shape[1], w.shape[0], w.shape[2], w.shape[1], x.shape.rank == 3};

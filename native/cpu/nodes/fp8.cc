@@ -1,5 +1,6 @@
 // Products with weights of 8-bit floats (ops/fp8.h). A panel of the weight at a time is converted to f32 and multiplied
 // by the f32 kernels.
+#include "core/round.h"
 #include "cpu/nodes/nodes.h"
 #include "ops/fp8.h"
 
@@ -18,10 +19,9 @@ const float* numbers() {
   return table;
 }
 
-size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
-size_t panel_bytes(int64_t deep) { return aligned(static_cast<size_t>(panel * deep) * sizeof(float)); }
+size_t panel_bytes(int64_t deep) { return padded_to_line(static_cast<size_t>(panel * deep) * sizeof(float)); }
 size_t rounded_bytes(const Node& n) {
-  return n.attr_flag("fp8") ? aligned(static_cast<size_t>(n.in[0].shape.size()) * sizeof(float)) : 0;
+  return n.attr_flag("fp8") ? padded_to_line(static_cast<size_t>(n.in[0].shape.size()) * sizeof(float)) : 0;
 }
 
 // Converts rows [row0, row_end) and columns [column0, column_end) of w to f32.

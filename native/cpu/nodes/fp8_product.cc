@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/round.h"
 #include "cpu/nodes/nodes.h"
 #include "ops/fp8.h"
 
@@ -82,7 +83,7 @@ void round_matrix(const Tensor& x, Group group, uint16_t* to, Pool& pool) {
   });
 }
 
-size_t copy_bytes(const Tensor& x) { return (static_cast<size_t>(x.shape.size()) * 2 + 63) / 64 * 64; }
+size_t copy_bytes(const Tensor& x) { return padded_to_line(static_cast<size_t>(x.shape.size()) * 2); }
 
 bool supports(const Node& n) {
   return is_float(n.in[0]) && is_float(n.in[1]) && is_activation(n.out[0]) && (!n.has_input(2) || is_float(n.in[2]));

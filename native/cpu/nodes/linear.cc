@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/round.h"
 #include "cpu/nodes/nodes.h"
 
 namespace heddle {
@@ -98,7 +99,7 @@ bool rounds(const Node& n) { return n.attr_flag("bf16") && n.in[0].dtype == DTyp
 size_t linear_scratch(const Node& n, int threads) {
   const size_t product = scratch<linear>(n, threads);
   if (!rounds(n)) return product;
-  return (product + 63) / 64 * 64 + static_cast<size_t>(n.in[0].shape.size()) * 2;
+  return padded_to_line(product) + static_cast<size_t>(n.in[0].shape.size()) * 2;
 }
 void round_x(const Node& n, Gemm& g, void* copy, Pool& pool) {
   const float* x = static_cast<const float*>(g.a);
@@ -114,7 +115,7 @@ void linear_group(const Node* const* nodes, size_t count, Context& c) {
   for (size_t i = 0; i < count; ++i) {
     const Gemm g = linear(*nodes[i]);
     products.push_back(g);
-    scratch = std::max(scratch, (active().gemm_scratch(g.m, g.n, g.k, c.pool.threads()) + 63) / 64 * 64);
+    scratch = std::max(scratch, padded_to_line(active().gemm_scratch(g.m, g.n, g.k, c.pool.threads())));
   }
   bool rounded = false;
   for (size_t i = 0; i < count; ++i) {
@@ -146,14 +147,11 @@ struct ActivatedLinear {
     if (rounded) g.a_type = DType::bf16;
     const int64_t above = active().gemm_ends_above(g);
     is_fused = g.m > above;
-    product = padded(active().gemm_scratch(g.m, g.n, g.k, threads));
-    x = rounded ? padded(static_cast<size_t>(n.in[0].shape.size()) * 2) : 0;
+    product = padded_to_line(active().gemm_scratch(g.m, g.n, g.k, threads));
+    x = rounded ? padded_to_line(static_cast<size_t>(n.in[0].shape.size()) * 2) : 0;
     // Assumes the larger limit. Packed panels lower `above`, but it is unknown here whether the run will have them.
     sums = in_y ? 0 : static_cast<size_t>(std::min(g.m, std::max(above, max_unfused_rows)) * g.n) * 4;
   }
-
- private:
-  static size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
 };
 bool linear_activation_supports(const Node& n) {
   const int64_t activation = n.attr_int("activation");

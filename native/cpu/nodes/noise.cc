@@ -1,4 +1,5 @@
 // Dropout and uniform noise. Computes many blocks of Philox4x32-10 in parallel, so that compilers vectorize it.
+#include "core/round.h"
 #include "cpu/nodes/nodes.h"
 #include "ops/noise.h"
 
@@ -34,7 +35,7 @@ template <class T, class F> void map(const Node& n, Context& c, F f) {
   T* y = n.out[0].as<T>();
   const int64_t size = n.in[0].shape.size();
   const NoiseKey key = noise_key_of(n);
-  c.pool.range((size + chunk - 1) / chunk, 16, [&](int64_t begin, int64_t end, int) {
+  c.pool.range(ceil_div(size, chunk), 16, [&](int64_t begin, int64_t end, int) {
     uint32_t words[4][lanes];
     for (int64_t i = begin; i < end; ++i) {
       draw(key, static_cast<uint32_t>(i * lanes), words);

@@ -59,7 +59,7 @@ HEDDLE_SIMD void round_units(
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), ones = _mm512_set1_epi8(1), nothing = _mm512_setzero_si512();
   alignas(64) int32_t tops[units_at_once];
   alignas(64) float inverse[2][units_at_once], left[2][units_at_once];
-  const int vectors = (fours + 3) / 4;
+  const int vectors = ceil_div(fours, 4);
   for (int v = 4 * vectors - 4; v < 4 * vectors; ++v)  // clears lanes of the last vector, which may be incomplete
     for (int c = 0; c < 2; ++c)
       _mm_store_si128(reinterpret_cast<__m128i*>(tops + 4 * v), _mm_setzero_si128()),

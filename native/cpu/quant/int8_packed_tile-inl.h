@@ -30,7 +30,7 @@ template <class P, int PN> struct PanelsAhead {
   // exceed the outstanding misses that a core supports.
   [[gnu::always_inline]] void fetch(int u) const {
     const int to = u + units % P::units, late = to >= P::units, unit_of = late ? to - P::units : to;
-    const int64_t first = (unit_of * each + 63) / 64 * 64;
+    const int64_t first = padded_to_line(unit_of * each);
 #pragma GCC unroll 4
     for (int n = 0; n < PN; ++n)
 #pragma GCC unroll 16

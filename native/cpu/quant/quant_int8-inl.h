@@ -29,7 +29,7 @@ struct Int8Plan {
 };
 inline Int8Plan plan_int8(const QuantLinear& p, int threads) {
   Int8Plan plan{};
-  const auto padded = [](int64_t bytes) { return static_cast<size_t>(round_up(bytes, 64)); };
+  const auto padded = [](int64_t bytes) { return static_cast<size_t>(padded_to_line(bytes)); };
   const int64_t units = p.k / unit;
   int64_t rows = max_of<int64_t>(1, p.m);
 #if defined(HEDDLE_INT8_PACKED)

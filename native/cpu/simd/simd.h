@@ -7,11 +7,13 @@
 //
 // One-definition rule: a function emitted here is compiled with wider instructions than the rest of the library.
 // Everything therefore lives in the namespace of its instruction set, and no std:: template or inline function of
-// a shared header may be called from an *-inl.h: the linker could keep the wide copy for the whole library.
+// a shared header may be called from an *-inl.h: the linker could keep the wide copy for the whole library. Functions
+// that are always inlined, such as those of core/round.h, have no such copy.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
+#include "core/round.h"
 #include "core/tensor.h"
 
 #ifndef HEDDLE_ISA
@@ -52,8 +54,6 @@ HEDDLE_SIMD void fetch_stream(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 template <class T> HEDDLE_SIMD T min_of(T a, T b) { return a < b ? a : b; }
 template <class T> HEDDLE_SIMD T max_of(T a, T b) { return a > b ? a : b; }
-HEDDLE_SIMD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-HEDDLE_SIMD int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 #if !defined(HEDDLE_SIMD_AVX2)
 HEDDLE_SIMD F fma_in_place(F a, F b, F c) { return fma(a, b, c); }
 #endif

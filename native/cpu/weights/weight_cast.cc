@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 
+#include "core/round.h"
 #include "ops/quant.h"
 
 namespace heddle {
@@ -91,8 +92,8 @@ void gather(const uint8_t* lying, const int64_t* offsets, int64_t count, int64_t
 class Tiles {
  public:
   explicit Tiles(const WeightCast& c) : c_(c), v_(c.view), along_(c.view.along()), length_(c.view.row_length()) {
-    bands_ = (v_.sizes[along_] + band - 1) / band;
-    all_parts_ = (length_ + across - 1) / across;
+    bands_ = ceil_div(v_.sizes[along_], band);
+    all_parts_ = ceil_div(length_, across);
     const int64_t last = c.first + c.count - 1;
     first_band_ = band_of(c.first), first_part_ = c.first % length_ / across;
     in_use_ = band_of(last) + 1 - first_band_;
@@ -191,7 +192,7 @@ CastFindings cast_weights(const WeightCast& c, Pool& pool) {
   if (c.count == 0) return {};
   Tally tally;
   if (c.view.in_stretches()) {
-    pool.run((c.count + weight_run - 1) / weight_run, [&](int64_t i, int) {
+    pool.run(ceil_div(c.count, weight_run), [&](int64_t i, int) {
       tally.add(cast_stretch(c, c.first + i * weight_run, std::min(weight_run, c.count - i * weight_run)));
     });
   } else {

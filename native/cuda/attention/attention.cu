@@ -59,7 +59,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_ke
   const int D = static_cast<int>(a.D), pitch = D + 1, width = chunks * warp_size;
   float *q_tile = memory, *k_tile = q_tile + query_rows * D, *v_tile = k_tile + tile_rows * pitch;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int64_t tiles = (a.T + query_rows - 1) / query_rows, start = blockIdx.x / tiles * a.T;
+  const int64_t tiles = ceil_div(a.T, query_rows), start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + blockIdx.x % tiles * query_rows, end = start + a.T;
   const int64_t head = blockIdx.y, kv_head = head / (a.H / a.KH);
 
@@ -145,8 +145,8 @@ void attention(const Node& n, Context& c) {
     const size_t floats =
         static_cast<size_t>(query_rows * a.D + tile_rows * (a.D + 1) + tile_rows * n_chunks * warp_size);
     launch(c, "attention",
-        {dim3(static_cast<unsigned>(a.N / a.T * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)),
-            dim3(threads), floats * sizeof(float)},
+        {dim3(static_cast<unsigned>(a.N / a.T * ceil_div(a.T, query_rows)), static_cast<unsigned>(a.H)), dim3(threads),
+            floats * sizeof(float)},
         attention_kernel<n_chunks>, a);
   });
 }

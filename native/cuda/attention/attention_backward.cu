@@ -39,7 +39,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) query_gradie
   float *q_tile = memory, *do_tile = q_tile + own_rows * width, *k_tile = do_tile + own_rows * width,
         *v_tile = k_tile + tile_rows * pitch;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
+  const int64_t tiles = ceil_div(a.T, own_rows), start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + blockIdx.x % tiles * own_rows, end = start + a.T;
   const int64_t head = blockIdx.y, kv_head = head / (a.H / a.KH);
   load_tile(q_tile, own_rows, width, width, a.q, row0, end, a.H, head, a.D);
@@ -111,7 +111,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient
   float *k_tile = memory, *v_tile = k_tile + own_rows * width, *q_tile = v_tile + own_rows * width,
         *do_tile = q_tile + tile_rows * pitch;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
+  const int64_t tiles = ceil_div(a.T, own_rows), start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + blockIdx.x % tiles * own_rows, end = start + a.T;
   const int64_t kv_head = blockIdx.y, group = a.H / a.KH;
   load_tile(k_tile, own_rows, width, width, a.k, row0, end, a.KH, kv_head, a.D);
@@ -183,7 +183,7 @@ void attention_backward(const Node& n, Context& c) {
   for_head(a.D, [&](auto chunks) {
     constexpr int n_chunks = decltype(chunks)::value, width = n_chunks * warp_size;
     const size_t bytes = (2 * own_rows * width + 2 * tile_rows * (width + 1)) * sizeof(float);
-    const unsigned tiles = static_cast<unsigned>(a.N / a.T * ((a.T + own_rows - 1) / own_rows));
+    const unsigned tiles = static_cast<unsigned>(a.N / a.T * ceil_div(a.T, own_rows));
     launch(
         c, name, {dim3(tiles, static_cast<unsigned>(a.H)), dim3(threads), bytes}, query_gradient_kernel<n_chunks>, a);
     launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), bytes}, key_gradient_kernel<n_chunks>, a);
@@ -208,7 +208,7 @@ BackwardArguments prepare_backward(const Node& n, Context& c) {
   const Tensor &q = n.in[1], &k = n.in[2];
   const int64_t N = q.shape[0], H = q.shape[1];
   float* delta = static_cast<float*>(c.scratch);
-  RowSpan* spans = reinterpret_cast<RowSpan*>(delta + (N * H + 1) / 2 * 2);
+  RowSpan* spans = reinterpret_cast<RowSpan*>(delta + round_up(N * H, 2));
   BackwardArguments a{view(n.in[0]), view(q), view(k), view(n.in[3]), view(n.in[4]), n.in[5].as<float>(), spans, delta,
       out(n.out[0]), out(n.out[1]), out(n.out[2]), N, sequence_length(n, q), H, k.shape[1], q.shape[2], Scores(n),
       n.attr_flag("causal")};

@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(256) stats_kernel(Gradient g) {
   if (lane > 0) return;
   const int32_t origin = static_cast<int32_t>(start);
   g.key_blocks[sequence * g.tiles + tile] =
-      some.last > 0 ? KeyBlocks{(some.first - origin) / keys, (some.last - origin + keys - 1) / keys} : KeyBlocks{0, 0};
+      some.last > 0 ? KeyBlocks{(some.first - origin) / keys, ceil_div(some.last - origin, keys)} : KeyBlocks{0, 0};
 }
 
 #if HEDDLE_SM90A
@@ -67,7 +67,7 @@ struct BlockPlace {
 // Consecutive numbers have a block of each of `interleaved` key heads, then the next block of each, from the last block
 // to the first. Then come the next key heads. The last group may have fewer.
 __device__ inline BlockPlace place_of(const Gradient& g, int number) {
-  const int blocks = static_cast<int>((g.a.T + keys - 1) / keys), heads = static_cast<int>(g.a.KH);
+  const int blocks = static_cast<int>(ceil_div(g.a.T, keys)), heads = static_cast<int>(g.a.KH);
   const int group = number / (g.interleaved * blocks), at = number % (g.interleaved * blocks);
   const int count = min(g.interleaved, g.sequences * heads - group * g.interleaved);
   const int head = group * g.interleaved + at % count;
@@ -297,7 +297,7 @@ struct Sizes {
 
   Sizes(int64_t N, int64_t T, int64_t H, int64_t D) {
     const int64_t sequences = T > 0 ? N / T : 0;
-    tiles = T > 0 ? (T + queries - 1) / queries : 0, places = H * sequences * tiles;
+    tiles = T > 0 ? ceil_div(T, queries) : 0, places = H * sequences * tiles;
     sums = static_cast<size_t>(places * (D > 64 ? 2 : 1)) * part_bytes;
     stats = static_cast<size_t>(places) * sizeof(QueryStats);
     key_blocks = static_cast<size_t>(sequences * tiles) * sizeof(KeyBlocks);
@@ -308,7 +308,7 @@ struct Sizes {
 template <class P> void run(const Context& c, const BackwardArguments& a, unsigned char* scratch) {
   const char* name = "attention_backward";
   const Sizes sizes(a.N, a.T, a.H, a.D);
-  const int64_t sequences = a.N / a.T, tiles = sizes.tiles, blocks = (a.T + keys - 1) / keys;
+  const int64_t sequences = a.N / a.T, tiles = sizes.tiles, blocks = ceil_div(a.T, keys);
   const int64_t interleaved =
       a.causal ? 1
                : interleaved_heads(sequences * a.KH, blocks, tiles * (a.H / a.KH), properties_of(c).multiprocessors);

@@ -33,7 +33,7 @@ struct alignas(8) KeyBlocks {
 // consist of adjacent boxes of 64 columns. dS' (128, 64) is one box. With two boxes, each warpgroup computes one box of
 // dq. With one box, the warpgroups alternate from step to step.
 template <int width_> struct Plan {
-  static constexpr int width = width_, boxes = (width + 63) / 64, stages = boxes > 1 ? 2 : 4;
+  static constexpr int width = width_, boxes = ceil_div(width, 64), stages = boxes > 1 ? 2 : 4;
   static constexpr int key_box = keys * line_bytes, key_bytes = boxes * key_box;
   static constexpr int query_box = queries * line_bytes, query_bytes = boxes * query_box,
                        stage_bytes = 2 * query_bytes + static_cast<int>(sizeof(QueryStats));

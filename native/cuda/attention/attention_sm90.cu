@@ -23,7 +23,7 @@ constexpr int query_rows = consumers * 64, stages = 2;
 // The configuration of a block for heads of at most width_ elements. A tile (rows, width) in shared memory consists of
 // adjacent boxes of 64 columns.
 template <int width_, int keys_> struct Tile {
-  static constexpr int width = width_, keys = keys_, boxes = (width + 63) / 64;
+  static constexpr int width = width_, keys = keys_, boxes = ceil_div(width, 64);
   static constexpr int q_box_bytes = query_rows * line_bytes, q_bytes = boxes * q_box_bytes;
   // bytes of a box and of a tile of keys or values
   static constexpr int box_bytes = keys * line_bytes, bytes = boxes * box_bytes;
@@ -57,12 +57,12 @@ __global__ void __launch_bounds__(threads, 1)
                 *k_ring = q_tile + T::q_bytes, *v_ring = k_ring + stages * T::bytes;
   const int lane = threadIdx.x % warp_size;
   // The first blocks take the last query tiles of a sequence. With a causal mask, these see the most keys.
-  const int64_t tiles = (a.T + query_rows - 1) / query_rows, sequence = blockIdx.x / tiles, start = sequence * a.T;
+  const int64_t tiles = ceil_div(a.T, query_rows), sequence = blockIdx.x / tiles, start = sequence * a.T;
   const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * query_rows, end = start + a.T;
   const int64_t head = blockIdx.y;
   const RowSpan seen = seen_by<query_rows>(a.spans, row0, end);
   const int32_t first = seen.first, last = seen.last;
-  const int key_tiles = (last - first + keys - 1) / keys;
+  const int key_tiles = ceil_div(last - first, keys);
 
   if (threadIdx.x == 0) {
     ptx::init_barrier(q_full, 1);
@@ -242,8 +242,8 @@ template <class T> void run(const Context& c, const TensorAttention& a) {
   const Maps maps{map_of_heads(a.q, sequences, a.T, a.H, a.D, query_rows),
       map_of_heads(a.k, sequences, a.T, a.KH, a.D, T::keys), map_of_heads(a.v, sequences, a.T, a.KH, a.D, T::keys)};
   launch(c, "attention",
-      {dim3(static_cast<unsigned>(sequences * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)),
-          dim3(threads), T::shared_bytes},
+      {dim3(static_cast<unsigned>(sequences * ceil_div(a.T, query_rows)), static_cast<unsigned>(a.H)), dim3(threads),
+          T::shared_bytes},
       tensor_warpgroup_attention_kernel<T>, maps, a);
 }
 

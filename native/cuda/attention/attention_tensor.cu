@@ -20,7 +20,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
   uint16_t *q_tile = memory, *ring = memory + query_rows * width;
   const int warp = threadIdx.x / warp_size;
   // The first blocks take the last query tiles of a sequence. With a causal mask, these see the most keys.
-  const int64_t tiles = (a.T + query_rows - 1) / query_rows, start = blockIdx.x / tiles * a.T;
+  const int64_t tiles = ceil_div(a.T, query_rows), start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * query_rows, end = start + a.T;
   const int64_t head = blockIdx.y, kv_head = head / (a.H / a.KH);
   const int64_t q_ld = a.H * a.D, kv_ld = a.KH * a.D;
@@ -32,7 +32,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
   QueryTile<Bf16, 1, width, keys> tile;
 
   copy_tile<query_rows, width, threads>(q_tile, a.q + head * a.D, q_ld, row0, 0, end, a.D);
-  for_key_tiles((seen.last - seen.first + keys - 1) / keys, [&](int t) {
+  for_key_tiles(ceil_div(seen.last - seen.first, keys), [&](int t) {
     uint16_t* k_tile = ring + t % key_stages * stage_elements;
     const int64_t key0 = seen.first + static_cast<int64_t>(t) * keys;
     copy_tile<keys, width, threads>(k_tile, a.k + kv_head * a.D, kv_ld, key0, 0, end, a.D);
@@ -48,8 +48,8 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
 template <int width, int keys> void run(const Context& c, const TensorAttention& a) {
   const size_t bytes = static_cast<size_t>(query_rows + key_stages * 2 * keys) * width * sizeof(uint16_t);
   launch(c, "attention",
-      {dim3(static_cast<unsigned>(a.N / a.T * ((a.T + query_rows - 1) / query_rows)), static_cast<unsigned>(a.H)),
-          dim3(threads), bytes},
+      {dim3(static_cast<unsigned>(a.N / a.T * ceil_div(a.T, query_rows)), static_cast<unsigned>(a.H)), dim3(threads),
+          bytes},
       tensor_attention_kernel<width, keys>, a);
 }
 

@@ -74,12 +74,12 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   uint16_t *q_tile = memory, *do_tile = q_tile + own_rows * width, *ring = do_tile + own_rows * width;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
+  const int64_t tiles = ceil_div(a.T, own_rows), start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * own_rows, end = start + a.T;
   const int64_t head = blockIdx.y, kv_head = head / (a.H / a.KH);
   const RowSpan seen = seen_by<own_rows>(a.spans, row0, end);
   const int32_t first = seen.first, last = seen.last;
-  const int64_t key_tiles = (last - first + tile - 1) / tile;
+  const int64_t key_tiles = ceil_div(last - first, tile);
   const auto copy_stage = [&](int64_t t) {
     uint16_t* k_tile = ring + t % 2 * 2 * tile * width;
     copy_tile<tile, width, threads>(k_tile, bits(a.k) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
@@ -138,7 +138,7 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
   uint16_t *k_tile = memory, *v_tile = k_tile + own_rows * width, *q_tile = v_tile + own_rows * width,
            *do_tile = q_tile + tile * width;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
+  const int64_t tiles = ceil_div(a.T, own_rows), start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + blockIdx.x % tiles * own_rows, end = start + a.T;
   const int64_t kv_head = blockIdx.y, group = a.H / a.KH;
   copy_tile<own_rows, width, threads>(k_tile, bits(a.k) + kv_head * a.D, a.KH * a.D, row0, 0, end, a.D);
@@ -189,7 +189,7 @@ template <int width> __global__ void __launch_bounds__(threads) key_gradient_ker
 
 template <int width> void run(const Context& c, const BackwardArguments& a) {
   const char* name = "attention_backward";
-  const unsigned tiles = static_cast<unsigned>(a.N / a.T * ((a.T + own_rows - 1) / own_rows));
+  const unsigned tiles = static_cast<unsigned>(a.N / a.T * ceil_div(a.T, own_rows));
   const size_t of_queries = static_cast<size_t>(2 * own_rows + 4 * tile) * width * sizeof(uint16_t);
   const size_t of_keys = static_cast<size_t>(2 * own_rows + 2 * tile) * width * sizeof(uint16_t);
   launch(
@@ -199,7 +199,7 @@ template <int width> void run(const Context& c, const BackwardArguments& a) {
 
 // The size of prepare_backward's scratch, rounded up to 16 bytes. The scratch of the sm_90a kernels follows it. It is
 // reserved on all devices, because the function below does not know the device.
-size_t shared_scratch(const Node& n) { return (backward_scratch(n, 0) + 15) / 16 * 16; }
+size_t shared_scratch(const Node& n) { return round_up(backward_scratch(n, 0), size_t{16}); }
 size_t scratch(const Node& n, int) { return shared_scratch(n) + warpgroup_backward_scratch(n); }
 
 void attention_backward(const Node& n, Context& c) {

@@ -166,7 +166,7 @@ __global__ void __launch_bounds__(threads, 2) cached_attention_kernel(PreviousKe
   for (int d = threadIdx.x; d < width; d += threads) query[d] = d < D ? a.q[(row * a.H + head) * D + d] : 0.0f;
   __syncthreads();
   const bool split = a.part_results != nullptr;
-  const int64_t first_part = keys.first / part_keys, end_part = (keys.last + part_keys - 1) / part_keys;
+  const int64_t first_part = keys.first / part_keys, end_part = ceil_div(keys.last, part_keys);
 
   Running running;
   for (int64_t part = first_part + (split ? blockIdx.z : 0); part < end_part; ++part) {
@@ -236,7 +236,7 @@ __global__ void __launch_bounds__(threads) fold_parts_kernel(PreviousKernel prev
   const int64_t row = blockIdx.x, head = blockIdx.y;
   const Visible keys = find_keys(a, row);
   if (keys.slot < 0) return;
-  const int64_t parts = (keys.last + part_keys - 1) / part_keys - keys.first / part_keys;
+  const int64_t parts = ceil_div(keys.last, part_keys) - keys.first / part_keys;
   Running running;
   for (int64_t i = 0; i < parts; ++i) {
     const float* from = a.part(row, head, i);

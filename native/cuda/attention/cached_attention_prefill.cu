@@ -51,7 +51,7 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
   // row's last position.
   const int first_seen = static_cast<int>(keys_of(a, rows.segment, row_of(0)).first),
             last_seen = static_cast<int>(keys_of(a, rows.segment, row_of(count - 1)).last),
-            first_tile = first_seen / P::keys, tiles = (last_seen + P::keys - 1) / P::keys - first_tile;
+            first_tile = first_seen / P::keys, tiles = ceil_div(last_seen, P::keys) - first_tile;
   const int own_pair = warp * 16 + fg;  // the lane's rows are this pair and the eighth after it
   RunningRows running;
   RowSpan span[2];

@@ -85,7 +85,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
     const Visible keys = keys_of(a, rows.segment, at / group);
     const bool own = i < count && (!rows.overlapped || owns(a, rows.segment, row));
     seen[i] = {static_cast<int32_t>(keys.first), static_cast<int32_t>(keys.last)};
-    parts_of[i] = own ? RowSpan{seen[i].first / length, (seen[i].last + length - 1) / length} : RowSpan{0, 0};
+    parts_of[i] = own ? RowSpan{seen[i].first / length, ceil_div(seen[i].last, length)} : RowSpan{0, 0};
     place_of[i] = static_cast<int32_t>(row * a.H + kv_head * group + at % group);
     largest_so_far[i] = -INFINITY, sum_so_far[i] = 0;
   }
@@ -93,7 +93,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   // Neither end of a row's range falls when the position grows. So the tile sees row 0's first to row 15's last
   // position.
   const int first_seen = seen[0].first, last_seen = seen[tile_m - 1].last, first_part = first_seen / length,
-            end_part = (last_seen + length - 1) / length;
+            end_part = ceil_div(last_seen, length);
   if (own_part >= end_part - first_part) return;  // uniform over the block
 
   HEDDLE_ROLLED
@@ -112,7 +112,7 @@ __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_
   HEDDLE_ROLLED
   for (int part = first_part + (split ? own_part : 0); part < end_part; ++part) {
     const int first = max(first_seen, part * length), last = min(last_seen, (part + 1) * length),
-              first_group = first / tile_n, end_group = (last + tile_n - 1) / tile_n;
+              first_group = first / tile_n, end_group = ceil_div(last, tile_n);
     // A warp takes the groups of 16 positions whose index modulo `warps` is the warp's index.
     const int own_group = first_group + (warp + warps - first_group % warps) % warps;
     const auto copy_group = [&](int g, int stage) {
@@ -316,7 +316,7 @@ __global__ void __launch_bounds__(largest_head) fold_tensor_parts_kernel(Previou
   const int64_t row = blockIdx.x, head = blockIdx.y, D = a.shape.D;
   const Visible keys = find_keys(a, row);
   if (keys.slot < 0 || threadIdx.x >= D) return;
-  const int64_t parts = (keys.last + a.part_length - 1) / a.part_length - keys.first / a.part_length;
+  const int64_t parts = ceil_div(keys.last, a.part_length) - keys.first / a.part_length;
   float largest = -INFINITY, sum = 0, value = 0;
   for (int64_t first = 0; first < parts; first += batch) {
     float of_part[batch][3];
@@ -386,7 +386,7 @@ void cached_attention(const Node& n, Context& c) {
   if (split && rows > 0)
     launch(c, "cached_attention",
         {dim3(static_cast<unsigned>(rows), static_cast<unsigned>(H)),
-            dim3(static_cast<unsigned>((a.shape.D + warp_size - 1) / warp_size * warp_size))},
+            dim3(static_cast<unsigned>(round_up(a.shape.D, warp_size)))},
         fold_tensor_parts_kernel, a);
 }
 

@@ -70,7 +70,7 @@ template <bool is_long> __device__ inline Rows find_rows(const CachedArguments& 
           found.overlapped || (s.count > 0 && s.first <= to && from < static_cast<int64_t>(s.first) + s.count);
     }
     if (is_long != (s.count >= a.long_rows)) continue;
-    const int64_t rows = s.count * group, tiles = (rows + tile - 1) / tile, of_segment = number - found.tiles;
+    const int64_t rows = s.count * group, tiles = ceil_div(rows, tile), of_segment = number - found.tiles;
     if (of_segment >= 0 && of_segment < tiles) {
       // The first blocks take the last tiles of a long segment. With a causal mask, these see the most keys.
       const int64_t first = (is_long ? tiles - 1 - of_segment : of_segment) * tile;

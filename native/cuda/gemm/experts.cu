@@ -176,19 +176,20 @@ bool is_tensor_operand(const View& x, int64_t width) {
 }
 
 ExpertChoice choice_of(const Context& c, const Products& a, bool rowwise) {
-  const bool results = a.y.type == DType::bf16 || a.y.type == DType::f32;
+  const bool results = (a.y.type == DType::bf16 || a.y.type == DType::f32) && a.M > 0 && a.K > 0;
   ExpertProduct g{a.pairs, a.E, a.M, a.w_transposed, rowwise, results && is_tensor_operand(a.x, a.K)};
-  g.tensor_cores = is_quantized(a.w.type)
-                       ? decodes_expert_weights(g, properties_of(c))
-                       : g.tensor_cores && is_tensor_operand(a.w, a.w_transposed ? a.K : a.M);
+  g.tensor_cores = is_quantized(a.w.type) ? decodes_expert_weights(g, properties_of(c))
+                                          : g.tensor_cores && is_tensor_operand(a.w, a.w_transposed ? a.K : a.M);
   return choose_experts(g, properties_of(c));
 }
 
 // Decodes the quantized weights of one strip after another to the scratch, and multiplies by them.
-void grouped_decoded(
-    const Context& c, const char* name, const Products& a, const Groups& groups, const ExpertChoice& choice) {
+void grouped_decoded(const Context& c, const char* name, const Products& a, const Groups& groups) {
   void* const decoded = static_cast<char*>(c.scratch) + group_bytes(a.pairs, a.E);
   const auto [weights, experts] = decoded_experts(a.E, a.M, a.K, a.x.type, a.y.type, most_decoded);
+  // A launch has the pairs of its experts only. The tiles do not change the bits of a row.
+  const ExpertProduct launched{ceil_div(a.pairs * experts, a.E), experts, weights.columns, true, true, true};
+  const ExpertChoice choice = choose_experts(launched, properties_of(c));
   const unsigned runs = static_cast<unsigned>(weights.depth / weights.terms) / decoding::run;
   for (int64_t e = 0; e < a.E; e += experts)
     for (int64_t column = 0; column < a.M; column += weights.columns) {
@@ -207,13 +208,14 @@ void grouped_decoded(
 // Returns the bytes of the scratch that grouped_decoded() needs beyond the Groups, for at most `pairs` pairs.
 size_t decoded_bytes(int64_t pairs, const Tensor& w, DType x, DType y) {
   const int64_t E = w.shape[0];
-  if (!is_quantized(w.dtype) || x != DType::bf16 || pairs <= least_coded_rows / 2 * E) return 0;
+  const bool decodes = is_quantized(w.dtype) && w.shape.size() > 0 && x == DType::bf16;
+  if (!decodes || pairs <= least_coded_rows / 2 * E) return 0;
   return decoded_experts(E, w.shape[1], w.shape[2], x, y, most_decoded).bytes();
 }
 
 void grouped(const Context& c, const char* name, const Products& a, const Groups& groups, const ExpertChoice& choice) {
   const bool tensor = choice.kernel == ExpertKernel::tensor;
-  if (tensor && is_quantized(a.w.type)) return grouped_decoded(c, name, a, groups, choice);
+  if (tensor && is_quantized(a.w.type)) return grouped_decoded(c, name, a, groups);
   if (tensor) return experts_tensor(c, name, a, groups, choice);
   const int64_t width = a.w_transposed ? a.K : a.M;
   const TileGrid tiles(most_group_tiles(a.pairs, a.E, tile_m), blocks_for(a.M, tile_n));
@@ -267,8 +269,8 @@ void expert_backward_input(const Node& n, Context& c) {
   const Groups groups = group(c, name, experts, E, true);  // dy has a row per pair
   const View none{nullptr, DType::f32};
   const Out of_all = per_slot ? out(dx) : Out{of_pairs, DType::f32};
-  const Products a{view(dy), view(w), none, of_all, experts.as<int32_t>(), pairs, E, K, w.shape[1], experts.shape[1],
-      K, true, false, fault_of(c)};
+  const Products a{view(dy), view(w), none, of_all, experts.as<int32_t>(), pairs, E, K, w.shape[1], experts.shape[1], K,
+      true, false, fault_of(c)};
   grouped(c, name, a, groups, choice_of(c, a, false));
   const unsigned most = 65535;
   if (!per_slot)

@@ -18,10 +18,10 @@ struct Groups {
 struct Products {
   View x, w, bias;
   Out y;
-  const int32_t* experts;  // (pairs)
+  const int32_t* experts;                // (pairs)
   int64_t pairs, E, M, K, slots, pitch;  // pitch: elements of a row of y and of the bias
-  bool per_slot;      // x has one row per pair (N, k, K), instead of (N, K)
-  bool w_transposed;  // w is (E, M, K)
+  bool per_slot;                         // x has one row per pair (N, k, K), instead of (N, K)
+  bool w_transposed;                     // w is (E, M, K)
   Fault fault;
   int terms = 0;  // of decoded weights (decoded_weights.h), whose rows have all terms; 0: w has the weights themselves
 

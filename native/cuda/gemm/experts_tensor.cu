@@ -114,7 +114,8 @@ __device__ inline void store_pairs(
   __syncwarp();  // all lanes have read the sums, so the next ones can be staged
 }
 
-// Computes one tile per block. Decoded weights have several terms along k. Each is multiplied by the same elements of x.
+// Computes one tile per block. Decoded weights have several terms along k. Each is multiplied by the same elements of
+// x.
 template <class T, bool w_transposed>
 __global__ void __launch_bounds__(T::threads, 1)
     tensor_experts_kernel(PreviousKernel previous, Products a, Groups groups, unsigned columns) {

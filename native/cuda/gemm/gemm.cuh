@@ -1,5 +1,6 @@
 // Matrix products with an epilogue, for linear layers and token log-probabilities.
 #pragma once
+#include "core/round.h"
 #include "cuda/runtime/decoded_weights.h"
 #include "cuda/rows/math.cuh"
 
@@ -42,7 +43,7 @@ struct Gemm {
   // Returns the elements of b along k, of all terms.
   __host__ __device__ int64_t b_depth() const { return b_terms == 1 ? k : b_terms * term_depth(); }
   // Returns the elements of a padded term along k.
-  __host__ __device__ int64_t term_depth() const { return (k + gemm_depth - 1) / gemm_depth * gemm_depth; }
+  __host__ __device__ int64_t term_depth() const { return round_up(k, gemm_depth); }
 };
 
 // Launches the kernel that choose_gemm selects.

@@ -174,7 +174,7 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
     a_k += depth;
     if (a_k >= s.k_end) a_k = s.k_begin, b_term += s.term_depth;
   };
-  const int64_t tiles = (s.k_end - s.k_begin + depth - 1) / depth * s.terms;
+  const int64_t tiles = ceil_div(s.k_end - s.k_begin, depth) * s.terms;
   multiply_ring<Operand, T, a_transposed, b_transposed>(memory, tiles, sum, copy, after);
 }
 

@@ -56,8 +56,8 @@ template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_
   return ((m + height - 1) / height) * ((n + T::n - 1) / T::n);
 }
 
-// Returns a grid of at most one block per multiprocessor. Each block computes one tile after another. With split-k, each
-// part has its own tiles.
+// Returns a grid of at most one block per multiprocessor. Each block computes one tile after another. With split-k,
+// each part has its own tiles.
 template <class T> Grid grid_of(const Context& context, int64_t m, int64_t n, int cluster = 1, int parts = 1) {
   const int64_t tiles = tiles_of<T>(m, n, cluster) * parts, most = properties_of(context).multiprocessors / cluster,
                 clusters = tiles < most ? tiles : most;

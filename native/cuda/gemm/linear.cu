@@ -20,7 +20,7 @@ bool rounds(const Node& n) { return n.attributes->get("bf16", 0) != 0 && n.in[0]
 // Whether x is rounded to 8 bits, which only products with a quantized w support.
 bool rounds_to_int8(const Node& n) { return n.attributes->flag("int8") && is_quantized(n.in[1].dtype); }
 size_t rounded_bytes(const Node& n) {
-  return rounds(n) ? (static_cast<size_t>(n.in[0].shape.size()) * 2 + 63) / 64 * 64 : 0;
+  return rounds(n) ? padded_to_line(static_cast<size_t>(n.in[0].shape.size()) * 2) : 0;
 }
 // Bytes of the scratch for decoded weights, for a product of a and w.
 size_t decoded_bytes(const Node& n, DType a, int64_t k) {

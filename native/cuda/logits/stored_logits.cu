@@ -1,8 +1,12 @@
 // token_logprob and its gradient with logits in memory, see stored_logits.cuh.
 #include "cuda/logits/stored_logits.cuh"
 
+#include <algorithm>
+#include <cfloat>
+
 #include "cuda/attention/attention.cuh"
 #include "cuda/logits/gradient_products.cuh"
+#include "cuda/logits/strips.h"
 
 namespace heddle {
 namespace cuda {
@@ -14,10 +18,9 @@ constexpr int threads = 256;
 constexpr int64_t most_logits = HEDDLE_EMULATED ? 256 : int64_t{16} << 20;
 
 // Returns the vocabulary entries per part: V, or a multiple of 64, the tile of the matrix product.
-int64_t part_size(int64_t N, int64_t V) {
-  const int64_t fitting = most_logits / (N > 0 ? N : 1) / 64 * 64, most = fitting > 64 ? fitting : 64;
-  return V < most ? V : most;
-}
+int64_t part_size(int64_t N, int64_t V) { return std::min(V, strip_width(most_logits, N, 64)); }
+// Returns a bound of the products of a part, for up to N rows.
+int64_t most_products(int64_t N, int64_t V) { return std::min(N * V, strip_bound(most_logits, N, 64)); }
 
 struct PartArguments {
   const float* product;    // (N, width): h W^T for vocabulary entries [begin, begin + width)
@@ -46,7 +49,7 @@ __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) 
   float largest = a.first ? -INFINITY : a.running[row * 3];
   const float before = largest, sum_before = a.first ? 0.0f : a.running[row * 3 + 1];
   for (int64_t v = threadIdx.x; v < a.width; v += threads) largest = fmaxf(largest, logit_of(v));
-  largest = block_max<threads>(largest);
+  largest = fmaxf(block_max<threads>(largest), -FLT_MAX);  // finite, so that exponentials of -inf logits are 0
   float sum = 0;
   for (int64_t v = threadIdx.x; v < a.width; v += threads) sum += expf(logit_of(v) - largest);
   sum = block_sum<threads>(sum) + sum_before * expf(before - largest);
@@ -79,7 +82,7 @@ constexpr size_t alignment = 64;  // of decoded weights
 size_t decoded_bytes(const Tensor& h, const Tensor& w) {
   const int64_t N = h.shape[0], V = w.shape[0];
   if (!is_quantized(w.dtype)) return 0;
-  const size_t bytes = decoded_scratch(N, part_size(N, V), h.shape[1], h.dtype, DType::f32);
+  const size_t bytes = decoded_scratch(N, V, h.shape[1], h.dtype, DType::f32);  // fewer rows have larger parts
   return bytes ? bytes + alignment : 0;
 }
 // Returns the first aligned address from `end` on, or null if no weights are decoded.
@@ -133,7 +136,7 @@ __global__ void __launch_bounds__(threads) part_sum_kernel(const float* x, float
 // The scratch holds products (N, part), running (N, 3), and decoded weights.
 size_t stored_softmax_scratch(const Node& n) {
   const int64_t N = n.in[0].shape[0];
-  return static_cast<size_t>(N * (part_size(N, n.in[1].shape[0]) + 3)) * sizeof(float) +
+  return static_cast<size_t>(most_products(N, n.in[1].shape[0]) + 3 * N) * sizeof(float) +
          decoded_bytes(n.in[0], n.in[1]);
 }
 
@@ -155,9 +158,9 @@ void stored_softmax(const Node& n, Context& c) {
 // The scratch holds products (N, part) and dh (N, C) in f32. The latter is used if dh's type is not f32. Then comes the
 // gradient of a part's logits (N, narrow_ld(part)) in bf16, aligned to 16 bytes, and then decoded weights.
 size_t stored_gradient_scratch(const Node& n) {
-  const int64_t N = n.in[1].shape[0], part = part_size(N, n.in[2].shape[0]);
-  return static_cast<size_t>(N * (part + n.in[1].shape[1])) * sizeof(float) + 16 +
-         static_cast<size_t>(N * narrow_ld(part)) * 2 + decoded_bytes(n.in[1], n.in[2]);
+  const int64_t N = n.in[1].shape[0], most = most_products(N, n.in[2].shape[0]);
+  return static_cast<size_t>(most + N * n.in[1].shape[1]) * sizeof(float) + 16 + static_cast<size_t>(most + 7 * N) * 2 +
+         decoded_bytes(n.in[1], n.in[2]);
 }
 
 void stored_gradient(const Node& n, Context& c, bool narrow) {

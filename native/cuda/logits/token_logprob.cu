@@ -1,9 +1,12 @@
 // The log-probability of one target token per row under softmax(h W^T), and its gradient. Logits stay in registers, or
 // exist for one strip of the vocabulary at a time, so that their memory is bounded (Wijmans et al. 2024, "Cut Your
 // Losses in Large-Vocabulary Language Models").
+#include <algorithm>
+
 #include "cuda/logits/gradient_products.cuh"
 #include "cuda/logits/logits.cuh"
 #include "cuda/logits/stored_logits.cuh"
+#include "cuda/logits/strips.h"
 #include "ops/token_logprob.h"
 
 namespace heddle {
@@ -12,28 +15,18 @@ namespace logits {
 namespace {
 
 // Limits of the scratch. They are small in the emulator, so that tests have several strips.
-constexpr int64_t most_parts = HEDDLE_EMULATED ? 1 : int64_t{8} << 20;          // of the softmax, in a strip of rows
+constexpr int64_t most_parts = HEDDLE_EMULATED ? 1 : int64_t{8} << 20;  // of the softmax, in a strip of rows
 // The gradients of a strip of the vocabulary. Each strip adds to the sums of dh in memory, so few strips are better.
 constexpr int64_t most_gradients = HEDDLE_EMULATED ? 8192 : int64_t{128} << 20;
-constexpr int64_t least_rows = 256, step = HEDDLE_EMULATED ? 64 : 256;          // rows and vocabulary entries
+constexpr int64_t least_rows = 256, step = HEDDLE_EMULATED ? 64 : 256;  // rows and vocabulary entries
 constexpr int64_t narrowest_tile = 64;
 
 int64_t tiles_of(int64_t V, int64_t tile_n) { return (V + tile_n - 1) / tile_n; }
-// Returns the rows of a strip, each of which has a number of parts.
-int64_t strip_rows(int64_t parts) {
-  const int64_t fitting = most_parts / parts / least_rows * least_rows;
-  return fitting > least_rows ? fitting : least_rows;
-}
 // Returns the vocabulary entries of a strip.
-int64_t strip_entries(int64_t N, int64_t V) {
-  const int64_t fitting = most_gradients / (N > 0 ? N : 1) / step * step, most = fitting > step ? fitting : step;
-  return V < most ? V : most;
-}
-
-// Returns a bound of the elements of a strip with padded rows, for up to N rows. Fewer rows have wider strips.
+int64_t strip_entries(int64_t N, int64_t V) { return std::min(V, strip_width(most_gradients, N, step)); }
+// Returns a bound of the elements of a strip with padded rows, for up to N rows.
 int64_t most_elements(int64_t N, int64_t V) {
-  const int64_t all = N * narrow_ld(V), most = (most_gradients > N * step ? most_gradients : N * step) + 7 * N;
-  return all < most ? all : most;
+  return std::min(N * narrow_ld(V), strip_bound(most_gradients, N, step) + 7 * N);
 }
 
 // Whether tensor cores compute the logits, which then stay in registers. CUDA cores compute those of few rows. `choice`
@@ -53,15 +46,16 @@ Operands operands(const Tensor& h, const Tensor& w) {
 
 // token_logprob with logits in registers. The scratch has the parts of a strip of rows.
 size_t softmax_scratch(const Node& n) {
-  const int64_t N = n.in[0].shape[0], parts = tiles_of(n.in[1].shape[0], narrowest_tile), rows = strip_rows(parts);
+  const int64_t N = n.in[0].shape[0], parts = tiles_of(n.in[1].shape[0], narrowest_tile);
   const size_t stored = stored_softmax_scratch(n);
   if (!is_bf16(n.in[0], n.in[1])) return stored;
-  const size_t bytes = static_cast<size_t>((N < rows ? N : rows) * parts) * sizeof(Part);
-  return bytes > stored ? bytes : stored;
+  // Wider tiles have fewer parts in a row, and strips of more rows.
+  return std::max(
+      stored, static_cast<size_t>(std::min(N * parts, strip_bound(most_parts, parts, least_rows))) * sizeof(Part));
 }
 
 void softmax_in_registers(const Node& n, Context& c, const Operands& of, const GemmChoice& choice) {
-  const int64_t tiles = tiles_of(of.V, choice.tile_n), rows = strip_rows(tiles);
+  const int64_t tiles = tiles_of(of.V, choice.tile_n), rows = strip_width(most_parts, tiles, least_rows);
   for (int64_t row = 0; row < of.N; row += rows) {
     Operands strip = of;
     strip.h += row * of.C, strip.N = of.N - row < rows ? of.N - row : rows;
@@ -86,8 +80,8 @@ bool narrow(const Node& n) {
   return is_bf16(n.in[1], n.in[2]) && !n.has_input(6) && !(n.attributes->get("softcap", 0) > 0);
 }
 
-// A token_logprob_backward with gradients in bf16. The scratch has the sums of dh (N, C) in f32, then the gradients of a
-// strip of the vocabulary (N, ld), aligned to 16 bytes, and then the workspace of the weight's gradient.
+// A token_logprob_backward with gradients in bf16. The scratch has the sums of dh (N, C) in f32, then the gradients of
+// a strip of the vocabulary (N, ld), aligned to 16 bytes, and then the workspace of the weight's gradient.
 size_t narrow_scratch(const Node& n) {
   const int64_t N = n.in[1].shape[0], C = n.in[1].shape[1], V = n.in[2].shape[0];
   return static_cast<size_t>(N * C) * sizeof(float) + 16 + static_cast<size_t>(most_elements(N, V)) * 2 +

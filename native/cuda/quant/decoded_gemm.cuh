@@ -73,8 +73,7 @@ void decode(const Context& context, const char* name, const Weights& w, DType ty
   else launch(context, name, grid, decode_kernel<Weights, DType::bf16>, w, s);
 }
 // Does so for quantized blocks, in rows of `width` elements.
-void decode_blocks(
-    const Context& context, const char* name, const View& w, int64_t width, DType type, const Strip& s);
+void decode_blocks(const Context& context, const char* name, const View& w, int64_t width, DType type, const Strip& s);
 
 // Computes the product g, whose b is w: (n, k) if g.b_transposed, otherwise (k, n). Requires decodes_weights(context,
 // g), and no epilogue. The function w.decode(row, column, left, v) stores `run` elements of a row in v, from `column`

@@ -7,7 +7,7 @@ namespace heddle {
 namespace cuda {
 
 // Returns the number of blocks of n elements, like fp8_blocks on the host.
-__device__ inline int64_t blocks_of(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
+__device__ inline int64_t blocks_of(int64_t n) { return ceil_div(n, fp8_block); }
 
 // Converts e4m3 to float. The exponent and mantissa are moved to those of an f16, whose exponent bias is 15 instead
 // of 7. The f16 is therefore too small by a factor of 2^8. This holds for subnormals too.

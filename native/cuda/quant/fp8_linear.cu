@@ -148,8 +148,8 @@ struct Decoder {
 };
 static_assert(decoding::run == run, "a thread decodes as many bytes as one load reads");
 
-int64_t rounded_ld(int64_t K) { return (K + run - 1) / run * run; }
-size_t rounded_bytes(int64_t N, int64_t K) { return (static_cast<size_t>(N * rounded_ld(K)) + 63) / 64 * 64; }
+int64_t rounded_ld(int64_t K) { return round_up(K, run); }
+size_t rounded_bytes(int64_t N, int64_t K) { return padded_to_line(static_cast<size_t>(N * rounded_ld(K))); }
 // Returns the bytes of decoded weights and of the workspace of split-k.
 size_t product_scratch(int64_t m, int64_t n, int64_t k, DType a, DType c) {
   return decoded_scratch(m, n, k, a, c) + gemm_workspace(m, n, k);

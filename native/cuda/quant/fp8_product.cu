@@ -178,9 +178,9 @@ struct Places {
   size_t a_scale = 0, b, b_scale = 0, end;
   int64_t ld;
   // bytes: of an element. Elements of one byte have scales.
-  Places(int64_t m, int64_t n, int64_t k, size_t bytes) : ld((k + alignment - 1) / alignment * alignment) {
+  Places(int64_t m, int64_t n, int64_t k, size_t bytes) : ld(round_up(k, alignment)) {
     const auto padded = [](int64_t elements, size_t of_one) {
-      return (static_cast<size_t>(elements) * of_one + 63) / 64 * 64;
+      return padded_to_line(static_cast<size_t>(elements) * of_one);
     };
     const bool scales = bytes == 1;
     a_scale = padded(m * ld, bytes);

@@ -23,8 +23,7 @@ template <class Rows> struct BlockDecoder {
 
 void decoding::decode_blocks(
     const Context& context, const char* name, const View& w, int64_t width, DType type, const Strip& s) {
-  with_block_rows(
-      w, width, [&](auto rows) { decode(context, name, BlockDecoder<decltype(rows)>{rows}, type, s); });
+  with_block_rows(w, width, [&](auto rows) { decode(context, name, BlockDecoder<decltype(rows)>{rows}, type, s); });
 }
 
 void gemm_decoded(const Context& context, const char* name, const Gemm& g) {

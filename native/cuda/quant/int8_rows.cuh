@@ -25,7 +25,7 @@ struct Rows {
 template <bool shared> __host__ __device__ constexpr unsigned place_of(unsigned run) {
   return shared ? run ^ (run >> 2 & 2) : run;
 }
-__host__ __device__ inline int64_t padded(int64_t elements) { return (elements + 63) / 64 * 64; }
+__host__ __device__ inline int64_t padded(int64_t elements) { return round_up(elements, 64); }
 __host__ __device__ inline int64_t bytes_of(int64_t elements) {
   return padded(elements) + (elements / group + elements / run_elements) * static_cast<int64_t>(sizeof(float));
 }

@@ -9,13 +9,12 @@ namespace columns {
 
 constexpr int threads = 256, warps = threads / warp_size;
 constexpr int block_columns = warp_size * vector_elements;  // columns per block, if lanes load vectors
-constexpr int64_t least_rows = 32;                          // minimum rows per part: four for each warp
+constexpr int64_t least_rows = 32;                          // at most one part per 32 rows: about four for each warp
 constexpr int64_t wanted_blocks = 1024;                     // several for each multiprocessor of any device
 
-// Returns the number of parts of the rows.
-
+// Returns the number of parts that the rows are divided into.
 inline int64_t parts_of(int64_t rows, int64_t width) {
-  const int64_t fitting = (rows + least_rows - 1) / least_rows, across = (width + block_columns - 1) / block_columns,
+  const int64_t fitting = ceil_div(rows, least_rows), across = ceil_div(width, block_columns),
                 most = across < wanted_blocks ? wanted_blocks / across : 1;
   return fitting < 1 ? 1 : fitting < most ? fitting : most;
 }
@@ -24,8 +23,8 @@ inline int64_t parts_of(int64_t rows, int64_t width) {
 inline int64_t scratch_floats(int sums, int64_t rows, int64_t width) { return sums * parts_of(rows, width) * width; }
 
 // Computes partial (parts, sums, width). Each lane has `wide` adjacent columns. The warps of a block take its rows in
-// turn. terms.add<wide>(row, column, sum) adds the terms of a row to the lane's sums (sums, wide). grid (blocks of
-// columns, parts)
+// turn. terms.add<wide>(row, column, sum) adds the terms of a row to the lane's sums (sums, wide). The grid is
+// (blocks of columns, parts).
 template <int wide, class Terms>
 __global__ void __launch_bounds__(threads)
     part_kernel(Terms terms, int64_t rows, int64_t width, int64_t part_rows, float* partial) {
@@ -75,7 +74,7 @@ template <class Terms>
 void add_columns(const Context& c, const char* name, const Terms& terms, int64_t rows, int64_t width, bool vectors,
     float* partial, const Results<Terms::sums>& to) {
   if (width == 0) return;
-  const int64_t parts = parts_of(rows, width), part_rows = (rows + parts - 1) / parts;
+  const int64_t parts = parts_of(rows, width), part_rows = ceil_div(rows, parts);
   const Grid grid{
       dim3(blocks_for(width, vectors ? block_columns : warp_size), static_cast<unsigned>(parts)), dim3(threads)};
   launch(c, name, grid, vectors ? part_kernel<vector_elements, Terms> : part_kernel<1, Terms>, terms, rows, width,

@@ -12,7 +12,7 @@ constexpr int64_t block_elements = 32 * threads, most_parts = 1024;  // elements
 
 // Returns the number of blocks for a tensor, each of which computes one partial sum.
 int64_t parts_of(const Tensor& x) {
-  const int64_t wanted = (x.shape.size() + block_elements - 1) / block_elements;
+  const int64_t wanted = ceil_div(x.shape.size(), block_elements);
   return wanted < 1 ? 1 : wanted < most_parts ? wanted : most_parts;
 }
 

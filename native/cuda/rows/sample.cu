@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(threads) scan_parts_kernel(PreviousKernel prev
   for (int64_t i = at.begin + threadIdx.x; i < at.end; i += threads) {
     const float logit = raw[i];
     best.see(logit, i);
-    if (copies) a.adjusted[at.row * a.V + i] = logit;
+    if (copies) a.adjusted[at.row * a.V + i] = logit, a.ids[at.row * a.V + i] = 0;
   }
   best.over_block();
   const int64_t place = at.row * a.parts + at.part;
@@ -86,15 +86,22 @@ __global__ void __launch_bounds__(threads) scan_parts_kernel(PreviousKernel prev
   }
 }
 
-// Whether no earlier position of `ids` has the id of position i.
-__device__ bool first_of_its_id(const int32_t* ids, int64_t i) {
-  for (int64_t before = 0; before < i; ++before)
-    if (ids[before] == ids[i]) return false;
-  return true;
+// Calls apply(id, occurrences) once for each id in history[first, length). `count` (V) holds zeros before and after.
+template <class F>
+__device__ void each_id(const int32_t* history, int64_t first, int64_t length, uint32_t* count, F apply) {
+  for (int64_t i = first + threadIdx.x; i < length; i += threads) atomicAdd(&count[history[i]], 1u);
+  __syncthreads();
+  for (int64_t i = first + threadIdx.x; i < length; i += threads) {
+    uint32_t* of_id = &count[history[i]];
+    const int occurrences = static_cast<int>(atomicAdd(of_id, 0u));
+    // Of the threads with the same id, the one that takes its count handles it.
+    if (occurrences > 0 && atomicCAS(reinterpret_cast<int*>(of_id), occurrences, 0) == occurrences)
+      apply(history[i], occurrences);
+  }
+  __syncthreads();
 }
 
-// Applies bias and penalties to the copied logits, in the order of Hugging Face's logits processors. One thread handles
-// all occurrences of an id.
+// Applies bias and penalties to the copied logits, in the order of Hugging Face's logits processors.
 __device__ void adjust(const Arguments& a, int64_t row, const Parameters& s) {
   float* to = a.adjusted + row * a.V;
   const int32_t* history = a.history + row * a.L;
@@ -103,20 +110,16 @@ __device__ void adjust(const Arguments& a, int64_t row, const Parameters& s) {
     for (int64_t b = 0; b < a.B; ++b)
       if (a.bias_ids[row * a.B + b] != -1) to[a.bias_ids[row * a.B + b]] += a.bias_values[row * a.B + b];
   __syncthreads();
+  uint32_t* const count = a.ids + row * a.V;
   if (s.repetition != 1)
-    for (int64_t i = threadIdx.x; i < length; i += threads) {
-      if (!first_of_its_id(history, i)) continue;
-      float& logit = to[history[i]];
+    each_id(history, 0, length, count, [&](int32_t id, int) {
+      float& logit = to[id];
       logit = logit > 0 ? logit / s.repetition : logit * s.repetition;
-    }
-  __syncthreads();
+    });
   if (s.presence != 0 || s.frequency != 0)
-    for (int64_t i = prompt + threadIdx.x; i < length; i += threads) {
-      if (!first_of_its_id(history + prompt, i - prompt)) continue;
-      int occurrences = 0;
-      for (int64_t j = i; j < length; ++j) occurrences += history[j] == history[i] ? 1 : 0;
-      to[history[i]] -= s.presence + times(s.frequency, static_cast<float>(occurrences));
-    }
+    each_id(history, prompt, length, count, [&](int32_t id, int occurrences) {
+      to[id] -= s.presence + times(s.frequency, static_cast<float>(occurrences));
+    });
 }
 
 // Checks the row, and applies bias and penalties. grid (R). Four blocks of a multiprocessor leave each thread 64
@@ -194,7 +197,7 @@ __global__ void __launch_bounds__(threads) sum_parts_kernel(PreviousKernel previ
   if (threadIdx.x == 0) part.best = best.key, part.nan = best.nan != 0;
 }
 
-int parts_of(int64_t V) { return static_cast<int>((V + part_logits - 1) / part_logits); }
+int parts_of(int64_t V) { return static_cast<int>(ceil_div(V, part_logits)); }
 
 // Points a's arrays into the scratch, one after another. Wider elements come first, so that all are aligned. Returns
 // the total size in bytes.

@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(threads) group_kernel(PreviousKernel previous,
   __syncthreads();
   // Turns place[b] from the part's count into the index in `ids` where the part's tokens of bin b begin. That is after
   // the tokens of all earlier bins, and after the places in bin b that other blocks have already reserved.
-  constexpr int own_bins = (bins + threads - 1) / threads;
+  constexpr int own_bins = ceil_div(bins, threads);
   const int first = threadIdx.x * own_bins;
   Prefix own{0, 0}, before;
   for (int b = first; b < first + own_bins && b < bins; ++b) own.count += a.count[at.row * bins + b];

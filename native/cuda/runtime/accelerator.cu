@@ -18,15 +18,16 @@ constexpr size_t stage_bytes = size_t{4} << 20;  // copies of this size reach th
 
 class CudaRecording final : public Recording {
  public:
-  CudaRecording(cudaGraphExec_t work, const DeviceHealth& health) : work_(work), health_(health) {}
+  CudaRecording(cudaGraphExec_t work, DeviceHealth& health) : work_(work), health_(health) {}
   ~CudaRecording() override {
-    if (!health_.is_lost()) cudaGraphExecDestroy(work_);
+    // CUDA would otherwise open device 0 for a thread that has no device yet.
+    if (health_.make_current() == cudaSuccess) cudaGraphExecDestroy(work_);
   }
   cudaGraphExec_t work() const { return work_; }
 
  private:
   cudaGraphExec_t work_;
-  const DeviceHealth& health_;
+  DeviceHealth& health_;
 };
 
 // Never launched. cudaFuncGetAttributes of this kernel fails if the binary has no code for the device.
@@ -97,7 +98,7 @@ CudaAccelerator::CudaAccelerator(int index, bool tf32)
     cudaGetLastError();
     const std::string capability = std::to_string(device.major) + "." + std::to_string(device.minor),
                       suffix = device.major == 9 ? "a" : "",  // wgmma and TMA need code for sm_90a
-                      number = std::to_string(device.major) + std::to_string(device.minor) + suffix;
+        number = std::to_string(device.major) + std::to_string(device.minor) + suffix;
     throw Error("UNSUPPORTED",
         "device: expected a compute capability that this build has kernels for (" + built_capabilities() + "), got " +
             capability + " (" + name_ + ", " + device.name + "); " +

@@ -8,8 +8,9 @@ namespace heddle {
 namespace cuda {
 
 // The decoded weights of a strip. bf16 activations are exact, but a bf16 number has too few bits for a weight. So a
-// weight is stored as a sum of bf16 numbers, its terms. Each rounds what the terms before it leave. Two terms leave at
-// most 2^-18 of the weight. Rounding a result to bf16 is 512 times as large. Three terms are the f32 weight.
+// weight is stored as a sum of bf16 numbers, its terms. Each term is the remainder after the previous terms, rounded to
+// bf16. The relative error of two terms is at most 2^-17. Rounding a result to bf16 has an error 512 times as large.
+// Three terms represent the f32 weight exactly.
 struct DecodedWeights {
   DType type = DType::bf16;
   int terms = 1;
@@ -21,9 +22,10 @@ struct DecodedWeights {
   }
 };
 
-// Returns the strips of a product with n columns, in at most `most_bytes`, or in 128 columns if they take more. The
-// number of rows does not matter, so a scratch for some rows suffices for fewer. a, c: the types of activations and
-// result. f32 activations can only use tensor cores as tf32, for which one f32 number per weight suffices.
+// Returns the size of the strips of a product with n columns: the most columns that fit in `most_bytes`, but at least
+// 128. It does not depend on the number of rows, so scratch allocated for many rows suffices for fewer. a, c: the types
+// of activations and result. f32 activations can only use tensor cores as tf32, for which one f32 number per weight
+// suffices.
 inline DecodedWeights decoded_weights(int64_t n, int64_t k, DType a, DType c, size_t most_bytes) {
   DecodedWeights d;
   d.type = a;
@@ -38,18 +40,18 @@ inline DecodedWeights decoded_weights(int64_t n, int64_t k, DType a, DType c, si
 
 // Returns the largest number of rows for which CUDA cores decode weights in registers, because this is faster. They
 // compute tiles of 64 rows at F operations per second, so up to 64 rows take 128 / F per weight. Decoding moves at
-// least 9 bytes per weight (two terms: one byte read, four written, four read). Cards with HBM move these faster than
-// CUDA cores compute 64 rows: 3 ps to 6 ps on an H100, 5 ps to 20 ps on an A100. Cards with GDDR have more CUDA cores
-// for each byte per second: 10 ps to 5 ps on an RTX 4090, so two tiles of rows are a better limit.
+// least 9 bytes per weight (two terms: one byte read, four written, four read). Estimates per weight of decoding and
+// of one tile on CUDA cores: 3 ps and 6 ps on an H100, 5 ps and 20 ps on an A100, 10 ps and 5 ps on an RTX 4090. On
+// cards with HBM, decoding therefore pays off beyond one tile. On cards with GDDR, it does so beyond two.
 inline int64_t most_coded_rows(const DeviceProperties& device) {
   const bool hbm = device.capability == 80 || device.capability == 90 || device.capability == 100;
   return hbm ? 64 : 128;
 }
-constexpr int64_t least_coded_rows = 64;  // of all devices
+constexpr int64_t least_coded_rows = 64;  // minimum of most_coded_rows() over all devices
 
-// Whether the product g, whose b has coded weights, decodes them for tensor cores. g.b does not matter. g.aligned: a
-// has 16-byte aligned rows. Decoded weights always have. A row's bits depend on this choice, and so on the number of
-// rows. Therefore rowwise products always use CUDA cores.
+// Whether the product g, whose b has coded weights, decodes them for tensor cores. g.b does not matter. g.aligned: the
+// rows of a are aligned to 16 bytes, as those of decoded weights always are. A row's bits depend on this choice, and so
+// on the number of rows. Therefore rowwise products always use CUDA cores.
 inline bool decodes_weights(GemmShape g, const DeviceProperties& device) {
   if (g.rowwise || g.k == 0 || g.m <= most_coded_rows(device)) return false;
   g.b = g.a;
@@ -58,8 +60,8 @@ inline bool decodes_weights(GemmShape g, const DeviceProperties& device) {
 }
 
 // Whether expert_linear with quantized weights decodes them for tensor cores. g.tensor_cores: its activations and
-// result can use them. An expert's last tile of rows is half empty on average, so half the rows of most_coded_rows()
-// for each expert fill as many tiles. Unused experts are decoded too, of which there are few with as many pairs.
+// result can use them. An expert's last tile of rows is half empty on average, so the limit per expert is half of
+// most_coded_rows(). The weights of unused experts are decoded too. With that many pairs, few experts are unused.
 inline bool decodes_expert_weights(const ExpertProduct& g, const DeviceProperties& device) {
   return g.tensor_cores && g.forward && !g.rowwise && g.pairs > most_coded_rows(device) / 2 * g.experts;
 }
@@ -78,7 +80,8 @@ struct DecodedExperts {
 
   size_t bytes() const { return weights.bytes() * static_cast<size_t>(experts); }
 };
-// Returns the strips of the product of E experts with weights (M, K), in at most `most_bytes`, or as decoded_weights().
+// Returns the strips of the products of E experts with weights (M, K). They take at most `most_bytes`, unless 128
+// columns of one expert take more.
 inline DecodedExperts decoded_experts(int64_t E, int64_t M, int64_t K, DType x, DType y, size_t most_bytes) {
   DecodedExperts d{decoded_weights(M, K, x, y, most_bytes), 1};
   if (d.weights.columns < M) return d;

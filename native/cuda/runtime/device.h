@@ -17,7 +17,7 @@ namespace cuda {
 
 class CudaAccelerator final : public Accelerator {
  public:
-  // Throws UNSUPPORTED if the device is missing or has no kernels in this build, and DEVICE_LOST.
+  // Throws UNSUPPORTED if the device is missing or has no kernels in this build, and DEVICE_LOST as open_cuda() does.
   CudaAccelerator(int index, bool tf32);
   ~CudaAccelerator() override;
 
@@ -63,8 +63,8 @@ class CudaAccelerator final : public Accelerator {
   int* fault_word() const { return fault_; }
   const DeviceProperties& properties() const { return properties_; }
   int index() const { return index_; }
-  // CUDA's current device is per thread. Every call of CUDA comes after one of these. Throws DEVICE_LOST at once if the
-  // device is lost.
+  // Makes this device CUDA's current one for the thread. Call it before other functions of CUDA. Throws DEVICE_LOST at
+  // once if the device is lost.
   void make_current() const;
 
  private:

@@ -7,6 +7,7 @@
 // - Shared memory is written before it is read.
 // - Asynchronous copies are complete before their data is used.
 #pragma once
+#include "core/round.h"
 #include "cuda/runtime/context.h"
 
 // HEDDLE_UNROLL precedes loops that index an array of registers. Without unrolling, nvcc would put that array into
@@ -115,7 +116,7 @@ void launch(const Context& context, const char* name, const Grid& g, void (*kern
 
 // Returns items / per_block, rounded up.
 inline unsigned blocks_for(int64_t items, int64_t per_block) {
-  return static_cast<unsigned>((items + per_block - 1) / per_block);
+  return static_cast<unsigned>(ceil_div(items, per_block));
 }
 
 // Registers a CUDA kernel of an op. KernelDef (native/ops/op.h) documents the parameters.

@@ -78,6 +78,11 @@ class NcclCollective final : public Collective {
       if (nccl().abort) nccl().abort(communicator_);
       return;
     }
+    try {
+      device().make_current();  // CUDA would otherwise open device 0 for a thread that has no device yet
+    } catch (const Error&) {
+      return;
+    }
     nccl().destroy(communicator_);
     for (const cudaEvent_t event : {ready_, computed_, summed_})
       if (event) cudaEventDestroy(event);

@@ -10,7 +10,9 @@ void check_values(const ProgramDesc& desc) {
     int64_t elements = 1;
     for (int i = 0; i < v.shape.rank; ++i) {
       int64_t d = v.shape.dims[i];
-      if (d < -static_cast<int64_t>(desc.symbols.size())) throw internal_error("program: unknown symbol");
+      if (d < -static_cast<int64_t>(desc.symbols.size()))
+        throw internal_error("program: expected one of " + std::to_string(desc.symbols.size()) +
+                             " symbols, got number " + std::to_string(-d - 1));
       if (d < 0) d = desc.symbols[-d - 1];
       if (d && elements > (int64_t{1} << 46) / d)
         throw shape_mismatch("program: expected a value of fewer than 2^46 elements, got " + to_string(v.shape));
@@ -40,7 +42,8 @@ void check_nodes(const ProgramDesc& desc, ExecutionPlan& plan) {
   std::vector<char> defined(count, 0);
   const auto define = [&](int v) {
     if (v < 0 || v >= count || defined[v])
-      throw internal_error("program: value " + std::to_string(v) + " defined twice or unknown");
+      throw internal_error(
+          "program: expected a value that is known and not yet defined, got number " + std::to_string(v));
     defined[v] = 1;
   };
   for (int v : desc.bound) define(v);
@@ -56,10 +59,13 @@ void check_nodes(const ProgramDesc& desc, ExecutionPlan& plan) {
       throw shape_mismatch(n.op + ": expected " + std::to_string(op.min_inputs) +
                            (op.max_inputs < 0 ? " or more" : " to " + std::to_string(op.max_inputs)) +
                            " operands, got " + std::to_string(inputs));
-    if (op.outputs >= 0 && outputs > op.outputs) throw internal_error(n.op + ": too many outputs");
+    if (op.outputs >= 0 && outputs > op.outputs)
+      throw internal_error(
+          n.op + ": expected at most " + std::to_string(op.outputs) + " outputs, got " + std::to_string(outputs));
     Node& node = planned.bounds;
     for (int v : n.inputs) {
-      if (v >= count || (v >= 0 && !defined[v])) throw internal_error(n.op + ": operand used before it is made");
+      if (v >= count || (v >= 0 && !defined[v]))
+        throw internal_error(n.op + ": expected a defined value as operand, got number " + std::to_string(v));
       node.present.push_back(v >= 0);
       node.in.push_back(v < 0 ? Tensor{} : desc.largest(v));
     }
@@ -75,7 +81,8 @@ void check_nodes(const ProgramDesc& desc, ExecutionPlan& plan) {
     plan.nodes.push_back(std::move(planned));
   }
   for (int v : desc.outputs)
-    if (v < 0 || v >= count || !defined[v]) throw internal_error("program: unknown output");
+    if (v < 0 || v >= count || !defined[v])
+      throw internal_error("program: expected a defined value as output, got number " + std::to_string(v));
   for (size_t i = 0; i < plan.nodes.size(); ++i) {
     PlannedNode& n = plan.nodes[i];
     try {

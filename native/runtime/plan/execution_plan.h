@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/round.h"
 #include "ops/op.h"
 
 namespace heddle {
@@ -12,9 +13,6 @@ namespace heddle {
 constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t max_grouped = 8;   // maximum nodes that one call of a kernel runs
 constexpr size_t guard_bytes = 64;  // sentinel after each value of a checked program
-
-// Rounds up to whole cache lines.
-constexpr size_t padded_to_line(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // The bit of a symbol in PlannedNode::symbols. Symbols after the 63rd share the last bit.
 constexpr uint64_t symbol_bit(size_t symbol) { return uint64_t{1} << (symbol < 63 ? symbol : 63); }

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/round.h"
 
 namespace heddle {
 
@@ -14,7 +15,7 @@ MemoryPlan plan_memory(const std::vector<Interval>& intervals, size_t guard) {
     if (i.bytes > most - guard - 64)
       throw Error("OUT_OF_MEMORY", "plan: expected values of at most " + std::to_string(most - guard - 64) +
                                        " bytes, got " + std::to_string(i.bytes));
-  auto padded = [&](int i) { return (intervals[i].bytes + guard + 63) / 64 * 64; };
+  auto padded = [&](int i) { return padded_to_line(intervals[i].bytes + guard); };
   std::vector<int> order(intervals.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return intervals[a].bytes > intervals[b].bytes; });

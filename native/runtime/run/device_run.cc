@@ -102,8 +102,7 @@ void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& con
   RecordingKey key{a.symbols, arena_, static_cast<unsigned char*>(context.scratch)};
   for (size_t i = 0; i < recordings_.size(); ++i) {
     if (!(recordings_[i].first == key)) continue;
-    if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
-      throw Error("ABORTED", "run: aborted by its signal");
+    lane.cancellation(a.abort.get()).check();
     std::rotate(recordings_.begin() + static_cast<std::ptrdiff_t>(i),
         recordings_.begin() + static_cast<std::ptrdiff_t>(i) + 1, recordings_.end());
     return device.replay(*recordings_.back().second);

@@ -5,25 +5,25 @@
 #include <memory>
 
 #include "core/memory.h"
+#include "core/round.h"
 
 namespace heddle {
 
 // One allocation holds all missing packed forms, so that the system can use large pages. Pages are committed when they
 // are written.
 //
-// Writing to large pages takes a third of the time of small ones. If memory is fragmented, the system compacts it
-// first, which takes several times as long. Large pages are therefore requested part by part. After one slow part the
-// next part is skipped, after two slow parts the next three, and so on.
+// Large pages need fewer page faults than small ones. But if memory is fragmented, the system compacts it first, which
+// costs more than the faults. Large pages are therefore requested part by part. After one slow part, the next part uses
+// small pages. After two slow parts, the next three do, and so on.
 class FormSpace {
  public:
   explicit FormSpace(size_t bytes) : all_(Storage::allocate(bytes, nullptr, false)) {}
-  static constexpr size_t padded(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
   // Returns memory for a packed form, or null if too little is left.
   std::shared_ptr<Storage> take(size_t bytes) {
     if (bytes > all_->bytes() - used_) return nullptr;
     const std::shared_ptr<Storage> form = Storage::borrow(all_->data() + used_, bytes, all_);
-    used_ += padded(bytes);
+    used_ += padded_to_line(bytes);
     return form;
   }
   // Prepares the pages of bytes that are about to be written, and decides whether they are large. Ignores bytes outside
@@ -42,7 +42,7 @@ class FormSpace {
   void took(size_t bytes, double seconds) { done_ += bytes, seconds_ += seconds; }
 
  private:
-  static constexpr size_t alignment = 64, part_bytes = size_t{1} << 22;
+  static constexpr size_t part_bytes = size_t{1} << 22;
   static constexpr double slow_seconds = 0.4e-9;  // per byte: twice as long as packing into small pages
   const std::shared_ptr<Storage> all_;
   size_t used_ = 0;     // bytes that take() has given out

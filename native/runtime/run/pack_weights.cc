@@ -23,14 +23,14 @@ void Executable::pack_weights(const RunArguments& a, Lane& lane) {
     work += static_cast<double>(p.packing.bytes) * static_cast<double>(node.out[0].shape.rows());
     p.due = p.storage->was_streamed();
     first |= !p.due;
-    if (!p.form && p.due) missing += FormSpace::padded(p.packing.bytes);
+    if (!p.form && p.due) missing += padded_to_line(p.packing.bytes);
   }
   for (PackedOperand& p : packed_) p.storage->mark_streamed();
   PackingPace& pace = lane.packing_pace();
   pace.begin(work, static_cast<double>(bytes), first);
   if (!missing) form_space_ = nullptr;
   if (!missing || !pace.bytes(missing)) return;
-  const Pool::Watch watch(lane.pool(), {a.abort.get(), &lane.stopping_flag()});
+  const Pool::Watch watch(lane.pool(), lane.cancellation(a.abort.get()));
   lane.pool().interrupt(true);
   pack_some(missing, lane);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "core/round.h"
 #include "runtime/executable.h"
 #include "runtime/profile.h"
 
@@ -52,7 +53,7 @@ bool Executable::run_chain(const RowChain& chain, const std::vector<char>& done,
     if (n.fused_add && nodes_[i].out[0].dtype != DType::f32) return false;
   }
   const int64_t row_step = chain.row_tile, fit = threads * (chain.most_rows - row_step);
-  const int64_t parts = threads * ((rows + fit - 1) / fit);
+  const int64_t parts = threads * ceil_div(rows, fit);
   const auto cut = [&](int64_t part) {
     return part == parts ? rows : (rows * part / parts + row_step / 2) / row_step * row_step;
   };

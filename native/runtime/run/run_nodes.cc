@@ -23,7 +23,8 @@ void Executable::store_waited_seconds(const Context& context) {
 
 void Executable::run_in_order(const RunArguments& a, Lane& lane, Context& context) {
   const ProgramDesc& d = program_->desc();
-  const Pool::Watch watch(lane.pool(), {a.abort.get(), &lane.stopping_flag()});
+  const Cancellation cancellation = lane.cancellation(a.abort.get());
+  const Pool::Watch watch(lane.pool(), cancellation);
   std::vector<char> done(nodes_.size(), 0);  // adds that have run with their product
   const std::vector<RowChain>& chains = plan_->chains;
   const PlannedNode* const planned = plan_->nodes.data();
@@ -32,8 +33,7 @@ void Executable::run_in_order(const RunArguments& a, Lane& lane, Context& contex
   int announced = -1;
   for (size_t i = 0, next; i < nodes_.size(); i = next) {
     next = i + planned[i].group;
-    if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
-      throw Error("ABORTED", "run: aborted by its signal");
+    cancellation.check();
     if (planned[i].is_noop || done[i]) continue;
     try {
       context.node = static_cast<int>(i);

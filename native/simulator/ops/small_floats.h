@@ -1,4 +1,5 @@
-// Floats of 16 and 8 bits ("Fundamental Types" and "Alternate Floating-Point Data Formats" of the manual).
+// Floats of 16 and 8 bits (sections "Fundamental Types" and "Alternate Floating-Point Data Formats" of the PTX ISA
+// manual).
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -34,7 +35,7 @@ inline float float_of_half(uint16_t half) {
   return float_of_bits(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 
-// Rounds to nearest even. Numbers beyond the largest half become infinite.
+// Rounds to nearest even. Magnitudes from 65520 on, which round beyond the largest half (65504), become infinite.
 inline uint16_t half_of_float(float f) {
   const uint32_t bits = bits_of_float(f), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return 0x7fff;

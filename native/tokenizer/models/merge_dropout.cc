@@ -22,7 +22,7 @@ bool MergeDropout::drops() {
   return static_cast<double>((x ^ x >> 31) >> 11) * 0x1p-53 < probability_;
 }
 
-size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols, const std::atomic<bool>* cancelled) {
+size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols, const Cancellation& cancellation) {
   if (symbols.size() >= no_token) throw Error("UNSUPPORTED", "encode: expected pieces below 4 GiB");
   constexpr uint32_t none = UINT32_MAX;
   const auto n = static_cast<uint32_t>(symbols.size());
@@ -55,9 +55,7 @@ size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols,
   // candidates again.
   size_t steps = 0;
   while (!heap_.empty()) {
-    if ((++steps & 0xFFFF) == 0 && cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
-      throw Error("ABORTED", "encode: aborted");
-    }
+    if ((++steps & 0xFFFF) == 0) cancellation.check();
     std::pop_heap(heap_.begin(), heap_.end(), min_first);
     const uint64_t top = heap_.back();
     heap_.pop_back();

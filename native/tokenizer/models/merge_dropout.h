@@ -1,11 +1,11 @@
 // Byte pair encoding that skips merges at random (BPE-dropout, Provilkov et al. 2020). The same text becomes different
 // tokens with each seed, which regularizes training.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "core/cancellation.h"
 #include "tokenizer/models/merger.h"
 #include "tokenizer/vocabulary/vocab.h"
 
@@ -18,7 +18,7 @@ class MergeDropout {
   bool active() const { return probability_ > 0; }
 
   // Merges the symbols in place and returns their remaining number. O(n log n / (1 - probability)).
-  size_t run(const MergeTable& merges, std::vector<Symbol>& symbols, const std::atomic<bool>* cancelled);
+  size_t run(const MergeTable& merges, std::vector<Symbol>& symbols, const Cancellation& cancellation);
 
  private:
   bool drops();

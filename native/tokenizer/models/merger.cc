@@ -9,6 +9,7 @@
 #endif
 
 #include "core/error.h"
+#include "core/round.h"
 
 namespace heddle {
 size_t Merger::run(const MergeTable& merges, Symbol* symbols, size_t count) {
@@ -69,7 +70,7 @@ template <class F> size_t Merger::run_short(const MergeTable& merges, Symbol* sy
     orders[i] = order_of(merge, i);
     made[i] = merge.id;
   }
-  const size_t scanned = (count + 3) & ~size_t{3};
+  const size_t scanned = round_up(count, size_t{4});
   for (size_t i = count - 1; i < scanned; ++i) orders[i] = no_pair;
   for (size_t i = 0; i <= count; ++i) {
     next[i] = static_cast<uint8_t>(i + 1);
@@ -101,10 +102,6 @@ template <class F> size_t Merger::run_short(const MergeTable& merges, Symbol* sy
   return left_over;
 }
 
-void Merger::look() const {
-  if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
-}
-
 template <class F> size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   if (count >= no_token) {
     throw Error("UNSUPPORTED", "encode: expected pieces below 4 GiB, got " + std::to_string(count) + " bytes");
@@ -119,7 +116,7 @@ template <class F> size_t Merger::run_long(const MergeTable& merges, Symbol* sym
     next_[i] = i + 1 < n ? i + 1 : none;
     previous_[i] = i > 0 ? i - 1 : none;
     if (i + 1 == n) break;
-    if ((i & 0xFFFF) == 0) look();
+    if ((i & 0xFFFF) == 0) cancellation_.check();
     pairs_[i] = first(i);
     if (pairs_[i].rank != no_token) heap_.push_back(static_cast<uint64_t>(pairs_[i].rank) << 32 | i);
   }
@@ -136,7 +133,7 @@ template <class F> size_t Merger::run_long(const MergeTable& merges, Symbol* sym
 
   size_t steps = 0;
   while (!heap_.empty()) {
-    if ((++steps & 0xFFFF) == 0) look();
+    if ((++steps & 0xFFFF) == 0) cancellation_.check();
     std::pop_heap(heap_.begin(), heap_.end(), min_first);
     const uint64_t top = heap_.back();
     heap_.pop_back();

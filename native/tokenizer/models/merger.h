@@ -1,10 +1,10 @@
 // The merge loop of byte pair encoding: merges the pair of lowest rank first, the leftmost if ranks are equal.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <string_view>
 #include <vector>
 
+#include "core/cancellation.h"
 #include "tokenizer/vocabulary/vocab.h"
 
 namespace heddle {
@@ -18,8 +18,8 @@ class Merger {
  public:
   static constexpr size_t short_limit = 64;  // in symbols
 
-  // Makes merges of long words throw ABORTED soon after `cancelled` is set. With null they never do.
-  void watch(const std::atomic<bool>* cancelled) { cancelled_ = cancelled; }
+  // Makes merges of long words throw ABORTED soon after cancellation is requested.
+  void watch(const Cancellation& cancellation) { cancellation_ = cancellation; }
 
   // Merges symbols[0, count) in place and returns the remaining number. Short words are merged by scanning all pairs
   // for the best one, in O(n^2) with a small constant. Long words use a heap, in O(n log n), so that a megabyte without
@@ -34,9 +34,7 @@ class Merger {
   template <class F> size_t run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
   template <class F> size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
 
-  void look() const;  // throws ABORTED if `cancelled` is set
-
-  const std::atomic<bool>* cancelled_ = nullptr;
+  Cancellation cancellation_;
   // For long words: the merge of each symbol with the next one, and the neighbours of each symbol. The heap has
   // (rank << 32 | position) of every merge.
   std::vector<Merge> pairs_;

@@ -224,7 +224,7 @@ PairMatcher::Id PairMatcher::longest(const char* p, const char* end) const {
 }
 
 void PairMatcher::encode(
-    std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch, std::vector<Symbol>& out) const {
+    std::string_view piece, const Cancellation& cancellation, Scratch& scratch, std::vector<Symbol>& out) const {
   const size_t size = piece.size();
   const char* text = piece.data();
   std::vector<Id>& stack = scratch.stack_;
@@ -235,9 +235,7 @@ void PairMatcher::encode(
   size_t at = 0, steps = 0;
   Id next = longest(text, text + size);
   while (at < size) {
-    if ((++steps & 0xFFFF) == 0 && cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
-      throw Error("ABORTED", "encode: aborted");
-    }
+    if ((++steps & 0xFFFF) == 0) cancellation.check();
     for (;; next = steps_[next].shorter) {
       if (next == none) {  // nothing fits: replaces the previous token
         dead[at] = true;

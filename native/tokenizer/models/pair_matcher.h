@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/cancellation.h"
 #include "tokenizer/models/merger.h"
 #include "tokenizer/vocabulary/vocab.h"
 
@@ -38,9 +39,9 @@ class PairMatcher {
     std::vector<bool> dead_;
   };
 
-  // Appends the tokens of a piece that covers() accepts. Throws ABORTED soon after `cancelled` (may be null) is set.
+  // Appends the tokens of a piece that covers() accepts. Throws ABORTED soon after cancellation is requested.
   void encode(
-      std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch, std::vector<Symbol>& out) const;
+      std::string_view piece, const Cancellation& cancellation, Scratch& scratch, std::vector<Symbol>& out) const;
 
  private:
   using Id = uint32_t;

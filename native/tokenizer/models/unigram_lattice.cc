@@ -1,17 +1,16 @@
 #include "tokenizer/models/unigram_lattice.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <exception>
 #include <limits>
 #include <system_error>
 #include <thread>
 
-#include "core/error.h"
-
 namespace heddle {
 
-void for_each_part(const UnigramCorpus& corpus, size_t threads, const std::atomic<bool>* cancelled,
+void for_each_part(const UnigramCorpus& corpus, size_t threads, const Cancellation& cancellation,
     const std::function<void(size_t part, size_t begin, size_t end)>& work) {
   const size_t words = corpus.words.size();
   std::atomic<size_t> next{0};
@@ -19,7 +18,7 @@ void for_each_part(const UnigramCorpus& corpus, size_t threads, const std::atomi
   const auto run = [&](size_t index) {
     try {
       for (size_t part = next++; part < corpus_parts; part = next++) {
-        if (cancelled != nullptr && cancelled->load()) throw Error("ABORTED", "Tokenizer.train: aborted");
+        cancellation.check();
         work(part, words * part / corpus_parts, words * (part + 1) / corpus_parts);
       }
     } catch (...) {
@@ -143,7 +142,7 @@ std::vector<double> count(const UnigramCorpus& corpus, const Occurrences& occurr
   std::vector<double> probabilities(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i) probabilities[i] = std::exp(pieces[i].score);
   std::vector<std::vector<double>> parts(corpus_parts);
-  for_each_part(corpus, options.threads, options.cancelled, [&](size_t part, size_t begin, size_t end) {
+  for_each_part(corpus, options.threads, options.cancellation, [&](size_t part, size_t begin, size_t end) {
     Lattice lattice(occurrences, pieces, probabilities);
     parts[part].assign(pieces.size(), 0);
     for (size_t w = begin; w < end; ++w) add(lattice, corpus.words[w], parts[part]);

@@ -1,11 +1,11 @@
 // The pieces that occur in the words of a corpus, and sums over all segmentations of the words.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "core/cancellation.h"
 #include "tokenizer/training/unigram_trainer.h"
 
 namespace heddle {
@@ -46,7 +46,7 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
 // Splits the words into corpus_parts ranges, and calls work(part, begin, end) for each on up to `threads` threads. The
 // number of parts is fixed, so sums over parts do not depend on the number of threads.
 constexpr size_t corpus_parts = 16;
-void for_each_part(const UnigramCorpus& corpus, size_t threads, const std::atomic<bool>* cancelled,
+void for_each_part(const UnigramCorpus& corpus, size_t threads, const Cancellation& cancellation,
     const std::function<void(size_t part, size_t begin, size_t end)>& work);
 
 // Returns the expected count of each piece over all segmentations of the words, weighted by their probabilities.

@@ -1,6 +1,7 @@
-// A small cache that maps a short word to its ids: sets of two entries, each set in one cache line. The frequent words
-// of one language use about half a megabyte of it, which an L2 cache can spare. The rest holds rarer words, so that
-// they are not merged again. Longer words (identifiers, Korean and Japanese phrases) have entries of one line each.
+// A cache that maps a short word to its ids: sets of two entries, each set in one cache line. It reserves 5 MiB. The
+// frequent words of one language use about half a megabyte of it, which an L2 cache can spare. The rest holds rarer
+// words, so that they are not merged again. Longer words (identifiers, Korean and Japanese phrases) have entries of one
+// line each.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "core/round.h"
 #include "tokenizer/memory.h"
 
 namespace heddle {
@@ -19,7 +21,8 @@ class WordCache {
  public:
   static constexpr size_t max_bytes = 16;
   static constexpr size_t inline_ids = 3;
-  static constexpr size_t max_ids = 11;  // ids after inline_ids are in MoreIds; words with more ids are not cached
+  // Ids after inline_ids are in MoreIds. Words with more than max_ids are not cached.
+  static constexpr size_t max_ids = 11;
 
   // The word's bytes, zero-padded.
   struct Key {
@@ -134,7 +137,7 @@ class WordCache {
     explicit Lines(size_t count)
         : memory_(take_zeros(count * sizeof(T) + line, false), Give{count * sizeof(T) + line}) {
       if (memory_ == nullptr) throw std::bad_alloc();
-      first_ = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory_.get()) + line - 1) & ~uintptr_t{line - 1});
+      first_ = reinterpret_cast<T*>(round_up(reinterpret_cast<uintptr_t>(memory_.get()), line));
     }
     T* get() const { return first_; }
 

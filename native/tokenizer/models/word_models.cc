@@ -51,16 +51,16 @@ void resolve_unknown(const TokenizerModel& model, std::string_view piece, std::v
 // Checks for cancellation once every 65,536 steps.
 class Watch {
  public:
-  explicit Watch(const std::atomic<bool>* cancelled) : cancelled_(cancelled) {}
+  explicit Watch(const Cancellation& cancellation) : cancellation_(cancellation) {}
   void step(size_t count) {
     steps_ += count;
     if (steps_ < 0x10000) return;
     steps_ = 0;
-    if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
+    cancellation_.check();
   }
 
  private:
-  const std::atomic<bool>* cancelled_;
+  const Cancellation& cancellation_;
   size_t steps_ = 0;
 };
 
@@ -117,12 +117,12 @@ void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::v
   }
 }
 
-void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled,
+void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece, const Cancellation& cancellation,
     std::vector<PieceToken>& out) {
   if (model.single_precision) {
-    if (!find_by_starts<float>(model, piece, cancelled)) find_by_ends<float>(model, piece, cancelled);
-  } else if (!find_by_starts<double>(model, piece, cancelled)) {
-    find_by_ends<double>(model, piece, cancelled);
+    if (!find_by_starts<float>(model, piece, cancellation)) find_by_ends<float>(model, piece, cancellation);
+  } else if (!find_by_starts<double>(model, piece, cancellation)) {
+    find_by_ends<double>(model, piece, cancellation);
   }
   // Collects tokens backwards. Neighbouring unknown parts become one.
   out.clear();
@@ -150,9 +150,9 @@ template <class Score> inline void UnigramEncoder::improve(size_t begin, size_t 
 // Walks down the trie from each character. Returns false if that takes too many steps.
 template <class Score>
 bool UnigramEncoder::find_by_starts(
-    const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {
+    const TokenizerModel& model, std::string_view piece, const Cancellation& cancellation) {
   best_.assign(piece.size() + 1, {0, UINT32_MAX, 0});
-  Watch watch(cancelled);
+  Watch watch(cancellation);
   size_t steps = 0;
   for (size_t begin = 0; begin < piece.size();) {
     const auto size = static_cast<size_t>(utf::sequence_length(piece[begin]));
@@ -181,10 +181,10 @@ bool UnigramEncoder::find_by_starts(
 // visits the longest first, so tokens with the same end are compared in the order of find_by_starts.
 template <class Score>
 void UnigramEncoder::find_by_ends(
-    const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {
+    const TokenizerModel& model, std::string_view piece, const Cancellation& cancellation) {
   const TokenEnds& ends = model.token_ends();
   best_.assign(piece.size() + 1, {0, UINT32_MAX, 0});
-  Watch watch(cancelled);
+  Watch watch(cancellation);
   uint32_t node = Trie::root;
   for (size_t start = 0; start < piece.size();) {
     const size_t end = start + static_cast<size_t>(utf::sequence_length(piece[start]));

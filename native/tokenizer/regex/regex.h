@@ -1,15 +1,15 @@
 // Regular expressions of tokenizer files, with the syntax and semantics of Oniguruma's Ruby mode, without
-// back-references. The matcher backtracks over a small program and never retries a failed state. A match therefore
-// costs at most (length of the program) × (length of the text). A budget of steps limits all matches of a text
-// together.
+// back-references. The matcher backtracks over a small program. After 512 steps it remembers the states that have
+// failed, and does not retry them. Apart from these steps, a match therefore tries at most (length of the program) ×
+// (length of the text) states. A budget of steps limits all matches of a text together.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/cancellation.h"
 #include "tokenizer/regex/regex_class.h"
 
 namespace heddle {
@@ -80,9 +80,9 @@ class Regex {
     size_t begin, end;
   };
   // Finds matches from left to right, without an empty match directly after the last match. Throws INVALID_FILE
-  // if the budget is used up, and ABORTED soon after `cancelled` is set.
-  void find_all(std::string_view text, std::vector<Match>& out, RegexBudget& budget,
-      const std::atomic<bool>* cancelled = nullptr) const;
+  // if the budget is used up, and ABORTED soon after cancellation is requested.
+  void find_all(
+      std::string_view text, std::vector<Match>& out, RegexBudget& budget, const Cancellation& cancellation = {}) const;
 
   // Whether a match may begin with this character, or be empty before it.
   bool may_begin_with(uint32_t code) const;

@@ -14,8 +14,8 @@ constexpr size_t none = SIZE_MAX;
 
 class Matcher {
  public:
-  Matcher(const RegexProgram& program, std::string_view text, uint64_t steps, const std::atomic<bool>* cancelled)
-      : program_(program), text_(text), cancelled_(cancelled), budget_(steps),
+  Matcher(const RegexProgram& program, std::string_view text, uint64_t steps, const Cancellation& cancellation)
+      : program_(program), text_(text), cancellation_(cancellation), budget_(steps),
         max_words_(base_words + words_a_byte * text.size()), runs_(program.code.size(), {0, 0}),
         failed_ranges_(program.code.size(), nothing) {
     steps_ = program.code.size() / instructions_a_step;  // the cost of creating these tables for each piece of a text
@@ -60,7 +60,7 @@ class Matcher {
 
   // Checks for cancellation, and returns false if the budget is used up. Sets `pause_` to the step of the next check.
   bool goes_on() {
-    if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
+    cancellation_.check();
     pause_ = std::min(budget_, steps_ + 0x10000);
     return steps_ <= budget_;
   }
@@ -223,7 +223,7 @@ class Matcher {
 
   const RegexProgram& program_;
   std::string_view text_;
-  const std::atomic<bool>* cancelled_;
+  const Cancellation& cancellation_;
   uint64_t budget_, max_words_, steps_ = 0, attempt_steps_ = 0, pause_ = 0;
   size_t base_ = 0;                   // position of the first bits of failed_
   std::vector<State> stack_;          // states to try, the next one last
@@ -294,7 +294,7 @@ bool Regex::may_begin_with(uint32_t code) const {
 }
 
 void Regex::find_all(
-    std::string_view text, std::vector<Match>& out, RegexBudget& budget, const std::atomic<bool>* cancelled) const {
+    std::string_view text, std::vector<Match>& out, RegexBudget& budget, const Cancellation& cancellation) const {
   out.clear();
   if (literal_) {
     // An empty pattern matches nothing, like in Hugging Face's library. Otherwise it would match at every position.
@@ -305,7 +305,7 @@ void Regex::find_all(
     }
     return;
   }
-  Matcher matcher(program_, text, budget.left(), cancelled);
+  Matcher matcher(program_, text, budget.left(), cancellation);
   size_t last_end = none;
   for (size_t at = 0; at <= text.size();) {
     size_t end = none;

@@ -97,7 +97,7 @@ class Pattern : public PreTokenizerStep {
   void run(Pieces& pieces) const override {
     std::vector<Regex::Match> matches;
     cut(pieces, behavior_, [&](std::string_view text, std::vector<Part>& parts) {
-      regex_.find_all(text, matches, *pieces.text.regex_budget, pieces.text.cancelled);
+      regex_.find_all(text, matches, *pieces.text.regex_budget, pieces.text.cancellation);
       size_t at = 0;
       for (const auto& [begin, end] : matches) {
         if (at < begin) parts.push_back({at, begin, invert_});

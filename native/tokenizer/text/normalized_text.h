@@ -1,10 +1,11 @@
 // A text during normalization and pre-tokenization, with the origin of each of its bytes.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "core/cancellation.h"
 
 namespace heddle {
 
@@ -47,8 +48,8 @@ class NormalizedText {
   void check_growth(size_t size) const;
   size_t limit = SIZE_MAX;  // assign() sets it to 32 times the text's bytes, plus 16 KiB
 
-  RegexBudget* regex_budget = nullptr;           // for the whole text; set before steps run
-  const std::atomic<bool>* cancelled = nullptr;  // steps that may take long throw ABORTED soon after it is set
+  RegexBudget* regex_budget = nullptr;  // for the whole text; set before steps run
+  Cancellation cancellation;            // steps that may take long throw ABORTED soon after it is requested
 
   // Replaces the whole text by the characters of `changes`, whose ranges must have ascending beginnings.
   void transform(const std::vector<Change>& changes);
@@ -62,7 +63,7 @@ class TextBuilder {
  public:
   explicit TextBuilder(const NormalizedText& from) : from_(from) {
     out_.tracked = from.tracked, out_.start = from.start, out_.continues = from.continues, out_.limit = from.limit;
-    out_.cancelled = from.cancelled, out_.regex_budget = from.regex_budget;
+    out_.cancellation = from.cancellation, out_.regex_budget = from.regex_budget;
   }
   size_t size() const { return out_.text.size(); }
   void keep(size_t begin, size_t end);                           // appends [begin, end) of the old text

@@ -103,7 +103,7 @@ class Replace : public NormalizerStep {
       : regex_(spec.pattern, !spec.is_regex, "normalizer.pattern"), content_(spec.content) {}
   void run(NormalizedText& text) const override {
     std::vector<Regex::Match> matches;
-    regex_.find_all(text.text, matches, *text.regex_budget, text.cancelled);
+    regex_.find_all(text.text, matches, *text.regex_budget, text.cancellation);
     if (matches.empty() || text.text.empty()) return;
     if (!content_.empty() && matches.size() > text.limit / content_.size()) text.check_growth(SIZE_MAX);
     TextBuilder out(text);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "core/error.h"
 #include "tokenizer/vocabulary/vocab.h"
 
 namespace heddle {
@@ -32,9 +31,7 @@ class Trainer {
   std::vector<TrainedMerge> run() {
     std::vector<TrainedMerge> merges;
     while (tokens_.size() < words_.alphabet.size() + static_cast<size_t>(options_.tokens)) {
-      if (options_.cancelled != nullptr && options_.cancelled->load(std::memory_order_relaxed)) {
-        throw Error("ABORTED", "Tokenizer.train: aborted");
-      }
+      options_.cancellation.check();
       const uint32_t best = pop();
       if (best == none || pairs_[best].count < static_cast<int64_t>(options_.min_count)) break;
       const uint32_t left = pairs_[best].left;

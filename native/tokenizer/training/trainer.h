@@ -1,12 +1,12 @@
 // Trains byte pair encodings: repeatedly merges the most frequent pair of a corpus's words. After Sennrich et al. 2016.
 // Pair counts are updated incrementally, as in the trainers of SentencePiece and Hugging Face.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "core/cancellation.h"
 #include "tokenizer/training/word_counts.h"
 
 namespace heddle {
@@ -14,7 +14,7 @@ namespace heddle {
 struct TrainOptions {
   uint32_t tokens = 0;     // tokens to add to the alphabet; fewer if the words have no more pairs
   uint64_t min_count = 1;  // rarer pairs are not merged
-  const std::atomic<bool>* cancelled = nullptr;
+  Cancellation cancellation;
   std::function<void(uint32_t done)> progress;  // called at intervals with the number of merges so far
 };
 

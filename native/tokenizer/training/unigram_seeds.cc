@@ -4,7 +4,6 @@
 #include <numeric>
 #include <unordered_map>
 
-#include "core/error.h"
 #include "tokenizer/models/unigram_lattice.h"
 #include "tokenizer/text/utf.h"
 
@@ -85,7 +84,7 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
     }
     return reach[a] != reach[b] ? reach[a] < reach[b] : a < b;
   });
-  if (options.cancelled != nullptr && options.cancelled->load()) throw Error("ABORTED", "Tokenizer.train: aborted");
+  options.cancellation.check();
 
   // Finds the repeated substrings as intervals of suffixes with a common prefix. `open` is a stack of the prefixes
   // whose intervals may still grow, shortest first (the lcp-intervals of Abouelhoda et al. 2004).
@@ -112,7 +111,7 @@ std::vector<Piece> seed_pieces(const UnigramCorpus& corpus, const std::vector<ui
     if (common > 0 && (open.empty() || open.back().first < common)) open.emplace_back(common, first);
   }
   // The corpus stores each word once, with its count. If the count is above 1, a substring at a single position is
-  // repeated too.
+  // repeated too. Of these, only the longest at each position becomes a seed.
   for (uint32_t i = 0; i < size; ++i) {
     const uint32_t s = suffixes[i];
     if (count[s] < 2 || reach[s] < 2) continue;

@@ -2,12 +2,12 @@
 // steps. Expectation maximization estimates the pieces' probabilities. Pruning removes the pieces that contribute least
 // to the likelihood.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "core/cancellation.h"
 #include "tokenizer/training/trainer.h"
 #include "tokenizer/training/word_counts.h"
 
@@ -21,7 +21,7 @@ struct UnigramOptions {
   uint32_t sub_iterations = 2;     // rounds of expectation maximization before each pruning
   AlphabetOptions alphabet;
   size_t threads = 1;  // does not change the result
-  const std::atomic<bool>* cancelled = nullptr;
+  Cancellation cancellation;
   std::function<void(uint32_t done, uint32_t total)> progress;  // in rounds; `total` is an estimate
 };
 

@@ -33,19 +33,16 @@ WordRule::WordRule(Normalizer normalizer, PreTokenizer pre_tokenizer, const std:
   for (const auto& step : this->pre_tokenizer) needs_origins = needs_origins || step->needs_origins();
 }
 
-void WordCounts::add_text(std::string_view text, const std::atomic<bool>& cancelled) {
+void WordCounts::add_text(std::string_view text, const Cancellation& cancellation) {
   const WordRule& rule = *rule_;
   segments_.clear();
   rule.specials.split(text, 0, text.size(), true, {}, segments_);
   RegexBudget budget(text.size());
-  const auto check_now = [&] {
-    if (cancelled.load(std::memory_order_relaxed)) throw Error("ABORTED", "Tokenizer.train: aborted");
-  };
   uint32_t since_check = 0;
   const auto check = [&] {
-    if ((++since_check & 1023) == 0) check_now();
+    if ((++since_check & 1023) == 0) cancellation.check();
   };
-  check_now();  // a short text reaches none of the checks below
+  cancellation.check();  // a short text reaches none of the checks below
   for (const TextSegment& segment : segments_) {
     if (segment.id != no_token) continue;
     if (!rule.general) {
@@ -56,39 +53,32 @@ void WordCounts::add_text(std::string_view text, const std::atomic<bool>& cancel
       });
       continue;
     }
-    try {
-      add_general(text, segment, budget, cancelled);
-    } catch (const Error&) {
-      check_now();  // replaces the steps' message, "encode: aborted"
-      throw;
-    }
+    add_general(text, segment, budget, cancellation);
   }
 }
 
-// Counts the words of a segment with the rule's normalizer and pre-tokenizer. Throws ABORTED if `cancelled` is set.
+// Counts the words of a segment with the rule's normalizer and pre-tokenizer. Throws ABORTED once cancellation is
+// requested.
 void WordCounts::add_general(
-    std::string_view text, const TextSegment& segment, RegexBudget& budget, const std::atomic<bool>& cancelled) {
-  const auto check = [&] {
-    if (cancelled.load(std::memory_order_relaxed)) throw Error("ABORTED", "Tokenizer.train: aborted");
-  };
+    std::string_view text, const TextSegment& segment, RegexBudget& budget, const Cancellation& cancellation) {
   Pieces pieces;
   pieces.text.regex_budget = &budget;
-  pieces.text.cancelled = &cancelled;
+  pieces.text.cancellation = cancellation;
   pieces.text.assign(text.substr(segment.begin, segment.end - segment.begin), segment.begin, rule_->needs_origins);
   for (const auto& step : rule_->normalizer) {
     step->run(pieces.text);
-    check();
+    cancellation.check();
   }
   if (pieces.text.text.empty()) return;
   pieces.pieces.assign(1, {0, pieces.text.text.size()});
   for (const auto& step : rule_->pre_tokenizer) {
     step->run(pieces);
-    check();
+    cancellation.check();
   }
   uint32_t count = 0;
   for (const Pieces::Piece& piece : pieces.pieces) {
     if (piece.end > piece.begin) add_word(pieces.text.text.data() + piece.begin, piece.end - piece.begin);
-    if ((++count & 1023) == 0) check();
+    if ((++count & 1023) == 0) cancellation.check();
   }
 }
 

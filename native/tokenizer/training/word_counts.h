@@ -1,12 +1,12 @@
 // The distinct words of a corpus and their counts, which is all that training needs.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/cancellation.h"
 #include "tokenizer/vocabulary/added_tokens.h"
 #include "tokenizer/text/normalizer.h"
 #include "tokenizer/split/pre_tokenizer.h"
@@ -35,8 +35,8 @@ class WordCounts {
   WordCounts(std::vector<SplitStage> stages, const std::vector<std::string>& special_tokens)
       : WordCounts(std::make_shared<const WordRule>(std::move(stages), special_tokens)) {}
 
-  // `text` must be well-formed UTF-8. Throws ABORTED soon after `cancelled` is set.
-  void add_text(std::string_view text, const std::atomic<bool>& cancelled);
+  // `text` must be well-formed UTF-8. Throws ABORTED soon after cancellation is requested.
+  void add_text(std::string_view text, const Cancellation& cancellation);
   void add(const WordCounts& other);
   // Sorts the words by their bytes, so that their order does not depend on which thread counted a word.
   void sort();
@@ -52,7 +52,7 @@ class WordCounts {
 
  private:
   void add_general(
-      std::string_view text, const TextSegment& segment, RegexBudget& budget, const std::atomic<bool>& cancelled);
+      std::string_view text, const TextSegment& segment, RegexBudget& budget, const Cancellation& cancellation);
   void add_word(const char* word, size_t length, uint64_t count = 1);
   void rehash(size_t capacity);
 

@@ -13,6 +13,7 @@ namespace heddle {
 namespace {
 
 // limits.tokenLength of lib/tokenizer, which counts UTF-16 units. A text has at most as many units as bytes of UTF-8.
+// A token within this limit is therefore within that one.
 constexpr size_t max_token_bytes = 1 << 16;
 
 constexpr size_t max_skipped_values = 1 << 20;  // same as limits.jsonValues of lib/tokenizer

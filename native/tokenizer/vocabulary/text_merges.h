@@ -13,7 +13,7 @@ namespace heddle {
 
 class TextMerges {
  public:
-  // Beyond these numbers a table of pairs is many times larger than its file.
+  // From these sizes on, a table of pairs (MergeTable) is many times larger than the vocabulary's file.
   static constexpr size_t min_merges = 1 << 20;
   static constexpr size_t min_scored_tokens = 1 << 19;
 

@@ -41,7 +41,7 @@ void Vocab::put(uint32_t id, std::string_view bytes) {
   if (id > max_token_id) {
     throw invalid_file("vocab: expected ids up to " + std::to_string(max_token_id) + ", got " + std::to_string(id));
   }
-  // The text of an id would be ambiguous, and find() compares with only one.
+  // An id has only one text, which find() compares with and which decoding returns.
   if (has(id)) throw invalid_file("vocab: expected one token per id, got two of id " + std::to_string(id));
   const size_t used = shared_.size() + arena_.size();
   if (used >= max_text || bytes.size() >= max_text - used)

@@ -43,6 +43,17 @@ export const crossEntropy = (card) => ({
   launches: softmaxLaunches(card, OPERANDS),
 });
 
+/** The case of `heddle bench`. */
+export function benchedLogits(card) {
+  const operands = { rows: 8192, vocabulary: 128256, width: 2048 };
+  return {
+    title: `token_logprob ${titleOf(operands)}`,
+    bench: ["log-probabilities forward bf16 8192x2048 V128256"],
+    rate: { unit: "TFLOP/s", amount: (2 * operands.rows * operands.vocabulary * operands.width) / 1e12 },
+    launches: softmaxLaunches(card, operands),
+  };
+}
+
 /** The launches of the gradient of the logits, for strips of `entries` of the vocabulary. Its two products are not part of it. */
 export function logitGradientLaunches(card, { rows, vocabulary, width }, entries) {
   const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;

@@ -117,6 +117,13 @@ export const product = (card, size) => ({
   launches: [productLaunch(card, size, size, size)],
 });
 
+/** The product of mma.sync on a card of sm_90a, whose code is that of gemm_multistage.cuh. */
+export const olderProduct = (card, size) => ({
+  title: `bf16 product ${size}³ by mma.sync`,
+  rate: { unit: "TFLOP/s", amount: (2 * size ** 3) / 1e12 },
+  launches: [productLaunch({ ...card, code: "80" }, size, size, size)],
+});
+
 /**
  * The forward product of training with fp8 on sm_90a. Two kernels round bf16 operands to bytes (fp8_product.cu), and wgmma multiplies these
  * in tiles of 128 x 128 (gemm_fp8_sm90.cu). Tensor cores multiply bytes at twice the rate of bf16.
@@ -205,16 +212,16 @@ export function decodedProduct(card) {
  * The products of a mixture of experts with weights in q4_k and evenly chosen experts, with the shapes of Qwen3 30B A3B. A range of experts is
  * decoded at a time, whose two bf16 terms take at most 64 MiB (decoded_experts of decoded_weights.h). experts_tensor.cu uses mma.sync on all cards.
  */
-export function expertProduct(card) {
+export function expertProduct() {
   const [rows, slots, experts, n, k, terms] = [2048, 8, 128, 768, 2048, 2];
   const { type, bytes } = BLOCKS.q4_k;
   const pairs = (rows * slots) / experts;
-  const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;
   const steps = (terms * k) / DEPTH;
   const most = Math.floor((64 << 20) / (2 * terms * n * k));
   const launchesOf = (count, ofLaunch) => {
-    const tiles = ofLaunch * Math.ceil(pairs / 128) * (n / 128);
-    const end = Object.fromEntries(Object.entries(epilogue(1)).map(([name, times]) => [name, 4 * times]));
+    // A launch has too few tiles of 128 x 128, so tiles are 64 x 64, by four warps of 32 x 32.
+    const tiles = ofLaunch * Math.ceil(pairs / 64) * (n / 64);
+    const end = Object.fromEntries(Object.entries(epilogue(1)).map(([name, times]) => [name, 2 * times]));
     return [
       {
         source: "quant/gemm_decoded",
@@ -225,19 +232,19 @@ export function expertProduct(card) {
       },
       {
         source: "gemm/experts_tensor",
-        kernel: new RegExp(`tensor_experts_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}EEELb1E`),
-        ...{ count, blocks: tiles, threads: 256, shared: stages * 32768 },
+        kernel: /tensor_experts_kernel.*TileILi64ELi64ELi2ELi2ELi3EEELb1E/,
+        ...{ count, blocks: tiles, threads: 128, shared: 3 * 16384 },
         roles: [
           {
-            warps: 8,
+            warps: 4,
             mark: "HMMA",
-            path: { HMMA: 64, "LDGSTS.128": 4, CALL: 0, ...epilogue(1) },
-            totals: { HMMA: steps * 64, "LDGSTS.128": steps * 8, ...end },
-            l2: steps * 32768,
+            path: { HMMA: 32, "LDGSTS.128": 4, CALL: 0, ...epilogue(1) },
+            totals: { HMMA: steps * 32, "LDGSTS.128": steps * 8, ...end },
+            l2: steps * 16384,
           },
         ],
         dram: 2 * ofLaunch * (pairs * (k + n) + terms * n * k),
-        l2: tiles * steps * 32768 + 2 * ofLaunch * pairs * n,
+        l2: tiles * steps * 16384 + 2 * ofLaunch * pairs * n,
       },
     ];
   };
@@ -295,6 +302,14 @@ export const gemv = (card, format, n, k) => ({
   title: `one row x (${n}, ${k}) ${format}`,
   rate: { unit: "TB/s", amount: (n * k * BLOCKS[format].bytes) / 1e12 },
   launches: gemvLaunches(card, format, n, k),
+});
+
+/** The chain of products of one row that `heddle bench` times. Each starts while the one before it ends. */
+export const gemvChain = (card, format) => ({
+  title: `one row x (4096, 4096) ${format}, in a chain`,
+  bench: [`gemv ${format} 4096x4096`],
+  rate: { unit: "TB/s", amount: (4096 ** 2 * BLOCKS[format].bytes) / 1e12 },
+  launches: gemvLaunches(card, format, 4096, 4096).map((launch) => ({ ...launch, waits: true })),
 });
 
 /**

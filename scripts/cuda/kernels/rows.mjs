@@ -138,6 +138,18 @@ export function attentionBackward(card, partial) {
   };
 }
 
+/** Causal attention forward and backward, as `heddle bench` times them. */
+export function attentionBoth(card, partial) {
+  const shape = shapeOf(partial);
+  const { batch, length, heads, width } = shape;
+  return {
+    title: `attention forward and backward, causal, ${batch} x ${length}`,
+    bench: [`attention forward+backward bf16 B${batch} H${heads}/${heads} T${length} D${width}`],
+    rate: { unit: "TFLOP/s", amount: (3.5 * causalFlops(shape)) / 1e12 },
+    launches: [...attention(card, shape).launches, ...attentionBackward(card, shape).launches],
+  };
+}
+
 const ROWS = 65536;
 const COLUMNS = 2048;
 const matrix = ROWS * COLUMNS;

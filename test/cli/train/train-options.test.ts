@@ -24,17 +24,26 @@ async function refusal(stage: string, options: object, ...flags: string[]): Prom
 
 describe("an unknown name", () => {
   test.each([
-    [{ lr: 1 }, "sft: expected learningRate, got an unknown option lr"],
-    [{ batch_size: 1 }, "sft: expected perDeviceTrainBatchSize, got an unknown option batch_size"],
-    [{ epochs: 1 }, "sft: expected numTrainEpochs, got an unknown option epochs"],
-    [{ max_step: 1 }, "sft: expected maxSteps, got an unknown option max_step"],
-    [{ model_name_or_path: "x" }, "sft: expected model, got an unknown option model_name_or_path"],
-    [{ target_modules: ["q_proj"] }, "sft: expected lora.targetModules, got an unknown option target_modules"],
-    [{ lora: { rank: 4 } }, "lora: expected r, got an unknown option rank"],
-    [{ lora: { lora_rank: 4 } }, "lora: expected r, got an unknown option lora_rank"],
+    [{ lr: 1 }, "sft.lr: expected a known option (nearest: learningRate), got an unknown one"],
+    [
+      { batch_size: 1 },
+      "sft.batch_size: expected a known option (nearest: perDeviceTrainBatchSize), got an unknown one",
+    ],
+    [{ epochs: 1 }, "sft.epochs: expected a known option (nearest: numTrainEpochs), got an unknown one"],
+    [{ max_step: 1 }, "sft.max_step: expected a known option (nearest: maxSteps), got an unknown one"],
+    [
+      { model_name_or_path: "x" },
+      "sft.model_name_or_path: expected a known option (nearest: model), got an unknown one",
+    ],
+    [
+      { target_modules: ["q_proj"] },
+      "sft.target_modules: expected a known option (nearest: lora.targetModules), got an unknown one",
+    ],
+    [{ lora: { rank: 4 } }, "lora.rank: expected a known option (nearest: r), got an unknown one"],
+    [{ lora: { lora_rank: 4 } }, "lora.lora_rank: expected a known option (nearest: r), got an unknown one"],
     [
       { replay: { data: "rows.jsonl", max_len: 4 } },
-      "sft.replay: expected maxSeqLength, got an unknown option max_len",
+      "sft.replay.max_len: expected a known option (nearest: maxSeqLength), got an unknown one",
     ],
     [
       {
@@ -43,15 +52,17 @@ describe("an unknown name", () => {
           { match: "lm_head", lr_scale: 2 },
         ],
       },
-      "sft.parameterGroups.1: expected learningRateRatio, got an unknown option lr_scale",
+      "sft.parameterGroups.1.lr_scale: expected a known option (nearest: learningRateRatio), got an unknown one",
     ],
-    [{ param_groups: [] }, "sft: expected parameterGroups, got an unknown option param_groups"],
+    [{ param_groups: [] }, "sft.param_groups: expected a known option (nearest: parameterGroups), got an unknown one"],
   ])("%o is reported with the nearest known one", async (options, message) => {
     expect(await refusal("sft", options)).toBe(`heddle: ${message}\n`);
   });
 
   test("is rejected before a model is loaded; a stage without epochs suggests maxSteps", async () => {
-    expect(await refusal("pretrain", { model: "nowhere", epochs: 3 })).toContain("expected maxSteps, got an unknown");
+    expect(await refusal("pretrain", { model: "nowhere", epochs: 3 })).toContain(
+      "expected a known option (nearest: maxSteps)",
+    );
   });
 });
 

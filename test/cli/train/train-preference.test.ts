@@ -155,7 +155,9 @@ describe("heddle train", () => {
     expect(await refused("dpo", { data: "bad.jsonl" })).toContain(
       "bad.jsonl:1: rejected: expected a text, like the prompt, got nothing",
     );
-    expect(await refused("dpo", { data: "pairs.jsonl", bta: 1 })).toContain("expected beta, got an unknown option bta");
+    expect(await refused("dpo", { data: "pairs.jsonl", bta: 1 })).toContain(
+      "dpo.bta: expected a known option (nearest: beta)",
+    );
     await writeFile(join(folder, "none.js"), "export const weights = 1;");
     const noReward = { prompts: "prompts.jsonl", num_generations: 2 };
     expect(await refused("grpo", { ...noReward, rewards: "none.js" })).toContain(

@@ -57,13 +57,6 @@ inline Builder quantized(DType type, int64_t N, int64_t K, int64_t M) {
   return b;
 }
 
-// Adds a product of f32 with split-k, whose sums fill the scratch. Some of their bytes are NaN in bf16. A following
-// product with decoded weights shows them if it does not write the padding of the weights.
-inline void fill_scratch(Builder& b) {
-  const int left = b.floats(DType::f32, {96, 1100}), right = b.floats(DType::f32, {96, 1100});
-  b.node("linear", {left, right}, {b.value(DType::f32, {96, 96})}, {{"transposed", 0}});
-}
-
 // Products of bf16 with quantized weights, which tensor cores compute from decoded weights. With `stale`, the scratch
 // is filled before each.
 inline Builder decoded(DType type, DType result, int64_t N, int64_t K, int64_t M, bool stale = false) {

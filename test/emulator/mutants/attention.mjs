@@ -167,8 +167,8 @@ export const attention = [
   [
     "cached attention: does not add the last split",
     "cache.cu",
-    "part_keys - keys.first / part_keys;",
-    "part_keys - keys.first / part_keys - 1;",
+    "part_keys) - keys.first / part_keys;",
+    "part_keys) - keys.first / part_keys - 1;",
   ],
   [
     "cached attention: the tiles of neighbouring warps overlap",
@@ -277,7 +277,7 @@ export const attention = [
   [
     "tensor cached: omits the last, partial tile of 16 keys",
     "cached_attention_tensor.cu",
-    "(last + tile_n - 1) / tile_n;",
+    "ceil_div(last, tile_n);",
     "last / tile_n;",
   ],
   [
@@ -307,7 +307,7 @@ export const attention = [
   [
     "tensor cached: omits a partial tile of rows",
     "cached_attention_tensor.cuh",
-    "tiles = (rows + tile - 1) / tile, of_segment",
+    "tiles = ceil_div(rows, tile), of_segment",
     "tiles = rows / tile, of_segment",
   ],
   [

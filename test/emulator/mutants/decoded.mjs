@@ -83,8 +83,8 @@ export const decoded = [
   [
     "decoded weights: multiplies the first term only",
     "gemm_multistage.cuh",
-    "(s.k_end - s.k_begin + depth - 1) / depth * s.terms;",
-    "(s.k_end - s.k_begin + depth - 1) / depth;",
+    "ceil_div(s.k_end - s.k_begin, depth) * s.terms;",
+    "ceil_div(s.k_end - s.k_begin, depth);",
     "gemm_tensor.cu",
     "decoded",
   ],

@@ -139,13 +139,28 @@ export const others = [
     "const bool valid = line[i] >= 0;",
   ],
   ...[
-    ["multiplies the second term by elements beyond the width", "experts_tensor.cu", "(t) % steps * depth", "(t) * depth"],
+    [
+      "multiplies the second term by elements beyond the width",
+      "experts_tensor.cu",
+      "(t) % steps * depth",
+      "(t) * depth",
+    ],
     ["takes the pairs of the first experts for every range", "experts.cu", "groups.begin + e, ", "groups.begin, "],
     ["decodes the first experts for every range", "experts.cu", "e * a.M + column, 0, lines", "column, 0, lines"],
     ["adds the bias of the first columns to every strip", "experts.cu", "e * a.M + column);", "e * a.M);"],
-    ["adds the bias of the first experts to every range", "experts.cu", "skip(strip.bias, e * a.M + ", "skip(strip.bias, "],
+    [
+      "adds the bias of the first experts to every range",
+      "experts.cu",
+      "skip(strip.bias, e * a.M + ",
+      "skip(strip.bias, ",
+    ],
     ["stores every strip at the first columns", "experts.cu", "skip(strip.y, column), ", ""],
-    ["strips of y have rows of their own width", "experts_tensor.cu", "pair[r] * a.pitch + column", "pair[r] * a.M + column"],
+    [
+      "strips of y have rows of their own width",
+      "experts_tensor.cu",
+      "pair[r] * a.pitch + column",
+      "pair[r] * a.M + column",
+    ],
   ].map(([title, file, from, to]) => [`experts decoded: ${title}`, file, from, to, file, "experts decoded"]),
   [
     "experts bf16: reads the weights of the first expert",
@@ -201,6 +216,24 @@ export const others = [
     "sample_draw.cu",
     "    if (above) atomicAdd(&high[bin], above);\n  }\n  __syncthreads();\n",
     "    if (above) atomicAdd(&high[bin], above);\n  }\n",
+  ],
+  [
+    "sampling: does not reset the counts of ids after a penalty",
+    "sample.cu",
+    "if (occurrences > 0 && atomicCAS(reinterpret_cast<int*>(of_id), occurrences, 0) == occurrences)",
+    "if (occurrences > 0 && atomicCAS(reinterpret_cast<int*>(of_id), occurrences, occurrences) == occurrences)",
+  ],
+  [
+    "sampling: every thread of an id applies its penalty",
+    "sample.cu",
+    "if (occurrences > 0 && atomicCAS(reinterpret_cast<int*>(of_id), occurrences, 0) == occurrences)",
+    "if (occurrences > 0)",
+  ],
+  [
+    "sampling: no barrier between counting ids and taking the counts",
+    "sample.cu",
+    "1u);\n  __syncthreads();\n  for (int64_t i = first",
+    "1u);\n  for (int64_t i = first",
   ],
   ["sampling: drops the high half of a weight", "sample_draw.cu", "if (above) atomicAdd", "if (false) atomicAdd"],
   [

@@ -366,7 +366,7 @@ export const products = [
   [
     "8-bit rounding: does not pad the numbers of the last group",
     "int8_rows.cuh",
-    "return (elements + 63) / 64 * 64;",
+    "return round_up(elements, 64);",
     "return elements;",
     "gemm_int8.cu",
     "quantized",

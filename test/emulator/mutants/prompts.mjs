@@ -54,7 +54,7 @@ export const prompts = [
   [
     "prompts: omits the last, partial tile of keys",
     "cached_attention_prefill.cu",
-    "(last_seen + P::keys - 1) / P::keys - first_tile",
+    "ceil_div(last_seen, P::keys) - first_tile",
     "last_seen / P::keys - first_tile",
   ],
   [
@@ -116,7 +116,7 @@ export const prompts = [
   [
     "prompts: omits a partial tile of rows",
     "cached_attention_tensor.cuh",
-    "tiles = (rows + tile - 1) / tile, of_segment",
+    "tiles = ceil_div(rows, tile), of_segment",
     "tiles = rows / tile, of_segment",
     "cached_attention_prefill.cu",
   ],

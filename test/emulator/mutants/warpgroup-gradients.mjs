@@ -245,7 +245,7 @@ export const warpgroupGradients = [
     "warpgroup gradients: omits a tile's first, partly visible block of keys",
     "attention_backward_sm90.cu",
     "(some.first - origin) / keys,",
-    "(some.first - origin + keys - 1) / keys,",
+    "ceil_div(some.first - origin, keys),",
   ],
   [
     "warpgroup gradients: does not scale dq",
@@ -256,7 +256,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: omits a tile's last, partly visible block of keys",
     "attention_backward_sm90.cu",
-    "(some.last - origin + keys - 1) / keys}",
+    "ceil_div(some.last - origin, keys)}",
     "(some.last - origin) / keys}",
   ],
   [

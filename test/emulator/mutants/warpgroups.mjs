@@ -3,7 +3,7 @@ export const warpgroups = [
   [
     "warpgroups: more registers than the block was launched with",
     "gemm_sm90.cu",
-    "ptx::give_registers<40>();",
+    "ptx::give_registers<copying>();",
     "ptx::give_registers<48>();",
   ],
   [
@@ -90,17 +90,52 @@ export const warpgroups = [
     "ptx::wait_products<1>();",
   ],
   ...[
-    ["every part reads a from its first element along k", "gemm_sm90_loop.cuh", "<int>(begin * stage_depth)", "<int>(0)"],
-    ["every part reads b from its first element along k", "gemm_sm90_loop.cuh", "int k = static_cast<int>(d * stage_depth)", "int k = static_cast<int>((d - begin) * stage_depth)"],
-    ["the tiles of later parts are below the result", "gemm_sm90_loop.cuh", "place_of<T>(tile % of_part,", "place_of<T>(tile,"],
+    [
+      "every part reads a from its first element along k",
+      "gemm_sm90_loop.cuh",
+      "<int>(begin * stage_depth)",
+      "<int>(0)",
+    ],
+    [
+      "every part reads b from its first element along k",
+      "gemm_sm90_loop.cuh",
+      "int k = static_cast<int>(d * stage_depth)",
+      "int k = static_cast<int>((d - begin) * stage_depth)",
+    ],
+    [
+      "the tiles of later parts are below the result",
+      "gemm_sm90_loop.cuh",
+      "place_of<T>(tile % of_part,",
+      "place_of<T>(tile,",
+    ],
     ["parts overwrite each other's sums", "gemm_sm90.cu", "product.part(tile) * g.m * g.n", "0"],
-    ["does not add the parts", "gemm_sm90.cu", "      if (choice.splits > 1) add_parts(context, name, g, choice.splits);\n", ""],
+    [
+      "does not add the parts",
+      "gemm_sm90.cu",
+      "      if (choice.splits > 1) add_parts(context, name, g, choice.splits);\n",
+      "",
+    ],
   ].map(([title, file, from, to]) => [`warpgroups, split k: ${title}`, file, from, to, "gemm_sm90.cu", "sm_90: split"]),
   ...[
     ["does not add the bias to boxes", "gemm_sm90.cu", "if (g.bias.data) add_bias", "if (false) add_bias"],
-    ["adds the bias to the upper eight rows of boxes only", "gemm_sm90.cuh", ", sum[4 * i + 2] += low, sum[4 * i + 3] += high", ""],
-    ["adds the first fragment's bias to all fragments", "gemm_sm90.cuh", "column = column0 + 8 * i + thr", "column = column0 + thr"],
-    ["adds the first tile's bias to all tiles", "gemm_sm90.cu", "add_bias(g.bias, g.n, place.column, sum)", "add_bias(g.bias, g.n, 0, sum)"],
+    [
+      "adds the bias to the upper eight rows of boxes only",
+      "gemm_sm90.cuh",
+      ", sum[4 * i + 2] += low, sum[4 * i + 3] += high",
+      "",
+    ],
+    [
+      "adds the first fragment's bias to all fragments",
+      "gemm_sm90.cuh",
+      "column = column0 + 8 * i + thr",
+      "column = column0 + thr",
+    ],
+    [
+      "adds the first tile's bias to all tiles",
+      "gemm_sm90.cu",
+      "add_bias(g.bias, g.n, place.column, sum)",
+      "add_bias(g.bias, g.n, 0, sum)",
+    ],
   ].map(([title, file, from, to]) => [`warpgroups: ${title}`, file, from, to, "gemm_sm90.cu", "sm_90: wide tiles"]),
   ["warpgroups: no fence before products", "gemm_sm90_loop.cuh", "    ptx::fence_products();\n", ""],
   ["warpgroups: both warpgroups multiply the same rows", "gemm_sm90_loop.cuh", " + consumer * box_bytes,", ","],
@@ -170,8 +205,8 @@ export const warpgroups = [
   [
     "warpgroups: every block computes one tile only",
     "gemm_sm90.cu",
-    "tile < product.tiles; tile += product.step()) {\n      float sum",
-    "tile < product.step(); tile += product.step()) {\n      float sum",
+    "tile < product.tiles; tile += product.step()) {\n    float sum",
+    "tile < product.step(); tile += product.step()) {\n    float sum",
   ],
   [
     "stored tiles: stage rows before TMA has read those of the tile before",

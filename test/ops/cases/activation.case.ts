@@ -176,7 +176,7 @@ export default {
       attributes: { activation: 0 },
       outputs: [out("f32", 2, 4)],
       code: "SHAPE_MISMATCH",
-      message: /^glu: shape of up is \(4, 2\), gate expects \(2, 4\)$/,
+      message: /^glu: shape of up: expected \(2, 4\) like gate, got \(4, 2\)$/,
     },
   ],
   gradients: [

@@ -270,7 +270,7 @@ export default {
       attributes: options,
       outputs: [out("f32", 8, 2, 4), out("f32", 8, 2)],
       code: "SHAPE_MISMATCH",
-      message: /^attention: last dimension of documents is 4, q expects 8$/,
+      message: /^attention: last dimension of documents: expected 8 like q, got 4$/,
     },
     {
       op: "attention",
@@ -279,7 +279,7 @@ export default {
       attributes: options,
       outputs: [out("f32", 8, 2, 4), out("f32", 8, 2)],
       code: "SHAPE_MISMATCH",
-      message: /^attention: last dimension of sinks is 3, q expects 2$/,
+      message: /^attention: last dimension of sinks: expected 2 like q, got 3$/,
     },
     {
       op: "attention",
@@ -288,7 +288,7 @@ export default {
       attributes: options,
       outputs: [out("f32", 8, 3, 4), out("f32", 8, 3)],
       code: "SHAPE_MISMATCH",
-      message: /^attention: q has 3 heads, expected a multiple of k's 2$/,
+      message: /^attention: heads of q: expected a multiple of k's 2, got 3$/,
     },
     {
       op: "attention",
@@ -297,7 +297,7 @@ export default {
       attributes: options,
       outputs: [out("f32", 9, 2, 4), out("f32", 9, 2)],
       code: "SHAPE_MISMATCH",
-      message: /^attention: q has 9 rows, expected a multiple of sequenceLength 4$/,
+      message: /^attention: rows of q: expected a multiple of sequenceLength 4, got 9$/,
     },
   ],
   gradients: [

@@ -258,12 +258,12 @@ const pageFailures = [
   {
     label: "a page number above the last",
     table: [0, 1, 2, 4],
-    message: /: segment 0: entry 1 of slot 1 in the page table is 4, expected a page of \[0, 4\)$/,
+    message: /: segment 0: entry 1 of slot 1 in the page table: expected a page of \[0, 4\), got 4$/,
   },
   {
     label: "a negative page number",
     table: [0, 1, 2, -1],
-    message: /: segment 0: entry 1 of slot 1 in the page table is -1, expected /,
+    message: /: segment 0: entry 1 of slot 1 in the page table: expected .*, got -1$/,
   },
 ].flatMap(({ table, ...rest }) => {
   const pages = given("i32", [2, 2], table);
@@ -333,14 +333,22 @@ const attempt = (row: [number, number, number, number], code: string, message: R
 });
 
 const slotFailures = [
-  attempt([1, 2, 1, 39], "CONTEXT_OVERFLOW", /: segment 1 ends at position 41, the context holds 40$/),
-  attempt([1, 2, 3, 0], "INVALID_ARGUMENT", /: segment 1 uses cache slot 3, expected one of \[0, 3\)$/),
-  attempt([1, 2, -1, 0], "INVALID_ARGUMENT", /: segment 1 uses cache slot -1, /),
-  attempt([1, 4, 1, 0], "INVALID_ARGUMENT", /: segment 1 covers rows \[1, 5\), expected rows within \[0, 4\)$/),
-  attempt([-1, 2, 1, 0], "INVALID_ARGUMENT", /: segment 1 covers rows \[-1, 1\), /),
-  attempt([1, -2, 1, 0], "INVALID_ARGUMENT", /: segment 1 has -2 rows after 0 past positions/),
-  attempt([1, 2, 1, -5], "INVALID_ARGUMENT", /: segment 1 has 2 rows after -5 past positions/),
-  attempt([1, 2147483647, 1, 2147483647], "INVALID_ARGUMENT", /: segment 1 covers rows \[1, 2147483648\)/),
+  attempt(
+    [1, 2, 1, 39],
+    "CONTEXT_OVERFLOW",
+    /: segment 1: expected at most 40 positions, the length of the context, got 41$/,
+  ),
+  attempt([1, 2, 3, 0], "INVALID_ARGUMENT", /: segment 1: expected a cache slot of \[0, 3\), got 3$/),
+  attempt([1, 2, -1, 0], "INVALID_ARGUMENT", /: segment 1: expected a cache slot of .*, got -1$/),
+  attempt([1, 4, 1, 0], "INVALID_ARGUMENT", /: segment 1: expected rows within \[0, 4\), got \[1, 5\)$/),
+  attempt([-1, 2, 1, 0], "INVALID_ARGUMENT", /: segment 1: expected rows within .*, got \[-1, 1\)$/),
+  attempt([1, -2, 1, 0], "INVALID_ARGUMENT", /: segment 1: expected at least 0 rows .*, got -2 rows after 0$/),
+  attempt([1, 2, 1, -5], "INVALID_ARGUMENT", /: segment 1: expected at least 0 rows .*, got 2 rows after -5$/),
+  attempt(
+    [1, 2147483647, 1, 2147483647],
+    "INVALID_ARGUMENT",
+    /: segment 1: expected rows within .*, got \[1, 2147483648\)$/,
+  ),
 ].flatMap(({ segments: rows, ...rest }) => [
   {
     ...rest,
@@ -359,7 +367,7 @@ const slotFailures = [
 
 const ringFailures = [-1, 0.5, 2 ** 31 + 1].flatMap((ring): FailureCase[] => {
   const common = { label: `a ring of ${ring}`, code: "INVALID_ARGUMENT" };
-  const message = new RegExp(`: ring is ${ring.toFixed(6)}, expected an integer `);
+  const message = new RegExp(`: ring: expected an integer .*, got ${ring.toFixed(6)}$`);
   const [rows, cache] = [segments([0, 1, 0, 0]), f32([3, 2, 40, 8])];
   return [
     {
@@ -382,7 +390,7 @@ export default {
       op: "cache_write",
       label: "more rows than the ring's capacity allows",
       code: "CONTEXT_OVERFLOW",
-      message: /: segment 0 has 36 rows, expected at most 35 for a ring of 40 with a window of 6$/,
+      message: /: segment 0: expected at most 35 rows for a ring of 40 with a window of 6, got 36$/,
       inputs: [f32([3, 2, 40, 8]), f32([36, 2, 8]), segments([0, 36, 0, 10])],
       attributes: { ring: 6 },
       outputs: [],
@@ -391,7 +399,7 @@ export default {
       op: "cached_attention",
       label: "a ring for another window",
       code: "INVALID_ARGUMENT",
-      message: /ring is 5, expected causal attention with window 5, got causal 1 and window 6$/,
+      message: /ring: expected causal attention with window 5, got causal 1 and window 6$/,
       inputs: [f32([1, 2, 8]), f32([3, 2, 40, 8]), f32([3, 2, 40, 8]), segments([0, 1, 0, 100])],
       attributes: { causal: 1, window: 6, scale: 1, softcap: 0, ring: 5 },
       outputs: [out("f32", 1, 2, 8)],
@@ -401,7 +409,7 @@ export default {
       op: "cache_write",
       label: "a q8 cache for another head width",
       code: "SHAPE_MISMATCH",
-      message: /last dimension of cache is 9, expected 8 bytes plus 4 for the scale/,
+      message: /last dimension of cache: expected 8 bytes plus 4 for the scale, got 9$/,
       inputs: [given("u8", [1, 2, 4, 9], Array(72).fill(0)), f32([1, 2, 8]), segments([0, 1, 0, 0])],
       outputs: [],
     },
@@ -411,7 +419,7 @@ export default {
       op: "cache_write",
       label: "more positions than the pages hold",
       code: "CONTEXT_OVERFLOW",
-      message: /: segment 0 ends at position 9, the context holds 8$/,
+      message: /: segment 0: expected at most 8 positions, the length of the context, got 9$/,
       inputs: [f32([4, 2, 4, 8]), f32([1, 2, 8]), segments([0, 1, 1, 8]), given("i32", [2, 2], [0, 1, 2, 3])],
       outputs: [],
     },
@@ -419,7 +427,7 @@ export default {
       op: "cache_write",
       label: "a ring in pages",
       code: "INVALID_ARGUMENT",
-      message: /ring is 3, expected 0 for a paged cache/,
+      message: /ring: expected 0 for a paged cache, got 3$/,
       inputs: [f32([4, 2, 4, 8]), f32([1, 2, 8]), segments([0, 1, 1, 0]), given("i32", [2, 2], [0, 1, 2, 3])],
       attributes: { ring: 3 },
       outputs: [],

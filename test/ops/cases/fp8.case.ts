@@ -181,7 +181,7 @@ export default {
       attributes: { fp8: 0, rowwise: 0 },
       outputs: [out("f32", 2, 3)],
       code: "SHAPE_MISMATCH",
-      message: /^fp8_linear: shape of scale is \(1, 1\), expected \(1, 2\)$/,
+      message: /^fp8_linear: shape of scale: expected \(1, 2\), got \(1, 1\)$/,
     },
     {
       op: "fp8_linear",

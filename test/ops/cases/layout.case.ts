@@ -43,7 +43,7 @@ export default {
       inputs: [f32([2, 3]), f32([3, 3])],
       outputs: [out("f32", 2, 6)],
       code: "SHAPE_MISMATCH",
-      message: /^concat: dimension 0 of input 1 is 3, y expects 2$/,
+      message: /^concat: dimension 0 of input 1: expected 2 like y, got 3$/,
     },
     {
       op: "reshape",
@@ -51,7 +51,7 @@ export default {
       inputs: [f32([2, 3])],
       outputs: [out("f32", 7)],
       code: "SHAPE_MISMATCH",
-      message: /^reshape: x of shape \(2, 3\) has 6 elements, y of shape \(7\) expects 7$/,
+      message: /^reshape: elements of x: expected 7 like y of shape \(7\), got 6 of shape \(2, 3\)$/,
     },
   ],
   gradients: [

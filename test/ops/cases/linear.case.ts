@@ -60,7 +60,7 @@ const products: OpCase[] = [0, 1].flatMap((transposed) =>
   ]),
 );
 
-/** Depths of whole tile steps, for one and several chunks of rows, with partial tiles of outputs. */
+/** Inner dimensions that are multiples of 32, with one and several chunks of rows, and partial tiles of outputs. */
 const wholeSteps = [
   [5, 2048, 40],
   [8, 576, 65],
@@ -83,7 +83,7 @@ const roundedRows: OpCase[] = [0, 1].flatMap((rowwise) =>
   })),
 );
 
-/** f32 and bf16 rows times a mapped bf16 matrix: few rows for every panel tile, and more rows than the tiles support. */
+/** f32 and bf16 rows times a mapped bf16 matrix: row counts for each tile of packed panels, and more rows than these tiles take. */
 const mappedMatrices: OpCase[] = [0, 1].flatMap((rowwise) =>
   (
     [
@@ -116,7 +116,7 @@ const mappedMatrices: OpCase[] = [0, 1].flatMap((rowwise) =>
   ),
 );
 
-/** A few bf16 rows long enough to be split; whole and partial blocks of sixteen outputs, and single outputs. */
+/** Few bf16 rows that are long enough to be split. The outputs are whole and partial blocks of 16. One case has an empty inner dimension. */
 const longRows: OpCase[] = (
   [
     [2, 10_300, 67],
@@ -140,7 +140,7 @@ const longRows: OpCase[] = (
   })),
 );
 
-/** Row counts between decoding and packing: one or several groups, split rows, whole and partial blocks. */
+/** 5 to 64 rows: more than in decoding, and too few for packed operands. Some rows are split. Blocks of outputs are whole or partial. */
 const someRows: OpCase[] = (
   [
     [5, 1500, 37],
@@ -172,7 +172,7 @@ const someRows: OpCase[] = (
   ),
 );
 
-/** Several steps along k in bands of rows or columns. Both operands are longer than one packed part. */
+/** Large products, which take several steps along k or several bands of rows or columns. Both operands exceed one packed part. */
 const largeProducts: OpCase[] = (
   [
     [250, 500, 220],
@@ -233,7 +233,7 @@ export default {
       attributes: { transposed: 0 },
       outputs: [out("f32", 2, 8)],
       code: "SHAPE_MISMATCH",
-      message: /^linear: last dimension of x is 512, w expects 576$/,
+      message: /^linear: last dimension of x: expected 576 like w, got 512$/,
     },
     {
       op: "linear",

@@ -37,14 +37,14 @@ export default {
       label: "a noise key of two numbers instead of three",
       inputs: [f32([4]), given("i32", [2], [1, 2])],
       code: "SHAPE_MISMATCH",
-      message: /^dropout: shape of noise is \(2\), expected \(3\)$/,
+      message: /^dropout: shape of noise: expected \(3\), got \(2\)$/,
     },
     {
       ...bad,
       label: "an output of another shape",
       outputs: [out("f32", 5)],
       code: "SHAPE_MISMATCH",
-      message: /^dropout: shape of y is \(5\), x expects \(4\)$/,
+      message: /^dropout: shape of y: expected \(4\) like x, got \(5\)$/,
     },
   ],
   gradients: [

@@ -98,7 +98,7 @@ export default {
       attributes: { eps: 1e-5, offset: 0 },
       outputs: [out("f32", 4, 8)],
       code: "SHAPE_MISMATCH",
-      message: /^rms_norm: last dimension of x is 8, w expects 9$/,
+      message: /^rms_norm: last dimension of x: expected 9 like w, got 8$/,
     },
     {
       op: "layer_norm",

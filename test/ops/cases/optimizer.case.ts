@@ -123,7 +123,7 @@ export default {
       inputs: [f32([3, 2]), f32([2, 3])],
       outputs: [],
       code: "SHAPE_MISMATCH",
-      message: /^assign: shape of x is \(2, 3\), state expects \(3, 2\)$/,
+      message: /^assign: shape of x: expected \(3, 2\) like state, got \(2, 3\)$/,
     },
     {
       op: "reduce_scatter",
@@ -195,7 +195,7 @@ export default {
       attributes: { decay: 0 },
       outputs: [],
       code: "SHAPE_MISMATCH",
-      message: /^adamw: shape of hyper is \(6\), expected \(7\)$/,
+      message: /^adamw: shape of hyper: expected \(7\), got \(6\)$/,
     },
   ],
 } satisfies OpFile;

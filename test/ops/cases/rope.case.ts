@@ -70,7 +70,7 @@ export default {
       attributes: { length: 1, original: 8, factor: 1 },
       outputs: [out("f32", 3, 4)],
       code: "SHAPE_MISMATCH",
-      message: /^rope_frequencies: shape of long is \(5\), frequencies expects \(4\)$/,
+      message: /^rope_frequencies: shape of long: expected \(4\) like frequencies, got \(5\)$/,
     },
     {
       op: "rope",

@@ -33,8 +33,8 @@ const logitCase = (
     out("f32", rows),
     ...(top ? [out("i32", rows, top), out("f32", rows, top), out("f32", rows)] : []),
   ],
-  // A fixed tolerance of log-probabilities and entropies, since jitter would change which token is chosen. 2⁻²⁰ is the f32 spacing from 8
-  // to 16. It counts twice: a sum is rounded, and then the result.
+  // A fixed tolerance of log-probabilities and entropies, because jittered operands (errors.ts) would change which token is chosen. f32 numbers
+  // from 8 to 16 are 2⁻²⁰ apart. The tolerance is twice that, for the rounding of a sum and of the result.
   within: 2 * 2 ** -20,
   symbolic: rows,
 });

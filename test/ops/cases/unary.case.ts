@@ -124,7 +124,7 @@ export default {
       inputs: [f32([2, 4]), f32([4, 2])],
       outputs: [out("f32", 2, 4)],
       code: "SHAPE_MISMATCH",
-      message: /^minimum: shape of b is \(4, 2\), a expects \(2, 4\)$/,
+      message: /^minimum: shape of b: expected \(2, 4\) like a, got \(4, 2\)$/,
     },
   ],
   gradients: [

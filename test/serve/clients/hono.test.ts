@@ -42,7 +42,7 @@ describe.skipIf(loaded === undefined)("Hono", () => {
     expect(events.map(({ choices }) => choices[0]?.delta.content ?? "").join("")).toBe(message.content);
   });
 
-  test("passes errors with their status on", async () => {
+  test("passes on errors with their status", async () => {
     const refused = await post({ ...asked, model: "other" });
     expect([refused.status, await refused.json()]).toMatchObject([404, { error: { code: "model_not_found" } }]);
   });

@@ -53,7 +53,7 @@ describe.skipIf(modules[0] === undefined)("the openai package", () => {
     });
   });
 
-  test("follows a stream with its helper", async () => {
+  test("follows a stream with the client's stream helper", async () => {
     const format = helpers.zodTextFormat(place(), "place");
     const stream = openai.responses.stream({ ...ask, text: { format } });
     let snapshot = "";
@@ -65,7 +65,7 @@ describe.skipIf(modules[0] === undefined)("the openai package", () => {
     expect(response.output_parsed).toEqual(JSON.parse(snapshot));
   });
 
-  test("streams the arguments of a call with its helper", async () => {
+  test("streams the arguments of a call with the client's stream helper", async () => {
     const stream = openai.responses.stream({ ...ask, tools: [weather()], tool_choice: "required" });
     let snapshot = "";
     stream.on("response.function_call_arguments.delta", (event: Json) => {

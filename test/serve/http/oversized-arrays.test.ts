@@ -70,7 +70,7 @@ describe("a long array", () => {
     expect(reads()).toBeLessThanOrEqual(MAX_READS);
   });
 
-  test("continue_token_ids stop at the first wrong id", async () => {
+  test("reading continue_token_ids stops at the first wrong id", async () => {
     const { array, reads } = watched("a");
     const refused = await failureOf(() => parsedChat(chatSchema, { messages: [message], continue_token_ids: array }));
     expect(refused.message).toMatch(/^continue_token_ids: expected an array of at most \d+ token ids/);

@@ -1,5 +1,5 @@
-// Pre-training that ends with the weights of its best evaluation. A test that kills runs starts this file as a program, with the paths
-// of the corpus and of outputDir.
+// Pre-training that ends with the weights of its best evaluation. best.test.ts also runs this file as a program, and kills it. The
+// arguments are the paths of the corpus and of outputDir.
 import { writeSync } from "node:fs";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import { adapterTensors } from "../../../lib/models/adapters/adapters.ts";

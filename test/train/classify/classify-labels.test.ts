@@ -1,7 +1,7 @@
 // How a classifier's labels are determined.
 import { expect, test } from "vitest";
 import { allKept, splitExamples } from "../../../lib/train/examples/example-source.ts";
-import { type ClassifyOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
+import { type TrainClassifierOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
 const COUNT = 20;
@@ -17,7 +17,7 @@ const newModel = async () => tinyModel({ tokenizer: await tinyTokenizer() });
 
 test("the classes include a label that occurs only in held-out rows", async () => {
   await using base = await newModel();
-  const given: ClassifyOptions = { ...options, data };
+  const given: TrainClassifierOptions = { ...options, data };
   await trainClassifier(base, given);
   expect(base.model.config.classifier?.labels).toEqual(["even", "odd", "rare"]);
 });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createModel } from "../../../lib/language-model/create.ts";
-import { type ClassifyOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
+import { type TrainClassifierOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { expectError } from "../../formats/helpers.ts";
 import { failureOf } from "../../inference/helpers.ts";
 import { newModel, options, rows } from "../options/named-things.ts";
@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe("trainClassifier", () => {
-  const failing = async (lines: unknown[], more: Partial<ClassifyOptions> = {}) => {
+  const failing = async (lines: unknown[], more: Partial<TrainClassifierOptions> = {}) => {
     const path = join(folder, "bad.jsonl");
     await writeFile(path, lines.map((l) => (typeof l === "string" ? l : JSON.stringify(l))).join("\n"));
     await using base = newModel();
@@ -24,7 +24,7 @@ describe("trainClassifier", () => {
     return `${code} ${message.replace(path, "bad.jsonl")}`;
   };
   const good = rows(6);
-  test.each<[string, unknown[], string, Partial<ClassifyOptions>?]>([
+  test.each<[string, unknown[], string, Partial<TrainClassifierOptions>?]>([
     [
       "text that is not JSON",
       [good[0], "{"],
@@ -127,7 +127,7 @@ describe("trainClassifier", () => {
     await expectError(
       () => trainClassifier(base, { ...options(), labelSmoothingFacto: 1 } as never),
       "INVALID_ARGUMENT",
-      /expected labelSmoothingFactor, got an unknown option labelSmoothingFacto/,
+      /labelSmoothingFacto: expected a known option \(nearest: labelSmoothingFactor\)/,
     );
     await using bare = createModel({ modelType: "llama", hiddenSize: 32, numHiddenLayers: 1, vocabSize: 320 });
     expect(await failureOf(() => trainClassifier(bare, options()))).toMatchObject({

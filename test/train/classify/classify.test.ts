@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../../lib/language-model/language-model.ts";
 import { trunkNames } from "../../../lib/models/heads.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
-import { type ClassifyOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
+import { type TrainClassifierOptions, trainClassifier } from "../../../lib/train/stages/classify.ts";
 import { expectError } from "../../formats/helpers.ts";
 import { kinds, newModel, options, rows, tokenizer } from "../options/named-things.ts";
 
@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function losses(base: LanguageModel, given: ClassifyOptions): Promise<number[]> {
+async function losses(base: LanguageModel, given: TrainClassifierOptions): Promise<number[]> {
   const out: number[] = [];
   for await (const event of trainClassifier(base, given)) if ("loss" in event) out.push((event as StepEvent).loss);
   return out;
@@ -140,7 +140,7 @@ describe("classification of texts", () => {
         .filter((r) => r.label === "tool")
         .slice(0, 2),
     ];
-    const recall = async (more: Partial<ClassifyOptions>) => {
+    const recall = async (more: Partial<TrainClassifierOptions>) => {
       await using base = newModel();
       await trainClassifier(base, options({ data: few, trainable: "head", maxSteps: 25, pooling: "mean", ...more }));
       const answers = await base.classify(rows(48).map((r) => r.text));

@@ -8,7 +8,7 @@ import { readPairs } from "../../../lib/train/examples/embed-rows.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
 import { candidateMask, contrastive } from "../../../lib/train/losses/embed-loss.ts";
-import { type EmbedOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
+import { type TrainEmbeddingOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
 import { expectError, temporaryFolder } from "../../formats/helpers.ts";
 import {
   close,
@@ -31,7 +31,7 @@ const evalScores = data.map(({ anchor, positive }, i) => ({ sentence1: anchor, s
 const options = { maxSteps: 3, perDeviceTrainBatchSize: 4, learningRate: 5e-3, warmupSteps: 0, seed: 1 };
 
 /** Returns the losses, the last evaluation, and the vector of a text after training. */
-async function run(embedding: Parameters<typeof newModel>[1], more: Partial<EmbedOptions>) {
+async function run(embedding: Parameters<typeof newModel>[1], more: Partial<TrainEmbeddingOptions>) {
   await using model = newModel("bert", embedding);
   const training = trainEmbedding(model, { data, ...options, ...more });
   const losses: number[] = [];
@@ -156,7 +156,10 @@ describe("prompts in training", () => {
     );
     await refused({ anchor: 7 }, /prompts.anchor: expected a text, or \{ promptName \} .*, got 7/);
     await refused({ document: { name: "query" } }, /prompts.document: expected a text, or \{ promptName \}/);
-    await refused({ documnt: "a" }, /prompts: expected document, got an unknown option documnt/);
+    await refused(
+      { documnt: "a" },
+      /prompts\.documnt: expected a known option \(nearest: document\), got an unknown one/,
+    );
     await refused("query: ", /prompts: expected an object with anchor, document or sentence, got "query: "/);
     // If the tokenizer appends no closing token, truncation can leave nothing but the prompt.
     const open = { encode: (text: string) => tokenizer.encode(text).slice(0, -1), closingCount: 0 };

@@ -9,7 +9,7 @@ import { dotProduct } from "../../../lib/metrics/retrieval.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import type { StepEvent } from "../../../lib/train/loop/trainer.ts";
 import { candidateMask, normalizedRows } from "../../../lib/train/losses/embed-loss.ts";
-import { type EmbedOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
+import { type TrainEmbeddingOptions, trainEmbedding } from "../../../lib/train/stages/embed.ts";
 import { expectError } from "../../formats/helpers.ts";
 import { failureOf } from "../../inference/helpers.ts";
 
@@ -53,7 +53,7 @@ const newModel = () =>
     { tokenizer, seed: 5 },
   );
 
-const options = (more: Partial<EmbedOptions> = {}): EmbedOptions => ({
+const options = (more: Partial<TrainEmbeddingOptions> = {}): TrainEmbeddingOptions => ({
   data: pairs,
   maxSteps: 60,
   perDeviceTrainBatchSize: 24,
@@ -122,7 +122,7 @@ describe("trainEmbedding", () => {
     ]);
     const outputDir = join(folder, "resume");
     const given = options({ data: rows, symmetric: true, evalScores, maxSteps: 40, outputDir, saveSteps: 20 });
-    const losses = async (more: Partial<EmbedOptions>) => {
+    const losses = async (more: Partial<TrainEmbeddingOptions>) => {
       await using base = newModel();
       const out: number[] = [];
       for await (const event of trainEmbedding(base, { ...given, ...more }))
@@ -155,7 +155,7 @@ describe("trainEmbedding", () => {
   });
 
   test("hard negatives raise the first loss, and a symmetric loss is the mean of both directions", async () => {
-    const first = async (data: EmbedOptions["data"], more: Partial<EmbedOptions> = {}) => {
+    const first = async (data: TrainEmbeddingOptions["data"], more: Partial<TrainEmbeddingOptions> = {}) => {
       await using base = newModel();
       return (await trainEmbedding(base, options({ data, maxSteps: 1, ...more }))).loss;
     };

@@ -13,7 +13,7 @@ async function taken<T>(source: ExampleSource<T>, batches: number): Promise<T[]>
 describe("examples in memory", () => {
   test("reject a misspelt option, such as heldout, which would disable evaluation", () => {
     expect(() => new ExampleSource(rows, { ...options, heldout: rows } as typeof options)).toThrow(
-      /^heldout: expected a known option \(nearest: heldOut\), got an unknown name$/,
+      /^heldout: expected a known option \(nearest: heldOut\), got an unknown one$/,
     );
   });
 

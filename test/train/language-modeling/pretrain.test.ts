@@ -343,7 +343,7 @@ describe("an invalid run of pretrain", () => {
     [
       "an unknown option",
       { learnignRate: 1 },
-      { code: "INVALID_ARGUMENT", message: /expected learningRate, got an unknown option learnignRate/ },
+      { code: "INVALID_ARGUMENT", message: /learnignRate: expected a known option \(nearest: learningRate\)/ },
     ],
     [
       "an invalid number",
@@ -367,7 +367,7 @@ describe("an invalid run of pretrain", () => {
     [
       "an unknown option of a corpus",
       { data: [{ data: "a.txt", wieght: 2 }] },
-      { code: "INVALID_ARGUMENT", message: /pretrain\.data\.0: expected weight, got an unknown option wieght/ },
+      { code: "INVALID_ARGUMENT", message: /pretrain\.data\.0\.wieght: expected a known option \(nearest: weight\)/ },
     ],
     [
       "a weight of zero",

@@ -111,15 +111,19 @@ describe("sft", () => {
   test("rejects unknown options, also inside lora and replay, and names the nearest known one", () => {
     const base = newModel();
     const wrong = (more: object) => () => sft(base, options(more as Partial<SftOptions>));
-    expect(wrong({ pakcing: true })).toThrow(/sft: expected packing, got an unknown option pakcing/);
+    expect(wrong({ pakcing: true })).toThrow(/sft\.pakcing: expected a known option \(nearest: packing\)/);
     expect(wrong({ replay: { data: "x", wieght: 1 } })).toThrow(
-      /sft\.replay: expected weight, got an unknown option wieght/,
+      /sft\.replay\.wieght: expected a known option \(nearest: weight\), got an unknown one/,
     );
     expect(wrong({ data: 3 })).toThrow(/data: expected a path, an array of paths, or an iterable of rows, got 3/);
-    expect(wrong({ lora: { alhpa: 3 } })).toThrow(/^lora: expected alpha, got an unknown option alhpa$/);
-    expect(wrong({ lora: { rank: 3 } })).toThrow(/^lora: expected r, got an unknown option rank$/);
+    expect(wrong({ lora: { alhpa: 3 } })).toThrow(
+      /^lora\.alhpa: expected a known option \(nearest: alpha\), got an unknown one$/,
+    );
+    expect(wrong({ lora: { rank: 3 } })).toThrow(
+      /^lora\.rank: expected a known option \(nearest: r\), got an unknown one$/,
+    );
     expect(wrong({ lora: { zzz: 3 } })).toThrow(
-      /^lora: expected one of r, alpha, dropout, targetModules, useRslora, modulesToSave, got an unknown option zzz$/,
+      /^lora\.zzz: expected one of r, alpha, dropout, targetModules, useRslora, modulesToSave, got an unknown one$/,
     );
     base.dispose();
   });

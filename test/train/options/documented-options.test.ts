@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { defaultText } from "../../../lib/cli/options/config-keys.ts";
 import { infoOf, type Shape } from "../../../lib/train/options/option.ts";
+import { guide, optionTables, withTables } from "../../../scripts/tables/list-options.ts";
 import { schemasByStage } from "./stage-schemas.ts";
 
 type Defaults = ReadonlyMap<string, string>;
@@ -36,10 +37,15 @@ function tablesOf(text: string): Table[] {
   });
 }
 
-const page = readFileSync(new URL("../../../docs/training.md", import.meta.url), "utf8");
-const [guide, reference] = page.split(/^## All options$/m);
+const page = readFileSync(guide, "utf8").replaceAll("\r\n", "\n");
+const [prose, reference] = page.split(/^## All options$/m);
 // A table for fewer stages comes later, so that its rows replace those for more.
 const tables = tablesOf(reference!).sort((a, b) => b.stages.length - a.stages.length);
+
+test("the tables of docs/training.md match the options in the code", async () => {
+  const message = "The options changed. Run `npm run options` and commit docs/training.md.";
+  expect(page, message).toBe(withTables(page, await optionTables()));
+});
 
 test("every table of options is for stages that exist", () => {
   expect(tables.length).toBeGreaterThan(stages.length);
@@ -52,7 +58,7 @@ test.each(stages)("docs/training.md has exactly the options of %s, each with its
 });
 
 test("every default in the text of docs/training.md is that of a stage", () => {
-  const said = [...guide!.matchAll(/`(\w+)`(?: \w+)? \((?:default )?`?([\d.]+|"\w+")`?\)/g)];
+  const said = [...prose!.matchAll(/`(\w+)`(?: \w+)? \((?:default )?`?([\d.]+|"\w+")`?\)/g)];
   expect(said.length).toBeGreaterThan(5);
   const wrong = said.filter(([, option, value]) =>
     [...defaults.values()].every((of) => of.get(option!) !== value!.replaceAll('"', "")),

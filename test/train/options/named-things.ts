@@ -1,7 +1,7 @@
 // A small classification task: texts that name an animal, a plant or a tool.
 import { createModel } from "../../../lib/language-model/create.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
-import type { ClassifyOptions } from "../../../lib/train/stages/classify.ts";
+import type { TrainClassifierOptions } from "../../../lib/train/stages/classify.ts";
 
 /** Words by kind. */
 export const kinds = {
@@ -43,7 +43,7 @@ export const newModel = (config: object = {}) =>
     { tokenizer, seed: 3 },
   );
 
-export const options = (more: Partial<ClassifyOptions> = {}): ClassifyOptions => ({
+export const options = (more: Partial<TrainClassifierOptions> = {}): TrainClassifierOptions => ({
   data: rows(48),
   maxSteps: 60,
   perDeviceTrainBatchSize: 12,

@@ -89,7 +89,7 @@ describe("lora", () => {
       /^lora\.lora_dropout: cannot be combined with lora\.dropout$/,
     );
     expect(() => parseOptions(sftSchema, { data: "rows.jsonl", lora: { rank: 4 } }, "sft")).toThrow(
-      /^lora: expected r, got an unknown option rank$/,
+      /^lora\.rank: expected a known option \(nearest: r\), got an unknown one$/,
     );
     expect(() => loraOptions(3 as never)).toThrow(/^lora: expected an object of LoRA options, got 3$/);
   });
@@ -107,7 +107,10 @@ test("WrittenNames rewrites a message with a configuration file's names", () => 
     ["lora.loraAlpha: cannot be combined", "lora.lora_alpha: cannot be combined"],
     ["lora.alpha: expected a number", "lora.alpha: expected a number"],
     ["lora.alpha: cannot be combined with lora.loraAlpha", "lora.alpha: cannot be combined with lora.lora_alpha"],
-    ["sft: expected maxSteps, got an unknown option maxStep", "sft: expected maxSteps, got an unknown option max_step"],
+    [
+      "sft.maxStep: expected a known option (nearest: maxSteps), got an unknown one",
+      "sft.max_step: expected a known option (nearest: maxSteps), got an unknown one",
+    ],
     ["model configuration: hiddenSise: expected", "model configuration: hidden_sise: expected"],
     ["hiddenSise: expected a known key", "hiddenSise: expected a known key"],
     ["rows.jsonl:3: learningRate", "rows.jsonl:3: learningRate"],

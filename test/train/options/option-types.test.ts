@@ -4,9 +4,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { z } from "zod";
 import type { ReplayOptions, TrainOptions, train } from "../../../lib/graph-entry.ts";
 import type {
-  ClassifyOptions,
   DpoOptions,
-  EmbedOptions,
   EvaluateAt,
   GrpoOptions,
   KtoOptions,
@@ -15,10 +13,12 @@ import type {
   ParameterGroup,
   PpoOptions,
   PretrainOptions,
-  RewardOptions,
   SftOptions,
   SimpoOptions,
   sft,
+  TrainClassifierOptions,
+  TrainEmbeddingOptions,
+  TrainRewardOptions,
 } from "../../../lib/index.ts";
 import { trainSchema } from "../../../lib/train/loop/train.ts";
 import { parameterGroupSchema } from "../../../lib/train/options/optimizer-options.ts";
@@ -45,9 +45,9 @@ type Checked<Options, Schema extends z.ZodType> = Same<Omit<Options, Call>, z.in
 const held: [
   Checked<PretrainOptions<unknown>, typeof pretrainSchema>,
   Checked<SftOptions<unknown>, typeof sftSchema>,
-  Checked<ClassifyOptions<unknown>, typeof classifySchema>,
-  Checked<EmbedOptions<unknown>, typeof embedSchema>,
-  Checked<RewardOptions<unknown>, typeof rewardSchema>,
+  Checked<TrainClassifierOptions<unknown>, typeof classifySchema>,
+  Checked<TrainEmbeddingOptions<unknown>, typeof embedSchema>,
+  Checked<TrainRewardOptions<unknown>, typeof rewardSchema>,
   Checked<DpoOptions<unknown>, typeof dpoSchema>,
   Checked<KtoOptions<unknown>, typeof ktoSchema>,
   Checked<OrpoOptions<unknown>, typeof orpoSchema>,
@@ -116,9 +116,9 @@ const fed = (
 const schemas = {
   PretrainOptions: pretrainSchema,
   SftOptions: sftSchema,
-  ClassifyOptions: classifySchema,
-  EmbedOptions: embedSchema,
-  RewardOptions: rewardSchema,
+  TrainClassifierOptions: classifySchema,
+  TrainEmbeddingOptions: embedSchema,
+  TrainRewardOptions: rewardSchema,
   DpoOptions: dpoSchema,
   KtoOptions: ktoSchema,
   OrpoOptions: orpoSchema,
@@ -180,7 +180,7 @@ describe("documentation of every stage's options", () => {
   });
 
   test("the documented learning rates with and without lora are those of the stage", () => {
-    for (const name of ["Sft", "Reward", "Dpo", "Kto", "Orpo", "Simpo", "Ppo", "Grpo"] as const) {
+    for (const name of ["Sft", "TrainReward", "Dpo", "Kto", "Orpo", "Simpo", "Ppo", "Grpo"] as const) {
       const { learningRate } = schemas[`${name}Options`].shape;
       const [weights, lora] = /Default: (\S+); (\S+) with lora\.$/
         .exec(textOf(`${name}Options`, "learningRate"))!

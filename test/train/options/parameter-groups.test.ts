@@ -117,7 +117,10 @@ describe("the parameterGroups option", () => {
       ],
       "parameterGroups.1.learningRateRatio: expected a number above 0, got 0",
     ],
-    [[{ match: "a", lr: 1 }], "pretrain.parameterGroups.0: expected learningRate, got an unknown option lr"],
+    [
+      [{ match: "a", lr: 1 }],
+      "pretrain.parameterGroups.0.lr: expected a known option (nearest: learningRate), got an unknown one",
+    ],
     [[{ params: "a" }], "parameterGroups.0.match: expected whole parts of a name between dots"],
   ])("rejects %j", async (parameterGroups, message) => {
     await using base = tinyModel({ tokenizer: await tinyTokenizer() });

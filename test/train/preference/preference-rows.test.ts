@@ -198,14 +198,16 @@ describe("rows", () => {
     expect(() => dpo(model, { data, lossType: "ipo", beta: 0 })).toThrow(
       /beta: expected a number above 0 with lossType ipo, got 0/,
     );
-    expect(() => dpo(model, { data, betta: 1 } as never)).toThrow(/dpo: expected beta, got an unknown option betta/);
+    expect(() => dpo(model, { data, betta: 1 } as never)).toThrow(
+      /dpo\.betta: expected a known option \(nearest: beta\)/,
+    );
     expect(() => orpo(model, { data, beta: -1 })).toThrow(/beta: expected a number of at least 0, got -1/);
     expect(() => simpo(model, { data, beta: 0 })).toThrow(/beta: expected a number above 0, got 0/);
     expect(() => simpo(model, { data, gamma: -0.1 })).toThrow(/gamma: expected a number of at least 0, got -0.1/);
     expect(() => simpo(model, { data, simpo_gamma: 1 } as never)).toThrow(
-      /simpo: expected gamma, got an unknown option simpo_gamma/,
+      /simpo\.simpo_gamma: expected a known option \(nearest: gamma\), got an unknown one/,
     );
-    expect(() => simpo(model, { data, refModel: model } as never)).toThrow(/simpo: .*unknown option refModel/);
+    expect(() => simpo(model, { data, refModel: model } as never)).toThrow(/simpo\.refModel: .*got an unknown one/);
     const row = { prompt: "Anna likes", completion: " a red ball.", label: true };
     await expect(kto(model, { ...common, data: [row, row] })).rejects.toThrow(
       /^data: expected rows with label true and with false, got 2 that are all true/,

@@ -26,7 +26,7 @@ async function policyOf() {
 test("the rollout model of an f32 policy is the policy itself", async () => {
   await using policy = await policyOf();
   const sampler = new RolloutModel(policy, { dtype: "f32" });
-  expect(sampler.isTwin).toBe(false);
+  expect(sampler.isCopy).toBe(false);
   expect(await sampler.refreshed()).toBe(policy);
   sampler.dispose();
   expect(await policy.logits(prompt, { last: true })).toHaveLength(1);
@@ -36,11 +36,11 @@ test("the rollout model in bf16 is a copy with rounded matrices, which follows t
   await using policy = await policyOf();
   const before = await policy.logits(prompt);
   const sampler = new RolloutModel(policy, { dtype: "bf16" });
-  expect(sampler.isTwin).toBe(true);
-  const twin = await sampler.refreshed();
-  expect(twin).not.toBe(policy);
+  expect(sampler.isCopy).toBe(true);
+  const copy = await sampler.refreshed();
+  expect(copy).not.toBe(policy);
   for (const name of policy.model.languageWeightNames) {
-    const { dtype, shape } = twin.model.weight(name);
+    const { dtype, shape } = copy.model.weight(name);
     expect([name, dtype]).toEqual([name, shape.length >= 2 ? "bf16" : "f32"]);
   }
   // The copy's log-probabilities are closer to those of the bf16 training step than the f32 weights' are.
@@ -53,13 +53,13 @@ test("the rollout model in bf16 is a copy with rounded matrices, which follows t
     return Math.hypot(...Array.from(trained, (v, i) => v - scores[i]!));
   };
   expect(trained).toHaveLength(prompt.length - 1);
-  expect(await distance(twin)).toBeLessThan(await distance(policy));
+  expect(await distance(copy)).toBeLessThan(await distance(policy));
 
   const name = "model.layers.0.mlp.down_proj.weight";
   const weight = policy.model.weight(name);
   await weight.write(new Float32Array(weight.elements).fill(1 + 2 ** -8)); // halfway between two bf16 numbers: rounds to even
-  expect(await sampler.refreshed()).toBe(twin);
-  expect(new Set(await twin.model.weight(name).read())).toEqual(new Set([0x3f80]));
+  expect(await sampler.refreshed()).toBe(copy);
+  expect(new Set(await copy.model.weight(name).read())).toEqual(new Set([0x3f80]));
   sampler.dispose();
   expect((await policy.logits(prompt))[0]).not.toEqual(before[0]);
 });
@@ -77,9 +77,9 @@ test("the samples of a copy and their log-probabilities have the sampler's tempe
   const expected = await completeSeeded(await plain.refreshed(), seeded, { ...options, temperature });
   expect(drawn.map((d) => d.tokens)).toEqual(expected.map((d) => d.tokens));
   // Compare with an independent softmax over the plain copy's logits.
-  const twin = await plain.refreshed();
+  const copy = await plain.refreshed();
   for (const { tokens, logprobs } of drawn) {
-    const logits = await twin.logits([...prompt, ...tokens]);
+    const logits = await copy.logits([...prompt, ...tokens]);
     for (const [i, token] of tokens.entries()) {
       const row = Array.from(logits[prompt.length - 1 + i]!, (v) => v / temperature);
       const lse = Math.log(row.reduce((s, v) => s + Math.exp(v), 0));

@@ -1,4 +1,4 @@
-// Runs the example against a local server with W&B's two endpoints.
+// Runs examples/wandb-tracker.ts against a local server that has the two endpoints of W&B that it uses.
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";

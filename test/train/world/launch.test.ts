@@ -41,8 +41,8 @@ const pod = {
 };
 
 test.each([
-  ["an empty environment", {}, undefined],
-  ["a single process with torch's variables", { WORLD_SIZE: "1" }, undefined],
+  ["an empty environment as no launch", {}, undefined],
+  ["a single process with torch's variables as no launch", { WORLD_SIZE: "1" }, undefined],
   [
     "torchrun",
     torchrun,
@@ -137,7 +137,7 @@ test.each([
     { launcher: "openmpi", rank: 2, size: 4 },
   ],
   ["Open MPI with a single variable of MPICH", { ...openMpi, PMI_RANK: "1" }, { launcher: "openmpi", rank: 2 }],
-  ["a Slurm batch script, which is not a step", { ...srun, SLURM_STEP_ID: undefined }, undefined],
+  ["a Slurm batch script, which is not a step, as no launch", { ...srun, SLURM_STEP_ID: undefined }, undefined],
   [
     "prun, which does not say how many ranks there are",
     { PMIX_RANK: "1", PMIX_NAMESPACE: "n", PMIX_LOCAL_RANK: "1" },
@@ -156,7 +156,11 @@ test.each([
       agentStore: false,
     },
   ],
-  ["a job of one pod", { ...pod, PET_NNODES: "1", PET_NODE_RANK: "0", PET_NPROC_PER_NODE: "auto" }, undefined],
+  [
+    "a job of one pod as no launch",
+    { ...pod, PET_NNODES: "1", PET_NODE_RANK: "0", PET_NPROC_PER_NODE: "auto" },
+    undefined,
+  ],
   [
     "torchrun in a pod",
     { ...pod, ...torchrun, PET_NPROC_PER_NODE: "4" },
@@ -226,7 +230,7 @@ test("explicit options win over the environment", () => {
   expect(() => resolveLaunch({ size: 0 }, undefined)).toThrow(/^size: /);
 });
 
-test("the option overlap counts before HEDDLE_OVERLAP, which is 0 or 1", async () => {
+test("the option overlap takes precedence over HEDDLE_OVERLAP, which is 0 or 1", async () => {
   expect(overlapOf({}, {})).toBeUndefined();
   expect(overlapOf({}, { HEDDLE_OVERLAP: "" })).toBeUndefined();
   expect(overlapOf({}, { HEDDLE_OVERLAP: "1" })).toBe(true);

@@ -1,4 +1,4 @@
-// The process of one rank, for watched-world.test.ts. Its world has no devices: `sum` completes at once or never, as the test says.
+// The process of one rank, for watched-world.test.ts. Its world has no devices. A sum of 1 completes at once, and a sum of 0 never.
 
 import { shareByPort } from "../../../lib/train/world/master-port.ts";
 import { joinWatched } from "../../../lib/train/world/watched-world.ts";
@@ -23,7 +23,7 @@ const { world, leave } = await joinWatched({
   share: (id) => shareByPort(place.at, { rank, size, key: "test" }, id),
   async join(exchange) {
     await exchange(rank === 0 ? crypto.getRandomValues(new Uint8Array(128)) : new Uint8Array());
-    // A sum of 0 never completes, as NCCL's sums with a lost rank.
+    // A sum of 0 never completes, like a sum of NCCL after a rank is lost.
     const sum = (values: readonly number[]) => new Promise<number[]>((done) => values[0] && done([...values]));
     return { rank, size, sum, allReduce: async () => {}, barrier: async () => {} } as World;
   },

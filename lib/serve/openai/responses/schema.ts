@@ -30,11 +30,11 @@ const schema = z.looseObject({
   input: z.unknown().optional(),
   instructions: z.string({ error: "a string" }).optional(),
   previous_response_id: z.string({ error: "the id of a response" }).optional(),
-  store: flag.optional(),
+  store: flag().optional(),
   metadata: metadata.optional(),
   tools: list<unknown>(MAX_TOOLS, "functions").optional(),
   tool_choice: z.unknown().optional(),
-  parallel_tool_calls: flag.optional(),
+  parallel_tool_calls: flag().optional(),
   text: z.custom<Record<string, unknown>>(isObject, "an object").optional(),
   max_output_tokens: whole(1, 2 ** 31 - 1).optional(),
   top_logprobs: whole(0, 20).optional(),
@@ -51,7 +51,7 @@ const schema = z.looseObject({
       { error: "an object" },
     )
     .optional(),
-  background: flag.optional(),
+  background: flag().optional(),
   chat_template_kwargs: z.custom<Record<string, unknown>>(isObject, "an object").optional(),
 });
 

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "core/round.h"
+
 namespace heddle {
 namespace {
 
@@ -36,7 +38,7 @@ void populate_pages(void* from, size_t bytes) noexcept { advise(from, bytes, adv
 
 void release_file_pages(const void* from, size_t bytes) noexcept {
   const size_t page = page_bytes();
-  const size_t first = (reinterpret_cast<uintptr_t>(from) + page - 1) / page * page,
+  const size_t first = round_up(reinterpret_cast<uintptr_t>(from), page),
                end = (reinterpret_cast<uintptr_t>(from) + bytes) / page * page;
   if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 }

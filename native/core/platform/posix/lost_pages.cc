@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <mutex>
 
+#include "core/round.h"
+
 namespace heddle {
 namespace {
 
@@ -37,8 +39,7 @@ void on_bus_error(int signal, siginfo_t* info, void* context) {
   Range* range = may_be_lost ? range_of(address) : nullptr;
   if (range) {
     // A truncation removes the end of the file, so zeros replace all pages from this one on.
-    const uintptr_t page = address / page_bytes * page_bytes,
-                    end = (range->end.load() + page_bytes - 1) / page_bytes * page_bytes;
+    const uintptr_t page = address / page_bytes * page_bytes, end = round_up(range->end.load(), page_bytes);
     void* zeros =
         ::mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     if (zeros != MAP_FAILED) {

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "core/round.h"
+
 namespace heddle {
 
 void* map_pages(size_t bytes, size_t alignment) noexcept {
@@ -16,10 +18,10 @@ void* map_pages(size_t bytes, size_t alignment) noexcept {
   if (alignment == 0) return pages;
   // Unmaps the pages before and after the aligned part.
   const auto begin = reinterpret_cast<uintptr_t>(pages);
-  const uintptr_t first = (begin + alignment - 1) & ~(alignment - 1);
+  const uintptr_t first = round_up(begin, alignment);
   if (first > begin) munmap(pages, first - begin);
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t used_end = (first + bytes + page - 1) / page * page, end = (begin + taken + page - 1) / page * page;
+  const uintptr_t used_end = round_up(first + bytes, page), end = round_up(begin + taken, page);
   if (end > used_end) munmap(reinterpret_cast<void*>(used_end), end - used_end);
   return reinterpret_cast<void*>(first);
 }

@@ -3,9 +3,9 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { FamilyDefinition } from "../lib/models/family.ts";
+import type { FamilyDefinition } from "../../lib/models/family.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = join(root, "lib/models/families");
 export const index = join(folder, "index.ts");
 export const guide = join(root, "docs/models.md");
