@@ -127,7 +127,7 @@ export class TextCodec {
    */
   encodeInto(text: string, output: Uint32Array, options?: EncodeOptions): number {
     if (!(output instanceof Uint32Array)) throw invalidArgument("output", "a Uint32Array", output);
-    checkAttached("output", output);
+    if (output.length === 0) checkAttached("output", output); // a detached array has no elements
     checkText(text);
     const flags = plainFlags(options);
     const result = flags === undefined ? this.encodeWith(text, options, 0)[0] : this.native.encode(text, flags);

@@ -74,7 +74,7 @@ describe("the report's lead", () => {
   test("promises what the figures show", () => {
     const text = textOf(report(good));
     expect(text).toContain(
-      "from random numbers to a model that answers questions, prefers better answers, and says when it does not know:",
+      "from random numbers to a model that answers questions, prefers better answers and says when it does not know:",
     );
     expect(text).not.toContain("it needs more steps");
   });
@@ -83,7 +83,7 @@ describe("the report's lead", () => {
     const text = textOf(report(bad, 4));
     expect(text).toContain("parameters, trained from random numbers:");
     expect(text).toContain(
-      "It answers 1.2 % of the questions exactly, prefers the better answer in 50 % of the pairs, and invents a capital for 100 % of the countries that do not exist: it needs more steps to reach these goals",
+      "It answers 1.2 % of the questions exactly, prefers the better answer in 50 % of the pairs and invents a capital for 100 % of the countries that do not exist: it needs more steps to reach these goals",
     );
     expect(text).not.toMatch(/to a model that|says when it does not know/);
     expect(text).toContain("This run was short: a budget of 4 minutes allows 300 of the usual 1,500 steps");

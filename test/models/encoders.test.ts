@@ -263,7 +263,7 @@ test("concurrent calls of embed give the vectors of single calls, see changed we
   await new Promise((resolve) => setImmediate(resolve)); // the call is now running
   await model.dispose();
   expect((await pending).length).toBe(32);
-  await expect(model.embed(texts[2]!)).rejects.toThrow(/disposed/);
+  await expect(model.embed(texts[2]!)).rejects.toThrow(/used after dispose/);
 });
 
 test("quantization on load hardly changes an encoder's vectors", async () => {

@@ -21,6 +21,7 @@ describe.each(Object.keys(LAUNCHERS) as (keyof typeof LAUNCHERS)[])("with %s", (
     let [killed, victim] = [0, 0];
     const broken = await train(2, `killed-${launcher}`, {
       launcher,
+      more: { maxSteps: 2000, saveSteps: 1000, lrScheduler: "constant" }, // it cannot end before the signal arrives
       atStep(step, pid) {
         if (step !== 10) return;
         killed = performance.now();
