@@ -201,6 +201,9 @@ void test_candidates() {
   const GemmShape g = product(100, 4096, 4096);
   expect("key", gemm_key(g) == "128 4096 4096 bf16 bf16 bf16 NT");
   expect("key: rows are rounded up to a power of two", gemm_key(product(128, 4096, 4096)) == gemm_key(g));
+  expect("key: the rows of a weight's gradient are along k",
+      gemm_key(gradient(100, 64, 1000)) == gemm_key(gradient(100, 64, 1024)) &&
+          gemm_key(gradient(100, 64, 1000)) != gemm_key(gradient(101, 64, 1000)));
   expect("key: one row more than a power of two changes it", gemm_key(product(129, 4096, 4096)) != gemm_key(g));
   for (const char* name : {"", "tensor 1x1", "warpgroup 128x256", "tensor 64x64 parts parts"})
     expect("an unknown kernel name in the tuning table is ignored",

@@ -1,5 +1,5 @@
 // The linker keeps one copy of an inline function defined in several files. If that copy were compiled for AVX-512, other code would crash
-// on processors without it. So all mergeable symbols of isa_<name>.cc must be in its own namespace.
+// on processors without it. So all mergeable symbols of isa_<name>.cc must be in its own namespace, but for the baseline's.
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +15,8 @@ test("the build has object files of the baseline and of this processor's first i
   expect(objects, message).toEqual(expect.arrayContaining(["isa_baseline.cc.o", `isa_${first}.cc.o`]));
 });
 
-test.each(objects)("%s has no mergeable symbols outside its own namespace", (name) => {
+// The baseline is compiled for the same processors as all other code, so any code may use its copies.
+test.each(objects.filter((name) => name !== "isa_baseline.cc.o"))("%s has no mergeable symbols outside its own namespace", (name) => {
   const own = `heddle::${name.replace(/\.cc\.o$/, "")}::`;
   const symbols = execFileSync("nm", ["-C", "--defined-only", join(folder, name)], { encoding: "utf8" }).split("\n");
   // W, V and u are symbols that the linker merges. The pointer to the exception personality routine is data.

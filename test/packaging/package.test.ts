@@ -121,9 +121,9 @@ describe("installed with --ignore-scripts and no compiler", () => {
     const stages = [
       "Pretrain",
       "Sft",
-      "Classify",
-      "Embed",
-      "Reward",
+      "TrainClassifier",
+      "TrainEmbedding",
+      "TrainReward",
       "Dpo",
       "Kto",
       "Orpo",

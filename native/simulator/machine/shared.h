@@ -96,7 +96,8 @@ class Shared {
   void note_before(int warp, const Clock& others) { join(before_[static_cast<size_t>(warp)], others); }
   // Records that a warp of another block has arrived at an mbarrier object of this block.
   void touch(const Warp& w);
-  void leave(int warp) { join(left_, clock(warp)); }  // the warp has ended
+  // The warp has ended. The arrivals that it has waited for have been made, whatever their scope.
+  void leave(int warp) { join(left_, clock(warp)), join(left_, before_[static_cast<size_t>(warp)]); }
   // Returns the element of a clock whose last access to this memory may come after the block's end; -1: none.
   int accessed_after_end() const;
 
