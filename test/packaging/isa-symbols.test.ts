@@ -16,12 +16,15 @@ test("the build has object files of the baseline and of this processor's first i
 });
 
 // The baseline is compiled for the same processors as all other code, so any code may use its copies.
-test.each(objects.filter((name) => name !== "isa_baseline.cc.o"))("%s has no mergeable symbols outside its own namespace", (name) => {
-  const own = `heddle::${name.replace(/\.cc\.o$/, "")}::`;
-  const symbols = execFileSync("nm", ["-C", "--defined-only", join(folder, name)], { encoding: "utf8" }).split("\n");
-  // W, V and u are symbols that the linker merges. The pointer to the exception personality routine is data.
-  const shared = symbols.filter(
-    (line) => /^[0-9a-f]+ [WVu] /.test(line) && !line.endsWith(" DW.ref.__gxx_personality_v0"),
-  );
-  expect(shared.filter((line) => !line.includes(own))).toEqual([]);
-});
+test.each(objects.filter((name) => name !== "isa_baseline.cc.o"))(
+  "%s has no mergeable symbols outside its own namespace",
+  (name) => {
+    const own = `heddle::${name.replace(/\.cc\.o$/, "")}::`;
+    const symbols = execFileSync("nm", ["-C", "--defined-only", join(folder, name)], { encoding: "utf8" }).split("\n");
+    // W, V and u are symbols that the linker merges. The pointer to the exception personality routine is data.
+    const shared = symbols.filter(
+      (line) => /^[0-9a-f]+ [WVu] /.test(line) && !line.endsWith(" DW.ref.__gxx_personality_v0"),
+    );
+    expect(shared.filter((line) => !line.includes(own))).toEqual([]);
+  },
+);

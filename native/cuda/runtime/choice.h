@@ -138,8 +138,8 @@ inline int warpgroup_cluster(
 
 // Returns `choice` with the split along k that takes the fewest clocks, for the gradient of a weight by wgmma. Such a
 // product sums over all tokens, and small models have fewer tiles than multiprocessors. Clocks are estimates for an
-// H100: 4096 operations a clock, 4000 clocks to fill the ring and store a tile, 3000 for another launch, and 1800 bytes
-// a clock for the sums of the parts.
+// H100: 4096 operations a clock, and 4000 clocks to fill the ring and store a tile. The second launch takes 3000, and
+// the sums of the parts move 1800 bytes a clock.
 inline GemmChoice with_warpgroup_splits(const GemmShape& g, const DeviceProperties& device, GemmChoice choice) {
   if (!g.a_transposed) return choice;
   const int64_t tiles = gemm_tiles(g, choice.tile_m, choice.tile_n), stages = (g.k + gemm_depth - 1) / gemm_depth;
