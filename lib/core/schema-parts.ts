@@ -1,5 +1,5 @@
 // Schema parts that several schemas share, so that their error messages are worded alike. They are functions, because
-// each training option needs a schema object of its own.
+// two training options must not share a schema object.
 import { z } from "zod";
 import { isWhole, wholeRange } from "./is-whole.ts";
 

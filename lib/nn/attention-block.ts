@@ -31,8 +31,8 @@ export interface AttentionBlock {
   /** Whether RoPE pairs adjacent dimensions of a head. */
   interleaved?: boolean | undefined;
   /**
-   * The norm of q and k. `head` normalizes each head before RoPE (Qwen 3, Gemma 3), `head after rope` does so after
-   * RoPE (HunYuan), and `width` normalizes all heads together before RoPE (OLMo 2). `each head` is LayerNorm without a
+   * The norm of q and k. `head` normalizes each head before RoPE (Qwen 3, Gemma 3), and `head after rope` after it
+   * (HunYuan). `width` normalizes all heads together before RoPE (OLMo 2). `each head` is LayerNorm without a
    * bias, before RoPE, with weights per head (Command R+).
    */
   norm?: (NormKind & { over: "head" | "head after rope" | "each head" | "width" }) | undefined;

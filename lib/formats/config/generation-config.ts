@@ -13,7 +13,7 @@ const ids = z
 
 const within = (test: (value: number) => boolean, expected: string) =>
   z.number({ error: expected }).refine(test, expected);
-/** A length. Unlike `whole`, it accepts numbers above 2^53, which stand for no limit. */
+/** A length. Unlike `whole`, it accepts numbers above 2^53, which mean that there is no limit. */
 const length = within((v) => Number.isInteger(v) && v >= 0, "a whole number of at least 0");
 /** Whether a number is at least 0, and finite as a 32-bit float, which the sampler uses. */
 const isFloat = (v: number) => v >= 0 && Number.isFinite(Math.fround(v));
