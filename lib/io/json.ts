@@ -1,6 +1,9 @@
 // Reads JSON from files. It checks the encoding, the nesting and the number of values before it parses.
-import { isUtf8 } from "node:buffer";
 import { HeddleError, type HeddleErrorCode } from "../core/errors.ts";
+import { lazily } from "../core/lazy.ts";
+
+/** A static import would evaluate all exports of node:buffer, which load further modules. */
+const buffers = lazily<typeof import("node:buffer")>("node:buffer");
 
 /** Any JSON value. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
@@ -32,14 +35,28 @@ export interface JsonLimits {
  * @throws HeddleError `limits.code`
  */
 export function parseJson(source: Uint8Array | string, where: string, limits: JsonLimits = {}): unknown {
-  checkJson(source, where, limits);
-  const text = typeof source === "string" ? source : decodeUtf8(source, where, limits.code);
+  const { values = MAX_VALUES, depth = MAX_DEPTH, code = "INVALID_FILE" } = limits;
+  // A short source cannot have too many values, and the nesting of its values is checked faster than that of its bytes.
+  const isShort = source.length <= Math.min(MAX_VALUES, values);
+  if (!isShort) checkJson(source, where, limits);
+  const text = typeof source === "string" ? source : decodeUtf8(source, where, code);
+  let value: unknown;
   try {
-    return JSON.parse(text.startsWith("\ufeff") ? text.slice(1) : text);
+    value = JSON.parse(text.startsWith("\ufeff") ? text.slice(1) : text);
   } catch (cause) {
-    throw new HeddleError(limits.code ?? "INVALID_FILE", `${where}: expected JSON: ${jsonFailure(cause)}`, { cause });
+    throw new HeddleError(code, `${where}: expected JSON: ${jsonFailure(cause)}`, { cause });
   }
+  if (isShort && isDeeper(value, depth)) throw tooDeep(where, depth, code);
+  return value;
 }
+
+function isDeeper(value: unknown, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return depth === 0 || Object.values(value).some((one) => isDeeper(one, depth - 1));
+}
+
+const tooDeep = (where: string, depth: number, code: HeddleErrorCode) =>
+  new HeddleError(code, `${where}: expected JSON nested at most ${depth} deep, got more`);
 
 /** Returns why JSON.parse failed, on one line. V8's message contains a part of the text, with its line breaks. */
 export function jsonFailure(cause: unknown): string {
@@ -98,17 +115,12 @@ class SizeCheck {
       else if (byte === 0x2c || byte === 0x3a) {
         if (++values > limits.values) throw this.tooMany();
       } else if (byte === 0x7b || byte === 0x5b) {
-        if (++depth > limits.depth) throw this.tooDeep();
+        if (++depth > limits.depth) throw tooDeep(this.where, limits.depth, limits.code);
         if (++values > limits.values) throw this.tooMany();
       } else if (byte === 0x7d || byte === 0x5d) depth--;
     }
     this.isEscaped = i > bytes.length;
     Object.assign(this, { depth, values, inString });
-  }
-
-  private tooDeep(): HeddleError {
-    const { code, depth } = this.limits;
-    return new HeddleError(code, `${this.where}: expected JSON nested at most ${depth} deep, got more`);
   }
 
   private tooMany(): HeddleError {
@@ -128,6 +140,7 @@ export function decodeUtf8(bytes: Uint8Array, where: string, code: HeddleErrorCo
 
 /** Returns the offset of the first byte sequence that is not UTF-8, or -1. */
 export function malformedUtf8At(bytes: Buffer): number {
+  const { isUtf8 } = buffers();
   if (isUtf8(bytes)) return -1;
   let begin = 0;
   for (let end = 0; begin < bytes.length; begin = end) {

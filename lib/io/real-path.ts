@@ -1,6 +1,5 @@
 import { realpath } from "node:fs/promises";
-import { resolve } from "node:path";
-import { promisify } from "node:util";
+import { resolve as absolute } from "node:path";
 
 /**
  * Returns the absolute path without symbolic links. On Windows the system's function fails on some virtual drives, and under Wine for paths
@@ -14,11 +13,13 @@ export async function realPath(path: string): Promise<string> {
   } catch (error) {
     if (process.platform !== "win32") throw error;
     const { realpath: realpathInNode } = await import("node:fs"); // it loads streams, which tokenizers do not need
-    return promisify(realpathInNode)(path);
+    return new Promise((resolve, reject) =>
+      realpathInNode(path, (failure, found) => (failure ? reject(failure) : resolve(found))),
+    );
   }
 }
 
 /** Returns the absolute path without symbolic links, or the absolute path as given if it does not exist. */
 export function realPathIfAny(path: string): Promise<string> {
-  return realPath(path).catch(() => resolve(path));
+  return realPath(path).catch(() => absolute(path));
 }

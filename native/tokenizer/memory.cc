@@ -11,6 +11,8 @@ namespace {
 
 // Smaller memory comes from malloc.
 constexpr size_t min_mapped = size_t{64} << 10;
+// Smaller tables do not get large pages, which would be less than half full.
+constexpr size_t min_large = large_page_bytes / 2;
 
 size_t rounded(size_t size) { return round_up(size, large_page_bytes); }
 
@@ -37,7 +39,7 @@ void give_memory(void* memory, size_t size) noexcept {
 
 void* take_zeros(size_t size, bool in_large_pages) noexcept {
   if (size < min_mapped) return std::calloc(1, size);
-  if (size < large_page_bytes || !in_large_pages) return map_pages(size);
+  if (size < min_large || !in_large_pages) return map_pages(size);
   if (size > SIZE_MAX - 2 * large_page_bytes) return nullptr;
   void* memory = map_pages(rounded(size), large_page_bytes);
   if (memory != nullptr) want_large_pages(memory, rounded(size));
@@ -46,7 +48,7 @@ void* take_zeros(size_t size, bool in_large_pages) noexcept {
 
 void give_zeros(void* memory, size_t size, bool in_large_pages) noexcept {
   if (size < min_mapped) return std::free(memory);
-  unmap_pages(memory, size < large_page_bytes || !in_large_pages ? size : rounded(size));
+  unmap_pages(memory, size < min_large || !in_large_pages ? size : rounded(size));
 }
 
 }  // namespace heddle

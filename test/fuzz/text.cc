@@ -1,7 +1,7 @@
 // Text conversions, pre-tokenization and vocabulary training on arbitrary UTF-16 and bytes.
-#include <atomic>
 #include <map>
 
+#include "core/cancellation.h"
 #include "fuzz.h"
 #include "tokenizer/split/split_run.h"
 #include "tokenizer/training/trainer.h"
@@ -52,10 +52,9 @@ void train(Input& in, const std::string& text) {
   const std::vector<SplitStage> how = stages(in);
   std::vector<std::string> specials;
   if (in.ConsumeBool()) specials.push_back(text.empty() ? "<s>" : wide(u"<s>"));
-  const std::atomic<bool> never{false};
   if (!accepts([&] {
     owner = std::make_unique<WordCounts>(how, specials);
-    owner->add_text(text, never);
+    owner->add_text(text, Cancellation());
   }))
     return;
   words = owner.get();

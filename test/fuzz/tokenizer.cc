@@ -3,6 +3,7 @@
 // text. Decoding all ids at once must equal decoding them one by one.
 #include <algorithm>
 
+#include "core/cancellation.h"
 #include "fuzz.h"
 #include "tokenizer/text/byte_alphabet.h"
 #include "tokenizer/decode/decoder.h"
@@ -259,7 +260,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (!utf8.empty() && matcher->covers(utf8)) {
         std::vector<Symbol> symbols;
         PairMatcher::Scratch scratch;
-        matcher->encode(utf8, nullptr, scratch, symbols);
+        matcher->encode(utf8, Cancellation(), scratch, symbols);
         std::vector<uint32_t> expected, got;
         for (const char c : utf8) expected.push_back(model->byte_ids[static_cast<uint8_t>(c)]);
         merge_plainly(model->merges, expected);

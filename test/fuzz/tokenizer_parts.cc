@@ -1,8 +1,8 @@
 // Tests parts of the tokenizer that the target `tokenizer` rarely reaches: the reader of JSON vocabularies, compiled
 // vocabularies, the automaton of added tokens, character maps, offsets of normalized text, and training.
 #include <algorithm>
-#include <atomic>
 
+#include "core/cancellation.h"
 #include "fuzz.h"
 #include "tokenizer/vocabulary/added_tokens.h"
 #include "tokenizer/text/charsmap.h"
@@ -69,7 +69,7 @@ void compiled(Input& in) {
   std::string body;
   const auto put = [&](uint32_t number) { body.append(reinterpret_cast<const char*>(&number), sizeof(number)); };
   const uint32_t tokens = small(), merges = small();
-  const std::string text = in.ConsumeBytesAsString(small()), rest = in.ConsumeBytesAsString(small());
+  const std::string text = in.ConsumeBytesAsString(small()), rest = "[" + in.ConsumeBytesAsString(small()) + "]";
   const bool is_wrong = in.ConsumeIntegralInRange<int>(0, 7) == 0;
   for (const uint32_t count :
       {tokens, static_cast<uint32_t>(text.size()), merges, static_cast<uint32_t>(rest.size())}) {
@@ -170,9 +170,8 @@ void training(Input& in) {
   options.alphabet.subword_prefix.clear();
   const bool unigram = in.ConsumeBool();
   const std::string text = text_of(in.ConsumeRemainingBytesAsString());
-  const std::atomic<bool> never{false};
   WordCounts words({{SplitKind::gpt2}}, {});
-  words.add_text(text, never);
+  words.add_text(text, Cancellation());
   words.sort();
   if (unigram) {
     for (const TrainedPiece& piece : train_unigram(words, options)) {

@@ -42,16 +42,17 @@ function bytesOf(source: string | Uint8Array): Uint8Array | undefined {
 
 function readParsed(source: string | Uint8Array, native: NativeJsonVocabulary | undefined): TokenizerFile {
   // `rest` is the file without its vocabulary. If it is invalid, parse the whole file, so that the error is about the file itself.
-  const json = native && tryJson(native.rest);
+  const json = native && jsonOf(native.rest);
   if (isObject(json) && isObject(json.model)) return readTokenizerFile(json, native);
   return readTokenizerFile(parseJson(source, WHERE, { values: limits.vocabularyValues }));
 }
 
 const WHERE = "tokenizer.json";
 
-function tryJson(text: string): unknown {
+/** Parses JSON whose nesting and number of values native code has checked. Returns undefined if it is invalid. */
+function jsonOf(checked: string): unknown {
   try {
-    return parseJson(text, WHERE, { values: limits.jsonValues });
+    return JSON.parse(checked);
   } catch {
     return undefined;
   }

@@ -127,7 +127,7 @@ bool JsonReader::real(double& out) {
   return at_ - begin <= 64 && parse_double(begin, at_, out);
 }
 
-bool JsonReader::skip_value() {
+bool JsonReader::skip_value(int max_depth) {
   skip_space();
   int depth = 0;
   do {
@@ -139,7 +139,7 @@ bool JsonReader::skip_value() {
       if (*at_ == '{' || *at_ == '[') ++depth;
       skipped_values_ += *at_ == '{' || *at_ == '[' || *at_ == ',' || *at_ == ':';
       if (*at_ == '}' || *at_ == ']') --depth;
-      if (depth < 0) return false;
+      if (depth < 0 || depth > max_depth) return false;
       ++at_;
     }
   } while (depth > 0 || (at_ < end_ && !std::strchr(",}] \n\r\t", *at_)));

@@ -51,8 +51,9 @@ class JsonReader {
   bool number(uint32_t& out);
   // Reads any number within the range of a double, rounded to nearest.
   bool real(double& out);
-  // Skips any value. Does not validate its content.
-  bool skip_value();
+  // Skips any value. Does not validate its content. Returns false for objects and arrays nested deeper than
+  // `max_depth`.
+  bool skip_value(int max_depth);
   size_t skipped_values() const { return skipped_values_; }  // including keys
 
  private:

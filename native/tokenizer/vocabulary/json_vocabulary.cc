@@ -16,7 +16,8 @@ namespace {
 // A token within this limit is therefore within that one.
 constexpr size_t max_token_bytes = 1 << 16;
 
-constexpr size_t max_skipped_values = 1 << 20;  // same as limits.jsonValues of lib/tokenizer
+constexpr size_t max_values = 1 << 20;  // same as limits.jsonValues of lib/tokenizer
+constexpr int max_depth = 64;           // same as MAX_DEPTH of lib/io/json.ts
 
 bool read_tokens(JsonReader& in, VocabularyTexts& out) {
   if (!in.take('{')) return false;
@@ -103,8 +104,11 @@ bool read_merges(JsonReader& in, VocabularyTexts& out) {
   return in.take(']');
 }
 
-// Skips a value that stays in JsonVocabulary::rest. Returns false once too many values have been skipped.
-bool skip(JsonReader& in) { return in.skip_value() && in.skipped_values() <= max_skipped_values; }
+// Whether JavaScript may parse the text: it is UTF-8, and neither its nesting nor its number of values exceeds a limit.
+bool is_parsable(std::string_view rest) {
+  JsonReader in(rest);
+  return in.skip_value(max_depth) && in.skipped_values() < max_values && utf::is_well_formed(rest);
+}
 
 // Calls member(key) at each value of an object. `member` must read the value.
 template <class F> bool read_object(JsonReader& in, F&& member) {
@@ -144,16 +148,15 @@ std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json
       replace(begin, "[]");
       return true;
     }
-    return skip(in);
+    return in.skip_value(max_depth);
   };
   const auto at_top = [&](std::string_view key) {
-    if (key != "model") return skip(in);
+    if (key != "model") return in.skip_value(max_depth);
     return ++models == 1 && read_object(in, in_model);
   };
-  if (!read_object(in, at_top) || vocabularies != 1 || in.skipped_values() > max_skipped_values) return nullptr;
+  if (!read_object(in, at_top) || vocabularies != 1) return nullptr;
   out->rest.append(copied, json.data() + json.size());
-  if (!utf::is_well_formed(out->rest)) return nullptr;
-  return out->index() ? std::move(out) : nullptr;
+  return is_parsable(out->rest) && out->index() ? std::move(out) : nullptr;
 }
 
 void JsonVocabulary::place_tokens() {
@@ -168,7 +171,8 @@ void JsonVocabulary::place_tokens() {
 bool JsonVocabulary::index() {
   place_tokens();
   if (!fill_slots(false)) return false;
-  if (size() > max_kept) slots_.reset();
+  is_indexed_ = size() <= max_kept;
+  if (!is_indexed_) slots_.reset();
   return true;
 }
 
@@ -208,26 +212,34 @@ bool JsonVocabulary::fill_slots(bool may_repeat) const {
 }
 
 bool JsonVocabulary::check() {
+  if (!is_parsable(rest)) return false;
   const size_t count = texts.token_ids.size();
+  // token() adds up to begin_step lengths. Merges look up many tokens, so this function lists where every token begins.
+  IdBuffer begins;
+  uint32_t* const begin = begins.room(count);
   uint64_t total = 0;
   for (size_t i = 0; i < count; ++i) {
+    begin[i] = static_cast<uint32_t>(total);
     total += texts.token_lengths[i];
     if (texts.token_lengths[i] > max_token_bytes || texts.token_ids[i] > max_token_id || total > texts.tokens.size())
       return false;
   }
-  if (total != texts.tokens.size() || !index()) return false;
+  if (total != texts.tokens.size()) return false;
   if (!utf::is_well_formed(texts.tokens.view())) return false;
-  size_t begin = 0;
-  for (size_t i = 0; i < count; begin += texts.token_lengths[i++]) {  // a token must not begin inside a character
-    if (texts.token_lengths[i] > 0 && (texts.tokens.data()[begin] & 0xC0) == 0x80) return false;
+  for (size_t i = 0; i < count; ++i) {  // a token must not begin inside a character
+    if (texts.token_lengths[i] > 0 && (texts.tokens.data()[begin[i]] & 0xC0) == 0x80) return false;
   }
+  const auto text_of = [&](uint32_t number) {
+    return std::string_view(texts.tokens.data() + begin[number], texts.token_lengths[number]);
+  };
   for (size_t i = 0; i < texts.merge_tokens.size(); i += 3) {
     const uint32_t* numbers = texts.merge_tokens.data() + i;
     if (numbers[0] >= count || numbers[1] >= count || numbers[2] >= count) return false;
-    const std::string_view left = token(numbers[0]), right = token(numbers[1]), made = token(numbers[2]);
+    const std::string_view left = text_of(numbers[0]), right = text_of(numbers[1]), made = text_of(numbers[2]);
     if (left.empty() || right.empty() || made.size() != left.size() + right.size()) return false;
     if (made.substr(0, left.size()) != left || made.substr(left.size()) != right) return false;
   }
+  place_tokens();
   return true;
 }
 
@@ -238,7 +250,7 @@ uint32_t JsonVocabulary::find(std::string_view wanted) const {
 
 std::vector<uint32_t> JsonVocabulary::find_all(const std::vector<std::string>& wanted) const {
   std::vector<uint32_t> ids;
-  if (size() <= max_kept || wanted.size() <= 1) {
+  if (is_indexed_ || wanted.size() <= 1) {
     for (const std::string& token : wanted) ids.push_back(find(token));
     return ids;
   }
@@ -269,7 +281,7 @@ uint32_t JsonVocabulary::scan(std::string_view wanted) const {
 }
 
 uint32_t JsonVocabulary::number_of(std::string_view wanted) const {
-  if (size() > max_kept && scans_ < max_scans && scans_++ < max_scans) return scan(wanted);
+  if (!is_indexed_ && scans_ < max_scans && scans_++ < max_scans) return scan(wanted);
   std::call_once(slots_once_, [this] {
     if (slots_ == nullptr) (void)fill_slots(true);
   });

@@ -16,12 +16,14 @@
 namespace heddle {
 
 struct JsonVocabulary {
-  std::string rest;  // the file with {} and [] in place of the two parts; empty for other formats
+  // The file with {} and [] in place of the two parts. JavaScript parses it: see is_parsable(). Empty for other
+  // formats.
+  std::string rest;
   VocabularyTexts texts;
 
   // Returns the id of a token as written in the file, or UINT32_MAX.
   uint32_t find(std::string_view token) const;
-  // Returns the ids of several tokens, in one pass over a large vocabulary.
+  // Returns the ids of several tokens. Without a table, in one pass over the vocabulary.
   std::vector<uint32_t> find_all(const std::vector<std::string>& tokens) const;
   // Returns the index of a token in `texts`, or UINT32_MAX.
   uint32_t number_of(std::string_view token) const;
@@ -32,8 +34,9 @@ struct JsonVocabulary {
     return texts.tokens.view().substr(begin, texts.token_lengths[number]);
   }
 
-  // Validates the texts after they have been filled in. Returns false for duplicate tokens, inconsistent lengths, ids
-  // out of range, malformed UTF-8, and merges with a missing token or a wrong result.
+  // Validates `rest` and the texts after they have been filled in, and prepares searches. Returns false for
+  // inconsistent lengths, ids out of range, malformed UTF-8, and merges with a missing token or a wrong result. `rest`
+  // must be parsable.
   bool check();
   // Prepares searches without check(), after the texts have been filled in. If a token occurs twice, the first one is
   // found. Most vocabularies that use this are hardly searched, so the table is built when a search needs it.
@@ -45,12 +48,13 @@ struct JsonVocabulary {
   bool index();  // returns false if a token occurs twice
   bool fill_slots(bool may_repeat) const;
   uint32_t scan(std::string_view token) const;  // number_of() without the table
-  // A vocabulary of more than max_kept tokens has no table at first, because a few searches do not justify its memory.
-  // The first max_scans searches scan all tokens. The next one builds the table.
+  // Only index() builds the table at once, and drops that of more than max_kept tokens, because a few searches do not
+  // justify its memory. Otherwise the first max_scans searches scan all tokens, and the next one builds the table.
   static constexpr size_t max_kept = 1 << 19;
   static constexpr int max_scans = 8;
   static constexpr size_t begin_step = 16;
   IdBuffer begins_;  // of every begin_step-th token in `texts.tokens`
+  bool is_indexed_ = false;
   mutable std::atomic<int> scans_{0};
   mutable std::once_flag slots_once_;
   mutable std::unique_ptr<ZeroTable<TokenSlot>> slots_;

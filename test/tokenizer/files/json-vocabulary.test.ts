@@ -77,8 +77,15 @@ describe("readJsonVocabulary", () => {
     ["a truncated file", '{"model":{"vocab":{"a":0'],
     ["an invalid escape sequence", '{"model":{"vocab":{"\\x":0},"merges":[]}}'],
     ["a trailing comma", '{"model":{"vocab":{"a":0,},"merges":[]}}'],
+    ["65 nested arrays and objects", `{"model":{"vocab":{},"merges":[]},"x":${"[".repeat(64)}${"]".repeat(64)}}`],
+    ["more than a million values", `{"model":{"vocab":{},"merges":[]}${',"x":0'.repeat(1 << 19)}}`],
   ])("leaves %s to JSON.parse", (_, json) => {
     expect(read(json)).toBeUndefined();
+  });
+
+  it("reads files with 64 nested arrays and objects", () => {
+    const deepest = `${"[".repeat(63)}${"]".repeat(63)}`;
+    expect(read(`{"model":{"vocab":{},"merges":[]},"x":${deepest}}`)?.rest).toContain(deepest);
   });
 
   it("accepts any bytes without crashing", () => {
