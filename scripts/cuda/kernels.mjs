@@ -11,7 +11,19 @@ import {
   olderProduct,
   product,
 } from "./kernels/products.mjs";
-import { adamw, add, attention, attentionBackward, attentionBoth, sampling, vectors } from "./kernels/rows.mjs";
+import {
+  adamw,
+  add,
+  attention,
+  attentionBackward,
+  attentionBoth,
+  embeddingGradient,
+  gatedGradient,
+  normGradient,
+  sampling,
+  softmax,
+  vectors,
+} from "./kernels/rows.mjs";
 import { trainStep } from "./kernels/training.mjs";
 
 /**
@@ -62,8 +74,14 @@ export const casesFor = (card) => [
   logitGradient(card),
   adamw(),
   vectors("rms_norm"),
+  normGradient(),
   add("add"),
   add("swiglu"),
+  gatedGradient(),
+  softmax(65536, 2048),
+  softmax(8192, 131072),
+  embeddingGradient(50257, 768, 16384),
+  embeddingGradient(131072, 4096, 16384),
   sampling(),
   decodeStep(card, "bf16"),
   decodeStep(card, "q4_k"),

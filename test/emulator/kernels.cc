@@ -85,6 +85,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"norms", [] { return norms(11, 300); }},
       {"norms, whole vectors", [] { return norms(70, 304); }},
       {"norms, two vectors a thread", [] { return norms(3, 2056); }},
+      {"norms, long rows", [] { return norms(2, 8216); }},
       {"attention", [] { return attention(DType::f32, 37, 4, 2, 20, 0); }},
       {"attention, window", [] { return attention(DType::f32, 40, 2, 2, 70, 5); }},
       {"cached attention", [] { return cached(300, 40, 3); }},
@@ -121,6 +122,7 @@ int run_all(const std::string& beginning, bool first_failure) {
           [] { return prompts(DType::f32, DType::bf16, 4, 4, 256, {0, 0, 0, false, false, true, true}); }},
       {"cached prompts, overlapping segments", [] { return overlapping_prompts(75); }},
       {"rows", [] { return rows(); }},
+      {"summed rows", [] { return summed_rows(); }},
       {"sampling", [] { return sampled(9001, 3, {0.7f, 600, 0.9f, 0.05f, 1.3f, 0.1f, 0.2f, 1, 4}); }},
       // Negative penalties, so that the token with the most occurrences wins.
       {"sampling, frequent token", [] { return sampled(9001, 2, {0, 0, 1, 0, 1, -50, -50, 0, 4}); }},

@@ -55,6 +55,7 @@ const casesOf = {
   "cached_attention_tensor.cu": "cached tensor",
   "cached_attention_prefill.cu": "cached prompts",
   "rows.cu": "rows",
+  "add_rows.cu": "summed rows",
   "rope.cu": "rows",
   "stored_logits.cu": "rows",
   "gradient_products.cu": "rows",

@@ -86,7 +86,12 @@ void add_columns(const Context& c, const char* name, const Terms& terms, int64_t
 // Loads `wide` adjacent elements. wide is 8 or 1.
 template <int wide> __device__ inline void load(const View& x, int64_t at, float (&to)[wide]) {
   if constexpr (wide == 1) to[0] = x[at];
-  else load_elements(x, at, to);
+  else load_vector(x, at, to);
+}
+// Stores `wide` adjacent elements. wide is 8 or 1.
+template <int wide> __device__ inline void store(const Out& y, int64_t at, const float (&from)[wide]) {
+  if constexpr (wide == 1) y.store(at, from[0]);
+  else store_elements(y, at, from);
 }
 
 }  // namespace columns

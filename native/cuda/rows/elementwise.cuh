@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(threads, 3)
   for (int64_t i = first * vector_elements; i < vectors * vector_elements; i += stride * vector_elements) {
     float x[inputs][vector_elements], y[outs][vector_elements];
     HEDDLE_UNROLL
-    for (int k = 0; k < in; ++k) load_elements(o.x[k], i, x[k]);
+    for (int k = 0; k < in; ++k) load_vector(o.x[k], i, x[k]);
     HEDDLE_UNROLL
     for (int e = 0; e < vector_elements; ++e) {
       float from[inputs], to[outs];

@@ -80,10 +80,10 @@ __global__ void __launch_bounds__(threads) norm_vectors_kernel(PreviousKernel pr
   const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
   float h[chunks][vector_elements];
   each_vector<chunks>(a.C, [&](int k, int64_t j) {
-    load_elements(a.x, row + j, h[k]);
+    load_vector(a.x, row + j, h[k]);
     if (!a.residual.data) return;
     float residual[vector_elements];
-    load_elements(a.residual, row + j, residual);
+    load_vector(a.residual, row + j, residual);
     HEDDLE_UNROLL
     for (int e = 0; e < vector_elements; ++e) h[k][e] = rounded_to(a.h.type, h[k][e] + residual[e]);
     store_elements(a.h, row + j, h[k]);
@@ -98,8 +98,8 @@ __global__ void __launch_bounds__(threads) norm_vectors_kernel(PreviousKernel pr
   const float scale = 1.0f / sqrtf(block_sum<threads>(square) / static_cast<float>(a.C) + a.eps);
   each_vector<chunks>(a.C, [&](int k, int64_t j) {
     float w[vector_elements], bias[vector_elements] = {};
-    load_elements(a.w, j, w);
-    if (a.b.data) load_elements(a.b, j, bias);
+    load_vector(a.w, j, w);
+    if (a.b.data) load_vector(a.b, j, bias);
     HEDDLE_UNROLL
     for (int e = 0; e < vector_elements; ++e) w[e] = (h[k][e] - mean) * scale * (a.offset + w[e]) + bias[e];
     store_elements(a.y, row + j, w);
@@ -172,10 +172,10 @@ template <int chunks> __global__ void __launch_bounds__(threads) norm_backward_v
   const float width = static_cast<float>(a.C);
   float h[chunks][vector_elements], g[chunks][vector_elements];
   each_vector<chunks>(a.C, [&](int k, int64_t j) {
-    load_elements(a.h, row + j, h[k]);
-    load_elements(a.dy, row + j, g[k]);
+    load_vector(a.h, row + j, h[k]);
+    load_vector(a.dy, row + j, g[k]);
     float w[vector_elements];
-    load_elements(a.w, j, w);
+    load_vector(a.w, j, w);
     HEDDLE_UNROLL
     for (int e = 0; e < vector_elements; ++e) g[k][e] *= a.offset + w[e];
   });
@@ -192,7 +192,7 @@ template <int chunks> __global__ void __launch_bounds__(threads) norm_backward_v
   projection = block_sum<threads>(projection) / width;
   each_vector<chunks>(a.C, [&](int k, int64_t j) {
     float dx[vector_elements] = {};
-    if (a.dh.data) load_elements(a.dh, row + j, dx);
+    if (a.dh.data) load_vector(a.dh, row + j, dx);
     HEDDLE_UNROLL
     for (int e = 0; e < vector_elements; ++e) dx[e] += scale * (g[k][e] - sum - (h[k][e] - mean) * scale * projection);
     store_elements(a.dx, row + j, dx);
@@ -240,67 +240,116 @@ void norm_backward(const Node& n, Context& c, const char* name, bool centred) {
 void rms_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "rms_norm_backward", false); }
 void layer_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "layer_norm_backward", true); }
 
-// ---- softmax over the last dimension
+// ---- softmax and log softmax over the last dimension
 
-// x, y (R, C); y may alias x. One block per row.
-__global__ void __launch_bounds__(threads) softmax_kernel(View x, Out y, int64_t C) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * C;
-  float largest = -INFINITY, sum = 0;
-  for (int64_t j = threadIdx.x; j < C; j += threads) largest = fmaxf(largest, x[row + j]);
-  largest = block_max<threads>(largest);
-  for (int64_t j = threadIdx.x; j < C; j += threads) sum += expf(x[row + j] - largest);
-  sum = block_sum<threads>(sum);
-  for (int64_t j = threadIdx.x; j < C; j += threads) y.store(row + j, expf(x[row + j] - largest) / sum);
+// A thread's vectors of one row of each operand: `wide` adjacent elements each. They stay in registers if `chunks` is
+// above 0. Otherwise each use loads them again.
+template <int operands, int chunks, int wide> class RowVectors {
+ public:
+  __device__ RowVectors(const View (&x)[operands], int64_t row, int64_t C) : row_(row), C_(C) {
+    HEDDLE_UNROLL
+    for (int i = 0; i < operands; ++i) x_[i] = x[i];
+    if constexpr (chunks > 0) each_vector<chunks>(C, [&](int k, int64_t j) { load(j, kept_[k]); });
+  }
+  // Calls use(j, v) for each vector of the thread, where j is its first column, and v (operands, wide) its elements.
+  template <class F> __device__ void each(F use) const {
+    if constexpr (chunks > 0) {
+      each_vector<chunks>(C_, [&](int k, int64_t j) { use(j, kept_[k]); });
+    } else {
+      for (int64_t j = static_cast<int64_t>(threadIdx.x) * wide; j < C_; j += threads * wide) {
+        float v[operands][wide];
+        load(j, v);
+        use(j, v);
+      }
+    }
+  }
+
+ private:
+  __device__ void load(int64_t j, float (&v)[operands][wide]) const {
+    HEDDLE_UNROLL
+    for (int i = 0; i < operands; ++i) columns::load(x_[i], row_ + j, v[i]);
+  }
+  View x_[operands];
+  int64_t row_, C_;
+  float kept_[chunks > 0 ? chunks : 1][operands][wide];
+};
+
+constexpr int softmax_chunks = 2;  // maximum chunks of a row in registers. Longer rows are read twice
+// Calls launch_it(chunks, wide) with the parameters of RowVectors for rows of C elements.
+template <class F> void for_vectors(int64_t C, bool vectors, F launch_it) {
+  if (!vectors || C % vector_elements != 0) launch_it(Chunks<0>{}, Chunks<1>{});
+  else if (C > softmax_chunks * chunk) launch_it(Chunks<0>{}, Chunks<vector_elements>{});
+  else launch_it(Chunks<softmax_chunks>{}, Chunks<vector_elements>{});
 }
-void softmax(const Node& n, Context& c) {
+
+// x, y (R, C): softmax, or log softmax if `log`. y may alias x. One block per row. A thread finds the largest of its
+// elements and their sum in one pass: the sum is scaled down whenever a larger element appears.
+template <int chunks, int wide>
+__global__ void __launch_bounds__(threads) softmax_kernel(View x, Out y, int64_t C, bool log) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * C;
+  const RowVectors<1, chunks, wide> vectors({x}, row, C);
+  float own = -INFINITY, sum = 0;
+  vectors.each([&](int64_t, const float(&v)[1][wide]) {
+    float larger = own;
+    HEDDLE_UNROLL
+    for (int e = 0; e < wide; ++e) larger = fmaxf(larger, v[0][e]);
+    const float base = larger > -INFINITY ? larger : 0.0f;  // -infinity minus itself would be NaN
+    sum *= expf(own - base);
+    HEDDLE_UNROLL
+    for (int e = 0; e < wide; ++e) sum += expf(v[0][e] - base);
+    own = larger;
+  });
+  const float largest = block_max<threads>(own);
+  sum = block_sum<threads>(sum * expf(own - largest));
+  const float log_sum = logf(sum), factor = 1.0f / sum;
+  vectors.each([&](int64_t j, const float(&v)[1][wide]) {
+    float result[wide];
+    HEDDLE_UNROLL
+    for (int e = 0; e < wide; ++e) result[e] = log ? v[0][e] - largest - log_sum : expf(v[0][e] - largest) * factor;
+    columns::store(y, row + j, result);
+  });
+}
+void softmax_of(const Node& n, Context& c, const char* name, bool log) {
+  const View x = view(n.in[0]);
+  const Out y = out(n.out[0]);
   const Shape& s = n.in[0].shape;
-  launch(c, "softmax", {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, softmax_kernel, view(n.in[0]),
-      out(n.out[0]), s.last());
+  for_vectors(s.last(), has_vectors(x) && has_vectors(y), [&](auto chunks, auto wide) {
+    launch(c, name, {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, softmax_kernel<chunks.value, wide.value>, x,
+        y, s.last(), log);
+  });
 }
+void softmax(const Node& n, Context& c) { softmax_of(n, c, "softmax", false); }
+void log_softmax(const Node& n, Context& c) { softmax_of(n, c, "log_softmax", true); }
 
-// dy, y, dx (R, C): dx = y * (dy - sum(dy y)). One block per row.
-__global__ void __launch_bounds__(threads) softmax_backward_kernel(View dy, View y, Out dx, int64_t C) {
+// dy, y, dx (R, C): dx = y * (dy - sum(dy y)), or dx = dy - exp(y) * sum(dy) if `log`. One block per row.
+template <int chunks, int wide>
+__global__ void __launch_bounds__(threads) softmax_backward_kernel(View dy, View y, Out dx, int64_t C, bool log) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * C;
+  const RowVectors<2, chunks, wide> vectors({dy, y}, row, C);
   float sum = 0;
-  for (int64_t j = threadIdx.x; j < C; j += threads) sum += dy[row + j] * y[row + j];
+  vectors.each([&](int64_t, const float(&v)[2][wide]) {
+    HEDDLE_UNROLL
+    for (int e = 0; e < wide; ++e) sum += log ? v[0][e] : v[0][e] * v[1][e];
+  });
   sum = block_sum<threads>(sum);
-  for (int64_t j = threadIdx.x; j < C; j += threads) dx.store(row + j, y[row + j] * (dy[row + j] - sum));
+  vectors.each([&](int64_t j, const float(&v)[2][wide]) {
+    float result[wide];
+    HEDDLE_UNROLL
+    for (int e = 0; e < wide; ++e) result[e] = log ? v[0][e] - expf(v[1][e]) * sum : v[1][e] * (v[0][e] - sum);
+    columns::store(dx, row + j, result);
+  });
 }
-void softmax_backward(const Node& n, Context& c) {
+void softmax_backward_of(const Node& n, Context& c, const char* name, bool log) {
+  const View dy = view(n.in[0]), y = view(n.in[1]);
+  const Out dx = out(n.out[0]);
   const Shape& s = n.in[0].shape;
-  launch(c, "softmax_backward", {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, softmax_backward_kernel,
-      view(n.in[0]), view(n.in[1]), out(n.out[0]), s.last());
+  for_vectors(s.last(), has_vectors(dy) && has_vectors(y) && has_vectors(dx), [&](auto chunks, auto wide) {
+    launch(c, name, {dim3(static_cast<unsigned>(s.rows())), dim3(threads)},
+        softmax_backward_kernel<chunks.value, wide.value>, dy, y, dx, s.last(), log);
+  });
 }
-
-// x, y (R, C); y may alias x. One block per row.
-__global__ void __launch_bounds__(threads) log_softmax_kernel(View x, Out y, int64_t C) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * C;
-  float largest = -INFINITY, sum = 0;
-  for (int64_t j = threadIdx.x; j < C; j += threads) largest = fmaxf(largest, x[row + j]);
-  largest = block_max<threads>(largest);
-  for (int64_t j = threadIdx.x; j < C; j += threads) sum += expf(x[row + j] - largest);
-  const float log_sum = logf(block_sum<threads>(sum));
-  for (int64_t j = threadIdx.x; j < C; j += threads) y.store(row + j, x[row + j] - largest - log_sum);
-}
-void log_softmax(const Node& n, Context& c) {
-  const Shape& s = n.in[0].shape;
-  launch(c, "log_softmax", {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, log_softmax_kernel, view(n.in[0]),
-      out(n.out[0]), s.last());
-}
-
-// dy, y, dx (R, C): dx = dy - exp(y) * sum(dy). One block per row.
-__global__ void __launch_bounds__(threads) log_softmax_backward_kernel(View dy, View y, Out dx, int64_t C) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * C;
-  float sum = 0;
-  for (int64_t j = threadIdx.x; j < C; j += threads) sum += dy[row + j];
-  sum = block_sum<threads>(sum);
-  for (int64_t j = threadIdx.x; j < C; j += threads) dx.store(row + j, dy[row + j] - expf(y[row + j]) * sum);
-}
-void log_softmax_backward(const Node& n, Context& c) {
-  const Shape& s = n.in[0].shape;
-  launch(c, "log_softmax_backward", {dim3(static_cast<unsigned>(s.rows())), dim3(threads)}, log_softmax_backward_kernel,
-      view(n.in[0]), view(n.in[1]), out(n.out[0]), s.last());
-}
+void softmax_backward(const Node& n, Context& c) { softmax_backward_of(n, c, "softmax_backward", false); }
+void log_softmax_backward(const Node& n, Context& c) { softmax_backward_of(n, c, "log_softmax_backward", true); }
 
 const RegisterKernel kernels[] = {
     {"rms_norm", "cuda_rms_norm", no_quantized, rms_norm},

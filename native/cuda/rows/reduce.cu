@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(threads)
 #pragma unroll 2
   for (int64_t i = first; i < vectors; i += stride) {
     float v[vector_elements];
-    load_elements(x, i * vector_elements, v);
+    load_vector(x, i * vector_elements, v);
     HEDDLE_UNROLL
     for (int e = 0; e < vector_elements; ++e) add(v[e]);
   }

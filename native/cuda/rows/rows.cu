@@ -1,5 +1,5 @@
-// Ops that read or add rows by index: embedding and its gradient, gather_rows, segment_sum. Also split and concat. An
-// index out of range is reported as a fault, and its row is skipped.
+// Ops that read rows by index: embedding and gather_rows. Also split and concat. An index out of range is reported as a
+// fault, and its row is skipped.
 #include "cuda/quant/quant.cuh"
 
 namespace heddle {
@@ -49,95 +49,6 @@ void embedding(const Node& n, Context& c) {
       ids.as<int32_t>(), out(n.out[0]), table.shape[0], table.shape[1], static_cast<float>(n.attr("scale")),
       fault_of(c));
 }
-
-__global__ void __launch_bounds__(threads) zero_kernel(Out y, int64_t n) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n;
-      i += static_cast<int64_t>(gridDim.x) * threads)
-    y.store(i, 0.0f);
-}
-__global__ void __launch_bounds__(threads) copy_kernel(View x, Out y, int64_t n) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n;
-      i += static_cast<int64_t>(gridDim.x) * threads)
-    y.store(i, x[i]);
-}
-// add_rows_kernel searches chunk_ids ids at a time, and sums block_columns columns per block.
-constexpr int ids_a_thread = 8, chunk_ids = threads * ids_a_thread;
-constexpr int columns_a_thread = 4, block_columns = threads * columns_a_thread;
-
-// Lists the rows in [first, first + chunk_ids) whose id is `id`, in order, as offsets from `first`. Returns their
-// number to all threads. All threads of the block must call it.
-__device__ int list_rows(const int32_t* ids, int32_t id, int64_t first, int64_t N, int (&list)[chunk_ids]) {
-  HEDDLE_SHARED(int, of_warp, [threads / warp_size]);
-  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int64_t own = first + threadIdx.x * ids_a_thread;
-  unsigned matches = 0;
-  HEDDLE_UNROLL
-  for (int i = 0; i < ids_a_thread; ++i) matches |= static_cast<unsigned>(own + i < N && ids[own + i] == id) << i;
-  int before = __popc(matches);  // prefix sum: the number of matches up to this thread, later of the threads before it
-  for (int lanes = 1; lanes < warp_size; lanes *= 2) {
-    const int other = __shfl_up_sync(all_lanes, before, lanes);
-    if (lane >= lanes) before += other;
-  }
-  if (lane == warp_size - 1) of_warp[warp] = before;
-  __syncthreads();
-  int total = 0;
-  before -= __popc(matches);
-  for (int w = 0; w < threads / warp_size; ++w) {
-    if (w < warp) before += of_warp[w];
-    total += of_warp[w];
-  }
-  HEDDLE_UNROLL
-  for (int i = 0; i < ids_a_thread; ++i)
-    if (matches >> i & 1) list[before++] = static_cast<int>(threadIdx.x) * ids_a_thread + i;
-  __syncthreads();
-  return total;
-}
-
-// x (N, C), ids (N) -> y (S, C). y[s] = onto[s] + scale * (the sum, in order, of the rows of x with id s). The block of
-// the first row with an id adds up all rows with that id. The blocks of later rows with that id do nothing. Rows of y
-// whose id does not occur stay unchanged. grid (N, blocks of columns)
-__global__ void __launch_bounds__(threads) add_rows_kernel(
-    View x, const int32_t* ids, Out y, int64_t N, int64_t S, int64_t C, float scale, const float* onto, Fault fault) {
-  const int64_t row = blockIdx.x, column = static_cast<int64_t>(blockIdx.y) * block_columns + threadIdx.x;
-  HEDDLE_SHARED(int, list, [chunk_ids]);
-  const int32_t id = ids[row];
-  if (id < 0 || id >= S) {
-    if (threadIdx.x == 0) fault.report();
-    return;
-  }
-  float sum[columns_a_thread] = {};
-  for (int64_t first = 0; first < N; first += chunk_ids) {
-    const int rows = list_rows(ids, id, first, N, list);
-    if (rows > 0 && first + list[0] < row) return;  // an earlier row has this id; uniform over the block
-    for (int r = 0; r < rows; ++r) {
-      const int64_t at = (first + list[r]) * C + column;
-      HEDDLE_UNROLL
-      for (int k = 0; k < columns_a_thread; ++k)
-        if (column + k * threads < C) sum[k] += x[at + k * threads];
-    }
-    __syncthreads();  // the next chunk overwrites the list
-  }
-  HEDDLE_UNROLL
-  for (int k = 0; k < columns_a_thread; ++k) {
-    const int64_t at = id * C + column + k * threads;
-    if (column + k * threads < C) y.store(at, onto ? fmaf(sum[k], scale, onto[at]) : sum[k] * scale);
-  }
-}
-void add_rows(const Node& n, Context& c, const char* name, float scale) {
-  const Tensor &x = n.in[0], &y = n.out[0];
-  const int64_t elements = y.shape.size();
-  const Grid all{dim3(blocks_for(elements < (1 << 23) ? elements : 1 << 23, threads)), dim3(threads)};
-  const float* onto = n.has_input(2) ? n.in[2].as<float>() : nullptr;
-  if (!onto) launch(c, name, all, zero_kernel, out(y), elements);
-  else if (onto != y.as<float>()) launch(c, name, all, copy_kernel, view(n.in[2]), out(y), elements);
-  launch(c, name, {dim3(static_cast<unsigned>(x.shape[0]), blocks_for(x.shape[1], block_columns)), dim3(threads)},
-      add_rows_kernel, view(x), n.in[1].as<int32_t>(), out(y), x.shape[0], y.shape[0], x.shape[1], scale, onto,
-      fault_of(c));
-}
-void embedding_backward(const Node& n, Context& c) {
-  add_rows(n, c, "embedding_backward", static_cast<float>(n.attr("scale")));
-}
-void segment_sum(const Node& n, Context& c) { add_rows(n, c, "segment_sum", 1.0f); }
 
 // Copies rows by index. Elements of any type are copied as unsigned integers of their size. One block per row of y.
 template <class T>
@@ -199,8 +110,6 @@ void concat(const Node& n, Context& c) { pieces_of(c, "concat", n.out[0], n.in, 
 
 const RegisterKernel kernels[] = {
     {"embedding", "cuda_embedding", nullptr, embedding},
-    {"embedding_backward", "cuda_embedding_backward", no_quantized, embedding_backward},
-    {"segment_sum", "cuda_segment_sum", no_quantized, segment_sum},
     {"gather_rows", "cuda_gather_rows", no_quantized, gather_rows},
     {"split", "cuda_split", no_quantized, split},
     {"concat", "cuda_concat", no_quantized, concat},

@@ -213,6 +213,140 @@ export const vectors = (name) => ({
   ],
 });
 
+/** The gradient of swiglu. */
+export const gatedGradient = () => ({
+  title: `swiglu backward, bf16, ${ROWS} x ${COLUMNS}`,
+  rate: { unit: "TB/s", amount: (5 * 2 * matrix) / 1e12 },
+  launches: [
+    {
+      source: "rows/elementwise",
+      kernel: /map_kernel.*[\d_]11GluBackwardELi3E/,
+      ...{ blocks: 65536, threads: 256 },
+      roles: [
+        { warps: 8, path: { "LDG.128": 3, "STG.128": 2, MUFU: 16, ...scalars, CALL: 0 }, totals: { "LDG.128": 3 } },
+      ],
+      dram: 5 * 2 * matrix,
+    },
+  ],
+});
+
+/** The gradients of rms_norm: that of x, and that of the weights, which reads dy and h again. */
+export const normGradient = () => {
+  const [parts, blocks] = [128, COLUMNS / 256]; // parts_of of columns.cuh
+  return {
+    title: `rms_norm backward, bf16, ${ROWS} x ${COLUMNS}`,
+    rate: { unit: "TB/s", amount: (3 * 2 * matrix) / 1e12 },
+    launches: [
+      {
+        source: "rows/norm",
+        kernel: /28norm_backward_vectors_kernelILi1E/,
+        ...{ blocks: ROWS, threads: 256 },
+        roles: [{ warps: 8, path: { "LDG.128": 3, "STG.128": 1, SHFL: 20, ...scalars, CALL: 0 } }],
+        dram: 3 * 2 * matrix,
+      },
+      {
+        source: "rows/norm",
+        kernel: /11part_kernelILi8E.*WeightTerms/,
+        ...{ blocks: blocks * parts, threads: 256 },
+        roles: [
+          { warps: 8, path: { "LDG.128": 2, "LDG.16": 0, CALL: 0 }, totals: { "LDG.128": (2 * ROWS) / parts / 8 } },
+        ],
+        dram: 2 * 2 * matrix,
+      },
+      {
+        source: "rows/norm",
+        kernel: /16add_parts_kernelILi2E/,
+        ...{ blocks, threads: 256 },
+        roles: [{ warps: 8, totals: { "LDG.32": parts } }],
+        dram: 2 * parts * COLUMNS * 4,
+      },
+    ],
+  };
+};
+
+/** Softmax in f32. Rows of up to 4096 columns stay in registers. Longer ones are read twice. */
+export function softmax(rows, columns) {
+  const vectors = columns / 2048;
+  const inRegisters = vectors <= 2;
+  const path = { ...scalars, "LDG.16": 0, CALL: 0 };
+  const role = inRegisters
+    ? { path: { "LDG.128": 2 * vectors, "STG.128": 2 * vectors, SHFL: 20, ...path } }
+    : {
+        path: { "LDG.128": 2, "STG.128": 2, ...path },
+        totals: { "STG.128": 2 * vectors, FSEL: vectors }, // marks of the second and the first reading
+      };
+  return {
+    title: `softmax, f32, ${rows} x ${columns}`,
+    bench: [`softmax f32 ${rows}x${columns}`],
+    rate: { unit: "TB/s", amount: (2 * 4 * rows * columns) / 1e12 },
+    launches: [
+      {
+        source: "rows/norm",
+        kernel: new RegExp(`14softmax_kernelILi${inRegisters ? 2 : 0}ELi8E`),
+        ...{ blocks: rows, threads: 256 },
+        roles: [{ warps: 8, ...role }],
+        dram: (inRegisters ? 2 : 3) * 4 * rows * columns,
+      },
+    ],
+  };
+}
+
+/** The share of tokens whose ids have 64 rows or more, in the cases of embeddings. */
+const FREQUENT = 0.1;
+
+/**
+ * The launches of add_rows.cu for the gradient of a table in bf16. `distinct` ids occur. `inPlace`: the result is added to another gradient of
+ * the table, so that other rows stay unchanged.
+ */
+export function embeddingGradientLaunches({ vocabulary, width, tokens, distinct, inPlace = false }) {
+  const source = "rows/add_rows";
+  const range = Math.min(256, Math.max(1, Math.ceil(vocabulary / 128)));
+  const columns = Math.ceil(width / 256);
+  const rows = tokens * width * 2;
+  const loads = (each) => 8 * Math.ceil(each / 8);
+  const adding = (each) => ({
+    path: { "LDG.128": 8, SHFL: 8, "LDG.16": 0, CALL: 0 },
+    totals: { SHFL: loads(each) },
+  });
+  const touched = (8 * distinct) / vocabulary;
+  return [
+    {
+      source,
+      kernel: /16sort_rows_kernel/,
+      ...{ blocks: Math.ceil(vocabulary / range), threads: 1024 },
+      roles: [
+        { warps: 32, path: { ATOMS: 4, VOTE: 4, CALL: 0 }, totals: { ATOMS: tokens / 1024, VOTE: tokens / 1024 } },
+      ],
+      dram: 4 * tokens,
+      l2: (Math.ceil(vocabulary / range) + 1) * 8 * tokens,
+    },
+    {
+      source,
+      kernel: /15add_rows_kernelILi8E/,
+      ...{ blocks: Math.ceil(tokens / 512) * columns, threads: 256 },
+      roles: [{ warps: 8, ...adding(64) }],
+      dram: FREQUENT * rows + (FREQUENT * tokens * width * 4) / 64,
+    },
+    {
+      source,
+      kernel: /15add_rows_kernelILi8E/,
+      ...{ blocks: Math.ceil(vocabulary / 8) * columns, threads: 256 },
+      roles: [
+        { warps: 8 - touched, path: { "LDG.128": 0, SHFL: 0, CALL: 0, ...(!inPlace && { "STG.128": 2 }) } },
+        { warps: touched, ...adding(tokens / distinct) },
+      ].filter(({ warps }) => warps > 0),
+      dram: (1 - FREQUENT) * rows + (inPlace ? 2 * distinct : vocabulary) * width * 4,
+    },
+  ];
+}
+
+/** The gradient of an embedding table. A quarter of the tokens are distinct. */
+export const embeddingGradient = (vocabulary, width, tokens) => ({
+  title: `embedding backward, bf16, table of ${vocabulary} x ${width}, ${tokens} tokens`,
+  rate: { unit: "TB/s", amount: (vocabulary * width * 4 + tokens * width * 2) / 1e12 },
+  launches: embeddingGradientLaunches({ vocabulary, width, tokens, distinct: tokens / 4 }),
+});
+
 /** A token at temperature 1 with top_p, from one row of 131072 logits. Each of two searches takes four digits. */
 export function sampling() {
   const vocabulary = 131072;

@@ -1,7 +1,7 @@
 // A training step of GPT-2 124M. Products and attention are forecast from their machine code. All other kernels count by their bytes.
 import { logitGradientLaunches, softmaxLaunches } from "./logits.mjs";
 import { productLaunch } from "./products.mjs";
-import { attention, attentionBackward } from "./rows.mjs";
+import { attention, attentionBackward, embeddingGradientLaunches } from "./rows.mjs";
 
 const [SEQUENCES, LENGTH, LAYERS, WIDTH, HEADS, VOCABULARY] = [16, 1024, 12, 768, 12, 50304]; // lib/bench/suites/train.ts
 const ROWS = SEQUENCES * LENGTH;
@@ -78,7 +78,11 @@ export function trainStep(card) {
     { ...productLaunch(card, ROWS, WIDTH, width, { layout: "NN", outputBytes: 4 }), count: strips },
     memory("sums of the hidden rows' gradient, read", strips, rows, 4),
     ...weightGradient(card, width, WIDTH, strips),
-    memory("gradients of embeddings", 2, rows, 6),
+    ...embeddingGradientLaunches({
+      ...{ vocabulary: VOCABULARY, width: WIDTH, tokens: ROWS },
+      ...{ distinct: ROWS / 4, inPlace: true }, // added to the gradient of the logits' weight
+    }),
+    ...embeddingGradientLaunches({ vocabulary: LENGTH, width: WIDTH, tokens: ROWS, distinct: LENGTH }),
     memory("norm of the gradient", 1, PARAMETERS, 4),
     memory("AdamW", 4 * LAYERS + 2, PARAMETERS / (4 * LAYERS + 2), 28),
   ];

@@ -1,5 +1,7 @@
-// Programs with row-wise ops: norms and sums, embeddings, RoPE, log-probabilities in f32, sampling.
+// Programs with row-wise ops: norms, softmax and sums, embeddings, RoPE, log-probabilities in f32, sampling.
 #pragma once
+#include <string>
+
 #include "builder.h"
 
 namespace heddle {
@@ -17,23 +19,42 @@ inline Builder norms(int64_t rows, int64_t C) {
       {{"eps", 1e-5}, {"offset", 0}});
   b.node("layer_norm_backward", {x, h, w, r},
       {b.value(DType::f32, {rows, C}), b.value(DType::f32, {C}), b.value(DType::f32, {C})}, {{"eps", 1e-5}});
-  b.node("softmax", {x}, {b.value(DType::f32, {rows, C})}, {});
+  for (const char* op : {"softmax", "log_softmax"}) {
+    const int y = b.value(DType::f32, {rows, C});
+    b.node(op, {x}, {y}, {});
+    b.node(std::string(op) == "softmax" ? "softmax_backward" : "log_softmax_backward", {r, y},
+        {b.value(DType::f32, {rows, C})}, {});
+  }
   b.node("column_sum", {x}, {b.value(DType::f32, {C})}, {});
   b.node("global_norm", {x, r}, {b.value(DType::f32, {1})}, {});
   return b;
 }
 
+// Sums of rows by id: rows of whole vectors and others, one id or several for a block that sorts, ids whose rows have
+// parts, and more rows than a warp reads at a time.
+inline Builder summed_rows() {
+  Builder b;
+  const int dy = b.floats(DType::f32, {6, 40}), ids = b.integers({6}, {3, 0, 8, 3, 3, 1}),
+            onto = b.floats(DType::f32, {9, 40});
+  b.node("embedding_backward", {dy, ids}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
+  b.node("embedding_backward", {dy, ids, onto}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
+  const int64_t N = 460;
+  std::vector<int32_t> few(N), many(N);
+  for (int32_t i = 0; i < N; ++i) few[static_cast<size_t>(i)] = i * i % 7, many[static_cast<size_t>(i)] = i * i % 4999;
+  const int of_few = b.integers({N}, few), of_many = b.integers({N}, many);
+  const int odd = b.floats(DType::f32, {N, 20}), narrow = b.floats(DType::bf16, {N, 8});
+  b.node("embedding_backward", {odd, of_few}, {b.value(DType::f32, {9, 20})}, {{"scale", 2}});
+  b.node("embedding_backward", {narrow, of_many}, {b.value(DType::f32, {5000, 8})}, {{"scale", 2}});
+  b.node("segment_sum", {narrow, of_few}, {b.value(DType::bf16, {8, 8})}, {});
+  for (const DType type : {DType::f32, DType::bf16})
+    b.node("embedding_backward", {b.floats(type, {N, 264}), of_few}, {b.value(DType::f32, {9, 264})}, {{"scale", 2}});
+  return b;
+}
+
 inline Builder rows() {
   Builder b;
-  const int table = b.floats(DType::f32, {9, 40}), ids = b.integers({6}, {3, 0, 8, 3, 3, 1}),
-            dy = b.floats(DType::f32, {6, 40});
+  const int table = b.floats(DType::f32, {9, 40}), ids = b.integers({6}, {3, 0, 8, 3, 3, 1});
   b.node("embedding", {table, ids}, {b.value(DType::f32, {6, 40})}, {{"scale", 2}});
-  b.node("embedding_backward", {dy, ids}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
-  const int more = b.floats(DType::f32, {300, 20});
-  std::vector<int32_t> scattered(300);
-  for (int32_t i = 0; i < 300; ++i) scattered[static_cast<size_t>(i)] = i * i % 7;
-  b.node("embedding_backward", {more, b.integers({300}, scattered)}, {b.value(DType::f32, {9, 20})}, {{"scale", 2}});
-  b.node("embedding_backward", {dy, ids, table}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
   const int frequencies = b.floats(DType::f32, {6}), x = b.floats(DType::f32, {6, 3, 16});
   b.node("rope", {x, ids, frequencies}, {b.value(DType::f32, {6, 3, 16})},
       {{"interleaved", 0}, {"interleaved_out", 0}, {"inverse", 0}, {"scale", 1}});

@@ -32,6 +32,29 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   }),
 );
 
+/** Rows that a CUDA block keeps in registers, as one to four vectors of a thread, and longer ones. */
+const wide = activationTypes.flatMap((type) =>
+  [
+    [5, 64],
+    [3, 2056],
+    [2, 4104],
+    [2, 8216],
+  ].flatMap((shape) => {
+    const y = [out(type, ...shape)];
+    const label = `${type} (${shape})`;
+    return [
+      { op: "softmax", label, inputs: [float(type, shape, -8, 8)], outputs: y },
+      { op: "softmax_backward", label, inputs: [float(type, shape), float(type, shape, 0, 1)], outputs: y },
+      { op: "log_softmax", label, inputs: [float(type, shape, -8, 8)], outputs: y },
+      { op: "log_softmax_backward", label, inputs: [float(type, shape), float(type, shape, -8, 0)], outputs: y },
+    ];
+  }),
+);
+
+/** Two rows whose elements before column 2100 are excluded, so that some threads of a CUDA block have only such elements at first, or at all. */
+const excluded = (width: number) =>
+  Array.from({ length: 2 * width }, (_, i) => (i % width < 2100 ? Number.NEGATIVE_INFINITY : ((i * i) % 17) - 8));
+
 /** Ties, subnormals, the largest f16, overflow, infinities and NaN. */
 const hard = [
   0,
@@ -51,6 +74,15 @@ const hard = [
 export default {
   cases: [
     ...cases,
+    ...wide,
+    ...["softmax", "log_softmax"].flatMap((op) =>
+      [2104, 8216].map((width) => ({
+        op,
+        label: `${width} columns of which 2100 are excluded`,
+        inputs: [given("f32", [2, width], excluded(width))],
+        outputs: [out("f32", 2, width)],
+      })),
+    ),
     ...(["bf16", "f16"] as const).map((to) => ({
       op: "cast",
       label: `values that are hard to round, to ${to}`,

@@ -42,6 +42,36 @@ export default {
       attributes: { scale: 1.5 },
       outputs: [out("f32", 90, 530)],
     },
+    ...activationTypes.flatMap((dy) => [
+      {
+        op: "embedding_backward",
+        label: `${dy}, ids with hundreds of rows`,
+        inputs: [float(dy, [700, 264]), i32([700], 0, 5)],
+        attributes: { scale: 1.5 },
+        outputs: [out("f32", 7, 264)],
+      },
+      {
+        op: "embedding_backward",
+        label: `${dy}, ids with hundreds of rows, added to another gradient`,
+        inputs: [float(dy, [700, 72]), i32([700], 0, 5), f32([7, 72])],
+        attributes: { scale: 1.5 },
+        outputs: [out("f32", 7, 72)],
+      },
+      {
+        op: "embedding_backward",
+        label: `${dy}, one id with all rows`,
+        inputs: [float(dy, [256, 8]), i32([256], 1, 2)],
+        attributes: { scale: 1 },
+        outputs: [out("f32", 2, 8)],
+      },
+    ]),
+    {
+      op: "embedding_backward",
+      label: "a large vocabulary",
+      inputs: [f32([900, 8]), i32([900], 0, 40_000)],
+      attributes: { scale: 1 },
+      outputs: [out("f32", 40_000, 8)],
+    },
     ...activationTypes.map((dy) => ({
       op: "embedding_backward",
       label: `${dy}, added to another gradient`,
@@ -50,15 +80,26 @@ export default {
       outputs: [out("f32", 12, 67)],
     })),
   ],
-  failures: [7, -1, 2147483647].map((id) => ({
-    op: "embedding",
-    label: `id ${id} of 7`,
-    inputs: [f32([7, 4]), given("i32", [3], [0, id, 6])],
-    attributes: { scale: 1 },
-    outputs: [out("f32", 3, 4)],
-    code: "INVALID_ARGUMENT",
-    message: new RegExp(`embedding: id ${id} .*\\[0, 7\\)`),
-  })),
+  failures: [7, -1, 2147483647].flatMap((id) => [
+    {
+      op: "embedding",
+      label: `id ${id} of 7`,
+      inputs: [f32([7, 4]), given("i32", [3], [0, id, 6])],
+      attributes: { scale: 1 },
+      outputs: [out("f32", 3, 4)],
+      code: "INVALID_ARGUMENT",
+      message: new RegExp(`embedding: id ${id} .*\\[0, 7\\)`),
+    },
+    {
+      op: "embedding_backward",
+      label: `id ${id} of 7 after 300 others`,
+      inputs: [f32([301, 8]), given("i32", [301], [...Array(300).fill(6), id])],
+      attributes: { scale: 1 },
+      outputs: [out("f32", 7, 8)],
+      code: "INVALID_ARGUMENT",
+      message: new RegExp(`embedding_backward: id ${id} .*\\[0, 7\\)`),
+    },
+  ]),
   gradients: [
     {
       label: "embedding",

@@ -14,6 +14,7 @@ export default {
     ...[
       [20, 65],
       [300, 1],
+      [300, 64],
     ].map(([rows, width]) => ({
       op: "segment_sum",
       label: `${type} (${rows}, ${width}), repeated segments add, others are zero`,
