@@ -150,15 +150,15 @@ async function readText(path: string, signal: AbortSignal | undefined): Promise<
 async function readBytes(
   path: string,
   signal: AbortSignal | undefined,
-  most: number = limits.fileBytes,
+  maxBytes: number = limits.fileBytes,
 ): Promise<Buffer | undefined> {
   let file: FileHandle | undefined;
   try {
     throwIfAborted(signal, "Tokenizer.load");
     file = await openFile(path);
     const { size } = await file.stat();
-    const isLarge = size >= largeFile && size <= most;
-    const bytes = isLarge ? await readLarge(file, size, signal) : await readAll(file, path, most);
+    const isLarge = size >= largeFile && size <= maxBytes;
+    const bytes = isLarge ? await readLarge(file, size, signal) : await readAll(file, path, maxBytes);
     throwIfAborted(signal, "Tokenizer.load");
     return bytes;
   } catch (cause) {
