@@ -23,11 +23,11 @@ export function* jsonArguments(source: Source, close?: string): Reading<boolean>
   const json = new JsonText();
   while (!json.isDone && !json.isBroken && (yield* source.more())) {
     source.consume((text, at) => json.read(text, at));
-    source.callArguments(json.taken());
+    source.callArguments(json.takeOutput());
   }
   if (json.isDone) return true;
   json.finish();
-  source.callArguments(json.taken());
+  source.callArguments(json.takeOutput());
   yield* source.until(close === undefined ? [] : [close], (text) => source.callArguments(text));
   return false;
 }
@@ -38,10 +38,10 @@ export function* jsonValue(source: Source): Reading<string> {
   let out = "";
   while (!json.isDone && !json.isBroken && (yield* source.more())) {
     source.consume((text, at) => json.read(text, at));
-    out += json.taken();
+    out += json.takeOutput();
   }
   if (!json.finish()) source.fail();
-  return out + json.taken();
+  return out + json.takeOutput();
 }
 
 /** Reads a JSON string. @returns its characters @throws Malformed */

@@ -108,9 +108,9 @@ function jsonOf(value: string, types: ReadonlySet<JsonType>): string {
   const json = new JsonText();
   if (json.read(source, 0) === source.length && json.finish()) {
     const type = typeOfValue(JSON.parse(source));
-    if (types.has(type) && type !== "string") return json.taken();
+    if (types.has(type) && type !== "string") return json.takeOutput();
     // If the value may be a string, the quotes may belong to it.
-    if (type === "string" && !types.has("string")) return json.taken();
+    if (type === "string" && !types.has("string")) return json.takeOutput();
   }
   // Qwen3-Coder's template prints the lists and objects of earlier calls in Python syntax, and the model may copy it.
   const python = types.has("string") ? undefined : pythonLiteral(trimmed);

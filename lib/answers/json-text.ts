@@ -41,7 +41,7 @@ export class JsonText {
   }
 
   /** Returns the value's text since the last call. */
-  taken(): string {
+  takeOutput(): string {
     const { out } = this;
     this.out = "";
     return out;

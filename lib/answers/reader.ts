@@ -6,7 +6,7 @@ import { Malformed, type Reading, type Sink, Source } from "./source.ts";
 import type { ReadTool } from "./tools.ts";
 
 /** Where the prompt ends: within reasoning, after reasoning, or before any reasoning. */
-export type Opening = "within" | "after" | "before";
+export type PromptEnd = "within" | "after" | "before";
 
 /** How an answer is read. */
 export interface ReaderOptions {
@@ -17,12 +17,12 @@ export interface ReaderOptions {
   /** With `whole`: whether to read tool calls. Otherwise they are text. Default true. */
   withCalls?: boolean;
   /** Default: before. */
-  opening?: Opening;
+  promptEnd?: PromptEnd;
   tools?: ReadonlyMap<string, ReadTool>;
   /** Maximum number of calls. The answer ends with the last of them. */
-  most?: number | undefined;
+  maxCalls?: number | undefined;
   /** Whether the answer is either calls or JSON. If it does not begin with a call, strings that look like calls are text. Default false. */
-  isCallOrText?: boolean | undefined;
+  isCallOrJson?: boolean | undefined;
 }
 
 /**
@@ -46,8 +46,8 @@ export class AnswerReader implements AnswerParser, Sink {
   private hasReasoning = false;
 
   constructor(options: ReaderOptions) {
-    const { tools = new Map(), most = Number.POSITIVE_INFINITY, calls } = options;
-    this.maxCalls = most;
+    const { tools = new Map(), maxCalls = Number.POSITIVE_INFINITY, calls } = options;
+    this.maxCalls = maxCalls;
     this.idLength = calls?.idLength;
     this.source = new Source(this, tools);
     this.reading = answer(this.source, options);
@@ -57,7 +57,7 @@ export class AnswerReader implements AnswerParser, Sink {
     if (this.ended) return emptyPart();
     this.source.push(text);
     this.reading.next();
-    return this.taken();
+    return this.takePart();
   }
 
   flush(): AnswerPart {
@@ -66,7 +66,7 @@ export class AnswerReader implements AnswerParser, Sink {
     this.reading.next();
     if (this.callsBegun === 0) this.part.text += this.space;
     this.space = "";
-    return this.taken();
+    return this.takePart();
   }
 
   get ended(): boolean {
@@ -77,7 +77,7 @@ export class AnswerReader implements AnswerParser, Sink {
     return this.callsBegun;
   }
 
-  private taken(): AnswerPart {
+  private takePart(): AnswerPart {
     const { part } = this;
     this.part = emptyPart();
     return part;
@@ -144,19 +144,19 @@ function shortId(length: number): string {
 
 function* answer(
   source: Source,
-  { calls, reasoning, whole, withCalls = true, opening = "before", isCallOrText = false }: ReaderOptions,
+  { calls, reasoning, whole, withCalls = true, promptEnd = "before", isCallOrJson = false }: ReaderOptions,
 ): Reading {
   if (whole) {
     yield* whole.readAnswer(source, withCalls);
     return;
   }
-  const closes = reasoning ? yield* readReasoning(source, reasoning, opening) : [];
+  const closes = reasoning ? yield* readReasoning(source, reasoning, promptEnd) : [];
   let mayCall = true;
   if (calls?.isBare) {
     source.hold();
     const isCall = yield* attempt(source, bareCall(source, calls), calls);
-    if (isCallOrText) mayCall = isCall;
-  } else if (isCallOrText) mayCall = yield* source.isNextOf(calls?.opens ?? []);
+    if (isCallOrJson) mayCall = isCall;
+  } else if (isCallOrJson) mayCall = yield* source.isNextOf(calls?.opens ?? []);
   const marks = [...((mayCall && calls?.opens) || []), ...closes];
   for (;;) {
     const mark = yield* source.until(marks, (text) => source.text(text));
@@ -194,13 +194,13 @@ function* attempt(source: Source, reading: Reading, format: CallFormat): Reading
 function* readReasoning(
   source: Source,
   { open, close, answer }: ReasoningFormat,
-  opening: Opening,
+  promptEnd: PromptEnd,
 ): Reading<readonly string[]> {
-  let isWithin = opening === "within";
+  let isWithin = promptEnd === "within";
   source.hold();
   yield* unlessTooLong(source.space());
   // A prompt that opens the reasoning may be followed by an answer that opens it again.
-  if (opening !== "after" && (yield* unlessTooLong(source.skip(open)))) isWithin = true;
+  if (promptEnd !== "after" && (yield* unlessTooLong(source.skip(open)))) isWithin = true;
   if (isWithin) {
     source.drop();
     yield* source.until([close], (text) => source.reasoning(text));

@@ -10,7 +10,7 @@ import { readWhole } from "../io/open-file.ts";
 import { rejectUnknownNames } from "../language-model/index.ts";
 import { Ceilings } from "./ceilings.ts";
 import { dataSheetShare } from "./data-sheet.ts";
-import { type Baseline, checkSameDevice, isSlower, judged, parseBaseline } from "./gate.ts";
+import { type Baseline, checkSameDevice, isSlower, measureAgainstBaseline, parseBaseline } from "./gate.ts";
 import { gpuClock, gpuFacts } from "./gpu.ts";
 import { measure } from "./measure.ts";
 import type { BenchReport, BenchResult, BenchSuite } from "./types.ts";
@@ -125,7 +125,12 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
       const suite = await suites[name]();
       for await (const one of suite({ device, model, scratch, quick })) {
         const base = bases.get(one.name);
-        const measured = await judged(base, maxRegression, () => measure(one, ceilings, { rounds, signal }), rest);
+        const measured = await measureAgainstBaseline(
+          base,
+          maxRegression,
+          () => measure(one, ceilings, { rounds, signal }),
+          rest,
+        );
         const dataSheet = dataSheetShare(machine.gpu, measured, device.allowTf32);
         const result = dataSheet === undefined ? measured : { ...measured, dataSheet };
         results.push(result);

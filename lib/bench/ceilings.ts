@@ -47,7 +47,7 @@ interface Ceiling {
 export class Ceilings {
   private readonly device: Device;
   private readonly small: boolean;
-  private readonly made = new Map<CeilingName, Ceiling>();
+  private readonly ceilings = new Map<CeilingName, Ceiling>();
 
   /** @param quick whether to use small sizes, whose results mean nothing */
   constructor(device: Device, { quick = false } = {}) {
@@ -57,11 +57,11 @@ export class Ceilings {
 
   /** Returns floating-point operations or bytes per second. */
   async measure(name: CeilingName): Promise<number> {
-    let found = this.made.get(name);
+    let found = this.ceilings.get(name);
     if (!found) {
       found =
         name !== "read" ? await this.product(name) : this.device.kind === "cuda" ? this.copy() : await this.read();
-      this.made.set(name, found);
+      this.ceilings.set(name, found);
       await found.seconds(); // the first run commits the memory pages
     }
     return found.amount / (await found.seconds());
@@ -71,7 +71,7 @@ export class Ceilings {
    * Returns the machine's current speed, measured without kernels of this package. For work on a GPU, it is the bandwidth of the driver's copy.
    * Otherwise it is a core's clock rate.
    */
-  async pace(onDevice: boolean): Promise<number> {
+  async machineSpeed(onDevice: boolean): Promise<number> {
     return onDevice && this.device.kind === "cuda" ? this.measure("read") : clockRate();
   }
 
@@ -118,8 +118,8 @@ export class Ceilings {
   }
 
   dispose(): void {
-    for (const ceiling of this.made.values()) ceiling.dispose();
-    this.made.clear();
+    for (const ceiling of this.ceilings.values()) ceiling.dispose();
+    this.ceilings.clear();
   }
 }
 

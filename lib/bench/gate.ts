@@ -81,38 +81,42 @@ export function parseShare(text: string, name: string): number {
 }
 
 /**
- * Whether a case lost more than the share `most` of its speed. It compares the upper end of the median's interval, because
- * noise only slows a case down. Relative to the machine's speed, the upper end must be below (1 − `most`) times the
+ * Whether a case lost more than the share `maxRegression` of its speed. It compares the upper end of the median's interval, because
+ * noise only slows a case down. Relative to the machine's speed, the upper end must be below (1 − `maxRegression`) times the
  * baseline. The upper end of the absolute interval must also be below the baseline. Otherwise a rise of the machine's speed,
  * for example of its memory bandwidth, would make a case that does not profit from it look slower.
  */
-export function isSlower(base: Baseline["results"][number] | undefined, now: BenchResult, most: number): boolean {
+export function isSlower(
+  base: Baseline["results"][number] | undefined,
+  now: BenchResult,
+  maxRegression: number,
+): boolean {
   if (!base) return false;
-  return now.relative.interval[1] < base.relative.value * (1 - most) && now.interval[1] < base.value;
+  return now.relative.interval[1] < base.relative.value * (1 - maxRegression) && now.interval[1] < base.value;
 }
 
 /**
  * Seconds to wait before each new measurement of a case that looks slower than the baseline. Other work on a shared
  * machine may have disturbed the earlier measurement, and may go on for seconds.
  */
-const SECOND_LOOKS = [2, 10];
+const RETRY_SECONDS = [2, 10];
 
 /**
  * Measures a case, and again if it looks slower than its baseline. The best measurement counts.
  * @param rest waits for a number of seconds between measurements
  */
-export async function judged(
+export async function measureAgainstBaseline(
   base: Baseline["results"][number] | undefined,
-  most: number,
-  look: () => Promise<BenchResult>,
+  maxRegression: number,
+  measure: () => Promise<BenchResult>,
   rest: (seconds: number) => Promise<void>,
 ): Promise<BenchResult> {
-  let result = await look();
+  let result = await measure();
   if (!base) return result;
-  for (const seconds of SECOND_LOOKS) {
-    if (!isSlower(base, result, most)) break;
+  for (const seconds of RETRY_SECONDS) {
+    if (!isSlower(base, result, maxRegression)) break;
     await rest(seconds);
-    const again = await look();
+    const again = await measure();
     if (again.relative.value > result.relative.value) result = again;
   }
   return { ...result, baseline: { value: base.value, change: result.relative.value / base.relative.value - 1 } };

@@ -4,7 +4,7 @@ import { type Device, deviceInfo } from "../graph/index.ts";
 const indexOf = (device: Device) => Number(device.name.split(":")[1]);
 
 /** Queries nvidia-smi for fields of a card. Returns undefined if nvidia-smi is missing or does not know the card. */
-function ask(device: Device, fields: readonly string[]): string[] | undefined {
+function queryNvidiaSmi(device: Device, fields: readonly string[]): string[] | undefined {
   // Indices do not name the card: CUDA numbers only the visible cards, and sorts them differently.
   const id = deviceInfo().cuda.devices[indexOf(device)]?.pciBusId;
   if (id === undefined) return undefined;
@@ -25,18 +25,18 @@ function numbersIn(value: string | undefined): number[] {
 /** Returns the GPU's name, compute capability, number of multiprocessors, driver version and maximum clock rate. */
 export function gpuFacts(device: Device): Record<string, string | number> {
   const info = deviceInfo().cuda.devices[indexOf(device)];
-  const [driver, most] = ask(device, ["driver_version", "clocks.max.sm"]) ?? [];
-  const mostMHz = numbersIn(most);
+  const [driver, maxClock] = queryNvidiaSmi(device, ["driver_version", "clocks.max.sm"]) ?? [];
+  const maxMHz = numbersIn(maxClock);
   return {
     gpu: info?.name ?? "unknown",
     ...(info && { computeCapability: info.computeCapability, multiprocessors: info.multiprocessors }),
     ...(driver !== undefined && { driver }),
-    ...(mostMHz.length > 0 && { mostMHz: mostMHz[0]! }),
+    ...(maxMHz.length > 0 && { maxMHz: maxMHz[0]! }),
   };
 }
 
 /** Returns an array of the multiprocessors' current clock in MHz, empty if it is unknown. */
 export function gpuClock(device: Device): number[] {
-  const [clock] = ask(device, ["clocks.sm"]) ?? [];
+  const [clock] = queryNvidiaSmi(device, ["clocks.sm"]) ?? [];
   return numbersIn(clock);
 }

@@ -18,7 +18,7 @@ export async function measure(
   const reached: number[] = [];
   const machine = async () => ({
     ceiling: bound ? await ceilings.measure(bound.ceiling) : undefined,
-    pace: bound?.ceiling === "read" ? undefined : await ceilings.pace(bound !== undefined),
+    speed: bound?.ceiling === "read" ? undefined : await ceilings.machineSpeed(bound !== undefined),
   });
   for (let round = -1; round < rounds; round++) {
     throwIfAborted(signal, "bench");
@@ -27,13 +27,13 @@ export async function measure(
     const after = await machine();
     if (round < 0) continue;
     const ceiling = mean(before.ceiling, after.ceiling);
-    const pace = mean(before.pace, after.pace) ?? ceiling!;
+    const speed = mean(before.speed, after.speed) ?? ceiling!;
     values.push(work / seconds);
     if (bound) {
       shares.push(bound.amount / seconds / ceiling!);
       reached.push(ceiling!);
     }
-    relative.push(work / seconds / pace);
+    relative.push(work / seconds / speed);
   }
   return {
     name,

@@ -1,5 +1,5 @@
 // Checks and compiles response formats.
-import { type CallFormatName, callFormatNames } from "../answers/catalogue.ts";
+import { type CallFormatName, callFormatNames } from "../answers/call-formats.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { unknownName } from "../core/nearest-name.ts";

@@ -1,5 +1,5 @@
 // Compiles the grammar of tool calls, as a family's chat template writes them.
-import { type CallFormatName, callFormatOf } from "../answers/catalogue.ts";
+import { type CallFormatName, callFormatOf } from "../answers/call-formats.ts";
 import { type CallTemplatePart, marksOf } from "../answers/format.ts";
 import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";

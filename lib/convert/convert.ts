@@ -13,7 +13,7 @@ import { firstPosition } from "../formats/config/positions.ts";
 import { llama3Factors } from "../formats/config/rope-scaling.ts";
 import { replaceModel } from "../formats/folder-files.ts";
 import { folderTensors } from "../formats/folder-tensors.ts";
-import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
+import { FP8_CONFIG, FP8_WEIGHTS, writeFp8 } from "../formats/fp8.ts";
 import { splitGateUp } from "../formats/gate-up.ts";
 import { ggufName, layoutChange } from "../formats/gguf/gguf-names.ts";
 import { addDefaultPooling } from "../formats/gguf/gguf-pooling.ts";
@@ -199,7 +199,7 @@ function planTensors(
     const change = weights.format === to ? ({ kind: "none" } as const) : layoutChange(name, config);
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
     // Experts are not converted to fp8 if the family's folders store them in fused tensors.
-    const layer = EIGHT_BITS.test(name) && !(fusedExperts && shape.length === 3);
+    const layer = FP8_WEIGHTS.test(name) && !(fusedExperts && shape.length === 3);
     const own = kept && !staysF32 ? keptMatrix(name, shape, config, kept) : undefined;
     const from = own ? ({ stored: own, change: { kind: "none" } } as const) : { stored, change };
     const matrix = { shape, head: name === head, layer };
@@ -380,7 +380,7 @@ async function toFolder(
   const planned = planTensors(model, "safetensors", options.dtype, device).map(({ tensor }) => tensor);
   const fp8 = options.dtype === "fp8";
   const unstacked = folderTensors(planned, model.config, device);
-  if (fp8 && !unstacked.some(({ name, shape }) => EIGHT_BITS.test(name) && shape.length === 2))
+  if (fp8 && !unstacked.some(({ name, shape }) => FP8_WEIGHTS.test(name) && shape.length === 2))
     throw new HeddleError(
       "UNSUPPORTED",
       `fp8: expected a model with matrices named …_proj.weight, got a ${model.config.modelType} without any`,

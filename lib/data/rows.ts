@@ -79,10 +79,10 @@ async function* rowsOf(
 }
 
 /** A text for the "got" part of an error message, such as `605 tokens`. It is used where the field's value does not show the problem. */
-class Said {
+class GotText {
   constructor(readonly text: string) {}
 }
-export const said = (text: string): Said => new Said(text);
+export const gotText = (text: string): GotText => new GotText(text);
 
 /** Lists the fields of a row, for messages: a missing field may exist under another name. */
 export function fieldsOf({ value }: LocatedRow): string {
@@ -102,7 +102,7 @@ export function firstPlaces(places: readonly string[]): string {
  */
 export function rowError(row: LocatedRow, field: string, expected: string, got: unknown): HeddleError {
   const beside = /\W/.test(field) || Object.keys(row.value).length === 0 ? "" : ` beside ${fieldsOf(row)}`;
-  const shown = got instanceof Said ? got.text : got === undefined ? `nothing${beside}` : describe(got);
+  const shown = got instanceof GotText ? got.text : got === undefined ? `nothing${beside}` : describe(got);
   return new HeddleError(
     row.inFile ? "INVALID_FILE" : "INVALID_ARGUMENT",
     `${row.where}: ${field}: expected ${expected}, got ${shown}`,

@@ -159,8 +159,8 @@ function figuresOf(probabilities: readonly number[][], truth: readonly number[])
   return { accuracy, macroF1, ece, nll: nll / count, count };
 }
 
-/** Options of `compareKinds`. */
-export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
+/** Options of `compareTrainedClassifiers`. */
+export interface CompareTrainedOptions extends Omit<CompareOptions, "labels"> {
   /** Rows {text, label}. */
   data: RowSource;
   /** Rows that are never trained on. */
@@ -184,7 +184,7 @@ export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
 }
 
 /** Returns those of the shared options that `sft` accepts. `trainClassifier` has already checked all names. */
-function forSft(training: BothKindsOptions["training"]): Partial<SftOptions> {
+function forSft(training: CompareTrainedOptions["training"]): Partial<SftOptions> {
   const isShared = (name: string) => Object.hasOwn(sftSchema.shape, name) || !Object.hasOwn(classifySchema.shape, name);
   return Object.fromEntries(Object.entries(training).filter(([name, value]) => value !== undefined && isShared(name)));
 }
@@ -197,9 +197,9 @@ function forSft(training: BothKindsOptions["training"]): Partial<SftOptions> {
  * @returns four rows, measured on the held-out rows
  * @throws HeddleError INVALID_ARGUMENT; errors of `trainClassifier`, `sft` and `compareClassifiers`
  */
-export async function compareKinds(
+export async function compareTrainedClassifiers(
   load: () => Promise<LanguageModel>,
-  options: BothKindsOptions,
+  options: CompareTrainedOptions,
 ): Promise<ComparisonRow[]> {
   rejectUnknownNames(options, [
     ...[

@@ -9,12 +9,12 @@ export {
   type TaskResult,
 } from "./choice.ts";
 export {
-  type BothKindsOptions,
   type ComparedModel,
   type CompareOptions,
+  type CompareTrainedOptions,
   type ComparisonRow,
   compareClassifiers,
-  compareKinds,
+  compareTrainedClassifiers,
   LABEL_TEMPLATE,
 } from "./compare.ts";
 export { DECLINE_PATTERNS, type DeclineOption, declinesBy } from "./decline.ts";

@@ -1,11 +1,11 @@
 import { isWhole } from "../core/is-whole.ts";
 import {
+  gotText,
   type LocatedRow,
   noRowsError,
   type RowSource,
   readRows,
   rowError,
-  said,
   stringField,
   stringsField,
 } from "../data/rows.ts";
@@ -121,7 +121,7 @@ export async function promptOf(
   options: AskOptions & { signal?: AbortSignal | undefined },
 ): Promise<{ text?: string; ids: number[] }> {
   const made = await encodeQuestion(model, asked, options);
-  if (made.ids.length === 0) throw rowError(asked.row, fieldOf(asked), "at least one token", said("none"));
+  if (made.ids.length === 0) throw rowError(asked.row, fieldOf(asked), "at least one token", gotText("none"));
   needRoom(model, asked, made.ids.length);
   return made;
 }
@@ -133,7 +133,7 @@ export function needRoom({ contextLength }: LanguageModel, asked: Question, toke
       asked.row,
       fieldOf(asked),
       `at most ${contextLength} tokens, the context length`,
-      said(`${tokens} tokens`),
+      gotText(`${tokens} tokens`),
     );
 }
 

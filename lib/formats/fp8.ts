@@ -83,7 +83,7 @@ function elementsOf({ file, offset, bytes, shape }: StoredTensor, { scales }: St
  * Matches the names of matrices that are stored as 8-bit floats: those of linear layers whose names end in `_proj`, and Mixtral's experts.
  * Linear layers with other names, embeddings, heads and routers are excluded. GPT-2's c_proj is too, because it is transposed.
  */
-export const EIGHT_BITS = /(?<!^classifier)\.((?!c_proj)[a-z_]+_proj|experts\.[0-9]+\.w[123])\.weight$/;
+export const FP8_WEIGHTS = /(?<!^classifier)\.((?!c_proj)[a-z_]+_proj|experts\.[0-9]+\.w[123])\.weight$/;
 
 /** The entry `quantization_config` in config.json of a folder with 8-bit floats. */
 export const FP8_CONFIG = {
@@ -109,13 +109,13 @@ export async function quantizeFp8(
 }
 
 /**
- * Converts the matrices that match `EIGHT_BITS`, given in f32, to 8-bit floats. Memory holds one matrix at a time, and
+ * Converts the matrices that match `FP8_WEIGHTS`, given in f32, to 8-bit floats. Memory holds one matrix at a time, and
  * the scales of matrices already written. If scales are requested before their matrix, the matrix is converted twice.
  * @throws NUMERICAL if a number is not finite
  */
 export function writeFp8(tensors: readonly TensorData[], device: Device): TensorData[] {
   return tensors.flatMap((tensor): TensorData[] => {
-    if (!EIGHT_BITS.test(tensor.name) || tensor.shape.length !== 2) return [tensor];
+    if (!FP8_WEIGHTS.test(tensor.name) || tensor.shape.length !== 2) return [tensor];
     const { name, shape } = tensor;
     const [rows, columns] = shape as [number, number];
     const made = async () => {

@@ -105,10 +105,10 @@ export function openDevice(options: DeviceOptions = {}): Device {
   const count =
     threads ?? (process.env.HEDDLE_THREADS ? Number(process.env.HEDDLE_THREADS) : binding.cpuInfo().threads);
   checkWhole("threads", count, 1, 1024);
-  return kept(`cpu/${count}`, () => new Device(count));
+  return cachedDevice(`cpu/${count}`, () => new Device(count));
 }
 
-function kept(key: string, open: () => Device): Device {
+function cachedDevice(key: string, open: () => Device): Device {
   let found = devices.get(key);
   if (!found) {
     found = open();
@@ -146,7 +146,7 @@ function openCuda(name: string, allowTf32: boolean): Device {
     throw new HeddleError("UNSUPPORTED", message);
   }
   // A CUDA device needs only one thread: the one that queues the kernels.
-  return kept(`cuda/${index}${allowTf32 ? "/tf32" : ""}`, () => {
+  return cachedDevice(`cuda/${index}${allowTf32 ? "/tf32" : ""}`, () => {
     const opened = new Device(1, index, allowTf32);
     opened.lane.choose([...knownChoices(found)]);
     return opened;

@@ -1,9 +1,9 @@
 // Patterns of file names, with the rules of Python's fnmatch that Hugging Face's tools use: `*` matches slashes too.
 
 /** Matches one character. */
-type One = (character: string) => boolean;
+type CharacterTest = (character: string) => boolean;
 /** A part of a pattern: one character, or any number of them. */
-type Part = One | "*";
+type PatternPart = CharacterTest | "*";
 
 /** Whether a path matches one of the patterns. */
 export function matchesAny(path: string, patterns: readonly string[]): boolean {
@@ -16,7 +16,7 @@ export function matchesAny(path: string, patterns: readonly string[]): boolean {
  * Matches with backtracking, but only to the last `*`. Each `*` takes as few characters as possible. `star` is the index in `parts` of the
  * last `*`. `mark` is the index in `path` after the characters that this `*` takes. The time is at most proportional to the product of both lengths.
  */
-function matches(path: readonly string[], parts: readonly Part[]): boolean {
+function matches(path: readonly string[], parts: readonly PatternPart[]): boolean {
   let [at, next, star, mark] = [0, 0, -1, 0];
   while (at < path.length) {
     const part = parts[next];
@@ -36,9 +36,9 @@ function matches(path: readonly string[], parts: readonly Part[]): boolean {
 }
 
 /** Parses `*`, `?`, `[abc]`, `[a-z]` and `[!abc]`. A `[` without a closing `]` is a literal character. */
-function partsOf(pattern: string): Part[] {
+function partsOf(pattern: string): PatternPart[] {
   const characters = [...pattern];
-  const parts: Part[] = [];
+  const parts: PatternPart[] = [];
   for (let i = 0; i < characters.length; i++) {
     const character = characters[i]!;
     if (character === "*") parts.push("*");
@@ -58,7 +58,7 @@ function partsOf(pattern: string): Part[] {
   return parts;
 }
 
-function setOf(members: readonly string[]): One {
+function setOf(members: readonly string[]): CharacterTest {
   const ranges: [from: number, to: number][] = [];
   const code = (i: number) => members[i]!.codePointAt(0)!;
   for (let i = 0; i < members.length; i++) {

@@ -16,7 +16,7 @@ export function callbackContext<T extends LogitContext>(context: T): T {
 }
 
 /** Returns a context with another `index`, without copying the ids. */
-export function placed<T extends LogitContext>(context: T, index: number): T {
+export function withIndex<T extends LogitContext>(context: T, index: number): T {
   const own = { index: { value: index, enumerable: true } };
   return Object.create(Object.prototype, { ...Object.getOwnPropertyDescriptors(context), ...own });
 }

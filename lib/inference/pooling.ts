@@ -8,7 +8,7 @@ export type Pooling = PoolingMode | readonly PoolingMode[] | "all";
 export type PooledRows = "first" | "last" | "sums" | "all";
 
 /** Returns pooling modes as a list, which is empty for `all`. */
-export function waysOf(pooling: Pooling): readonly PoolingMode[] {
+export function modesOf(pooling: Pooling): readonly PoolingMode[] {
   if (pooling === "all") return [];
   return typeof pooling === "string" ? [pooling] : pooling;
 }
@@ -18,9 +18,9 @@ export function waysOf(pooling: Pooling): readonly PoolingMode[] {
  * graph.
  */
 export function pooledRows(pooling: Pooling): PooledRows {
-  const ways = waysOf(pooling);
-  if (pooling === "all" || ways.includes("max")) return "all";
-  const [only, ...others] = ways;
+  const modes = modesOf(pooling);
+  if (pooling === "all" || modes.includes("max")) return "all";
+  const [only, ...others] = modes;
   return others.length === 0 && (only === "first" || only === "last") ? only : "sums";
 }
 
@@ -37,13 +37,13 @@ export interface TextStretch {
 
 /** Returns the weight of each row of a run in each text's pooled vectors. @returns (texts · modes, rows) */
 export function poolingMatrix(texts: readonly TextStretch[], pooling: Pooling): Float32Array {
-  const ways = waysOf(pooling) as readonly LinearMode[];
+  const modes = modesOf(pooling) as readonly LinearMode[];
   const rows = texts.reduce((n, { count }) => n + count, 0);
-  const matrix = new Float32Array(texts.length * ways.length * rows);
+  const matrix = new Float32Array(texts.length * modes.length * rows);
   let first = 0;
   for (const [t, { tokens, begin, count, from }] of texts.entries()) {
-    for (const [w, mode] of ways.entries())
-      matrix.set(poolWeights(mode, tokens, from).subarray(begin, begin + count), (t * ways.length + w) * rows + first);
+    for (const [m, mode] of modes.entries())
+      matrix.set(poolWeights(mode, tokens, from).subarray(begin, begin + count), (t * modes.length + m) * rows + first);
     first += count;
   }
   return matrix;
@@ -70,7 +70,7 @@ export async function placeInto(
     signal?: AbortSignal | undefined;
   },
 ): Promise<void> {
-  const modes = waysOf(pooling);
+  const modes = modesOf(pooling);
   const reduces = modes.includes("max");
   function* work() {
     for (const [place, i] of sequences.entries()) {
@@ -143,7 +143,7 @@ function weighted(rows: Float32Array, width: number, weights: Float64Array): Flo
  */
 export function groupsOf(
   sequences: readonly ArrayLike<number>[],
-  most: { sequences: number; rows: number },
+  limits: { sequences: number; rows: number },
 ): number[][] {
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   const groups: number[][] = [];
@@ -151,7 +151,7 @@ export function groupsOf(
   for (const i of order) {
     const { length } = sequences[i]!;
     const open = groups.at(-1);
-    if (!open || open.length === most.sequences || rows + length > most.rows) {
+    if (!open || open.length === limits.sequences || rows + length > limits.rows) {
       groups.push([i]);
       rows = length;
     } else {

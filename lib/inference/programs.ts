@@ -140,12 +140,12 @@ export function scoreProgram(model: ModelView, shape: ProgramShape): Program {
 /**
  * Returns a function that makes a program for a forward pass. The program returns `pooled`: one vector per segment,
  * weighted sums of rows, or all rows. With `head` it also returns the classifier's `logits`. For sums, the input `pool`
- * (segments · ways, rows) has each row's weight, and `carried` (segments · ways, width) the sums of earlier chunks.
- * @param ways number of weighted sums per segment
+ * (segments · modes, rows) has each row's weight, and `carried` (segments · modes, width) the sums of earlier chunks.
+ * @param modes number of pooling modes, each a weighted sum per segment
  */
-export function pooledProgram(rows: PooledRows, { head, ways }: { head: boolean; ways: number }) {
+export function pooledProgram(rows: PooledRows, { head, modes }: { head: boolean; modes: number }) {
   return (model: ModelView, shape: ProgramShape): Program =>
-    model.cached(key(`pooled/${rows}/${ways}/${head}`, shape), () =>
+    model.cached(key(`pooled/${rows}/${modes}/${head}`, shape), () =>
       compile((): Results => {
         const segments = new Dimension("segments", shape.cache.slots);
         const all = new Dimension("rows", shape.rows);
@@ -155,7 +155,7 @@ export function pooledProgram(rows: PooledRows, { head, ways }: { head: boolean;
         const pooled = () => {
           const { hidden } = forward;
           if (rows !== "sums") return hidden;
-          const sums = new Dimension("sums", shape.cache.slots * ways);
+          const sums = new Dimension("sums", shape.cache.slots * modes);
           const weighted = linear(input("pool", "f32", [sums, all]), hidden, undefined, { transposed: true });
           return add(weighted, input("carried", "f32", [sums, model.config.hiddenSize]));
         };

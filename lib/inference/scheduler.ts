@@ -192,7 +192,7 @@ export class Scheduler {
         run = await this.nextRun(group);
       }
       const { ready } = run;
-      const choices = await step(cache, run, { deterministic, draftTokens: drafts?.most ?? 0, signal });
+      const choices = await step(cache, run, { deterministic, draftTokens: drafts?.maxTokens ?? 0, signal });
       if (parts) await parts.settled();
       const now = performance.now();
       if (ready.length > 0) progress.firstTokenMs ??= now - this.started;

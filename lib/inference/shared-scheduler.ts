@@ -3,7 +3,7 @@ import type { CacheDType } from "../models/cache-shape.ts";
 import type { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { KvCache } from "./cache/kv-cache.ts";
-import { placed } from "./callback-context.ts";
+import { withIndex } from "./callback-context.ts";
 import {
   type GenerateOptions,
   type OptionContext,
@@ -151,9 +151,9 @@ export class SharedScheduler {
     return {
       ...options,
       logitProcessors: logitProcessors.map((processor) => placedProcessor(processor, place)),
-      stopConditions: stopConditions.map((condition) => (of) => {
+      stopConditions: stopConditions.map((condition) => (context) => {
         try {
-          return asked(condition, placed(of, place));
+          return asked(condition, withIndex(context, place));
         } catch (error) {
           this.failures.set(index, { error });
           return true;

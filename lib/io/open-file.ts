@@ -53,29 +53,29 @@ const PIECE_BYTES = 1 << 16;
 
 /**
  * Reads a whole file, even if its reported size is wrong: files in `/proc` report 0.
- * @param most maximum number of bytes to accept
+ * @param maxBytes maximum number of bytes to accept
  * @param what the unit in messages, such as `bytes of JSON`
  * @throws HeddleError INVALID_FILE for a longer file, or as openFile; errors of the system
  */
 export async function readWhole(
   path: string,
-  most: number,
+  maxBytes: number,
   { what = "bytes", ...options }: OpenFileOptions & { what?: string } = {},
 ): Promise<Buffer> {
   const handle = await openFile(path, options);
   try {
-    return await readAll(handle, path, most, what);
+    return await readAll(handle, path, maxBytes, what);
   } finally {
     await handle.close();
   }
 }
 
 /** Like readWhole, for an open file. */
-export async function readAll(handle: FileHandle, path: string, most: number, what = "bytes"): Promise<Buffer> {
+export async function readAll(handle: FileHandle, path: string, maxBytes: number, what = "bytes"): Promise<Buffer> {
   const { size } = await handle.stat();
   const tooLong = (got: number | string) =>
-    new HeddleError("INVALID_FILE", `${path}: expected at most ${most} ${what}, got ${got}`);
-  if (size > most) throw tooLong(size);
+    new HeddleError("INVALID_FILE", `${path}: expected at most ${maxBytes} ${what}, got ${got}`);
+  if (size > maxBytes) throw tooLong(size);
   // Reserve one byte more than the size. Only a read of 0 bytes shows the end of the file.
   let bytes = Buffer.allocUnsafe(Math.max(size, PIECE_BYTES) + 1);
   let filled = 0;
@@ -83,9 +83,9 @@ export async function readAll(handle: FileHandle, path: string, most: number, wh
     const { bytesRead } = await handle.read(bytes, filled, Math.min(bytes.length - filled, 1 << 30), null);
     if (bytesRead === 0) return bytes.subarray(0, filled);
     filled += bytesRead;
-    if (filled > most) throw tooLong("more");
+    if (filled > maxBytes) throw tooLong("more");
     if (filled === bytes.length) {
-      const grown = Buffer.allocUnsafe(Math.min(2 * bytes.length, most + 1));
+      const grown = Buffer.allocUnsafe(Math.min(2 * bytes.length, maxBytes + 1));
       bytes.copy(grown, 0, 0, filled);
       bytes = grown;
     }

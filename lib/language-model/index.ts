@@ -1,5 +1,5 @@
 // Language models: loading, generation, sessions, chats and embeddings.
-export type { CallFormatName } from "../answers/catalogue.ts";
+export type { CallFormatName } from "../answers/call-formats.ts";
 export type { ReasoningEffort } from "../answers/effort.ts";
 export type { CallPart } from "../answers/parts.ts";
 export type {

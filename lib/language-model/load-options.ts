@@ -77,12 +77,12 @@ export function checkLoadOptions(options: LoadOptions): void {
   if (options.cachePageSize !== undefined) checkedPageSize(options.cachePageSize);
 }
 
-export function checkedContext(length: number, most: number): number {
+export function checkedContext(length: number, maxPositions: number): number {
   checkWhole("contextLength", length, 1);
-  if (length > most)
+  if (length > maxPositions)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `contextLength: expected at most the model's ${most} positions, got ${length}`,
+      `contextLength: expected at most the model's ${maxPositions} positions, got ${length}`,
     );
   return length;
 }

@@ -5,7 +5,7 @@ import type { ModelConfig } from "../formats/config/config.ts";
 import type { GenerationConfig } from "../formats/config/generation-config.ts";
 import { defaultModelPath } from "../formats/default-model.ts";
 import { elementsIn, headWidth, inOrderOf, qkvWidth, sourcesOf } from "../formats/element-sources.ts";
-import { type LayoutChange, layoutChange, neighborRow } from "../formats/gguf/gguf-names.ts";
+import { ggufRow, type LayoutChange, layoutChange } from "../formats/gguf/gguf-names.ts";
 import { type ModelCard, readModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { castTogether } from "../formats/native-cast.ts";
@@ -155,7 +155,7 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
       }
       if (change.kind !== "rope") return undefined;
       const width = headWidth(weights.tensor(name), change.heads);
-      return Int32Array.from({ length: width }, (_, row) => neighborRow(row, width));
+      return Int32Array.from({ length: width }, (_, row) => ggufRow(row, width));
     },
     async reordered(name) {
       const change = changeOf(name);

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../core/errors.ts";
+import { rejectUnknownNames } from "../core/unknown-options.ts";
 import { checkIndices, checkList, checkNumbers } from "./arguments.ts";
 import { mean } from "./mean.ts";
 
@@ -16,17 +17,19 @@ export interface RetrievalReport {
  * Ranks documents by the dot product with each query (the cosine similarity if vectors have length 1). Documents with the same score as
  * the relevant one count as ranked before it. The metrics are NaN if a score is NaN.
  * @param relevant the index of each query's relevant document
- * @param others per query, the indices of other relevant documents, which are left out of the ranking (the filtered ranks of Bordes et
- * al. 2013)
+ * @param options.ks the values of k for Recall@k. Default: 1, 5 and 10
+ * @param options.others per query, the indices of other relevant documents, which are left out of the ranking (the filtered ranks of
+ * Bordes et al. 2013). Default: none
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function retrieval(
   queries: readonly ArrayLike<number>[],
   documents: readonly ArrayLike<number>[],
   relevant: readonly number[],
-  ks: readonly number[] = [1, 5, 10],
-  others: readonly ReadonlySet<number>[] = [],
+  options: { ks?: readonly number[] | undefined; others?: readonly ReadonlySet<number>[] | undefined } = {},
 ): RetrievalReport {
+  rejectUnknownNames(options, ["ks", "others"]);
+  const { ks = [1, 5, 10], others = [] } = options;
   checkVectors("documents", documents);
   checkVectors("queries", queries, documents[0]?.length);
   checkIndices("relevant", relevant, documents.length, queries.length);

@@ -1,6 +1,6 @@
 // The checks of every family's definition, built-in or registered, and of what its functions return.
 
-import { callFormatNames } from "../answers/catalogue.ts";
+import { callFormatNames } from "../answers/call-formats.ts";
 import { checkParts, type PartKind } from "../core/checked-parts.ts";
 import { describe, invalidArgument } from "../core/errors.ts";
 import { isWhole } from "../core/is-whole.ts";

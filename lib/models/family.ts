@@ -1,4 +1,4 @@
-import type { CallFormatName } from "../answers/catalogue.ts";
+import type { CallFormatName } from "../answers/call-formats.ts";
 import type { ModelConfig } from "../formats/config/config.ts";
 import type { CustomValues, FamilyFacts } from "../formats/config/family-format.ts";
 import { isQuantized, type Value } from "../graph/index.ts";

@@ -8,15 +8,15 @@ import { ConcurrencyLimit } from "./core/concurrency-limit.ts";
 import type { Service } from "./core/context.ts";
 import type { ModelSource } from "./core/model-source.ts";
 import { Models } from "./core/models.ts";
-import { type Counted, type RequestRecord, requestIdOf } from "./core/record.ts";
+import { type RecordPart, type RequestRecord, requestIdOf } from "./core/record.ts";
 import { type Dialect, dialectsFor, type Found, type Route, routesAt } from "./core/routes.ts";
 import { seconds } from "./core/seconds.ts";
+import { ClientLost } from "./http/backpressure.ts";
 import { BodyReader, discardBody } from "./http/body.ts";
 import { Refusal, refusalOf, unavailable } from "./http/http-error.ts";
 import { sendJson } from "./http/json-answer.ts";
 import { answerPreflight, checkHost, checkOrigin, keyCheck } from "./http/security.ts";
-import { Turns } from "./http/turns.ts";
-import { ClientLost } from "./http/written.ts";
+import { Semaphore } from "./http/semaphore.ts";
 import { huggingFace } from "./hugging-face/dialect.ts";
 import { llamaCpp } from "./llama-cpp/dialect.ts";
 import { ollama } from "./ollama/dialect.ts";
@@ -105,9 +105,9 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
     metrics: new Metrics(models),
     isClosing: () => closing !== undefined,
     concurrency: new ConcurrencyLimit(slots + maxQueue),
-    embedding: new Turns(EMBEDDINGS_AT_ONCE),
-    encoding: new Turns(ENCODINGS_AT_ONCE),
-    preparing: new Turns(1),
+    embedding: new Semaphore(EMBEDDINGS_AT_ONCE),
+    encoding: new Semaphore(ENCODINGS_AT_ONCE),
+    preparing: new Semaphore(1),
     created: seconds(),
   };
   const bodies = new BodyReader(settings, service.preparing);
@@ -118,7 +118,7 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     const started = performance.now();
     const controller = new AbortController();
-    let counted: Counted & Pick<RequestRecord, "error"> = {};
+    let counted: RecordPart & Pick<RequestRecord, "error"> = {};
     let route: Route | undefined;
     let span: RequestSpan | undefined;
     let hasBegun = false;
@@ -178,13 +178,13 @@ export function handlerOf(settings: HandlerSettings): RequestHandler {
       const takesBody = route.method === "POST";
       if (takesBody && route.computes !== false) service.concurrency.check();
       const body = takesBody ? await bodies.read(request, controller.signal) : {};
-      const count = (more: Counted) => {
+      const record = (more: RecordPart) => {
         counted = { ...counted, ...more };
       };
       const { signal } = controller;
       const about = { dialect, headers, requestId, started, parameter, query: queryOf(request), body };
       hasBegun = true;
-      await route.endpoint({ service, ...about, response, signal, count });
+      await route.endpoint({ service, ...about, response, signal, record });
     };
     done = work()
       .catch((error: unknown) => {

@@ -8,7 +8,7 @@ import { checkObject, invalidArgument } from "../core/errors.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 import type { ModelSource } from "./core/model-source.ts";
 import { createHandler, type RequestHandler, type ServerStats } from "./handler.ts";
-import { ClientLost } from "./http/written.ts";
+import { ClientLost } from "./http/backpressure.ts";
 import type { HandlerOptions } from "./options.ts";
 
 /** Options of a fetch handler. */

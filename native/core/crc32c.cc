@@ -131,8 +131,8 @@ struct Armv8 {
 };
 #endif
 
-std::vector<Crc32cWay> ways() {
-  std::vector<Crc32cWay> found = {{"tables", by_tables}};
+std::vector<Crc32cVariant> variants() {
+  std::vector<Crc32cVariant> found = {{"tables", by_tables}};
 #if defined(__x86_64__)
   if (X86Features().sse42) found.push_back({"sse4.2", by_instruction<Sse42>});
 #elif defined(__aarch64__)
@@ -143,15 +143,15 @@ std::vector<Crc32cWay> ways() {
 
 }  // namespace
 
-const std::vector<Crc32cWay>& crc32c_ways() {
-  static const std::vector<Crc32cWay>& all = *new std::vector<Crc32cWay>(ways());
+const std::vector<Crc32cVariant>& crc32c_variants() {
+  static const std::vector<Crc32cVariant>& all = *new std::vector<Crc32cVariant>(variants());
   return all;
 }
 
 uint32_t crc32c(uint32_t before, const void* data, size_t bytes) {
   static const auto run = [] {
     const char* isa = std::getenv("HEDDLE_ISA");
-    return (isa && std::strcmp(isa, "baseline") == 0 ? crc32c_ways().front() : crc32c_ways().back()).run;
+    return (isa && std::strcmp(isa, "baseline") == 0 ? crc32c_variants().front() : crc32c_variants().back()).run;
   }();
   return run(before, data, bytes);
 }

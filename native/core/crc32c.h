@@ -14,11 +14,11 @@ uint32_t crc32c(uint32_t before, const void* data, size_t bytes);
 // Returns the checksum of two consecutive ranges from their checksums.
 uint32_t crc32c_joined(uint32_t first, uint32_t second, size_t second_bytes);
 
-// One implementation. crc32c_ways() lists all that this machine supports, from the simplest to the fastest.
-struct Crc32cWay {
+// One implementation. crc32c_variants() lists all that this machine supports, from the simplest to the fastest.
+struct Crc32cVariant {
   const char* name;
   uint32_t (*run)(uint32_t before, const void* data, size_t bytes);
 };
-const std::vector<Crc32cWay>& crc32c_ways();
+const std::vector<Crc32cVariant>& crc32c_variants();
 
 }  // namespace heddle

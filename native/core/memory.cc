@@ -60,7 +60,7 @@ void Storage::want_large_pages(size_t offset, size_t bytes) const { heddle::want
 
 void Storage::populate(size_t offset, size_t bytes) const { populate_pages(data() + offset, bytes); }
 
-void Storage::check_whole() const {
+void Storage::check_mapping() const {
   if (owner_ && has_lost_pages(data())) throw Error("IO", "tensor: the mapped file was truncated while it was in use");
 }
 
@@ -90,11 +90,11 @@ bool Storage::begin_packing(const char* layout, PartlyPacked& from) {
   return true;
 }
 
-void Storage::end_packing(const char* layout, PartlyPacked made, bool whole) {
+void Storage::end_packing(const char* layout, PartlyPacked made, bool is_complete) {
   std::lock_guard<std::mutex> lock(packed_mutex_);
   being_packed_ = false;
   if (made.version != partly_packed_.version || packed_layout_ != layout) return;
-  if (whole) packed_ = std::move(made.form), partly_packed_ = {nullptr, 0, made.version};
+  if (is_complete) packed_ = std::move(made.form), partly_packed_ = {nullptr, 0, made.version};
   else partly_packed_ = std::move(made);
 }
 

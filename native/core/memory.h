@@ -54,8 +54,9 @@ class Storage {
   // Begins or continues packing. `from` receives the parts packed so far. Returns false if the form is complete, or if
   // another run is packing it.
   bool begin_packing(const char* layout, PartlyPacked& from);
-  // Stores the packed parts. `whole`: the form is complete. Drops the parts if the tensor has been written meanwhile.
-  void end_packing(const char* layout, PartlyPacked made, bool whole);
+  // Stores the packed parts. `is_complete`: all parts are packed. Drops the parts if the tensor has been written
+  // meanwhile.
+  void end_packing(const char* layout, PartlyPacked made, bool is_complete);
   // Whether a run of a program has read, or begun to read, all of the tensor. Only later runs pack it.
   bool was_streamed() const { return was_streamed_.load(std::memory_order_relaxed); }
   void mark_streamed() { was_streamed_.store(true, std::memory_order_relaxed); }
@@ -79,7 +80,7 @@ class Storage {
   // Changes whenever data() does.
   uint64_t moves() const { return whole_ ? whole_->moves() : moves_; }
   // Throws IO if bytes of the mapped file have been lost since it was mapped. Call it after using the bytes.
-  void check_whole() const;
+  void check_mapping() const;
 
  private:
   Storage(void* data, size_t bytes, std::shared_ptr<void> owner, std::shared_ptr<Accelerator> accelerator)

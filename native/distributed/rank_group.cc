@@ -109,9 +109,9 @@ struct RankGroup::Chunk {
 namespace {
 
 // Reads or writes a list of spans as one stream of bytes.
-class SpanReader {
+class SpanCursor {
  public:
-  explicit SpanReader(const std::vector<SummedSpan>& spans) : spans_(&spans) {}
+  explicit SpanCursor(const std::vector<SummedSpan>& spans) : spans_(&spans) {}
   // Calls visit(data, bytes) for the next bytes, span by span.
   template <class Visit> void next(size_t bytes, Visit visit) {
     while (bytes > 0) {
@@ -128,16 +128,16 @@ class SpanReader {
   size_t span_ = 0, at_ = 0;
 };
 
-// A SpanReader for each rank's part.
-class PartReaders {
+// A SpanCursor for each rank's part.
+class PartCursors {
  public:
-  explicit PartReaders(const SpansByRank& parts) {
-    for (const auto& spans : parts) readers_.emplace_back(spans);
+  explicit PartCursors(const SpansByRank& parts) {
+    for (const auto& spans : parts) cursors_.emplace_back(spans);
   }
-  SpanReader& operator[](size_t rank) { return readers_[rank]; }
+  SpanCursor& operator[](size_t rank) { return cursors_[rank]; }
 
  private:
-  std::vector<SpanReader> readers_;
+  std::vector<SpanCursor> cursors_;
 };
 
 }  // namespace
@@ -174,10 +174,10 @@ struct RankGroup::PartsChunk {
   size_t offset(size_t rank) const { return static_cast<size_t>(ranges.offsets[rank]); }
   size_t total() const { return offset(ranges.bytes.size() - 1) + bytes(ranges.bytes.size() - 1); }
   // Copies the next range of rank `rank`'s part from its spans, or to them.
-  void read(size_t rank, PartReaders& from, unsigned char* to) const {
+  void read(size_t rank, PartCursors& from, unsigned char* to) const {
     from[rank].next(bytes(rank), [&](const unsigned char* data, size_t n) { std::memcpy(to, data, n), to += n; });
   }
-  void write(size_t rank, PartReaders& into, const unsigned char* from) const {
+  void write(size_t rank, PartCursors& into, const unsigned char* from) const {
     into[rank].next(bytes(rank), [&](unsigned char* data, size_t n) { std::memcpy(data, from, n), from += n; });
   }
 };
@@ -262,7 +262,7 @@ void RankGroup::reduce_scatter(const SpansByRank& parts, Summed type) {
   Lent<std::vector<PartsChunk>> lent;
   std::vector<PartsChunk>& chunks = *lent;
   chunks = PartsChunk::divide(parts, part_bytes(n));
-  PartReaders from(parts), into(parts);
+  PartCursors from(parts), into(parts);
   const auto begin = [&](PartsChunk& c) {
     c.whole.resize(c.total());
     for (size_t r = 0; r < n; ++r) c.read(r, from, c.whole.data() + c.offset(r));
@@ -290,7 +290,7 @@ void RankGroup::all_gather(const SpansByRank& parts) {
   Lent<std::vector<PartsChunk>> lent;
   std::vector<PartsChunk>& chunks = *lent;
   chunks = PartsChunk::divide(parts, part_bytes(n));
-  PartReaders from(parts), into(parts);
+  PartCursors from(parts), into(parts);
   const auto begin = [&](PartsChunk& c) {
     c.whole.resize(c.total()), c.own.resize(c.bytes(me));
     c.read(me, from, c.own.data());

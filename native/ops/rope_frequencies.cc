@@ -16,8 +16,8 @@ void check_rope_frequencies(const Node& n) {
   const Operand frequencies = c.in(0, "frequencies"), y = c.out(0, "y");
   c.rank(frequencies, 1), c.dtype(frequencies, f32_only), c.positive(frequencies, 0);
   if (c.has(1)) {
-    const Operand far = c.in(1, "long");
-    c.same_shape(far, frequencies), c.dtype(far, f32_only);
+    const Operand long_frequencies = c.in(1, "long");
+    c.same_shape(long_frequencies, frequencies), c.dtype(long_frequencies, f32_only);
   }
   c.dtype(y, f32_only);
   if (c.has(2)) {
@@ -35,19 +35,19 @@ void check_rope_frequencies(const Node& n) {
 void rope_frequencies(const Node& n) {
   const int64_t half = n.in[0].shape[0], rows = n.has_input(2) ? n.in[2].shape[0] : 1;
   const double original = n.attr("original"), factor = n.attr("factor");
-  const float* near = n.in[0].as<float>();
+  const float* short_frequencies = n.in[0].as<float>();
   for (int64_t r = 0; r < rows; ++r) {
     const double length = n.has_input(2) ? n.in[2].as<int32_t>()[r] : n.attr("length");
     float* y = n.out[0].as<float>() + r * half;
     const bool beyond = length > original;
     const double stretch = beyond ? factor * length / original - (factor - 1) : 1;
     for (int64_t i = 0; i < half; ++i) {
-      if (n.has_input(1)) y[i] = (beyond ? n.in[1].as<float>() : near)[i];
+      if (n.has_input(1)) y[i] = (beyond ? n.in[1].as<float>() : short_frequencies)[i];
       else
         y[i] = beyond && i > 0
-                   ? static_cast<float>(
-                         near[i] * std::pow(stretch, -static_cast<double>(i) / static_cast<double>(half - 1)))
-                   : near[i];
+                   ? static_cast<float>(short_frequencies[i] *
+                                        std::pow(stretch, -static_cast<double>(i) / static_cast<double>(half - 1)))
+                   : short_frequencies[i];
     }
   }
 }

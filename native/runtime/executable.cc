@@ -159,8 +159,8 @@ void Executable::run(RunArguments& a, Lane& lane) {
   const Stopwatch watch;
   run_nodes(a, lane, context);
   store_waited_seconds(context);
-  if (!packed_.empty()) lane.packing_pace().end(watch.seconds());
-  for (const auto& storage : bound_) storage->check_whole();
+  if (!packed_.empty()) lane.packing_budget().end(watch.seconds());
+  for (const auto& storage : bound_) storage->check_mapping();
   for (size_t i = 0; i < a.outputs.size(); ++i)
     if (a.outputs[i].bytes) std::memcpy(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
 }

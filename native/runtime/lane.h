@@ -12,7 +12,7 @@
 #include "runtime/collective.h"
 #include "core/memory.h"
 #include "runtime/pool.h"
-#include "runtime/run/packing_pace.h"
+#include "runtime/run/packing_budget.h"
 
 namespace heddle {
 
@@ -47,7 +47,7 @@ class Lane {
   void join(std::shared_ptr<RankSums> sums) { sums_ = std::move(sums); }
   RankSums* sums() const { return sums_.get(); }  // lane thread only; null if the lane has not joined a world
   // How fast weights may be packed. All executables share it, because each call of a model may have new ones.
-  PackingPace& packing_pace() { return packing_pace_; }  // lane thread only
+  PackingBudget& packing_budget() { return packing_budget_; }  // lane thread only
 
  private:
   void loop();
@@ -60,7 +60,7 @@ class Lane {
   std::atomic<size_t> arena_bytes_{0};  // size of arena_, for other threads
   std::shared_ptr<Collective> collective_;
   std::shared_ptr<RankSums> sums_;
-  PackingPace packing_pace_;
+  PackingBudget packing_budget_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> jobs_;

@@ -1,6 +1,6 @@
 // Short chat templates for tests. Each writes calls in one format, as the templates of the format's family do.
 // A comment such as `{# <code> #}` contains marks by which the library recognizes the format.
-import type { CallFormatName } from "../../lib/answers/catalogue.ts";
+import type { CallFormatName } from "../../lib/answers/call-formats.ts";
 
 /** Returns template code that writes the calls of a message `m`. `body` writes one call `c`. */
 const list = (open: string, body: string, between: string, close: string) =>

@@ -1,7 +1,7 @@
 // Every format reads what its family writes, in any chunks, and leaves everything else as text.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { callFormatOf } from "../../lib/answers/catalogue.ts";
+import { callFormatOf } from "../../lib/answers/call-formats.ts";
 import { AnswerReader } from "../../lib/answers/reader.ts";
 import { cpuMilliseconds } from "../helpers/clock.ts";
 import { opensOf, pieces, type Read, read, readers, written } from "./helpers.ts";
@@ -43,7 +43,7 @@ describe.each(readers)("%s", (name, options) => {
   });
 
   test("ends after the first call if at most one is allowed", () => {
-    const parser = new AnswerReader({ ...options, most: 1 });
+    const parser = new AnswerReader({ ...options, maxCalls: 1 });
     const text = isHarmony ? `${one}<|call|><|start|>assistant${one}` : written(name, [sea, sea]);
     const part = parser.push(text);
     expect(part.calls.map((call) => call.arguments)).toEqual([seaArguments]);

@@ -1,6 +1,6 @@
 // Every text that the grammar of a required call accepts is read back as a call. Its arguments satisfy the tool's schema.
 import { describe, expect, test } from "vitest";
-import { type CallFormatName, callFormatOf } from "../../lib/answers/catalogue.ts";
+import { type CallFormatName, callFormatOf } from "../../lib/answers/call-formats.ts";
 import { toolsByName } from "../../lib/answers/tools.ts";
 import { type Automaton, compileFormat, type ToolCallsFormat } from "../../lib/constrain/index.ts";
 import { type Json, type Schema, validate } from "../constrain/validator.ts";
@@ -121,7 +121,7 @@ describe.each(readers)("%s, with JSON as the other choice", (name, { tools: _, .
     required: ["note"],
     additionalProperties: false,
   };
-  const reader = { ...options, tools: toolsByName(tools), isCallOrText: true };
+  const reader = { ...options, tools: toolsByName(tools), isCallOrJson: true };
   const format = callFormatOf(name);
   const begin = "textBegin" in format ? format.textBegin : "";
   const either = formatOf(name, { otherwise: { type: "json_schema", schema } });

@@ -1,6 +1,6 @@
 // Families whose published templates are in no npm package. Hand-written templates of the same form write answers, which are read back.
 import { describe, expect, test } from "vitest";
-import { chooseCallFormat, chooseReasoningFormat } from "../../lib/answers/catalogue.ts";
+import { chooseCallFormat, chooseReasoningFormat } from "../../lib/answers/call-formats.ts";
 import { REASONING_FORMATS } from "../../lib/answers/reasoning.ts";
 import { AnswerForm } from "../../lib/language-model/chat/answer-format.ts";
 import { readWith, tools } from "./helpers.ts";

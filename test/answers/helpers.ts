@@ -1,6 +1,6 @@
 // Helpers that write tool calls in each format, and that read answers in pieces.
 import { expect } from "vitest";
-import { type CallFormatName, callFormatNames, callFormatOf } from "../../lib/answers/catalogue.ts";
+import { type CallFormatName, callFormatNames, callFormatOf } from "../../lib/answers/call-formats.ts";
 import type { CallFormat } from "../../lib/answers/format.ts";
 import type { AnswerParser } from "../../lib/answers/parts.ts";
 import { AnswerReader, type ReaderOptions } from "../../lib/answers/reader.ts";

@@ -1,8 +1,8 @@
 // Calls that are written as Python: those of SmolLM 3, of Llama's built-in tools, and arguments of Qwen3-Coder.
 // Also the calls of GLM-4-9B: a name and JSON, without marks.
 import { describe, expect, test } from "vitest";
+import { type CallFormatName, callFormatOf, chooseCallFormat } from "../../lib/answers/call-formats.ts";
 import { pythonLiteral } from "../../lib/answers/call-python.ts";
-import { type CallFormatName, callFormatOf, chooseCallFormat } from "../../lib/answers/catalogue.ts";
 import type { CallFormat } from "../../lib/answers/format.ts";
 import { REASONING_FORMATS } from "../../lib/answers/reasoning.ts";
 import { toolsByName } from "../../lib/answers/tools.ts";

@@ -1,6 +1,6 @@
 // Renders an answer by a chat template, and reads back what the template wrote.
 import { expect } from "vitest";
-import { callFormatOf, chooseCallFormat } from "../../lib/answers/catalogue.ts";
+import { callFormatOf, chooseCallFormat } from "../../lib/answers/call-formats.ts";
 import { atOnce } from "../../lib/core/slices.ts";
 import { AnswerForm } from "../../lib/language-model/chat/answer-format.ts";
 import { templateMessages, templateTools } from "../../lib/language-model/chat/template-messages.ts";

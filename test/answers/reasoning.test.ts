@@ -1,7 +1,7 @@
 // Reasoning is split from the answer.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { chooseReasoningFormat } from "../../lib/answers/catalogue.ts";
+import { chooseReasoningFormat } from "../../lib/answers/call-formats.ts";
 import { harmony } from "../../lib/answers/formats/harmony.ts";
 import { hermes } from "../../lib/answers/formats/hermes.ts";
 import type { ReaderOptions } from "../../lib/answers/reader.ts";
@@ -14,7 +14,7 @@ const call = written("hermes", [["now", {}]]);
 describe.each(Object.entries(REASONING_FORMATS))("%s", (_, reasoning) => {
   const { open, close } = reasoning;
   const options: ReaderOptions = { reasoning, calls: hermes };
-  const begun: ReaderOptions = { ...options, opening: "within" };
+  const begun: ReaderOptions = { ...options, promptEnd: "within" };
   const expected = { text: "So be it.", reasoning: "I see <tool_call>.\n\nWell", calls: [] };
   const thought = `\n${expected.reasoning}\n`;
 
@@ -35,7 +35,7 @@ describe.each(Object.entries(REASONING_FORMATS))("%s", (_, reasoning) => {
     expect(read(options, [`${open}\n\n${close}\n\n`])).toEqual({ text: "", reasoning: "", calls: [] });
     for (const text of [" Hi.\n", "", ` a ${open}b${close}`, open.slice(0, -1), `\n${open.slice(0, 3)}`])
       expect(read(options, [text])).toEqual({ text, reasoning: "", calls: [] });
-    const after = { ...options, opening: "after" } as const;
+    const after = { ...options, promptEnd: "after" } as const;
     expect(read(after, [`${open}b`])).toEqual({ text: `${open}b`, reasoning: "", calls: [] });
   });
 
@@ -47,11 +47,11 @@ describe.each(Object.entries(REASONING_FORMATS))("%s", (_, reasoning) => {
         fc.array(part, { maxLength: 8 }),
         fc.array(fc.nat(100), { maxLength: 6 }),
         fc.constantFrom("before", "within", "after"),
-        (parts, cuts, opening) => {
+        (parts, cuts, promptEnd) => {
           const text = parts.join("");
-          const whole = read({ ...options, opening }, [text]);
-          expect(read({ ...options, opening }, pieces(text, cuts))).toEqual(whole);
-          expect(read({ ...options, opening }, [...text])).toEqual(whole);
+          const whole = read({ ...options, promptEnd }, [text]);
+          expect(read({ ...options, promptEnd }, pieces(text, cuts))).toEqual(whole);
+          expect(read({ ...options, promptEnd }, [...text])).toEqual(whole);
         },
       ),
       { numRuns: 200 },

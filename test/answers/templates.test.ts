@@ -2,7 +2,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { callFormatNames, callFormatOf, chooseCallFormat, chooseReasoningFormat } from "../../lib/answers/catalogue.ts";
+import {
+  callFormatNames,
+  callFormatOf,
+  chooseCallFormat,
+  chooseReasoningFormat,
+} from "../../lib/answers/call-formats.ts";
 import { REASONING_FORMATS } from "../../lib/answers/reasoning.ts";
 import { atOnce } from "../../lib/core/slices.ts";
 import { AnswerForm } from "../../lib/language-model/chat/answer-format.ts";

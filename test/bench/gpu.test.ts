@@ -38,7 +38,7 @@ describe.skipIf(process.platform === "win32")("a GPU", () => {
   test("is named by its PCI bus id, because CUDA and nvidia-smi number cards differently", () => {
     vi.stubEnv("CUDA_VISIBLE_DEVICES", "1, 0");
     const asked = withNvidiaSmi({ "clocks.sm": "1410", "driver_version,clocks.max.sm": "580.82.07, 1980" });
-    expect(gpuFacts(second)).toEqual({ ...facts, driver: "580.82.07", mostMHz: 1980 });
+    expect(gpuFacts(second)).toEqual({ ...facts, driver: "580.82.07", maxMHz: 1980 });
     expect(asked()).toContain("--id=0000:1a:00.0 ");
     expect(gpuClock(second)).toEqual([1410]);
     expect(asked()).toContain("--id=0000:1a:00.0 ");

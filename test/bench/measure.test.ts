@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { autotune } from "../../lib/bench/autotune.ts";
 import { dataSheetShare } from "../../lib/bench/data-sheet.ts";
-import { isSlower, judged, parseBaseline, parseShare } from "../../lib/bench/gate.ts";
+import { isSlower, measureAgainstBaseline, parseBaseline, parseShare } from "../../lib/bench/gate.ts";
 import { median, medianInterval } from "../../lib/bench/measure.ts";
 import type { BenchResult } from "../../lib/bench/types.ts";
 
@@ -66,7 +66,7 @@ describe("isSlower", () => {
     let count = 0;
     for (let i = 0; i < 2000; i++) {
       const base = measured(before, noise, random);
-      const now = await judged(base, 0.05, async () => measured(after, noise, random), noRest);
+      const now = await measureAgainstBaseline(base, 0.05, async () => measured(after, noise, random), noRest);
       if (isSlower(base, now, 0.05)) count++;
     }
     return count / 2000;
@@ -92,12 +92,14 @@ describe("isSlower", () => {
       const base = measured(100, 0.02, random);
       let now = 0;
       const look = async () => measured(now < seconds ? 85 : 100, 0.02, random);
-      const result = await judged(base, 0.05, look, async (waited) => {
+      const result = await measureAgainstBaseline(base, 0.05, look, async (waited) => {
         now += waited;
       });
       expect(isSlower(base, result, 0.05)).toBe(slower);
       expect(now).toBe(seconds === 1 ? 2 : 12);
-      expect(isSlower(base, await judged(base, 0.05, async () => measured(85, 0.02, random), noRest), 0.05)).toBe(true);
+      expect(
+        isSlower(base, await measureAgainstBaseline(base, 0.05, async () => measured(85, 0.02, random), noRest), 0.05),
+      ).toBe(true);
     }
   });
 

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Ceilings, filled, runSeconds } from "../../lib/bench/ceilings.ts";
-import { isSlower, judged } from "../../lib/bench/gate.ts";
+import { isSlower, measureAgainstBaseline } from "../../lib/bench/gate.ts";
 import { measure } from "../../lib/bench/measure.ts";
 import { product } from "../../lib/bench/suites/gemm.ts";
 import type { BenchCase } from "../../lib/bench/types.ts";
@@ -41,7 +41,7 @@ function caseWith(planted: number): BenchCase {
 async function isReported(planted: number): Promise<boolean> {
   const look = (one: BenchCase) => () => measure(one, ceilings, { rounds: 9 });
   const base = await look(caseWith(0))();
-  const now = await judged(base, LIMIT, look(caseWith(planted)), (seconds) => sleep(300 * seconds));
+  const now = await measureAgainstBaseline(base, LIMIT, look(caseWith(planted)), (seconds) => sleep(300 * seconds));
   return isSlower(base, now, LIMIT);
 }
 

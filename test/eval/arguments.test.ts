@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   compareClassifiers,
-  compareKinds,
+  compareTrainedClassifiers,
   isAccepted,
   multipleChoice,
   normalizeAnswer,
@@ -48,8 +48,8 @@ describe("evaluations", () => {
       /models\[0\]\.model: expected a LanguageModel/,
     );
     const both = { data: labelled, evalData: labelled, training: { maxSteps: 1 } };
-    await refuses(compareKinds, [undefined, both], /load: expected a function/);
-    await refuses(compareKinds, [() => 5, both], /load\(\): expected a LanguageModel, got 5/);
+    await refuses(compareTrainedClassifiers, [undefined, both], /load: expected a function/);
+    await refuses(compareTrainedClassifiers, [() => 5, both], /load\(\): expected a LanguageModel, got 5/);
   });
 
   test("reject invalid rows and texts", async () => {
@@ -77,10 +77,14 @@ describe("evaluations", () => {
     const compared = [{ name: "a", model, kind: "generative" }];
     await refuses(compareClassifiers, [compared, labelled, { labels: 5 }], /labels: expected an array of strings/);
     await refuses(compareClassifiers, [compared, labelled, { template: 5 }], /template: expected a string/);
-    await refuses(compareKinds, [() => model, { data: labelled }], /training: expected an object/);
+    await refuses(compareTrainedClassifiers, [() => model, { data: labelled }], /training: expected an object/);
     const both = { data: labelled, training: { maxSteps: 1 } };
-    await refuses(compareKinds, [() => model, { ...both, evalFraction: "1" }], /evalFraction: expected a number/);
-    await refuses(compareKinds, [() => model, { ...both, onEvent: 1 }], /onEvent: expected a function/);
+    await refuses(
+      compareTrainedClassifiers,
+      [() => model, { ...both, evalFraction: "1" }],
+      /evalFraction: expected a number/,
+    );
+    await refuses(compareTrainedClassifiers, [() => model, { ...both, onEvent: 1 }], /onEvent: expected a function/);
   });
 });
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { compareClassifiers, compareKinds } from "../../lib/eval/compare.ts";
+import { compareClassifiers, compareTrainedClassifiers } from "../../lib/eval/compare.ts";
 import { createModel } from "../../lib/language-model/create.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError } from "../formats/helpers.ts";
@@ -17,7 +17,7 @@ const rows = (["good", "bad"] as const).flatMap((label) =>
 // Sort in an order unrelated to the label.
 rows.sort((a, b) => (a.text.split(" ").reverse().join() < b.text.split(" ").reverse().join() ? -1 : 1));
 
-test("compareKinds compares one base model as a generative and a discriminative model, before and after training on the same rows", async () => {
+test("compareTrainedClassifiers compares one base model as a generative and a discriminative model, before and after training on the same rows", async () => {
   const texts = rows.map(({ text, label }) => `${text}\nLabel: ${label}`);
   const tokenizer = await Tokenizer.train(texts, { vocabSize: 330 });
   const load = async () =>
@@ -33,7 +33,7 @@ test("compareKinds compares one base model as a generative and a discriminative 
       { tokenizer, seed: 2 },
     );
   const steps: Record<string, number> = { discriminative: 0, generative: 0 };
-  const table = await compareKinds(load, {
+  const table = await compareTrainedClassifiers(load, {
     data: rows,
     evalFraction: 0.25,
     training: { maxSteps: 60, perDeviceTrainBatchSize: 12, learningRate: 5e-3, warmupSteps: 5, seed: 1 },
@@ -65,7 +65,7 @@ test("compareKinds compares one base model as a generative and a discriminative 
   }
 });
 
-test("compareKinds gives both trainings the options that both have, and the other options to the classifier alone", async () => {
+test("compareTrainedClassifiers gives both trainings the options that both have, and the other options to the classifier alone", async () => {
   const tokenizer = await Tokenizer.train(
     rows.map((r) => r.text),
     { vocabSize: 300 },
@@ -78,7 +78,7 @@ test("compareKinds gives both trainings the options that both have, and the othe
   const warnings: string[] = [];
   const seen: Record<string, object[]> = { discriminative: [], generative: [] };
   const data = rows.slice(0, 16);
-  await compareKinds(load, {
+  await compareTrainedClassifiers(load, {
     data,
     evalFraction: 0.25,
     training: {
@@ -110,7 +110,7 @@ test("compareKinds gives both trainings the options that both have, and the othe
   expect(warnings).toEqual([]);
   // The schema of each training checks the values, so an option that reaches it with a wrong value is an error.
   const trained = (training: object, more: object = {}) =>
-    compareKinds(load, { data, evalFraction: 0.25, training: { maxSteps: 1, ...training }, ...more });
+    compareTrainedClassifiers(load, { data, evalFraction: 0.25, training: { maxSteps: 1, ...training }, ...more });
   const classify = { weightDecay: 0 };
   await expectError(() => trained({ weightDecay: -1 }, { classify }), "INVALID_ARGUMENT", /weightDecay/);
   await expectError(

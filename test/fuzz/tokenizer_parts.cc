@@ -7,7 +7,7 @@
 #include "tokenizer/vocabulary/added_tokens.h"
 #include "tokenizer/text/charsmap.h"
 #include "tokenizer/vocabulary/compiled_vocabulary.h"
-#include "tokenizer/vocabulary/json_vocabulary.h"
+#include "tokenizer/vocabulary/file_vocabulary.h"
 #include "tokenizer/models/longest_starts.h"
 #include "tokenizer/models/model_builder.h"
 #include "tokenizer/training/trainer.h"
@@ -85,7 +85,7 @@ void compiled(Input& in) {
   TokenizerSpec spec;
   spec.byte_level = in.ConsumeBool();
   spec.texts = std::shared_ptr<const VocabularyTexts>(
-      std::shared_ptr<const JsonVocabulary>(read.get(), [](const auto*) {}), &read->texts);
+      std::shared_ptr<const FileVocabulary>(read.get(), [](const auto*) {}), &read->texts);
   accepts([&] { (void)build_tokenizer(spec); });
 }
 

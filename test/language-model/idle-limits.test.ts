@@ -64,7 +64,7 @@ describe("the idle steps of a reasoning budget", () => {
       const random = randomFrom(seed);
       const most = Math.floor(random() * 12);
       const opening = seed % 2 ? "within" : "before";
-      const limit = reasoningLimit(tokenizer, format, { opening, most })!;
+      const limit = reasoningLimit(tokenizer, format, { promptEnd: opening, maxTokens: most })!;
       const body = [...FRAGMENTS, ...FRAGMENTS, format.close];
       const { used, claims } = check(limit, opening === "before" && seed % 4 ? [format.open, ...body] : body, random);
       acted += used.length;

@@ -1,6 +1,6 @@
 // Answers of chats and of `respond` separate text, reasoning and tool calls. The model writes the text that a test gives it.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { CallFormatName } from "../../lib/answers/catalogue.ts";
+import type { CallFormatName } from "../../lib/answers/call-formats.ts";
 import { type ChatReply, type LanguageModel, type LogitContext, Tokenizer } from "../../lib/index.ts";
 import { dialect } from "../answers/dialects.ts";
 import { tools } from "../answers/helpers.ts";

@@ -61,8 +61,9 @@ describe("invalid arguments", () => {
     expect(wrong(retrieval, [[1]], [[1], [1, 2]], [0])).toBe("documents[1]: expected 1 values, got 2");
     expect(wrong(retrieval, [[1]], [["a"]], [0])).toBe('documents[0][0]: expected a number, got "a"');
     expect(wrong(retrieval, [[1]], [[1]], [1])).toBe("relevant[0]: expected a whole number from 0 to below 1, got 1");
-    expect(wrong(retrieval, [[1]], [[1]], [0], 5)).toBe("ks: expected an array, got 5");
-    expect(wrong(retrieval, [[1]], [[1]], [0], [1], [[0]])).toBe("others[0]: expected a Set, got [0]");
+    expect(wrong(retrieval, [[1]], [[1]], [0], { k: [1] })).toMatch(/^k: /);
+    expect(wrong(retrieval, [[1]], [[1]], [0], { ks: 5 })).toBe("ks: expected an array, got 5");
+    expect(wrong(retrieval, [[1]], [[1]], [0], { others: [[0]] })).toBe("others[0]: expected a Set, got [0]");
     expect(wrong(spearman, [1])).toBe("b: expected an array, got undefined");
     expect(wrong(spearman, [1], [1, 2])).toBe("b: expected 1 values, got 2");
   });

@@ -148,7 +148,7 @@ describe("retrieval", () => {
       ],
       documents,
       [0, 2, 1],
-      [1, 2],
+      { ks: [1, 2] },
     );
     // Ranks: 1; 2, since document 1 scores higher; 3, since document 2 scores higher and document 0 ties.
     expect(report.recall).toEqual({ 1: 1 / 3, 2: 2 / 3 });
@@ -158,7 +158,10 @@ describe("retrieval", () => {
   test("other relevant documents are excluded from the ranks", () => {
     const documents = [[1], [2], [3], [4]];
     // Document 3 scores above 2 for both queries. The first query excludes document 3; excluding its own relevant document has no effect.
-    const report = retrieval([[1], [1]], documents, [2, 2], [1], [new Set([2, 3]), new Set()]);
+    const report = retrieval([[1], [1]], documents, [2, 2], {
+      ks: [1],
+      others: [new Set([2, 3]), new Set()],
+    });
     expect(report).toEqual({ recall: { 1: 1 / 2 }, mrr: (1 + 1 / 2) / 2, queries: 2 });
   });
 
@@ -166,11 +169,11 @@ describe("retrieval", () => {
     const missed = { recall: { 1: Number.NaN }, mrr: Number.NaN, queries: 2 };
     const documents = [[1], [2]];
     // The query, the relevant document, or another document has no score.
-    expect(retrieval([[Number.NaN], [1]], documents, [0, 1], [1])).toEqual(missed);
-    expect(retrieval([[1], [1]], [[Number.NaN], [2]], [0, 1], [1])).toEqual(missed);
-    expect(retrieval([[1], [1]], [[1], [Number.NaN]], [0, 0], [1])).toEqual(missed);
+    expect(retrieval([[Number.NaN], [1]], documents, [0, 1], { ks: [1] })).toEqual(missed);
+    expect(retrieval([[1], [1]], [[Number.NaN], [2]], [0, 1], { ks: [1] })).toEqual(missed);
+    expect(retrieval([[1], [1]], [[1], [Number.NaN]], [0, 0], { ks: [1] })).toEqual(missed);
     const others = [new Set([1]), new Set([1])];
-    expect(retrieval([[1], [1]], [[1], [Number.NaN]], [0, 0], [1], others).mrr).toBe(1);
+    expect(retrieval([[1], [1]], [[1], [Number.NaN]], [0, 0], { ks: [1], others }).mrr).toBe(1);
   });
 
   test("Spearman's correlation handles ties", () => {

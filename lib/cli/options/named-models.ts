@@ -5,12 +5,12 @@ import { importModule } from "../../train/options/config-file.ts";
 
 /** Loads models and reward functions that a configuration names by path. */
 export class NamedModels {
-  private readonly how: Pick<LoadOptions, "device" | "threads" | "signal">;
+  private readonly loadOptions: Pick<LoadOptions, "device" | "threads" | "signal">;
   private readonly models: LanguageModel[] = [];
 
-  /** @param how options for loading models */
-  constructor(how: Pick<LoadOptions, "device" | "threads" | "signal">) {
-    this.how = how;
+  /** @param loadOptions options for loading models */
+  constructor(loadOptions: Pick<LoadOptions, "device" | "threads" | "signal">) {
+    this.loadOptions = loadOptions;
   }
 
   /**
@@ -34,7 +34,7 @@ export class NamedModels {
   }
 
   private async load(path: string): Promise<LanguageModel> {
-    const model = await LanguageModel.load(path, this.how);
+    const model = await LanguageModel.load(path, this.loadOptions);
     this.models.push(model);
     return model;
   }

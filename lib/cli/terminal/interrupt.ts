@@ -8,7 +8,7 @@ import { ioReason } from "../../io/atomic-files.ts";
 /** Why the command stops. */
 interface Stop {
   /** Text after `stopped`, such as "by a signal". */
-  how: string;
+  cause: string;
   exitCode: number;
   /** Whether the command's output is lost. This is a failure even if the command has finished its work. */
   isOutputLost: boolean;
@@ -35,18 +35,18 @@ export async function interruptible(
   const controller = new AbortController();
   running = controller;
   const onSignal = (signal: "SIGINT" | "SIGTERM") =>
-    halt({ how: "by a signal", exitCode: codeOf(signal), isOutputLost: false });
+    halt({ cause: "by a signal", exitCode: codeOf(signal), isOutputLost: false });
   process.once("SIGINT", onSignal);
   process.once("SIGTERM", onSignal);
   try {
     await work(controller.signal).catch((error: unknown) => {
       if (!stop || !say || !(error instanceof HeddleError && error.code === "ABORTED")) throw error;
-      throw new HeddleError("ABORTED", `${name}: stopped ${stop.how}; ${say()}`, { cause: error });
+      throw new HeddleError("ABORTED", `${name}: stopped ${stop.cause}; ${say()}`, { cause: error });
     });
     // Wait for the next turn of the event loop, in which an error of the last write is reported.
     await nextTurn();
     if (stop?.isOutputLost)
-      throw new HeddleError("ABORTED", `${name}: the printed result was lost ${stop.how}; all other work is done`);
+      throw new HeddleError("ABORTED", `${name}: the printed result was lost ${stop.cause}; all other work is done`);
   } finally {
     running = undefined;
     process.off("SIGINT", onSignal);
@@ -62,10 +62,10 @@ export function stopForOutput(error: NodeJS.ErrnoException): boolean {
   if (stop) return true;
   if (!running) return false;
   if (error.code === "EPIPE")
-    halt({ how: "because standard output was closed", exitCode: codeOf("SIGPIPE"), isOutputLost: true });
+    halt({ cause: "because standard output was closed", exitCode: codeOf("SIGPIPE"), isOutputLost: true });
   else
     halt({
-      how: `because standard output cannot be written (${ioReason(error)})`,
+      cause: `because standard output cannot be written (${ioReason(error)})`,
       exitCode: 1,
       isOutputLost: true,
     });
@@ -79,12 +79,12 @@ function halt(by: Stop): void {
 
 /** Records that this process stops because another rank was stopped. */
 export function stopWithOthers(): void {
-  stop ??= { how: "with another rank", exitCode: codeOf("SIGTERM"), isOutputLost: false };
+  stop ??= { cause: "with another rank", exitCode: codeOf("SIGTERM"), isOutputLost: false };
 }
 
 /** Returns the text after `stopped`: what stopped the command. */
 export function howStopped(): string {
-  return stop?.how ?? "by a signal";
+  return stop?.cause ?? "by a signal";
 }
 
 /** Returns the exit code of a stopped command, or undefined if none was stopped. */

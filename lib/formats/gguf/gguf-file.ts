@@ -3,8 +3,8 @@
 import { HeddleError } from "../../core/errors.ts";
 import { inSlices, type Slices } from "../../core/slices.ts";
 import { elementCount } from "../../graph/dtype.ts";
-import { cutOff } from "../../io/cut-off.ts";
 import { type MappedFile, mapFile } from "../../io/mapped-file.ts";
+import { truncatedFile } from "../../io/truncated-file.ts";
 import type { WeightDType } from "../weight-dtype.ts";
 import { GgufMetadata } from "./gguf-metadata.ts";
 import { GgufReader } from "./gguf-reader.ts";
@@ -182,7 +182,7 @@ function* placeTensors(
   }
   // A file without tensors may end after its table.
   if (table.length > 0 && dataStart + end > reader.size)
-    throw cutOff(reader.path, reader.size, { bytes: dataStart + end });
+    throw truncatedFile(reader.path, reader.size, { bytes: dataStart + end });
   return entries;
 }
 

@@ -130,7 +130,7 @@ export function layoutChange(huggingFace: string, config: ModelConfig): LayoutCh
  * Returns the index in GGUF of transformers' row `row`, within a head of `width` rows. GGUF's row 2j + p is transformers'
  * row p · width / 2 + j, where p is 0 or 1.
  */
-export function neighborRow(row: number, width: number): number {
+export function ggufRow(row: number, width: number): number {
   const half = width / 2;
   return row < half ? 2 * row : 2 * (row - half) + 1;
 }

@@ -4,8 +4,8 @@ import { binding } from "../../binding/index.ts";
 import type { NativeStringList } from "../../binding/tokenizer.ts";
 import { excerpt, HeddleError } from "../../core/errors.ts";
 import type { Slices } from "../../core/slices.ts";
-import { cutOff } from "../../io/cut-off.ts";
 import type { MappedFile } from "../../io/mapped-file.ts";
+import { truncatedFile } from "../../io/truncated-file.ts";
 import {
   GGUF_VALUE_BYTES,
   GGUF_VALUE_TYPES,
@@ -74,8 +74,8 @@ export class GgufReader {
     return new HeddleError("INVALID_FILE", `${this.path}: ${message}`);
   }
 
-  private cutOff(bytes: number, within: string): HeddleError {
-    return cutOff(this.path, this.size, { bytes, within });
+  private truncated(bytes: number, within: string): HeddleError {
+    return truncatedFile(this.path, this.size, { bytes, within });
   }
 
   /** Makes `bytes` bytes readable at window[at]. */
@@ -83,7 +83,7 @@ export class GgufReader {
     if (this.window.length - this.at >= bytes) return;
     const position = this.position;
     const left = this.size - position;
-    if (bytes > left) throw this.cutOff(position + bytes, name);
+    if (bytes > left) throw this.truncated(position + bytes, name);
     this.window = Buffer.from(this.file.bytes(position, Math.min(left, Math.max(bytes, WINDOW_BYTES))));
     this.windowStart = position;
     this.at = 0;
@@ -128,7 +128,7 @@ export class GgufReader {
   /** Decodes a long string directly from the file, because reading it into the window would make another copy. */
   private longString(length: number, name: string): string {
     const { position } = this;
-    if (length > this.size - position) throw this.cutOff(position + length, name);
+    if (length > this.size - position) throw this.truncated(position + length, name);
     const value = this.file.text(position, length);
     this.skip(length);
     return value;
@@ -198,7 +198,7 @@ export class GgufReader {
     // array its type and length.
     const least = of === "string" ? 8 : of === "array" ? 12 : GGUF_VALUE_BYTES[of];
     const end = this.position + length * least;
-    if (end > this.size) throw this.cutOff(end, excerpt(key, 100));
+    if (end > this.size) throw this.truncated(end, excerpt(key, 100));
     switch (of) {
       case "string": {
         return stringArray(yield* this.stringList(key, length));

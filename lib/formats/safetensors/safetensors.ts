@@ -3,9 +3,9 @@
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isWhole } from "../../core/is-whole.ts";
 import { elementCount } from "../../graph/dtype.ts";
-import { cutOff } from "../../io/cut-off.ts";
 import { type MappedFile, mapFile } from "../../io/mapped-file.ts";
 import { parseStrictJson, type StrictJson } from "../../io/strict-json.ts";
+import { truncatedFile } from "../../io/truncated-file.ts";
 import type { WeightDType } from "../weight-dtype.ts";
 import { BRACE, LENGTH_BYTES, lengthIn, MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors-head.ts";
 
@@ -73,7 +73,8 @@ export function openSafetensors(path: string): SafetensorsFile {
 function readHeader(file: MappedFile, path: string): Pick<SafetensorsFile, "entries" | "metadata"> {
   const invalid = (message: string) => new HeddleError("INVALID_FILE", `${path}: ${message}`);
   if (file.size === 0) throw invalid("not a safetensors file: got an empty file");
-  if (file.size < LENGTH_BYTES) throw cutOff(path, file.size, { bytes: LENGTH_BYTES, within: "the header's length" });
+  if (file.size < LENGTH_BYTES)
+    throw truncatedFile(path, file.size, { bytes: LENGTH_BYTES, within: "the header's length" });
   const start = new Uint8Array(file.bytes(0, Math.min(file.size, LENGTH_BYTES + 1)));
   const length = lengthIn(start);
   if (length > BigInt(MAX_SAFETENSORS_HEADER_BYTES))
@@ -84,7 +85,7 @@ function readHeader(file: MappedFile, path: string): Pick<SafetensorsFile, "entr
   if (start.length > LENGTH_BYTES && start[LENGTH_BYTES] !== BRACE)
     throw invalid("not a safetensors file: expected a header that begins with {, got another character");
   if (headerBytes > file.size - LENGTH_BYTES)
-    throw cutOff(path, file.size, { bytes: LENGTH_BYTES + headerBytes, within: "the header" });
+    throw truncatedFile(path, file.size, { bytes: LENGTH_BYTES + headerBytes, within: "the header" });
   let header: StrictJson;
   try {
     header = parseStrictJson(Buffer.from(file.bytes(LENGTH_BYTES, headerBytes)), HEADER_LIMITS);
@@ -102,7 +103,7 @@ function readHeader(file: MappedFile, path: string): Pick<SafetensorsFile, "entr
     else entries.push(readEntry(name, value, dataStart, invalid));
   }
   const end = checkLayout(entries, dataStart, invalid);
-  if (end > file.size) throw cutOff(path, file.size, { bytes: end });
+  if (end > file.size) throw truncatedFile(path, file.size, { bytes: end });
   if (end < file.size)
     throw invalid(`expected the data to end with the last tensor at ${end} bytes, got a file of ${file.size} bytes`);
   return { entries: new Map(entries.map((entry) => [entry.name, entry])), metadata };

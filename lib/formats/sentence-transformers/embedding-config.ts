@@ -50,8 +50,8 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
     const inner = typeof module?.path === "string" ? module.path : "";
     // Accept only the plain name of a folder inside this one.
     const isName = /^[\w.-]{1,200}$/.test(inner) && !/^\.\.?$/.test(inner);
-    const needsNone = kind === "Normalize" || (kind === "Transformer" && inner === "");
-    if (!isName && !needsNone) throw invalid(path, `path: expected a folder's name, got ${describe(inner)}`);
+    const mayLackFolder = kind === "Normalize" || (kind === "Transformer" && inner === "");
+    if (!isName && !mayLackFolder) throw invalid(path, `path: expected a folder's name, got ${describe(inner)}`);
     return { kind, folder: inner };
   });
   if (read[0]?.kind !== "Transformer")

@@ -1,5 +1,5 @@
 import { describe, HeddleError, invalidArgument } from "../../core/errors.ts";
-import { callbackContext, placed } from "../callback-context.ts";
+import { callbackContext, withIndex } from "../callback-context.ts";
 import type { LogitContext, LogitProcessor } from "../generation-options.ts";
 
 /**
@@ -44,7 +44,7 @@ export function idleSteps(processors: readonly LogitProcessor[], context: LogitC
 
 /** Returns a processor whose context has another `index`. */
 export function placedProcessor(processor: LogitProcessor, index: number): LogitProcessor {
-  const own: LogitProcessor = (logits, context) => processor(logits, placed(context, index));
-  if (processor.idleSteps) own.idleSteps = (context) => processor.idleSteps!(placed(context, index));
+  const own: LogitProcessor = (logits, context) => processor(logits, withIndex(context, index));
+  if (processor.idleSteps) own.idleSteps = (context) => processor.idleSteps!(withIndex(context, index));
   return own;
 }

@@ -15,7 +15,7 @@ import type { Turn } from "../step.ts";
  * guessed token is accepted only if it is the token drawn. Greedy and seeded outputs are therefore identical.
  */
 export interface Drafter {
-  /** Proposes at most `most` ids that may follow, or none without a good guess. */
+  /** Proposes at most `count` ids that may follow, or none without a good guess. */
   propose(sequence: Sequence, most: number): Promise<number[]>;
   dispose(): void;
 }
@@ -25,10 +25,10 @@ const LONGEST_MATCH = 4;
 
 /**
  * Finds the longest and latest earlier match of the sequence's last ids, and returns the ids that followed it. If fewer
- * than `most` ids follow the match, they are repeated, like overlapping copies in LZ77. After equal ids, the draft is
- * `most` copies of that id.
+ * than `count` ids follow the match, they are repeated, like overlapping copies in LZ77. After equal ids, the draft is
+ * `count` copies of that id.
  */
-export function lookUp(ids: readonly number[], most: number): number[] {
+export function lookUp(ids: readonly number[], count: number): number[] {
   const end = ids.length;
   let best = 0;
   let from = -1;
@@ -39,7 +39,7 @@ export function lookUp(ids: readonly number[], most: number): number[] {
   }
   if (from < 0) return [];
   const period = end - from;
-  return Array.from({ length: most }, (_, i) => ids[from + (i % period)]!);
+  return Array.from({ length: count }, (_, i) => ids[from + (i % period)]!);
 }
 
 /**
@@ -130,10 +130,10 @@ function leavesSome(mask: Mask, vocabSize: number): boolean {
  */
 export class DraftLength {
   private length: number;
-  private readonly most: number;
-  constructor(most: number) {
-    this.most = most;
-    this.length = Math.ceil(most / 2);
+  private readonly max: number;
+  constructor(max: number) {
+    this.max = max;
+    this.length = Math.ceil(max / 2);
   }
   get(): number {
     return this.length;
@@ -141,7 +141,7 @@ export class DraftLength {
   /** @param drafted number of proposed tokens @param accepted number of accepted ones */
   update(drafted: number, accepted: number): void {
     if (drafted === 0) return;
-    if (accepted === drafted) this.length = Math.min(this.most, this.length + 3);
+    if (accepted === drafted) this.length = Math.min(this.max, this.length + 3);
     else this.length = Math.max(1, Math.min(this.length, Math.max(accepted + 1, this.length - 2)));
   }
 }
@@ -149,12 +149,12 @@ export class DraftLength {
 /** Makes the drafts of sequences, as their options specify. */
 export class Drafts {
   /** Maximum number of tokens of a draft. */
-  readonly most: number;
+  readonly maxTokens: number;
   private readonly drafter: Drafter;
   private readonly lengths = new WeakMap<Sequence, DraftLength>();
 
   constructor({ assistant, draftTokens }: Speculation, options: { slots: number; signal: AbortSignal | undefined }) {
-    this.most = draftTokens;
+    this.maxTokens = draftTokens;
     this.drafter = assistant
       ? new Assistant(assistant.model, { ...options, contextLength: assistant.contextLength })
       : new PromptLookup();
@@ -163,7 +163,7 @@ export class Drafts {
   /** Proposes ids that may follow a decoding sequence. */
   async propose(sequence: Sequence): Promise<number[]> {
     if (sequence.room < 2) return [];
-    const length = this.lengths.get(sequence) ?? new DraftLength(this.most);
+    const length = this.lengths.get(sequence) ?? new DraftLength(this.maxTokens);
     this.lengths.set(sequence, length);
     const guess = await this.drafter.propose(sequence, Math.min(length.get(), sequence.room - 1));
     return sequence.constraint && guess.length > 0 ? sequence.constraint.possible(guess) : guess;

@@ -1,5 +1,10 @@
 // Parses and constrains a model's answers in the form that its chat template uses.
-import { type CallFormatName, callFormatOf, chooseCallFormat, chooseReasoningFormat } from "../../answers/catalogue.ts";
+import {
+  type CallFormatName,
+  callFormatOf,
+  chooseCallFormat,
+  chooseReasoningFormat,
+} from "../../answers/call-formats.ts";
 import {
   controlsOf,
   EFFORTS,
@@ -15,7 +20,7 @@ import {
 } from "../../answers/effort.ts";
 import { type CallFormat, marksOf, type ReasoningFormat, type WholeFormat } from "../../answers/format.ts";
 import type { AnswerParser } from "../../answers/parts.ts";
-import { AnswerReader, type Opening } from "../../answers/reader.ts";
+import { AnswerReader, type PromptEnd } from "../../answers/reader.ts";
 import { toolsByName } from "../../answers/tools.ts";
 import type { AnswerFormat, ToolCallsFormat } from "../../constrain/index.ts";
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
@@ -116,18 +121,22 @@ export class AnswerForm {
   /**
    * Makes the parser of one answer. Undefined if the answer is plain text.
    * @param of.prompt the prompt's ids, which may begin the reasoning. Default: what the template renders for a short conversation
-   * @param of.most maximum number of calls. The answer ends with the last of them
-   * @param of.isCallOrText whether an answer that does not begin with a call has none. Default false
+   * @param of.maxCalls maximum number of calls. The answer ends with the last of them
+   * @param of.isCallOrJson whether an answer that does not begin with a call has none. Default false
    */
   parser(
-    of: { prompt?: ArrayLike<number> | undefined; most?: number | undefined; isCallOrText?: boolean | undefined } = {},
+    of: {
+      prompt?: ArrayLike<number> | undefined;
+      maxCalls?: number | undefined;
+      isCallOrJson?: boolean | undefined;
+    } = {},
   ): AnswerParser | undefined {
     const { hasCalls, whole, reasoning, tools } = this;
     if (!hasCalls && !this.hasReasoning) return undefined;
     const calls = hasCalls && !whole ? (this.calls as CallFormat) : undefined;
-    const shared = { tools: toolsByName(tools), most: of.most, isCallOrText: of.isCallOrText };
+    const shared = { tools: toolsByName(tools), maxCalls: of.maxCalls, isCallOrJson: of.isCallOrJson };
     if (whole) return new AnswerReader({ ...shared, whole, withCalls: hasCalls });
-    return new AnswerReader({ ...shared, calls, reasoning, opening: this.opening(of.prompt) });
+    return new AnswerReader({ ...shared, calls, reasoning, promptEnd: this.promptEnd(of.prompt) });
   }
 
   /**
@@ -155,7 +164,7 @@ export class AnswerForm {
         "UNSUPPORTED",
         "toolChoice: expected a chat template with a known form of tool calls, such as <tool_call>, for a required call, got another",
       );
-    const reasoningEnd = reasoning && this.opening(of.prompt) === "within" ? reasoning.close : undefined;
+    const reasoningEnd = reasoning && this.promptEnd(of.prompt) === "within" ? reasoning.close : undefined;
     return {
       type: "tool_calls",
       tools,
@@ -168,14 +177,17 @@ export class AnswerForm {
   }
 
   /**
-   * Returns a processor that closes the reasoning once it has `most` tokens. Undefined if the form of the answer has no reasoning.
+   * Returns a processor that closes the reasoning once it has `maxTokens` tokens. Undefined if the form of the answer has no reasoning.
    * @param of.prompt as for `parser`
    */
-  reasoningLimit(of: { most: number; prompt?: ArrayLike<number> | undefined }): LogitProcessor | undefined {
+  reasoningLimit(of: { maxTokens: number; prompt?: ArrayLike<number> | undefined }): LogitProcessor | undefined {
     const { reasoning, tokenizer, whole } = this;
     if (!tokenizer) return undefined;
-    if (whole) return messageLimit(tokenizer, whole.reasoning, of.most);
-    return reasoning && reasoningLimit(tokenizer, reasoning, { opening: this.opening(of.prompt), most: of.most });
+    if (whole) return messageLimit(tokenizer, whole.reasoning, of.maxTokens);
+    return (
+      reasoning &&
+      reasoningLimit(tokenizer, reasoning, { promptEnd: this.promptEnd(of.prompt), maxTokens: of.maxTokens })
+    );
   }
 
   /** Whether the model can reason before it answers. */
@@ -238,7 +250,7 @@ export class AnswerForm {
   }
 
   /** Returns where the end of a prompt is: within reasoning, after it, or before any. */
-  private opening(prompt: ArrayLike<number> | undefined): Opening {
+  private promptEnd(prompt: ArrayLike<number> | undefined): PromptEnd {
     const { reasoning, tokenizer } = this;
     if (!reasoning || !tokenizer) return "before";
     const text = prompt ? tokenizer.decode(Array.from(prompt).slice(-TAIL)) : this.shortPrompt();

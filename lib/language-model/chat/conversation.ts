@@ -1,4 +1,4 @@
-import { type CallFormatName, callFormatOf, chooseCallFormat } from "../../answers/catalogue.ts";
+import { type CallFormatName, callFormatOf, chooseCallFormat } from "../../answers/call-formats.ts";
 import { describe, HeddleError, invalidArgument, withoutTokenizer } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { atOnce, inSlices, type Slices } from "../../core/slices.ts";

@@ -5,7 +5,7 @@ import type { Tokenizer } from "../../tokenizer/index.ts";
 import { forcing, INCOMPLETE, MAX_WAIT, marksIds, NEVER } from "./reasoning-limit.ts";
 
 /**
- * Returns a processor that closes a reasoning message when the answer's reasoning messages have `most` tokens in total.
+ * Returns a processor that closes a reasoning message when the answer's reasoning messages have `maxTokens` tokens in total.
  * The model then chooses the next message. If that is reasoning again, it is closed at once, and the message after it
  * is the answer's text. The processor is stateless, so it also works with drafts and several answers. The prompt ends
  * in the header of the first message.
@@ -13,7 +13,7 @@ import { forcing, INCOMPLETE, MAX_WAIT, marksIds, NEVER } from "./reasoning-limi
 export function messageLimit(
   tokenizer: Tokenizer,
   { content, ends, isIn, closing, closingToText }: MessageReasoning,
-  most: number,
+  maxTokens: number,
 ): LogitProcessor {
   const closings = [marksIds(tokenizer, closing), marksIds(tokenizer, closingToText)];
   const endSizes = ends.map((end) => marksIds(tokenizer, end).length);
@@ -31,8 +31,8 @@ export function messageLimit(
     let [isReasoning, begin, tail] = [false, 0, ""];
     let [spent, closed] = [0, 0];
     for (let at = promptLength; ; at++) {
-      const isSpent = isReasoning && spent >= most;
-      if (isSpent && !(spent < most + MAX_WAIT && isIncomplete(ids.slice(begin, at)))) {
+      const isSpent = isReasoning && spent >= maxTokens;
+      if (isSpent && !(spent < maxTokens + MAX_WAIT && isIncomplete(ids.slice(begin, at)))) {
         const forced = closings[closed]!;
         const token = forced[ids.length - at];
         if (token !== undefined) return { token };
@@ -44,7 +44,7 @@ export function messageLimit(
       if (at >= ids.length) {
         // Count the fewest steps before a token is forced. Each step ends at most one header or one message, and spends at
         // most one token.
-        const unspent = Math.max(0, most - spent);
+        const unspent = Math.max(0, maxTokens - spent);
         if (header !== undefined) return { idle: 1 + unspent };
         return { idle: isReasoning ? Math.max(1, unspent) : 2 + unspent };
       }

@@ -1,6 +1,6 @@
 // Limits the reasoning tokens of an answer by forcing the mark that closes the reasoning.
 import type { ReasoningFormat } from "../../answers/format.ts";
-import type { Opening } from "../../answers/reader.ts";
+import type { PromptEnd } from "../../answers/reader.ts";
 import type { LogitContext, LogitProcessor } from "../../inference/generation-options.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 
@@ -13,20 +13,20 @@ export const INCOMPLETE = "\ufffd";
 export type ReasoningMarks = Pick<ReasoningFormat, "open" | "close" | "closing">;
 
 /**
- * Returns a processor that closes the reasoning of an answer after `most` tokens. The processor is stateless, so it
+ * Returns a processor that closes the reasoning of an answer after `maxTokens` tokens. The processor is stateless, so it
  * also works with drafts and several answers. Returns undefined if the prompt has already closed the reasoning.
  */
 export function reasoningLimit(
   tokenizer: Tokenizer,
   { open, close, closing = close }: ReasoningMarks,
-  { opening, most }: { opening: Opening; most: number },
+  { promptEnd, maxTokens }: { promptEnd: PromptEnd; maxTokens: number },
 ): LogitProcessor | undefined {
-  if (opening === "after") return undefined;
+  if (promptEnd === "after") return undefined;
   const forced = marksIds(tokenizer, closing);
   // An opening mark that the model generates does not count as reasoning.
-  const first = most + (opening === "before" ? marksIds(tokenizer, open).length : 0);
+  const first = maxTokens + (promptEnd === "before" ? marksIds(tokenizer, open).length : 0);
   const isReasoning = (text: string) =>
-    (opening === "within" || text.trimStart().startsWith(open)) && !text.includes(close);
+    (promptEnd === "within" || text.trimStart().startsWith(open)) && !text.includes(close);
   return forcing(({ ids, promptLength }) => {
     const generated = ids.length - promptLength;
     if (generated < first) return { idle: first - generated };

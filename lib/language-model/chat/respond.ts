@@ -93,12 +93,18 @@ export async function* answerTo(
   languageModel: LanguageModel,
   renderer: Renderer,
   messages: readonly ChatMessage[],
-  { toolChoice, parallelToolCalls: parallel, reasoning: effort, maxReasoningTokens: most, ...options }: SendOptions,
+  {
+    toolChoice,
+    parallelToolCalls: parallel,
+    reasoning: effort,
+    maxReasoningTokens: maxTokens,
+    ...options
+  }: SendOptions,
   generate: Generate,
 ): AsyncGenerator<ChatPiece, ChatCompletion, undefined> {
   const choice = checkedToolChoice(toolChoice);
   checkFlag("parallelToolCalls", parallel);
-  if (most !== undefined) checkWhole("maxReasoningTokens", most, 0);
+  if (maxTokens !== undefined) checkWhole("maxReasoningTokens", maxTokens, 0);
   const { tools, ...rest } = renderer.template;
   const own: ChatTemplate = choice === "none" ? rest : renderer.template;
   const probe = new AnswerForm(languageModel, own);
@@ -113,9 +119,9 @@ export async function* answerTo(
   if (format && isFormatted && !otherwise)
     throw invalidArgument("responseFormat", "no format together with a required tool call", formatted);
   // An answer in a given format has neither reasoning nor calls, unless the model chooses between the format and a call.
-  const isCallOrText = isFormatted && format !== undefined;
-  const parser = isFormatted && !format ? undefined : form.parser({ prompt, isCallOrText });
-  const limit = parser && most !== undefined ? form.reasoningLimit({ most, prompt }) : undefined;
+  const isCallOrJson = isFormatted && format !== undefined;
+  const parser = isFormatted && !format ? undefined : form.parser({ prompt, isCallOrJson });
+  const limit = parser && maxTokens !== undefined ? form.reasoningLimit({ maxTokens, prompt }) : undefined;
   const hidden = choice === "none" && tools?.length ? new AnswerForm(languageModel, renderer.template).callTokens : [];
   const pieces = generate(prompt, {
     ...options,

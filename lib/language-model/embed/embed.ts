@@ -127,10 +127,10 @@ export async function embeddings(
 /** Checks options that override the model's configuration. */
 function checked(
   given: Pick<EmbedOptions, "pooling" | "normalize" | "truncateDim">,
-  own: EmbeddingConfig,
+  embedding: EmbeddingConfig,
   { config }: ModelView,
 ): { modes: readonly PoolingMode[]; normalize: boolean; truncateDim: number | undefined } {
-  const { pooling = own.pooling, normalize = own.normalize, truncateDim = own.truncateDim } = given;
+  const { pooling = embedding.pooling, normalize = embedding.normalize, truncateDim = embedding.truncateDim } = given;
   const modes = Array.isArray(pooling) ? pooling : [pooling];
   const wrong = modes.length === 0 ? pooling : modes.find((mode) => !POOLING_MODES.includes(mode));
   if (wrong !== undefined) {
@@ -140,10 +140,10 @@ function checked(
     throw invalidArgument("pooling", expected, wrong);
   }
   if (!areDistinct(modes)) throw invalidArgument("pooling", "distinct modes", modes.join(", "));
-  if (own.layers && String(modes) !== String(poolingModes(own.pooling)))
-    throw invalidArgument("pooling", `${String(own.pooling)}, which the model's layers read`, String(pooling));
+  if (embedding.layers && String(modes) !== String(poolingModes(embedding.pooling)))
+    throw invalidArgument("pooling", `${String(embedding.pooling)}, which the model's layers read`, String(pooling));
   checkFlag("normalize", normalize);
-  const width = own.layers ? embeddingWidths(config).at(-1)! : config.hiddenSize * modes.length;
+  const width = embedding.layers ? embeddingWidths(config).at(-1)! : config.hiddenSize * modes.length;
   // Only a given truncateDim is checked. The model's may exceed the width of another pooling, whose vectors are then
   // not truncated.
   const { truncateDim: wanted } = given;

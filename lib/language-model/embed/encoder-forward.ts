@@ -12,13 +12,13 @@ import {
 } from "../../graph/index.ts";
 import {
   groupsOf,
+  modesOf,
   type PooledRows,
   placeInto,
   pooledRows,
   poolingMatrix,
   type TextStretch,
   vectorsOf,
-  waysOf,
 } from "../../inference/pooling.ts";
 import { rowInputs, sequenceForward } from "../../models/forward.ts";
 import { classifierLogits } from "../../models/heads.ts";
@@ -70,13 +70,13 @@ async function encodedBy(
 }
 
 /**
- * Returns the row bound that a program is planned for. One program serves all runs except those of a text longer than
+ * Returns the maximum number of rows that a program is planned for. One program serves all runs except those of a text longer than
  * MAX_ROWS.
  */
-function boundFor(rows: number): number {
-  let bound = MAX_ROWS;
-  while (bound < rows) bound *= 2;
-  return bound;
+function maxRowsFor(rows: number): number {
+  let maxRows = MAX_ROWS;
+  while (maxRows < rows) maxRows *= 2;
+  return maxRows;
 }
 
 async function runGroup(
@@ -113,10 +113,10 @@ async function runGroup(
   }
   const byDistance = model.family.encoder?.byDistance;
   const shape = {
-    bound: boundFor(rows),
+    maxRows: maxRowsFor(rows),
     longest: byDistance ? placesFor(sequences.reduce((most, { length }) => Math.max(most, length), 0)) : undefined,
     kind,
-    ways: waysOf(pooling).length,
+    modes: modesOf(pooling).length,
     head,
   };
   const program = encodeProgram(model, shape);
@@ -146,23 +146,23 @@ async function runGroup(
 interface EncodeShape {
   kind: PooledRows;
   /** Number of pooling modes. */
-  ways: number;
+  modes: number;
   /** Maximum number of rows. */
-  bound: number;
+  maxRows: number;
   /** Maximum number of tokens of a text, if the family's programs depend on it. */
   longest: number | undefined;
   head: boolean;
 }
 
-function encodeKey(model: ModelView, { bound, longest = 0, kind, ways, head }: EncodeShape): string {
-  return ["encode", bound, longest, kind, ways, head, ...model.activeAdapters].join("/");
+function encodeKey(model: ModelView, { maxRows, longest = 0, kind, modes, head }: EncodeShape): string {
+  return ["encode", maxRows, longest, kind, modes, head, ...model.activeAdapters].join("/");
 }
 
 function encodeProgram(model: ModelView, shape: EncodeShape): Program {
-  const { bound, longest, kind, ways, head } = shape;
+  const { maxRows, longest, kind, modes, head } = shape;
   return model.cached(encodeKey(model, shape), () =>
     compile((): Results => {
-      const rows = new Dimension("rows", bound);
+      const rows = new Dimension("rows", maxRows);
       const forward = sequenceForward(model, rowInputs(rows), {
         documents: input("documents", "i32", [rows]),
         longest,
@@ -172,12 +172,12 @@ function encodeProgram(model: ModelView, shape: EncodeShape): Program {
       const { hidden } = forward;
       const made =
         kind === "sums"
-          ? linear(input("pool", "f32", [new Dimension("sums", MAX_SEQUENCES * ways), rows]), hidden, undefined, {
+          ? linear(input("pool", "f32", [new Dimension("sums", MAX_SEQUENCES * modes), rows]), hidden, undefined, {
               transposed: true,
             })
           : gatherRows(
               hidden,
-              input("wanted", "i32", [new Dimension("wanted", kind === "all" ? bound : MAX_SEQUENCES)]),
+              input("wanted", "i32", [new Dimension("wanted", kind === "all" ? maxRows : MAX_SEQUENCES)]),
             );
       return { vectors: head ? classifierLogits(forward, model.config, made) : made };
     }),

@@ -4,13 +4,13 @@ import { KvCache, PREFILL_ROWS } from "../../inference/cache/kv-cache.ts";
 import { MAX_SLOTS } from "../../inference/cache/slots.ts";
 import {
   groupsOf,
+  modesOf,
   type Pooling,
   placeInto,
   pooledRows,
   poolingMatrix,
   type TextStretch,
   vectorsOf,
-  waysOf,
 } from "../../inference/pooling.ts";
 import { PREFILL_SHAPE, prefillRuns } from "../../inference/prefill-runs.ts";
 import { pooledProgram } from "../../inference/programs.ts";
@@ -92,13 +92,13 @@ async function runGroup(
 ): Promise<Float32Array[]> {
   const { model } = cache;
   const kind = pooledRows(pooling);
-  const ways = waysOf(pooling).length;
-  const program = pooledProgram(kind, { head, ways });
+  const modes = modesOf(pooling).length;
+  const program = pooledProgram(kind, { head, modes });
   const width = model.config.hiddenSize;
   const count = sequences.length;
   cache.clear();
   const parts: Float32Array[] = [];
-  let carried = kind === "sums" ? new Float32Array(count * ways * width) : undefined;
+  let carried = kind === "sums" ? new Float32Array(count * modes * width) : undefined;
   // Only a group of one sequence takes more than one run. A causal sequence's first token sees only itself, so "first"
   // needs one run.
   const runs = [...prefillRuns(sequences.map((ids, slot) => ({ slot, ids: Array.from(ids), length: ids.length })))];

@@ -9,12 +9,12 @@ const ALONE = 0.5;
  * Joins some rows into longer conversations of two to `most` turns. A model that was trained only on first questions
  * answers later questions badly, and confuses earlier turns with the question.
  */
-export function conversations(seed: number, rows: readonly ChatRow[], most: number): ChatRow[] {
-  if (most < 2) return [...rows];
+export function conversations(seed: number, rows: readonly ChatRow[], maxTurns: number): ChatRow[] {
+  if (maxTurns < 2) return [...rows];
   const random = new Random(seed * 16 + 5);
   const joined: ChatRow[] = [];
   for (let at = 0; at < rows.length; ) {
-    const count = random.chance(ALONE) ? 1 : 2 + random.below(most - 1);
+    const count = random.chance(ALONE) ? 1 : 2 + random.below(maxTurns - 1);
     joined.push({ messages: rows.slice(at, at + count).flatMap(({ messages }) => messages) });
     at += count;
   }
@@ -26,15 +26,15 @@ export function pairsInConversations(
   seed: number,
   pairs: readonly PreferenceRow[],
   rows: readonly ChatRow[],
-  most: number,
+  maxQuestions: number,
 ): PreferenceRow[] {
-  if (most < 2) return [...pairs];
+  if (maxQuestions < 2) return [...pairs];
   const random = new Random(seed * 16 + 6);
   return pairs.map((pair) => {
     if (random.chance(ALONE)) return pair;
-    const before: Message[] = Array.from({ length: 1 + random.below(most - 1) }, () => random.pick(rows)).flatMap(
-      ({ messages }) => messages,
-    );
+    const before: Message[] = Array.from({ length: 1 + random.below(maxQuestions - 1) }, () =>
+      random.pick(rows),
+    ).flatMap(({ messages }) => messages);
     return { ...pair, prompt: [...before, ...pair.prompt] };
   });
 }

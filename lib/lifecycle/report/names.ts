@@ -27,7 +27,7 @@ export const explanations: Record<StageName, string> = {
 type Direction = "up" | "down";
 
 /** For each metric: its title in the report, the direction of an improvement, and whether it is a share. */
-export const metricNames: Record<keyof StageMetrics, { title: string; better: Direction; share: boolean }> = {
+export const metricInfo: Record<keyof StageMetrics, { title: string; better: Direction; share: boolean }> = {
   bitsPerByte: { title: "bits per byte", better: "down", share: false },
   capitals: { title: "capitals completed", better: "up", share: true },
   exactMatch: { title: "exact answers, unseen wordings", better: "up", share: true },
@@ -40,12 +40,12 @@ export const metricNames: Record<keyof StageMetrics, { title: string; better: Di
 
 export function shown(name: keyof StageMetrics, value: number | undefined): string {
   if (value === undefined || !Number.isFinite(value)) return "–";
-  return metricNames[name].share ? percent(value) : value.toFixed(name === "ece" ? 3 : 2);
+  return metricInfo[name].share ? percent(value) : value.toFixed(name === "ece" ? 3 : 2);
 }
 
 /** Formats a difference with its sign, unless all shown digits are zero. */
 export function shownChange(name: keyof StageMetrics, difference: number): string {
-  const { share } = metricNames[name];
+  const { share } = metricInfo[name];
   const digits = share ? (100 * Math.abs(difference)).toFixed(1) : Math.abs(difference).toFixed(name === "ece" ? 3 : 2);
   const sign = Number(digits) === 0 ? "" : difference > 0 ? "+" : "−";
   return `${sign}${digits}${share ? " points" : ""}`;

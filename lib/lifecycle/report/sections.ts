@@ -5,7 +5,7 @@ import { duration, grouped, groupedCount, percent } from "../../report/numbers.t
 import { outcomeOf, shortBudget } from "../outcome.ts";
 import type { Measurement, StageMetrics, StageName } from "../types.ts";
 import type { ReportData } from "./data.ts";
-import { explanations, metricNames, shown, shownChange, titles } from "./names.ts";
+import { explanations, metricInfo, shown, shownChange, titles } from "./names.ts";
 
 /** Returns the report's sections in order. */
 export function sections(data: ReportData): (Html | undefined)[] {
@@ -85,7 +85,7 @@ function lead(data: ReportData, seconds: number): string {
 
 function gains(data: ReportData): Html {
   const rows = data.stages.flatMap((stage) => {
-    const names = (Object.keys(metricNames) as (keyof StageMetrics)[]).filter(
+    const names = (Object.keys(metricInfo) as (keyof StageMetrics)[]).filter(
       (name) => stage.metrics.after[name] !== undefined,
     );
     return names.map((name, i) => {
@@ -95,7 +95,7 @@ function gains(data: ReportData): Html {
         html`<th scope="rowgroup" rowspan="${names.length}"><span class="stage ${stage.name}">${titles[stage.name]}</span><small>${explanations[stage.name]}</small><small class="cost">${
           stage.steps > 0 && `${grouped(stage.steps)} steps, ${grouped(stage.tokens)} tokens, `
         }${duration(stage.seconds)}</small></th>`
-      }<td>${metricNames[name].title}</td><td class="number">${shown(name, before[name])}</td><td class="number"><b>${shown(
+      }<td>${metricInfo[name].title}</td><td class="number">${shown(name, before[name])}</td><td class="number"><b>${shown(
         name,
         after[name],
       )}</b></td><td class="number">${change(name, before[name], after[name])}</td></tr>`;
@@ -112,7 +112,7 @@ function gains(data: ReportData): Html {
 function change(name: keyof StageMetrics, before: number | undefined, after: number | undefined): Html | undefined {
   if (before === undefined || after === undefined) return undefined;
   const difference = after - before;
-  const { better } = metricNames[name];
+  const { better } = metricInfo[name];
   // A change of at most 0.01 (of a share, one question in a hundred) may be noise or rounding. It is shown as neither
   // good nor bad.
   const small = Math.abs(difference) < 0.0105;

@@ -3,7 +3,7 @@ import { nearest } from "../../core/nearest-name.ts";
 import { type ModelConfig, rotaryDim } from "../../formats/config/config.ts";
 import { ownHead } from "../../formats/config/heads.ts";
 import { type OrderedElements, sourcesOf, transposed } from "../../formats/element-sources.ts";
-import { EIGHT_BITS, type StoredFp8 } from "../../formats/fp8.ts";
+import { FP8_WEIGHTS, type StoredFp8 } from "../../formats/fp8.ts";
 import { castTensor } from "../../formats/native-cast.ts";
 import { isQuantizedTarget, type QuantizedTarget, quantizedType } from "../../formats/quantization-choice.ts";
 import { pieceOf } from "../../formats/weight-dtype.ts";
@@ -86,7 +86,7 @@ export async function loadModel(
           "INVALID_FILE",
           `${name}: expected (${shape.join(", ")}) by the configuration, got (${t.shape.join(", ")})`,
         );
-      if (t.fp8 && dtype === "auto" && EIGHT_BITS.test(name) && !spec.transposed)
+      if (t.fp8 && dtype === "auto" && FP8_WEIGHTS.test(name) && !spec.transposed)
         await placeFp8(name, t, t.fp8, device, tensors);
       else tensors.set(name, await place(name, t, spec, source, dtype, device, config, signal));
       onProgress?.(++done, expected.size);

@@ -5,7 +5,7 @@ import type { GenerateOptions, LanguageModel } from "../../language-model/index.
 import type { ChatRequest } from "../core/chat.ts";
 import type { Exchange } from "../core/context.ts";
 import { withPrefill } from "../core/prefill.ts";
-import { prepared } from "../core/prepared.ts";
+import { runSliced } from "../core/sliced-work.ts";
 import { answerFormOf } from "../core/tool-use.ts";
 import { invalid, unsupported } from "../http/http-error.ts";
 import { convertedConversation } from "./conversation.ts";
@@ -21,7 +21,7 @@ export async function chatRequest(
   const { system, messages: said, output_config: output } = given;
   if (said.length === 0) throw invalid("messages", "an array of at least one message", said);
   const tools = given.tools?.map((tool, i) => toolOf(tool, `tools[${i}]`));
-  const converted = await prepared(exchange, [system, said], () => convertedConversation(system, said));
+  const converted = await runSliced(exchange, [system, said], () => convertedConversation(system, said));
   const choice = toolChoice(given.tool_choice, tools);
   const form = answerFormOf(model, { tools, toolChoice: choice.toolChoice });
   const thinks = given.thinking?.type === "enabled" || given.thinking?.type === "adaptive" || form.alwaysReasons;

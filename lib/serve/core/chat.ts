@@ -16,7 +16,7 @@ import { MAX_CHARACTERS_A_TOKEN } from "../../language-model/prompt.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
 import { LONG_TEXT } from "../../tokenizer/text-codec.ts";
 import { invalid, unsupported } from "../http/http-error.ts";
-import { inTurn } from "../http/turns.ts";
+import { inTurn } from "../http/semaphore.ts";
 import type { Begun } from "./answer.ts";
 import type { Exchange } from "./context.ts";
 import { type Answers, type Generation, generate } from "./generate.ts";

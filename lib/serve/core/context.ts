@@ -1,12 +1,12 @@
 // The state that a request shares with its endpoint.
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { sendLargeJson } from "../http/json-answer.ts";
-import type { Turns } from "../http/turns.ts";
+import type { Semaphore } from "../http/semaphore.ts";
 import type { Metrics } from "../operations/metrics.ts";
 import type { HandlerSettings } from "../options.ts";
 import type { ConcurrencyLimit } from "./concurrency-limit.ts";
 import type { Models } from "./models.ts";
-import type { Counted } from "./record.ts";
+import type { RecordPart } from "./record.ts";
 import type { Dialect } from "./routes.ts";
 
 /** The state that all requests of a handler share. */
@@ -18,11 +18,11 @@ export interface Service {
   /** Limits running and waiting answers. */
   concurrency: ConcurrencyLimit;
   /** Limits concurrent embedding and scoring runs. */
-  embedding: Turns;
+  embedding: Semaphore;
   /** Limits concurrent tokenization of long prompts. */
-  encoding: Turns;
+  encoding: Semaphore;
   /** Schedules parsing and checks of large bodies on the event loop: one at a time, in slices. */
-  preparing: Turns;
+  preparing: Semaphore;
   /** Start time in Unix seconds. */
   created: number;
 }
@@ -46,7 +46,7 @@ export interface Exchange {
   /** Fires when the client disconnects or the server closes. */
   signal: AbortSignal;
   /** Adds facts about the request to its record, for `onRequest`, metrics and traces. */
-  count(counted: Counted): void;
+  record(part: RecordPart): void;
 }
 
 /** Sends a JSON response that may be large. @throws ClientLost */

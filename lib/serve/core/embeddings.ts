@@ -49,7 +49,7 @@ export async function answerEmbeddings(
   if (input === undefined) throw invalid(param, "a text, token ids, or an array of those", undefined);
   await holdingPlace(exchange, async () => {
     const limit = namedLimit(model);
-    const how = { param, model, most: MAX_INPUTS, isContinued: false, limit, truncation, encoding, signal };
+    const how = { param, model, maxPrompts: MAX_INPUTS, isContinued: false, limit, truncation, encoding, signal };
     // Requests cannot name a prompt, so the model's default prompt applies, if it has one.
     const { read, promptLength } = textReader(model, { signal });
     const isText = (one: unknown) => typeof one === "string";
@@ -74,7 +74,7 @@ export async function answerEmbeddings(
     signal.throwIfAborted();
     const { normalize } = embeddingOf(model.model);
     const tokens = ids.reduce((sum, { length }) => sum + length, 0);
-    exchange.count({ model: name, promptTokens: tokens, completionTokens: 0 });
+    exchange.record({ model: name, promptTokens: tokens, completionTokens: 0 });
     const short = (vector: Float32Array) => (dimensions === width ? vector : cut(vector, dimensions, normalize));
     await send({ vectors: vectors.map(short), tokens });
   });

@@ -10,7 +10,7 @@ import { type Begun, type Delta, deltas, type Reading } from "./answer.ts";
 import type { Exchange } from "./context.ts";
 import { generating, type Served } from "./models.ts";
 import type { Prompts } from "./prompts.ts";
-import type { Counted } from "./record.ts";
+import type { RecordPart } from "./record.ts";
 
 /** Numbers of tokens. A prompt counts once, however many answers it has. */
 export interface Usage {
@@ -75,7 +75,7 @@ export class Answers {
   }
 
   /** Returns the time to the first token, and the mean time per token, in milliseconds. @param started when the request arrived */
-  times(started: number): Pick<Counted, "firstTokenMs" | "tokenMs"> {
+  times(started: number): Pick<RecordPart, "firstTokenMs" | "tokenMs"> {
     if (this.first === undefined) return {};
     const most = this.all.reduce((count, { sequence }) => Math.max(count, sequence.generated), 0);
     return {
@@ -126,7 +126,7 @@ export class Answers {
  * @throws Refusal, HeddleError before anything is sent; ClientLost; the errors of `send`
  */
 export async function generate(
-  { service, signal, started, count: report }: Exchange,
+  { service, signal, started, record }: Exchange,
   served: Served,
   { prompts, options, formatFor, processorFor, reading, begun }: Generation,
   send: (answers: Answers) => Promise<void>,
@@ -161,6 +161,6 @@ export async function generate(
   } finally {
     forget();
     end();
-    report({ model: served.name, ...answers.usage, ...answers.times(started) });
+    record({ model: served.name, ...answers.usage, ...answers.times(started) });
   }
 }

@@ -4,7 +4,7 @@ import { raceAbort } from "../../core/race-abort.ts";
 import type { SharedScheduler } from "../../inference/shared-scheduler.ts";
 import { LanguageModel, type LoadOptions } from "../../language-model/index.ts";
 import { Refusal, unavailable, unsupported } from "../http/http-error.ts";
-import { Turns } from "../http/turns.ts";
+import { Semaphore } from "../http/semaphore.ts";
 import { BaseModel, type Loader } from "./base-model.ts";
 import type { CheckedSource } from "./model-source.ts";
 
@@ -69,7 +69,7 @@ export class Models {
   private readonly maxMemory: number;
   private readonly maxWaiting: number;
   /** Requests wait for memory one after another, so that no request starves. */
-  private readonly line = new Turns(1);
+  private readonly line = new Semaphore(1);
   /** Number of requests that wait for memory. */
   private inLine = 0;
   /** Number of requests that wait for memory or for a model to be loaded. */

@@ -25,7 +25,7 @@ export interface OtherParameters {
   /** Messages for parameters that are refused, by name. */
   unsupported: Readonly<Record<string, string>>;
   /** Name of the object that contains the parameters. Default: the body itself contains them. */
-  of?: string;
+  objectName?: string;
 }
 
 /**
@@ -38,7 +38,7 @@ export function parameters<S extends z.ZodObject>(
   others: OtherParameters,
 ): z.infer<S> {
   const known = Object.keys(schema.shape);
-  const nameOf = (name: string) => (others.of === undefined ? name : `${others.of}.${name}`);
+  const nameOf = (name: string) => (others.objectName === undefined ? name : `${others.objectName}.${name}`);
   const given: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(body)) {
     if (value === null || others.ignored.has(name) || isAccepted(others, name, value)) continue;
@@ -47,7 +47,7 @@ export function parameters<S extends z.ZodObject>(
     else throw unknownParameter(name, nameOf(name), known);
   }
   const result = schema.safeParse(given);
-  if (!result.success) throw issueRefusal(result.error.issues[0]!, given, others.of);
+  if (!result.success) throw issueRefusal(result.error.issues[0]!, given, others.objectName);
   return result.data;
 }
 

@@ -7,7 +7,7 @@ import { cutText, type TextLimit } from "../../language-model/prompt.ts";
 import { withoutClosing } from "../../tokenizer/prompt-ids.ts";
 import { LONG_TEXT } from "../../tokenizer/text-codec.ts";
 import { invalid, Refusal } from "../http/http-error.ts";
-import type { Turns } from "../http/turns.ts";
+import type { Semaphore } from "../http/semaphore.ts";
 
 /** The prompts of a request: their number, and a function that encodes them. */
 export interface Prompts {
@@ -18,7 +18,7 @@ export interface Prompts {
 interface PromptsOptions {
   param: string;
   model: LanguageModel;
-  most: number;
+  maxPrompts: number;
   /** Whether the model continues the text. If so, trailing special tokens such as EOS are left out. */
   isContinued: boolean;
   /** Maximum number of tokens of each prompt. Default: the context length. */
@@ -26,18 +26,18 @@ interface PromptsOptions {
   /** Whether to truncate longer prompts instead of refusing them. */
   truncation?: boolean | undefined;
   /** Schedules the encoding of long texts. */
-  encoding: Turns;
+  encoding: Semaphore;
   signal: AbortSignal;
 }
 
 /** Checks prompts. @throws Refusal 400, which `ids` throws too */
 export function promptsOf(value: unknown, options: PromptsOptions): Prompts {
-  const { param, most, encoding, signal } = options;
+  const { param, maxPrompts, encoding, signal } = options;
   const expected = "a text, token ids, or an array of those";
   const isSingle = typeof value === "string" || (Array.isArray(value) && typeof value[0] === "number");
   const list = isSingle ? [value] : value;
   if (!Array.isArray(list) || list.length === 0) throw invalid(param, expected, value);
-  if (list.length > most) throw invalid(param, `at most ${most} entries`, value);
+  if (list.length > maxPrompts) throw invalid(param, `at most ${maxPrompts} entries`, value);
   const idsOfEach = async () => {
     const all: number[][] = [];
     for (const [i, entry] of list.entries()) {
@@ -101,16 +101,16 @@ function checkedIds(
   return ids.slice(0, limit.contextLength) as number[];
 }
 
-/** Counts the characters of strings in plain data. Returns more than `most` if it contains more characters or values. */
-export function charactersOf(data: unknown, most: number): number {
-  return atOnce(charactersInSlices(data, most));
+/** Counts the characters of strings in plain data. Returns more than `limit` if it contains more characters or values. */
+export function charactersOf(data: unknown, limit: number): number {
+  return atOnce(charactersInSlices(data, limit));
 }
 
 /** Like charactersOf, in slices. */
-export function* charactersInSlices(data: unknown, most: number): Slices<number> {
+export function* charactersInSlices(data: unknown, limit: number): Slices<number> {
   let [characters, values] = [0, 0];
   const add = function* (value: unknown): Slices<boolean> {
-    if (++values > most) characters = most + 1;
+    if (++values > limit) characters = limit + 1;
     else if (typeof value === "string") characters += value.length;
     else if (Array.isArray(value)) {
       // A for…in loop would convert all indices to strings first.
@@ -125,7 +125,7 @@ export function* charactersInSlices(data: unknown, most: number): Slices<number>
         yield;
       }
     }
-    return characters <= most;
+    return characters <= limit;
   };
   yield* add(data);
   return characters;

@@ -31,7 +31,7 @@ export interface RequestRecord {
 }
 
 /** The part of a record that an endpoint knows. */
-export type Counted = Pick<
+export type RecordPart = Pick<
   RequestRecord,
   "model" | "promptTokens" | "cachedTokens" | "completionTokens" | "firstTokenMs" | "tokenMs"
 >;

@@ -80,7 +80,7 @@ export function toolUse(
   const otherwise = choice === "auto" && form.hasCalls ? jsonFormat(responseFormat) : undefined;
   const isPlain = isFormatted ? !otherwise : !(form.hasCalls || form.hasReasoning);
   const visible = isPlain ? [] : form.visibleTokens;
-  const most = parallel === false ? 1 : undefined;
+  const maxCalls = parallel === false ? 1 : undefined;
   return {
     tools: seen,
     options: {
@@ -92,9 +92,9 @@ export function toolUse(
     reasoningLimit:
       isPlain || mostReasoning === undefined
         ? undefined
-        : (prompt) => form.reasoningLimit({ most: mostReasoning, prompt }),
+        : (prompt) => form.reasoningLimit({ maxTokens: mostReasoning, prompt }),
     reading: isPlain
       ? undefined
-      : { parser: (prompt) => form.parser({ prompt, most, isCallOrText: otherwise !== undefined }), named },
+      : { parser: (prompt) => form.parser({ prompt, maxCalls, isCallOrJson: otherwise !== undefined }), named },
   };
 }

@@ -6,7 +6,7 @@ import { atOnce } from "../../core/slices.ts";
 import { JSON_LIMITS, JsonLimitError, parseInSlices } from "../../io/json-slices.ts";
 import { Refusal, unavailable } from "./http-error.ts";
 import { Intake } from "./intake.ts";
-import { inTurn, type Turns } from "./turns.ts";
+import { inTurn, type Semaphore } from "./semaphore.ts";
 
 /**
  * Maximum bytes of a refused request's body that are read and discarded, so that the client reads the refusal before the connection
@@ -32,12 +32,12 @@ const SHORT_BODY = 16 << 10;
 export class BodyReader {
   private readonly limits: BodyLimits;
   private readonly intake: Intake;
-  private readonly parsing: Turns;
+  private readonly parsing: Semaphore;
   /** Total bytes of the bodies that wait to be parsed. */
   private waiting = 0;
 
   /** @param parsing schedules parsing and other long work on parsed bodies, one at a time */
-  constructor(limits: BodyLimits, parsing: Turns) {
+  constructor(limits: BodyLimits, parsing: Semaphore) {
     this.limits = limits;
     this.intake = new Intake(MAX_AT_ONCE * limits.maxBodyBytes);
     this.parsing = parsing;

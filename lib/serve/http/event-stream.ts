@@ -1,7 +1,7 @@
 // Streams an answer as events. The client may be slow or stop reading.
 import type { ServerResponse } from "node:http";
+import { type DrainOptions, writeWithBackpressure } from "./backpressure.ts";
 import { jsonBytes } from "./json-parts.ts";
-import { type Waiting, written } from "./written.ts";
 
 /** How events are written. */
 export interface EventFormat {
@@ -44,25 +44,25 @@ const PART = 64 << 10;
  */
 export class EventStream {
   private readonly response: ServerResponse;
-  private readonly waiting: Waiting;
+  private readonly waiting: DrainOptions;
   private readonly format: EventFormat;
   private draining: Promise<void> | undefined;
   /** Whether a large event is half written, so that no other one can follow. */
   private isWithin = false;
 
-  constructor(response: ServerResponse, waiting: Waiting, format = UNNAMED_EVENTS) {
+  constructor(response: ServerResponse, waiting: DrainOptions, format = UNNAMED_EVENTS) {
     this.response = response;
     this.waiting = waiting;
     this.format = format;
   }
 
-  /** Sends events in order. @throws as `written` */
+  /** Sends events in order. @throws as `writeWithBackpressure` */
   async send(events: readonly unknown[]): Promise<void> {
     if (events.length === 0) return;
     await this.write(this.textOf(events));
   }
 
-  /** Sends an event that may be large, part by part. No other event may be sent meanwhile. @throws as `written` */
+  /** Sends an event that may be large, part by part. No other event may be sent meanwhile. @throws as `writeWithBackpressure` */
   async sendLarge(event: unknown): Promise<void> {
     const pieces = await jsonBytes(event, PART, this.waiting.signal);
     this.isWithin = true;
@@ -112,7 +112,7 @@ export class EventStream {
     // accumulate.
     while (this.draining) await this.draining;
     this.begin();
-    this.draining = written(this.response, text, this.waiting).finally(() => {
+    this.draining = writeWithBackpressure(this.response, text, this.waiting).finally(() => {
       this.draining = undefined;
     });
     await this.draining;

@@ -1,7 +1,7 @@
 // Sends JSON responses.
 import type { ServerResponse } from "node:http";
+import { type DrainOptions, writeWithBackpressure } from "./backpressure.ts";
 import { jsonBytes } from "./json-parts.ts";
-import { type Waiting, written } from "./written.ts";
 
 function jsonHead(response: ServerResponse, status: number, bytes: number): void {
   response.writeHead(status, {
@@ -23,13 +23,13 @@ export function sendJson(response: ServerResponse, status: number, value: unknow
 const PART = 64 << 10;
 
 /** Sends a JSON response that may be large, part by part as the client reads it. @throws ClientLost */
-export async function sendLargeJson(response: ServerResponse, value: unknown, waiting: Waiting): Promise<void> {
+export async function sendLargeJson(response: ServerResponse, value: unknown, waiting: DrainOptions): Promise<void> {
   const pieces = await jsonBytes(value, PART, waiting.signal);
   jsonHead(
     response,
     200,
     pieces.reduce((sum, { length }) => sum + length, 0),
   );
-  for (const piece of pieces) await written(response, piece, waiting);
+  for (const piece of pieces) await writeWithBackpressure(response, piece, waiting);
   response.end();
 }

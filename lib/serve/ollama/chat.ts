@@ -6,8 +6,8 @@ import { generate } from "../core/generate.ts";
 import { infillPrompts } from "../core/infill.ts";
 import { generating, type Served } from "../core/models.ts";
 import { withPrefill } from "../core/prefill.ts";
-import { prepared } from "../core/prepared.ts";
 import { promptsOf } from "../core/prompts.ts";
+import { runSliced } from "../core/sliced-work.ts";
 import { answerFormOf } from "../core/tool-use.ts";
 import { invalid, unsupported } from "../http/http-error.ts";
 import { sendJson } from "../http/json-answer.ts";
@@ -39,7 +39,7 @@ export function chat(exchange: Exchange): Promise<void> {
     const form = formOf(served, given, { fields: messageFields, times });
     const { messages = [] } = given;
     if (messages.length === 0) return sendLoaded(exchange, served, given, form);
-    const converted = await prepared(exchange, messages, () => convertedMessages(messages));
+    const converted = await runSliced(exchange, messages, () => convertedMessages(messages));
     const answerForm = answerFormOf(served.model, { tools: given.tools });
     const conversation = withPrefill(converted, mayThink(answerForm, given.think));
     const request = {
@@ -88,7 +88,14 @@ function continueText(exchange: Exchange, served: Served, given: Prompted, form:
   if (given.system) throw invalid("system", "none with raw, which has no chat template", given.system);
   if (given.think !== undefined) throw unsupported("think", "expected none with raw, which has no chat template");
   const { encoding } = exchange.service;
-  const how = { param: "prompt", model: served.model, most: 1, isContinued: true, encoding, signal: exchange.signal };
+  const how = {
+    param: "prompt",
+    model: served.model,
+    maxPrompts: 1,
+    isContinued: true,
+    encoding,
+    signal: exchange.signal,
+  };
   const generation = {
     prompts: promptsOf(given.prompt, how),
     options: generateOptions(exchange, served.model, given),

@@ -130,5 +130,5 @@ const WITHOUT_EFFECT = new Set([
 
 /** Returns a request's checked `options`. @throws Refusal 400 that names the first invalid one */
 export function parsedOptions(given: Readonly<Record<string, unknown>> = {}): z.infer<typeof optionSchema> {
-  return parameters(optionSchema, given, { ignored: WITHOUT_EFFECT, unsupported: {}, of: "options" });
+  return parameters(optionSchema, given, { ignored: WITHOUT_EFFECT, unsupported: {}, objectName: "options" });
 }

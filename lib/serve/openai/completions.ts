@@ -45,11 +45,11 @@ async function complete(exchange: Exchange, served: Served, given: z.infer<typeo
     ...responseFormat(given.response_format),
     ...(echo && { promptLogprobs: logprobs }),
   };
-  const { maxChoices: most } = settings;
+  const { maxChoices: maxPrompts } = settings;
   const prompts = promptsOf(given.prompt, {
     param: "prompt",
     model,
-    most,
+    maxPrompts,
     isContinued: true,
     encoding: service.encoding,
     signal,

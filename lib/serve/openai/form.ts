@@ -36,8 +36,8 @@ interface Sending {
 }
 
 /** Sends the answers of a request. @throws ClientLost, or the error that ended an answer */
-export function sendForm(exchange: Exchange, answers: Answers, how: Sending): Promise<void> {
-  return how.stream ? sendStream(exchange, answers, how) : sendWhole(exchange, answers, how);
+export function sendForm(exchange: Exchange, answers: Answers, sending: Sending): Promise<void> {
+  return sending.stream ? sendStream(exchange, answers, sending) : sendWhole(exchange, answers, sending);
 }
 
 const newId = ({ id }: Form) => `${id}-${randomUUID().replaceAll("-", "")}`;

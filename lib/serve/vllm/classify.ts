@@ -21,7 +21,7 @@ export function classify(exchange: Exchange): Promise<void> {
     const classifier = classifierOf(model.config, "sequence");
     const options = { truncation: given.truncation, signal, adapters };
     const { logits, tokens } = await computing(exchange, () => logitsOfTexts(model, inputs, options));
-    exchange.count({ model: name, promptTokens: tokens, completionTokens: 0 });
+    exchange.record({ model: name, promptTokens: tokens, completionTokens: 0 });
     await sendAnswer(exchange, {
       id: `classify-${randomUUID()}`,
       object: "list",

@@ -36,7 +36,7 @@ function rerank(exchange: Exchange, withDocuments: boolean, form: (of: Reranked)
     const pairs = texts.map((textPair) => ({ text: given.query, textPair }));
     const options = { label, truncation, signal, adapters };
     const { scores, tokens } = await computing(exchange, () => pairScores(model, pairs, options));
-    exchange.count({ model: name, promptTokens: tokens, completionTokens: 0 });
+    exchange.record({ model: name, promptTokens: tokens, completionTokens: 0 });
     const results = ranked(scores, topN).map(({ index, score }) => ({
       index,
       relevance_score: score,

@@ -22,7 +22,7 @@ export function score(exchange: Exchange): Promise<void> {
     const { label, truncation } = given;
     const options = { label, truncation, signal, adapters };
     const { scores, tokens } = await computing(exchange, () => pairScores(model, pairs, options));
-    exchange.count({ model: name, promptTokens: tokens, completionTokens: 0 });
+    exchange.record({ model: name, promptTokens: tokens, completionTokens: 0 });
     await sendAnswer(exchange, {
       id: `score-${randomUUID()}`,
       object: "list",

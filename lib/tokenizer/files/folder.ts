@@ -14,7 +14,7 @@ import {
 import { stageTokenizer } from "../../formats/tokenizer-files.ts";
 import { MAX_JSON_BYTES, makeFolder } from "../../io/atomic-files.ts";
 import { isMissing } from "../../io/is-missing.ts";
-import { decodeUtf8 } from "../../io/json.ts";
+import { checkJson, decodeUtf8 } from "../../io/json.ts";
 import { openFile, readAll } from "../../io/open-file.ts";
 import { writeTogether } from "../../io/staged-files.ts";
 import { withEos } from "../pipeline/template-processor.ts";
@@ -141,21 +141,24 @@ function readModelFile(bytes: Uint8Array, config: TokenizerConfig): TokenizerFil
 
 async function readText(path: string, signal: AbortSignal | undefined): Promise<string | undefined> {
   const bytes = await readBytes(path, signal, MAX_JSON_BYTES);
+  // Count a large file's values before it is decoded, which takes as much memory again. A smaller file has too few bytes for them.
+  if (bytes && path.endsWith(".json") && bytes.length > limits.jsonValues)
+    checkJson(bytes, path, { values: limits.jsonValues });
   return bytes && decodeUtf8(bytes, path);
 }
 
 async function readBytes(
   path: string,
   signal: AbortSignal | undefined,
-  most: number = limits.fileBytes,
+  maxBytes: number = limits.fileBytes,
 ): Promise<Buffer | undefined> {
   let file: FileHandle | undefined;
   try {
     throwIfAborted(signal, "Tokenizer.load");
     file = await openFile(path);
     const { size } = await file.stat();
-    const isLarge = size >= largeFile && size <= most;
-    const bytes = isLarge ? await readLarge(file, size, signal) : await readAll(file, path, most);
+    const isLarge = size >= largeFile && size <= maxBytes;
+    const bytes = isLarge ? await readLarge(file, size, signal) : await readAll(file, path, maxBytes);
     throwIfAborted(signal, "Tokenizer.load");
     return bytes;
   } catch (cause) {
@@ -243,6 +246,7 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
     return { tokenizer: bytes, tokenizerPath: join(folder, name) };
   }
   const file = join(folder, name);
+  if (name === "vocab.json") checkJson(bytes, file, { values: limits.jsonValues });
   const text = decodeUtf8(bytes, file);
   if (name.endsWith(".tiktoken")) {
     const tiktokenOptions = tiktokenByName(name);

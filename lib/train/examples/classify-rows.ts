@@ -1,13 +1,13 @@
 import { firstOf } from "../../core/amounts.ts";
 import { HeddleError } from "../../core/errors.ts";
 import {
+  gotText,
   type LocatedRow,
   noRowsError,
   type RowSource,
   readRows,
   rowError,
   rowsError,
-  said,
   stringField,
   stringsField,
 } from "../../data/rows.ts";
@@ -56,7 +56,7 @@ export async function readLabeled(
         row,
         words ? "tokens" : "text",
         `a row of the same kind as ${first.row.where}`,
-        said("the other kind"),
+        gotText("the other kind"),
       );
   return out;
 }
@@ -144,7 +144,7 @@ export function encodeLabeled(
       row,
       field,
       `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first ones)`,
-      said(`${encoded.ids.length} tokens`),
+      gotText(`${encoded.ids.length} tokens`),
     );
   const ids = cutIds(tokenizer, encoded.ids, maxLength);
   // cutIds keeps the closing special tokens, so it keeps fewer tokens of the text.

@@ -1,11 +1,11 @@
 import {
+  gotText,
   type LocatedRow,
   noRowsError,
   optionalField,
   type RowSource,
   readRows,
   rowError,
-  said,
   stringField,
   stringsField,
 } from "../../data/rows.ts";
@@ -95,11 +95,11 @@ function ids(
       row,
       field,
       `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first ones)`,
-      said(`${encoded.length} tokens`),
+      gotText(`${encoded.length} tokens`),
     );
   const kept = cutIds(tokenizer, encoded, maxLength);
   const unpooled = prompt.unpooled(kept);
   if (unpooled === kept.length)
-    throw rowError(row, field, `more tokens than the prompt's ${unpooled}`, said(`${kept.length} tokens`));
+    throw rowError(row, field, `more tokens than the prompt's ${unpooled}`, gotText(`${kept.length} tokens`));
   return kept;
 }

@@ -1,12 +1,12 @@
 import { countedWere } from "../../core/amounts.ts";
 import {
   firstPlaces,
+  gotText,
   type LocatedRow,
   noRowsError,
   type RowSource,
   readRows,
   rowError,
-  said,
 } from "../../data/rows.ts";
 import { type SftExample, type SftRowOptions, type SftTokenizer, sftExample } from "./sft-rows.ts";
 
@@ -53,7 +53,12 @@ export async function readSftExamples(
     if (isConversation(row)) out.conversations++;
     const tooLong = whole.ids.length > maxSeqLength;
     if (tooLong && truncationMode === "error")
-      throw rowError(row, "row", `at most maxSeqLength = ${maxSeqLength} tokens`, said(`${whole.ids.length} tokens`));
+      throw rowError(
+        row,
+        "row",
+        `at most maxSeqLength = ${maxSeqLength} tokens`,
+        gotText(`${whole.ids.length} tokens`),
+      );
     if (tooLong && truncationMode === "drop") {
       dropped.push(`${row.where} (${whole.ids.length} tokens)`);
       continue;

@@ -1,7 +1,7 @@
 import { HeddleError, invalidArgument } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import { nearest } from "../../core/nearest-name.ts";
-import { fieldsOf, type LocatedRow, rowError, said } from "../../data/rows.ts";
+import { fieldsOf, gotText, type LocatedRow, rowError } from "../../data/rows.ts";
 import { isAssistant } from "../../tokenizer/chat/assistant-mask.ts";
 import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
@@ -41,7 +41,7 @@ export function sftExample(row: LocatedRow, tokenizer: SftTokenizer, options: Sf
   if (Object.hasOwn(value, "prompt") || Object.hasOwn(value, "completion"))
     return promptAndCompletion(row, tokenizer, options);
   if (Object.hasOwn(value, "text")) return plainText(row, tokenizer);
-  throw rowError(row, "row", "messages, prompt and completion, or text", said(fieldsOf(row)));
+  throw rowError(row, "row", "messages, prompt and completion, or text", gotText(fieldsOf(row)));
 }
 
 function conversation(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowOptions): SftExample {
@@ -51,7 +51,7 @@ function conversation(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowO
       row,
       "messages",
       "at least one of the assistant's (assistantOnlyLoss: false learns from all)",
-      said(rolesOf(messages)),
+      gotText(rolesOf(messages)),
     );
   const template = templateOptions(row, options);
   const { ids, assistantMask } = rendered(row, "messages", options, () =>
@@ -123,7 +123,7 @@ export function checkedMessages(
   given: unknown = row.value[field],
 ): readonly ChatMessage[] {
   if (!Array.isArray(given)) throw rowError(row, field, "an array of messages", given);
-  if (given.length === 0) throw rowError(row, field, "at least one message", said("an empty array"));
+  if (given.length === 0) throw rowError(row, field, "at least one message", gotText("an empty array"));
   for (const [i, message] of given.entries()) {
     const name = `${field}[${i}]`;
     if (!isObject(message)) throw rowError(row, name, "an object with role and content", message);
@@ -170,6 +170,6 @@ export function rendered<T>(
     if (error.code === "NOT_FOUND")
       throw invalidArgument("chatTemplate", "a template, or the name of one that the tokenizer has", chatTemplate);
     const template = chatTemplate === undefined ? "the chat template" : "chatTemplate";
-    throw rowError(row, field, `a conversation that ${template} takes`, said(error.message));
+    throw rowError(row, field, `a conversation that ${template} takes`, gotText(error.message));
   }
 }

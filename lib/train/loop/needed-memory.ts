@@ -66,10 +66,10 @@ export function needRoom(
  * is allocated.
  * @throws HeddleError OUT_OF_MEMORY
  */
-export function needRoomForRows(model: Pick<Model, "device" | "config">, shape: StepShape, of?: "replay"): void {
+export function needRoomForRows(model: Pick<Model, "device" | "config">, shape: StepShape, within?: "replay"): void {
   const rows = shape.sequences * shape.sequenceLength;
   // At least 2 bytes per element: hidden states are bf16 or f32.
-  needRoom(model.device, shape, 2 * rows * model.config.hiddenSize, of);
+  needRoom(model.device, shape, 2 * rows * model.config.hiddenSize, within);
 }
 
 /**

@@ -36,7 +36,7 @@ export const languageModeling: Stage<Batch> = {
   collate(batch, total) {
     const weights = Float32Array.from(batch.targets, (t) => (t < 0 ? 0 : 1 / total));
     return {
-      inputs: { ids: batch.tokens, targets: batch.targets, lossWeights: weights, documents: writtenRows(batch) },
+      inputs: { ids: batch.tokens, targets: batch.targets, lossWeights: weights, documents: documentsOf(batch) },
       tokens: batch.tokens.length,
       counted: batch.tokenCount,
     };
@@ -48,7 +48,7 @@ export const languageModeling: Stage<Batch> = {
  * Returns each row's document index: 0 for the concatenated text, −1 for the padding after its end. Every token of the text has a
  * target, except the last one. So a row belongs to the text if it or the row before it has a target.
  */
-function writtenRows({ targets }: Batch): Int32Array {
+function documentsOf({ targets }: Batch): Int32Array {
   return targets.map((target, i) => (target >= 0 || (i > 0 && targets[i - 1]! >= 0) ? 0 : -1));
 }
 
@@ -65,7 +65,7 @@ export const packedLanguageModeling: Stage<Batch> = {
 };
 
 /** Returns the stage of next-token prediction for a packing and options of the loss. */
-export function languageModel({ packing, ...loss }: { packing: Packing } & TokenLossOptions): Stage<Batch> {
+export function languageModelingStage({ packing, ...loss }: { packing: Packing } & TokenLossOptions): Stage<Batch> {
   if (packing === "concatenate") return { ...languageModeling, loss: (c) => tokenLoss(c, c.forward(), loss) };
   return {
     ...packedLanguageModeling,

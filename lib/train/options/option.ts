@@ -32,10 +32,10 @@ export function option<S extends z.ZodType>(schema: S, help: string, more: Omit<
 }
 
 /**
- * Defines a stage's variant of the option `of`. Facts that are not in `changed`, such as aliases, are those of `of`.
+ * Defines a stage's variant of the option `base`. Facts that are not in `changed`, such as aliases, are those of `base`.
  */
-export function variant<S extends z.ZodType>(of: z.ZodType, schema: S, changed: Partial<OptionInfo> = {}): S {
-  infos.set(schema, { ...infoOf(of), ...changed });
+export function variant<S extends z.ZodType>(base: z.ZodType, schema: S, changed: Partial<OptionInfo> = {}): S {
+  infos.set(schema, { ...infoOf(base), ...changed });
   return schema;
 }
 

@@ -139,9 +139,9 @@ function matcher(match: ParameterGroup["match"], place: string): (name: string) 
 function nothingMatched(
   match: ParameterGroup["match"],
   place: string,
-  of: { names: readonly string[]; others: readonly string[]; matches: (name: string) => boolean },
+  group: { names: readonly string[]; others: readonly string[]; matches: (name: string) => boolean },
 ): HeddleError {
-  const { names, others, matches } = of;
+  const { names, others, matches } = group;
   const refused = (expected: string, got: string) =>
     new HeddleError("INVALID_ARGUMENT", `${place}: expected ${expected}, got ${got}`);
   const text = shown(match);

@@ -42,17 +42,17 @@ const corpusShape = {
 /** One of several corpora of raw text. */
 export interface CorpusPart extends Given<typeof corpusShape> {}
 
-const PLACES = "a path, an array of paths, or an array of objects with data and weight";
+const EXPECTED_DATA = "a path, an array of paths, or an array of objects with data and weight";
 const corpora = z.union(
   [
     z.string(),
     z.array(z.string()).min(1),
     z.array(z.strictObject(corpusShape, { error: "an object with data and weight" })).min(1),
   ],
-  { error: PLACES },
+  { error: EXPECTED_DATA },
 );
 const textData = z.union([...corpora.options, z.custom<TextSource>(isTexts)], {
-  error: `${PLACES}, or an iterable of texts`,
+  error: `${EXPECTED_DATA}, or an iterable of texts`,
 });
 
 /** Raw text to train on, and to evaluate. */

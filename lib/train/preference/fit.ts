@@ -1,12 +1,12 @@
 import { countedWere } from "../../core/amounts.ts";
 import {
   firstPlaces,
+  gotText,
   type LocatedRow,
   noRowsError,
   type RowSource,
   readRows,
   rowError,
-  said,
 } from "../../data/rows.ts";
 import type { KeptRows } from "../examples/example-source.ts";
 import type { AnsweredPrompt } from "./sequences.ts";
@@ -62,7 +62,7 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
           row,
           "row",
           `at most ${limit} tokens of ${what} (maxSeqLength; truncationMode "drop" or "keep_end" avoids this)`,
-          said(`${excess + limit} tokens`),
+          gotText(`${excess + limit} tokens`),
         );
       else if (truncationMode === "keep_end" && sequences.every((s) => s.promptLength > excess)) {
         items.push(

@@ -1,4 +1,4 @@
-import { fieldsOf, type LocatedRow, rowError, said } from "../../data/rows.ts";
+import { fieldsOf, gotText, type LocatedRow, rowError } from "../../data/rows.ts";
 import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 import { checkedMessages } from "../examples/sft-rows.ts";
 import type { PreferencePair } from "./pairs.ts";
@@ -15,7 +15,7 @@ export function pairsOf(row: LocatedRow, encoder: RowEncoder): PreferencePair[] 
   if (value.dismissed === true) return [];
   if (Object.hasOwn(value, "ranked")) return rankedPairs(row, encoder);
   if (!Object.hasOwn(value, "chosen") && !Object.hasOwn(value, "rejected")) {
-    throw rowError(row, "row", "prompt, chosen and rejected, or prompt and ranked", said(fieldsOf(row)));
+    throw rowError(row, "row", "prompt, chosen and rejected, or prompt and ranked", gotText(fieldsOf(row)));
   }
   const { prompt, chosen, rejected } = value.prompt === undefined ? implicitPrompt(row) : value;
   const encoded = encoder.prompt(row, prompt);
@@ -41,7 +41,7 @@ function rankedPairs(row: LocatedRow, encoder: RowEncoder): PreferencePair[] {
 /** Returns the answers of one rank: one (a text, or messages), or an array of equally good ones. */
 function rankOf(row: LocatedRow, encoder: RowEncoder, prompt: EncodedPrompt, field: string, given: unknown) {
   const several = Array.isArray(given) && given.every((v) => typeof v === "string" || Array.isArray(v));
-  if (several && given.length === 0) throw rowError(row, field, "at least one answer", said("an empty array"));
+  if (several && given.length === 0) throw rowError(row, field, "at least one answer", gotText("an empty array"));
   const answers: unknown[] = several ? given : [given];
   return answers.map((answer, i) => encoder.answer(row, prompt, several ? `${field}[${i}]` : field, answer));
 }
@@ -61,6 +61,6 @@ function implicitPrompt(row: LocatedRow): { prompt: unknown; chosen: unknown; re
   const differs = better.findIndex((message, i) => !same(message, worse[i]));
   // If they are equal, or one continues the other, at least the last message is an answer.
   const shared = Math.min(differs < 0 ? better.length : differs, better.length - 1, worse.length - 1);
-  if (shared === 0) throw rowError(row, "prompt", "messages that chosen and rejected both begin with", said("none"));
+  if (shared === 0) throw rowError(row, "prompt", "messages that chosen and rejected both begin with", gotText("none"));
   return { prompt: better.slice(0, shared), chosen: better.slice(shared), rejected: worse.slice(shared) };
 }

@@ -79,14 +79,14 @@ export interface PairStage<Objective, Pair extends PreferencePair>
  * @returns the generator for `startStage`, and a function that builds the stage
  */
 export function pairStage<Objective extends object, Pair extends PreferencePair = PreferencePair>(
-  of: PairStage<Objective, Pair>,
+  definition: PairStage<Objective, Pair>,
 ) {
   const stage = (options: Objective & PairBatchShape): Stage<readonly Pair[]> => {
     const { pairs } = options;
-    const { whole = false, means = [] } = of;
-    const term = of.chosenTerm?.(options);
+    const { whole = false, means = [] } = definition;
+    const term = definition.chosenTerm?.(options);
     return {
-      name: of.name,
+      name: definition.name,
       count: (batch) => batch.length,
       // The cross-entropy of chosen answers is a mean over tokens, not over pairs. This is its divisor.
       ...(term && {
@@ -99,13 +99,13 @@ export function pairStage<Objective extends object, Pair extends PreferencePair 
             ...rows.inputs,
             pairWeights: perSlot(batch, pairs, () => 1 / total),
             ...(term && { chosenWeights: chosenWeights(batch, options, term, tokens) }),
-            ...of.inputs(batch, rows, options),
+            ...definition.inputs(batch, rows, options),
           },
           tokens: rows.tokens,
           counted: batch.length,
         };
       },
-      loss: (context) => of.loss(context, options),
+      loss: (context) => definition.loss(context, options),
       ...(term && { shares: ["nllLoss"] }),
       metrics: (outputs, batches) => ({
         ...rewardMetrics(outputs, batches),
@@ -115,15 +115,15 @@ export function pairStage<Objective extends object, Pair extends PreferencePair 
     };
   };
   const run = runPreference<PreferenceSettings & Objective, Pair>({
-    peaks: of.peaks ?? preferencePeaks,
-    about: of.about,
+    peaks: definition.peaks ?? preferencePeaks,
+    about: definition.about,
     sequencesEach: 2,
     async items(base, options, call) {
-      const pairs = await readPairs(base, of.name, options, call);
+      const pairs = await readPairs(base, definition.name, options, call);
       // Without `prepare`, Pair is PreferencePair.
-      return of.prepare ? of.prepare(base, pairs, options, call) : (pairs as PreferenceItems<Pair>);
+      return definition.prepare ? definition.prepare(base, pairs, options, call) : (pairs as PreferenceItems<Pair>);
     },
-    addHead: of.addHead,
+    addHead: definition.addHead,
     stage: (options, { items: pairs, sequenceLength }) => stage({ ...options, pairs, sequenceLength }),
   });
   return { run, stage };

@@ -35,11 +35,11 @@ export type ReadItemOptions<Item> = Pick<
 /** Reads training and held-out items: rows of evalData are held out, or a share of `data`'s rows. The items of a row stay together. */
 export async function readSplit<Item>(
   { data, evalData, evalFraction = 0, truncationMode, names }: SplitOptions,
-  how: ReadItemOptions<Item>,
+  reading: ReadItemOptions<Item>,
 ): Promise<{ train: Item[]; heldOut: Item[] }> {
-  const read = await readFitting(data, { ...how, name: names?.data ?? "data", truncationMode });
+  const read = await readFitting(data, { ...reading, name: names?.data ?? "data", truncationMode });
   if (evalData !== undefined) {
-    const heldOut = await readFitting(evalData, { ...how, name: names?.evalData ?? "evalData", truncationMode });
+    const heldOut = await readFitting(evalData, { ...reading, name: names?.evalData ?? "evalData", truncationMode });
     return { train: read.rows.flat(), heldOut: heldOut.rows.flat() };
   }
   const split = splitExamples(read, evalFraction);
@@ -50,7 +50,7 @@ export async function readSplit<Item>(
  * Converts the model to its form during training: merged or active adapters, and f32 weights. Log-probabilities
  * computed before the first step then have the same bits as in training.
  */
-export async function settleWeights(
+export async function prepareWeights(
   model: Model,
   options: Parameters<typeof settleAdapters>[1],
   names = model.languageWeightNames,

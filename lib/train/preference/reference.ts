@@ -5,12 +5,12 @@ import type { Model } from "../../models/model.ts";
 import type { Trainable } from "../loop/run-stage.ts";
 import type { StageCall } from "../loop/start-stage.ts";
 import type { BatchSource } from "../loop/trainer.ts";
-import { type PreferenceItems, settleWeights } from "./prepare.ts";
+import { type PreferenceItems, prepareWeights } from "./prepare.ts";
 import { AnswerScorer } from "./scorer.ts";
 import type { AnsweredPrompt } from "./sequences.ts";
 
 /** Copies the named tensors of a model. Training does not change the copies. */
-export async function snapshot(model: Model, names: readonly string[]): Promise<Map<string, Tensor>> {
+export async function copyWeights(model: Model, names: readonly string[]): Promise<Map<string, Tensor>> {
   const out = new Map<string, Tensor>();
   try {
     for (const name of names) {
@@ -45,7 +45,7 @@ export interface ReferenceScores<Item, Scored> {
 export async function scoredByReference<Item, Scored>(
   base: Trainable,
   { train, heldOut, sequenceLength }: PreferenceItems<Item>,
-  options: Parameters<typeof settleWeights>[1] & {
+  options: Parameters<typeof prepareWeights>[1] & {
     dtype: FloatDType;
     fp8?: boolean | undefined;
     refModel?: Trainable | undefined;
@@ -53,7 +53,7 @@ export async function scoredByReference<Item, Scored>(
   { signal, preparation }: StageCall,
   { sequences, answers, scored, identify }: ReferenceScores<Item, Scored>,
 ): Promise<PreferenceItems<Scored>> {
-  await preparation.change(() => settleWeights(base.model, options));
+  await preparation.change(() => prepareWeights(base.model, options));
   const { refModel, dtype, fp8 } = options;
   const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences, sequenceLength, dtype, fp8 });
   const score = async (items: readonly Item[]): Promise<Scored[]> => {

@@ -1,4 +1,4 @@
-import { type LocatedRow, rowError, said } from "../../data/rows.ts";
+import { gotText, type LocatedRow, rowError } from "../../data/rows.ts";
 import { isAssistant } from "../../tokenizer/chat/assistant-mask.ts";
 import type { ChatMessage } from "../../tokenizer/chat/chat.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
@@ -52,7 +52,7 @@ export class RowEncoder {
   private reply(row: LocatedRow, prompt: EncodedPrompt, field: string, given: unknown): AnsweredPrompt {
     const messages = typeof given === "string" ? [{ role: "assistant", content: given }] : given;
     const after = checkedMessages(row, field, messages);
-    if (!after.some(isAssistant)) throw rowError(row, field, "an assistant message", said(rolesOf(after)));
+    if (!after.some(isAssistant)) throw rowError(row, field, "an assistant message", gotText(rolesOf(after)));
     const ids = this.rendered(row, field, [...(prompt.given as readonly ChatMessage[]), ...after], false);
     const shared = commonPrefix(ids, prompt.ids);
     if (shared === 0 || shared === ids.length)

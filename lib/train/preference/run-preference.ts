@@ -38,7 +38,7 @@ export interface PreferenceStage<Options extends PreferenceSettings, Item> {
 }
 
 /** Returns the generator of a preference stage, for `startStage`. */
-export function runPreference<Options extends PreferenceSettings, Item>(of: PreferenceStage<Options, Item>) {
+export function runPreference<Options extends PreferenceSettings, Item>(definition: PreferenceStage<Options, Item>) {
   return async function* run(
     base: PreferenceTrainable,
     options: Options,
@@ -46,18 +46,18 @@ export function runPreference<Options extends PreferenceSettings, Item>(of: Pref
   ): AsyncGenerator<TrainEvent, TrainResult, void> {
     const { perDeviceTrainBatchSize: items, refModel, seed, evalBatches } = options;
     if (refModel) needSameVocabulary("refModel", refModel.model, base.model);
-    const { train, heldOut, sequenceLength, reference } = await of.items(base, options, call);
+    const { train, heldOut, sequenceLength, reference } = await definition.items(base, options, call);
     const examples = new ExampleSource(train, { heldOut, batchSize: items, seed, evalBatches });
     const source = reference === undefined ? examples : withReference(examples, reference);
     const maxSteps = stepsOf(options, train.length, call.world);
-    const settled = { ...options, maxSteps, learningRate: peakOf(of.peaks, options) };
+    const settled = { ...options, maxSteps, learningRate: peakOf(definition.peaks, options) };
     needPossible(source, settled); // check this before addHead replaces the model's head
-    const names = await (of.addHead && call.preparation.change(() => of.addHead!(base.model, options)));
-    return yield* runStage(base, of.stage(options, { items, sequenceLength }), source, settled, {
+    const names = await (definition.addHead && call.preparation.change(() => definition.addHead!(base.model, options)));
+    return yield* runStage(base, definition.stage(options, { items, sequenceLength }), source, settled, {
       ...call,
-      card: { data: namesOf(options.data), ...of.about },
+      card: { data: namesOf(options.data), ...definition.about },
       names,
-      sequences: of.sequencesEach * items,
+      sequences: definition.sequencesEach * items,
       sequenceLength,
     });
   };

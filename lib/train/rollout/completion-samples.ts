@@ -15,15 +15,15 @@ interface Rated {
 
 /** Keeps some answers of the last rollout, and adds them to the next event. */
 export class CompletionSamples {
-  private readonly most: number;
+  private readonly maxSamples: number;
   private readonly rewardNames: readonly string[];
   private readonly tokenizer: Pick<NonNullable<LanguageModel["tokenizer"]>, "decode">;
   private training: SampledCompletion[] | undefined;
   private evaluation: SampledCompletion[] | undefined;
 
-  /** @param most number of answers of a rollout to keep; 0: none */
-  constructor(most: number, rewardNames: readonly string[], tokenizer: CompletionSamples["tokenizer"]) {
-    this.most = most;
+  /** @param maxSamples number of answers of a rollout to keep; 0: none */
+  constructor(maxSamples: number, rewardNames: readonly string[], tokenizer: CompletionSamples["tokenizer"]) {
+    this.maxSamples = maxSamples;
     this.rewardNames = rewardNames;
     this.tokenizer = tokenizer;
   }
@@ -32,8 +32,8 @@ export class CompletionSamples {
    * Replaces the kept answers by the first answers of this rollout, so that answers to the same prompt can be compared.
    */
   set(rated: readonly Rated[], { isEvaluation }: { isEvaluation: boolean }): void {
-    if (this.most > 0)
-      this[isEvaluation ? "evaluation" : "training"] = rated.slice(0, this.most).map((one) => this.sample(one));
+    if (this.maxSamples > 0)
+      this[isEvaluation ? "evaluation" : "training"] = rated.slice(0, this.maxSamples).map((one) => this.sample(one));
   }
 
   /** Adds the kept answers to the events that follow. */

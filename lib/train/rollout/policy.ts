@@ -12,8 +12,8 @@ import type { Metrics } from "../loop/stage.ts";
 import type { StageCall } from "../loop/start-stage.ts";
 import { needFiles } from "../options/assert-files-exist.ts";
 import { needSameVocabulary } from "../preference/options.ts";
-import { settleWeights } from "../preference/prepare.ts";
-import { fingerprint, snapshot } from "../preference/reference.ts";
+import { prepareWeights } from "../preference/prepare.ts";
+import { copyWeights, fingerprint } from "../preference/reference.ts";
 import { RowEncoder } from "../preference/rows.ts";
 import { AnswerScorer } from "../preference/scorer.ts";
 import { answerLength } from "../preference/sequences.ts";
@@ -93,7 +93,7 @@ export async function openPolicy(
   const { train, heldOut } = await readPrompts(rows, encoder, { ...call, limit });
   const longest = [...train, ...heldOut].reduce((n, { ids }) => Math.max(n, ids.length), 1);
   const sequenceLength = sequenceLengthFor(longest + maxCompletionLength - 1, context);
-  await call.preparation.change(() => settleWeights(model, options));
+  await call.preparation.change(() => prepareWeights(model, options));
   let tensors: Map<string, Tensor> | undefined;
   let reference: AnswerScorer | undefined;
   const { lora, rolloutDtype = dtype === "bf16" || model.device.multipliesBf16 ? "bf16" : "f32" } = options;
@@ -106,7 +106,7 @@ export async function openPolicy(
   let referenceMark: string | undefined;
   try {
     if (call.needsReference) {
-      if (!refModel) tensors = await snapshot(model, trainedBefore(base, options));
+      if (!refModel) tensors = await copyWeights(model, trainedBefore(base, options));
       const shape = { sequences, sequenceLength, dtype, fp8, temperature };
       reference = new AnswerScorer(refModel?.model ?? model, { ...shape, tensors });
       // The log-probabilities of prompt tokens are enough to identify a reference.

@@ -13,10 +13,10 @@ export interface PolicyPrompt extends EncodedPrompt {
 export async function readPrompts(
   options: SplitOptions,
   encoder: RowEncoder,
-  how: Pick<ReadItemOptions<PolicyPrompt>, "limit" | "signal" | "warn">,
+  reading: Pick<ReadItemOptions<PolicyPrompt>, "limit" | "signal" | "warn">,
 ): Promise<{ train: PolicyPrompt[]; heldOut: PolicyPrompt[] }> {
   return readSplit<PolicyPrompt>(options, {
-    ...how,
+    ...reading,
     what: "a prompt, in addition to maxCompletionLength",
     read: (row) => [promptOf(row, encoder)],
     sequences: ({ ids }) => [{ ids: Int32Array.from(ids), promptLength: ids.length }],

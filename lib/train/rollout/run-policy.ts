@@ -91,7 +91,7 @@ export interface PolicyStage<Options extends Settings, Measured, Item> {
 const EVALUATIONS = 2 ** 31;
 
 /** Returns the generator of a stage in which the model answers prompts, for `startStage`. */
-export function runPolicy<Options extends Settings, Measured, Item>(of: PolicyStage<Options, Measured, Item>) {
+export function runPolicy<Options extends Settings, Measured, Item>(definition: PolicyStage<Options, Measured, Item>) {
   return async function* run(
     base: LanguageModel,
     options: Options,
@@ -105,18 +105,22 @@ export function runPolicy<Options extends Settings, Measured, Item>(of: PolicySt
     const samples = new CompletionSamples(
       logCompletions ? numCompletionsToPrint : 0,
       judge.names,
-      tokenizerOf(base, of.name),
+      tokenizerOf(base, definition.name),
     );
-    const policy = await openPolicy(base, of.name, options, { ...call, needsReference: of.needsReference(options) });
+    const policy = await openPolicy(base, definition.name, options, {
+      ...call,
+      needsReference: definition.needsReference(options),
+    });
     const { train, heldOut, sequenceLength, dtype } = policy;
-    const names = await (of.addValueHead && call.preparation.change(() => of.addValueHead!(model, options)));
-    const { answersEach, answersEachEval = answersEach, microBatches, passes, shuffle } = of.plan(options);
-    const rollouts = of.rollouts(options, policy);
+    const names = await (definition.addValueHead &&
+      call.preparation.change(() => definition.addValueHead!(model, options)));
+    const { answersEach, answersEachEval = answersEach, microBatches, passes, shuffle } = definition.plan(options);
+    const rollouts = definition.rollouts(options, policy);
     const answersTo = (rollout: number) => (rollout < EVALUATIONS ? answersEach : answersEachEval);
     // Created at the first rollout, because the trained weights are only then on the model.
     let scorer: AnswerScorer | undefined;
     const score = (list: readonly AnsweredPrompt[]) => {
-      const values = of.addValueHead !== undefined;
+      const values = definition.addValueHead !== undefined;
       scorer ??= new AnswerScorer(model, { sequences: answers, sequenceLength, dtype, fp8, temperature, values });
       return scorer.score(list, signal);
     };
@@ -162,10 +166,10 @@ export function runPolicy<Options extends Settings, Measured, Item>(of: PolicySt
       },
     });
     const maxSteps = stepsOf(options, train.length * answersEach * passes, world);
-    const settled = { ...options, maxSteps, learningRate: peakOf(of.peaks, options) };
+    const settled = { ...options, maxSteps, learningRate: peakOf(definition.peaks, options) };
     return yield* runStage(base, rollouts.stage({ answers, sequenceLength }), source, settled, {
       ...call,
-      card: { data: namesOf(promptsOf(options)), ...of.about },
+      card: { data: namesOf(promptsOf(options)), ...definition.about },
       names,
       follow: (events) => samples.follow(events),
       sequences: answers,

@@ -250,13 +250,9 @@ async function embeddingMetrics(
       ),
       await embed(documents, prompts.document),
     ];
-    const report = retrieval(
-      anchors,
-      texts,
-      relevant,
-      undefined,
-      correctDocuments(pairs, documents, relevant, prompts),
-    );
+    const report = retrieval(anchors, texts, relevant, {
+      others: correctDocuments(pairs, documents, relevant, prompts),
+    });
     for (const [k, value] of Object.entries(report.recall)) metrics[`recallAt${k}`] = value;
     metrics.mrr = report.mrr;
   }

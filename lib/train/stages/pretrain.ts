@@ -7,7 +7,7 @@ import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "../loop
 import { dataNames } from "../loop/stage-card.ts";
 import { type StageCall, startStage } from "../loop/start-stage.ts";
 import type { TrainEvent, TrainResult } from "../loop/trainer.ts";
-import { languageModel } from "../losses/language-modeling.ts";
+import { languageModelingStage } from "../losses/language-modeling.ts";
 import { type Given, option } from "../options/option.ts";
 import { type SharedOptions, sharedShape } from "../options/shared-options.ts";
 import {
@@ -83,7 +83,7 @@ async function* start(
       notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
       evaluation: { name: "held-out text", metric: "loss (nats per token)" },
     };
-    return yield* runStage(base, languageModel(options), source, options, { card, ...call });
+    return yield* runStage(base, languageModelingStage(options), source, options, { card, ...call });
   } finally {
     await files.dispose();
   }

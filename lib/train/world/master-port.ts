@@ -51,17 +51,17 @@ async function serve(at: StoreAddress, meeting: Meeting, mine: Uint8Array): Prom
 
 /**
  * Listens on a port until every rank but 0 has been confirmed.
- * @param of `name`: the port in messages; `port`: 0 for one that the system chooses
+ * @param options `name`: the port in messages; `port`: 0 for one that the system chooses
  * @param accept handles a connection, and calls `confirmed` for the rank that it identifies
  * @param listening called with the port
  * @throws HeddleError NOT_FOUND if a rank is missing after the time limit, INVALID_ARGUMENT if the port is taken, IO
  */
 export async function untilAllRanks(
-  of: { name: string; port: number; size: number; timeoutSeconds: number },
+  options: { name: string; port: number; size: number; timeoutSeconds: number },
   accept: (socket: Socket, confirmed: (rank: number) => void) => void,
   listening: (port: number) => Promise<unknown> = async () => {},
 ): Promise<void> {
-  const { name, port, size, timeoutSeconds } = of;
+  const { name, port, size, timeoutSeconds } = options;
   const missing = new Set(Array.from({ length: size - 1 }, (_, i) => i + 1));
   const server = createServer();
   const all = new Promise<void>((resolve) => {

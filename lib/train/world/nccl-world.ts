@@ -59,8 +59,8 @@ type Meeting =
   | { exchange(id: Uint8Array): Promise<Uint8Array> };
 
 /** Connects CUDA devices by NCCL. @throws HeddleError as `openNcclWorld` */
-export async function joinNccl(of: { rank: number; size: number; device: Device; meet: Meeting }): Promise<World> {
-  const { rank, size, device, meet } = of;
+export async function joinNccl(options: { rank: number; size: number; device: Device; meet: Meeting }): Promise<World> {
+  const { rank, size, device, meet } = options;
   if (device.kind !== "cuda") throw invalidArgument("device", "a CUDA device", device.name);
   await meetRanks(rank, meet, (id) => joinCollective(device, id, rank, size));
   const sum = (values: readonly number[]) => allReduceNumbers(device, values);

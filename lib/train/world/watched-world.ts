@@ -24,8 +24,8 @@ export interface Watched extends Omit<WatchPlace, "secret"> {
  * @returns the world, and a function that leaves it
  * @throws HeddleError as `join` and `connectWatch`
  */
-export async function joinWatched(of: Watched): Promise<{ world: World; leave: () => void }> {
-  const { rank, size, silenceSeconds } = of;
+export async function joinWatched(options: Watched): Promise<{ world: World; leave: () => void }> {
+  const { rank, size, silenceSeconds } = options;
   const watch = new PeerWatch({
     rank,
     size,
@@ -33,19 +33,19 @@ export async function joinWatched(of: Watched): Promise<{ world: World; leave: (
     onLost: (loss) => endAfterLoss(rank, loss),
     onDisconnected: () => void (watch.isLost || forget()),
   });
-  const forget = atProcessEnd(of, (code, isCrash) => {
+  const forget = atProcessEnd(options, (code, isCrash) => {
     // Node writes the lines at once, because nothing else waits in these sockets.
     if (code === 0) watch.leave();
     else if (isCrash || !watch.hasLeft) watch.fail();
     if (isCrash || watch.isLost) endProcess(code);
   });
   const exchange = async (id: Uint8Array) => {
-    const secret = await of.share(id);
-    await connectWatch(watch, { ...of, secret });
+    const secret = await options.share(id);
+    await connectWatch(watch, { ...options, secret });
     return secret;
   };
   try {
-    const world = await watch.orLost(() => of.join(exchange));
+    const world = await watch.orLost(() => options.join(exchange));
     return { world: watchedBy(watch, world), leave: () => watch.leave() };
   } catch (error) {
     watch.fail();

@@ -178,7 +178,7 @@ Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
       if (!bytes) return;
       if (from->accelerator()) from->accelerator()->download(data, from->data() + offset, bytes);
       else std::memcpy(data, from->data() + offset, bytes);
-      from->check_whole();
+      from->check_mapping();
     }, to, {});
   });
 }

@@ -61,7 +61,7 @@ RunSeries::RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& k
       throw invalid_argument(
           "run: late and series.each: expected different inputs, got input " + std::to_string(i) + " in both");
     keep.push_back(inputs.Get(static_cast<uint32_t>(i)));
-    late_.push_back({i, byte_view(keep.back(), "input")});
+    deferred_.push_back({i, byte_view(keep.back(), "input")});
   }
   const std::vector<size_t> feed =
       count_ > 1 ? indices(info[8], "feed", std::max(inputs.Length(), outputs.Length())) : std::vector<size_t>{};
@@ -77,7 +77,7 @@ RunSeries::RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& k
       throw shape_mismatch("run: series.feed: expected an output of " + std::to_string(arguments_.inputs[to].size()) +
                            " bytes for input " + std::to_string(to) + ", got " +
                            std::to_string(arguments_.outputs[from].bytes) + " bytes");
-    feed_.push_back({to, from});
+    feedback_.push_back({to, from});
   }
   executable_->validate(arguments_);
 }
@@ -87,7 +87,7 @@ void RunSeries::read_inputs(const Napi::Array& list, const std::vector<size_t>& 
     const ByteView v = byte_view(list.Get(i), "input");
     const bool differs = std::find(each.begin(), each.end(), i) != each.end();
     arguments_.inputs.emplace_back(v.data, v.data + (differs ? share(v.bytes, count_, "an input") : v.bytes));
-    if (differs) each_.push_back({i, {v.data, v.data + v.bytes}});
+    if (differs) per_run_.push_back({i, {v.data, v.data + v.bytes}});
   }
 }
 
@@ -96,11 +96,11 @@ void RunSeries::run(Lane& lane) {
     std::vector<unsigned char>& to = arguments_.inputs[input];
     if (!to.empty()) std::memcpy(to.data(), from, to.size());
   };
-  for (const Late& l : late_) fill(l.input, l.from.data);
+  for (const DeferredInput& d : deferred_) fill(d.input, d.from.data);
   for (size_t i = 0; i < count_; ++i) {
     if (i > 0) {
-      for (const Each& e : each_) fill(e.input, e.all.data() + i * arguments_.inputs[e.input].size());
-      for (const Feed& f : feed_) fill(f.input, arguments_.outputs[f.output].data);
+      for (const PerRunInput& p : per_run_) fill(p.input, p.all.data() + i * arguments_.inputs[p.input].size());
+      for (const FeedbackInput& f : feedback_) fill(f.input, arguments_.outputs[f.output].data);
       for (RunArguments::Output& o : arguments_.outputs) o.data += o.bytes;
     }
     executable_->run(arguments_, lane);

@@ -22,17 +22,17 @@ class RunSeries {
 
  private:
   // An input with different bytes for every run, stored end to end.
-  struct Each {
+  struct PerRunInput {
     size_t input;
     std::vector<unsigned char> all;
   };
   // An input that an earlier run of the lane has yet to write. It is read when the series begins.
-  struct Late {
+  struct DeferredInput {
     size_t input;
     ByteView from;
   };
   // An input that every run after the first takes from an output of the previous run.
-  struct Feed {
+  struct FeedbackInput {
     size_t input, output;
   };
 
@@ -41,9 +41,9 @@ class RunSeries {
   std::shared_ptr<Executable> executable_;
   RunArguments arguments_;  // arguments of one run
   size_t count_ = 1;
-  std::vector<Each> each_;
-  std::vector<Late> late_;
-  std::vector<Feed> feed_;
+  std::vector<PerRunInput> per_run_;
+  std::vector<DeferredInput> deferred_;
+  std::vector<FeedbackInput> feedback_;
 };
 
 }  // namespace heddle

@@ -127,7 +127,7 @@ Napi::Value cpu_info(const Napi::CallbackInfo& info) {
   });
 }
 
-void init_graph(Napi::Env env, Napi::Object exports) {
+void init_program(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeTensor", TensorHandle::define(env));
   exports.Set("NativeLane", LaneHandle::define(env));
   exports.Set("AbortFlag", AbortFlagHandle::define(env));
@@ -138,7 +138,7 @@ void init_graph(Napi::Env env, Napi::Object exports) {
   exports.Set("cpuInfo", Napi::Function::New<cpu_info>(env, "cpuInfo"));
   exports.Set("availableMemory", Napi::Function::New<available_memory_left>(env, "availableMemory"));
 }
-const BindingInit registered(init_graph);
+const BindingInit registered(init_program);
 
 }  // namespace
 

@@ -44,7 +44,7 @@ struct RanksHandle::Pending {
 
 // Whether the environment still exists. The thread of MPI calls may outlive it, inside a library call that does not
 // return. That thread uses promises and the environment only while `is_open` is true, with the mutex locked.
-struct RanksHandle::Line {
+struct RanksHandle::Channel {
   std::mutex mutex;
   bool is_open = true;
 };
@@ -60,7 +60,7 @@ Napi::Function RanksHandle::define(Napi::Env env) {
 }
 
 RanksHandle::RanksHandle(const Napi::CallbackInfo& info)
-    : Handle(info), env_(info.Env()), line_(std::make_shared<Line>()) {
+    : Handle(info), env_(info.Env()), channel_(std::make_shared<Channel>()) {
   guard(info, [&] {
     info.This().As<Napi::Object>().TypeTag(&tag);
     if (!info[0].IsArray()) throw invalid_argument("libraries: expected an array of names, got another value");
@@ -92,8 +92,8 @@ void RanksHandle::shut() {
   if (shut_) return;
   shut_ = true;
   if (thread_) thread_->end(0, 5);
-  std::lock_guard<std::mutex> lock(line_->mutex);
-  line_->is_open = false;
+  std::lock_guard<std::mutex> lock(channel_->mutex);
+  channel_->is_open = false;
   for (Pending* p : pending_) delete p;  // the environment closes, so their promises can never settle
   pending_.clear();
   settle_.Abort();
@@ -111,7 +111,7 @@ RanksHandle::Pending* RanksHandle::pending(Napi::Env env, Napi::Value keep) {
 }
 
 RankThread::Job RanksHandle::job(Pending* pending, Work work) {
-  return [this, line = line_, settle = settle_, pending, work = std::move(work)](
+  return [this, channel = channel_, settle = settle_, pending, work = std::move(work)](
              RankGroup* group, std::exception_ptr why) mutable {
     Result result;
     std::optional<Failure> failure;
@@ -121,8 +121,8 @@ RankThread::Job RanksHandle::job(Pending* pending, Work work) {
     } catch (...) {
       failure = describe_exception(std::current_exception());
     }
-    std::lock_guard<std::mutex> lock(line->mutex);
-    if (!line->is_open) return;
+    std::lock_guard<std::mutex> lock(channel->mutex);
+    if (!channel->is_open) return;
     pending->result = std::move(result);
     pending->failed = failure.has_value();
     if (failure) pending->failure = *failure;
@@ -168,9 +168,9 @@ Napi::Value RanksHandle::join(const Napi::CallbackInfo& info) {
         return found;
       };
     };
-    const auto lost = [line = line_, settle = settle_](const std::string& why) {
-      std::lock_guard<std::mutex> lock(line->mutex);
-      if (!line->is_open) return;
+    const auto lost = [channel = channel_, settle = settle_](const std::string& why) {
+      std::lock_guard<std::mutex> lock(channel->mutex);
+      if (!channel->is_open) return;
       settle.NonBlockingCall(static_cast<Pending*>(nullptr),
           [why](Napi::Env env, Napi::Function on_lost, Pending*) { on_lost.Call({Napi::String::New(env, why)}); });
     };

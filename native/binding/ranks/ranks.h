@@ -28,7 +28,7 @@ class RanksHandle : public Handle<RanksHandle> {
 
  private:
   struct Pending;  // a promise, and what settles it
-  struct Line;     // whether results can still reach the JavaScript thread
+  struct Channel;  // whether results can still reach the JavaScript thread
   using Result = std::function<Napi::Value(Napi::Env)>;
   // Runs on the thread of MPI calls, and returns the function that makes the promise's value on the JavaScript thread.
   using Work = std::function<Result(RankGroup&)>;
@@ -59,7 +59,7 @@ class RanksHandle : public Handle<RanksHandle> {
   std::vector<std::string> libraries_;
   double silence_seconds_ = 0;
   Napi::ThreadSafeFunction settle_;
-  std::shared_ptr<Line> line_;
+  std::shared_ptr<Channel> channel_;
   bool shut_ = false;
   std::unordered_set<Pending*> pending_;  // JavaScript thread only
 };

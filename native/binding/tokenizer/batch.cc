@@ -103,7 +103,7 @@ class EncodeBatch {
         EncodeOptions own = options_;
         own.seed += i;  // dropout depends on the index of the text, not on its thread
         const size_t before = worker.encoding.ids.size();
-        const GivenTexts::Text& text = given_.texts()[i];
+        const Utf16Batch::Text& text = given_.texts()[i];
         worker.encoder.encode(given_.units() + text.begin, text.length, own, extras_.barriers, worker.encoding);
         texts_[i] = {before, worker.encoding.ids.size() - before, index};
       };
@@ -173,7 +173,7 @@ class EncodeBatch {
   std::shared_ptr<const TokenizerModel> model_;
   std::shared_ptr<Workspaces> workspaces_;
   std::unique_ptr<Workspace> workspace_;
-  GivenTexts given_;
+  Utf16Batch given_;
   std::vector<Text> texts_;
   EncodeOptions options_;
   EncodeExtras extras_;

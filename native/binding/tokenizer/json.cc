@@ -15,7 +15,7 @@
 #include "binding/tokenizer/lists.h"
 #include "core/error.h"
 #include "tokenizer/vocabulary/compiled_vocabulary.h"
-#include "tokenizer/vocabulary/json_vocabulary.h"
+#include "tokenizer/vocabulary/file_vocabulary.h"
 #include "tokenizer/memory.h"
 #include "tokenizer/vocabulary/score_merges.h"
 
@@ -51,12 +51,12 @@ class NativeJsonVocabulary : public Handle<NativeJsonVocabulary> {
       if (!info[0].IsExternal())
         throw invalid_argument(
             "NativeJsonVocabulary: expected a call of readJsonVocabulary, got a direct construction");
-      read_ = *info[0].As<Napi::External<std::shared_ptr<const JsonVocabulary>>>().Data();
+      read_ = *info[0].As<Napi::External<std::shared_ptr<const FileVocabulary>>>().Data();
       info.This().As<Napi::Object>().TypeTag(&tag);
     });
   }
 
-  static std::shared_ptr<const JsonVocabulary>& from(const Napi::Value& value) {
+  static std::shared_ptr<const FileVocabulary>& from(const Napi::Value& value) {
     if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tag)) {
       throw invalid_argument("vocabulary: expected a NativeJsonVocabulary, got something else");
     }
@@ -76,7 +76,7 @@ class NativeJsonVocabulary : public Handle<NativeJsonVocabulary> {
   // token(place) -> the text of the token at that position in the file, or undefined.
   Napi::Value token(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
-      const JsonVocabulary& read = *from(info.This());
+      const FileVocabulary& read = *from(info.This());
       const uint32_t place = to_uint32(info[0]);
       return place < read.size() ? to_string(info.Env(), read.token(place)) : info.Env().Undefined();
     });
@@ -129,7 +129,7 @@ class NativeJsonVocabulary : public Handle<NativeJsonVocabulary> {
   }
   Napi::Value merges(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
-      const JsonVocabulary& read = *from(info.This());
+      const FileVocabulary& read = *from(info.This());
       const VocabularyTexts& texts = read.texts;
       if (!texts.mergeable.empty()) return parts_of(info.Env(), read, merges_by_score(read));
       if (!texts.merge_tokens.empty()) return parts_of(info.Env(), read, texts.merge_tokens);
@@ -150,7 +150,7 @@ class NativeJsonVocabulary : public Handle<NativeJsonVocabulary> {
 
   // Returns three numbers per merge: left, right, merged token. Sorts merges of equal score by left and right, like
   // transformers.
-  static IdBuffer merges_by_score(const JsonVocabulary& read) {
+  static IdBuffer merges_by_score(const FileVocabulary& read) {
     std::vector<ScoreMerge> merges;
     const auto text_of = [&](uint32_t number) { return read.token(number); };
     const auto find = [&](std::string_view text) { return read.number_of(text); };
@@ -164,7 +164,7 @@ class NativeJsonVocabulary : public Handle<NativeJsonVocabulary> {
     return numbers;
   }
 
-  static Napi::Value parts_of(Napi::Env env, const JsonVocabulary& read, const IdBuffer& numbers) {
+  static Napi::Value parts_of(Napi::Env env, const FileVocabulary& read, const IdBuffer& numbers) {
     const Napi::Array array = Napi::Array::New(env, numbers.size() / 3 * 2);
     uint32_t at = 0;
     for (size_t i = 0; i < numbers.size(); i += 3) {
@@ -175,22 +175,22 @@ class NativeJsonVocabulary : public Handle<NativeJsonVocabulary> {
     return array;
   }
 
-  std::shared_ptr<const JsonVocabulary> read_;
+  std::shared_ptr<const FileVocabulary> read_;
 };
 
 void init(Napi::Env env, Napi::Object exports) {
   const Napi::Function made = NativeJsonVocabulary::define(env);
   auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(made));
-  const auto give = [constructor](Napi::Env env, std::shared_ptr<const JsonVocabulary> vocabulary) -> Napi::Value {
+  const auto give = [constructor](Napi::Env env, std::shared_ptr<const FileVocabulary> vocabulary) -> Napi::Value {
     if (vocabulary == nullptr) return env.Undefined();
-    return constructor->New({Napi::External<std::shared_ptr<const JsonVocabulary>>::New(env, &vocabulary)});
+    return constructor->New({Napi::External<std::shared_ptr<const FileVocabulary>>::New(env, &vocabulary)});
   };
   const auto read = [give](const Napi::CallbackInfo& info) {
     return guard(info, [&] { return give(info.Env(), read_json_vocabulary(to_view(info[0], "bytes"))); });
   };
   // Runs make() on another thread and wraps its result.
-  const auto start = [give](Napi::Env env, std::function<std::shared_ptr<const JsonVocabulary>()> make) {
-    auto made = std::make_shared<std::shared_ptr<const JsonVocabulary>>();
+  const auto start = [give](Napi::Env env, std::function<std::shared_ptr<const FileVocabulary>()> make) {
+    auto made = std::make_shared<std::shared_ptr<const FileVocabulary>>();
     return TokenizerJob::start(env, [make = std::move(make), made](TokenizerJob&) { *made = make(); },
         [give, made](Napi::Env here) { return give(here, *made); }, env.Undefined());
   };
@@ -260,15 +260,15 @@ BindingInit registered(init);
 
 }  // namespace
 
-std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value) {
+std::shared_ptr<const FileVocabulary> to_file_vocabulary(const Napi::Value& value) {
   return value.IsUndefined() ? nullptr : NativeJsonVocabulary::from(value);
 }
 
-std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const JsonVocabulary>& vocabulary) {
+std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const FileVocabulary>& vocabulary) {
   return {vocabulary, &vocabulary->texts};
 }
 
-void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary) {
+void share_file_vocabulary(const Napi::Value& value, const std::shared_ptr<const FileVocabulary>& vocabulary) {
   if (!value.IsUndefined() && vocabulary != nullptr) NativeJsonVocabulary::from(value) = vocabulary;
 }
 

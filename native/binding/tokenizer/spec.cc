@@ -49,7 +49,7 @@ std::vector<double> to_doubles(const Napi::Value& value) {
 
 // Reads the vocabulary: either `vocabulary`, an object from readJsonVocabulary, or the texts of tokens and merges.
 void read_texts(const Napi::Object& object, TokenizerSpec& spec) {
-  spec.vocabulary = to_json_vocabulary(object.Get("vocabulary"));
+  spec.vocabulary = to_file_vocabulary(object.Get("vocabulary"));
   if (spec.vocabulary != nullptr) {
     spec.texts = texts_of(spec.vocabulary);
     return;

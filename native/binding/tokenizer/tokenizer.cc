@@ -43,7 +43,7 @@ class NativeTokenizer : public Handle<NativeTokenizer> {
         model_ = *info[0].As<Napi::External<std::shared_ptr<const TokenizerModel>>>().Data();
       } else {
         model_ = shared_tokenizer(to_spec(info[0]));
-        share_json_vocabulary(info[0].As<Napi::Object>().Get("vocabulary"), model_->vocabulary);
+        share_file_vocabulary(info[0].As<Napi::Object>().Get("vocabulary"), model_->vocabulary);
       }
       calls_ = std::make_shared<TokenizerCalls>(model_);
       TokenizerCalls::define(calls_, info.This().As<Napi::Object>());
@@ -233,7 +233,7 @@ void init_tokenizer(Napi::Env env, Napi::Object exports) {
         *model = shared_tokenizer(*spec);
         *spec = {};
       }, [constructor, given, model](Napi::Env here) -> Napi::Value {
-        share_json_vocabulary(given->Value().Get("vocabulary"), (*model)->vocabulary);
+        share_file_vocabulary(given->Value().Get("vocabulary"), (*model)->vocabulary);
         return constructor->New({Napi::External<std::shared_ptr<const TokenizerModel>>::New(here, model.get())});
       }, info.Env().Undefined());
     });

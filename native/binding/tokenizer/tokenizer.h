@@ -47,10 +47,10 @@ Napi::Value to_strings(Napi::Env env, std::string_view utf8, const IdBuffer& len
 Error string_too_long(Napi::Env env, size_t bytes);  // clears the pending exception
 
 // Unwraps an object from readJsonVocabulary, or returns null for undefined. Throws INVALID_ARGUMENT for other values.
-std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value);
-std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const JsonVocabulary>& vocabulary);
+std::shared_ptr<const FileVocabulary> to_file_vocabulary(const Napi::Value& value);
+std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const FileVocabulary>& vocabulary);
 // Makes a NativeJsonVocabulary share `vocabulary`, which must equal its own, so that memory holds only one copy.
-void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary);
+void share_file_vocabulary(const Napi::Value& value, const std::shared_ptr<const FileVocabulary>& vocabulary);
 
 class Workspaces;
 struct TokenizerParts {

@@ -76,7 +76,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
     Use& operator=(const Use&) = delete;
 
     // Counts the words of the texts. Thread t mod `threads` counts text t.
-    void feed(const GivenTexts& given, size_t threads, const Cancellation& cancellation) {
+    void feed(const Utf16Batch& given, size_t threads, const Cancellation& cancellation) {
       std::vector<WordCounts>& counts = state_->counts;
       while (counts.size() < threads) counts.emplace_back(state_->rule);
       std::vector<std::exception_ptr> failures(threads);
@@ -178,7 +178,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
   Napi::Value forget(const Napi::CallbackInfo& info) {
     return guard(info, [&] {
       from(info)->given_.assert_idle();
-      from(info)->given_ = GivenTexts();
+      from(info)->given_ = Utf16Batch();
     });
   }
 
@@ -188,7 +188,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
       const std::shared_ptr<Use> self = use(info);
       from(info)->given_.assert_idle();
       const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_uint32(info[0])), 256);
-      const auto given = std::make_shared<GivenTexts>(std::exchange(from(info)->given_, GivenTexts()));
+      const auto given = std::make_shared<Utf16Batch>(std::exchange(from(info)->given_, Utf16Batch()));
       return TokenizerJob::start(info.Env(), [self, given, threads](TokenizerJob& job) {
         self->feed(*given, threads, cancellation_of(job));
       }, [](Napi::Env env) -> Napi::Value { return env.Undefined(); }, info.Env().Undefined());
@@ -298,7 +298,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
   }
 
   std::shared_ptr<State> state_;
-  GivenTexts given_;  // texts for the next feed
+  Utf16Batch given_;  // texts for the next feed
 };
 
 void init_trainer(Napi::Env env, Napi::Object exports) { exports.Set("NativeTrainer", NativeTrainer::define(env)); }

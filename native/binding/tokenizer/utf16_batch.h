@@ -11,13 +11,13 @@
 
 namespace heddle {
 
-class GivenTexts {
+class Utf16Batch {
  public:
   struct Text {
     size_t begin, length;  // UTF-16 units
   };
 
-  explicit GivenTexts(RawBuffer<char16_t> memory = {}) : units_(std::move(memory)) {}
+  explicit Utf16Batch(RawBuffer<char16_t> memory = {}) : units_(std::move(memory)) {}
 
   // Reserves room for `units` units in total.
   void expect(size_t units) { units_.reserve(units + slack); }
@@ -60,13 +60,13 @@ class GivenTexts {
  private:
   class Reading {
    public:
-    explicit Reading(GivenTexts& texts) : texts_(texts) { texts_.reading_ = true; }
+    explicit Reading(Utf16Batch& texts) : texts_(texts) { texts_.reading_ = true; }
     ~Reading() { texts_.reading_ = false; }
     Reading(const Reading&) = delete;
     Reading& operator=(const Reading&) = delete;
 
    private:
-    GivenTexts& texts_;
+    Utf16Batch& texts_;
   };
 
   static constexpr size_t slack = 4096;  // shorter texts need no second call for their length

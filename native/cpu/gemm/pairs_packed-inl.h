@@ -54,9 +54,9 @@ template <int RM, int PN>
       const F w0 = load(at[n]), w1 = load(at[n] + W);
 #pragma GCC unroll 8
       for (int m = 0; m < RM; ++m) {
-        const F own = set1(x[m * xs + p]);
-        acc[n][m][0] = dot_pairs(own, w0, acc[n][m][0]);
-        acc[n][m][1] = dot_pairs(own, w1, acc[n][m][1]);
+        const F pair = set1(x[m * xs + p]);
+        acc[n][m][0] = dot_pairs(pair, w0, acc[n][m][0]);
+        acc[n][m][1] = dot_pairs(pair, w1, acc[n][m][1]);
       }
       at[n] += NR;
     }
@@ -86,10 +86,10 @@ constexpr PackedPairForm packed_pair_forms[] = {
     {2, {{4, packed_pair_tile<2, 4>}, {1, packed_pair_tile<2, 1>}}},
     {1, {{4, packed_pair_tile<1, 4>}, {1, packed_pair_tile<1, 1>}}},
 };
-constexpr int packed_pair_sums = 12;  // most rows × panels of a form; each has NR sums
+constexpr int packed_pair_tiles = 12;  // most rows × panels of a form; each has NR sums
 static_assert([] {
   for (const PackedPairForm& f : packed_pair_forms)
-    if (f.rows * f.forms[0].panels > packed_pair_sums) return false;
+    if (f.rows * f.forms[0].panels > packed_pair_tiles) return false;
   return true;
 }());
 
@@ -103,7 +103,7 @@ HEDDLE_SIMD void write_packed_pairs(const Gemm& g, int64_t i, int64_t j, F sum) 
 // Multiplies all rows of x by panels [p0, p1). `panels` points to the first of them.
 inline void packed_pair_panels(const Gemm& g, const float* x, int64_t xs, const float* panels, int64_t p0, int64_t p1) {
   const int64_t floats = pair_panel_floats(g.k);
-  alignas(64) float sums[packed_pair_sums * NR];
+  alignas(64) float sums[packed_pair_tiles * NR];
   int64_t i = 0;
   for (const PackedPairForm& f : packed_pair_forms)
     for (; i + f.rows <= g.m; i += f.rows) {

@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(threads, 1)
   const int steps = tile_last > tile_first ? (tile_last - tile_first) * group : 0;
 
   if (threadIdx.x < warpgroup) {
-    ptx::give_registers<copying>();
+    ptx::give_registers<producer_registers>();
     if (lane != 0 || warp > 1) return;
     int head = kv_head * group, tile = tile_first;
     const auto next = [&] {
@@ -188,7 +188,7 @@ __global__ void __launch_bounds__(threads, 1)
     return;
   }
 
-  ptx::take_registers<multiplying>();
+  ptx::take_registers<consumer_registers>();
   const int consumer = warp / 4 - 1, own = consumer * 64;
   const int own_key = start + own_first + own + warp % 4 * 16 + lane / 4;  // the lane also has own_key + 8
   const unsigned char *own_k = k_tile + own * line_bytes, *own_v = v_tile + own * line_bytes;

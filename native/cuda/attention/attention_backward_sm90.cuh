@@ -14,8 +14,8 @@ namespace gradient {
 constexpr int consumers = 2, threads = (1 + consumers) * warpgroup, keys = consumers * 64, queries = 64;
 // A part of dq: (64 queries, 64 columns), which one warpgroup computes.
 constexpr int part_floats = queries * 64, part_bytes = part_floats * static_cast<int>(sizeof(float));
-constexpr int copying = 24, multiplying = 240;  // registers per thread
-static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying),
+constexpr int producer_registers = 24, consumer_registers = 240;  // registers per thread
+static_assert(ptx::registers_fit<threads>(producer_registers + consumers * consumer_registers),
     "the warpgroups may use no more registers than the block was launched with");
 
 // Precomputed values of a tile's queries for one head. The lse of queries that see no key, and of queries beyond the

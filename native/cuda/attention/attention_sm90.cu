@@ -30,9 +30,9 @@ template <int width_, int keys_> struct Tile {
   // The last group_bytes are for the alignment of the first tile.
   static constexpr size_t shared_bytes = q_bytes + static_cast<size_t>(2 * stages) * bytes + group_bytes;
   // registers per thread
-  static constexpr int copying = width > 128 ? 24 : 56, multiplying = width > 128 ? 240 : 224;
+  static constexpr int producer_registers = width > 128 ? 24 : 56, consumer_registers = width > 128 ? 240 : 224;
   static constexpr int parts = width > 128 ? 2 : 1, part = width / parts;  // part: columns of O per wgmma
-  static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying),
+  static_assert(ptx::registers_fit<threads>(producer_registers + consumers * consumer_registers),
       "the warpgroups may use no more registers than the block was launched with");
   static_assert(parts == 1 || part % 64 == 0, "each part must begin at a box");
 };
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(threads, 1)
   __syncthreads();
 
   if (threadIdx.x < warpgroup) {
-    ptx::give_registers<T::copying>();
+    ptx::give_registers<T::producer_registers>();
     if (threadIdx.x != 0 || key_tiles == 0) return;
     const int of_kv = static_cast<int>(head / (a.H / a.KH)), of_sequence = static_cast<int>(sequence);
     const auto copy = [&](unsigned char* tile, int box_bytes, const CUtensorMap* map, int of_head, int64_t row,
@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(threads, 1)
     return;
   }
 
-  ptx::take_registers<T::multiplying>();
+  ptx::take_registers<T::consumer_registers>();
   const int consumer = threadIdx.x / warpgroup - 1, warp = threadIdx.x % warpgroup / warp_size, ft = lane % 4;
   const int64_t own_row = row0 + consumer * 64 + warp * 16 + lane / 4;  // the lane also has own_row + 8
   // Weights are 2^(to_power * (value - maximum)). If `plain`, values are the raw products q . k, and to_power includes

@@ -209,7 +209,7 @@ void grouped_decoded(const Context& c, const char* name, const Products& a, cons
 size_t decoded_bytes(int64_t pairs, const Tensor& w, DType x, DType y) {
   const int64_t E = w.shape[0];
   const bool decodes = is_quantized(w.dtype) && w.shape.size() > 0 && x == DType::bf16;
-  if (!decodes || pairs <= least_coded_rows / 2 * E) return 0;
+  if (!decodes || pairs <= rows_never_decoded / 2 * E) return 0;
   return decoded_experts(E, w.shape[1], w.shape[2], x, y, most_decoded).bytes();
 }
 

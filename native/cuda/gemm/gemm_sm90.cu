@@ -48,12 +48,12 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
   previous.wait();
 
   if (threadIdx.x < warpgroup) {
-    ptx::give_registers<copying>();
+    ptx::give_registers<producer_registers>();
     if (threadIdx.x == 0)
       copy_stages<T, a_transposed, b_transposed, gated>(ring, full, empty, a_map, b_map, up_map, product);
     return;
   }
-  ptx::take_registers<multiplying>();
+  ptx::take_registers<consumer_registers>();
   const int consumer = threadIdx.x / warpgroup - 1, warp = threadIdx.x % warpgroup / warp_size;
   unsigned char* own = ring + T::stages * T::stage_bytes + (consumer * 4 + warp) * T::staged_bytes;
   Position<T::stages> at;

@@ -25,8 +25,9 @@ namespace sm90 {
 // consumers: warpgroups that multiply 64 rows each. The first warpgroup of a block is the producer, which copies.
 constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;
 // Registers of a thread of the producer and of the consumers, by setmaxnreg.
-constexpr int copying = 40, multiplying = 232;
-static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying), "a block has registers for 168 a thread");
+constexpr int producer_registers = 40, consumer_registers = 232;
+static_assert(ptx::registers_fit<threads>(producer_registers + consumers * consumer_registers),
+    "a block has registers for 168 a thread");
 
 // Returns the dynamic shared memory of a block: its ring, then the staging areas of its multiplying warps. The last
 // group_bytes are for the alignment of the first stage.

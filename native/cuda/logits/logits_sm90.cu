@@ -39,11 +39,11 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_softmax_kernel(Pr
   previous.wait();
 
   if (threadIdx.x < warpgroup) {
-    ptx::give_registers<copying>();
+    ptx::give_registers<producer_registers>();
     if (threadIdx.x == 0) copy_stages<T, false, true, false>(ring, full, empty, h_map, w_map, w_map, product);
     return;
   }
-  ptx::take_registers<multiplying>();
+  ptx::take_registers<consumer_registers>();
   Position<T::stages> at;
   for (int64_t tile = blockIdx.x; tile < product.tiles; tile += gridDim.x) {
     const Place place = place_of<T>(tile, product.m, product.n), own = lane_place(place);
@@ -81,11 +81,11 @@ __global__ void __launch_bounds__(threads, 1)
   previous.wait();
 
   if (threadIdx.x < warpgroup) {
-    ptx::give_registers<copying>();
+    ptx::give_registers<producer_registers>();
     if (threadIdx.x == 0) copy_stages<T, false, true, false>(ring, full, empty, h_map, w_map, w_map, product);
     return;
   }
-  ptx::take_registers<multiplying>();
+  ptx::take_registers<consumer_registers>();
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size - warpgroup / warp_size;
   unsigned char* staged = ring + T::stages * T::stage_bytes + warp * T::staged_bytes;
   Position<T::stages> at;

@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(Previo
   previous.wait();
 
   if (threadIdx.x < warpgroup) {
-    ptx::give_registers<copying>();
+    ptx::give_registers<producer_registers>();
     if (threadIdx.x != 0) return;
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const Place place = place_of<Tile>(tile, g.m, g.n);
@@ -52,11 +52,11 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(Previo
     return;
   }
 
-  ptx::take_registers<multiplying>();
+  ptx::take_registers<consumer_registers>();
   constexpr int sums = Tile::n / 2;
   const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size,
             warp = threadIdx.x % warpgroup / warp_size;
-  float* own =
+  float* staging =
       reinterpret_cast<float*>(ring + Tile::stages * Tile::stage_bytes) + (consumer * 4 + warp) * staged_floats;
   float sum[sums], total[sums];  // the sums of a stage, and the scaled sums of all stages
   HEDDLE_UNROLL
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_fp8_kernel(Previo
       HEDDLE_UNROLL
       for (int r = 0; r < sums; ++r) total[r] += scale[r / 2 % 2] * of_weight * sum[r];
     }
-    epilogue_sums<false>(g.epilogue(), own, row - lane / 4, place.column, total);
+    epilogue_sums<false>(g.epilogue(), staging, row - lane / 4, place.column, total);
   }
 #endif
 }

@@ -9,13 +9,13 @@ namespace columns {
 
 constexpr int threads = 256, warps = threads / warp_size;
 constexpr int block_columns = warp_size * vector_elements;  // columns per block, if lanes load vectors
-constexpr int64_t least_rows = 32;                          // at most one part per 32 rows: about four for each warp
-constexpr int64_t wanted_blocks = 1024;                     // several for each multiprocessor of any device
+constexpr int64_t rows_per_part = 32;                       // at most one part per 32 rows: about four for each warp
+constexpr int64_t target_blocks = 1024;                     // several for each multiprocessor of any device
 
 // Returns the number of parts that the rows are divided into.
 inline int64_t parts_of(int64_t rows, int64_t width) {
-  const int64_t fitting = ceil_div(rows, least_rows), across = ceil_div(width, block_columns),
-                most = across < wanted_blocks ? wanted_blocks / across : 1;
+  const int64_t fitting = ceil_div(rows, rows_per_part), across = ceil_div(width, block_columns),
+                most = across < target_blocks ? target_blocks / across : 1;
   return fitting < 1 ? 1 : fitting < most ? fitting : most;
 }
 
@@ -28,8 +28,8 @@ inline int64_t scratch_floats(int sums, int64_t rows, int64_t width) { return su
 template <int wide, class Terms>
 __global__ void __launch_bounds__(threads)
     part_kernel(Terms terms, int64_t rows, int64_t width, int64_t part_rows, float* partial) {
-  constexpr int sums = Terms::sums, own = sums * wide * warp_size;
-  HEDDLE_SHARED(float, of_warp, [warps][own]);
+  constexpr int sums = Terms::sums, warp_sums = sums * wide * warp_size;
+  HEDDLE_SHARED(float, of_warp, [warps][warp_sums]);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * warp_size * wide, column = first + lane * wide,
                 begin = blockIdx.y * part_rows, end = begin + part_rows < rows ? begin + part_rows : rows;
@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(threads)
     for (int e = 0; e < wide; ++e) of_warp[warp][(s * wide + e) * warp_size + lane] = sum[s][e];
   }
   __syncthreads();
-  for (int k = threadIdx.x; k < own; k += threads) {
+  for (int k = threadIdx.x; k < warp_sums; k += threads) {
     float total = 0;
     for (int w = 0; w < warps; ++w) total += of_warp[w][k];
     const int64_t at = first + k % warp_size * wide + k / warp_size % wide;

@@ -43,17 +43,17 @@ inline DecodedWeights decoded_weights(int64_t n, int64_t k, DType a, DType c, si
 // least 9 bytes per weight (two terms: one byte read, four written, four read). Estimates per weight of decoding and
 // of one tile on CUDA cores: 3 ps and 6 ps on an H100, 5 ps and 20 ps on an A100, 10 ps and 5 ps on an RTX 4090. On
 // cards with HBM, decoding therefore pays off beyond one tile. On cards with GDDR, it does so beyond two.
-inline int64_t most_coded_rows(const DeviceProperties& device) {
+inline int64_t max_rows_on_cuda_cores(const DeviceProperties& device) {
   const bool hbm = device.capability == 80 || device.capability == 90 || device.capability == 100;
   return hbm ? 64 : 128;
 }
-constexpr int64_t least_coded_rows = 64;  // minimum of most_coded_rows() over all devices
+constexpr int64_t rows_never_decoded = 64;  // minimum of max_rows_on_cuda_cores() over all devices
 
 // Whether the product g, whose b has coded weights, decodes them for tensor cores. g.b does not matter. g.aligned: the
 // rows of a are aligned to 16 bytes, as those of decoded weights always are. A row's bits depend on this choice, and so
 // on the number of rows. Therefore rowwise products always use CUDA cores.
 inline bool decodes_weights(GemmShape g, const DeviceProperties& device) {
-  if (g.rowwise || g.k == 0 || g.m <= most_coded_rows(device)) return false;
+  if (g.rowwise || g.k == 0 || g.m <= max_rows_on_cuda_cores(device)) return false;
   g.b = g.a;
   const GemmKernel kernel = choose_gemm(g, device).kernel;
   return kernel == GemmKernel::tensor || kernel == GemmKernel::tensor_tf32 || kernel == GemmKernel::warpgroup;
@@ -61,14 +61,15 @@ inline bool decodes_weights(GemmShape g, const DeviceProperties& device) {
 
 // Whether expert_linear with quantized weights decodes them for tensor cores. g.tensor_cores: its activations and
 // result can use them. An expert's last tile of rows is half empty on average, so the limit per expert is half of
-// most_coded_rows(). The weights of unused experts are decoded too. With that many pairs, few experts are unused.
+// max_rows_on_cuda_cores(). The weights of unused experts are decoded too. With that many pairs, few experts are
+// unused.
 inline bool decodes_expert_weights(const ExpertProduct& g, const DeviceProperties& device) {
-  return g.tensor_cores && g.forward && !g.rowwise && g.pairs > most_coded_rows(device) / 2 * g.experts;
+  return g.tensor_cores && g.forward && !g.rowwise && g.pairs > max_rows_on_cuda_cores(device) / 2 * g.experts;
 }
 
 // Returns the most scratch, in bytes, that the decoded weights of a product of at most m rows take on any device.
 inline size_t decoded_bytes(int64_t m, int64_t n, int64_t k, DType a, DType c, size_t most_bytes) {
-  if (m <= least_coded_rows || n == 0 || k == 0) return 0;
+  if (m <= rows_never_decoded || n == 0 || k == 0) return 0;
   return decoded_weights(n, k, a, c, most_bytes).bytes();
 }
 

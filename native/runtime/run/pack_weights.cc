@@ -1,6 +1,6 @@
 // Packs weights into the layout that their kernels use, and caches the packed form with the tensor for all programs.
 // The first run that reads a weight packs nothing, so a single run never pays for a copy. Later runs pack a few parts
-// each, within the limits of PackingPace, so that packing slows no run much.
+// each, within the limits of PackingBudget, so that packing slows no run much.
 #include <algorithm>
 
 #include "core/platform/limits.h"
@@ -9,7 +9,7 @@
 
 namespace heddle {
 
-// Uses complete packed forms. Packs parts of the others if the pace allows it.
+// Uses complete packed forms. Packs parts of the others if the budget allows it.
 void Executable::pack_weights(const RunArguments& a, Lane& lane) {
   if (packed_.empty()) return;
   size_t missing = 0, bytes = 0;
@@ -26,10 +26,10 @@ void Executable::pack_weights(const RunArguments& a, Lane& lane) {
     if (!p.form && p.due) missing += padded_to_line(p.packing.bytes);
   }
   for (PackedOperand& p : packed_) p.storage->mark_streamed();
-  PackingPace& pace = lane.packing_pace();
-  pace.begin(work, static_cast<double>(bytes), first);
+  PackingBudget& budget = lane.packing_budget();
+  budget.begin(work, static_cast<double>(bytes), first);
   if (!missing) form_space_ = nullptr;
-  if (!missing || !pace.bytes(missing)) return;
+  if (!missing || !budget.bytes(missing)) return;
   const Pool::Watch watch(lane.pool(), lane.cancellation(a.abort.get()));
   lane.pool().interrupt(true);
   pack_some(missing, lane);
@@ -60,12 +60,12 @@ void Executable::pack_some(size_t missing, Lane& lane) {
   }
 }
 
-// Packs as many parts of one form as the pace allows in this run.
+// Packs as many parts of one form as the budget allows in this run.
 void Executable::pack_parts(const PackedOperand& p, Storage::PartlyPacked& made, size_t missing, Lane& lane) {
-  PackingPace& pace = lane.packing_pace();
+  PackingBudget& budget = lane.packing_budget();
   const int64_t parts = p.packing.parts;
   const size_t each = p.packing.bytes / static_cast<size_t>(parts);
-  for (size_t bytes; made.parts < parts && (bytes = pace.bytes(each * static_cast<size_t>(parts - made.parts)));) {
+  for (size_t bytes; made.parts < parts && (bytes = budget.bytes(each * static_cast<size_t>(parts - made.parts)));) {
     if (!made.form) {
       if (!form_space_ || !(made.form = form_space_->take(p.packing.bytes))) {
         form_space_ = std::make_unique<FormSpace>(missing);
@@ -74,13 +74,13 @@ void Executable::pack_parts(const PackedOperand& p, Storage::PartlyPacked& made,
     }
     const int64_t end = std::min(parts, made.parts + std::max<int64_t>(1, static_cast<int64_t>(bytes / each)));
     const size_t count = static_cast<size_t>(end - made.parts) * each;
-    if (form_space_) form_space_->reach(made.form->data() + static_cast<size_t>(made.parts) * each, count);
+    if (form_space_) form_space_->prepare(made.form->data() + static_cast<size_t>(made.parts) * each, count);
     const Stopwatch watch;
     plan_->nodes[p.node].kernel->packs.pack(nodes_[p.node], made.form->data(), made.parts, end, lane.pool());
     const double seconds = watch.seconds();
     made.parts = end;
-    pace.packed(count, seconds);
-    if (form_space_) form_space_->took(count, seconds);
+    budget.packed(count, seconds);
+    if (form_space_) form_space_->record_time(count, seconds);
     if (Profile::on()) Profile::add("packing of weights", count, seconds);
   }
 }

@@ -22,7 +22,7 @@
 
 namespace heddle {
 
-struct JsonVocabulary;
+struct FileVocabulary;
 
 // How a piece of text is converted to tokens.
 enum class ModelKind : uint8_t { bpe = 0, wordpiece = 1, unigram = 2, word_level = 3 };
@@ -85,7 +85,7 @@ struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
   // The vocabulary that the model was built from. `vocab` and `scores` refer to its memory. Null if lib/tokenizer read
   // the vocabulary itself.
-  std::shared_ptr<const JsonVocabulary> vocabulary;
+  std::shared_ptr<const FileVocabulary> vocabulary;
   Vocab vocab;  // byte-level tokens are stored as raw bytes
   MergeTable merges;
   bool byte_level = true;  // symbols are initially bytes; otherwise characters

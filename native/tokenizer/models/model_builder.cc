@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "tokenizer/text/byte_alphabet.h"
 #include "tokenizer/regex/regex.h"
-#include "tokenizer/vocabulary/json_vocabulary.h"
+#include "tokenizer/vocabulary/file_vocabulary.h"
 #include "tokenizer/vocabulary/score_merges.h"
 #include "tokenizer/vocabulary/text_merges.h"
 #include "tokenizer/text/utf.h"

@@ -11,7 +11,7 @@
 
 namespace heddle {
 
-struct JsonVocabulary;
+struct FileVocabulary;
 
 // Maximum length of tokens for Unigram and WordPiece, which is also the limit for added tokens and trained pieces.
 constexpr uint32_t max_matched_characters = 1024;
@@ -24,7 +24,7 @@ struct SpecAddedToken {
 
 struct TokenizerSpec {
   std::shared_ptr<const VocabularyTexts> texts = std::make_shared<const VocabularyTexts>();
-  std::shared_ptr<const JsonVocabulary> vocabulary;  // owner of `texts`, or null
+  std::shared_ptr<const FileVocabulary> vocabulary;  // owner of `texts`, or null
   std::vector<SpecAddedToken> added;
   std::vector<SplitStage> stages;
   std::vector<StepSpec> normalizer, pre_tokenizer, decoder;

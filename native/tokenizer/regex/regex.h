@@ -54,14 +54,14 @@ RegexProgram compile_regex(std::string_view pattern, const std::string& where);
 class RegexBudget {
  public:
   static constexpr uint64_t base_steps = 1 << 24;
-  static constexpr uint64_t steps_a_byte = 64;
+  static constexpr uint64_t steps_per_byte = 64;
   explicit RegexBudget(size_t bytes) : bytes_(bytes), left_(steps()) {}
   // Adds bytes of a text that arrives in parts.
   void grow(size_t bytes) {
     bytes_ += bytes;
-    left_ += steps_a_byte * bytes;
+    left_ += steps_per_byte * bytes;
   }
-  uint64_t steps() const { return base_steps + steps_a_byte * bytes_; }
+  uint64_t steps() const { return base_steps + steps_per_byte * bytes_; }
   uint64_t left() const { return left_; }
   size_t bytes() const { return bytes_; }
   void spend(uint64_t steps) { left_ -= steps < left_ ? steps : left_; }

@@ -89,7 +89,7 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, c
       i = next_start(text, i + 1, end);
       continue;
     }
-    if (longest.empty() && steps > free_steps + steps_a_byte * (i - begin)) {
+    if (longest.empty() && steps > free_steps + steps_per_byte * (i - begin)) {
       known = i;
       starts().find(text.substr(i, end - i), longest);
     }

@@ -67,8 +67,8 @@ class AddedTokenMatcher {
     std::once_flag once;
     std::unique_ptr<const LongestStarts> made;
   };
-  // The automaton takes over after more trie steps than free_steps + steps_a_byte per byte of text.
-  static constexpr size_t free_steps = 1 << 16, steps_a_byte = 16;
+  // The automaton takes over after more trie steps than free_steps + steps_per_byte per byte of text.
+  static constexpr size_t free_steps = 1 << 16, steps_per_byte = 16;
 
   std::vector<AddedToken> tokens_;
   std::unique_ptr<Automaton> automaton_ = std::make_unique<Automaton>();

@@ -97,7 +97,7 @@ std::string seal_compiled_body(std::string_view body, std::string_view source) {
   return out;
 }
 
-std::string compile_vocabulary(const JsonVocabulary& vocabulary, std::string_view source) {
+std::string compile_vocabulary(const FileVocabulary& vocabulary, std::string_view source) {
   const VocabularyTexts& texts = vocabulary.texts;
   if (!texts.merge_tokens.empty()) return {};  // compiled already
   IdBuffer merges;
@@ -124,7 +124,7 @@ std::string compile_vocabulary(const JsonVocabulary& vocabulary, std::string_vie
   return seal_compiled_body(body, source);
 }
 
-std::unique_ptr<const JsonVocabulary> read_compiled_vocabulary(std::string_view file, std::string_view source) {
+std::unique_ptr<const FileVocabulary> read_compiled_vocabulary(std::string_view file, std::string_view source) {
   Header header;
   Counts counts;
   if (file.size() < sizeof(Header) + sizeof(Counts)) return nullptr;
@@ -138,7 +138,7 @@ std::unique_ptr<const JsonVocabulary> read_compiled_vocabulary(std::string_view 
   std::memcpy(&counts, bytes.data(), sizeof(counts));
   if (!fits(counts, bytes.size())) return nullptr;
 
-  auto out = std::make_unique<JsonVocabulary>();
+  auto out = std::make_unique<FileVocabulary>();
   VocabularyTexts& texts = out->texts;
   Body body(bytes.substr(sizeof(counts)));
   body.take(counts.tokens, texts.token_lengths);

@@ -87,13 +87,13 @@ void add_merges(const ListedVocabulary& listed, VocabularyTexts& out) {
 
 }  // namespace
 
-std::unique_ptr<const JsonVocabulary> make_listed_vocabulary(ListedVocabulary listed) {
+std::unique_ptr<const FileVocabulary> make_listed_vocabulary(ListedVocabulary listed) {
   const size_t count = listed.tokens->size();
   if (listed.types.size() != count) throw invalid_file(listed.where + ": expected one type per token");
   if (!listed.scores.empty() && listed.scores.size() != count)
     throw invalid_file(listed.where + ": expected one score per token");
   if (listed.merges_by_score && listed.scores.size() != count) throw invalid_file(listed.where + ": expected scores");
-  auto out = std::make_unique<JsonVocabulary>();
+  auto out = std::make_unique<FileVocabulary>();
   VocabularyTexts& texts = out->texts;
   add_tokens(listed, texts);
   if (listed.merges != nullptr) add_merges(listed, texts);

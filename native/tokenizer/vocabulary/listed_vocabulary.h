@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "tokenizer/vocabulary/json_vocabulary.h"
+#include "tokenizer/vocabulary/file_vocabulary.h"
 #include "tokenizer/vocabulary/string_list.h"
 
 namespace heddle {
@@ -23,6 +23,6 @@ struct ListedVocabulary {
 };
 
 // Throws INVALID_FILE for a token that is too long, a malformed merge, or a wrong number of types or scores.
-std::unique_ptr<const JsonVocabulary> make_listed_vocabulary(ListedVocabulary listed);
+std::unique_ptr<const FileVocabulary> make_listed_vocabulary(ListedVocabulary listed);
 
 }  // namespace heddle

@@ -128,7 +128,7 @@ test("drafts that extend into a processor's active steps are checked with the pr
 
 test("a reasoning budget fetches logits only in the steps that force the closing mark", async () => {
   const marks = { open: "<think>", close: "</think>", closing: "\n</think>\n\n" };
-  const limit = reasoningLimit(tokenizer, marks, { opening: "within", most: 40 })!;
+  const limit = reasoningLimit(tokenizer, marks, { promptEnd: "within", maxTokens: 40 })!;
   const closing = tokenizer.encode(marks.closing, { addSpecialTokens: false, addPrefixSpace: false });
   const always: LogitProcessor = (logits, context) => limit(logits, context);
   const [before, after] = [await batch(always), await batch(limit)];

@@ -125,7 +125,7 @@ describe("the reasoning budget", async () => {
 
   /** Applies the logit processor to a model that would only write thoughts. */
   function written(marks: Json, opening: "within" | "before", thoughts: Uint32Array, most: number): string {
-    const limit = reasoningLimit(tokenizer, marks, { opening, most })!;
+    const limit = reasoningLimit(tokenizer, marks, { promptEnd: opening, maxTokens: most })!;
     const ids = [5, 6];
     const own = [...(opening === "before" ? encode(marks.open) : []), ...thoughts];
     for (let i = 0; i < own.length; i++) {

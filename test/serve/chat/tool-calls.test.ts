@@ -27,7 +27,7 @@ test("an answer limited to one call ends after it, without reading further", asy
     };
     const sequence = { options: { stopTokens: new Set() }, ids: [], promptLength: 0, answer: {} };
     const one = { sequence, stream: stream() } as unknown as Scheduled;
-    const parser = () => new AnswerReader({ calls: hermes, ...(single && { most: 1 }) });
+    const parser = () => new AnswerReader({ calls: hermes, ...(single && { maxCalls: 1 }) });
     const parts: Delta[] = [];
     for await (const delta of deltas(one, { reading: { parser, named: false } })) parts.push(delta);
     const text = parts.map((part) => part.text).join("");
@@ -59,7 +59,7 @@ test("the usage counts the tokens up to the last allowed call, however many more
       return ids.length;
     },
   };
-  const parser = () => new AnswerReader({ calls: hermes, most: 1 });
+  const parser = () => new AnswerReader({ calls: hermes, maxCalls: 1 });
   const answers = new Answers([{ sequence, stream } as unknown as Scheduled], {
     ...{ n: 1, signal: new AbortController().signal },
     reading: { parser, named: false },
@@ -96,7 +96,7 @@ test("tokens belong to the reasoning, the text or the call that they write, howe
     };
     const sequence = { options: { stopTokens: new Set() }, ids: [], promptLength: 0, answer: {} };
     const one = { sequence, stream: stream() } as unknown as Scheduled;
-    const parser = () => new AnswerReader({ calls: hermes, reasoning: REASONING_FORMATS.think, opening: "before" });
+    const parser = () => new AnswerReader({ calls: hermes, reasoning: REASONING_FORMATS.think, promptEnd: "before" });
     const runs: { kind: string; tokens: number[] }[] = [];
     let held: number[] = [];
     for await (const { text, reasoning, calls, tokens } of deltas(one, { reading: { parser, named: false } })) {

@@ -4,7 +4,7 @@ import { compile, input, openDevice } from "../../../lib/graph/index.ts";
 import { linearLayers } from "../../../lib/models/adapters/linear-layers.ts";
 import { orthogonalised } from "../../../lib/optim/muon.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
-import { languageModel } from "../../../lib/train/losses/language-modeling.ts";
+import { languageModelingStage } from "../../../lib/train/losses/language-modeling.ts";
 import golden from "../../golden/muon.json" with { type: "json" };
 import { type GoldenName, goldenCase, goldenModel, hashed } from "../../golden/weights.ts";
 
@@ -28,7 +28,7 @@ describe.each(golden)("Muon with AdamW against PyTorch in float64: $model, z-los
     const layers = [...linearLayers(model)].map(([layer, about]) => ({ name: `${layer}.weight`, ...about }));
     expect(layers.map((layer) => layer.name).sort()).toEqual([...given.hidden].sort());
     const shape = { sequences: 2, sequenceLength: goldenCase(name).ids[0]!.length, dtype: "f32" as const };
-    const stage = languageModel({ packing: "concatenate", zLoss: given.zLoss });
+    const stage = languageModelingStage({ packing: "concatenate", zLoss: given.zLoss });
     const step = await TrainStep.create(model, stage, shape, {
       muon: {
         names: new Set(given.hidden),

@@ -5,8 +5,8 @@ import { answerChat, type ChatRequest } from "../../core/chat.ts";
 import { type Exchange, sendAnswer } from "../../core/context.ts";
 import type { Answers } from "../../core/generate.ts";
 import type { Served } from "../../core/models.ts";
-import { prepared } from "../../core/prepared.ts";
 import { charactersOf } from "../../core/prompts.ts";
+import { runSliced } from "../../core/sliced-work.ts";
 import { answerFormOf } from "../../core/tool-use.ts";
 import { EventStream, NAMED_EVENTS } from "../../http/event-stream.ts";
 import { Refusal, refusalOf } from "../../http/http-error.ts";
@@ -25,7 +25,7 @@ export function createResponse(exchange: Exchange): Promise<void> {
   const { service, signal } = exchange;
   return service.models.use(given.model, signal, async (served) => {
     const request = requestOf(exchange, served, given);
-    const { items, messages } = await prepared(exchange, given.input, () => reading(exchange, given));
+    const { items, messages } = await runSliced(exchange, given.input, () => reading(exchange, given));
     const made = { given, items, head: headOf(given, served.name), output: outputOf(served, given) };
     try {
       await answerChat(exchange, served, { ...request, messages }, (answers) =>

@@ -15,7 +15,7 @@
 
 namespace heddle {
 
-struct JsonVocabulary {
+struct FileVocabulary {
   // The file with {} and [] in place of the two parts. JavaScript parses it: see is_parsable(). Empty for other
   // formats.
   std::string rest;
@@ -44,7 +44,7 @@ struct JsonVocabulary {
   size_t size() const { return texts.token_ids.size(); }
 
  private:
-  friend std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
+  friend std::unique_ptr<const FileVocabulary> read_json_vocabulary(std::string_view json);
   bool index();  // returns false if a token occurs twice
   bool fill_slots(bool may_repeat) const;
   uint32_t scan(std::string_view token) const;  // number_of() without the table
@@ -64,6 +64,6 @@ struct JsonVocabulary {
 // Returns null unless the file has the form that Hugging Face's library writes. If null, the reader in TypeScript reads
 // the file, or reports what is wrong. Checks only the UTF-8 and the number of values of `rest`. The vocabulary is an
 // object, or Unigram's list of tokens and scores. Merges may be missing.
-std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
+std::unique_ptr<const FileVocabulary> read_json_vocabulary(std::string_view json);
 
 }  // namespace heddle

@@ -1,4 +1,4 @@
-#include "tokenizer/vocabulary/json_vocabulary.h"
+#include "tokenizer/vocabulary/file_vocabulary.h"
 
 #include <algorithm>
 #include <cstring>
@@ -124,11 +124,11 @@ template <class F> bool read_object(JsonReader& in, F&& member) {
 
 }  // namespace
 
-std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json) {
-  auto out = std::make_unique<JsonVocabulary>();
+std::unique_ptr<const FileVocabulary> read_json_vocabulary(std::string_view json) {
+  auto out = std::make_unique<FileVocabulary>();
   JsonReader in(json);
   const char* copied = json.data();  // end of the part that has been copied to `rest`
-  int models = 0, vocabularies = 0, lists = 0;
+  int models = 0, vocabularies = 0, merge_lists = 0;
   const auto replace = [&](const char* begin, const char* with) {
     out->rest.append(copied, begin);
     out->rest += with;
@@ -144,7 +144,7 @@ std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json
       return true;
     }
     if (key == "merges") {
-      if (++lists > 1 || !read_merges(in, out->texts)) return false;
+      if (++merge_lists > 1 || !read_merges(in, out->texts)) return false;
       replace(begin, "[]");
       return true;
     }
@@ -159,7 +159,7 @@ std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json
   return is_parsable(out->rest) && out->index() ? std::move(out) : nullptr;
 }
 
-void JsonVocabulary::place_tokens() {
+void FileVocabulary::place_tokens() {
   begins_.room(size() / begin_step + 1);
   uint32_t begin = 0;
   for (size_t i = 0; i < size(); ++i) {
@@ -168,7 +168,7 @@ void JsonVocabulary::place_tokens() {
   }
 }
 
-bool JsonVocabulary::index() {
+bool FileVocabulary::index() {
   place_tokens();
   if (!fill_slots(false)) return false;
   is_indexed_ = size() <= max_kept;
@@ -176,7 +176,7 @@ bool JsonVocabulary::index() {
   return true;
 }
 
-bool JsonVocabulary::fill_slots(bool may_repeat) const {
+bool FileVocabulary::fill_slots(bool may_repeat) const {
   const size_t count = size();
   size_t capacity = 1024;
   while (capacity < 2 * count) capacity *= 2;
@@ -211,7 +211,7 @@ bool JsonVocabulary::fill_slots(bool may_repeat) const {
   return true;
 }
 
-bool JsonVocabulary::check() {
+bool FileVocabulary::check() {
   if (!is_parsable(rest)) return false;
   const size_t count = texts.token_ids.size();
   // token() adds up to begin_step lengths. Merges look up many tokens, so this function lists where every token begins.
@@ -243,12 +243,12 @@ bool JsonVocabulary::check() {
   return true;
 }
 
-uint32_t JsonVocabulary::find(std::string_view wanted) const {
+uint32_t FileVocabulary::find(std::string_view wanted) const {
   const uint32_t number = number_of(wanted);
   return number == UINT32_MAX ? number : texts.token_ids[number];
 }
 
-std::vector<uint32_t> JsonVocabulary::find_all(const std::vector<std::string>& wanted) const {
+std::vector<uint32_t> FileVocabulary::find_all(const std::vector<std::string>& wanted) const {
   std::vector<uint32_t> ids;
   if (is_indexed_ || wanted.size() <= 1) {
     for (const std::string& token : wanted) ids.push_back(find(token));
@@ -273,14 +273,14 @@ std::vector<uint32_t> JsonVocabulary::find_all(const std::vector<std::string>& w
   return ids;
 }
 
-uint32_t JsonVocabulary::scan(std::string_view wanted) const {
+uint32_t FileVocabulary::scan(std::string_view wanted) const {
   size_t begin = 0;
   for (uint32_t i = 0; i < size(); begin += texts.token_lengths[i++])
     if (texts.tokens.view().substr(begin, texts.token_lengths[i]) == wanted) return i;
   return UINT32_MAX;
 }
 
-uint32_t JsonVocabulary::number_of(std::string_view wanted) const {
+uint32_t FileVocabulary::number_of(std::string_view wanted) const {
   if (!is_indexed_ && scans_ < max_scans && scans_++ < max_scans) return scan(wanted);
   std::call_once(slots_once_, [this] {
     if (slots_ == nullptr) (void)fill_slots(true);

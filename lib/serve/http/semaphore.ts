@@ -3,7 +3,7 @@ import { onAbort } from "../../core/abort-listeners.ts";
 import { inSlices, type Slices } from "../../core/slices.ts";
 
 /** A semaphore: limits the number of concurrent jobs, in first-in first-out order. */
-export class Turns {
+export class Semaphore {
   private free: number;
   private readonly waiting: (() => void)[] = [];
 
@@ -42,6 +42,6 @@ export class Turns {
 }
 
 /** Runs long work in slices as soon as there is room. @throws HeddleError ABORTED; the signal's reason */
-export function inTurn<T>(turns: Turns, work: () => Slices<T>, signal: AbortSignal): Promise<T> {
-  return turns.run(() => inSlices(work(), "request", signal), signal);
+export function inTurn<T>(semaphore: Semaphore, work: () => Slices<T>, signal: AbortSignal): Promise<T> {
+  return semaphore.run(() => inSlices(work(), "request", signal), signal);
 }

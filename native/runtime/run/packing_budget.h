@@ -9,7 +9,7 @@ namespace heddle {
 // run may therefore spend a share of its expected time, which earlier runs determine. Overspent time is taken from the
 // following runs. Time that is left over is saved only until it suffices for one piece. If all packed forms together
 // are small, they are packed at once, in less than a millisecond.
-class PackingPace {
+class PackingBudget {
  public:
   // Starts a run. `bytes`: total size of its weights' packed forms. `work`: the sum of each form's size times its rows
   // of activations. `first`: some of these weights are read for the first time.

@@ -47,11 +47,14 @@ export function callFormatOf(name: CallFormatName): CallFormat | WholeFormat {
 
 /**
  * Chooses the format of tool calls from the chat template, because a fine-tune may have the template of another family.
- * @param own the formats of the model's family. The first is used if no format recognizes the template but the template mentions tools
+ * @param familyFormats the formats of the model's family. The first is used if no format recognizes the template but the template mentions tools
  */
-export function chooseCallFormat(template: string, own: readonly CallFormatName[] = []): CallFormatName | undefined {
+export function chooseCallFormat(
+  template: string,
+  familyFormats: readonly CallFormatName[] = [],
+): CallFormatName | undefined {
   const found = callFormatNames.find((name) => CALL_FORMATS[name].isIn(template));
-  return found ?? (/\btools\b/.test(template) ? own[0] : undefined);
+  return found ?? (/\btools\b/.test(template) ? familyFormats[0] : undefined);
 }
 
 export function chooseReasoningFormat(template: string): ReasoningFormat | undefined {

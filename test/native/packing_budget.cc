@@ -1,11 +1,11 @@
-// Checks that with PackingPace no run takes more than twice as long as without packing, and that it packs all weights
+// Checks that with PackingBudget no run takes more than twice as long as without packing, and that it packs all weights
 // in the end. Simulates the runs, because measured times depend on other load.
-#include "runtime/run/packing_pace.h"
+#include "runtime/run/packing_budget.h"
 
 #include <cstdio>
 #include <initializer_list>
 
-using heddle::PackingPace;
+using heddle::PackingBudget;
 
 namespace {
 
@@ -22,20 +22,20 @@ double seconds_of(const Case& c) { return c.weights * (8e-11 + 1.5e-11 * c.rows)
 // time without packing. 0 if the weights are not packed after 100000 runs.
 double longest_run(const Case& c) {
   constexpr double part = 1e5;
-  PackingPace pace;
+  PackingBudget budget;
   double rest = c.weights, longest = 0;
   for (int run = 0; run < 100000 && rest > 0; ++run) {
-    pace.begin(c.weights * c.rows, c.weights, run == 0);
+    budget.begin(c.weights * c.rows, c.weights, run == 0);
     double packing = 0;
-    for (size_t bytes; run > 0 && rest > 0 && (bytes = pace.bytes(static_cast<size_t>(rest))) > 0;) {
+    for (size_t bytes; run > 0 && rest > 0 && (bytes = budget.bytes(static_cast<size_t>(rest))) > 0;) {
       double count = part;
       while (count + part <= static_cast<double>(bytes)) count += part;
       count = count < rest ? count : rest;
-      pace.packed(static_cast<size_t>(count), count * c.pack_seconds_per_byte);
+      budget.packed(static_cast<size_t>(count), count * c.pack_seconds_per_byte);
       packing += count * c.pack_seconds_per_byte;
       rest -= count;
     }
-    pace.end(seconds_of(c));
+    budget.end(seconds_of(c));
     const double multiple = 1 + packing / seconds_of(c);
     longest = multiple > longest ? multiple : longest;
   }

@@ -8,7 +8,7 @@ export interface NeededBytes {
 }
 
 /** Returns the error for a truncated file. @param size size of the file in bytes */
-export function cutOff(path: string, size: number, { bytes, within }: NeededBytes): HeddleError {
+export function truncatedFile(path: string, size: number, { bytes, within }: NeededBytes): HeddleError {
   const needed = within === undefined ? `${bytes}` : `at least ${bytes}, within ${within}`;
   return new HeddleError("INVALID_FILE", `${path}: the file ends at byte ${size} of ${needed}`);
 }
