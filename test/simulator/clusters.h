@@ -185,5 +185,36 @@ inline void test_products_of_pairs() {
   check(seen.find("shared memory at") != std::string::npos, "arrivals before a product has been waited for", seen);
 }
 
+// A block may end when it has waited for each arrival of the other block, at the mbarrier object of that arrival.
+// Arrivals of block scope are not ordered, so the last one does not imply the others.
+inline void test_ends_of_pairs() {
+  const auto failure = [](const std::string& arrive, const std::string& acquire, const std::string& awaited) {
+    std::string text =
+        "mov.u32 %r10, %cluster_ctarank; xor.b32 %r11, %r10, 1; add.s32 %r12, %r1, 8;\n"
+        "setp.ne.s32 %p1, %r0, 0; @%p1 bra A;\n"
+        "mbarrier.init.shared::cta.b64 [%r1], 1; mbarrier.init.shared::cta.b64 [%r12], 1;\n"
+        "A:\nbarrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n@!%p1 bra W;\n"
+        "setp.ne.s32 %p2, %r0, 32; @%p2 bra E;\n"
+        "mapa.shared::cluster.u32 %r13, %r1, %r11; mapa.shared::cluster.u32 %r14, %r12, %r11;\n" +
+        arrive + " _, [%r13];\n" + arrive + " _, [%r14];\nbra E;\nW:\n";
+    for (const char barrier : awaited)
+      text += std::string("{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity") + acquire +
+              ".shared::cta.b64 done, [" + (barrier == '0' ? "%r1" : "%r12") + "], 0;\n@!done bra again;\n}\n";
+    return run_pair(text + "E:\n").failure;
+  };
+  const std::string of_block = "mbarrier.arrive.shared::cluster.b64",
+                    of_cluster = "mbarrier.arrive.release.cluster.shared::cluster.b64";
+  const auto expect = [](const char* name, const char* words, const std::string& seen) {
+    check(*words ? seen.find(words) != std::string::npos : seen.empty(), name, seen.empty() ? "no report" : seen);
+  };
+  const char* const ends = "may end before an access";
+  expect("waits for both arrivals", "", failure(of_block, "", "01"));
+  expect("a wait for the first arrival only", ends, failure(of_block, "", "0"));
+  expect("a wait for the last arrival only", ends, failure(of_block, "", "1"));
+  expect("arrivals of cluster scope, and a wait of block scope", ends, failure(of_cluster, "", "1"));
+  expect("a wait of cluster scope for the last arrival", "", failure(of_cluster, ".acquire.cluster", "1"));
+  expect("a wait of cluster scope for the first arrival", ends, failure(of_cluster, ".acquire.cluster", "0"));
+}
+
 }  // namespace tests
 }  // namespace simulator

@@ -1,6 +1,7 @@
 // Tests that the simulator computes single instructions as the manual says, and that it reports each kind of mistake.
 #include "clusters.h"
 #include "instructions.h"
+#include "mutations.h"
 #include "registers.h"
 
 namespace simulator {
@@ -231,6 +232,8 @@ int main() {
   test_cluster_barriers();
   test_multicast();
   test_products_of_pairs();
+  test_ends_of_pairs();
+  test_mutants_of_descriptors();
   if (!failures) std::printf("the simulator computes what the manual says, and reports each mistake\n");
   return failures ? 1 : 0;
 }

@@ -43,7 +43,8 @@ void Shared::start(uint32_t bytes, int warps, int rank, int blocks, uint32_t bas
   before_.assign(clocks_.size(), Clock(clocks_[0].size(), 0));
   ordered_.assign(clocks_.size(), base + 1);
   fences_.assign(static_cast<size_t>(warps) * lanes, 0);
-  for (Clock* c : {&touched_, &left_, &fenced_inits_, &known_inits_}) c->assign(clocks_[0].size(), 0);
+  copied_ = 0;
+  for (Clock* c : {&left_, &fenced_inits_, &known_inits_}) c->assign(clocks_[0].size(), 0);
   mbarriers.clear();
 }
 
@@ -58,14 +59,16 @@ void Shared::fence(const Warp& w) {
 
 bool Shared::is_mine(const Warp& w) const { return &w.block->shared == this; }
 
-void Shared::touch(const Warp& w) {
+void Shared::touch(Mbarrier& m, const Warp& w) {
   const Shared& other = w.block->shared;
-  touched_[other.place(w.index)] = other.time(w.index);
+  m.touched[other.place(w.index)] = other.time(w.index);
 }
 
 int Shared::accessed_after_end() const {
-  for (size_t n = 0; n < touched_.size(); ++n)
-    if (touched_[n] > left_[n]) return static_cast<int>(n);
+  if (copied_ > left_[place(warps_)]) return static_cast<int>(place(warps_));
+  for (const auto& m : mbarriers)
+    for (size_t n = 0; n < left_.size(); ++n)
+      if (m.second.touched[n] > std::max(left_[n], m.second.awaited[n])) return static_cast<int>(n);
   return -1;
 }
 
@@ -227,7 +230,7 @@ void Shared::end_agent_copy(uint32_t address, uint32_t bytes, Clock& into) {
   for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g)
     writes_[g] = {now, static_cast<uint16_t>(warps_ * lanes), 15, 1, 0};
   into[place(warps_)] = now;
-  if (blocks_ > 1) touched_[place(warps_)] = now;
+  if (blocks_ > 1) copied_ = now;
 }
 
 Mbarrier& Shared::mbarrier(const Warp& w, const Instruction& i, uint32_t address) {
@@ -254,8 +257,9 @@ void Shared::init_mbarrier(const Warp& w, const Instruction& i, int lane, uint32
   std::fill_n(states_.begin() + (address - shared_begin), 8, object);
   Mbarrier& m = mbarriers[address];
   m.expected = m.pending = count;
-  m.arriving = m.completed = m.far_arriving = m.far_completed = m.any_arriving = m.any_completed =
-      Clock(clocks_[0].size(), 0);
+  for (Clock* c : {&m.arriving, &m.completed, &m.far_arriving, &m.far_completed, &m.any_arriving, &m.any_completed,
+           &m.touched, &m.awaited})
+    c->assign(clocks_[0].size(), 0);
   m.init_warp = w.index, m.init_lane = lane;
   m.init_clock = time(w.index);
 }

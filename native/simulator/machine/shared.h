@@ -34,6 +34,8 @@ struct Mbarrier {
   // blocks at cluster scope, which only threads that acquire at cluster scope observe. `any`: of all arrivals from
   // other blocks.
   Clock arriving, completed, far_arriving, far_completed, any_arriving, any_completed;
+  // The time of each warp's last arrival from another block, and the times of those that a thread has waited for here.
+  Clock touched, awaited;
   int init_warp = 0, init_lane = 0;
   uint32_t init_clock = 0;
   std::vector<AsyncBox> copies;  // copies in flight that will complete transactions of this barrier
@@ -95,10 +97,11 @@ class Shared {
   // thread of the other block has waited for them.
   void note_before(int warp, const Clock& others) { join(before_[static_cast<size_t>(warp)], others); }
   // Records that a warp of another block has arrived at an mbarrier object of this block.
-  void touch(const Warp& w);
-  // The warp has ended. The arrivals that it has waited for have been made, whatever their scope.
-  void leave(int warp) { join(left_, clock(warp)), join(left_, before_[static_cast<size_t>(warp)]); }
-  // Returns the element of a clock whose last access to this memory may come after the block's end; -1: none.
+  static void touch(Mbarrier& m, const Warp& w);
+  void leave(int warp) { join(left_, clock(warp)); }  // the warp has ended
+  // Returns the element of a clock whose last access to this memory may come after the block's end; -1: none. A thread
+  // of the block must have waited for each arrival, at the mbarrier object where it was made. A wait at another object
+  // counts only if both it and the arrival there have the cluster's scope: arrivals of block scope are not ordered.
   int accessed_after_end() const;
 
   std::map<uint32_t, Mbarrier> mbarriers;
@@ -134,8 +137,9 @@ class Shared {
   std::vector<Clock> before_;      // by warp: see note_before
   std::vector<uint32_t> ordered_;  // by warp: accesses of its lanes before this time are ordered before later ones
   std::vector<uint32_t> fences_;   // by thread: the time of its warp after its last fence.proxy.async
-  // Times of accesses by other blocks, of the ends of the block's warps, and of published mbarrier initializations.
-  Clock touched_, left_, fenced_inits_, known_inits_;
+  // The time of the agent's last copy, and those of the ends of the block's warps and of published initializations.
+  uint32_t copied_ = 0;
+  Clock left_, fenced_inits_, known_inits_;
   int warps_ = 0, blocks_ = 0;
   size_t first_ = 0;    // the element of warp 0 in a clock
   uint32_t begin_ = 0;  // the block's accesses are later than this time

@@ -50,7 +50,7 @@ void arrive(Warp& w, const Instruction& i) {
     else if (i.flags & cluster_scope) join(m.far_arriving, shared.clock(w.index));
     if (&block != w.block) {
       join(m.any_arriving, shared.clock(w.index));
-      block.shared.touch(w);
+      Shared::touch(m, w);
     }
     complete_phase(m);
   }
@@ -96,7 +96,7 @@ void try_wait(Warp& w, const Instruction& i) {
     done[lane] = (m.phase & 1) != parity[lane];
     if (done[lane]) join(shared.clock(w.index), m.completed);
     if (done[lane] && (i.flags & cluster_scope)) join(shared.clock(w.index), m.far_completed);
-    if (done[lane]) shared.note_before(w.index, m.any_completed);
+    if (done[lane]) shared.note_before(w.index, m.any_completed), join(m.awaited, m.any_completed);
     failed |= !done[lane];
   }
   commit_bits(w, i.d, done);

@@ -37,6 +37,7 @@ struct Statement {
   bool guard_negated = false;
   std::vector<Operand> operands;
   int line = 0;
+  size_t at = 0;  // offset of its first token in Module::text
 };
 
 struct Variable {

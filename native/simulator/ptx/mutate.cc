@@ -3,6 +3,8 @@
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <set>
 
 #include "simulator/machine/settings.h"
 
@@ -21,6 +23,50 @@ bool loads_global(const std::string& statement) {
          statement.compare(0, 9, "ld.shared") != 0;
 }
 
+// The leading byte offset of a matrix descriptor ("Matrix Descriptor Format").
+constexpr int leading_begin = 16, leading_end = 30;
+
+// Whether operand n of a wgmma.mma_async, a descriptor with the 128-byte swizzle, has a leading byte offset that the
+// hardware uses. "Leading Dimension Byte Offset": K-major tiles with a swizzle do not use it. For MN-major tiles, it is
+// the distance from 64 rows of bf16 to the next 64. A tile with at most 64 rows has no next ones ("Canonical Layouts").
+bool uses_leading(const Statement& s, size_t n) {
+  const std::string& shape = s.op.at(4);  // m64nNk16
+  const int rows = n == 1 ? 64 : std::atoi(shape.c_str() + 4);
+  // Products of bf16 have an operand for each descriptor, after the six that all have. It is 1 for MN-major tiles.
+  const size_t count = s.operands.size();
+  const bool transposed = n == 1 ? count == 8 && s.operands[6].bits : count > 6 && s.operands.back().bits;
+  return transposed && rows > 64;
+}
+
+// Whether a product may use the leading byte offset of the descriptor that `made` computes. Follows the descriptor
+// through moves and additions. They move it along k within its first bits, so a flipped bit stays that bit. All other
+// uses count.
+bool leading_matters(const Function& f, const Statement& made) {
+  std::set<int> holders{made.operands.at(0).reg_index};
+  for (bool more = true; more;) {
+    more = false;
+    for (const Statement& s : f.code)
+      for (size_t n = 0; n < s.operands.size(); ++n) {
+        const Operand& o = s.operands[n];
+        const auto holds = [&](const Operand& part) {
+          return part.kind == Operand::reg && holders.count(part.reg_index) > 0;
+        };
+        if (o.kind == Operand::vector || o.kind == Operand::address)
+          for (const Operand& part : o.parts)
+            if (holds(part)) return true;
+        if (!holds(o)) continue;
+        const bool moves = s.op[0] == "mov" || s.op[0] == "add" || s.op[0] == "or";
+        if (moves && n == 0) continue;  // a result, not a use
+        if (moves) {
+          more |= holders.insert(s.operands[0].reg_index).second;
+        } else if (s.op[0] != "wgmma" || n > 2 || uses_leading(s, n)) {
+          return true;
+        }
+      }
+  }
+  return false;
+}
+
 }  // namespace
 
 std::vector<Mutant> mutants(const Module& module, const std::string& entry) {
@@ -33,7 +79,8 @@ std::vector<Mutant> mutants(const Module& module, const std::string& entry) {
     if (text[end] == '{') ++depth;
     if (text[end] == '}' && --depth == 0) break;
   }
-  size_t wait = std::string::npos;  // the line of a griddepcontrol.wait without a load after it so far
+  std::unique_ptr<Function> function;  // parsed at the first descriptor
+  size_t wait = std::string::npos;     // the line of a griddepcontrol.wait without a load after it so far
   for (size_t line = begin; line < end;) {
     const size_t next = text.find('\n', line) + 1;
     size_t at = text.find_first_not_of(" \t", line);
@@ -61,11 +108,19 @@ std::vector<Mutant> mutants(const Module& module, const std::string& entry) {
     if (statement.compare(0, 6, "or.b64") == 0 && comma != std::string::npos &&
         std::isdigit(static_cast<unsigned char>(statement[comma + 2]))) {
       const uint64_t constant = std::strtoull(statement.c_str() + comma + 2, nullptr, 10);
-      if (constant >> 62 == 1)  // the constant part of a matrix descriptor with the 128-byte swizzle
+      if (constant >> 62 == 1) {  // the constant part of a matrix descriptor with the 128-byte swizzle
+        if (!function) function = module.parse(entry);
+        bool leading = false;
+        for (const Statement& s : function->code)
+          if (s.at >= line && s.at < next) leading |= leading_matters(*function, s);
+        // The result is flipped, not the constant, because the address may have set the bit too.
+        const std::string result = statement.substr(7, statement.find(',') - 7);
         for (int bit = 0; bit < 64; ++bit)
-          all.push_back(
-              {at, next - 1, statement.substr(0, comma + 2) + std::to_string(constant ^ uint64_t{1} << bit) + ";",
-                  "bit " + std::to_string(bit) + " of " + statement});
+          if (leading || bit < leading_begin || bit >= leading_end)
+            all.push_back({at, next - 1,
+                statement + " xor.b64 " + result + ", " + result + ", " + std::to_string(uint64_t{1} << bit) + ";",
+                "bit " + std::to_string(bit) + " of " + statement});
+      }
     }
     line = next;
   }

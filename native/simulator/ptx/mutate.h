@@ -1,5 +1,6 @@
 // Mutants of an entry. Each has one planted mistake: a synchronizing statement is removed, griddepcontrol.wait comes
-// after a load, or a bit of a matrix descriptor is flipped.
+// after a load, or a bit of a matrix descriptor is flipped. Bits that the hardware ignores are not flipped: no test can
+// notice such a mutant, so it would say nothing about the tests.
 #pragma once
 #include <string>
 #include <vector>

@@ -106,6 +106,8 @@ class Parser {
   }
 
   void statement() {
+    lexer_.peek();  // skips to the statement's first token
+    const size_t at = lexer_.at();
     const int line = lexer_.line();
     if (lexer_.take("{")) return open();
     if (lexer_.take("}")) return scopes_.pop_back();
@@ -128,7 +130,7 @@ class Parser {
       return;
     }
     Statement s;
-    s.line = line;
+    s.line = line, s.at = at;
     if (token == "@") {
       s.guard_negated = lexer_.take("!");
       s.guard = find_register(lexer_.next());
