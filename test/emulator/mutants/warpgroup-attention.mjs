@@ -3,7 +3,7 @@ export const warpgroupAttention = [
   [
     "warpgroup attention: the copying warpgroup keeps registers that others request",
     "attention_sm90.cu",
-    "    ptx::give_registers<T::copying>();\n",
+    "    ptx::give_registers<T::producer_registers>();\n",
     "",
   ],
   [

@@ -27,7 +27,7 @@ export const warpgroupGradients = [
   [
     "warpgroup gradients: the copying warpgroup keeps registers that others request",
     "attention_backward_sm90.cu",
-    "    ptx::give_registers<copying>();\n",
+    "    ptx::give_registers<producer_registers>();\n",
     "",
   ],
   ["warpgroup gradients: no fence before products", "attention_backward_sm90.cuh", "  ptx::fence_products();\n", ""],

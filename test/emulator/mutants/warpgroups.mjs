@@ -3,7 +3,7 @@ export const warpgroups = [
   [
     "warpgroups: more registers than the block was launched with",
     "gemm_sm90.cu",
-    "ptx::give_registers<copying>();",
+    "ptx::give_registers<producer_registers>();",
     "ptx::give_registers<48>();",
   ],
   [
