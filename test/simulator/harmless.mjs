@@ -22,7 +22,7 @@ export const harmless = [
   {
     mutant: /tensor_cached_attention_kernel\w*:6 without cp\.async\.wait_group/,
     // The wait after the loop over groups of keys. Each warp runs at least one iteration, because it begins before the first group. Iteration g
-    // starts the copies of the next group only if that group is in the loop, and that iteration begins with a wait for all copies. So the last
+    // starts the copies of the next group only if that group is in the loop. That iteration begins with a wait for all copies. So the last
     // iteration commits an empty group, and no copy is pending after the loop.
     why: "every copy has been waited for in the loop",
   },

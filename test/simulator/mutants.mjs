@@ -1,5 +1,5 @@
 // Mutation tests on the simulator. A mutant of a kernel's PTX lacks one synchronizing statement, executes griddepcontrol.wait too late, or has
-// one flipped bit in a matrix descriptor, except bits that the hardware ignores. The small cases of test/emulator/kernels.cc must fail with
+// one flipped bit in a matrix descriptor. Bits that the hardware ignores are not flipped. The small cases of test/emulator/kernels.cc must fail with
 // each mutant, by a report or a wrong result.
 //
 //   node test/simulator/mutants.mjs DEVICE CASES [KERNEL [PATTERN]]     e.g. sm_90 "sm_90: wide tiles" tensor_warpgroup_kernel "^without"

@@ -105,9 +105,9 @@ struct RowSums {
   SortedRows rows;
   const float* onto;  // (S, C) or null
   Out y;              // (S, C)
-  // The sums of parts (N / 64, C), or null. Each 64 rows of an id are a part, and have their own warp, because one warp
-  // would take long for an id with many rows. A row of y is the sum of its parts, and then of the rows that are left.
-  // So the order of additions depends only on the number of rows with the id.
+  // The sums of parts (N / 64, C), or null. Each 64 rows of an id are a part with its own warp. One warp alone would
+  // take long for an id with many rows. A row of y is the sum of its parts, and then of the rows that are left. So the
+  // order of additions depends only on the number of rows with the id.
   float* parts;
   int64_t S, C;
   float scale;

@@ -16,8 +16,7 @@
 namespace heddle {
 
 struct FileVocabulary {
-  // The file with {} and [] in place of the two parts. JavaScript parses it: see is_parsable(). Empty for other
-  // formats.
+  // The file without the content of the two parts. JavaScript parses it: see is_parsable(). Empty for other formats.
   std::string rest;
   VocabularyTexts texts;
 
