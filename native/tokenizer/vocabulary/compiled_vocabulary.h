@@ -14,8 +14,8 @@
 
 namespace heddle {
 
-// Returns the compiled file. Returns an empty string if the vocabulary is compiled already, or if the joined
-// parts of a merge are not a token, as when merges drop the right part's prefix ("##").
+// Returns the compiled file. Returns an empty string if the vocabulary is compiled already, or if the joined parts of a
+// merge are not a token. They are not if merges drop the right part's prefix ("##").
 std::string compile_vocabulary(const FileVocabulary& vocabulary, std::string_view source);
 
 // Returns null if compile_vocabulary of this version did not write the file for this source, or if its bytes are

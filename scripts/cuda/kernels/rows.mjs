@@ -230,7 +230,7 @@ export const gatedGradient = () => ({
   ],
 });
 
-/** The gradients of rms_norm: that of x, and that of the weights, which reads dy and h again. */
+/** The gradients of rms_norm with respect to x and to the weights. The second one reads dy and h again. */
 export const normGradient = () => {
   const [parts, blocks] = [128, COLUMNS / 256]; // parts_of of columns.cuh
   return {

@@ -30,8 +30,8 @@ inline Builder norms(int64_t rows, int64_t C) {
   return b;
 }
 
-// Sums of rows by id: rows of whole vectors and others, one id or several for a block that sorts, ids whose rows have
-// parts, and more rows than a warp reads at a time.
+// Sums of rows by id. Some rows are whole vectors, and a sorting block has one id or several. Some ids have parts, and
+// some have more rows than a warp reads at a time.
 inline Builder summed_rows() {
   Builder b;
   const int dy = b.floats(DType::f32, {6, 40}), ids = b.integers({6}, {3, 0, 8, 3, 3, 1}),

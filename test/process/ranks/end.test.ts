@@ -31,16 +31,16 @@ describe.each(Object.keys(LAUNCHERS) as (keyof typeof LAUNCHERS)[])("with %s", (
     });
     expect(killed).toBeGreaterThan(0);
     expect(performance.now() - killed).toBeLessThan(30_000);
-    // Rank 0 may crash within MPICH first, because the other rank's memory is gone. mpirun may then return 0 and name no process.
-    const isCrashOfMpi = launcher === "mpich" && !broken.stdout.includes(" RUNNING AT ");
-    if (!isCrashOfMpi) expect(broken.code).not.toBe(0);
+    // In some runs, MPICH's mpirun 4.2.1 ends the ranks, but names no process and returns 0.
+    const isSilent = launcher === "mpich" && !broken.stdout.includes(" RUNNING AT ");
+    if (!isSilent) expect(broken.code).not.toBe(0);
     expect(broken.losses.size).toBeLessThan(2000);
     // mpirun ends all ranks before heddle notices.
     expect(reportsOf(broken.stderr)).toEqual([]);
     if (launcher === "openMpi") expect(broken.stderr).toContain(`process rank 1 with PID ${victim} `);
     else {
       // mpirun names only the process. Rank 0 printed the processes of all ranks at the start.
-      if (!isCrashOfMpi) expect(broken.stdout).toContain(`PID ${victim} RUNNING AT`);
+      if (!isSilent) expect(broken.stdout).toContain(`PID ${victim} RUNNING AT`);
       expect(broken.stderr.match(/^rank \d.*$/gm)).toEqual([
         expect.stringMatching(/^rank 0 of 2 is PID \d+ on /),
         `rank 1 of 2 is PID ${victim} on ${hostname()}`,
