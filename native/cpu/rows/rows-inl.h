@@ -22,15 +22,31 @@ template <class T> float largest_in_row(const T* x, int64_t n) {
   for (; i < n; ++i) peak = max_of(peak, load1(x + i));
   return peak;
 }
+// Returns the sum over a row of n elements. plus(sum, i) adds the vector at i to sum. Runs of 256 vectors are summed
+// separately, as two sums, which keeps rounding errors small.
+template <class Plus> HEDDLE_SIMD float sum_of_row(int64_t n, Plus plus) {
+  constexpr int64_t run = 256 * W;
+  F total = zero();
+  for (int64_t begin = 0; begin < n; begin += run) {
+    F even = zero(), odd = zero();
+    const int64_t end = min_of(n, begin + run);
+    int64_t i = begin;
+    for (; i + W < end; i += 2 * W) {
+      even = plus(even, i);
+      odd = plus(odd, i + W);
+    }
+    if (i < end) even = plus(even, i);
+    total = add(total, add(even, odd));
+  }
+  return reduce_add(total);
+}
 // Returns the sum of exp(x - peak) for x <= peak.
 template <class T> float sum_exp_of_row(const T* x, int64_t n, float peak) {
-  F base = set1(peak), sum = zero();
-  for (int64_t i = 0; i < n; i += W) {
+  F base = set1(peak);
+  return sum_of_row(n, [=](F sum, int64_t i) {
     F e = exp_nonpositive(sub(read(x, i, n), base));
-    if (i + W > n) e = first(e, static_cast<int>(n - i));
-    sum = add(sum, e);
-  }
-  return reduce_add(sum);
+    return add(sum, i + W > n ? first(e, static_cast<int>(n - i)) : e);
+  });
 }
 template <class T> void softmax_row(const T* x, T* y, int64_t n) {
   float peak = largest_in_row(x, n);
@@ -39,9 +55,7 @@ template <class T> void softmax_row(const T* x, T* y, int64_t n) {
 }
 // dx = y (dy - sum(dy y))
 template <class T> void softmax_backward_row(const T* dy, const T* y, T* dx, int64_t n) {
-  F sum = zero();
-  for (int64_t i = 0; i < n; i += W) sum = fma(read(dy, i, n), read(y, i, n), sum);
-  F mean = set1(reduce_add(sum));
+  F mean = set1(sum_of_row(n, [=](F sum, int64_t i) { return fma(read(dy, i, n), read(y, i, n), sum); }));
   for (int64_t i = 0; i < n; i += W) write(dx, i, n, mul(read(y, i, n), sub(read(dy, i, n), mean)));
 }
 // Subtracts the largest element first: the rounding error then does not grow with a common offset of the row.
@@ -52,9 +66,7 @@ template <class T> void log_softmax_row(const T* x, T* y, int64_t n) {
 }
 // dx = dy - exp(y) sum(dy)
 template <class T> void log_softmax_backward_row(const T* dy, const T* y, T* dx, int64_t n) {
-  F total = zero();
-  for (int64_t i = 0; i < n; i += W) total = add(total, read(dy, i, n));
-  F sum = set1(reduce_add(total));
+  F sum = set1(sum_of_row(n, [=](F total, int64_t i) { return add(total, read(dy, i, n)); }));
   for (int64_t i = 0; i < n; i += W) write(dx, i, n, fnma(exp_nonpositive(read(y, i, n)), sum, read(dy, i, n)));
 }
 template <class T> const T* row_of(const void* p, int64_t row, int64_t width) {
