@@ -10,13 +10,13 @@ export interface CallKeys {
   name: string;
   /** Keys that may hold the arguments. */
   arguments: readonly string[];
-  /** Whether an object is a call only if it has arguments and names one of the tools, if the tools are known. Any other object is text. */
+  /** Whether a call must have arguments and, if the tools are known, name one of them. Any other object is text. */
   isStrict?: boolean;
 }
 
 /**
  * Reads the arguments of the last call that began, and passes them on as they arrive. The arguments are a JSON object. If they are malformed,
- * the text up to `close`, or to the end of the answer, is passed on unchanged. `close` is consumed.
+ * the rest of the text up to `close`, or to the end of the answer, is passed on unchanged. `close` is consumed.
  * @returns whether the arguments are well-formed
  */
 export function* jsonArguments(source: Source, close?: string): Reading<boolean> {

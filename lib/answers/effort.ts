@@ -61,7 +61,10 @@ export function hasControls({ switches, levels, hasBudget }: ReasoningControls):
   return switches.length > 0 || levels.length > 0 || hasBudget;
 }
 
-/** Returns the efforts that a template accepts. A template without levels accepts all efforts, and `none` turns its reasoning off. */
+/**
+ * Returns the efforts that a template accepts: its levels, or all efforts if it has controls without levels. With levels, `none` is accepted only
+ * if a variable turns reasoning off.
+ */
 export function effortsOf(controls: ReasoningControls): readonly ReasoningEffort[] {
   if (!hasControls(controls)) return [];
   if (controls.levels.length === 0) return EFFORTS;

@@ -17,7 +17,7 @@ export interface FreeEdge {
 }
 
 export type GrammarNode =
-  /** Reads a byte. At most one edge matches it. `character`: the node begins any character of a JSON string. */
+  /** Reads a byte. At most one edge matches it. `character`: the byte is the first of a character of a JSON string, and any character may follow. */
   | { kind: "bytes"; edges: readonly Edge[]; rule: number; character: boolean }
   /** Chooses among edges that read nothing. Guards refer to the counter of `rule`. */
   | { kind: "free"; edges: readonly FreeEdge[]; rule: number }

@@ -24,8 +24,8 @@ export function expectedOf(issue: z.core.$ZodIssue): string {
 }
 
 function bound(origin: string, relation: string, limit: number | bigint): string {
-  if (origin === "string") return `${relation} ${limit} characters`;
-  if (origin === "array") return `${relation} ${limit} entries`;
+  if (origin === "string") return `${relation} ${limit} ${limit === 1 ? "character" : "characters"}`;
+  if (origin === "array") return `${relation} ${limit} ${limit === 1 ? "entry" : "entries"}`;
   return `a number ${relation === "at most" || relation === "at least" ? "of " : ""}${relation} ${limit}`;
 }
 

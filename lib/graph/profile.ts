@@ -18,10 +18,10 @@ export interface ProfiledOperand {
 export interface ProfiledOperation {
   /**
    * The op's name as in `opNames`. A linear that was fused with an addition is `linear + add`. Packing a part of the weights is `packing
-   * of weights`.
+   * of weights`. `others` is the sum of the operations beyond the first 65,536.
    */
   op: string;
-  /** Name of the kernel; `reference` for plain loops, "" for the packing of weights. */
+  /** Name of the kernel: `reference` for plain loops, "" for the packing of weights and for `others`. */
   kernel: string;
   /** The input operands. Linears that ran as a group are one operation: their common input, then all weights. */
   inputs: readonly ProfiledOperand[];
@@ -49,7 +49,7 @@ export interface Profile {
 
 /**
  * Runs `work` and measures the time per operation. It counts everything that this process computes meanwhile, including other models and
- * worker threads. On the CPU operations run as usual. A CUDA device is synchronized after each operation, which slows it down.
+ * worker threads. On the CPU, operations run as usual. A CUDA device is synchronized after each operation, which slows it down.
  *
  * @throws HeddleError INVALID_ARGUMENT while another profile is running, and any error of `work`
  * @example
@@ -169,7 +169,7 @@ const FLOPS: Readonly<Record<string, (operands: Operands) => number>> = {
   linear_backward_input: byWeights(1),
   linear_backward_input_add: byWeights(1),
   linear_backward_weight: ({ inputs, outputs }) => 2 * rowsOf(inputs[0]!) * elementCount(outputs[0]!.shape),
-  // c (m, n), and the elements of a are m · k.
+  // The output is (m, n), and the first input has m · k elements.
   fp8_product: ({ inputs, outputs }) => 2 * elementCount(inputs[0]!.shape) * last(outputs[0]!),
   fp8_linear: byWeights(1),
   fp8_linear_backward_input: byWeights(1),

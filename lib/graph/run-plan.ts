@@ -112,7 +112,7 @@ export class RunPlan {
       if (!Number.isInteger(size) || size > symbol.bound)
         throw new HeddleError(
           "SHAPE_MISMATCH",
-          `run: input ${name}: expected a ${symbol} of at most ${symbol.bound}, got ${size}`,
+          `run: input ${name}: expected at most ${symbol.bound} for the dimension ${symbol}, got ${size}`,
         );
       sizes[solves.symbol] = size;
     }

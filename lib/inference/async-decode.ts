@@ -56,8 +56,8 @@ function roomAfter(cache: KvCache, all: readonly Decoding[], pending: number): n
 }
 
 /**
- * A queued series of steps. The results are complete when `done` resolves. The result of a step's row is at index
- * step · rows + row, as in `token`.
+ * A queued series of steps. The results are complete when `done` resolves. In each array of `results`, such as `token`, the entry of a step's row
+ * is at index step · rows + row.
  */
 interface Steps {
   count: number;

@@ -40,7 +40,11 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** Returns the names in a folder, or none if the folder is missing. @throws HeddleError IO, `cannot be` and the action */
+/**
+ * Returns the names in a folder, or none if the folder is missing.
+ * @param action a participle for the error's message, `cannot be ACTION`
+ * @throws HeddleError IO
+ */
 export async function listFolder(folder: string, action = "listed"): Promise<string[]> {
   try {
     return await readdir(folder);

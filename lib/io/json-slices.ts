@@ -317,14 +317,14 @@ class Parts {
     const members = long === undefined ? this.text(this.pending, end) : `${this.text(this.pending, textBegin)}""`;
     if (frame.isArray) {
       const items = JSON.parse(`[${members}]`) as unknown[];
-      if (items.length === 0) throw new SyntaxError("no value before a comma");
+      if (items.length === 0) throw new SyntaxError("a comma without a value");
       if (long !== undefined) items[items.length - 1] = long;
       (frame.made as unknown[][]).push(items);
     } else {
       const made = frame.made as Record<string, unknown>;
       const entries = JSON.parse(`{${members}}`) as Record<string, unknown>;
       const keys = Object.keys(entries);
-      if (keys.length === 0) throw new SyntaxError("no value before a comma");
+      if (keys.length === 0) throw new SyntaxError("a comma without a value");
       for (const key of keys) setOwn(made, key, long ?? entries[key]);
     }
     frame.hasMembers = true;

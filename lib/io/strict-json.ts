@@ -156,6 +156,7 @@ export function parseStrictJson(bytes: Buffer, limits: StrictJsonLimits): Strict
       case 0x6e:
         return word("null", null);
       default:
+        if (bytes[at] !== 0x2d && !isDigit(bytes[at])) fail("expected a value");
         return number();
     }
   }

@@ -104,7 +104,7 @@ function checked(logits: Float32Array, position: number): Float32Array {
 }
 
 /**
- * Computes log p(ids[i] | ids before it) for i ≥ `from` ≥ 1, and 0 before, as (ids) f32.
+ * Returns log p(ids[i] | ids before it) for i ≥ `from`, and 0 for earlier positions. `from` is at least 1. The result is (ids) f32.
  * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, NUMERICAL, ABORTED
  */
 export async function scoreOf(

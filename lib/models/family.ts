@@ -58,7 +58,7 @@ export type CustomConfig<Values extends CustomValues = CustomValues> = Omit<Mode
 
 /**
  * A function of a family's configuration. Its parameter is bivariant, like that of a method. So a `FamilyDefinition` with
- * custom values is also a `FamilyDefinition`.
+ * custom values can be assigned to a `FamilyDefinition` without them.
  */
 type OfConfig<Values extends CustomValues, Result> = { of(config: CustomConfig<Values>): Result }["of"];
 

@@ -42,7 +42,7 @@ function frequenciesOf(context: ForwardContext, { table, lengths }: Rotary): Val
  * Applies RoPE to each head.
  * @param x (rows, heads, width)
  * @param interleaved whether a pair is two adjacent dimensions of a head instead of one dimension of each half.
- * "input": pairs are adjacent in x, and the result has one dimension of each pair in either half
+ * "input": pairs are adjacent in x, but the result has the first dimensions of all pairs in one half and the second ones in the other
  */
 export function rotate(
   context: ForwardContext,

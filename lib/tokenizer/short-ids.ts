@@ -29,7 +29,7 @@ export class ShortIds {
     if (count > this.chunk.length - this.used) {
       this.chunk = new Uint32Array(chunkIds);
       this.used = 0;
-      // Transferring one array to another thread would also move its neighbours. For a marked buffer, Node copies the
+      // Transferring one array to another thread would also move its neighbors. For a marked buffer, Node copies the
       // memory (Node 20) or throws.
       threads().markAsUntransferable(this.chunk.buffer);
     }

@@ -375,7 +375,7 @@ export class TextCodec {
   }
 
   /**
-   * @internal Whether the bytes of a sequence are the concatenated bytes of its ids, because no decoder step depends on neighbouring
+   * @internal Whether the bytes of a sequence are the concatenated bytes of its ids, because no decoder step depends on neighboring
    * tokens.
    */
   get joinsBytes(): boolean {

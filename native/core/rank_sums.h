@@ -28,8 +28,8 @@ struct RankRanges {
   }
 };
 
-// Returns the least bytes of a batch of values that are summed together. Every rank receives about the same part of
-// them. They are so large that a message takes longer than its latency. HEDDLE_RANK_BATCH_BYTES replaces them in tests.
+// Returns the minimum bytes of a batch of values that are summed together. Each rank receives about an equal part of a
+// batch, and smaller messages would mostly be latency. HEDDLE_RANK_BATCH_BYTES overrides the result in tests.
 size_t least_batch_bytes(int ranks);
 
 // Only the lane's thread calls it. All ranks must start the same sums and collect the same values in the same order.

@@ -15,7 +15,7 @@
 //   - a kernel with a PreviousKernel (cuda/runtime/launch.cuh): a thread that ends without wait(), and atomics and
 //     asynchronous copies before it; in race builds, any access of global memory before it
 //
-// Not modelled: timing, ordering between clusters, and rounding of approximate instructions.
+// Not modeled: timing, ordering between clusters, and rounding of approximate instructions.
 #pragma once
 #include <cstddef>
 #include <cstdint>

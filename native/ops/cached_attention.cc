@@ -10,7 +10,7 @@ namespace {
 // Output: o (N, H, D). A q8 cache has rows of D + 4 bytes. With pages, the caches are (P, KH, page, D).
 // Position p of a sequence is in row p mod L of its slot. With `ring`, the cache holds only the newest L positions.
 // `context` is the maximum number of positions of a slot. Kernels split long contexts by `context` and L alone, so that
-// results do not depend on the number of stored positions. Rows of q outside every segment are not written. With
+// results do not depend on the number of stored positions. Rows of o outside every segment are not written. With
 // `bf16`, kernels may round q, the probabilities and an f16 cache to bf16 before they multiply. The reference does not
 // round.
 void check_cached_attention(const Node& n) {

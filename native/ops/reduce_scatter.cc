@@ -22,7 +22,7 @@ void check_reduce_scatter(const Node& n) {
         "own: expected at most " + std::to_string(longest) + " elements, got " + std::to_string(own.shape().size()));
 }
 
-// A device that has not joined a world is its only rank.
+// A device that has not joined a world acts as the only rank.
 void reduce_scatter(const Node& n) {
   const RankRanges ranges = scattered_ranges(n, nullptr);
   if (!n.has_input(1)) return;

@@ -28,7 +28,7 @@ class Lane {
   // Stops the running job at its next node or chunk of tasks, discards queued jobs and joins the thread. The binding
   // calls it when the JavaScript environment exits. A second call has no effect.
   void stop();
-  // Cancels a job when the lane stops, and when `abort` is set, which may be null.
+  // Returns a cancellation that is requested when the lane stops, or when `abort` is set. `abort` may be null.
   Cancellation cancellation(const std::atomic<bool>* abort = nullptr) const {
     return Cancellation("run: aborted by its signal", &stopping_, abort);
   }
@@ -46,7 +46,8 @@ class Lane {
   // Joins a world of CPU ranks. Lane thread only.
   void join(std::shared_ptr<RankSums> sums) { sums_ = std::move(sums); }
   RankSums* sums() const { return sums_.get(); }  // lane thread only; null if the lane has not joined a world
-  // How fast weights may be packed. All executables share it, because each call of a model may have new ones.
+  // Limits the time that runs spend on packing weights. All executables share it, because each call of a model may
+  // create new executables.
   PackingBudget& packing_budget() { return packing_budget_; }  // lane thread only
 
  private:

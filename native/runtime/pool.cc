@@ -88,8 +88,8 @@ struct Pool::Impl {
   };
   alignas(128) std::unique_ptr<Share[]> shares;
 
-  // That of the current Watch. Threads read it only while they hold tasks of a job; its flags are valid during that
-  // time.
+  // The cancellation of the current Watch. Threads read it only while they hold tasks of a job. Its flags are valid
+  // during that time.
   Cancellation cancellation;
   std::atomic<bool> watched{false};
   bool aborted() const { return watched.load(std::memory_order_relaxed) && cancellation.requested(); }
@@ -252,7 +252,7 @@ Pool::Pool(int threads) : impl_(new Impl) {
   const std::vector<int>& cpus = allowed_cpus();
   p.spin = p.threads <= usable_cpus();
   // Pins threads only if they use more than half of the CPUs. The scheduler places fewer threads better, because it
-  // knows which CPUs share a core. Threads of a container with a CPU quota are not pinned either, because neighbouring
+  // knows which CPUs share a core. Threads of a container with a CPU quota are not pinned either, because neighboring
   // containers would choose the same CPUs.
   const int count = static_cast<int>(cpus.size());
   if (p.threads > 1 && p.threads <= count && p.threads * 2 > count && usable_cpus() >= count) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Writes lib/lifecycle/recipe/place-table.ts: the fields of the npm package countries-list (MIT licence: models/default/NOTICE) that the
+ * Writes lib/lifecycle/recipe/place-table.ts: the fields of the npm package countries-list (MIT license: models/default/NOTICE) that the
  * corpus uses. The table is checked in, so that heddle does not depend on the package, and a seed always gives the same corpus.
  *
  *   node scripts/default-model/places.mjs
@@ -34,7 +34,7 @@ export function placeTable() {
 if (import.meta.filename === process.argv[1]) {
   const text = `/**
  * Countries and territories: code | name | capital | continent | languages | currency.
- * From the npm package countries-list 3.4.1, Copyright (c) 2014 Annexare Studio, MIT licence (models/default/NOTICE).
+ * From the npm package countries-list 3.4.1, Copyright (c) 2014 Annexare Studio, MIT license (models/default/NOTICE).
  * Written by scripts/default-model/places.mjs.
  */
 export const placeTable = \`

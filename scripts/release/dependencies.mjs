@@ -37,7 +37,7 @@ export function dependencyProblems(packages) {
     .filter(({ license }) => !ALLOWED_LICENSES.includes(license))
     .map(
       ({ name, license }) =>
-        `${name}: expected one of the licences ${ALLOWED_LICENSES.join(", ")}, got ${license ?? "none"}`,
+        `${name}: expected one of the licenses ${ALLOWED_LICENSES.join(", ")}, got ${license ?? "none"}`,
     );
   const bytes = packages.reduce((sum, each) => sum + each.bytes, 0);
   if (packages.length > MAX_PACKAGES)

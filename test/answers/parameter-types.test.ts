@@ -19,17 +19,17 @@ describe("a reference", () => {
   test.each<[string, string, object]>([
     ["a definition", "#/$defs/a", { $defs: { a: text } }],
     [
-      "a place of ten parts",
+      "a path of ten segments",
       "#/$defs/a/properties/b/properties/c/properties/d/properties/e",
       {
         $defs: { a: nested(["b", "c", "d", "e"], text) },
       },
     ],
-    ["a place in an array", "#/anyOf/1", { anyOf: [{ type: "object" }, text] }],
+    ["an array element", "#/anyOf/1", { anyOf: [{ type: "object" }, text] }],
     ["names with ~, / and %", "#/$defs/a~1b~0c%20d", { $defs: { "a/b~c d": text } }],
     ["a name with a literal %", "#/$defs/50%", { $defs: { "50%": text } }],
     ["an empty name", "#/$defs/", { $defs: { "": text } }],
-  ])("a reference to %s has the types of that place", (_, $ref, more) => {
+  ])("a reference to %s has the types found there", (_, $ref, more) => {
     expect(types({ $ref }, more)).toEqual(["string"]);
   });
 

@@ -248,7 +248,7 @@ describe("train classify and train embed", () => {
       text: `The ${i % 2 ? "cat" : "dog"} saw ${["a house", "the sea", "café"][i % 3]}`,
       label: i % 2 ? "cat" : "dog",
     }));
-    await writeFile(at("labelled.jsonl"), texts.map((r) => JSON.stringify(r)).join("\n"));
+    await writeFile(at("labeled.jsonl"), texts.map((r) => JSON.stringify(r)).join("\n"));
     const shared = {
       model: "base",
       max_steps: 12,
@@ -258,7 +258,7 @@ describe("train classify and train embed", () => {
     };
     await writeFile(
       at("classify.json"),
-      JSON.stringify({ ...shared, data: ["labelled.jsonl"], output_dir: "classifier" }),
+      JSON.stringify({ ...shared, data: ["labeled.jsonl"], output_dir: "classifier" }),
     );
     const events = await json(["train", "classify", "--config", "classify.json"]);
     expect(events.filter((e) => "loss" in e)).toHaveLength(12);

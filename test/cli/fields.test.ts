@@ -9,12 +9,12 @@ import { folder, heddle, model } from "./tiny.ts";
 const rows: Record<string, object[]> = {
   "choice.jsonl": [{ question: "The cat?", choices: ["dog", "bird"], answer: "dog" }],
   "qa.jsonl": [{ question: "The cat?", answer: "dog" }],
-  "labelled.jsonl": ["a", "b"].map((label) => ({ text: `The ${label}`, label })),
+  "labeled.jsonl": ["a", "b"].map((label) => ({ text: `The ${label}`, label })),
 };
 beforeAll(async () => {
   for (const [name, list] of Object.entries(rows))
     await writeFile(join(folder, name), list.map((row) => JSON.stringify(row)).join("\n"));
-  const config = { model, data: "labelled.jsonl", evalData: "labelled.jsonl", maxSteps: 1, outputDir: "classifier" };
+  const config = { model, data: "labeled.jsonl", evalData: "labeled.jsonl", maxSteps: 1, outputDir: "classifier" };
   await writeFile(join(folder, "train.json"), JSON.stringify(config));
 });
 

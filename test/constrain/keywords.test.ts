@@ -189,7 +189,7 @@ const cases: Case[] = [
     ['{"a":1}', '{"b":2,"c":3}', '{"a":2,"b":2}'],
   ],
   [
-    "unevaluatedProperties: false allows no required property that no schema names",
+    "unevaluatedProperties: false rejects every object if a required property has no schema",
     { type: ["object", "null"], properties: { a: {} }, required: ["b"], unevaluatedProperties: false },
     ["null"],
     ['{"b":1}', '{"a":1,"b":1}'],

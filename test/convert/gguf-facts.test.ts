@@ -135,7 +135,7 @@ test("rejects M-RoPE, since multimodal models order the rows of q and k differen
   await expectError(() => LanguageModel.load(sections), "UNSUPPORTED", /glm4.rope.dimension_sections: .*M-RoPE/);
 });
 
-test("StableLM's blocks are parallel if the file has no norm for the second one, whatever the key says", async () => {
+test("StableLM's blocks are parallel if and only if the file has no ffn_norm, whatever use_parallel_residual says", async () => {
   for (const useParallelResidual of [false, true]) {
     const path = join(temporaryFolder(), "model.gguf");
     const folder = await folderOf({ modelType: "stablelm", useParallelResidual });
@@ -363,7 +363,7 @@ test("notes list what llama.cpp computes differently", async () => {
   );
 });
 
-test("config.json keeps which layers slide in families where all slide by default", async () => {
+test("config.json keeps layerTypes in families whose layers all have a sliding window by default", async () => {
   const sliding = knownModelTypes().filter((type) => formatOf(type).windows.kind === "all");
   expect(sliding).toEqual(expect.arrayContaining(["mistral", "phi3"]));
   for (const modelType of sliding) {

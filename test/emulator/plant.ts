@@ -4,13 +4,13 @@ let planted = 0;
 
 /** Plants failures of the emulated runtime library, `DEVICE:CALL:COUNT:STATUS[:always|:lost]` (native/emulator/failures.h). */
 export function plant(...failures: string[]): void {
-  // Equal lists would continue the count of calls. No device has the last entry's number.
+  // The emulator restarts its counts only if the list changes, so a last entry makes each list unique. Device 99 does not exist.
   vi.stubEnv("HEDDLE_EMULATE_FAILURE", [...failures.filter(Boolean), `99:cudaMalloc:${++planted}:2`].join(","));
 }
 
 let lost = 0;
 
-/** Returns a device that no test of the file has used. A device that is lost stays lost until the process ends. */
+/** Returns the index of a device that no test of the file has used. A lost device stays lost until the process ends. */
 export const nextDevice = () => ++lost;
 
 /** Statuses of the runtime library. */

@@ -24,7 +24,7 @@ afterAll(() => model.dispose());
 const refuses = (f: (...given: any[]) => unknown, given: unknown[], message: RegExp | string) =>
   expectError(() => f(...given), "INVALID_ARGUMENT", message);
 const rows = [{ question: "q", choices: ["a", "b"], answer: "a" }];
-const labelled = [
+const labeled = [
   { text: "a", label: "x" },
   { text: "b", label: "y" },
 ];
@@ -34,20 +34,20 @@ describe("evaluations", () => {
     for (const f of [perplexity, multipleChoice, questionAnswering])
       for (const given of [undefined, null, 5, "model", {}])
         await refuses(f, [given, rows], /model: expected a LanguageModel, got/);
-    await refuses(compareClassifiers, [undefined, labelled], /models: expected an array of models/);
-    await refuses(compareClassifiers, [[null], labelled], /models\[0\]: expected an object/);
+    await refuses(compareClassifiers, [undefined, labeled], /models: expected an array of models/);
+    await refuses(compareClassifiers, [[null], labeled], /models\[0\]: expected an object/);
     const compared = { name: "a", model, kind: "both" };
     await refuses(
       compareClassifiers,
-      [[compared], labelled],
+      [[compared], labeled],
       /models\[0\]\.kind: expected discriminative or generative/,
     );
     await refuses(
       compareClassifiers,
-      [[{ kind: "generative" }], labelled],
+      [[{ kind: "generative" }], labeled],
       /models\[0\]\.model: expected a LanguageModel/,
     );
-    const both = { data: labelled, evalData: labelled, training: { maxSteps: 1 } };
+    const both = { data: labeled, evalData: labeled, training: { maxSteps: 1 } };
     await refuses(compareTrainedClassifiers, [undefined, both], /load: expected a function/);
     await refuses(compareTrainedClassifiers, [() => 5, both], /load\(\): expected a LanguageModel, got 5/);
   });
@@ -75,10 +75,10 @@ describe("evaluations", () => {
       for (const f of [multipleChoice, questionAnswering]) await refuses(f, [model, rows, options], message);
     await refuses(perplexity, [model, "text", { onProgress: 1 }], /onProgress: expected a function/);
     const compared = [{ name: "a", model, kind: "generative" }];
-    await refuses(compareClassifiers, [compared, labelled, { labels: 5 }], /labels: expected an array of strings/);
-    await refuses(compareClassifiers, [compared, labelled, { template: 5 }], /template: expected a string/);
-    await refuses(compareTrainedClassifiers, [() => model, { data: labelled }], /training: expected an object/);
-    const both = { data: labelled, training: { maxSteps: 1 } };
+    await refuses(compareClassifiers, [compared, labeled, { labels: 5 }], /labels: expected an array of strings/);
+    await refuses(compareClassifiers, [compared, labeled, { template: 5 }], /template: expected a string/);
+    await refuses(compareTrainedClassifiers, [() => model, { data: labeled }], /training: expected an object/);
+    const both = { data: labeled, training: { maxSteps: 1 } };
     await refuses(
       compareTrainedClassifiers,
       [() => model, { ...both, evalFraction: "1" }],

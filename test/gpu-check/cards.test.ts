@@ -1,5 +1,5 @@
-// Which card scripts/gpu-check.sh takes on fake machines with several cards, MIG instances and CUDA_VISIBLE_DEVICES, and which device a rehearsal
-// simulates.
+// Tests which card scripts/gpu-check.sh selects on fake machines with several cards, MIG instances and CUDA_VISIBLE_DEVICES. Also tests which
+// compute capability a rehearsal, a run with --simulator, has.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -63,10 +63,10 @@ test.each([
 
 test.each([
   ["of the first card", [`${H100}, MIG 1g.10gb 2g.20gb`], undefined, "1g.10gb"],
-  ["by its UUID", [`${H100}, MIG 1g.10gb`, `${H100}, MIG 3g.40gb 2g.20gb`], "MIG-1-2g", "2g.20gb"],
-  ["of the card with an index", [H100, `${H100}, MIG 3g.40gb`], "1", "3g.40gb"],
+  ["selected by UUID", [`${H100}, MIG 1g.10gb`, `${H100}, MIG 3g.40gb 2g.20gb`], "MIG-1-2g", "2g.20gb"],
+  ["of the card selected by index", [H100, `${H100}, MIG 3g.40gb`], "1", "3g.40gb"],
 ] as [string, string[], string | undefined, string][])(
-  "names a MIG instance %s as CUDA does, so that its results are not those of a whole card",
+  "reports a MIG instance %s by CUDA's name, so that its results are not mistaken for a whole card's",
   (_, cards, visible, profile) => {
     const one = machine(...cards);
     const env: Record<string, string> = visible === undefined ? {} : { CUDA_VISIBLE_DEVICES: visible };
@@ -77,7 +77,7 @@ test.each([
   },
 );
 
-test("a card in MIG mode without an instance gets one sentence", () => {
+test("rejects a card in MIG mode without an instance, with one sentence and exit code 2", () => {
   expect(machine(`${H100}, MIG`).check()).toEqual({
     status: 2,
     stdout: "",
@@ -86,19 +86,19 @@ test("a card in MIG mode without an instance gets one sentence", () => {
   });
 });
 
-test("a driver that has renamed a field loses only that fact", () => {
+test("device facts omit a field that nvidia-smi does not know, and keep the others", () => {
   const facts = machine(H100).deviceFacts({ FAKE_UNKNOWN_FIELD: "clocks_throttle_reasons.active" });
   expect(facts).toMatchObject({ name: "NVIDIA H100 80GB HBM3", "clocks.sm": "clocks.sm of 0" });
   expect(facts).not.toHaveProperty("clocks_throttle_reasons.active");
 });
 
 test.each([
-  ["HEDDLE_SIMULATOR", { HEDDLE_SIMULATOR: "sm_90" }, undefined, "90a"],
-  ["HEDDLE_SIMULATOR before the card", { HEDDLE_SIMULATOR: "sm_80" }, H100, "80"],
-  ["the machine's card", {}, H100, "90a"],
+  ["of HEDDLE_SIMULATOR", { HEDDLE_SIMULATOR: "sm_90" }, undefined, "90a"],
+  ["of HEDDLE_SIMULATOR rather than the card's", { HEDDLE_SIMULATOR: "sm_80" }, H100, "80"],
+  ["of the machine's card", {}, H100, "90a"],
   ["8.0 without a card", {}, undefined, "80"],
 ] as [string, Record<string, string>, string | undefined, string][])(
-  "a rehearsal takes the compute capability from %s",
+  "a rehearsal simulates the compute capability %s",
   (_, env, card, code) => {
     const one = machine(...(card === undefined ? [] : [card]));
     if (card === undefined) rmSync(join(one.bin, "nvidia-smi"));

@@ -68,7 +68,7 @@ describe("programs", () => {
     }
     await expect(run.run({ x: new Float32Array(18) })).rejects.toMatchObject({
       code: "SHAPE_MISMATCH",
-      message: "run: input x: expected a rows of at most 8, got 9",
+      message: "run: input x: expected at most 8 for the dimension rows, got 9",
     });
     await expect(run.run({ x: new Float32Array(3) })).rejects.toMatchObject({ code: "SHAPE_MISMATCH" });
     await expect(run.run({})).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
@@ -327,7 +327,7 @@ describe("runtime errors", () => {
   });
 });
 
-test("an abort takes effect within 50 ms, and the lane continues", async () => {
+test("an abort takes effect within 50 ms, and later runs on the device work", async () => {
   const width = 256;
   const program = compile(() => {
     let y = input("x", "f32", [width, width]);

@@ -74,7 +74,7 @@ describe.skipIf(process.platform === "win32")("a written file", () => {
     expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
   });
 
-  test("is replaced by commands, which may also write to devices", async () => {
+  test("can be a command's output, which replaces a regular file and is written in place to a device", async () => {
     const path = join(temporaryFolder(), "answers");
     writeFileSync(path, "old");
     await writeText(path, "new");

@@ -20,7 +20,7 @@ import type { LifecycleEvent, LifecycleResult } from "../../lib/lifecycle/types.
 const folder = mkdtempSync(join(tmpdir(), "heddle-lifecycle-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe("a quick run of the lesson", () => {
+describe("a quick lifecycle run", () => {
   const out = join(folder, "whole");
   const events: LifecycleEvent[] = [];
   let result: LifecycleResult;

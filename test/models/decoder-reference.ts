@@ -209,7 +209,7 @@ function attention(
 
 const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, v, i) => sum + v * b[i]!, 0);
 
-/** Applies RoPE to a head. Pairs are (i, i + half), or neighbours if `interleaved`. */
+/** Applies RoPE to a head. Pairs are (i, i + half), or neighbors if `interleaved`. */
 function rotate(head: number[], position: number, theta: number, interleaved: boolean): number[] {
   const out = [...head];
   const half = head.length / 2;

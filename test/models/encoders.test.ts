@@ -49,7 +49,7 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
   const { sequences } = golden;
   const load = async () => LanguageModel.load(await writeFamily(golden, temporaryFolder()));
 
-  test("hidden states match in any batch, also the first, the last and their mean", async () => {
+  test("hidden states match in any batch, and so do mean, first and last pooling", async () => {
     await using model = await load();
     const contextLength = model.contextLength;
     const of = (pooling: "all" | "mean" | "first" | "last") =>

@@ -217,7 +217,7 @@ describe("heads on a trunk", () => {
     expect((await loaded.complete([1, 2], { maxTokens: 1 })).tokens).toHaveLength(1);
   });
 
-  test("are excluded from token training, and can be trained alone", async () => {
+  test("do not change in language-model training, and can be trained alone", async () => {
     await using language = tinyModel();
     const { model } = language;
     await model.addValueHead({ seed: 2 });

@@ -94,7 +94,7 @@ describe.each(Object.entries(configs))("%s", (_, config) => {
         packed.ids.push(...ids);
         packed.positions.push(...positions);
         packed.targets.push(...targets);
-        packed.documents.push(...ids.map(() => document % 2)); // neighbours need different ids
+        packed.documents.push(...ids.map(() => document % 2)); // neighbors need different ids
       }
       while (packed.ids.length % sequenceLength !== 0) {
         packed.ids.push(1);

@@ -45,7 +45,7 @@ float extended(uint16_t half) {
 
 enum class Form {
   plain,
-  cancels,  // products of neighbours along k cancel, except that some differ in the last bit
+  cancels,  // products of neighbors along k cancel, except that some differ in the last bit
   least,    // the first product is 2^-126, the smallest normal number; the second is far smaller; the rest are 0
 };
 

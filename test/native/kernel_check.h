@@ -135,7 +135,7 @@ void compare(const Case& c, const char* name, Buffer& got, Buffer& want) {
   for (int64_t i = 0; i < n; ++i) {
     const double a = load_float(g, i), b = load_float(w, i);
     double allowed = c.tolerance * (typical + std::fabs(b)) + c.floor;
-    if (g.dtype == bf) allowed += std::fabs(b) / 128;  // the two may be rounded to neighbouring bf16 values
+    if (g.dtype == bf) allowed += std::fabs(b) / 128;  // the two may be rounded to neighboring bf16 values
     if (g.dtype == bf && c.rounds_terms) allowed += largest / 256;
     const double error = std::isnan(a) != std::isnan(b) ? INFINITY
                          : std::isnan(a) || a == b      ? 0

@@ -226,8 +226,14 @@ test("invalid sizes are rejected before anything is written", async () => {
   const wrong = (given: Parameters<NativeLaneHandle["cast"]>, message: RegExp, code = "INVALID_ARGUMENT" as const) =>
     expectError(async () => lane.cast(...given), code, message);
   await wrong([source, 0, f32, q8_0, 0, 2048, out, 0], /cast: source: expected at most 4096 bytes/);
-  await wrong([source, 4, f32, f32, 0, 1024, out, 0], /cast: source: expected at most 4096 bytes, got 4 \+ 4096/);
-  await wrong([source, 0, f32, f32, 0, 1024, out, 4], /cast: target: expected at most 4096 bytes, got 4 \+ 4096/);
+  await wrong(
+    [source, 4, f32, f32, 0, 1024, out, 0],
+    /cast: source: expected a range within 4096 bytes, got 4096 bytes at 4/,
+  );
+  await wrong(
+    [source, 0, f32, f32, 0, 1024, out, 4],
+    /cast: target: expected a range within 4096 bytes, got 4096 bytes at 4/,
+  );
   await wrong([source, 0, f32, f32, 0, 512, out, 2], /at: expected a multiple of 4/);
   await wrong([source, 0, f32, q8_0, 0, 33, out, 0], /cast: target: expected a multiple of 32 elements/);
   await wrong([source, 0, i32, f32, 0, 32, out, 0], /cast: from: expected the number of a floating/);

@@ -317,17 +317,17 @@ test("out-of-bounds and unsupported views are rejected before any byte is writte
     const call: Parameters<NativeLaneHandle["cast"]> = [data as Uint8Array, 0, from, to, 0, count, out, 0, given];
     return expectError(async () => lane.cast(...call), "INVALID_ARGUMENT", message);
   };
-  await wrong({ elements: 1025 }, /cast: source: expected at most 4096 bytes, got 0 \+ 4100/);
+  await wrong({ elements: 1025 }, /cast: source: expected a range within 4096 bytes, got 4100 bytes at 0/);
   await wrong({ elements: 2 ** 60 }, /elements: expected an integer/);
-  await wrong({ elements: 512, first: 257 }, /cast: expected at most 512 elements, got 257 \+ 256/);
-  await wrong({ first: 2 ** 46, elements: 2 ** 46 }, /expected at most/);
+  await wrong({ elements: 512, first: 257 }, /cast: expected a range within 512 elements, got 256 elements at 257/);
+  await wrong({ first: 2 ** 46, elements: 2 ** 46 }, /expected a range within/);
   const view = (sizes: unknown, strides: unknown, start: unknown = 0) => ({ sizes, strides, start });
   await wrong(view([32, 32], [33, 1]), /expected a view within 1024 elements/);
   await wrong(view([32, 32], [32, 1], 1), /expected a view within 1024 elements/);
   await wrong(view([2, 2], [2 ** 46, 1]), /expected a view within 1024 elements/);
   await wrong(view([2 ** 46, 2 ** 46], [0, 0]), /expected a view within 1024 elements/);
   await wrong(view([2 ** 40, 2 ** 40], [2 ** 40, 2 ** 40]), /expected a view within 1024 elements/);
-  await wrong(view([0, 4], [2 ** 46, 2 ** 46]), /expected at most 0 elements/);
+  await wrong(view([0, 4], [2 ** 46, 2 ** 46]), /expected a range within 0 elements/);
   await wrong(view([32], [-1]), /strides: expected an integer/);
   await wrong(view([Number.NaN], [1]), /sizes: expected an integer/);
   await wrong(view([2.5], [1]), /sizes: expected an integer/);
@@ -343,17 +343,19 @@ test("out-of-bounds and unsupported views are rejected before any byte is writte
   await wrong(view([2, 16], [32, 1]), /cast: rows: expected a multiple of 32/, { from: q8_0, count: 32 });
   await wrong({ first: 8 }, /cast: first: expected a multiple of 32/, { to: q8_0 });
   const scales = new Float32Array(1);
-  await wrong({ scales, columns: 0 }, /columns: expected whole rows/);
-  await wrong({ scales, columns: 1000 }, /columns: expected whole rows of 1024 elements, got 1000/);
+  await wrong({ scales, columns: 0 }, /columns: expected a divisor of 1024, got 0/);
+  await wrong({ scales, columns: 1000 }, /columns: expected a divisor of 1024, got 1000/);
   await wrong({ scales, columns: 1024 }, /scales: expected 8 numbers, got 4 bytes/);
   await wrong({ scales: undefined, columns: 128 }, /scales: expected a typed array/);
-  await wrong({ scales, columns: 128 }, /from: expected f32 or bf16 of 8-bit floats, got f16/, { from: f16 });
+  await wrong({ scales, columns: 128 }, /from: expected f32 or bf16 for 8-bit floats with scales, got f16/, {
+    from: f16,
+  });
   await wrong({ scales, columns: 128, elements: 2 ** 46 }, /scales: expected/, { from: bf16 });
   const crossing = view([128, 8], [1, 128]);
   await wrong({ scales, columns: 128, ...crossing }, /contiguous rows of quantized elements/);
   const apart = { scaleSource: new Uint8Array(31), scaleOffset: 0 };
   await wrong(apart, /from: expected mxfp4, got f32/);
-  await wrong(apart, /cast: source: expected at most 31 bytes, got 0 \+ 32/, { from: mxfp4 });
+  await wrong(apart, /cast: source: expected a range within 31 bytes, got 32 bytes at 0/, { from: mxfp4 });
   await wrong({ ...apart, scaleOffset: -1 }, /scaleOffset: expected an integer/, { from: mxfp4 });
   await wrong({ ...apart, scaleSource: {} }, /file: expected a MappedFile/, { from: mxfp4 });
   await wrong({}, /file: expected a MappedFile/, { data: {} });

@@ -151,7 +151,7 @@ describe("Next.js", () => {
     );
     const place = build(`serverExternalPackages: ["heddle"],
       outputFileTracingIncludes: { "/*": ["node_modules/heddle/**", "node_modules/@heddle/**"] }`);
-    // The build of the other test includes heddle, so it would fail in this route, which loads the model while it is built.
+    // The other test bundles heddle. Its build would fail at this route, which loads the model at build time.
     rmSync(route, { recursive: true });
     await running(place, async (url, printed) => {
       const { status, text, log } = await generated(url, printed);

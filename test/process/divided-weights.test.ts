@@ -1,4 +1,4 @@
-// Ranks that divide the trained weights, as whole processes under mpirun.
+// Tests training whose weights are sharded over ranks, with one process per rank under mpirun.
 import { readFileSync } from "node:fs";
 import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -17,7 +17,7 @@ const data: Record<string, object[]> = {
       { role: "assistant", content: ` The ${thing} sat.` },
     ],
   })),
-  labelled: things.map((text, i) => ({ text: `The ${text}`, label: i % 3 === 0 ? "a" : "b" })),
+  labeled: things.map((text, i) => ({ text: `The ${text}`, label: i % 3 === 0 ? "a" : "b" })),
   texts: things.map((thing, i) => ({ anchor: `A ${thing}`, positive: `${thing} ${i}`, negative: `no ${thing}` })),
   pairs: things.map((thing) => ({ prompt: `The ${thing}`, chosen: " sat.", rejected: " ran off." })),
   rated: things.map((thing, i) => ({ prompt: `The ${thing}`, completion: " sat.", label: i % 2 === 0 })),
@@ -42,7 +42,7 @@ const file = (name: string) => join(folder, name);
 const stages: [string, () => object][] = [
   ["sft", () => ({ data: file("chats.jsonl"), neftuneNoiseAlpha: 5, lora: { r: 2, dropout: 0.1 } })],
   ["sft", () => ({ data: file("chats.jsonl"), packing: true, optim: "muon" })],
-  ["classify", () => ({ data: file("labelled.jsonl"), evalData: file("labelled.jsonl") })],
+  ["classify", () => ({ data: file("labeled.jsonl"), evalData: file("labeled.jsonl") })],
   ["embed", () => ({ data: file("texts.jsonl"), symmetric: true })],
   ["reward", () => ({ data: file("pairs.jsonl") })],
   ["dpo", () => ({ data: file("pairs.jsonl"), beta: 0.5 })],

@@ -26,7 +26,7 @@ const rated = pairs.map(({ prompt, chosen, rejected }, i) => {
   return { prompt, completion: i % 2 ? chosen : rejected, label: i % 2 === 1 };
 });
 const texts = sentences.map((text) => ({ text }));
-const labelled = sentences.map((text, i) => ({ text, label: ["cat", "dog", "bird"][i % 3] }));
+const labeled = sentences.map((text, i) => ({ text, label: ["cat", "dog", "bird"][i % 3] }));
 const anchors = pairs.map(({ prompt, chosen }) => ({ anchor: prompt, positive: chosen }));
 const prompts = pairs.map(({ prompt }, i) => ({ prompt, wanted: i % 2 ? "a" : "o" }));
 const letters = ({ completions, wanted }) =>
@@ -80,10 +80,10 @@ const stages = {
   orpo: (base) => heddle.orpo(base, { ...shared, data: pairs }),
   simpo: (base) => heddle.simpo(base, { ...shared, data: pairs }),
   reward: (base) => heddle.trainReward(base, { ...shared, data: pairs }),
-  classify: (base) => heddle.trainClassifier(base, { ...shared, data: labelled, evalFraction: 0.2 }),
+  classify: (base) => heddle.trainClassifier(base, { ...shared, data: labeled, evalFraction: 0.2 }),
   // The replayed text does not use the classifier's head.
   "classify with replay": (base) =>
-    heddle.trainClassifier(base, { ...shared, data: labelled, replay: { data: file, weight: 0.5, maxSeqLength: 16 } }),
+    heddle.trainClassifier(base, { ...shared, data: labeled, replay: { data: file, weight: 0.5, maxSeqLength: 16 } }),
   embed: (base) => heddle.trainEmbedding(base, { ...shared, data: anchors, evalFraction: 0.2 }),
   grpo: (base) =>
     heddle.grpo(base, { ...shared, ...policy, numGenerations: 2, beta: 0.05, evalPrompts: prompts.slice(0, 3) }),

@@ -36,16 +36,16 @@ const { withPlatforms, withRepository } = (await script("manifest.mjs")) as {
 const packages = productionPackages(root);
 const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
-test("production dependencies have allowed licences, and keep within the limits of count and size", () => {
+test("production dependencies have allowed licenses, and keep within the limits of count and size", () => {
   expect(packages.map(({ name }) => name)).toEqual(expect.arrayContaining(Object.keys(dependencies)));
   expect(packages.every(({ bytes }) => bytes > 1000)).toBe(true);
   expect(dependencyProblems(packages)).toEqual([]);
 });
 
-test("a dependency without an allowed licence is named", () => {
+test("a dependency without an allowed license is named", () => {
   const [first] = packages;
   expect(dependencyProblems([{ ...first!, name: "copyleft", license: "GPL-3.0-only" }])).toEqual([
-    `copyleft: expected one of the licences ${ALLOWED_LICENSES.join(", ")}, got GPL-3.0-only`,
+    `copyleft: expected one of the licenses ${ALLOWED_LICENSES.join(", ")}, got GPL-3.0-only`,
   ]);
   expect(dependencyProblems([{ ...first!, name: "silent", license: undefined }])[0]).toMatch(/^silent: .* got none$/);
 });

@@ -19,25 +19,24 @@ void test_memory() {
   reports("an access beyond shared memory", "are outside of", "st.shared.u32 [%r2+4096], %r0;");
   reports("a read of shared memory that was not written", "was never written", "ld.shared.u32 %r3, [%r2];");
   reports("a division by zero", "division by zero", "sub.s32 %r3, %r0, 5; div.s32 %r4, %r0, %r3;");
-  reports("an opcode that is not modelled", "not modelled", "sad.u32 %r3, %r0, %r1, %r2;");
+  reports("an opcode that is not modeled", "not modeled", "sad.u32 %r3, %r0, %r1, %r2;");
 }
 
 void test_races() {
   const std::string write = "st.shared.u32 [%r2], %r0; ", other =
                                                               "xor.b32 %r3, %r0, 32; shl.b32 %r3, %r3, 2; "
                                                               "add.s32 %r3, %r1, %r3; ";
-  const std::string neighbour = "xor.b32 %r3, %r0, 1; shl.b32 %r3, %r3, 2; add.s32 %r3, %r1, %r3; ";
+  const std::string neighbor = "xor.b32 %r3, %r0, 1; shl.b32 %r3, %r3, 2; add.s32 %r3, %r1, %r3; ";
   reports("a read without a barrier", "race",
       write + other + "setp.ge.s32 %p1, %r0, 32; @%p1 ld.shared.u32 %r4, [%r3];", 64);
   reports("a write to bytes that another thread still reads", "race",
       write + other + "bar.sync 0; ld.shared.u32 %r4, [%r3]; st.shared.u32 [%r2], %r4;", 64);
   reports("two writes to one address", "race", "st.shared.u32 [%r1], %r0;", 64);
-  reports("a read of another lane's write", "race", write + neighbour + "ld.shared.u32 %r4, [%r3];");
+  reports("a read of another lane's write", "race", write + neighbor + "ld.shared.u32 %r4, [%r3];");
   reports("a read of another lane's write after a proxy fence, which orders no lanes", "race",
-      write + "fence.proxy.async.shared::cta; " + neighbour + "ld.shared.u32 %r4, [%r3];");
+      write + "fence.proxy.async.shared::cta; " + neighbor + "ld.shared.u32 %r4, [%r3];");
   accepts("a barrier between a write and a read", write + other + "bar.sync 0; ld.shared.u32 %r4, [%r3];", 64);
-  accepts(
-      "bar.warp.sync between a write and a read", write + neighbour + "bar.warp.sync -1; ld.shared.u32 %r4, [%r3];");
+  accepts("bar.warp.sync between a write and a read", write + neighbor + "bar.warp.sync -1; ld.shared.u32 %r4, [%r3];");
   reports("a read after bar.arrive, which does not wait", "race",
       write + other + "bar.sync 0; setp.ge.s32 %p1, %r0, 32; @%p1 bra A; " + write +
           "bar.sync 1, 64; bra B;\nA:\nbar.arrive 1, 64; ld.shared.u32 %r4, [%r3];\nB:\n",
@@ -69,7 +68,7 @@ void test_copies() {
   accepts("a copy that was waited for", copy + commit + wait + "ld.shared.u32 %r5, [%r3];");
 }
 
-// Kernels that may start before the kernel before them has ended.
+// Kernels that may start before the preceding kernel ends (programmatic dependent launch).
 void test_dependent_launches() {
   const std::string wait = "griddepcontrol.wait; ", load = "ld.global.u32 %r3, [%d1]; ";
   const auto expect = [](const char* name, const char* words, const std::string& body) {
@@ -115,8 +114,8 @@ void test_hopper() {
       "a bulk copy that was not waited for", "not waited for", init + fence + again + expect + load + "\nB:\n" + read);
   reports("an mbarrier that is initialized without a proxy fence", "fence.proxy.async",
       init + "\nA:\nbar.sync 0; " + again + expect + load + wait);
-  // Copies eight parts and waits for them, so that the thread knows a late time of the copies. Then copies over a
-  // write.
+  // Eight copies advance the clock of the copies, and after the wait the thread has seen that time. Another copy then
+  // overwrites a write of the thread.
   std::string parts = "mov.u32 %r4, 128; mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r1], %r4; mov.u32 %r4, 16; ";
   const std::string part =
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r5], [%d0], %r4, [%r1]; ";

@@ -152,7 +152,7 @@ describe("a thread that waits for a processor", () => {
     expect(tries).toBe(2);
   });
 
-  test("does not count the wait towards the limit of work other than rendering", () => {
+  test("does not count the wait against the time limit of work other than rendering", () => {
     const work = function* () {
       wait();
       yield;
@@ -167,7 +167,7 @@ test("a loop without a body yields to the event loop like any other loop", () =>
   expect(slices.length).toBeGreaterThan(1);
 });
 
-test("a rendering that is stopped within a step resets the memory limit", () => {
+test("a rendering that times out within a slice restores the byte budget", () => {
   const loops = "{% for i in range(10000) %}{% for j in range(10000) %}x{% endfor %}{% endfor %}";
   const template = `{% macro f() %}${loops}{% endmacro %}{{ f() }}`;
   expect(() => atOnce(renderTemplate(template, {}))).toThrow(/took more than 1000 ms/);

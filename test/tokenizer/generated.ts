@@ -58,7 +58,7 @@ function unigram(random: () => number, byteFallback: boolean): Json {
   return { type: "Unigram", unk_id: 0, vocab, byte_fallback: byteFallback };
 }
 
-/** Every character is a token; merges join random neighbours. */
+/** Every character is a token; merges join random neighbors. */
 function bpe(random: () => number, options: Json = {}, suffix = "", prefix = ""): Json {
   const single = pieces(random, 0);
   const tokens = new Set(["<unk>", ...single, ...single.map((s) => s + suffix), ...single.map((s) => prefix + s)]);

@@ -48,7 +48,7 @@ export async function servedModels(
   }
   if (plain.length > 0) throw invalidArgument("adapter", "NAME=DIR because several models are given", plain[0]);
   if (options["model-name"] !== undefined)
-    throw invalidArgument("modelName", "NAME=M for each model because several models are given", options["model-name"]);
+    throw invalidArgument("modelName", "one --model (name each of several with --model NAME=M)", options["model-name"]);
   for (const { path } of models)
     if (!existsSync(await modelPath(path)))
       throw new HeddleError("NOT_FOUND", `model: expected a file, a folder or a name, got ${path}`);

@@ -75,7 +75,7 @@ function cardScreen(card: ModelCard | null): string {
     ["stages", stages.length > 0 ? firstOf(stages.map(stageText), MAX_SHOWN, ", then ") : undefined],
     ["trained from", card.parent ?? undefined],
     ["tokens seen", card.tokensSeen > 0 ? formatCount(card.tokensSeen) : undefined],
-    ["text until", card.trainingCutoffDate ?? undefined],
+    ["data until", card.trainingCutoffDate ?? undefined],
     ["license", card.license],
     ["written", [card.createdWith, card.createdAt].filter(Boolean).join(", ") || undefined],
     ["notes", notes && (notes.length > MAX_NOTES ? `${notes.slice(0, MAX_NOTES)}… (--json has all)` : notes)],

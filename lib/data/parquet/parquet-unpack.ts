@@ -109,7 +109,8 @@ function checkZstd(bytes: Uint8Array, length: number): { frames: number; isOneFr
     for (let isLast = false; !isLast; blocks++) {
       const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
       const [kind, size] = [(header >> 1) & 3, header >> 3];
-      if (kind === 3 || size > ZSTD_BLOCK_BYTES) throw new Error(`a Zstandard block of kind ${kind}, ${size} bytes`);
+      if (kind === 3 || size > ZSTD_BLOCK_BYTES)
+        throw new Error(`an invalid Zstandard block (type ${kind}, ${size} bytes)`);
       isLast = (header & 1) === 1;
       if (kind < 2) stored += size; // raw bytes, or one repeated byte
       at += 3 + (kind === 1 ? 1 : size);
@@ -118,6 +119,7 @@ function checkZstd(bytes: Uint8Array, length: number): { frames: number; isOneFr
   }
   if (declared > length || stored > length || (frames > 1 && !allDeclared))
     throw new Error(`Zstandard data of more than ${length} bytes`);
-  if (blocks > FEW_BLOCKS + length / MIN_BLOCK_BYTES) throw new Error(`${blocks} Zstandard blocks for ${length} bytes`);
+  if (blocks > FEW_BLOCKS + length / MIN_BLOCK_BYTES)
+    throw new Error(`too many Zstandard blocks (${blocks} for ${length} bytes)`);
   return { frames, isOneFrame: frames === 1 && skipped === 0 };
 }

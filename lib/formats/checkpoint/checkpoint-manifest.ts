@@ -1,5 +1,5 @@
 // checkpoint.json: lists a checkpoint's files with their sizes and digests, to detect damage.
-import { stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, HeddleError } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
@@ -36,7 +36,7 @@ export function manifestText(manifest: Manifest): string {
 export class Damage {
   constructor(
     readonly file: string,
-    /** `expected X, got Y`. */
+    /** The problem, such as `expected X, got Y`. */
     readonly what: string,
   ) {}
 
@@ -132,8 +132,13 @@ export async function findDamage(
       got = await digestOfFile(join(path, name), { device, signal });
     } catch (error) {
       if (error instanceof HeddleError && error.code !== "IO") throw error;
-      // The disk can no longer read the file.
-      return new Damage(name, (error as Error).message);
+      // The native error has no system code. If the file cannot even be opened, the new error has one.
+      try {
+        await (await open(join(path, name))).close();
+      } catch (cause) {
+        return unreadable(cause, name, path);
+      }
+      return new Damage(name, (error as Error).message); // the disk can no longer read the file
     }
     if (got !== expected) return new Damage(name, `expected digest ${expected}, got ${got}`);
   }

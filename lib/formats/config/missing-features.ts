@@ -25,7 +25,8 @@ const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[]
  * @returns for example ["latent attention (kv_lora_rank)"]
  */
 export function missingFeatures({ name, value }: UnknownModel): string[] {
-  const isSet = (key: string) => ![undefined, null, false].includes(value(key) as undefined);
+  // Configurations without experts may have a number of experts of 0.
+  const isSet = (key: string) => ![undefined, null, false, 0].includes(value(key) as undefined);
   const found = FEATURES.flatMap(([feature, keys]) => {
     const key = keys.find(isSet);
     return key === undefined ? [] : [{ feature, shown: `${feature} (${key})` }];

@@ -32,7 +32,7 @@ export interface EvaluationSets {
   /** Questions about capitals that training asks for, in wordings that training does not have. */
   seenFacts: QuestionRow[];
   /**
-   * Questions about countries that training states facts about but never asks about. One wording per country is unseen, and one is used in
+   * Questions about countries whose capitals training states but never asks for. One wording per country is unseen, and one is used in
    * training.
    */
   newCountries: QuestionRow[];

@@ -67,7 +67,7 @@ export async function reportData(work: Workspace): Promise<ReportData> {
   };
 }
 
-/** Averages neighbouring points, so that the noise of single steps does not hide the trend. */
+/** Averages neighboring points, so that the noise of single steps does not hide the trend. */
 function thinned(points: readonly LossPoint[]): Pick<LossPoint, "step" | "loss">[] {
   const group = Math.max(1, Math.ceil(points.length / MAX_POINTS));
   const out = [];

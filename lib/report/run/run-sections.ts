@@ -73,12 +73,14 @@ function notes(run: RunData, isNamed: boolean): Html[] {
   const many = (count: number, one: string) => `${grouped(count)} ${count === 1 ? one : `${one}s`}`;
   const texts = [
     !isOver(run) && `The log ends at step ${grouped(log.step)} of ${grouped(log.maxSteps)}.`,
-    log.skippedSteps > 0 && `${many(log.skippedSteps, "step")} changed nothing: the loss was not a number, or a spike.`,
+    log.skippedSteps > 0 &&
+      `${many(log.skippedSteps, "step")} had no effect, because the loss or gradient was not finite, or the loss was a spike.`,
     log.lossSpikes > 0 && `${many(log.lossSpikes, "loss spike")} occurred.`,
-    log.superseded > 0 && `${many(log.superseded, "line")} of the log were replaced by a resumed run.`,
-    log.unreadable > 0 && `${many(log.unreadable, "line")} of the log could not be read, as after a kill.`,
+    log.superseded > 0 && `Lines of the log that a resumed run replaced: ${grouped(log.superseded)}.`,
+    log.unreadable > 0 &&
+      `Unreadable lines of the log: ${grouped(log.unreadable)}. This happens if the process is killed while it writes.`,
     log.moreMetrics > 0 &&
-      `${log.moreMetrics === MAX_MORE_METRICS ? "At least " : ""}${many(log.moreMetrics, "further metric")} of the log are not shown.`,
+      `Metrics of the log that are not shown: ${log.moreMetrics === MAX_MORE_METRICS ? "at least " : ""}${grouped(log.moreMetrics)}.`,
     cardProblem !== undefined && `The model card could not be read: ${cardProblem}`,
   ].filter((text) => text !== false);
   return texts.map((text) => html`<p class="note">${isNamed && html`<b>${run.name}</b> `}${text}</p>`);
@@ -122,6 +124,6 @@ function about(runs: readonly RunData[]): Html {
     return html`<p><b>${name}</b>: ${stages.join(", then ")}${data.length > 0 && `. Data: ${firstOf(data, 20)}`}.${
       card.notes && ` ${card.notes}`
     }</p>`;
-  })}<p>A pale line or band shows single steps, a strong line their running mean. With the arrow keys, a chart that has the focus
-names its values. Long runs are thinned to a few hundred points per curve.</p></footer>`;
+  })}<p>A pale line or band shows single steps, a strong line their running mean. In a focused chart, the
+arrow keys select a step and show its values. Long runs are thinned to a few hundred points per curve.</p></footer>`;
 }

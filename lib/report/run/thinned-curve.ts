@@ -27,7 +27,7 @@ export interface At {
 
 /**
  * A curve of any length in bounded memory. All points but the last cover the same number of values. If there are too many points, pairs of
- * neighbours are merged.
+ * neighbors are merged.
  */
 export class ThinnedCurve {
   private buckets: Bucket[] = [];

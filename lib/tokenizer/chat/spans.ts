@@ -29,7 +29,7 @@ interface Turn {
   content: Span;
 }
 
-/** Renders messages, of which the last one has other content than in the conversation. */
+/** Renders a conversation whose last message has replaced content. */
 export type RenderOther = (messages: readonly ChatMessage[]) => string | undefined;
 
 /**

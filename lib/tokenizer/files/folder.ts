@@ -199,7 +199,7 @@ function memoryFor(size: number): Uint8Array {
   }
 }
 
-/** Reads the files of a folder, or a single vocabulary file and its neighbours. */
+/** Reads the files of a folder, or a single vocabulary file and its neighbors. */
 export async function readFolder(path: string, signal?: AbortSignal): Promise<TokenizerTexts> {
   if (typeof path !== "string" || path === "") throw invalidArgument("path", "a folder or a vocabulary's file", path);
   const isFolder = await stat(path).then(

@@ -77,7 +77,7 @@ export function readTiktoken(text: string, options: TiktokenOptions): TokenizerF
   }
   if (tokens.length === 0) throw invalidFile(where, "at least one line of base64 and a rank", 0);
 
-  // tiktoken merges two neighbours if their concatenation is a token, the token of the lowest rank first. So every split of a token into
+  // tiktoken merges two neighbors if their concatenation is a token, the token of the lowest rank first. So every split of a token into
   // two tokens is a merge, and its rank is the token's.
   const found: [rank: number, left: string, right: string][] = [];
   let splits = 0;

@@ -143,7 +143,7 @@ export function joinIds(lists: readonly Uint32Array[]): { ids: Uint32Array; coun
   return { ids, counts };
 }
 
-/** Matches added tokens that look like markup, such as `<tool_call>`. They are guarded even if they are not special. */
+/** Matches added tokens that look like markup, such as `<tool_call>`. Text of chat messages is not encoded as such a token, even if it is not special. */
 const markup = /^[<[|{].*[>\]|}]$/su;
 
 /**

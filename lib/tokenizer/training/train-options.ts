@@ -3,6 +3,7 @@ import { invalidArgument } from "../../core/errors.ts";
 import { isWhole } from "../../core/is-whole.ts";
 import { checkWhole } from "../../core/option-values.ts";
 import { checkNames, type Names } from "../../core/unknown-options.ts";
+import { byteTokenNames } from "../byte-alphabet.ts";
 import { limits } from "../files/tokenizer-file.ts";
 import { namedPatterns, type PatternName } from "../pipeline/patterns.ts";
 import { oneOf } from "../truncation.ts";
@@ -136,6 +137,9 @@ export function checkTrainOptions(options: TrainOptions, processors: number): Ch
 
   const isPieces = algorithm === "sentencePieceBpe" || algorithm === "unigram";
   const byteFallback = isPieces && options.byteFallback !== false;
+  const byteName = byteFallback ? specials.find((token) => byteTokenNames.includes(token)) : undefined;
+  if (byteName !== undefined)
+    throw invalidArgument("specialTokens", "no names of byte tokens, which byteFallback adds", byteName);
   const bytes = algorithm === "byteLevelBpe" || byteFallback ? 256 : 0;
   const { vocabSize } = options;
   // These algorithms also need at least one character in the alphabet.

@@ -110,7 +110,7 @@ export function makeFile(form: Form, specials: readonly string[], model: Tokeniz
 
 /**
  * Appends the names of merged tokens to `names`. Returns the left and right parts of the merges alternately.
- * @param names the alphabet's tokens, at the numbers that the trainer gave them
+ * @param names the tokens of the alphabet, indexed by the trainer's token numbers
  * @param merged three numbers per merge: left part, right part, merged token
  * @param prefix prefix of tokens inside a word, which a merged token drops from its right part
  */

@@ -35,7 +35,7 @@ export interface LabeledExample {
    * `values` holds the targets.
    */
   targets: Int32Array;
-  /** Indices of the words' labelled tokens, −1 for truncated words. Empty for a text. */
+  /** Indices of the words' labeled tokens, −1 for truncated words. Empty for a text. */
   at: Int32Array;
   /** The targets of a multi-label task (0 or 1 for each label), or the number of a regression. */
   values?: Float32Array;

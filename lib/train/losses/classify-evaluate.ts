@@ -11,14 +11,14 @@ import type { Metrics } from "../loop/stage.ts";
 
 export interface LabeledEvaluation {
   metrics: Metrics;
-  /** Logits before the temperature, (labels) for each labelled output. */
+  /** Logits before the temperature, (labels) for each labeled output. */
   logits: Float32Array[];
   /** Label indices of the same outputs. Empty unless the task has single labels. */
   truth: number[];
 }
 
 /**
- * Evaluates a classifier on labelled examples. A single-label task gets accuracy, macro-F1, expected calibration error
+ * Evaluates a classifier on labeled examples. A single-label task gets accuracy, macro-F1, expected calibration error
  * (ECE) and negative log-likelihood, with the classifier's temperature. A multi-label task gets accuracy and micro-F1,
  * a regression the mean squared and absolute errors.
  * @param options.logits logits of an earlier evaluation of these examples. Default: they are computed

@@ -28,7 +28,7 @@ export interface PaddedShape {
 
 export interface ClassifierLossOptions extends PaddedShape {
   classifier: ClassifierConfig;
-  /** Number of outputs of a sequence: the maximum number of labelled words, or 1 for whole texts. */
+  /** Number of outputs of a sequence: the maximum number of labeled words, or 1 for whole texts. */
   outputs: number;
   /** Weight of each label. */
   classWeights?: ArrayLike<number> | undefined;

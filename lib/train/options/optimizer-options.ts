@@ -37,7 +37,7 @@ export const batchShape = {
    * optimizer state of its part of the trained weights, and updates that part. It then receives the other parts from
    * the other processes. `"gradients"` is stage 2: each process also keeps only that part of the gradients.
    * `"parameters"` is stage 3, as in FSDP: each process also keeps only that part of the trained weights, and collects a
-   * weight from the others whenever a step uses it. Until the training ends, the model cannot be used otherwise. Sharding
+   * weight from the others whenever a step uses it. With `"parameters"`, the model cannot be used for anything else until training ends. Sharding
    * does not change the format of checkpoints, so a resumed run may change the option. Default "none".
    */
   sharding: option(
@@ -130,7 +130,7 @@ const groupShape = {
    * Ratio of the group's peak learning rate to learningRate (or muonLearningRate), instead of an absolute rate.
    * Default: 1.
    */
-  learningRateRatio: option(positive().optional(), "or a factor of the run's learning rate", {
+  learningRateRatio: option(positive().optional(), "factor of the run's learning rate, instead of an absolute rate", {
     otherwise: "1",
     aliases: "lrscale lrmult lrratio",
   }),

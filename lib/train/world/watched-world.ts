@@ -19,7 +19,7 @@ export interface Watched extends Omit<WatchPlace, "secret"> {
 }
 
 /**
- * Connects a world in which every operation fails as soon as a rank is lost. Its message names the rank. All processes of the world end some
+ * Connects a world in which every operation fails as soon as a rank is lost. The error names the rank. All processes of the world end some
  * seconds later, because their devices wait for the lost rank.
  * @returns the world, and a function that leaves it
  * @throws HeddleError as `join` and `connectWatch`
@@ -34,7 +34,7 @@ export async function joinWatched(options: Watched): Promise<{ world: World; lea
     onDisconnected: () => void (watch.isLost || forget()),
   });
   const forget = atProcessEnd(options, (code, isCrash) => {
-    // Node writes the lines at once, because nothing else waits in these sockets.
+    // The last message reaches the other ranks although the process ends: Node writes to a socket at once if its queue is empty.
     if (code === 0) watch.leave();
     else if (isCrash || !watch.hasLeft) watch.fail();
     if (isCrash || watch.isLost) endProcess(code);

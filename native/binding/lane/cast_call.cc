@@ -24,8 +24,8 @@ void check_blocks(DType type, int64_t count, const char* name) {
 
 void check_room(size_t at, size_t bytes, size_t room, const char* name) {
   if (at > room || bytes > room - at)
-    throw invalid_argument(std::string(name) + ": expected at most " + std::to_string(room) + " bytes, got " +
-                           std::to_string(at) + " + " + std::to_string(bytes));
+    throw invalid_argument(std::string(name) + ": expected a range within " + std::to_string(room) + " bytes, got " +
+                           std::to_string(bytes) + " bytes at " + std::to_string(at));
 }
 
 std::vector<int64_t> integers(const Napi::Value& value, const char* name) {
@@ -38,7 +38,7 @@ std::vector<int64_t> integers(const Napi::Value& value, const char* name) {
   return out;
 }
 
-// Reads { sizes, strides, start }, a view of `elements` elements.
+// Reads { sizes, strides, start }: a view into an array of `elements` elements.
 WeightView view_of(const Napi::Object& how, int64_t elements) {
   const std::vector<int64_t> sizes = integers(how.Get("sizes"), "sizes"),
                              strides = integers(how.Get("strides"), "strides");
@@ -100,12 +100,12 @@ void CastCall::read_storage(const Napi::Object& how, int64_t elements, std::vect
   if (how.Has("scales")) {
     if (source.type != DType::f32 && source.type != DType::bf16)
       throw invalid_argument(
-          std::string("cast: from: expected f32 or bf16 of 8-bit floats, got ") + dtype_name(source.type));
+          std::string("cast: from: expected f32 or bf16 for 8-bit floats with scales, got ") + dtype_name(source.type));
     source.storage = WeightSource::Storage::fp8;
     source.columns = integer(how.Get("columns"), "columns", max_elements);
     if (source.columns < 1 || elements % source.columns)
-      throw invalid_argument("columns: expected whole rows of " + std::to_string(elements) + " elements, got " +
-                             std::to_string(source.columns));
+      throw invalid_argument(
+          "columns: expected a divisor of " + std::to_string(elements) + ", got " + std::to_string(source.columns));
     const ByteView scales = byte_view(how.Get("scales"), "scales");
     const int64_t blocks = fp8_blocks(elements / source.columns) * fp8_blocks(source.columns);
     if (scales.bytes != static_cast<size_t>(blocks) * sizeof(float))
@@ -157,8 +157,8 @@ CastCall::CastCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& kee
     read_storage(how, elements, keep);
     const int64_t all = cast_.view.count();
     if (cast_.first > all || cast_.count > all - cast_.first)
-      throw invalid_argument("cast: expected at most " + std::to_string(all) + " elements, got " +
-                             std::to_string(cast_.first) + " + " + std::to_string(cast_.count));
+      throw invalid_argument("cast: expected a range within " + std::to_string(all) + " elements, got " +
+                             std::to_string(cast_.count) + " elements at " + std::to_string(cast_.first));
     check_order(cast_);
     for (const DType type : {cast_.source.type, cast_.to}) check_blocks(type, cast_.first, "cast: first");
   }
@@ -172,7 +172,8 @@ CastCall::CastCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& kee
 void CastCall::run(Lane& lane) {
   if (tensor_) tensor_->check(), tensor_->forget_packed();
   if (cast_.count == 0) return;
-  Pool::Watch watch(lane.pool(), lane.cancellation());  // closing the environment stops the work
+  Pool::Watch watch(lane.pool(), lane.cancellation());
+  lane.pool().interrupt(true);  // closing the environment stops the work
   findings_ = cast_weights(cast_, lane.pool());
 }
 

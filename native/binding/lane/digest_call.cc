@@ -29,14 +29,15 @@ DigestCall::DigestCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>&
   const ByteView view = byte_view(info[0], "source");
   if (offset_ > view.bytes || bytes_ > view.bytes - offset_)
     throw invalid_argument("crc32c: expected a range within " + std::to_string(view.bytes) + " bytes, got " +
-                           std::to_string(offset_) + " + " + std::to_string(bytes_));
+                           std::to_string(bytes_) + " bytes at " + std::to_string(offset_));
   data_ = view.data + offset_;
   keep.push_back(info[0]);
 }
 
 uint32_t DigestCall::run(Lane& lane) const {
   if (!file_ || !bytes_) return crc32c(before_, data_, bytes_);
-  Pool::Watch watch(lane.pool(), lane.cancellation());  // closing the environment stops the work
+  Pool::Watch watch(lane.pool(), lane.cancellation());
+  lane.pool().interrupt(true);  // closing the environment stops the work
   const size_t pieces = ceil_div(bytes_, piece);
   std::vector<uint32_t> sums(pieces);
   std::vector<std::vector<unsigned char>> rooms(static_cast<size_t>(lane.pool().threads()));

@@ -30,6 +30,7 @@ Fp8Call::Fp8Call(const Napi::CallbackInfo& info) : work_{} {
 void Fp8Call::Work::run(Lane& lane) const {
   if (columns == 0) return;
   Pool::Watch watch(lane.pool(), lane.cancellation());
+  lane.pool().interrupt(true);  // closing the environment stops the work
   lane.pool().run(fp8_blocks(rows), [&](int64_t band, int) {
     const int64_t row = band * fp8_block, at = row * columns;
     fp8_quantize(numbers + at, std::min<int64_t>(fp8_block, rows - row), columns, bytes + at,

@@ -8,7 +8,7 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_BF16)
-// Copies rows of any float type as bf16 pairs of neighbouring elements. Elements from `width` on are zero.
+// Copies rows of any float type as bf16 pairs of neighboring elements. Elements from `width` on are zero.
 template <class T>
 void copy_element_pairs(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride)
@@ -18,7 +18,7 @@ void copy_element_pairs(const T* from, int64_t stride, int64_t rows, int64_t wid
       keep == W ? store(to + d, v) : store_n(to + d, v, static_cast<int>(keep));
     }
 }
-// Copies rows as (ceil(rows / 2), to_stride) pairs of neighbouring rows. Elements beyond `rows` and `width` become
+// Copies rows as (ceil(rows / 2), to_stride) pairs of neighboring rows. Elements beyond `rows` and `width` become
 // zero.
 template <class T>
 void copy_row_pairs(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {

@@ -35,7 +35,7 @@ constexpr bool bf16_pairs = true;
 constexpr bool bf16_pairs = false;
 #endif
 
-// Returns acc + a b. With PAIRS, each lane holds two bf16 of neighbouring k, and both products are added.
+// Returns acc + a b. With PAIRS, each lane holds two bf16 of neighboring k, and both products are added.
 template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 #if defined(HEDDLE_SIMD_BF16)
   if (PAIRS) return dot_pairs(a, b, acc);

@@ -1,4 +1,4 @@
-// Packs lines of bf16 as rows of AMX tiles: (steps along k, 2 TILE lines, TILE pairs of neighbouring elements).
+// Packs lines of bf16 as rows of AMX tiles: (steps along k, 2 TILE lines, TILE pairs of neighboring elements).
 #pragma once
 #include "cpu/gemm/pack-inl.h"
 

@@ -1,5 +1,5 @@
 // bf16 weights that are packed once, as the panels that the register tile reads (micro-inl.h). A panel has NR outputs.
-// Each 32-bit lane holds a pair of neighbouring elements of one output. Products of many rows then need no packing.
+// Each 32-bit lane holds a pair of neighboring elements of one output. Products of many rows then need no packing.
 // With few rows (decoding), sums stay in lanes and need no horizontal reduction. A row's pairs are added up in one
 // fixed order, so its bits do not depend on the other rows.
 #pragma once

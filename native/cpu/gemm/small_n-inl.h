@@ -56,7 +56,7 @@ template <int R, int V, bool TAIL, class T>
     for (int v = 0; v < V; ++v) store(out + i * os + v * W, acc[i][v]);
 }
 
-// `columns` is a multiple of W, except in the last call. `out` has room for whole vectors.
+// `columns` is a multiple of W, except for the last columns of c. Rows of `out` have room for whole vectors.
 template <int R, class T>
 void small_n_band(int64_t k, const float* a, int64_t as, const T* b, int64_t bs, int64_t columns, float* out,
     int64_t os, bool add_up) {

@@ -28,7 +28,7 @@ inline size_t stored_scratch(int64_t m, int64_t k, int threads) {
   return sizeof(float) * static_cast<size_t>(threads * (min_of(round_up(m, TILE) * steps * TILE, most) + TILE));
 }
 
-// Packs rows of x (at most TILE) as columns: per step, TILE pairs of neighbouring elements, and per pair all rows.
+// Packs rows of x (at most TILE) as columns: per step, TILE pairs of neighboring elements, and per pair all rows.
 // Writes up to W floats beyond the end.
 inline void pack_stored_columns(const bf16* x, int64_t ld, int64_t rows, int64_t columns, int64_t steps, float* to) {
   for (int64_t s = 0; s < steps; ++s, x += tile_depth) {

@@ -59,7 +59,7 @@ inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t colu
   write_tile(tile, ts, rows, columns, g, i, j, false);
 }
 
-// Writes `count` neighbouring elements of row i of c from column j on: `sum` plus bias.
+// Writes `count` neighboring elements of row i of c from column j on: `sum` plus bias.
 HEDDLE_SIMD void write_sums(const Gemm& g, int64_t i, int64_t j, int count, F sum) {
   if (g.bias) {
     const F bias = g.bias_type == DType::f32    ? load_n(static_cast<const float*>(g.bias) + j, count)

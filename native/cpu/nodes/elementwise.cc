@@ -120,7 +120,7 @@ void reduce_scatter(const Node& n, Context& c) {
   c.sums->start(n.in[0].as<float>(), ranges, n.has_input(1) ? n.in[1].as<float>() : nullptr, n.attr_flag("add"));
 }
 
-// Converts this rank's range to the result's type.
+// Returns a function that converts this rank's range to the result's type.
 RankSums::Fill own_range(const Node& n, Context& c) {
   return [&](void* to) {
     Elementwise e{};

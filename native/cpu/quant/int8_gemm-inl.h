@@ -1,5 +1,5 @@
 // Products with many rows of activations (a prompt, a batch). Weights are unpacked into panels of gemm_columns outputs.
-// A lane holds neighbouring elements of one output: four bytes or two 16-bit integers. All rows are multiplied by a
+// A lane holds neighboring elements of one output: four bytes or two 16-bit integers. All rows are multiplied by a
 // panel while it is in cache.
 #pragma once
 #include "cpu/quant/int8_dot-inl.h"

@@ -1,4 +1,4 @@
-// Products with weights that are packed once. A panel has W outputs. Each lane has four neighbouring elements of one
+// Products with weights that are packed once. A panel has W outputs. Each lane has four neighboring elements of one
 // output ("a four"), so that one load feeds one dot product without shuffles. A row's sum is one chain over units of 32
 // elements. Its bits do not depend on the number of rows.
 #pragma once

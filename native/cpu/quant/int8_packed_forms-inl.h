@@ -1,4 +1,4 @@
-// The packed forms of int8_packed-inl.h. A "four" is four neighbouring elements of one output, in one lane of a vector.
+// The packed forms of int8_packed-inl.h. A "four" is four neighboring elements of one output, in one lane of a vector.
 // Each form defines the layout of a block of a panel (W outputs by 64 or 256 elements). It reads the block's fours and
 // scales, and packs the block from the stored type. Blocks are aligned like vectors. Elements beyond the last one are
 // zero. Sizes below are for 16 outputs.

@@ -45,7 +45,7 @@ template <class Op> HEDDLE_SIMD __m128i fold_each(const __m512i (&v)[4], Op op) 
 }
 
 // Rounds like round_unit, but four units at a time, so that one reduction serves four units. In the rest of this file
-// "a four" means four neighbouring units of a row. Each step runs over all units before the next step, because the
+// "a four" means four neighboring units of a row. Each step runs over all units before the next step, because the
 // steps of one unit depend on each other and would wait.
 constexpr int fours_at_once = 16, units_at_once = 4 * fours_at_once;
 template <int GROUPS> struct RoundedUnits {

@@ -31,8 +31,8 @@ template <int HALVES, bool MINIMUM> struct ArmPanel {
 };
 
 #if defined(HEDDLE_SIMD_I8MM)
-// Multiplies half H of a unit, or the whole unit. x: pairs of rows, with eight bytes of each row in turn. w: all
-// outputs, with eight bytes of each in turn.
+// Multiplies half H of a unit, or the whole unit if HALVES is 1. x: pairs of rows, with eight bytes of each row in
+// turn. w: all outputs, with eight bytes of each in turn.
 template <int HALVES, int H>
 HEDDLE_SIMD void group_products(const int8_t* x, const int8_t* w, int32x4_t (&dot)[arm_rows][2]) {
   int32x4_t sum[arm_rows / 2][arm_outputs / 2];
@@ -74,7 +74,8 @@ HEDDLE_SIMD void step_products(const int8x16_t (&x)[arm_rows], const int8_t* w, 
     pin(dot[r][0]), pin(dot[r][1]);
   }
 }
-// Multiplies half H of a unit, or the whole unit. x: rows one after the other. w: four elements of each output in turn.
+// Multiplies half H of a unit, or the whole unit if HALVES is 1. x: rows one after the other. w: four elements of each
+// output in turn.
 template <int HALVES, int H>
 HEDDLE_SIMD void group_products(const int8_t* x, const int8_t* w, int32x4_t (&dot)[arm_rows][2]) {
 #pragma GCC unroll 4
@@ -209,7 +210,7 @@ template <class P> void arm_products(const QuantLinear& p, const Int8Rows& x, Po
   });
 }
 
-// The panels of a type.
+// The bytes of a panel's unit, and the function that multiplies panels, for one type of weights.
 struct ArmPlan {
   int64_t unit_bytes;
   void (*run)(const QuantLinear&, const Int8Rows&, Pool&, uint8_t* panels);

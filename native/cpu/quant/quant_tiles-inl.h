@@ -12,7 +12,7 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_AMX)
 static_assert(unit == tile_depth && W == TILE);
 
-// Converts 16 bytes of `fours` (four neighbours of a column per lane) to floats. FIRST = 0 takes the first two of each
+// Converts 16 bytes of `fours` (four neighbors of a column per lane) to floats. FIRST = 0 takes the first two of each
 // four, 2 the last two. HALF = 0 takes columns 0 to 7, 1 columns 8 to 15.
 template <int FIRST, int HALF> HEDDLE_SIMD F two_of_fours(Lanes fours) {
 #if defined(HEDDLE_EMULATE_AVX512)

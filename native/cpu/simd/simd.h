@@ -108,7 +108,7 @@ HEDDLE_SIMD void store_n(bf16* p, F v, int n) { store_n16(p, v, n); }
 HEDDLE_SIMD void store_n(f16* p, F v, int n) { store_n16(p, v, n); }
 
 #if defined(HEDDLE_SIMD_BF16)
-// Overloads for floats and f16, which are rounded to bf16. load_pairs pairs neighbouring elements, and join_pairs pairs
+// Overloads for floats and f16, which are rounded to bf16. load_pairs pairs neighboring elements, and join_pairs pairs
 // the elements of two lines. load_some loads min(n, W) elements, or none.
 template <class T> HEDDLE_SIMD F load_pairs(const T* p) { return rounded_pairs(load(p), load(p + W)); }
 template <class T> HEDDLE_SIMD F load_some(const T* p, int64_t n) {

@@ -73,7 +73,7 @@ template <int T> HEDDLE_SIMD void tile_load(const void* p, int64_t stride) {
 template <int T> HEDDLE_SIMD void tile_store(void* p, int64_t stride) {
   asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(T) : "memory");
 }
-// c (16, 16) += a (16, 16 pairs) b (16 pairs, 16). A pair is two neighbouring bf16 of a row of a, and of a column of b.
+// c (16, 16) += a (16, 16 pairs) b (16 pairs, 16). A pair is two neighboring bf16 of a row of a, and of a column of b.
 template <int C, int A, int B> HEDDLE_SIMD void tile_dot() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
 }

@@ -213,7 +213,7 @@ HEDDLE_SIMD F dot_pairs(F a, F b, F acc) {
   return add_pair_products(acc, a, b);
 #endif
 }
-// Loads W pairs of neighbouring elements as bits. load_pairs_n loads only the first n elements; the rest are zeros.
+// Loads W pairs of neighboring elements as bits. load_pairs_n loads only the first n elements; the rest are zeros.
 HEDDLE_SIMD F load_pairs(const bf16* p) { return _mm512_loadu_ps(reinterpret_cast<const float*>(p)); }
 HEDDLE_SIMD F load_pairs_n(const bf16* p, int64_t n) {
   __mmask32 mask = n >= 2 * W ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
@@ -239,7 +239,7 @@ HEDDLE_SIMD F join_rounded(F low, F high) {
   return _mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(order), two_to_bf16(low, high)));
 #endif
 }
-// Rounds 2 W consecutive floats (low, then high) to bf16 and pairs neighbours.
+// Rounds 2 W consecutive floats (low, then high) to bf16 and pairs neighbors.
 HEDDLE_SIMD F rounded_pairs(F low, F high) {
 #if defined(HEDDLE_EMULATE_AVX512)
   return _mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(round_bf16(low)), round_bf16(high), 1));

@@ -23,7 +23,7 @@ HEDDLE_SIMD F last_halves(F a, F b) { return __builtin_shufflevector(a, b, 2, 3,
 HEDDLE_SIMD F zip_first(F a, F b) { return __builtin_shufflevector(a, b, 0, 4, 1, 5); }
 HEDDLE_SIMD F zip_last(F a, F b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7); }
 
-// Loads W pairs of neighbouring elements as bits. load_pairs_n loads only the first n elements; the rest are zeros.
+// Loads W pairs of neighboring elements as bits. load_pairs_n loads only the first n elements; the rest are zeros.
 HEDDLE_SIMD F load_pairs(const bf16* p) { return load(reinterpret_cast<const float*>(p)); }
 HEDDLE_SIMD F load_pairs_n(const bf16* p, int64_t n) {
   if (n >= 2 * W) return load_pairs(p);
@@ -49,7 +49,7 @@ HEDDLE_SIMD F join_pairs_n(const bf16* low, const bf16* high, int n) {  // high 
 HEDDLE_SIMD F join_rounded(F low, F high) {
   return join_halves(vreinterpret_u16_bf16(round_bf16(low)), vreinterpret_u16_bf16(round_bf16(high)));
 }
-// Rounds 2 W consecutive floats (low, then high) to bf16 and pairs neighbours.
+// Rounds 2 W consecutive floats (low, then high) to bf16 and pairs neighbors.
 HEDDLE_SIMD F rounded_pairs(F low, F high) {
   const bfloat16x8_t first = vcvtq_low_bf16_f32(reinterpret_cast<float32x4_t>(low));
   return reinterpret_cast<F>(vcvtq_high_bf16_f32(first, reinterpret_cast<float32x4_t>(high)));

@@ -32,7 +32,7 @@ struct WeightSource {
   // Type of the elements that read() returns. For 8-bit floats: f32, the products with scales, or bf16, rounded from
   // these products.
   DType type = DType::f32;
-  StoredBytes stored;               // fp8: e4m3 bytes; mxfp4: 16 bytes per block, two neighbouring elements per byte
+  StoredBytes stored;               // fp8: e4m3 bytes; mxfp4: 16 bytes per block, two neighboring elements per byte
   StoredBytes scales;               // mxfp4: one byte per block
   std::vector<float> block_scales;  // fp8: (fp8_blocks(rows), fp8_blocks(columns))
   int64_t columns = 0;              // fp8

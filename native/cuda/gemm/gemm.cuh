@@ -28,12 +28,13 @@ struct Gemm {
   bool accumulate;
   bool rowwise = false;  // a row of c must not depend on the number of rows
   // Memory for the partial sums of split-k. At most gemm_workspace(m, n, k) bytes are used, with n doubled for a gated
-  // product. For the gradient of a weight, these are gradient_workspace(m, n, k) bytes. Without a workspace the product
-  // is not split.
+  // product. For the gradient of a weight, the limit is gradient_workspace(m, n, k). Without a workspace the product is
+  // not split.
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
   Epilogue epilogue = {};
-  // Memory for decoded weights, of decoded_scratch() bytes. Without it, CUDA cores compute products with coded weights.
+  // Memory for decoded weights, of decoded_scratch() bytes. Without it, CUDA cores compute products with coded weights,
+  // which are quantized blocks or 8-bit floats.
   void* decoded = nullptr;
   // An element of b is the sum of this many elements, its terms. Along k, b has all first terms, then all second terms,
   // and so on. With several terms, each is padded with zeros to a multiple of gemm_depth.

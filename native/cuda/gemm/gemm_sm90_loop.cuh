@@ -27,7 +27,7 @@ constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;
 // Registers of a thread of the producer and of the consumers, by setmaxnreg.
 constexpr int producer_registers = 40, consumer_registers = 232;
 static_assert(ptx::registers_fit<threads>(producer_registers + consumers * consumer_registers),
-    "a block has registers for 168 a thread");
+    "setmaxnreg must not distribute more than 168 registers per thread of a block");
 
 // Returns the dynamic shared memory of a block: its ring, then the staging areas of its multiplying warps. The last
 // group_bytes are for the alignment of the first stage.
@@ -158,8 +158,8 @@ __device__ inline void copy_stages(unsigned char* ring, uint64_t (&full)[T::stag
       a_k = a_k + stage_depth < product.k ? a_k + stage_depth : 0;
     }
   }
-  // A block may end only when the other one arrives at its barriers no more: when the consumers of both blocks have
-  // read all stages. An unused stage counts as read.
+  // A block may end only after the other block's last arrival at this block's barriers. By then, the consumers of both
+  // blocks have read all stages. An unused stage counts as read.
   if (T::pairs)
     for (int s = 0; s < T::stages; ++s, at.advance()) ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
 }

@@ -107,7 +107,7 @@ template <class T> void run(const Context& context, const char* name, const Soft
       map_of_matrix(s.of.h, s.of.N, s.of.C, s.of.C, T::m), map_of_matrix(s.of.w, s.of.V, s.of.C, s.of.C, T::n), s);
 }
 template <class T> void run(const Context& context, const char* name, const Gradient& g) {
-  // The map has whole lines of ld columns. The columns after the last entry of the vocabulary are not read.
+  // The map of g.to spans all ld columns of a row. Its columns from V on are never read.
   launch(context, name, grid_of<T>(context, g.of.N, g.of.V), tensor_warpgroup_logit_gradient_kernel<T>,
       map_of_matrix(g.of.h, g.of.N, g.of.C, g.of.C, T::m), map_of_matrix(g.of.w, g.of.V, g.of.C, g.of.C, T::n),
       map_of_matrix(g.to, g.of.N, g.ld, g.ld, stored_rows), g);

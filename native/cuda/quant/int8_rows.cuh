@@ -74,8 +74,8 @@ __device__ inline void round_rows(const View& x, int64_t groups, const Rows& to,
       const uint32_t larger = one > other ? one : other;
       bits = bits > larger ? bits : larger;
     }
-    const uint32_t neighbours = __shfl_xor_sync(all_lanes, bits, 1);
-    bits = bits > neighbours ? bits : neighbours;
+    const uint32_t neighbors = __shfl_xor_sync(all_lanes, bits, 1);
+    bits = bits > neighbors ? bits : neighbors;
     const bool finite = bits < 0x7f800000u;
     const float largest = __uint_as_float(bits);
     const bool is_nonzero = finite && largest > least_activation;

@@ -46,9 +46,9 @@ __global__ void __launch_bounds__(threads, 8) rope_kernel(PreviousKernel previou
   // exact angle would change the results.
   for (int64_t j = threadIdx.x; j < a.half; j += threads)
     sine_cosine(position * a.inv_freq[row * a.frequency_row + j], &sines[j], &cosines[j]);
-  // Processes as many heads at a time as have at most most_pairs pairs together. All pairs are read before any is
-  // written, because y may alias x, with other places for the pairs. The barrier in between also makes the sines and
-  // cosines visible to all threads.
+  // Processes as many heads at a time as fit into most_pairs pairs. All pairs are read before any is written, because y
+  // may alias x and have the pairs in other places. The barrier in between also makes the sines and cosines visible to
+  // all threads.
   const int half = static_cast<int>(a.half), heads = static_cast<int>(most_pairs) / half;
   for (int64_t h0 = 0; h0 < a.H; h0 += heads) {
     const int pairs = static_cast<int>(h0 + heads < a.H ? heads : a.H - h0) * half;

@@ -58,7 +58,8 @@ constexpr int64_t few_rows = 4;  // maximum number of rows for GemmKernel::few_r
 // Minimum elements of k per part of split-k. In shorter parts, filling the ring and adding up the parts would dominate.
 constexpr int64_t least_part = 8 * gemm_depth;
 constexpr int most_splits = 16;
-// Limits of the workspace, in bytes. The gradient of a weight may have few tiles that are large together.
+// Limits of the workspace, in bytes. The limit is higher for the gradient of a weight: its result may be large although
+// it has fewer tiles than multiprocessors.
 constexpr size_t most_workspace = size_t{16} << 20, most_gradient_workspace = size_t{64} << 20;
 
 // Returns the most workspace, in bytes, that a product of at most these sizes can use on any device.
@@ -230,8 +231,8 @@ inline ExpertChoice expert_tiles(bool large, const DeviceProperties& device) {
 // Chooses the kernel and tiles of expert_linear, or of the gradient of its input. Requires g.pairs > 0. The bits of a
 // row are the same with both tile sizes.
 inline ExpertChoice choose_experts(const ExpertProduct& g, const DeviceProperties& device) {
-  // Tensor cores read the weights of an expert once for up to 64 pairs. With evenly chosen experts and as many pairs,
-  // few_pairs reads 1.6 times as many bytes, with more loads in flight.
+  // Tensor cores read the weights of an expert once for up to 64 pairs. With as many pairs as experts, chosen at
+  // random, few_pairs reads 1.6 times as many bytes, but has more loads in flight.
   const int64_t most = g.tensor_cores && g.experts < few_pairs ? g.experts : few_pairs;
   if (g.forward && !g.rowwise && g.pairs <= most) return {ExpertKernel::few_pairs, 1, 1, 1};
   if (!g.tensor_cores) return {ExpertKernel::multiply_add, 64, 64, 1};
@@ -269,8 +270,8 @@ inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 51
 // tiles of 64. Returns the minimum number of rows of a long segment. Only the row's own segment decides, so that a
 // row's bits do not depend on other sequences. A tile of 64 pairs takes 1.6 to 2 times as long as one of 16, for the
 // same keys (README.md). So tiles of 64 are faster for more than 32 pairs, unless they leave too many multiprocessors
-// idle. They need 1.6 / 4 to 2 / 4 of a block for each multiprocessor. Drafts have at most 16 rows, and must have the
-// bits of single rows.
+// idle: a tile of 64 replaces four of 16 in 1.6 times the time, so it needs blocks for 2/5 of the multiprocessors.
+// Drafts have at most 16 rows, and must have the bits of single rows.
 inline int64_t long_segment(int64_t H, int64_t KH, const DeviceProperties& device) {
   constexpr int64_t most_draft_rows = 16, most_short_pairs = 32, tile = 64;
   const int64_t of_pairs = most_short_pairs / (H / KH) + 1, blocks = (2 * device.multiprocessors + 4) / 5,
@@ -291,9 +292,10 @@ inline bool attention_gradients_take_warpgroups(int64_t D, int64_t T, const Devi
 
 // Blocks of keys of one head add their parts of dq to a tile of queries in a fixed order. Without a causal mask, all
 // blocks begin at the same tile. Of those that start together, each waits one step longer than the block before it.
-// Returns the number of heads (of all sequences) whose blocks take turns in the order in which blocks start. The blocks
-// that begin together then belong to several heads. Few heads are better, because their blocks share tiles of queries
-// in the L2 cache. So the wait may be up to 1/32 of the whole time. steps: tiles of queries per block.
+// Returns the number of heads (of all sequences) whose blocks start alternately, so that the blocks that begin together
+// belong to several heads. Fewer heads share more tiles of queries in the L2 cache. The result is therefore the
+// smallest number that limits the wait to about 1/32 of the whole time. blocks: blocks of keys per head. steps: tiles
+// of queries per block.
 inline int64_t interleaved_heads(int64_t heads, int64_t blocks, int64_t steps, int multiprocessors) {
   const int64_t wait = steps * blocks * heads / multiprocessors / 32,
                 together = wait < 1        ? 1

@@ -151,7 +151,7 @@ inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 // ---- runtime library
 
 #define CUDART_VERSION 13000              // the release that cudaRuntimeGetVersion reports
-#define __CUDA_ARCH_LIST__ 800, 890, 900  // the architectures of HEDDLE_EMULATE_CUDA
+#define __CUDA_ARCH_LIST__ 800, 890, 900  // the architectures that an emulated build reports
 
 enum cudaError_t {
   cudaSuccess = 0,

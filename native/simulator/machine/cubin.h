@@ -1,5 +1,6 @@
 // Reads what ptxas wrote about each kernel into a cubin, an ELF file. "CUDA Binary Utilities" describes the tools that
-// print the same. The attributes' numbers were found by compiling kernels with known counts.
+// print the same. The numbers of the ELF attributes were found by compiling kernels
+// with known register counts.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -66,7 +66,7 @@ void Decoder::place_variables(const Module& module) {
     for (const Operand& o : s.operands) visit(o);
   uint32_t at = shared_begin, align = 1;
   const auto place = [&](const Variable& v) {
-    if (v.space != "shared") throw Failure(function.name + ": variables in ." + v.space + " are not modelled");
+    if (v.space != "shared") throw Failure(function.name + ": variables in ." + v.space + " are not modeled");
     at = (at + v.align - 1) / v.align * v.align;
     shared_[v.name] = at;
     at += v.bytes;
@@ -140,7 +140,7 @@ int32_t Decoder::special(const std::string& name, Width width) {
     s.parameter_offset = static_cast<uint32_t>(std::stoul(name.substr(6)));
   }
   if (s.kind < 0 || (width == Width::b64) != (s.kind == Special::parameter))
-    throw Failure(function.name + ": special register " + name + " is not modelled");
+    throw Failure(function.name + ": special register " + name + " is not modeled");
   kernel_->specials.push_back(s);
   return specials_[name] = at;
 }
@@ -171,7 +171,7 @@ int32_t Decoder::target(const Operand& o, Width wanted) {
 int32_t Decoder::source(const Operand& o, Width wanted) {
   switch (o.kind) {
     case Operand::reg:
-      if (o.negated) throw Failure(function.name + ": negated operands are not modelled");
+      if (o.negated) throw Failure(function.name + ": negated operands are not modeled");
       if (width(o) != wanted) throw Failure(function.name + ": the register's width differs from the instruction's");
       return offsets_[static_cast<size_t>(o.reg_index)];
     case Operand::immediate: return constant(o.bits, wanted);
@@ -214,12 +214,12 @@ void Decoder::decode(const Statement& s, Instruction& i) {
   if (form != forms().end() && s.op[0] == "cvt" && s.operands.size() == 2 && s.operands[1].kind == Operand::reg &&
       width(s.operands[1]) == Width::b64 && form->second.operands[1] == Width::b32)
     form = forms().find(joined(s) + "/wide");
-  if (form == forms().end()) fail(s, "not modelled");
+  if (form == forms().end()) fail(s, "not modeled");
   const std::vector<Width>& widths = form->second.operands;
   if (widths.size() != s.operands.size()) fail(s, "expected " + std::to_string(widths.size()) + " operands");
   i.run = form->second.run;
   i.d = target(s.operands[0], widths[0]);
-  if (s.operands[0].pair >= 0) fail(s, "the second result of d|p is not modelled");
+  if (s.operands[0].pair >= 0) fail(s, "the second result of d|p is not modeled");
   if (widths.size() > 1) i.a = source(s.operands[1], widths[1]);
   if (widths.size() > 2) i.b = source(s.operands[2], widths[2]);
   if (widths.size() > 3) i.c = source(s.operands[3], widths[3]);

@@ -24,7 +24,7 @@ Dim index_in(const Dim& d, uint64_t number) {
 }
 uint32_t part(const Dim& d, int axis) { return axis == 0 ? d.x : axis == 1 ? d.y : d.z; }
 
-// Sets the special registers of PTX. Once per warp is enough, because the modelled ones never change.
+// Sets the special registers of PTX. Once per warp is enough, because the modeled ones never change.
 void set_specials(Warp& w, const Block& block) {
   using Special = Kernel::Special;
   const Launch& l = *block.launch;

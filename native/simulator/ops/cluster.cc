@@ -48,7 +48,7 @@ void decode_barrier(Decoder& d, const Statement& s, Instruction& i) {
   for (size_t n = 3; n < s.op.size(); ++n) {
     if (s.op[n] == "aligned") i.flags |= aligned;
     else if (arrives && s.op[n] == "relaxed") i.flags |= relaxed;
-    else if (s.op[n] != (arrives ? "release" : "acquire")) d.fail(s, "." + s.op[n] + " is not modelled");
+    else if (s.op[n] != (arrives ? "release" : "acquire")) d.fail(s, "." + s.op[n] + " is not modeled");
   }
   i.run = arrives ? &arrive : &wait;
 }

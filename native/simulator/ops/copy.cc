@@ -49,7 +49,7 @@ void land(Warp& w, const AsyncCopy& c) {
 }
 
 void need_path(Warp& w, const Instruction& i) {
-  if (w.mask != (w.full & ~w.exited)) w.fail(i, "groups of only some threads of a warp are not modelled");
+  if (w.mask != (w.full & ~w.exited)) w.fail(i, "groups of only some threads of a warp are not modeled");
 }
 void commit_group(Warp& w, const Instruction& i) {
   need_path(w, i);

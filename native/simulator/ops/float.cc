@@ -50,7 +50,7 @@ struct CopySign {
 };
 
 // Rounds the exact sum s + e as .rm (down) or .rz (towards zero) does. s is the sum rounded to double, and e is its
-// rounding error. Rounds s to the nearest float first, and then moves to a neighbouring float if necessary.
+// rounding error. Rounds s to the nearest float first, and then moves to a neighboring float if necessary.
 float directed(double s, double e, bool to_zero) {
   constexpr float most = std::numeric_limits<float>::max();
   if (!std::isfinite(s)) return static_cast<float>(s);

@@ -151,7 +151,7 @@ void load_bulk(Warp& w, const Instruction& i) {
       w.fail(i, "a mask of blocks " + std::to_string(mask) + " in a cluster of " +
                     std::to_string(w.block->cluster->blocks.size()) + " blocks");
     if (c.to >> remote_shift || barrier >> remote_shift)
-      w.fail(i, "a multicast with addresses of another block is not modelled");
+      w.fail(i, "a multicast with addresses of another block is not modeled");
     for (uint32_t rank = 0; mask >> rank; ++rank)
       if (mask >> rank & 1) begin_load(w, i, lane, peer(w, i, rank), c, barrier);
   }
@@ -166,12 +166,12 @@ void decode_mbarrier(Decoder& d, const Statement& s, Instruction& i) {
     i.b = d.source(s.operands.at(1), Width::b32);
   } else if (name == "arrive.shared::cta.b64" || name == "arrive.expect_tx.shared::cta.b64" ||
              name == "arrive.shared::cluster.b64" || name == "arrive.release.cluster.shared::cluster.b64") {
-    if (s.operands.at(0).kind != Operand::none) d.fail(s, "the state result is not modelled: expected _");
+    if (s.operands.at(0).kind != Operand::none) d.fail(s, "the state result is not modeled: expected _");
     address = 1;
     i.run = &arrive;
     if (s.op[s.op.size() - 2] == "shared::cluster") i.flags |= cluster_space;
     if (s.op[2] == "release") i.flags |= cluster_scope;
-    if (s.operands.size() > (s.op[2] == "expect_tx" ? 3u : 2u)) d.fail(s, "the count operand is not modelled");
+    if (s.operands.size() > (s.op[2] == "expect_tx" ? 3u : 2u)) d.fail(s, "the count operand is not modeled");
     if (s.op[2] == "expect_tx") i.flags |= expects, i.b = d.source(s.operands.at(2), Width::b32);
   } else if (name == "try_wait.parity.shared::cta.b64" || name == "try_wait.parity.acquire.cluster.shared::cta.b64") {
     address = 1;

@@ -106,7 +106,7 @@ Access access_of(Decoder& d, const Statement& s) {
     else if (is_type(part)) a.kind = part[0], a.bits = std::stoi(part.substr(1));
     else if (part != "acquire" && part != "release" && part != "gpu" && part != "volatile" && part != "nc" &&
              part != "relaxed")
-      d.fail(s, "." + part + " is not modelled");
+      d.fail(s, "." + part + " is not modeled");
   }
   if (a.bits == 0) d.fail(s, "expected a type");
   return a;

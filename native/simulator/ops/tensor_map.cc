@@ -17,7 +17,7 @@ const TensorMap& tensor_map(const Warp& w, const Instruction& i, uint64_t addres
 void check_box_address(const Warp& w, const Instruction& i, uint32_t address) {
   if (address % 128) w.fail(i, "the shared address must be a multiple of 128");
   // The pattern of the swizzle repeats every 1024 bytes.
-  if (address % 1024) w.fail(i, "a box with the 128-byte swizzle that is not aligned to 1024 bytes is not modelled");
+  if (address % 1024) w.fail(i, "a box with the 128-byte swizzle that is not aligned to 1024 bytes is not modeled");
 }
 
 }  // namespace simulator

@@ -119,11 +119,11 @@ void decode_mov(Decoder& d, const Statement& s, Instruction& i) {
   const std::vector<Operand>& parts = s.operands[packs ? 1 : 0].parts;
   const std::string type = joined(s, 1);
   const Width whole = type == "b64" ? Width::b64 : Width::b32;
-  if (packs == unpacks || (type != "b64" && type != "b32")) d.fail(s, "not modelled");
+  if (packs == unpacks || (type != "b64" && type != "b32")) d.fail(s, "not modeled");
   if (type == "b32" && parts.size() == 2) i.run = packs ? &pack<2, uint16_t, uint32_t> : &unpack<2, uint16_t, uint32_t>;
   if (type == "b64" && parts.size() == 2) i.run = packs ? &pack<2, uint32_t, uint64_t> : &unpack<2, uint32_t, uint64_t>;
   if (type == "b64" && parts.size() == 4) i.run = packs ? &pack<4, uint16_t, uint64_t> : &unpack<4, uint16_t, uint64_t>;
-  if (!i.run) d.fail(s, "not modelled");
+  if (!i.run) d.fail(s, "not modeled");
   for (const Operand& part : parts) d.list(i, packs ? d.source(part, Width::b32) : d.target(part, Width::b32));
   if (packs) i.d = d.target(s.operands[0], whole);
   else i.a = d.source(s.operands[1], whole);

@@ -12,13 +12,13 @@ constexpr uint32_t a_by_descriptor = 1, a_transposed = 2, b_transposed = 4, byte
 // registers, 4 more follow.
 
 // "Matrix Descriptor Format": the start address, and the byte offsets of the leading and the stride dimension. Only the
-// 128-byte swizzle without a base offset is modelled: its pattern begins at a multiple of 1024 bytes.
+// 128-byte swizzle without a base offset is modeled: its pattern begins at a multiple of 1024 bytes.
 struct Tile {
   uint32_t start, leading, stride;
 };
 Tile tile_of(Warp& w, const Instruction& i, uint64_t descriptor) {
-  if (descriptor >> 62 != 1) w.fail(i, "a descriptor with another swizzle than 128 bytes is not modelled");
-  if (descriptor >> 49 & 7) w.fail(i, "a descriptor with a base offset is not modelled");
+  if (descriptor >> 62 != 1) w.fail(i, "a descriptor with another swizzle than 128 bytes is not modeled");
+  if (descriptor >> 49 & 7) w.fail(i, "a descriptor with a base offset is not modeled");
   if (descriptor & 0x3ff1c000c000c000u) w.fail(i, "a descriptor has reserved bits set");
   return {static_cast<uint32_t>(descriptor & 0x3fff) << 4, static_cast<uint32_t>(descriptor >> 16 & 0x3fff) << 4,
       static_cast<uint32_t>(descriptor >> 32 & 0x3fff) << 4};
@@ -174,7 +174,7 @@ void decode_wgmma(Decoder& d, const Statement& s, Instruction& i) {
   }
   i.b = d.source(o[2], Width::b64);
   i.c = d.predicate(o[3]);
-  if (o[4].bits != 1 || o[5].bits != 1) d.fail(s, "negated operands are not modelled");
+  if (o[4].bits != 1 || o[5].bits != 1) d.fail(s, "negated operands are not modeled");
   if (e4m3) i.flags |= bytes_8;
   if (fixed == 2 && o[6].bits) i.flags |= a_transposed;
   if (fixed && o[5 + fixed].bits) i.flags |= b_transposed;

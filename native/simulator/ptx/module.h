@@ -10,7 +10,7 @@
 
 namespace simulator {
 
-// An error that the simulator reports: a mistake in a kernel, or a feature that is not modelled.
+// An error that the simulator reports: a mistake in a kernel, or a feature that is not modeled.
 struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -17,7 +17,7 @@ struct Mutant {
 // Returns all mutants of an entry, always in the same order.
 std::vector<Mutant> mutants(const Module& module, const std::string& entry);
 // Returns the module's text, with the mutant that HEDDLE_SIMULATOR_MUTANT=ENTRY:NUMBER selects if ENTRY is this entry.
-// With `list`, prints the entry's mutants and returns the text unchanged.
+// HEDDLE_SIMULATOR_MUTANT=list prints the entry's mutants and leaves the text unchanged.
 std::string mutated(const Module& module, const std::string& entry);
 
 }  // namespace simulator

@@ -46,7 +46,7 @@ Variable declaration(Lexer& lexer, const std::string& space) {
     v.bytes *= static_cast<uint32_t>(std::stoul(lexer.next()));
     lexer.expect("]");
   }
-  if (lexer.peek() == "=") lexer.fail("initialized variables are not modelled: " + v.name);
+  if (lexer.peek() == "=") lexer.fail("initialized variables are not modeled: " + v.name);
   return v;
 }
 
@@ -191,7 +191,7 @@ class Parser {
   // "call (result), function, (arguments)": inlines the function. Its parameters name the registers that the caller
   // passes. `ret` becomes a branch to a label after the body.
   void call(const Statement& s) {
-    if (s.guard >= 0) lexer_.fail("a call with a guard is not modelled");
+    if (s.guard >= 0) lexer_.fail("a call with a guard is not modeled");
     std::vector<int> given = arguments();
     lexer_.expect(",");
     const std::string name = lexer_.next();
@@ -231,7 +231,7 @@ class Parser {
   void declare_registers() {
     const std::string type = lexer_.next();
     const Width width = type == ".pred" ? Width::predicate : bytes_of(type) == 8 ? Width::b64 : Width::b32;
-    if (width != Width::predicate && bytes_of(type) > 8) lexer_.fail("registers of " + type + " are not modelled");
+    if (width != Width::predicate && bytes_of(type) > 8) lexer_.fail("registers of " + type + " are not modeled");
     do {
       const std::string name = lexer_.next();
       const int first = static_cast<int>(f_.registers.size());
@@ -356,7 +356,7 @@ Module::Module(std::string source) : text(std::move(source)) {
       continue;
     } else if (token == ".shared" || token == ".global" || token == ".const") {
       variables.push_back(declaration(head, token.substr(1)));
-      if (token != ".shared") head.fail("module variables outside of .shared are not modelled");
+      if (token != ".shared") head.fail("module variables outside of .shared are not modeled");
       head.expect(";");
     } else if (token == ".entry") {
       const std::string name = head.next();

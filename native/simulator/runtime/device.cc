@@ -154,9 +154,9 @@ CUresult encode_tiled(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t ran
   TensorMap m = {};
   m.mark = TensorMap::expected_mark;
   m.element_bytes = type == CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 ? 2 : type == CU_TENSOR_MAP_DATA_TYPE_UINT8 ? 1 : 0;
-  const bool modelled = m.element_bytes && interleave == CU_TENSOR_MAP_INTERLEAVE_NONE &&
-                        swizzle == CU_TENSOR_MAP_SWIZZLE_128B && fill == CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE;
-  if (!modelled) return CUDA_ERROR_NOT_SUPPORTED;
+  const bool modeled = m.element_bytes && interleave == CU_TENSOR_MAP_INTERLEAVE_NONE &&
+                       swizzle == CU_TENSOR_MAP_SWIZZLE_128B && fill == CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE;
+  if (!modeled) return CUDA_ERROR_NOT_SUPPORTED;
   if (rank < 1 || rank > 5 || reinterpret_cast<uintptr_t>(data) % 16 || reinterpret_cast<uintptr_t>(map) % 64)
     return CUDA_ERROR_INVALID_VALUE;
   m.data = reinterpret_cast<uint64_t>(data);
@@ -169,7 +169,7 @@ CUresult encode_tiled(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t ran
     m.strides[d] = d == 0 ? m.element_bytes : strides[d - 1];
     if (d > 0 && (m.strides[d] % 16 || m.strides[d] >= uint64_t{1} << 40)) return CUDA_ERROR_INVALID_VALUE;
   }
-  // The innermost dimension of a box may have at most 128 bytes, the size of the swizzle. Fewer bytes are not modelled.
+  // The innermost dimension of a box may have at most 128 bytes, the size of the swizzle. Fewer bytes are not modeled.
   if (boxes[0] * m.element_bytes != 128) return CUDA_ERROR_NOT_SUPPORTED;
   *map = {};
   std::memcpy(map, &m, sizeof m);

@@ -125,7 +125,7 @@ SIMULATOR_API void __cudaRegisterFunction(
   entry.name = name;
 }
 SIMULATOR_API void __cudaRegisterVar(void**, char*, char*, const char*, int, size_t, int, int) {
-  give_up("device variables are not modelled");
+  give_up("device variables are not modeled");
 }
 
 SIMULATOR_API unsigned __cudaPushCallConfiguration(dim3 grid, dim3 threads, size_t shared, void* stream) {

@@ -37,7 +37,7 @@ std::map<cudaStream_t, std::unique_ptr<CUstream_st>>& streams() {
 }  // namespace
 
 cudaError_t enqueue(cudaStream_t stream, Work work, bool is_kernel) {
-  if (!streams().count(stream)) return report(cudaErrorInvalidResourceHandle);  // the default stream is not modelled
+  if (!streams().count(stream)) return report(cudaErrorInvalidResourceHandle);  // the default stream is not modeled
   stream->last_is_kernel = is_kernel;
   if (stream->captured) stream->captured->work.push_back(std::move(work));
   else stream->queue.push_back(std::move(work));

@@ -42,7 +42,8 @@ class Decoder {
   bool skip_special_;
   bool at_start_;
   std::string pending_;  // bytes of an incomplete character, or of the current run of byte tokens
-  std::string shown_;  // text of follow()'s pending ids that was already returned; the final text extends or changes it
+  // Pending text at the end of follow(), which decode() has already returned. push() and flush() leave it out.
+  std::string shown_;
   DecoderPipeline steps_;  // for DecodeKind::steps
 };
 

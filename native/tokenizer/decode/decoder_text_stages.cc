@@ -63,7 +63,7 @@ class StripText : public ClonedStage<StripText> {
   size_t held_ = 0;  // number of times that the text so far ends with content_; at most stop_
 };
 
-// Replaces a text that is the name of a byte, such as <0x41>, by that byte.
+// Replaces a text that is the name of a byte, such as <0x41>, by that byte. A byte from 0x80 on becomes U+FFFD.
 class ByteOfText : public ClonedStage<ByteOfText> {
  public:
   void take(std::string part) override {

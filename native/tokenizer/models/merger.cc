@@ -59,7 +59,7 @@ int32_t least_of(const int32_t* numbers, size_t count) {
 
 }  // namespace
 
-// Symbols stay in place until the end. `next` and `previous` hold their neighbours' positions.
+// Symbols stay in place until the end. `next` and `previous` hold their neighbors' positions.
 template <class F> size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   if (count < 2) return count;
   alignas(16) int32_t orders[short_limit];

@@ -35,7 +35,7 @@ class Merger {
   template <class F> size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
 
   Cancellation cancellation_;
-  // For long words: the merge of each symbol with the next one, and the neighbours of each symbol. The heap has
+  // For long words: the merge of each symbol with the next one, and the neighbors of each symbol. The heap has
   // (rank << 32 | position) of every merge.
   std::vector<Merge> pairs_;
   std::vector<uint32_t> next_, previous_;

@@ -1,4 +1,4 @@
-// NFC, NFD, NFKC and NFKD of text with origins.
+// NFC, NFD, NFKC and NFKD of a NormalizedText. The origins of its bytes stay correct.
 #pragma once
 #include "tokenizer/text/normalized_text.h"
 

@@ -19,8 +19,8 @@ struct AddedToken {
   bool lstrip = false;       // includes the whitespace before it
   bool rstrip = false;       // includes the whitespace after it
   bool special = false;
-  // Whether the token is special or looks like markup. A guarded token is plain text where it is not allowed, or if it
-  // spans a barrier or ends at one.
+  // Whether the token is special or looks like markup. A guarded token is plain text where it is not allowed, or if a
+  // barrier (see split()) is inside it or at its end.
   bool guarded = false;
 };
 
@@ -48,7 +48,8 @@ class AddedTokenMatcher {
   bool empty() const { return tokens_.empty(); }
 
   // Appends the segments of text[begin, end) to `out`. Empty text has no segments. The leftmost match wins, and at
-  // equal positions the longest. `barriers` are ascending byte offsets.
+  // equal positions the longest. `barriers` are ascending byte offsets, each after a character
+  // of users' text that could begin a guarded token.
   void split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
       const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const;
 

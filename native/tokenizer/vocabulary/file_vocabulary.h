@@ -47,8 +47,8 @@ struct FileVocabulary {
   bool index();  // returns false if a token occurs twice
   bool fill_slots(bool may_repeat) const;
   uint32_t scan(std::string_view token) const;  // number_of() without the table
-  // Only index() builds the table at once, and drops that of more than max_kept tokens, because a few searches do not
-  // justify its memory. Otherwise the first max_scans searches scan all tokens, and the next one builds the table.
+  // index() builds the table at once, but drops it above max_kept tokens, because a few searches do not justify its
+  // memory. Without a table, the first max_scans searches scan all tokens, and the next one builds it.
   static constexpr size_t max_kept = 1 << 19;
   static constexpr int max_scans = 8;
   static constexpr size_t begin_step = 16;

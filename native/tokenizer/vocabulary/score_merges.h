@@ -1,4 +1,4 @@
-// Derives merges from the scores of SentencePiece's BPE. SentencePiece joins the two neighbours whose union has the
+// Derives merges from the scores of SentencePiece's BPE. SentencePiece joins the two neighbors whose union has the
 // highest score, and the leftmost two if scores are equal. That corresponds to one merge for every split of a piece
 // into two pieces, ranked by the piece's score. Equal scores share a rank.
 #pragma once

@@ -1,4 +1,4 @@
-// The output of `heddle info` for people: labelled lines with units, not JSON.
+// The output of `heddle info` for people: labeled lines with units, not JSON.
 import { describe, expect, test } from "vitest";
 import type { AdapterInfo, MachineInfo, ModelInfo } from "../../../lib/cli/commands/info.ts";
 import { adapterScreen, machineScreen, modelScreen } from "../../../lib/cli/terminal/info-screen.ts";
@@ -91,7 +91,7 @@ No model card.`,
     });
     const screen = modelScreen({ ...model, modelCard });
     expect(screen).toContain("  stages        pretrain (12.3 million tokens), then dpo (900 tokens)\n");
-    expect(screen).toContain("  text until    2026-07");
+    expect(screen).toContain("  data until    2026-07");
     expect(screen).toContain("Trained on\n  -  pairs.jsonl (MIT; 900 tokens)\n  -  text\n");
     expect(screen).toContain("Measured\n  -  held-out text: loss (nats per token) 5.85");
     expect(screen).not.toMatch(/[{}[\]"]/);

@@ -73,8 +73,8 @@ inline Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType:
   return b;
 }
 
-// Attention over the caches of three sequences, with sinks and a window. The window is shorter than the longest
-// sequence. The last segment shares a row with the segment before it.
+// Four segments over the caches of two of three sequences, with sinks and a window. The window is shorter than the
+// longest sequence. The last segment shares a row with the segment before it.
 inline Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int64_t KH, double softcap) {
   Builder b;
   const int64_t L = 460, rows = 9;
@@ -121,8 +121,8 @@ inline Builder prompts(DType type, DType cache, int64_t H, int64_t KH, int64_t D
           {"ring", o.ring ? o.window : 0}, {"bf16", o.rounded}});
   return b;
 }
-// The same rows in three segments, one of each sequence, so that there are more tiles than an upper bound for disjoint
-// segments. The last segment decides the output.
+// Three segments over the same rows, one per sequence. They need more tiles than the grid has blocks, because the grid
+// is sized for disjoint segments. The last segment decides the output.
 inline Builder overlapping_prompts(int64_t rows) {
   Builder b;
   const int64_t L = rows + 40;
@@ -142,9 +142,7 @@ inline Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t 
   std::vector<int32_t> table;
   for (int64_t slot = 0; slot < 2; ++slot)
     for (int64_t i = 0; i < 2 * entries; ++i)
-      table.push_back(i >= entries ? -1
-                      : i == 0     ? 3 % static_cast<int32_t>(pages)
-                                   : static_cast<int32_t>(pages - 1 - 2 * (i - 1) - slot));
+      table.push_back(i >= entries ? -1 : i == 0 ? 1 : static_cast<int32_t>(pages - 1 - 2 * (i - 1) - slot));
   const auto cache = [&] {
     if (type != DType::u8) return b.floats(type, {pages, 2, page, D});
     const int v = b.value(DType::u8, {pages, 2, page, bytes});

@@ -171,7 +171,7 @@ export const attention = [
     "part_keys) - keys.first / part_keys - 1;",
   ],
   [
-    "cached attention: the tiles of neighbouring warps overlap",
+    "cached attention: the tiles of neighboring warps overlap",
     "cache.cu",
     "key0 += warps * tile_rows",
     "key0 += (warps - 1) * tile_rows",

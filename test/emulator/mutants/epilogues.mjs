@@ -122,7 +122,7 @@ export const epilogues = [
     ...tensor,
   ],
   [
-    "gate, split k: the buffers of neighbouring parts overlap",
+    "gate, split k: the buffers of neighboring parts overlap",
     "gemm.cuh",
     "blockIdx.z * elements * (up.data ? 2 : 1)",
     "blockIdx.z * elements",

@@ -39,7 +39,7 @@ export const logits = [
   ],
   ["softmax part: misses targets in odd columns", "softmax_part.cuh", "offset % 8 < 2", "offset % 8 < 1"],
   [
-    "softmax part: takes the target's neighbour",
+    "softmax part: takes the target's neighbor",
     "softmax_part.cuh",
     "if (8 * f + e == offset) s.",
     "if (8 * f + 1 - e == offset) s.",
@@ -125,7 +125,7 @@ export const logits = [
   ],
   ["logit gradient: ignored rows count", "logit_gradient.cuh", "if (target < 0) return {0.0f, 0.0f, 0.0f, -1};", ""],
   [
-    "logit gradient: takes the target's neighbour",
+    "logit gradient: takes the target's neighbor",
     "logit_gradient.cuh",
     "if (8 * f + e == offset) at",
     "if (8 * f + 1 - e == offset) at",
@@ -157,7 +157,7 @@ export const logits = [
     "sm_90 logits: wide",
   ],
   [
-    "logit gradient, warpgroups: the areas of neighbouring warps overlap",
+    "logit gradient, warpgroups: the areas of neighboring warps overlap",
     "logits_sm90.cu",
     "warp * T::staged_bytes",
     "warp * stored_bytes",

@@ -254,7 +254,7 @@ export const warpgroups = [
   ],
   ["stored tiles: a box has more rows than a warp", "gemm_sm90.cu", "g.ldc, stored_rows)", "g.ldc, 2 * stored_rows)"],
   [
-    "stored tiles: the areas of neighbouring warps overlap",
+    "stored tiles: the areas of neighboring warps overlap",
     "gemm_sm90.cuh",
     "T::n / stored_columns * stored_bytes",
     "stored_bytes",

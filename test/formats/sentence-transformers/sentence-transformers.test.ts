@@ -112,8 +112,8 @@ describe("pooling", () => {
   });
 });
 
-describe("layers after pooling", () => {
-  test("are computed, saved and converted", async () => {
+describe("folders with layers after pooling", () => {
+  test("are loaded, computed, saved and converted", async () => {
     const folder = await foreignFolder();
     await using model = await LanguageModel.load(folder);
     expect(model.config.embedding).toEqual({
@@ -179,7 +179,7 @@ describe("layers after pooling", () => {
 
   test.each<[string, (folder: string) => void, string, RegExp]>([
     [
-      "PyTorch weights",
+      "PyTorch weights of a Dense layer",
       (folder) => {
         rmSync(join(folder, "2_Dense/model.safetensors"));
         writeFileSync(join(folder, "2_Dense/pytorch_model.bin"), "x");
@@ -296,7 +296,7 @@ describe("layers after pooling", () => {
       "INVALID_FILE",
       /path: expected a folder's name, got "\.\."/,
     ],
-  ])("are rejected: %s", async (_, change, code, message) => {
+  ])("are rejected with %s", async (_, change, code, message) => {
     const folder = await foreignFolder();
     change(folder);
     await expectError(() => LanguageModel.load(folder), code as never, message);

@@ -202,7 +202,7 @@ describe("a ring cache", () => {
   const { model } = models["mistral, every layer slides"];
   const ids = Array.from({ length: 900 }, (_, i) => (i * 31 + (i >> 4)) % VOCABULARY);
 
-  test("keeps the positions that it holds when it is truncated, and none if it is truncated before them", async () => {
+  test("can be truncated to a position whose window it still holds, and is emptied by truncation to an earlier one", async () => {
     const cache = new KvCache(model, { slots: 1, contextLength: CONTEXT });
     await append(cache, ids);
     cache.truncate(0, 700);

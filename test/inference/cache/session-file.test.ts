@@ -55,7 +55,7 @@ describe.each([
       expect(a.usage.cachedTokens).toBe(long.length + greedy.maxTokens - 1);
       expect(bits(a)).toEqual(bits(b));
       // Both can be truncated, with the same bits. The rings (320 rows) still hold the window of position 690. At position 100 they have lost
-      // it, and RoPE's angles are others, so that only llama still uses its cache.
+      // it, and phi3's RoPE angles differ there. So only llama still uses its cache.
       for (const [length, cachedTokens] of [
         [690, 690],
         [100, name === "llama" ? 100 : 0],

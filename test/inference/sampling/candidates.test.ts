@@ -21,14 +21,14 @@ test("each candidate's text is that of its token alone", async () => {
 describe.skipIf(!saysTurns)("a vocabulary of candidates", () => {
   const all = { topLogprobs: vocabSize, ignoreEos: true, seed: 1 };
   test.each<[string, string, GenerateOptions]>([
-    ["of the tokens of one text", prompt, { ...all, maxTokens: 150 }],
-    ["of the tokens of several texts", prompt, { ...all, maxTokens: 30, n: 8 }],
+    ["for each token of one text", prompt, { ...all, maxTokens: 150 }],
+    ["for each token of several texts", prompt, { ...all, maxTokens: 30, n: 8 }],
     [
-      "of the tokens of a prompt",
+      "for each token of a prompt",
       `${prompt} there was a cat. `.repeat(20),
       { promptLogprobs: vocabSize, maxTokens: 1, seed: 1 },
     ],
-    ["of beam search", prompt, { ...all, seed: undefined, temperature: undefined, maxTokens: 60, numBeams: 4, n: 4 }],
+    ["in beam search", prompt, { ...all, seed: undefined, temperature: undefined, maxTokens: 60, numBeams: 4, n: 4 }],
   ])("thousands of candidates %s do not block the event loop", async (_, text, options) => {
     expect(await leastOf(MAX_MS, () => longestTurn(() => model.completeAll([text], options)), 4)).toBeLessThan(MAX_MS);
   });

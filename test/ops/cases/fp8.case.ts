@@ -57,8 +57,9 @@ const products: OpCase[] = shapes.flatMap(([n, k, m]) =>
 );
 
 /**
- * Products of two float matrices that are rounded: forward (b_transposed), gradients of the input (neither) and of the weight
- * (a_transposed), and those of a transposed weight. Rows of 129 elements or an odd number have no aligned vectors.
+ * Products of two float matrices that are rounded to e4m3. Forward passes transpose b, gradients of the input neither, and gradients of the
+ * weight a. With a transposed weight, forward passes transpose neither, and gradients of the input b. Rows with an odd number of elements have
+ * no aligned vectors.
  */
 const rounded: OpCase[] = (
   [
@@ -95,7 +96,7 @@ const slopes = (rows: number, columns: number) =>
     return Math.sin(i) * 2 ** (Math.floor(row / 128) * 5 - Math.floor(column / 128) * 7 - (row % 4));
   });
 
-/** Products of many bf16 rows with 16-byte aligned rows. CUDA kernels decode the weights for tensor cores, in strips of columns. */
+/** Products of many bf16 rows, each aligned to 16 bytes. CUDA kernels decode the weights for tensor cores, in strips of columns. */
 const manyRows: OpCase[] = [392, 400].flatMap((k) =>
   activationTypes.flatMap((y) => [
     {

@@ -1,5 +1,6 @@
 // Builds libstdc++.so.6 for musl programs on a glibc machine. Alpine has it as a package; Debian does not.
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readElf } from "../../../scripts/platforms/elf.mjs";
@@ -22,12 +23,17 @@ unsigned long __getauxval(unsigned long kind) { return getauxval(kind); }
 `;
 
 /**
- * Returns a folder with a libstdc++.so.6 that has the functions a program needs.
+ * Returns a folder with a libstdc++.so.6 that has the functions a program needs. Programs that need other functions have their own folders.
  * @param libc musl's library, of the program's processor
  * @param compiler prefix of the names of the processor's GCC, such as "aarch64-linux-gnu-"
  */
 export function buildMuslLibrary(program: string, libc: string, compiler = ""): string {
-  const folder = join(toolsFolder, `${compiler}musl`);
+  const ofMusl = new Set<string>(readElf(libc).exported);
+  const wanted: string[] = readElf(program)
+    .undefinedNames.map(({ name }: { name: string }) => name)
+    .filter((name: string) => !ofMusl.has(name));
+  const hash = createHash("sha256").update(wanted.toSorted().join()).digest("hex").slice(0, 8);
+  const folder = join(toolsFolder, `${compiler}musl-${hash}`);
   const library = join(folder, "libstdc++.so.6");
   if (existsSync(library)) return folder;
   mkdirSync(folder, { recursive: true });
@@ -35,13 +41,9 @@ export function buildMuslLibrary(program: string, libc: string, compiler = ""): 
   writeFileSync(source, missing);
   const archive = (name: string) =>
     execFileSync(`${compiler}g++`, [`-print-file-name=${name}`], { encoding: "utf8" }).trim();
-  const ofMusl = new Set<string>(readElf(libc).exported);
-  const wanted = readElf(program)
-    .undefinedNames.map(({ name }: { name: string }) => name)
-    .filter((name: string) => !ofMusl.has(name));
   const options = ["-shared", "-fPIC", "-O1", "-fno-builtin", "-nostdlib", "-nostartfiles"];
   const archives = ["libstdc++.a", "libgcc_eh.a", "libgcc.a"].map(archive);
-  const link = ["-Wl,-soname,libstdc++.so.6", ...wanted.map((name: string) => `-Wl,-u,${name}`)];
+  const link = ["-Wl,-soname,libstdc++.so.6", ...wanted.map((name) => `-Wl,-u,${name}`)];
   const unfinished = `${library}.${process.pid}`;
   mustRun(`${compiler}gcc`, [
     ...options,

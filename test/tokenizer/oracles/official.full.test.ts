@@ -1,5 +1,5 @@
 // Compares two million generated strings with the official library (npm tokenizers 0.23.2, in HEDDLE_TOKENIZER_ORACLE):
-// half on small tokenizers of every component, half on the installed published ones.
+// half on small tokenizers that together use every component, half on the published ones that are installed.
 import { describe, it } from "vitest";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { oracleFolder } from "../files/packaged.ts";

@@ -57,7 +57,7 @@ const normalizers: Record<string, object> = {
   "NFKC after deletions": sequence({ type: "Nmt" }, { type: "NFKC" }, { type: "Lowercase" }),
 };
 
-/** Texts that no normalizer of the list joins or reorders with their neighbours. */
+/** Texts that no normalizer of the list joins or reorders with their neighbors. */
 const units = [
   ...["a", "ﬁ", "½", "ß", "＜", "<", "日", "🦙", "İ", "\u0001", "\u200b", "\u0007", "\u0000", "\ufffd"],
   ...["e\u0301", "o\u0308", "é", "a\u0323\u0307", "a\u0307\u0323", "ﬁ\u0301", "\u1e69\u0323", "\uac00\u11a8"],

@@ -222,6 +222,8 @@ it("rejects invalid options, and the error names them", async () => {
     [{ algorithm: "unigram", seedSize: 1.5 }, "seedSize"],
     [{ algorithm: "unigram", normalization: "nfc" }, "normalization"],
     [{ algorithm: "wordPiece", specialTokens: ["[PAD]"] }, "unkToken"],
+    [{ algorithm: "unigram", specialTokens: ["<unk>", "<0x0A>"] }, "specialTokens"],
+    [{ algorithm: "sentencePieceBpe", specialTokens: ["<unk>", "<0xFF>"] }, "specialTokens"],
     [{ threads: 0 }, "threads"],
   ];
   for (const [options, name] of cases) {

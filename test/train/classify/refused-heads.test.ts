@@ -10,7 +10,7 @@ import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
-const labelled = sentences.slice(0, 8).map((text, i) => ({ text, label: i % 2 ? "odd" : "even" }));
+const labeled = sentences.slice(0, 8).map((text, i) => ({ text, label: i % 2 ? "odd" : "even" }));
 const pairs = sentences.slice(0, 8).map((prompt, i) => ({ prompt, chosen: ` ${i}`, rejected: " no" }));
 const texts = sentences.slice(0, 8).map((text) => ({ text }));
 
@@ -69,7 +69,7 @@ describe.each(refusals)("%s", (name, wrong, message) => {
       "reward-lora",
       (base, options) => () => trainReward(base, { maxSteps: 1, data: pairs, lora: { r: 2 }, ...options }),
     ],
-    ["classify", (base, options) => () => trainClassifier(base, { maxSteps: 1, data: labelled, ...options })],
+    ["classify", (base, options) => () => trainClassifier(base, { maxSteps: 1, data: labeled, ...options })],
     ["sft-lora", (base, options) => () => sft(base, { maxSteps: 1, data: texts, lora: { r: 2 }, ...options })],
   ];
   test.each(runs)("is rejected by %s, and the model stays unchanged", async (stage, run) => {

@@ -16,7 +16,7 @@ describe("the data of a model card", () => {
     const before = card(["text.txt"]);
     expect(names(card(["rows.jsonl"], before, replay))).toEqual(["text.txt", "rows.jsonl"]);
     const licensed = parseModelCard({ stage: "pretrain", data: [{ name: "text.txt", license: "MIT" }] });
-    // The same name under another licence is another entry.
+    // The same name under another license is another entry.
     expect(names(card(["text.txt"], licensed))).toEqual(["text.txt", "text.txt"]);
   });
 

@@ -28,7 +28,7 @@ const rated = pairs.map(({ prompt, chosen, rejected }, i) => ({
   completion: i % 2 ? chosen : rejected,
   label: i % 2 === 1,
 }));
-const labelled = sentences.slice(0, 24).map((text, i) => ({ text, label: ["cat", "dog", "bird"][i % 3]! }));
+const labeled = sentences.slice(0, 24).map((text, i) => ({ text, label: ["cat", "dog", "bird"][i % 3]! }));
 const anchors = pairs.map(({ prompt, chosen }) => ({ anchor: prompt, positive: chosen }));
 const prompts = pairs.map(({ prompt }, i) => ({ prompt, wanted: i % 2 ? "a" : "o" }));
 const letterReward = ({
@@ -60,7 +60,7 @@ export const stages: Record<Exclude<StageName, "pretrain" | "sft">, Start> & Rec
   orpo: (base, shared) => orpo(base, { ...shared, data: pairs }),
   simpo: (base, shared) => simpo(base, { ...shared, data: pairs }),
   reward: (base, shared) => trainReward(base, { ...shared, data: pairs }),
-  classify: (base, shared) => trainClassifier(base, { ...shared, data: labelled, evalFraction: 0.2 }),
+  classify: (base, shared) => trainClassifier(base, { ...shared, data: labeled, evalFraction: 0.2 }),
   embed: (base, shared) => trainEmbedding(base, { ...shared, data: anchors }),
   grpo: (base, shared) =>
     grpo(base, {

@@ -14,7 +14,7 @@ const pairs = Array.from({ length: 8 }, (_, i) => ({
   chosen: i % 3 ? " b" : " one two three four five six",
   rejected: i % 2 ? " cc" : " no",
 }));
-const labelled = rows(8);
+const labeled = rows(8);
 
 interface Given {
   maxSteps: number;
@@ -29,8 +29,7 @@ const runs: [string, (model: LanguageModel, given: Given) => AsyncIterable<Train
   ["dpo with rpoAlpha", (model, given) => dpo(model, { ...given, data: pairs, evalData: pairs, rpoAlpha: 2 })],
   [
     "a classifier with class weights",
-    (model, given) =>
-      trainClassifier(model, { ...given, data: labelled, evalData: labelled, classWeights: { tool: 9 } }),
+    (model, given) => trainClassifier(model, { ...given, data: labeled, evalData: labeled, classWeights: { tool: 9 } }),
   ],
 ];
 

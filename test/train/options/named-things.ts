@@ -12,7 +12,7 @@ export const kinds = {
 type Kind = keyof typeof kinds;
 const frames = ["Yesterday I saw a WORD here.", "The WORD is old.", "Do you like my WORD?", "Nobody wants the WORD."];
 
-/** Texts that name a thing, labelled by its kind. Only the word decides, not the sentence around it. */
+/** Texts that name a thing, labeled by its kind. Only the word decides, not the sentence around it. */
 export function rows(count: number, offset = 0): { text: string; label: Kind }[] {
   const names = Object.keys(kinds) as Kind[];
   return Array.from({ length: count }, (_, i) => {
