@@ -47,7 +47,7 @@ function* nodesOf(source) {
  * functions with a parameter for such a text.
  */
 function makersOf(sources) {
-  const makers = new Set(["Error", "TypeError", "RangeError", "SyntaxError", "onWarning", "emitWarning"]);
+  const makers = new Set(["Error", "TypeError", "RangeError", "SyntaxError", "Damage", "onWarning", "emitWarning"]);
   for (const source of sources)
     for (const node of nodesOf(source)) {
       if (ts.isClassDeclaration(node) && node.heritageClauses?.some((clause) => /Error\b/.test(clause.getText(source))))
@@ -77,32 +77,50 @@ const printer = ts.createPrinter({ removeComments: true });
 
 /** Properties of the command line's tables that hold help texts. */
 const HELP = /^(about|usage|value|legend|footer|examples)$/;
+/** Words of a text that refuses something. Tables and variables hold such texts too. */
+const REFUSAL = /\b(expected|cannot|is not supported|does not support|needs an?)\b/;
+/** Files whose texts are training data or scripts of pages. */
+const OTHER_TEXTS = /^lib\/(lifecycle\/recipe|serve\/playground\/script)\//;
 const CODE = /^"[A-Z_]+"$/;
 const NAME = /^"[\w.$[\]-]+"$/;
 
 function* messagesOf(source, makers) {
   const print = (node) => printer.printNode(ts.EmitHint.Unspecified, node, source).replace(/\s+/g, " ");
   const line = (start, nodes) => {
-    const texts = nodes.filter(isText).map(print);
+    const texts = nodes.filter((node) => isText(node) && node.getText(source) !== '""').map(print);
     // A lone first argument of one word is the name of a parameter.
     const named = texts.length === 1 && isText(nodes[0]) && NAME.test(texts[0]) && start === "";
     return texts.every((text) => CODE.test(text)) || named ? [] : [`${start}${texts.join(" ")}`];
+  };
+  // Ends of the parts that are listed as a whole, so that a text in them is not listed again.
+  let listed = 0;
+  const whole = (start, node, nodes) => {
+    const lines = line(start, nodes);
+    if (lines.length > 0) listed = Math.max(listed, node.end);
+    return lines;
   };
   for (const node of nodesOf(source)) {
     if (ts.isCallExpression(node) || ts.isNewExpression(node)) {
       const callee = ts.isPropertyAccessExpression(node.expression) ? node.expression.name : node.expression;
       const name = callee.getText(source);
-      if (makers.has(name)) yield* line("", node.arguments ?? []);
+      if (makers.has(name)) yield* whole("", node, node.arguments ?? []);
       // The help of a training option is an argument of `option`.
       else if (source.fileName.startsWith("lib/train/") && name === "option") yield* line("help: ", node.arguments);
       // A schema's text is the part of a message after "expected".
       else if (/^(custom|refine|min|max)$/.test(name)) yield* line("expected: ", node.arguments);
-    }
-    if (ts.isPropertyAssignment(node)) {
+    } else if (ts.isPropertyAssignment(node)) {
       const name = node.name.getText(source);
-      if (name === "error") yield* line("expected: ", [node.initializer]);
-      if (HELP.test(name) && source.fileName.startsWith("lib/cli")) yield* line(`${name}: `, [node.initializer]);
-    }
+      if (name === "error") yield* whole("expected: ", node, [node.initializer]);
+      else if (name === "help" || (HELP.test(name) && source.fileName.startsWith("lib/cli")))
+        yield* whole(`${name}: `, node, [node.initializer]);
+      else if (name === "message") yield* whole("", node, [node.initializer]);
+    } else if (
+      isText(node) &&
+      node.end > listed &&
+      REFUSAL.test(node.getText(source)) &&
+      !OTHER_TEXTS.test(source.fileName)
+    )
+      yield* whole("", node, [node]);
   }
 }
 

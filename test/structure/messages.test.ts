@@ -23,6 +23,9 @@ test.each([
   ["a native error", '"DISPOSED", "executable: used after dispose()"'],
   ["a help text of the command line", 'about: "leave, like Ctrl-D"'],
   ["a help text of a training option", 'help: "sampling temperature"'],
+  ["a help text that one stage has for an option", 'help: "answers per micro-batch"'],
+  ["a refusal in a table", '"is not supported: pass max_output_tokens"'],
+  ["a description of damage", '"expected a manifest, got none that can be read"'],
 ])("the list holds %s", (_kind, line) => {
   expect(listed.split("\n")).toContain(`  ${line}`);
 });
