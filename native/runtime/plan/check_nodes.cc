@@ -12,8 +12,8 @@ void check_values(const ProgramDesc& desc) {
       int64_t d = v.shape.dims[i];
       if (d < -static_cast<int64_t>(desc.symbols.size()))
         throw internal_error("program: expected one of " + std::to_string(desc.symbols.size()) +
-                             " symbols, got number " + std::to_string(-d - 1));
-      if (d < 0) d = desc.symbols[-d - 1];
+                             " symbols, got number " + std::to_string(-(d + 1)));
+      if (d < 0) d = desc.symbols[-(d + 1)];
       if (d && elements > (int64_t{1} << 46) / d)
         throw shape_mismatch("program: expected a value of fewer than 2^46 elements, got " + to_string(v.shape));
       elements *= d;
@@ -30,7 +30,7 @@ uint64_t symbols_of(const ProgramDesc& desc, const NodeDesc& n) {
   for (const std::vector<int>* values : {&n.inputs, &n.outputs})
     for (int v : *values)
       for (int i = 0; v >= 0 && i < desc.values[v].shape.rank; ++i)
-        if (const int64_t d = desc.values[v].shape.dims[i]; d < 0) symbols |= symbol_bit(static_cast<size_t>(-d - 1));
+        if (const int64_t d = desc.values[v].shape.dims[i]; d < 0) symbols |= symbol_bit(static_cast<size_t>(-(d + 1)));
   return symbols;
 }
 

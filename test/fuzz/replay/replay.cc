@@ -46,6 +46,7 @@ int main(int count, char** arguments) {
   std::string line;
   std::vector<uint8_t> bytes;
   int inputs = 0;
+  LLVMFuzzerTestOneInput(bytes.data(), 0);  // libFuzzer begins with the empty input too
   while (std::getline(corpus, line)) {
     ++inputs;
     if (!decode(line, bytes)) {
