@@ -61,7 +61,8 @@ done
 
 runtime=()
 if [ -n "$simulated" ]; then
-  include=$(dirname "$(dirname "$(readlink -f "$(command -v nvcc)")")")/include
+  # nvcc on PATH may be a script elsewhere, so nvcc itself says where the toolkit is.
+  include=$(nvcc -dryrun -E -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p')/include
   mapfile -t simulator < <(find native/simulator -name '*.cc' | sort)
   printf '%s\n' "${simulator[@]}" | xargs -P "$jobs" -I {} bash -c '"$1" -std=c++17 -O2 -fPIC -fvisibility=hidden -ffp-contract=off \
     -march=native -Inative -isystem "$2" -c -o "$3/simulator_${4//\//_}.o" "$4"' bash "$cxx" "$include" "$folder" {} || exit 1

@@ -72,6 +72,9 @@ async function readStream(response, found, started) {
   }
 }
 
+/** After this many turns a conversation starts over, so that it fits into the context of 2048 tokens. */
+const MAX_TURNS = 20;
+
 /**
  * Holds several conversations concurrently. The turns of a conversation are sequential.
  * @param {{ conversations: number, turns: number, seed: number, pause?: number, until?: () => boolean }} plan `pause` is the maximum time in
@@ -87,7 +90,7 @@ export async function converse(url, key, { conversations, turns, seed, pause = 0
       for (let turn = 0; turn < turns && !until(); turn++) {
         // Without a pause, the server that has just answered would have the fewest connections and get the next turn too.
         if (pause > 0) await new Promise((resolve) => setTimeout(resolve, random() * pause));
-        const isFirst = turn === 0;
+        const isFirst = turn % MAX_TURNS === 0;
         if (isFirst) messages = [{ role: "system", content: system }];
         messages.push({ role: "user", content: textOf(isFirst ? 250 : 20, random) });
         const stream = (index + turn) % 2 === 0;

@@ -1,7 +1,7 @@
 // Tests which card scripts/gpu-check.sh selects on fake machines with several cards, MIG instances and CUDA_VISIBLE_DEVICES. Also tests which
 // compute capability a rehearsal, a run with --simulator, has.
-import { rmSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { FakeMachine } from "./fake-machine.ts";
 
@@ -90,6 +90,18 @@ test("device facts omit a field that nvidia-smi does not know, and keep the othe
   const facts = machine(H100).deviceFacts({ FAKE_UNKNOWN_FIELD: "clocks_throttle_reasons.active" });
   expect(facts).toMatchObject({ name: "NVIDIA H100 80GB HBM3", "clocks.sm": "clocks.sm of 0" });
   expect(facts).not.toHaveProperty("clocks_throttle_reasons.active");
+});
+
+test("the simulator is compiled with the headers of nvcc's toolkit, even if nvcc on PATH is a script elsewhere", () => {
+  const one = machine(H100);
+  const source = join(one.root, "native", "simulator", "s.cc");
+  mkdirSync(dirname(source), { recursive: true });
+  writeFileSync(source, "");
+  const log = join(one.root, "g++.txt");
+  one.tool("g++", `#!/bin/bash\necho "$@" >>${log}\n`);
+  one.check(["correctness", "--only", "build", "--simulator"]);
+  const compiled = readFileSync(log, "utf8").split("\n");
+  expect(compiled.find((line) => line.endsWith(" native/simulator/s.cc"))).toContain("-isystem /fake/toolkit/include ");
 });
 
 test.each([

@@ -41,6 +41,7 @@ case $1 in
     printf 'compute_%s\\n' 80 86 89 90
     [ "\${FAKE_CUDA:-12.8}" != 12.8 ] || echo compute_120
     exit ;;
+  -dryrun) echo '#$ TOP=/fake/toolkit' >&2 && exit ;;
 esac
 echo "$@" >>"$FAKE_ROOT/nvcc.txt"
 [ -z "\${FAKE_NVCC_ERROR:-}" ] || { echo "$FAKE_NVCC_ERROR" >&2; exit 1; }
