@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { HeddleError } from "../core/errors.ts";
+import { HeddleError, reasonOf } from "../core/errors.ts";
 import { currentPlatform, PLATFORMS, platformName, prebuildPath } from "./platform-package.ts";
 
 /** Undefined if a bundler has converted this module to CommonJS. */
@@ -85,7 +85,7 @@ export function loadAddon(): unknown {
   try {
     process.dlopen(loaded, path);
   } catch (cause) {
-    const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0]!;
+    const reason = reasonOf(cause).split("\n", 1)[0]!;
     throw new HeddleError(
       "UNSUPPORTED",
       `heddle: the native addon does not load on ${machine()}: ${reason} (\`npx heddle doctor\` shows more; to build one, ${TO_BUILD})`,

@@ -1,6 +1,6 @@
 // The command line: finds the command, runs it, and turns every failure into one line on stderr and an exit code.
 import { readFileSync } from "node:fs";
-import { HeddleError } from "../core/errors.ts";
+import { HeddleError, reasonOf } from "../core/errors.ts";
 import { expectedName, nearest } from "../core/nearest-name.ts";
 import { ioError } from "../io/atomic-files.ts";
 import type { AnyCommand, CommandGroup, CommandTable, OptionSpecs, OptionValues } from "./command.ts";
@@ -123,7 +123,7 @@ function version(): string {
 
 function fail(error: unknown): void {
   if ((error as NodeJS.ErrnoException | undefined)?.code === "EPIPE") return; // the reader has closed the pipe
-  const message = error instanceof Error ? error.message : String(error);
+  const message = reasonOf(error);
   process.stderr.write(`heddle: ${oneLine(message.replace(/^heddle: /, ""))}\n`);
   if (process.env.HEDDLE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   process.exitCode = exitCodeOf(error);

@@ -1,6 +1,6 @@
 // Schemas of zod, valibot, arktype and other libraries, by the interfaces of https://standardschema.dev.
 import { firstOf } from "../core/amounts.ts";
-import { excerpt, HeddleError } from "../core/errors.ts";
+import { excerpt, HeddleError, reasonOf } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 
 /**
@@ -129,5 +129,5 @@ function described({ message, path = [] }: StandardIssue): string {
 }
 
 function messageOf(error: unknown): string {
-  return excerpt(error instanceof Error ? error.message : String(error));
+  return excerpt(reasonOf(error));
 }

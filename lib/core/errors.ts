@@ -131,6 +131,11 @@ export function throwIfAborted(signal: AbortSignal | undefined, what?: string): 
   if (signal?.aborted) throw aborted(signal, what);
 }
 
+/** Returns the message of an error, or a thrown value that is no Error as text. */
+export function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
 /** Maximum number of characters that a message quotes from a file, a request or another library. */
 const EXCERPT = 300;
 

@@ -1,7 +1,7 @@
 // File access for all formats: typed errors, JSON, and atomic writes.
 import { type FileHandle, lstat, mkdir, open, readdir, readlink, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { HeddleError } from "../core/errors.ts";
+import { HeddleError, reasonOf } from "../core/errors.ts";
 import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../core/temp-files.ts";
 import { isMissing } from "./is-missing.ts";
 import { type JsonLimits, parseJson } from "./json.ts";
@@ -27,7 +27,7 @@ const REASONS: Readonly<Record<string, string>> = {
 /** Returns the reason of a system error, for a message. */
 export function ioReason(cause: unknown): string {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
-  return REASONS[String(code)] ?? (cause instanceof Error ? cause.message : String(cause));
+  return REASONS[String(code)] ?? reasonOf(cause);
 }
 
 export async function exists(path: string): Promise<boolean> {

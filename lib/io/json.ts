@@ -1,5 +1,5 @@
 // Reads JSON from files. It checks the encoding, the nesting and the number of values before it parses.
-import { HeddleError, type HeddleErrorCode } from "../core/errors.ts";
+import { HeddleError, type HeddleErrorCode, reasonOf } from "../core/errors.ts";
 import { lazily } from "../core/lazy.ts";
 
 /** A static import would evaluate all exports of node:buffer, which load further modules. */
@@ -60,7 +60,7 @@ const tooDeep = (where: string, depth: number, code: HeddleErrorCode) =>
 
 /** Returns why JSON.parse failed, on one line. V8's message contains a part of the text, with its line breaks. */
 export function jsonFailure(cause: unknown): string {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = reasonOf(cause);
   const escaped = (c: string) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`;
   return reason.replace(/\p{Cc}/gu, escaped).replace(/[\u2028\u2029]/g, " ");
 }

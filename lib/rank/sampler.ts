@@ -1,4 +1,4 @@
-import { HeddleError, seedAfter } from "../core/errors.ts";
+import { HeddleError, reasonOf, seedAfter } from "../core/errors.ts";
 import type { TextMessage } from "../language-model/index.ts";
 import type { RankItem } from "./items.ts";
 
@@ -75,7 +75,7 @@ export class Sampler {
         next.answers = await this.distinct(next);
       } catch (error) {
         if (this.stop.signal.aborted) return;
-        this.problems.set(next.id, error instanceof Error ? error.message : String(error));
+        this.problems.set(next.id, reasonOf(error));
       }
     }
   }

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { HeddleError } from "../core/errors.ts";
+import { HeddleError, reasonOf } from "../core/errors.ts";
 import { isObject } from "../core/is-object.ts";
 import { ICON, PAGE } from "./page.ts";
 import { SCRIPT } from "./script.ts";
@@ -137,7 +137,7 @@ function refusal(status: number, message: string): Reply {
 }
 
 function failure(error: unknown): Reply {
-  if (!(error instanceof HeddleError)) return refusal(500, error instanceof Error ? error.message : String(error));
+  if (!(error instanceof HeddleError)) return refusal(500, reasonOf(error));
   const status = { INVALID_ARGUMENT: 409, NOT_FOUND: 404 }[error.code as string] ?? 500;
   return refusal(status, error.message);
 }

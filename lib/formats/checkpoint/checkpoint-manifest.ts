@@ -1,7 +1,7 @@
 // checkpoint.json: lists a checkpoint's files with their sizes and digests, to detect damage.
 import { open, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, HeddleError } from "../../core/errors.ts";
+import { describe, HeddleError, reasonOf } from "../../core/errors.ts";
 import { isObject } from "../../core/is-object.ts";
 import type { Device } from "../../graph/index.ts";
 import { exists, ioError, readJson } from "../../io/atomic-files.ts";
@@ -102,7 +102,7 @@ function unreadable(error: unknown, file: string, path: string): Damage {
   const cause = error instanceof HeddleError ? error.cause : error;
   const { code = "" } = (cause ?? {}) as NodeJS.ErrnoException;
   if (["EMFILE", "ENFILE", "ENOMEM"].includes(code)) throw ioError(error, join(path, file), "read");
-  return new Damage(file, `cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`);
+  return new Damage(file, `cannot be read: ${reasonOf(cause)}`);
 }
 
 /** How the files of a checkpoint are read. */

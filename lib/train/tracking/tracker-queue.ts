@@ -1,3 +1,4 @@
+import { reasonOf } from "../../core/errors.ts";
 import { withTimeLimit } from "../../core/time-limit.ts";
 import type { Tracker } from "./tracker.ts";
 
@@ -37,7 +38,7 @@ export class TrackerQueue {
       .then(() => (this.isStopped ? undefined : call(this.tracker)))
       .catch((error: unknown) => {
         if (needed) this.isStopped = true;
-        this.report(error instanceof Error ? error.message : String(error));
+        this.report(reasonOf(error));
       })
       .finally(() => {
         this.waiting -= 1;
