@@ -17,7 +17,7 @@ import {
 } from "../graph/index.ts";
 import { divideTensor } from "../graph/trace.ts";
 import { checkMuon, MUON_DEFAULTS, type MuonOptions, muon } from "./muon.ts";
-import { isDivisible, type Piece, partition, rangesOf } from "./partition.ts";
+import { cutPiece, isDivisible, type Piece, partition, rangesOf } from "./partition.ts";
 import { SharedNorm } from "./square-sums.ts";
 
 /** Hyper-parameters of AdamW (Loshchilov & Hutter 2019). */
@@ -155,14 +155,15 @@ export class Optimizer {
     const own = new Map<string, { parameter: Tensor; gradient: Tensor; piece: Piece }>();
     for (const [name, parameter] of parameters) {
       const piece = pieces.get(name);
-      const cut = piece && (this.divided.has(name) ? this.part(name, parameter, piece) : this.cut(parameter, piece));
+      const isDivided = this.divided.has(name);
+      const cut = piece && (isDivided ? this.part(name, parameter, piece) : cutPiece(parameter, piece, this.views));
       if (this.dividesGradients && !cut) continue;
       const gradient = Tensor.zeros(device, "f32", this.dividesGradients ? cut!.shape : parameter.shape);
       this.gradients.set(`gradient.${name}`, gradient);
       if (piece)
         own.set(name, {
           parameter: cut!,
-          gradient: this.dividesGradients ? gradient : this.cut(gradient, piece),
+          gradient: this.dividesGradients ? gradient : cutPiece(gradient, piece, this.views),
           piece,
         });
     }
@@ -212,14 +213,6 @@ export class Optimizer {
       }));
       this.norm = norm.bind(device, this.gradients);
     }
-  }
-
-  /** Returns a piece of a tensor: the tensor itself if the piece is all of it, otherwise a view, as a vector. */
-  private cut(tensor: Tensor, { start, count }: Piece): Tensor {
-    if (count === tensor.elements) return tensor;
-    const view = tensor.part(start, count);
-    this.views.push(view);
-    return view;
   }
 
   /** Makes the tensor of this rank's part of a divided parameter. */

@@ -1,3 +1,4 @@
+import type { Tensor } from "../graph/index.ts";
 import { squarePiece } from "./square-sums.ts";
 
 /** Elements of a parameter that one rank updates. */
@@ -8,6 +9,17 @@ export interface Piece {
   readonly start: number;
   /** Number of elements. */
   readonly count: number;
+}
+
+/**
+ * Returns a piece of a tensor: the tensor itself if the piece is all of it, otherwise a view, as a vector. Appends the view to `views`,
+ * whose owner disposes of it.
+ */
+export function cutPiece(tensor: Tensor, { start, count }: Piece, views: Tensor[]): Tensor {
+  if (count === tensor.elements) return tensor;
+  const view = tensor.part(start, count);
+  views.push(view);
+  return view;
 }
 
 /** Whether a parameter is large enough to be divided among ranks. Smaller ones, such as norms, belong to one rank as a whole. */

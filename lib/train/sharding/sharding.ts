@@ -4,7 +4,7 @@ import type { TensorData } from "../../formats/tensor-data.ts";
 import { type Device, Tensor } from "../../graph/index.ts";
 import type { Model } from "../../models/model.ts";
 import type { Optimizer } from "../../optim/optimizer.ts";
-import type { Piece } from "../../optim/partition.ts";
+import { cutPiece } from "../../optim/partition.ts";
 import type { Sharding } from "../options/optimizer-options.ts";
 import type { World } from "../world/world.ts";
 
@@ -67,20 +67,13 @@ export class SharedState {
     this.optimizer = optimizer;
     const { parts, gradients } = optimizer;
     this.gradients = (optimizer.dividesGradients ? [] : parts).map((pieces) =>
-      pieces.map((piece) => this.cut(gradients.get(`gradient.${piece.name}`)!, piece)),
+      pieces.map((piece) => cutPiece(gradients.get(`gradient.${piece.name}`)!, piece, this.views)),
     );
     this.weights = parts.map((pieces) =>
       pieces
         .filter(({ name }) => !optimizer.divided.has(name))
-        .map((piece) => this.cut(model.weight(piece.name), piece)),
+        .map((piece) => cutPiece(model.weight(piece.name), piece, this.views)),
     );
-  }
-
-  private cut(tensor: Tensor, { start, count }: Piece): Tensor {
-    if (count === tensor.elements) return tensor;
-    const view = tensor.part(start, count);
-    this.views.push(view);
-    return view;
   }
 
   /** Sums the gradients over all ranks. Each rank gets the sums of its pieces. */
