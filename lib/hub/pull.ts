@@ -16,7 +16,7 @@ import { matchesAny } from "./file-pattern.ts";
 import { noteMissing } from "./missing-files.ts";
 import { folderOfRepository, type ModelName, needModelName } from "./model-name.ts";
 import { isVocabulary, type ModelKind, type ModelSelection, selectFiles } from "./repository-files.ts";
-import { HubRequests, pause } from "./requests.ts";
+import { HubRequests, sleep } from "./requests.ts";
 import { pathOf } from "./resolve.ts";
 import { filesBelow, sizeOf } from "./snapshot.ts";
 import { hasSize, isPlaced, placeFileIn } from "./snapshot-links.ts";
@@ -261,7 +261,7 @@ async function lock(
       if (error.code !== "INVALID_ARGUMENT") throw error;
     }
     onWait();
-    await pause(LOCK_POLL_MS, signal);
+    await sleep(LOCK_POLL_MS, signal);
   }
 }
 

@@ -230,7 +230,7 @@ export async function retried<T>(
       failures = progress() > before ? 1 : failures + 1;
       if (failures === MAX_TRIES)
         throw new HeddleError("IO", `${error.message}; tried ${MAX_TRIES} times`, { cause: final(error) });
-      await pause(Math.min(error.wait ?? 100 * 2 ** failures, LONGEST_WAIT), signal);
+      await sleep(Math.min(error.wait ?? 100 * 2 ** failures, LONGEST_WAIT), signal);
     }
   }
 }
@@ -243,7 +243,8 @@ function final(error: Interruption): Error {
     : Object.assign(new Error(error.message), { code: "ETIMEDOUT" });
 }
 
-export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+/** Waits for `ms` milliseconds. @throws HeddleError ABORTED if the signal fires meanwhile */
+export async function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   throwIfAborted(signal, "pull");
   await new Promise<void>((resolve) => {
     const end = () => {

@@ -3,6 +3,7 @@ import { isObject } from "../core/is-object.ts";
 import { isWhole } from "../core/is-whole.ts";
 import type { GenerateOptions } from "./generation-options.ts";
 
+/** Whether a value is the id of a token of a vocabulary of this size. */
 export function isTokenId(id: unknown, vocabSize: number): id is number {
   return isWhole(id, 0, vocabSize - 1);
 }

@@ -1,7 +1,7 @@
 // Reads tokenizer_config.json and related files: special tokens, chat templates, maximum length.
 import { isObject } from "../../core/is-object.ts";
 import { type JsonObject, parseJson } from "../../io/json.ts";
-import { invalidFile, isTokenId, limits } from "./tokenizer-file.ts";
+import { invalidFile, isFileTokenId, limits } from "./tokenizer-file.ts";
 
 /** The content of tokenizer_config.json, or defaults from the tokenizer's file. */
 export interface TokenizerConfig {
@@ -108,7 +108,7 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
     sepToken: named("sep_token"),
     clsToken: named("cls_token"),
     maskToken: named("mask_token"),
-    eosTokenIds: (Array.isArray(eos) ? eos : [eos]).filter(isTokenId).slice(0, 64),
+    eosTokenIds: (Array.isArray(eos) ? eos : [eos]).filter(isFileTokenId).slice(0, 64),
     chatTemplates: Object.fromEntries(chatTemplates),
     // Hugging Face writes 1e30 for "no limit".
     modelMaxLength: typeof max === "number" && max > 0 && max < 1e9 ? max : undefined,

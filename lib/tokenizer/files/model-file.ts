@@ -8,7 +8,7 @@ import {
   booleanField,
   idRange,
   invalidFile,
-  isTokenId,
+  isFileTokenId,
   limits,
   placeIds,
   type TokenizerModel,
@@ -84,7 +84,7 @@ function readVocab(
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i]!;
     const id = model.vocab[token];
-    if (!isTokenId(id)) throw invalidFile(`model.vocab[${describe(token)}]`, idRange, id);
+    if (!isFileTokenId(id)) throw invalidFile(`model.vocab[${describe(token)}]`, idRange, id);
     checkLength(token);
     ids[i] = id;
   }
@@ -173,7 +173,7 @@ function readUnigram(model: JsonObject, native: NativeJsonVocabulary | undefined
   const { tokens, scores } = readPieces(vocab); // empty if native code has read them
   const count = native?.size ?? tokens.length;
   const unknown = model.unk_id ?? null;
-  if (unknown !== null && !(isTokenId(unknown) && unknown < count)) {
+  if (unknown !== null && !(isFileTokenId(unknown) && unknown < count)) {
     throw invalidFile("model.unk_id", `null or an id below ${count}`, unknown);
   }
   return {

@@ -137,7 +137,7 @@ export function booleanField(object: JsonObject, name: string, fallback: boolean
 }
 
 /** Whether a value may be a token id in a tokenizer file. */
-export function isTokenId(value: unknown): value is number {
+export function isFileTokenId(value: unknown): value is number {
   return isWhole(value, 0, limits.tokens - 1);
 }
 
@@ -159,7 +159,7 @@ export function readAddedTokens(value: JsonValue): AddedToken[] {
     }
     // Lone surrogates in texts become U+FFFD, so tokens that differ only in them could not be distinguished.
     if (!content.isWellFormed()) throw invalidFile(`${where}.content`, "well-formed Unicode", content);
-    if (!isTokenId(token.id)) throw invalidFile(`${where}.id`, idRange, token.id);
+    if (!isFileTokenId(token.id)) throw invalidFile(`${where}.id`, idRange, token.id);
     const special = booleanField(token, "special", false, where);
     return {
       id: token.id,

@@ -1,7 +1,7 @@
 // Reads post-processors, which add special tokens before and after the ids of a text.
 import { isObject } from "../../core/is-object.ts";
 import type { JsonObject, JsonValue } from "../../io/json.ts";
-import { flatten, invalidFile, isTokenId, type TokenizerFile, unsupported } from "../files/tokenizer-file.ts";
+import { flatten, invalidFile, isFileTokenId, type TokenizerFile, unsupported } from "../files/tokenizer-file.ts";
 
 /** Special ids before and after a text. */
 export interface AddedAround {
@@ -68,7 +68,7 @@ function readTemplateForm(part: JsonObject, name: "single" | "pair"): PairPart[]
     const inner = isObject(piece) ? (piece.Sequence ?? piece.SpecialToken) : undefined;
     if (!isObject(inner)) throw invalidFile(`${where}[${index}]`, "a Sequence or a SpecialToken", piece);
     const typeId = inner.type_id ?? 0;
-    if (!isTokenId(typeId)) throw invalidFile(`${where}[${index}].type_id`, "a whole number", typeId);
+    if (!isFileTokenId(typeId)) throw invalidFile(`${where}[${index}].type_id`, "a whole number", typeId);
     return isObject((piece as JsonObject).Sequence)
       ? { text: name === "pair" && inner.id === "B" ? 1 : 0, typeId }
       : { ids: specialIds(part, inner.id), typeId };
@@ -79,7 +79,7 @@ function specialIds(part: JsonObject, name: JsonValue | undefined): number[] {
   const specials = isObject(part.special_tokens) ? part.special_tokens : {};
   const special = typeof name === "string" && Object.hasOwn(specials, name) ? specials[name] : undefined;
   const ids = isObject(special) ? special.ids : undefined;
-  if (!Array.isArray(ids) || ids.length > 64 || !ids.every((id: JsonValue) => isTokenId(id))) {
+  if (!Array.isArray(ids) || ids.length > 64 || !ids.every((id: JsonValue) => isFileTokenId(id))) {
     throw invalidFile(`post_processor.special_tokens[${JSON.stringify(name)}].ids`, "ids", ids);
   }
   return ids as number[];
@@ -113,7 +113,7 @@ function readPair(part: JsonObject): { begin: number[]; end: number[] } {
     throw unsupported("post_processor", JSON.stringify(part.type));
   }
   const [cls, sep] = [part.cls, part.sep].map((pair) => (Array.isArray(pair) ? pair[1] : undefined));
-  if (!isTokenId(cls)) throw invalidFile("post_processor.cls", "a pair of text and id", part.cls);
-  if (!isTokenId(sep)) throw invalidFile("post_processor.sep", "a pair of text and id", part.sep);
+  if (!isFileTokenId(cls)) throw invalidFile("post_processor.cls", "a pair of text and id", part.cls);
+  if (!isFileTokenId(sep)) throw invalidFile("post_processor.sep", "a pair of text and id", part.sep);
   return { begin: [cls], end: [sep] };
 }

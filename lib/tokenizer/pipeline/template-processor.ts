@@ -2,7 +2,7 @@
 import { isObject } from "../../core/is-object.ts";
 import type { JsonObject } from "../../io/json.ts";
 import { parseConfig, type TokenizerConfig } from "../files/config.ts";
-import { type AddedToken, flatten, isTokenId, type TokenizerFile } from "../files/tokenizer-file.ts";
+import { type AddedToken, flatten, isFileTokenId, type TokenizerFile } from "../files/tokenizer-file.ts";
 import { readPostProcessor } from "./post-processors.ts";
 
 interface Special {
@@ -67,7 +67,7 @@ export function jsonWithEos(tokenizer: unknown, tokenizerConfig: unknown): unkno
   if (!isObject(tokenizer) || !isObject(tokenizerConfig)) return tokenizer;
   const { added_tokens, post_processor } = tokenizer as JsonObject;
   const added = (Array.isArray(added_tokens) ? added_tokens : []).flatMap((token) =>
-    isObject(token) && typeof token.content === "string" && isTokenId(token.id)
+    isObject(token) && typeof token.content === "string" && isFileTokenId(token.id)
       ? [{ id: token.id, content: token.content }]
       : [],
   );
