@@ -69,17 +69,18 @@ export function checkElements(count: number): void {
 }
 
 /**
- * Milliseconds of rendering after which it yields to the event loop. Starting a slice takes about a tenth of a
- * millisecond.
+ * Milliseconds of rendering after which a slice ends. Starting a slice takes about a tenth of a millisecond, for the watchdog. The slice of
+ * core/slices.ts belongs to a turn of the event loop and to all work in it. A synchronous rendering stays in one turn, and would start a
+ * slice at every check after the turn's slice is used up. So a rendering has its own clock, which starts with each of its slices.
  */
-const SLICE_MS = 5;
+const RENDER_SLICE_MS = 5;
 
 /** When the current slice of rendering began, on the clock of performance.now(). */
 let sliceBegun = Number.NEGATIVE_INFINITY;
 
 /** Whether a rendering should yield. */
 export function isSliceOver(): boolean {
-  return performance.now() - sliceBegun > SLICE_MS;
+  return performance.now() - sliceBegun > RENDER_SLICE_MS;
 }
 
 /** Maximum number of tries of a rendering that timed out because other programs kept the processor busy. */
