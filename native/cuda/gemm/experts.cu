@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(threads) group_kernel(PreviousKernel previous,
 }
 
 // The size of Groups in the scratch, rounded up to 16 bytes.
-size_t group_bytes(int64_t pairs, int64_t E) { return static_cast<size_t>(2 * pairs + E + 1 + 3) / 4 * 16; }
+size_t group_bytes(int64_t pairs, int64_t E) { return static_cast<size_t>(ceil_div(2 * pairs + E + 1, 4)) * 16; }
 
 // Launches the sorting of the pairs of `experts` (N, k). The result is at the beginning of the scratch. per_slot: x has
 // one row per pair.
@@ -145,7 +145,7 @@ struct GroupTile {
 // Returns tile number `tile` of the tiles of all experts. If there are fewer tiles, the expert is -1.
 __device__ inline GroupTile find_tile(const Groups& groups, int64_t tile) {
   for (int32_t e = 0; e < groups.experts; ++e) {
-    const int64_t begin = groups.begin[e], end = groups.begin[e + 1], tiles = (end - begin + tile_m - 1) / tile_m;
+    const int64_t begin = groups.begin[e], end = groups.begin[e + 1], tiles = ceil_div(end - begin, tile_m);
     if (tile < tiles) return {e, begin + tile * tile_m, end};
     tile -= tiles;
   }

@@ -87,7 +87,7 @@ size_t decoded_bytes(const Tensor& h, const Tensor& w) {
 }
 // Returns the first aligned address from `end` on, or null if no weights are decoded.
 void* decoded_after(const void* end, const Tensor& h, const Tensor& w) {
-  const uintptr_t at = (reinterpret_cast<uintptr_t>(end) + alignment - 1) / alignment * alignment;
+  const uintptr_t at = round_up(reinterpret_cast<uintptr_t>(end), alignment);
   return decoded_bytes(h, w) ? reinterpret_cast<void*>(at) : nullptr;
 }
 
@@ -170,7 +170,7 @@ void stored_gradient(const Node& n, Context& c, bool narrow) {
   float* product = static_cast<float*>(c.scratch);
   const GradientProducts products(n, product + N * part);
   const uintptr_t behind = reinterpret_cast<uintptr_t>(product + N * (part + C));
-  void* const rounded = reinterpret_cast<void*>((behind + 15) / 16 * 16);
+  void* const rounded = reinterpret_cast<void*>(round_up(behind, uintptr_t{16}));
   void* const decoded = decoded_after(static_cast<uint16_t*>(rounded) + N * narrow_ld(part), h, w);
   for (int64_t begin = 0; begin < V; begin += part) {
     const int64_t width = V - begin < part ? V - begin : part;

@@ -16,7 +16,7 @@ void stored_gradient(const Node& n, Context& c, bool narrow);
 size_t stored_gradient_scratch(const Node& n);
 
 // Returns the leading dimension of bf16 gradients of `width` entries, whose rows are 16-byte aligned.
-inline int64_t narrow_ld(int64_t width) { return (width + 7) / 8 * 8; }
+inline int64_t narrow_ld(int64_t width) { return round_up(width, 8); }
 
 }  // namespace logits
 }  // namespace cuda

@@ -21,7 +21,6 @@ constexpr int64_t most_gradients = HEDDLE_EMULATED ? 8192 : int64_t{128} << 20;
 constexpr int64_t least_rows = 256, step = HEDDLE_EMULATED ? 64 : 256;  // rows and vocabulary entries
 constexpr int64_t narrowest_tile = 64;
 
-int64_t tiles_of(int64_t V, int64_t tile_n) { return (V + tile_n - 1) / tile_n; }
 // Returns the vocabulary entries of a strip.
 int64_t strip_entries(int64_t N, int64_t V) { return std::min(V, strip_width(most_gradients, N, step)); }
 // Returns a bound of the elements of a strip with padded rows, for up to N rows.
@@ -46,7 +45,7 @@ Operands operands(const Tensor& h, const Tensor& w) {
 
 // token_logprob with logits in registers. The scratch has the parts of a strip of rows.
 size_t softmax_scratch(const Node& n) {
-  const int64_t N = n.in[0].shape[0], parts = tiles_of(n.in[1].shape[0], narrowest_tile);
+  const int64_t N = n.in[0].shape[0], parts = ceil_div(n.in[1].shape[0], narrowest_tile);
   const size_t stored = stored_softmax_scratch(n);
   if (!is_bf16(n.in[0], n.in[1])) return stored;
   // Wider tiles have fewer parts in a row, and strips of more rows.
@@ -55,7 +54,7 @@ size_t softmax_scratch(const Node& n) {
 }
 
 void softmax_in_registers(const Node& n, Context& c, const Operands& of, const GemmChoice& choice) {
-  const int64_t tiles = tiles_of(of.V, choice.tile_n), rows = strip_width(most_parts, tiles, least_rows);
+  const int64_t tiles = ceil_div(of.V, choice.tile_n), rows = strip_width(most_parts, tiles, least_rows);
   for (int64_t row = 0; row < of.N; row += rows) {
     Operands strip = of;
     strip.h += row * of.C, strip.N = of.N - row < rows ? of.N - row : rows;
@@ -91,7 +90,7 @@ size_t narrow_scratch(const Node& n) {
 void gradient_in_registers(const Node& n, Context& c, const Operands& of) {
   const char* name = "token_logprob_backward";
   float* sums = static_cast<float*>(c.scratch);
-  uint16_t* to = reinterpret_cast<uint16_t*>((reinterpret_cast<uintptr_t>(sums + of.N * of.C) + 15) / 16 * 16);
+  uint16_t* to = reinterpret_cast<uint16_t*>(round_up(reinterpret_cast<uintptr_t>(sums + of.N * of.C), uintptr_t{16}));
   const int64_t most = strip_entries(of.N, of.V);
   const GradientProducts products(n, sums, to + of.N * narrow_ld(most));
   for (int64_t begin = 0; begin < of.V; begin += most) {

@@ -85,7 +85,7 @@ void multiply_decoded(const Context& context, const char* name, const Gemm& g, c
   for (int64_t column = 0; column < g.n; column += d.columns) {
     Gemm strip = g;
     strip.n = g.n - column < d.columns ? g.n - column : d.columns;
-    const unsigned n = static_cast<unsigned>(strip.n), runs = (n + run - 1) / run;
+    const unsigned n = static_cast<unsigned>(strip.n), runs = ceil_div(n, run);
     const Strip s = g.b_transposed ? Strip{g.decoded, d.depth, column, 0, n, k, n, padded / run, d.terms, true}
                                    : Strip{g.decoded, runs * run, 0, column, k, n, padded, runs, d.terms, false};
     decode(context, name, w, d.type, s);

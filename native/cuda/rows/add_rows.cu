@@ -114,7 +114,7 @@ struct RowSums {
 
   // Returns the index of the first part of an id whose rows begin at `begin` in `order`. The index of a part is m / 64,
   // where m is the multiple of 64 among its places in `order`.
-  __device__ static int first_part(int begin) { return (begin + part_rows - 1) / part_rows; }
+  __device__ static int first_part(int begin) { return ceil_div(begin, part_rows); }
 };
 
 __device__ inline void add(const float4 (&from)[2], float (&sum)[8]) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/round.h"
 #include "core/tensor.h"
 
 namespace heddle {
@@ -75,7 +76,7 @@ inline size_t gradient_workspace(int64_t m, int64_t n, int64_t k) {
 }
 
 inline int64_t gemm_tiles(const GemmShape& g, int tile_m, int tile_n) {
-  return ((g.m + tile_m - 1) / tile_m) * ((g.n + tile_n - 1) / tile_n);
+  return ceil_div(g.m, tile_m) * ceil_div(g.n, tile_n);
 }
 
 // Returns `choice` with the largest split along k that gives each multiprocessor at most `blocks` tiles. most_splits,
@@ -89,16 +90,16 @@ inline GemmChoice with_splits(const GemmShape& g, const DeviceProperties& device
   at_most(g.k / least_part);
   at_most(static_cast<int64_t>(g.workspace_bytes / sizeof(float)) / (g.m * g.n));
   if (splits < 2) return choice;
-  const int64_t tiles = (g.k + gemm_depth - 1) / gemm_depth, of_part = (tiles + splits - 1) / splits;
+  const int64_t tiles = ceil_div(g.k, gemm_depth), of_part = ceil_div(tiles, splits);
   choice.part = of_part * gemm_depth;
-  choice.splits = static_cast<int>((tiles + of_part - 1) / of_part);  // no part is empty
+  choice.splits = static_cast<int>(ceil_div(tiles, of_part));  // no part is empty
   return choice;
 }
 
 // Returns the fraction of multiprocessors that have a tile, averaged over the waves of a product of equal tiles. Only
 // the last wave may be partial.
 inline double busy(int64_t tiles, int multiprocessors) {
-  const int64_t rounds = (tiles + multiprocessors - 1) / multiprocessors;
+  const int64_t rounds = ceil_div(tiles, multiprocessors);
   return static_cast<double>(tiles) / static_cast<double>(rounds * multiprocessors);
 }
 
@@ -129,12 +130,11 @@ inline GemmChoice half_warpgroups(const GemmShape& g) { return {GemmKernel::warp
 // The tiles of such a cluster are one below the other, and the lower one may be empty.
 inline int warpgroup_cluster(
     int64_t m, int64_t n, int tile_m, int tile_n, const DeviceProperties& device, int splits = 1) {
-  const auto rounds_of = [](int64_t tiles, int64_t at_once) { return (tiles + at_once - 1) / at_once; };
-  const int64_t tiles_m = rounds_of(m, tile_m), tiles_n = splits * rounds_of(n, tile_n),
+  const int64_t tiles_m = ceil_div(m, tile_m), tiles_n = splits * ceil_div(n, tile_n),
                 clusters = device.multiprocessors / 2;
   if (tiles_m < 2 || clusters == 0) return 1;
-  return rounds_of((tiles_m + 1) / 2 * tiles_n, clusters) <= rounds_of(tiles_m * tiles_n, device.multiprocessors) ? 2
-                                                                                                                  : 1;
+  return ceil_div(ceil_div(tiles_m, 2) * tiles_n, clusters) <= ceil_div(tiles_m * tiles_n, device.multiprocessors) ? 2
+                                                                                                                   : 1;
 }
 
 // Returns `choice` with the split along k that takes the fewest clocks, for the gradient of a weight by wgmma. Such a
@@ -143,14 +143,13 @@ inline int warpgroup_cluster(
 // the sums of the parts move 1800 bytes a clock.
 inline GemmChoice with_warpgroup_splits(const GemmShape& g, const DeviceProperties& device, GemmChoice choice) {
   if (!g.a_transposed) return choice;
-  const int64_t tiles = gemm_tiles(g, choice.tile_m, choice.tile_n), stages = (g.k + gemm_depth - 1) / gemm_depth;
+  const int64_t tiles = gemm_tiles(g, choice.tile_m, choice.tile_n), stages = ceil_div(g.k, gemm_depth);
   const double of_stage = 2.0 * gemm_depth * choice.tile_m * choice.tile_n / 4096,
                bytes = static_cast<double>(g.m) * static_cast<double>(g.n) * sizeof(float);
   double least = 0;
   for (int splits = 1; splits <= most_splits; ++splits) {
-    const int64_t part = (stages + splits - 1) / splits,
-                  rounds = (tiles * splits + device.multiprocessors - 1) / device.multiprocessors;
-    const bool possible = part * gemm_depth >= least_part && (stages + part - 1) / part == splits &&
+    const int64_t part = ceil_div(stages, splits), rounds = ceil_div(tiles * splits, device.multiprocessors);
+    const bool possible = part * gemm_depth >= least_part && ceil_div(stages, part) == splits &&
                           splits * bytes <= static_cast<double>(g.workspace_bytes);
     if (splits > 1 && !possible) continue;
     const double clocks = static_cast<double>(rounds) * (static_cast<double>(part) * of_stage + 4000) +
@@ -238,7 +237,7 @@ inline ExpertChoice choose_experts(const ExpertProduct& g, const DevicePropertie
   if (!g.tensor_cores) return {ExpertKernel::multiply_add, 64, 64, 1};
   // An expert's last tile of rows is half empty on average. Small tiles waste less, but load twice the bytes for each
   // multiply-add. Large tiles are better above 64 pairs per expert, if every multiprocessor gets one.
-  const int64_t tiles = (g.pairs + 127) / 128 * ((g.columns + 127) / 128);
+  const int64_t tiles = ceil_div(g.pairs, 128) * ceil_div(g.columns, 128);
   return expert_tiles(g.columns > 64 && g.pairs > 64 * g.experts && tiles >= device.multiprocessors, device);
 }
 
@@ -246,7 +245,7 @@ inline ExpertChoice choose_experts(const ExpertProduct& g, const DevicePropertie
 inline ExpertChoice choose_expert_gradient(
     int64_t M, int64_t K, int64_t experts, bool tensor_cores, const DeviceProperties& device) {
   if (!tensor_cores) return {ExpertKernel::multiply_add, 64, 64, 1};
-  const int64_t tiles = experts * ((M + 127) / 128) * ((K + 127) / 128);
+  const int64_t tiles = experts * ceil_div(M, 128) * ceil_div(K, 128);
   return expert_tiles(M > 64 && K > 64 && tiles >= device.multiprocessors, device);
 }
 
@@ -257,7 +256,7 @@ inline bool takes_fp8_warpgroups(const DeviceProperties& device) { return device
 // Whether fp8 products by mma.sync use tiles of 128 x 128, which they do if every multiprocessor gets a tile. Otherwise
 // tiles are 64 x 64. A row has the same bits with both sizes.
 inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& device) {
-  return m > 64 && n > 64 && ((m + 127) / 128) * ((n + 127) / 128) >= device.multiprocessors;
+  return m > 64 && n > 64 && ceil_div(m, 128) * ceil_div(n, 128) >= device.multiprocessors;
 }
 
 // Cached attention on tensor cores splits the positions of a sequence into parts, which may run in separate blocks.
@@ -274,8 +273,8 @@ inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 51
 // Drafts have at most 16 rows, and must have the bits of single rows.
 inline int64_t long_segment(int64_t H, int64_t KH, const DeviceProperties& device) {
   constexpr int64_t most_draft_rows = 16, most_short_pairs = 32, tile = 64;
-  const int64_t of_pairs = most_short_pairs / (H / KH) + 1, blocks = (2 * device.multiprocessors + 4) / 5,
-                of_blocks = (blocks * tile + H - 1) / H, least = of_pairs > of_blocks ? of_pairs : of_blocks;
+  const int64_t of_pairs = most_short_pairs / (H / KH) + 1, blocks = ceil_div(2 * device.multiprocessors, 5),
+                of_blocks = ceil_div(blocks * tile, H), least = of_pairs > of_blocks ? of_pairs : of_blocks;
   return least > most_draft_rows ? least : most_draft_rows + 1;
 }
 
@@ -301,7 +300,7 @@ inline int64_t interleaved_heads(int64_t heads, int64_t blocks, int64_t steps, i
                 together = wait < 1        ? 1
                            : wait < blocks ? wait
                                            : blocks;  // blocks of one head that begin together
-  const int64_t wanted = (multiprocessors + together - 1) / together;
+  const int64_t wanted = ceil_div(multiprocessors, together);
   return wanted < heads ? wanted : heads;
 }
 

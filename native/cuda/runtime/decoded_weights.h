@@ -2,6 +2,7 @@
 // weights into the scratch, one strip of the product's columns at a time, and a product of float operands follows. This
 // header compiles without CUDA. All thresholds are estimates, not measurements.
 #pragma once
+#include "core/round.h"
 #include "cuda/runtime/choice.h"
 
 namespace heddle {
@@ -30,10 +31,10 @@ inline DecodedWeights decoded_weights(int64_t n, int64_t k, DType a, DType c, si
   DecodedWeights d;
   d.type = a;
   d.terms = a == DType::f32 ? 1 : c == DType::f32 ? 3 : 2;
-  d.depth = (k + gemm_depth - 1) / gemm_depth * gemm_depth * d.terms;
+  d.depth = round_up(k, gemm_depth) * d.terms;
   d.columns = 1;
   const int64_t fitting = static_cast<int64_t>(most_bytes / d.bytes()) / 128 * 128,
-                most = fitting > 128 ? fitting : int64_t{128}, all = (n + 15) / 16 * 16;
+                most = fitting > 128 ? fitting : int64_t{128}, all = round_up(n, 16);
   d.columns = all < most ? all : most;
   return d;
 }

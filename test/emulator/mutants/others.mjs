@@ -217,7 +217,7 @@ export const others = [
     ["does not advance a place", "place[warp][lowest - base] = at + __popc(same);", "place[warp][lowest - base] = at;"],
     ["all lanes with an id take one place", "at + __popc(same & ((1u << lane) - 1))", "at"],
     ["a part begins at a multiple of 64", "place - (place - first) % part_rows", "place"],
-    ["takes the part before the first", "(begin + part_rows - 1) / part_rows", "begin / part_rows"],
+    ["takes the part before the first", "ceil_div(begin, part_rows)", "begin / part_rows"],
     ["adds the rows of parts twice", "        begin += parts * part_rows;\n", ""],
     ["adds only 32 rows", "i < end; i += warp_size", "i < begin + 1; i += warp_size"],
     ["stores lanes beyond the last column", "  if (column >= a.C) return;\n", ""],
