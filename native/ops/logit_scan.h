@@ -19,7 +19,6 @@ inline Float4 load4(const float* p) {
   std::memcpy(&v, p, sizeof v);
   return v;
 }
-inline void store4(float* p, Float4 v) { std::memcpy(p, &v, sizeof v); }
 inline Float4 fill4(float v) { return Float4{v, v, v, v}; }
 
 // Returns exp(-x) for x >= 0, and 0 from 87 on, with a relative error below 2e-7. Splits x = k ln 2 + r and evaluates a
