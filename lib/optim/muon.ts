@@ -44,7 +44,7 @@ const EPSILON = 1e-7;
  * Singular values end within about 0.7 to 1.2.
  * @param g (rows, columns) f32 @returns (rows, columns)
  */
-export function orthogonalised(g: Value): Value {
+export function orthogonalized(g: Value): Value {
   const [rows, columns] = sizes(g);
   const norm = affine(globalNorm([g]), 1, EPSILON);
   let x = mul(g, broadcast(reciprocal(norm), g.shape));
@@ -60,7 +60,7 @@ export function orthogonalised(g: Value): Value {
 
 /**
  * Adds one in-place Muon step to a trace. The momentum is m ← μ·m + (1 − μ)·g. Nesterov's update is u = μ·m + (1 −
- * μ)·g. The weights are w ← (1 − η·λ)·w − η·√max(1, outputs / inputs) · orthogonalised(u). The program gets an input
+ * μ)·g. The weights are w ← (1 − η·λ)·w − η·√max(1, outputs / inputs) · orthogonalized(u). The program gets an input
  * `muon.momentum`, (1) f32.
  * @param operands.factor (1) f32, factor of the gradient (for clipping)
  * @param operands.keep (1) f32, 1 − η·λ @param operands.rate (1) f32, −η
@@ -73,7 +73,7 @@ export function muon(
   const [rows, columns] = sizes(parameter);
   const own = scale(mul(gradient, broadcast(factor, gradient.shape)), 1 - momentum);
   accumulate(buffer, own, input("muon.momentum", "f32", [1]));
-  const update = orthogonalised(add(own, scale(buffer, momentum)));
+  const update = orthogonalized(add(own, scale(buffer, momentum)));
   const size = Math.sqrt(Math.max(1, transposed ? columns / rows : rows / columns));
   const rate = broadcast(operands.rate, parameter.shape);
   accumulate(parameter, mul(scale(update, size), rate), operands.keep);

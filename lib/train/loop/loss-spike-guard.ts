@@ -107,11 +107,11 @@ export class LossSpikeGuard {
   private spikeOf(loss: number): string | undefined {
     const { losses, threshold } = this;
     if (!(threshold > 0) || losses.length < LEAST) return undefined;
-    const centre = mean(losses);
-    const scatter = Math.sqrt(mean(losses.map((one) => (one - centre) ** 2)));
-    const deviation = Math.max(scatter, MIN_NATS, MIN_SHARE * Math.abs(centre));
-    if (loss <= centre + threshold * deviation) return undefined;
-    return `the ${losses.length} losses before it (mean ${centre.toPrecision(4)}, standard deviation ${scatter.toPrecision(2)})`;
+    const center = mean(losses);
+    const scatter = Math.sqrt(mean(losses.map((one) => (one - center) ** 2)));
+    const deviation = Math.max(scatter, MIN_NATS, MIN_SHARE * Math.abs(center));
+    if (loss <= center + threshold * deviation) return undefined;
+    return `the ${losses.length} losses before it (mean ${center.toPrecision(4)}, standard deviation ${scatter.toPrecision(2)})`;
   }
 
   private skipIfAllowed(step: number, what: string, got: string): void {

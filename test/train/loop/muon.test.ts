@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Batch } from "../../../lib/data/batch.ts";
 import { compile, input, openDevice } from "../../../lib/graph/index.ts";
 import { linearLayers } from "../../../lib/models/adapters/linear-layers.ts";
-import { orthogonalised } from "../../../lib/optim/muon.ts";
+import { orthogonalized } from "../../../lib/optim/muon.ts";
 import { TrainStep } from "../../../lib/train/loop/step.ts";
 import { languageModelingStage } from "../../../lib/train/losses/language-modeling.ts";
 import golden from "../../golden/muon.json" with { type: "json" };
@@ -97,8 +97,8 @@ test.each([
   [12, 5],
   [8, 8],
   [1, 7],
-])("orthogonalised (%i, %i) has singular values near 1 and its input's singular vectors", async (rows, columns) => {
-  const program = compile(() => ({ x: orthogonalised(input("g", "f32", [rows, columns])) }));
+])("orthogonalized (%i, %i) has singular values near 1 and its input's singular vectors", async (rows, columns) => {
+  const program = compile(() => ({ x: orthogonalized(input("g", "f32", [rows, columns])) }));
   const executable = program.bind(device, new Map());
   const g = Float32Array.from(hashed(3, rows * columns));
   const { x } = await executable.run({ g });
