@@ -62,7 +62,7 @@ template <class T> __device__ inline ExpertTile expert_tile(const Groups& groups
   for (int64_t e0 = 0; e0 < groups.experts; e0 += warp_size) {
     const int64_t e = e0 + lane;  // a lane counts the tiles of one expert
     const int begin = e < groups.experts ? groups.begin[e] : 0, end = e < groups.experts ? groups.begin[e + 1] : 0;
-    const unsigned rows = static_cast<unsigned>(ceil_div(static_cast<int64_t>(end) - begin, T::m));
+    const unsigned rows = static_cast<unsigned>((static_cast<int64_t>(end) - begin + T::m - 1) / T::m);
     unsigned sum = rows * columns;  // of this lane and lower ones
     HEDDLE_UNROLL
     for (int lanes = 1; lanes < warp_size; lanes *= 2) {
@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(T::threads, 1)
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   const ExpertTile tile = expert_tile<T>(groups, columns);
   if (tile.expert < 0) return;  // uniform over the block
-  const int width = static_cast<int>(a.K), steps = ceil_div(width, depth), terms = a.terms > 0 ? a.terms : 1;
+  const int width = static_cast<int>(a.K), steps = (width + depth - 1) / depth, terms = a.terms > 0 ? a.terms : 1;
   const int64_t w_width = a.terms > 0 ? static_cast<int64_t>(terms) * steps * depth : a.K;
   const uint16_t *x = static_cast<const uint16_t*>(a.x.data),
                  *w = static_cast<const uint16_t*>(a.w.data) + tile.expert * a.M * w_width;

@@ -54,7 +54,7 @@ template <int tile_n, int stages> using BoxRing = Ring<tile_n, stages, 2 * box_b
 // Returns the number of output tiles of a product, in clusters of this many blocks. A cluster counts its tiles as one.
 template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_t n, int cluster = 1) {
   const int64_t height = cluster * T::m;
-  return ceil_div(m, height) * ceil_div(n, T::n);
+  return ((m + height - 1) / height) * ((n + T::n - 1) / T::n);
 }
 
 // Returns a grid of at most one block per multiprocessor. Each block computes one tile after another. With split-k,
@@ -77,10 +77,10 @@ template <class T> struct Extent {
   // part: elements along k of a part, a multiple of stage_depth. 0: all of k
   __device__ Extent(int64_t rows, int64_t columns, int64_t depth, int terms = 1, int blocks = 1, int64_t part = 0)
       : m(rows), n(columns), k(depth), tiles(tiles_of<T>(rows, columns, blocks)),
-        deep(ceil_div(depth, stage_depth) * terms), of_part(tiles), in_part(deep), cluster(blocks) {
+        deep((depth + stage_depth - 1) / stage_depth * terms), of_part(tiles), in_part(deep), cluster(blocks) {
     if (part == 0) return;
     in_part = part / stage_depth;
-    tiles *= ceil_div(deep, in_part);
+    tiles *= (deep + in_part - 1) / in_part;
   }
   // The block's first tile, and the distance to its next one.
   __device__ int64_t first() const { return blockIdx.x / static_cast<unsigned>(cluster); }

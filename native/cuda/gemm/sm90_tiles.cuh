@@ -19,7 +19,8 @@ struct Place {
 };
 template <class T> __device__ inline Place place_of(int64_t tile, int64_t m, int64_t n, int cluster = 1) {
   const int64_t strip = 8 / cluster, height = cluster * T::m;
-  const int64_t tiles_m = ceil_div(m, height), tiles_n = ceil_div(n, T::n), first = tile / (strip * tiles_n) * strip;
+  const int64_t tiles_m = (m + height - 1) / height, tiles_n = (n + T::n - 1) / T::n,
+                first = tile / (strip * tiles_n) * strip;
   const int64_t rows = tiles_m - first < strip ? tiles_m - first : strip, within = tile % (strip * tiles_n);
   return {(first + within % rows) * height + blockIdx.x % static_cast<unsigned>(cluster) * T::m, within / rows * T::n};
 }
