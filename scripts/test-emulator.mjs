@@ -67,6 +67,7 @@ async function programs(folder, kernels) {
   await program("the sizes of strips", join(folder, "cuda_decoded"));
   await program("PTX fragments", join(folder, "emulator_fragments"));
   await program("what the emulator reports", join(folder, "emulator_ptx"));
+  await program("descriptors and tensor maps", join(folder, "emulator_encodings"));
   await program(kernels, join(folder, "emulator_kernels"));
   await program("small benchmark", join(folder, "emulator_bench"), "--quick");
 }

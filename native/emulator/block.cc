@@ -377,6 +377,7 @@ void check_waited() {
   const Thread* t = cluster().current;
   if (t && t->must_wait) fatal("an access of global memory before PreviousKernel::wait");
 }
+const char* running_kernel() { return cluster().kernel; }
 int running_thread() { return cluster().current->number; }
 int running_rank() { return block().rank; }
 int blocks_of_cluster() { return cluster().size; }

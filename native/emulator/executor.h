@@ -8,9 +8,10 @@ namespace heddle {
 namespace emulator {
 
 // ---- the executor (block.cc, block_memory.cc)
-int running_thread();  // index within the block
-int running_rank();    // rank of the block in its cluster
-bool has_ended();      // whether all threads of the block have ended
+const char* running_kernel();  // name of the launch
+int running_thread();          // index within the block
+int running_rank();            // rank of the block in its cluster
+bool has_ended();              // whether all threads of the block have ended
 int threads_of_block();
 void block_until_woken(const char* what, int line);
 void wake(int thread);

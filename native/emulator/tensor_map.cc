@@ -1,15 +1,23 @@
 // cuTensorMapEncodeTiled for bf16 and bytes. It rejects arguments that the driver's documentation forbids, and features
 // that the emulator lacks.
+#include <algorithm>
 #include <cstring>
 
 #include "cuda.h"
 #include "cuda_runtime.h"
+#include "emulator/observer.h"
+
+heddle::emulator::Observer& heddle::emulator::observer() {
+  static Observer only;
+  return only;
+}
 
 namespace {
 
 CUresult encode(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank, void* data, const cuuint64_t* dims,
     const cuuint64_t* strides, const cuuint32_t* box, const cuuint32_t* element_strides,
-    CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill) {
+    CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion,
+    CUtensorMapFloatOOBfill fill) {
   const auto aligned = [](uint64_t value, uint64_t to) { return value % to == 0; };
   const uint32_t size = type == CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 ? 2 : 1;
   bool right = (type == CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 || type == CU_TENSOR_MAP_DATA_TYPE_UINT8) && rank >= 1 &&
@@ -23,6 +31,14 @@ CUresult encode(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank, voi
     if (i > 0) right = right && aligned(strides[i - 1], 16) && strides[i - 1] < uint64_t{1} << 40;
   }
   if (!right) return CUDA_ERROR_INVALID_VALUE;
+  if (heddle::emulator::observer().map) {
+    heddle::emulator::MapArguments seen{type, rank, {}, {}, {}, {}, interleave, swizzle, promotion, fill};
+    std::copy(dims, dims + rank, seen.dims);
+    std::copy(strides, strides + rank - 1, seen.strides);
+    std::copy(box, box + rank, seen.box);
+    std::copy(element_strides, element_strides + rank, seen.element_strides);
+    heddle::emulator::observer().map(seen);
+  }
   heddle::emulator::TensorMap made{heddle::emulator::TensorMap::valid, static_cast<const char*>(data), rank,
       {1, 1, 1, 1}, {1, 1, 1, 1}, {}, swizzle == CU_TENSOR_MAP_SWIZZLE_128B, size};
   for (cuuint32_t i = 0; i < rank; ++i) made.dims[i] = static_cast<uint32_t>(dims[i]), made.box[i] = box[i];

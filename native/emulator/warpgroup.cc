@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "emulator/asynchronous_state.h"
+#include "emulator/observer.h"
 #include "ops/fp8.h"
 #include "core/tensor.h"
 
@@ -142,9 +143,12 @@ void issue(void** lanes, int line) {
   for (const WarpgroupProduct& lane : p.lanes)
     if (!same(lane, first)) fatal("wgmma" + at(line) + ": the lanes of a warp issue different products");
   auto& requests = s.requests[static_cast<size_t>(warp / 4)];
-  if (w.products == requests.size()) requests.push_back(first);
-  else if (!same(requests[w.products], first))
+  if (w.products == requests.size()) {
+    requests.push_back(first);
+    if (observer().product) observer().product(running_kernel(), warp / 4, first);
+  } else if (!same(requests[w.products], first)) {
     fatal("wgmma" + at(line) + ": the warps of a warpgroup issue different products");
+  }
   ++w.products;
   check_reads(p, warp, line);
   auto& sums = w.sums[first.sums];

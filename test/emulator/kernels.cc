@@ -1,50 +1,18 @@
 // Small cases of kernels with shared memory, tiles and pipelines, compared with their references. They run on a GPU, or
 // on the emulated device in several orders of events. mutants.mjs links each mutation with this program.
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
-#include <mutex>
 #include <string>
 
-#include "runtime/devices.h"
 #include "kernels/attention.h"
 #include "kernels/products.h"
 #include "kernels/rows.h"
-#include "runtime/executable.h"
+#include "kernels/run.h"
 
 using namespace heddle;
 using namespace heddle::cases;
 
 namespace {
-
-// Runs a program on a device. HEDDLE_CHECK makes the runtime compare every node with its reference, and check the
-// sentinels after the node's outputs.
-void run(const Builder& b, const std::shared_ptr<Accelerator>& device, Lane& lane) {
-  std::vector<std::shared_ptr<Storage>> bound;
-  for (const auto& bytes : b.data) {
-    bound.push_back(Storage::allocate(bytes.size(), device));
-    device->upload(bound.back()->data(), bytes.data(), bytes.size());
-  }
-  std::exception_ptr failure;
-  bool done = false;
-  std::mutex mutex;
-  std::condition_variable settled;
-  lane.post([&] {
-    try {
-      Executable executable(std::make_shared<Program>(b.desc), bound, device);
-      RunArguments arguments;
-      executable.run(arguments, lane);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    std::lock_guard<std::mutex> lock(mutex);
-    done = true;
-    settled.notify_one();
-  });
-  std::unique_lock<std::mutex> lock(mutex);
-  settled.wait(lock, [&] { return done; });
-  if (failure) std::rethrow_exception(failure);
-}
 
 struct Case {
   const char* name;  // mutants.mjs selects cases by prefix
