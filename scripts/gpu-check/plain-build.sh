@@ -16,6 +16,7 @@ code=sm_$architecture
 [ -z "$simulated" ] || code="[compute_$architecture,sm_$architecture]"
 flags=(-ccbin "$cxx" -std=c++17 -Inative)
 device=("${flags[@]}" -O3 -gencode "arch=compute_$architecture,code=$code")
+[ -z "$simulated" ] || device+=(--compress-mode=none) # the simulator reads the PTX
 host=("${flags[@]}" -O2 -Xcompiler -fno-math-errno,-fno-trapping-math,-ffp-contract=off)
 
 mapfile -t sources < <(find native/core native/runtime native/ops native/distributed native/cuda -name '*.cc' -o -name '*.cu' |

@@ -116,7 +116,7 @@ test.each([
     if (card === undefined) rmSync(join(one.bin, "nvidia-smi"));
     one.check(["correctness", "--only", "build", "--simulator"], env);
     expect(one.compiled().find((line) => line.endsWith(" native/cuda/g.cu"))).toContain(
-      `-gencode arch=compute_${code},code=[compute_${code},sm_${code}] `,
+      `-gencode arch=compute_${code},code=[compute_${code},sm_${code}] --compress-mode=none `,
     );
   },
 );
