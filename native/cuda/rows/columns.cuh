@@ -53,19 +53,38 @@ __global__ void __launch_bounds__(threads)
 template <int sums> struct Results {
   float* y[sums];  // (width) each; may be null
 };
-// Adds the parts in order: partial (parts, sums, width) -> to. One thread per column.
+constexpr int adding_warps = 32;
+// Adds the parts: partial (parts, sums, width) -> to. A lane has one column. The warps of a block take the parts in
+// turn, and their sums are added in order. The grid is (blocks of columns, sums).
 template <int sums>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(adding_warps* warp_size)
     add_parts_kernel(const float* partial, int64_t parts, int64_t width, Results<sums> to) {
-  const int64_t column = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
-  if (column >= width) return;
+  HEDDLE_SHARED(float, of_warp, [adding_warps][warp_size]);
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, sum = blockIdx.y;
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * warp_size + lane;
+  float* y = to.y[0];
   HEDDLE_UNROLL
-  for (int s = 0; s < sums; ++s) {
-    if (!to.y[s]) continue;
-    float total = 0;
-    for (int64_t p = 0; p < parts; ++p) total += partial[(p * sums + s) * width + column];
-    to.y[s][column] = total;
+  for (int s = 1; s < sums; ++s)
+    if (sum == s) y = to.y[s];
+  if (!y) return;
+  float total = 0;
+  if (column < width) {
+    HEDDLE_UNROLL_BY(8)
+    for (int64_t p = warp; p < parts; p += adding_warps) total += partial[(p * sums + sum) * width + column];
   }
+  of_warp[warp][lane] = total;
+  __syncthreads();
+  if (warp != 0 || column >= width) return;
+  total = 0;
+  HEDDLE_UNROLL
+  for (int w = 0; w < adding_warps; ++w) total += of_warp[w][lane];
+  y[column] = total;
+}
+template <int sums>
+void add_parts(
+    const Context& c, const char* name, const float* partial, int64_t parts, int64_t width, const Results<sums>& to) {
+  launch(c, name, {dim3(blocks_for(width, warp_size), sums), dim3(adding_warps * warp_size)}, add_parts_kernel<sums>,
+      partial, parts, width, to);
 }
 
 // Launches both kernels. partial: scratch_floats() floats. vectors: whether terms.add can load eight elements at a
@@ -79,8 +98,7 @@ void add_columns(const Context& c, const char* name, const Terms& terms, int64_t
       dim3(blocks_for(width, vectors ? block_columns : warp_size), static_cast<unsigned>(parts)), dim3(threads)};
   launch(c, name, grid, vectors ? part_kernel<vector_elements, Terms> : part_kernel<1, Terms>, terms, rows, width,
       part_rows, partial);
-  launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, add_parts_kernel<Terms::sums>, partial, parts,
-      width, to);
+  add_parts(c, name, partial, parts, width, to);
 }
 
 // Loads `wide` adjacent elements. wide is 8 or 1.

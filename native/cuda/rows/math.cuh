@@ -142,6 +142,7 @@ inline bool has_vectors(const void* data, DType type) {
          (type == DType::f32 || type == DType::bf16 || type == DType::f16);
 }
 inline bool has_vectors(const View& x) { return has_vectors(x.data, x.type); }
+inline bool has_vectors_or_none(const View& x) { return !x.data || has_vectors(x); }
 inline bool has_vectors(const Out& y) { return has_vectors(y.data, y.type); }
 
 inline View view(const Tensor& t) { return {t.data, t.dtype}; }

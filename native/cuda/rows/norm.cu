@@ -1,6 +1,5 @@
-// RMS norm and layer norm, with an optional addition of a residual before them, and their gradients. Also softmax and
-// log softmax. Each row has one block, which keeps the row in registers if it consists of whole vectors. columns.cuh
-// computes the gradients of the weights, which are sums over rows.
+// RMS norm and layer norm, with an optional addition of a residual before them. Also softmax and log softmax, and their
+// gradients. Each row has one block, which keeps the row in registers if it consists of whole vectors.
 #include "cuda/rows/columns.cuh"
 
 namespace heddle {
@@ -21,7 +20,6 @@ template <class F> void for_row(int64_t C, F launch_it) {
   else launch_it(Chunks<4>{});
 }
 bool fits_registers(int64_t C) { return C % vector_elements == 0 && C <= most_chunks * chunk; }
-bool has_vectors_or_none(const View& x) { return !x.data || has_vectors(x); }
 
 // Calls use(k, j) for each vector of the thread, where j is the first column of the k-th vector.
 template <int chunks, class F> __device__ inline void each_vector(int64_t C, F use) {
@@ -121,124 +119,6 @@ void norm(const Node& n, Context& c, const char* name, bool centred) {
 }
 void rms_norm(const Node& n, Context& c) { norm(n, c, "rms_norm", false); }
 void layer_norm(const Node& n, Context& c) { norm(n, c, "layer_norm", true); }
-
-struct NormBackwardArguments {
-  View dy, h, w, dh;  // (R, C), (R, C), (C), (R, C); dh is optional
-  Out dx;             // (R, C)
-  float* moments;     // (R, 2): receives the mean and 1 / standard deviation of each row, which WeightTerms reads
-  int64_t C;
-  float eps, offset;
-  bool centred;
-};
-
-__global__ void __launch_bounds__(threads) norm_backward_kernel(NormBackwardArguments a) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
-  const float width = static_cast<float>(a.C);
-  float mean = 0;
-  if (a.centred) {
-    for (int64_t j = threadIdx.x; j < a.C; j += threads) mean += a.h[row + j];
-    mean = block_sum<threads>(mean) / width;
-  }
-  float square = 0;
-  for (int64_t j = threadIdx.x; j < a.C; j += threads) {
-    const float v = a.h[row + j] - mean;
-    square += v * v;
-  }
-  const float scale = 1.0f / sqrtf(block_sum<threads>(square) / width + a.eps);
-  // With g = dy * w and n = (h - mean) * scale: dx = dh + scale * (g - mean(g) - n * mean(g n)). RMS norm omits
-  // mean(g).
-  float sum = 0, projection = 0;
-  for (int64_t j = threadIdx.x; j < a.C; j += threads) {
-    const float g = a.dy[row + j] * (a.offset + a.w[j]);
-    sum += g;
-    projection += g * (a.h[row + j] - mean) * scale;
-  }
-  sum = a.centred ? block_sum<threads>(sum) / width : 0.0f;
-  projection = block_sum<threads>(projection) / width;
-  for (int64_t j = threadIdx.x; j < a.C; j += threads) {
-    const float g = a.dy[row + j] * (a.offset + a.w[j]), normed = (a.h[row + j] - mean) * scale;
-    const float residual = a.dh.data ? a.dh[row + j] : 0.0f;
-    a.dx.store(row + j, residual + scale * (g - sum - normed * projection));
-  }
-  if (threadIdx.x == 0) {
-    a.moments[blockIdx.x * 2] = mean;
-    a.moments[blockIdx.x * 2 + 1] = scale;
-  }
-}
-
-// Like norm_backward_kernel, for rows of whole vectors, which are read once and kept in registers.
-template <int chunks> __global__ void __launch_bounds__(threads) norm_backward_vectors_kernel(NormBackwardArguments a) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
-  const float width = static_cast<float>(a.C);
-  float h[chunks][vector_elements], g[chunks][vector_elements];
-  each_vector<chunks>(a.C, [&](int k, int64_t j) {
-    load_vector(a.h, row + j, h[k]);
-    load_vector(a.dy, row + j, g[k]);
-    float w[vector_elements];
-    load_vector(a.w, j, w);
-    HEDDLE_UNROLL
-    for (int e = 0; e < vector_elements; ++e) g[k][e] *= a.offset + w[e];
-  });
-  float mean = 0;
-  if (a.centred) {
-    each_element<chunks>(a.C, [&](int k, int e) { mean += h[k][e]; });
-    mean = block_sum<threads>(mean) / width;
-  }
-  float square = 0, sum = 0, projection = 0;
-  each_element<chunks>(a.C, [&](int k, int e) { square += (h[k][e] - mean) * (h[k][e] - mean); });
-  const float scale = 1.0f / sqrtf(block_sum<threads>(square) / width + a.eps);
-  each_element<chunks>(a.C, [&](int k, int e) { sum += g[k][e], projection += g[k][e] * (h[k][e] - mean) * scale; });
-  sum = a.centred ? block_sum<threads>(sum) / width : 0.0f;
-  projection = block_sum<threads>(projection) / width;
-  each_vector<chunks>(a.C, [&](int k, int64_t j) {
-    float dx[vector_elements] = {};
-    if (a.dh.data) load_vector(a.dh, row + j, dx);
-    HEDDLE_UNROLL
-    for (int e = 0; e < vector_elements; ++e) dx[e] += scale * (g[k][e] - sum - (h[k][e] - mean) * scale * projection);
-    store_elements(a.dx, row + j, dx);
-  });
-  if (threadIdx.x == 0) a.moments[blockIdx.x * 2] = mean, a.moments[blockIdx.x * 2 + 1] = scale;
-}
-
-// The terms of the sums over rows: dw = sum of dy * normed h, and db = sum of dy.
-struct WeightTerms {
-  static constexpr int sums = 2;
-  View dy, h;
-  const float* moments;
-  int64_t C;
-
-  template <int wide> __device__ void add(int64_t row, int64_t column, float (&sum)[sums][wide]) const {
-    const float mean = moments[row * 2], scale = moments[row * 2 + 1];
-    float g[wide], x[wide];
-    columns::load(dy, row * C + column, g);
-    columns::load(h, row * C + column, x);
-    HEDDLE_UNROLL
-    for (int e = 0; e < wide; ++e) sum[0][e] += g[e] * (x[e] - mean) * scale, sum[1][e] += g[e];
-  }
-};
-
-// The scratch holds the moments (R, 2), then the partial sums of columns.cuh.
-size_t backward_bytes(const Node& n, int) {
-  const int64_t R = n.in[0].shape.rows(), C = n.in[0].shape.last();
-  return static_cast<size_t>(2 * R + columns::scratch_floats(WeightTerms::sums, R, C)) * sizeof(float);
-}
-
-void norm_backward(const Node& n, Context& c, const char* name, bool centred) {
-  const Tensor& dy = n.in[0];
-  NormBackwardArguments a{view(dy), view(n.in[1]), view(n.in[2]), optional_view(n, 3), out(n.out[0]),
-      static_cast<float*>(c.scratch), dy.shape.last(), static_cast<float>(n.attr("eps")),
-      centred ? 0.0f : static_cast<float>(n.attr("offset")), centred};
-  const int64_t R = dy.shape.rows();
-  const Grid grid{dim3(static_cast<unsigned>(R)), dim3(threads)};
-  const bool vectors = a.C % vector_elements == 0 && has_vectors(a.dy) && has_vectors(a.h);
-  if (vectors && fits_registers(a.C) && has_vectors(a.w) && has_vectors(a.dx) && has_vectors_or_none(a.dh))
-    for_row(a.C, [&](auto chunks) { launch(c, name, grid, norm_backward_vectors_kernel<chunks.value>, a); });
-  else launch(c, name, grid, norm_backward_kernel, a);
-  columns::add_columns(c, name, WeightTerms{a.dy, a.h, a.moments, a.C}, R, a.C, vectors, a.moments + 2 * R,
-      {{n.out[1].as<float>(), centred ? n.out[2].as<float>() : nullptr}});
-}
-void rms_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "rms_norm_backward", false); }
-void layer_norm_backward(const Node& n, Context& c) { norm_backward(n, c, "layer_norm_backward", true); }
 
 // ---- softmax and log softmax over the last dimension
 
@@ -354,8 +234,6 @@ void log_softmax_backward(const Node& n, Context& c) { softmax_backward_of(n, c,
 const RegisterKernel kernels[] = {
     {"rms_norm", "cuda_rms_norm", no_quantized, rms_norm},
     {"layer_norm", "cuda_layer_norm", no_quantized, layer_norm},
-    {"rms_norm_backward", "cuda_rms_norm_backward", no_quantized, rms_norm_backward, backward_bytes},
-    {"layer_norm_backward", "cuda_layer_norm_backward", no_quantized, layer_norm_backward, backward_bytes},
     {"softmax", "cuda_softmax", no_quantized, softmax},
     {"softmax_backward", "cuda_softmax_backward", no_quantized, softmax_backward},
     {"log_softmax", "cuda_log_softmax", no_quantized, log_softmax},

@@ -230,35 +230,33 @@ export const gatedGradient = () => ({
   ],
 });
 
-/** The gradients of rms_norm with respect to x and to the weights. The second one reads dy and h again. */
+/** The gradients of rms_norm with respect to x and to the weights. The parts of the second one are added by another kernel. */
 export const normGradient = () => {
-  const [parts, blocks] = [128, COLUMNS / 256]; // parts_of of columns.cuh
+  const [parts, threads] = [512, COLUMNS / 16]; // parts_of of norm_backward.cu
+  const partRows = ROWS / parts;
   return {
     title: `rms_norm backward, bf16, ${ROWS} x ${COLUMNS}`,
     rate: { unit: "TB/s", amount: (3 * 2 * matrix) / 1e12 },
     launches: [
       {
-        source: "rows/norm",
-        kernel: /28norm_backward_vectors_kernelILi1E/,
-        ...{ blocks: ROWS, threads: 256 },
-        roles: [{ warps: 8, path: { "LDG.128": 3, "STG.128": 1, SHFL: 20, ...scalars, CALL: 0 } }],
-        dram: 3 * 2 * matrix,
-      },
-      {
-        source: "rows/norm",
-        kernel: /11part_kernelILi8E.*WeightTerms/,
-        ...{ blocks: blocks * parts, threads: 256 },
+        source: "rows/norm_backward",
+        kernel: /25norm_backward_part_kernelILb0E/,
+        ...{ blocks: parts, threads, shared: 2 * 4 * threads * 16 },
         roles: [
-          { warps: 8, path: { "LDG.128": 2, "LDG.16": 0, CALL: 0 }, totals: { "LDG.128": (2 * ROWS) / parts / 8 } },
+          {
+            warps: threads / 32,
+            path: { "LDGSTS.128": 4, "STG.128": 2, SHFL: 20, ...scalars, CALL: 0 },
+            totals: { "STG.128": 2 * partRows, "STG.32": COLUMNS / threads },
+          },
         ],
-        dram: 2 * 2 * matrix,
+        dram: 3 * 2 * matrix + parts * COLUMNS * 4,
       },
       {
-        source: "rows/norm",
-        kernel: /16add_parts_kernelILi2E/,
-        ...{ blocks, threads: 256 },
-        roles: [{ warps: 8, totals: { "LDG.32": parts } }],
-        dram: 2 * parts * COLUMNS * 4,
+        source: "rows/norm_backward",
+        kernel: /16add_parts_kernelILi1E/,
+        ...{ blocks: COLUMNS / 32, threads: 1024 },
+        roles: [{ warps: 32, totals: { "LDG.32": parts / 32 } }],
+        dram: parts * COLUMNS * 4,
       },
     ],
   };

@@ -9,6 +9,7 @@ const shapes = [
   [33, 576],
   [2, 3, 4, 16],
   [70, 40], // several parts of the sums over rows
+  [300, 520], // the same, for CUDA rows of several warps
   [2, 2056],
   [2, 4104],
   [2, 8200], // longer than the rows that a CUDA block keeps in registers
