@@ -42,7 +42,7 @@ struct NormArguments {
   Out y, h;                // (R, C); h only with a residual
   int64_t C;
   float eps, offset;  // y = normed * (offset + w) + b
-  bool centred;       // layer norm: the mean is subtracted
+  bool centered;      // layer norm: the mean is subtracted
 };
 
 // Normalizes rows of any width. A thread reads and writes only its own columns, so that y may alias x or the residual.
@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(threads) norm_kernel(PreviousKernel previous, 
   // wrote, so no barrier is needed.
   const View h = a.residual.data ? View{a.h.data, a.h.type} : a.x;
   float mean = 0;
-  if (a.centred) {
+  if (a.centered) {
     for (int64_t j = threadIdx.x; j < a.C; j += threads) mean += h[row + j];
     mean = block_sum<threads>(mean) / static_cast<float>(a.C);
   }
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(threads) norm_vectors_kernel(PreviousKernel pr
     store_elements(a.h, row + j, h[k]);
   });
   float mean = 0;
-  if (a.centred) {
+  if (a.centered) {
     each_element<chunks>(a.C, [&](int k, int e) { mean += h[k][e]; });
     mean = block_sum<threads>(mean) / static_cast<float>(a.C);
   }
@@ -104,13 +104,13 @@ __global__ void __launch_bounds__(threads) norm_vectors_kernel(PreviousKernel pr
   });
 }
 
-void norm(const Node& n, Context& c, const char* name, bool centred) {
+void norm(const Node& n, Context& c, const char* name, bool centered) {
   const Tensor& x = n.in[0];
-  const size_t residual = centred ? 3 : 2;
-  NormArguments a{view(x), view(n.in[1]), centred ? optional_view(n, 2) : View{nullptr, DType::f32},
+  const size_t residual = centered ? 3 : 2;
+  NormArguments a{view(x), view(n.in[1]), centered ? optional_view(n, 2) : View{nullptr, DType::f32},
       optional_view(n, residual), out(n.out[0]), n.has_input(residual) ? out(n.out[1]) : Out{nullptr, DType::f32},
-      x.shape.last(), static_cast<float>(n.attr("eps")), centred ? 0.0f : static_cast<float>(n.attr("offset")),
-      centred};
+      x.shape.last(), static_cast<float>(n.attr("eps")), centered ? 0.0f : static_cast<float>(n.attr("offset")),
+      centered};
   const Grid grid{dim3(static_cast<unsigned>(x.shape.rows())), dim3(threads)};
   const bool vectors = fits_registers(a.C) && has_vectors(a.x) && has_vectors(a.w) && has_vectors(a.y) &&
                        has_vectors_or_none(a.b) && has_vectors_or_none(a.residual) && (!a.h.data || has_vectors(a.h));

@@ -106,8 +106,8 @@ template <int count> __device__ inline void sum_row(float (&v)[count], bool is_w
 
 // Computes dx and the sums of a part's rows. A thread copies its own vectors of the next rows to the ring, and reads
 // only these, so that it needs no barrier for them.
-template <bool centred> __global__ void __launch_bounds__(most_threads) norm_backward_part_kernel(PartArguments p) {
-  constexpr int sums = centred ? 2 : 1;
+template <bool centered> __global__ void __launch_bounds__(most_threads) norm_backward_part_kernel(PartArguments p) {
+  constexpr int sums = centered ? 2 : 1;
   HEDDLE_DYNAMIC_SHARED(unsigned char, ring);
   HEDDLE_SHARED(float, of_warps, [2][most_row_sums][most_threads / warp_size]);
   const NormBackwardArguments& a = p.norm;
@@ -161,7 +161,7 @@ template <bool centred> __global__ void __launch_bounds__(most_threads) norm_bac
       load_copied(copied(stage, 0, v, a.dy), a.dy.type, dy[v]);
       load_copied(copied(stage, p.ring.h, v, a.h), a.h.type, h[v]);
     });
-    if constexpr (centred) {
+    if constexpr (centered) {
       float sum[1] = {};
       each_element([&](int v, int e) { sum[0] += h[v][e]; });
       sum_row(sum, groups > 1, of_warps, half);
@@ -171,16 +171,16 @@ template <bool centred> __global__ void __launch_bounds__(most_threads) norm_bac
       });
     }
     // With g = dy * w and n = h * scale: dx = dh + scale * (g - mean(g) - n * mean(g n)). RMS norm omits mean(g).
-    float of_row[centred ? 3 : 2] = {};  // of h^2, g h and g
+    float of_row[centered ? 3 : 2] = {};  // of h^2, g h and g
     each_element([&](int v, int e) {
       const float g = dy[v][e] * w[v][e];
       of_row[0] += h[v][e] * h[v][e], of_row[1] += g * h[v][e];
-      if constexpr (centred) of_row[2] += g;
+      if constexpr (centered) of_row[2] += g;
     });
     sum_row(of_row, groups > 1, of_warps, half);
     const float scale = rsqrtf(of_row[0] * inverse + a.eps), projection = of_row[1] * scale * inverse;
     float mean = 0;
-    if constexpr (centred) mean = of_row[2] * inverse;
+    if constexpr (centered) mean = of_row[2] * inverse;
     each_vector([&](int v, int column) {
       float dx[vector_elements] = {};
       if (a.dh.data) load_copied(copied(stage, p.ring.dh, v, a.dh), a.dh.type, dx);
@@ -188,7 +188,7 @@ template <bool centred> __global__ void __launch_bounds__(most_threads) norm_bac
       for (int e = 0; e < vector_elements; ++e) {
         const float normed = h[v][e] * scale;
         dw[v][e] += dy[v][e] * normed;
-        if constexpr (centred) db[v][e] += dy[v][e];
+        if constexpr (centered) db[v][e] += dy[v][e];
         dx[e] += scale * (dy[v][e] * w[v][e] - mean - normed * projection);
       }
       store_elements(a.dx, row * C + column, dx);
@@ -228,11 +228,12 @@ constexpr int threads = 256;
 
 // Computes dx of rows of any width, one block per row. moments (R, 2): receives the mean and 1 / standard deviation of
 // each row, which WeightTerms reads.
-__global__ void __launch_bounds__(threads) norm_backward_kernel(NormBackwardArguments a, bool centred, float* moments) {
+__global__ void __launch_bounds__(threads)
+    norm_backward_kernel(NormBackwardArguments a, bool centered, float* moments) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
   const float width = static_cast<float>(a.C);
   float mean = 0;
-  if (centred) {
+  if (centered) {
     for (int64_t j = threadIdx.x; j < a.C; j += threads) mean += a.h[row + j];
     mean = block_sum<threads>(mean) / width;
   }
@@ -250,7 +251,7 @@ __global__ void __launch_bounds__(threads) norm_backward_kernel(NormBackwardArgu
     sum += g;
     projection += g * (a.h[row + j] - mean) * scale;
   }
-  sum = centred ? block_sum<threads>(sum) / width : 0.0f;
+  sum = centered ? block_sum<threads>(sum) / width : 0.0f;
   projection = block_sum<threads>(projection) / width;
   for (int64_t j = threadIdx.x; j < a.C; j += threads) {
     const float g = a.dy[row + j] * (a.offset + a.w[j]), normed = (a.h[row + j] - mean) * scale;
@@ -291,29 +292,29 @@ size_t backward_bytes(const Node& n, int) {
   return static_cast<size_t>(floats > of_parts ? floats : of_parts) * sizeof(float);
 }
 
-template <bool centred> void norm_backward(const Node& n, Context& c, const char* name) {
+template <bool centered> void norm_backward(const Node& n, Context& c, const char* name) {
   const Tensor& dy = n.in[0];
   const int64_t R = dy.shape.rows(), C = dy.shape.last();
   const NormBackwardArguments a{view(dy), view(n.in[1]), view(n.in[2]), optional_view(n, 3), out(n.out[0]), R, C,
-      static_cast<float>(n.attr("eps")), centred ? 0.0f : static_cast<float>(n.attr("offset"))};
+      static_cast<float>(n.attr("eps")), centered ? 0.0f : static_cast<float>(n.attr("offset"))};
   float *const scratch = static_cast<float*>(c.scratch), *const dw = n.out[1].as<float>(),
-               *db = centred ? n.out[2].as<float>() : nullptr;
+               *db = centered ? n.out[2].as<float>() : nullptr;
   const bool vectors = C % vector_elements == 0 && has_vectors(a.dy) && has_vectors(a.h);
   if (vectors && C > 0 && C <= most_width && has_vectors(a.w) && has_vectors(a.dx) && has_vectors_or_none(a.dh)) {
-    constexpr int sums = centred ? 2 : 1;
+    constexpr int sums = centered ? 2 : 1;
     const RowParts parts = parts_of(R, C);
     const RowRing ring = ring_of(a, parts.threads(), properties_of(c).shared_bytes);
     const size_t rows = static_cast<size_t>(ring.stages * ring.pieces * parts.threads() * piece_bytes),
                  of_groups = static_cast<size_t>(parts.rows_at_once * sums * C) * sizeof(float);
     const Grid grid{dim3(static_cast<unsigned>(parts.parts)), dim3(static_cast<unsigned>(parts.threads())),
         rows > of_groups ? rows : of_groups};
-    launch(c, name, grid, norm_backward_part_kernel<centred>,
+    launch(c, name, grid, norm_backward_part_kernel<centered>,
         PartArguments{a, ring, parts.row_threads, parts.rows_at_once, parts.part_rows, scratch});
     columns::Results<sums> to{{dw}};
-    if constexpr (centred) to.y[1] = db;
+    if constexpr (centered) to.y[1] = db;
     return columns::add_parts(c, name, scratch, parts.parts, C, to);
   }
-  launch(c, name, {dim3(static_cast<unsigned>(R)), dim3(threads)}, norm_backward_kernel, a, centred, scratch);
+  launch(c, name, {dim3(static_cast<unsigned>(R)), dim3(threads)}, norm_backward_kernel, a, centered, scratch);
   columns::add_columns(c, name, WeightTerms{a.dy, a.h, scratch, C}, R, C, vectors, scratch + 2 * R, {{dw, db}});
 }
 void rms_norm_backward(const Node& n, Context& c) { norm_backward<false>(n, c, "rms_norm_backward"); }
