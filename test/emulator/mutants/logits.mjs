@@ -154,7 +154,7 @@ export const logits = [
     "g.begin + own.column",
     "own.column",
     "logits_sm90.cu",
-    "sm_90 logits: wide",
+    "sm_90 logits: few rows",
   ],
   [
     "logit gradient, warpgroups: the areas of neighboring warps overlap",
