@@ -15,7 +15,7 @@ import { phi, phiFunctools } from "./formats/phi.ts";
 import { REASONING_FORMATS } from "./reasoning.ts";
 
 /** The formats of tool calls. The first one that recognizes a template is chosen, so specific formats come before general ones. */
-export const CALL_FORMATS = {
+const CALL_FORMATS = {
   harmony,
   mistral_args: mistralArguments,
   mistral,

@@ -6,7 +6,7 @@ import type { Reading, Source } from "./source.ts";
 export const MAX_NAME = 256;
 
 /** The keys of a call's object. */
-export interface CallKeys {
+interface CallKeys {
   name: string;
   /** Keys that may hold the arguments. */
   arguments: readonly string[];
@@ -33,7 +33,7 @@ export function* jsonArguments(source: Source, close?: string): Reading<boolean>
 }
 
 /** Reads any JSON value, without passing it on. @returns its text without white space @throws Malformed */
-export function* jsonValue(source: Source): Reading<string> {
+function* jsonValue(source: Source): Reading<string> {
   const json = new JsonText();
   let out = "";
   while (!json.isDone && !json.isBroken && (yield* source.more())) {
@@ -45,7 +45,7 @@ export function* jsonValue(source: Source): Reading<string> {
 }
 
 /** Reads a JSON string. @returns its characters @throws Malformed */
-export function* jsonString(source: Source): Reading<string> {
+function* jsonString(source: Source): Reading<string> {
   if ((yield* source.peek()) !== '"') source.fail();
   return JSON.parse(yield* jsonValue(source)) as string;
 }

@@ -1,7 +1,7 @@
 // The code of a chat template: its tags, without the text around them and without comments.
 
 /** A tag of a template. */
-export interface TemplateTag {
+interface TemplateTag {
   /** The code of the tag. Each string literal is replaced by `''`. */
   code: string;
   /** The contents of its string literals. */

@@ -164,7 +164,7 @@ export interface NativeLaneHandle {
 }
 
 /** A reordering of rows in blocks of `order.length` rows: row r of a block of the tensor is row order[r] of that block of the file. */
-export interface NativeRowOrder {
+interface NativeRowOrder {
   rowBytes: number;
   order: Int32Array;
 }

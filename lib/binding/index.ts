@@ -7,7 +7,7 @@ import { loadAddon } from "./load.ts";
 import type { RanksBinding } from "./ranks.ts";
 import type { TokenizerBinding } from "./tokenizer.ts";
 
-export interface Binding extends InfoBinding, FilesBinding, GraphBinding, RanksBinding, TokenizerBinding {
+interface Binding extends InfoBinding, FilesBinding, GraphBinding, RanksBinding, TokenizerBinding {
   /** Makes native code of this environment throw instances of this class from now on. */
   setErrorConstructor(errorClass: typeof HeddleError): void;
 }

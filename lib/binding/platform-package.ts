@@ -13,7 +13,7 @@ export const PLATFORMS: readonly string[] = [
 ];
 
 /** The system that a process runs on. `libc` is undefined outside Linux. */
-export interface Platform {
+interface Platform {
   readonly platform: string;
   readonly arch: string;
   readonly libc?: "glibc" | "musl" | undefined;

@@ -1,6 +1,6 @@
 // Types of the native tokenizer (native/binding/tokenizer). lib/tokenizer uses them.
 
-export interface NativeAddedToken {
+interface NativeAddedToken {
   id: number;
   content: string;
   singleWord: boolean;
@@ -159,7 +159,7 @@ export interface NativeDecoder {
   readonly settled: boolean;
 }
 
-export type NativeProgress = (done: number, total: number) => void;
+type NativeProgress = (done: number, total: number) => void;
 
 /** Collects texts and trains a tokenizer. It runs one job at a time. */
 export interface NativeTrainer {

@@ -50,7 +50,7 @@ export const commonOptions = {
 } as const satisfies OptionSpecs;
 
 /** The arguments of a running command. */
-export interface Invocation<S extends OptionSpecs> {
+interface Invocation<S extends OptionSpecs> {
   /** The parsed options. An option of the command replaces a common one of the same name. */
   options: OptionValues<S> & Omit<OptionValues<typeof commonOptions>, keyof S>;
   positionals: string[];

@@ -2,7 +2,7 @@ import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { nearest, unknownName } from "../core/nearest-name.ts";
 import type { Command, OptionSpec, OptionSpecs } from "./command.ts";
 
-export interface Parsed {
+interface Parsed {
   options: Record<string, unknown>;
   positionals: string[];
 }

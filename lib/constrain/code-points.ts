@@ -30,7 +30,7 @@ export function complement(set: CodePoints): CodePoints {
   return out;
 }
 
-export function intersection(a: CodePoints, b: CodePoints): CodePoints {
+function intersection(a: CodePoints, b: CodePoints): CodePoints {
   return complement(union(complement(a), complement(b)));
 }
 

@@ -16,7 +16,7 @@ export interface FreeEdge {
   guard: (typeof Guard)[keyof typeof Guard];
 }
 
-export type GrammarNode =
+type GrammarNode =
   /** Reads a byte. At most one edge matches it. `character`: the byte is the first of a character of a JSON string, and any character may follow. */
   | { kind: "bytes"; edges: readonly Edge[]; rule: number; character: boolean }
   /** Chooses among edges that read nothing. Guards refer to the counter of `rule`. */
@@ -27,7 +27,7 @@ export type GrammarNode =
   | { kind: "end" };
 
 /** A rule, and the bounds of its counter, which starts at 0 in each call. */
-export interface Rule {
+interface Rule {
   start: number;
   least: number;
   most: number;

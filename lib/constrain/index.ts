@@ -1,5 +1,5 @@
 // Structured output: compiles schemas and regular expressions to automata over bytes, and computes the tokens that they allow.
-export { Automaton, type State } from "./automaton.ts";
+export { Automaton } from "./automaton.ts";
 export { compileSchema } from "./compile-schema.ts";
 export { Constraint } from "./constraint.ts";
 export type { Mask } from "./masks.ts";
@@ -18,4 +18,4 @@ export {
   type Validated,
   withParsed,
 } from "./response-format.ts";
-export type { StandardIssue, StandardResult, StandardSchema } from "./standard-schema.ts";
+export type { StandardIssue, StandardSchema } from "./standard-schema.ts";

@@ -20,7 +20,7 @@ export interface ObjectRule {
 }
 
 /** The rules of an array's items, and the bounds of their number. */
-export interface ArrayRule {
+interface ArrayRule {
   prefix: readonly number[];
   rest: number | undefined;
   least: number;

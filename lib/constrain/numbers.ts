@@ -13,7 +13,7 @@ export interface Bound {
 }
 
 /** The numbers that a schema allows. */
-export interface NumberRule {
+interface NumberRule {
   integer: boolean;
   low: Bound | undefined;
   high: Bound | undefined;

@@ -16,7 +16,7 @@ export interface Dfa {
 }
 
 /** The encoding of characters: plain UTF-8, or as inside a JSON string. */
-export type Writing = "plain" | "json";
+type Writing = "plain" | "json";
 
 /** Name of the limited quantity in errors about too many states. */
 const STATES = "states of its automaton";

@@ -13,13 +13,13 @@ import { textWithout } from "./plain-text.ts";
 import { SchemaDocument } from "./schema.ts";
 
 /** A tool that may be called, with the schema of its arguments. */
-export interface CallableTool {
+interface CallableTool {
   name: string;
   parameters: SchemaDocument;
 }
 
 /** How the calls of an answer are written. */
-export interface WrittenCalls {
+interface WrittenCalls {
   format: CallFormatName;
   /** Whether there may be several calls. */
   several: boolean;

@@ -45,7 +45,7 @@ export function temporaryName(stem: string, ending = ""): string {
 }
 
 /** A parsed temporary name. */
-export interface TemporaryName {
+interface TemporaryName {
   stem: string;
   ending: string;
   /** Whether the process that made it has ended; undefined if it ran on another machine. */
@@ -76,7 +76,7 @@ function isAlive(pid: number): boolean {
 }
 
 /** A leftover: a temporary file or folder of a dead process. */
-export interface Left {
+interface Left {
   path: string;
   stem: string;
 }

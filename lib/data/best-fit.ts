@@ -9,7 +9,7 @@ import { packBestFit } from "./packing.ts";
 import { permutation, Stream } from "./random.ts";
 
 /** A position among packed rows: the position at which a round starts, and the number of rows of this round that were returned. */
-export interface PackedPosition extends StreamPosition {
+interface PackedPosition extends StreamPosition {
   row: number;
 }
 

@@ -11,7 +11,7 @@ import type { SeparatorRule } from "./documents/shards.ts";
 import { type CorpusTokenizer, sharedEnd } from "./encode.ts";
 import { GroupReader } from "./groups.ts";
 
-export { type Batch, IGNORED } from "./batch.ts";
+export type { Batch } from "./batch.ts";
 
 /** Maximum number of tokens of a batch. */
 export const MAX_BATCH_TOKENS = 2 ** 28;

@@ -12,7 +12,7 @@ const MAX_SHARDS = 2 ** 20;
 const MAX_BYTES = 2 ** 46;
 
 /** Options of `GroupReader`; see `CorpusOptions`. */
-export interface GroupOptions {
+interface GroupOptions {
   seed?: number;
   shuffle?: boolean;
   split?: "train" | "eval";

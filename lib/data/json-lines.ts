@@ -6,7 +6,7 @@ import { mostJson } from "../io/json-memory.ts";
 import { linesOf } from "./lines.ts";
 
 /** A line of a file, and its location for messages. */
-export interface JsonLine {
+interface JsonLine {
   /** The JSON value. Undefined for a blank line, if blank lines are read. */
   value: unknown;
   /** `file:line` */

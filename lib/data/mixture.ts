@@ -16,7 +16,7 @@ export type MixtureOptions = Omit<CorpusOptions, "files" | "documentSeparator" |
 };
 
 /** A position in a mixture as JSON: the number of rows drawn, and the position of each corpus. */
-export interface MixtureState {
+interface MixtureState {
   version: 1;
   rows: number;
   parts: CorpusState[];

@@ -14,7 +14,7 @@ import { type AskOptions, needRoom, promptOf, type Question, readQuestions } fro
 
 /** The unit of a choice's length, by which its log-likelihood is divided before choices are compared. @useDeclaredType */
 export type Normalization = (typeof normalizations)[number];
-export const normalizations = ["none", "tokens", "characters", "bytes"] as const;
+const normalizations = ["none", "tokens", "characters", "bytes"] as const;
 
 /** Options of `multipleChoice`. */
 export interface ChoiceOptions extends AskOptions {

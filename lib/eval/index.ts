@@ -1,5 +1,5 @@
 export type { Abstention } from "./abstention.ts";
-export { isAccepted, type Match, normalizeAnswer, wordF1 } from "./answers.ts";
+export { isAccepted, normalizeAnswer, wordF1 } from "./answers.ts";
 export {
   type ChoiceAnswer,
   type ChoiceOptions,
@@ -17,7 +17,7 @@ export {
   compareTrainedClassifiers,
   LABEL_TEMPLATE,
 } from "./compare.ts";
-export { DECLINE_PATTERNS, type DeclineOption, declinesBy } from "./decline.ts";
+export { DECLINE_PATTERNS, type DeclineOption } from "./decline.ts";
 export { documentsOf } from "./documents.ts";
 export { type PerplexityOptions, type PerplexityResult, perplexity } from "./perplexity.ts";
 export { type QaAnswer, type QaOptions, type QaResult, questionAnswering } from "./qa.ts";

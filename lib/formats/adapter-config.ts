@@ -68,7 +68,7 @@ export async function readAdapterConfig(folder: string): Promise<AdapterFileConf
  * Parses the content of adapter_config.json.
  * @throws HeddleError INVALID_FILE; UNSUPPORTED for a method other than LoRA or a REFUSED feature
  */
-export function parseAdapterConfig(value: unknown, path: string): AdapterFileConfig {
+function parseAdapterConfig(value: unknown, path: string): AdapterFileConfig {
   const invalid = (name: string, expected: string, got: unknown) =>
     new HeddleError("INVALID_FILE", `${path}: ${name}: expected ${expected}, got ${describe(got)}`);
   if (!isObject(value)) throw invalid("content", "an object", value);

@@ -33,7 +33,7 @@ export function castBytes(
   return new Uint8Array(cast.bytes);
 }
 
-export interface Cast {
+interface Cast {
   /** Name of the tensor, for messages. */
   name: string;
   from: NumberDType;

@@ -31,7 +31,7 @@ export class ChunkRooms {
   }
 }
 
-export interface StreamOptions {
+interface StreamOptions {
   /** The device whose threads convert elements. */
   device: Device;
   dtype: NumberDType;

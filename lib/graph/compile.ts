@@ -97,7 +97,7 @@ export function abortFlag(): AbortFlag {
 const MAX_RUNS = 4096;
 
 /** Options of `Executable.start`. */
-export interface StartOptions {
+interface StartOptions {
   signal?: AbortSignal | undefined;
   flag?: AbortFlag | undefined;
   late?: readonly string[] | undefined;

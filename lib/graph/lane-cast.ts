@@ -34,7 +34,7 @@ export interface StoredElements {
 export type ElementSource = Uint8Array | StoredElements;
 
 /** Options of `castOnLane`. */
-export interface LaneCast {
+interface LaneCast {
   from: NumberDType;
   to: NumberDType;
   /** A number to add to each element before rounding. */

@@ -3,10 +3,10 @@ import { addNode } from "./trace.ts";
 import { type Node, type TensorType, Value } from "./value.ts";
 
 export type Operands = readonly (Value | undefined)[];
-export type Attributes = Readonly<Record<string, number>>;
+type Attributes = Readonly<Record<string, number>>;
 
 /** A row of the op table. */
-export interface OpRow {
+interface OpRow {
   readonly name: string;
   /**
    * Returns the types of the outputs for given operands and attributes, or throws SHAPE_MISMATCH. `wanted` has the output types that the

@@ -12,7 +12,7 @@ import { readTemporaryName, TEMPORARY_FILE, temporaryName } from "../core/temp-f
 import { isMissing } from "../io/is-missing.ts";
 
 /** Maps a matrix product, as the device describes it, to the name of its kernel and tiles. */
-export type Choices = ReadonlyMap<string, string>;
+type Choices = ReadonlyMap<string, string>;
 
 const MAX_BYTES = 4 << 20;
 const MAX_DEVICES = 64;

@@ -16,7 +16,7 @@ import { allSnapshots, filesBelow, findSnapshot, namesOf, refsOf, type Snapshot,
 const REMOVED = ".heddle-removed";
 
 /** A revision of a model in the cache. */
-export interface CachedModel extends Snapshot {
+interface CachedModel extends Snapshot {
   /** The name for `LanguageModel.load`. */
   name: string;
   /** Branches and tags with this commit. */
@@ -52,7 +52,7 @@ async function sizeBelow(folder: string): Promise<number> {
 }
 
 /** Result of `removeModel`. */
-export interface RemovedModel {
+interface RemovedModel {
   name: string;
   /** Bytes that were freed. */
   bytes: number;

@@ -13,7 +13,7 @@ import { type HubRequests, Interruption, retried } from "./requests.ts";
 export const PARTIAL = ".heddle-incomplete";
 const PIECE_BYTES = 1 << 20;
 
-export interface DownloadOptions {
+interface DownloadOptions {
   requests: HubRequests;
   signal: AbortSignal | undefined;
   /** Called with the number of bytes that were added to the file. The number is negative if bytes were discarded. */

@@ -11,7 +11,7 @@ const TAG = /(?:^|[-._])((?:UD-)?(?:I?Q\d\w*?|BF16|F16|F32|FP16|MXFP4\w*?|TQ\d_\
 const MAX_LISTED = 12;
 
 /** A GGUF model: one file, or all parts of a split file. */
-export interface GgufGroup {
+interface GgufGroup {
   /** The folder in the repository with a slash at the end, or "" for the root. */
   folder: string;
   /** The name without its ending and part number. */

@@ -15,7 +15,7 @@ export interface ModelName {
 
 export const DEFAULT_REVISION = "main";
 /** The form of a name, for messages. */
-export const NAME_FORM = "OWNER/NAME[@REVISION][:TAG]";
+const NAME_FORM = "OWNER/NAME[@REVISION][:TAG]";
 
 const NAME = /^((?:[\w.-]{1,96}\/)?[\w.-]{1,96})(?:@([\w][\w./-]{0,199}))?(?::([\w.-]{1,100}))?$/;
 

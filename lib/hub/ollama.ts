@@ -25,7 +25,7 @@ export async function ollamaFolder(): Promise<string> {
 }
 
 /** A model of Ollama. */
-export interface OllamaModel {
+interface OllamaModel {
   /** The name for `LanguageModel.load`. */
   name: string;
   /** The GGUF file. */

@@ -31,7 +31,7 @@ export function badAnswer(endpoint: string, expected: string, got?: unknown): He
   );
 }
 
-export interface RequestOptions {
+interface RequestOptions {
   name: ModelName;
   endpoint: string;
   token: string | undefined;

@@ -16,7 +16,7 @@ const NO_LINKS: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /** Returns a file's path in a snapshot. */
-export function placeIn(snapshot: string, file: Pick<RepositoryFile, "path">): string {
+function placeIn(snapshot: string, file: Pick<RepositoryFile, "path">): string {
   return join(snapshot, ...file.path.split("/"));
 }
 

@@ -9,7 +9,7 @@ export type ProgramMaker = (model: ModelView, shape: ProgramShape) => Program;
 export type RunShape = Omit<ProgramShape, "cache">;
 
 /** The cache that programs are planned for and bound to. */
-export interface BoundCache {
+interface BoundCache {
   readonly shape: CacheShape;
   readonly tensors: ReadonlyMap<string, Tensor>;
 }

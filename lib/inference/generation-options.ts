@@ -284,7 +284,7 @@ const NAMES: Record<keyof GenerateOptions, true> = {
  * Maximum number of tokens of a draft. A draft and the token before it fill the rows that the decoding kernels process
  * in one pass.
  */
-export const MAX_DRAFT_TOKENS = 15;
+const MAX_DRAFT_TOKENS = 15;
 /** Temperature if neither the caller nor the model sets one. */
 export const DEFAULT_TEMPERATURE = 0.8;
 /** Replaces a model's `top_p` of 0, which means only the likeliest token in transformers. The sampler needs a value above 0. */

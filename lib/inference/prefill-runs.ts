@@ -9,7 +9,7 @@ export const PREFILL_SHAPE = { rows: PREFILL_ROWS, logitRows: 1, top: 0 } as con
 type Item = Segment & { ids: readonly number[] };
 
 /** The part of an item that one run processes. `from` is the index of its first id in the item's ids. */
-export type PartOf<T extends Item> = T & { from: number };
+type PartOf<T extends Item> = T & { from: number };
 
 /**
  * Splits the ids of items into runs. A run takes the items in order, and has at most one part of each.

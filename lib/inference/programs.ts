@@ -20,7 +20,7 @@ import type { ModelView } from "../models/model-view.ts";
 import type { PooledRows } from "./pooling.ts";
 
 /** Upper bounds of a program's symbolic dimensions. */
-export interface Bounds {
+interface Bounds {
   /** Rows of one run: a chunk of prefill, or one row per sequence in decoding. */
   rows: number;
   /** Maximum number of rows with logits. */

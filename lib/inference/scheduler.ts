@@ -12,7 +12,7 @@ import { Drafts } from "./speculative/speculate.ts";
 import { accept, DETERMINISTIC_ROWS, nextRun, promptRows, type Run, step } from "./step.ts";
 
 /** Options of a scheduler. */
-export interface SchedulerOptions {
+interface SchedulerOptions {
   deterministic: boolean;
   /** Whether there is a single sequence, which may continue the cache's content even in deterministic mode. */
   single?: boolean;

@@ -4,7 +4,7 @@ import { PREFILL_SHAPE, prefillRuns } from "./prefill-runs.ts";
 import { scoreProgram } from "./programs.ts";
 
 /** A sequence with tokens to score. */
-export interface ScoredSequence {
+interface ScoredSequence {
   slot: number;
   /** All ids of the sequence. */
   sequence: readonly number[];
@@ -17,7 +17,7 @@ export interface ScoredSequence {
 }
 
 /** Log-probabilities of consecutive tokens of a sequence. */
-export interface Scores<T> {
+interface Scores<T> {
   item: T;
   /** Index of the first of the tokens in the sequence. */
   index: number;

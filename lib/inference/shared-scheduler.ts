@@ -17,7 +17,7 @@ import { type Piece, type Sequence, sequencesOf } from "./sequence.ts";
 import { asked } from "./stop.ts";
 
 /** The parts of a language model that the scheduler uses. `LanguageModel` has them. */
-export interface SchedulableModel {
+interface SchedulableModel {
   readonly model: Model;
   readonly tokenizer: Tokenizer | undefined;
   /** Maximum number of tokens in a sequence. */
@@ -29,7 +29,7 @@ export interface SchedulableModel {
   checkTexts(options: ResolvedOptions): void;
 }
 
-export interface SharedSchedulerOptions {
+interface SharedSchedulerOptions {
   /** Maximum number of sequences per run. Further sequences wait. */
   slots: number;
   /** Makes a sequence's results independent of other sequences, to the bit. Sequences then share no rows of the KV cache. */

@@ -115,7 +115,7 @@ export async function readJson(
 }
 
 /** Receives all bytes of a file in order. The bytes must not change until the promise settles. */
-export interface Reader {
+interface Reader {
   update(bytes: Uint8Array): Promise<void>;
 }
 

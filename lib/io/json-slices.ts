@@ -18,7 +18,7 @@ const IS_MARK = new Uint8Array(256);
 for (const byte of [QUOTE, COMMA, OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT, COLON]) IS_MARK[byte!] = 1;
 
 /** Limits on JSON. */
-export interface JsonLimits {
+interface JsonLimits {
   /** Maximum nesting depth of objects and arrays. */
   depth: number;
   /** Maximum number of objects, arrays and keys. Numbers are cheap, and limited by the body's size. */

@@ -3,7 +3,7 @@ import type { Stats } from "node:fs";
 import { constants, type FileHandle, open } from "node:fs/promises"; // "node:fs" would load streams, too
 import { HeddleError } from "../core/errors.ts";
 
-export interface OpenFileOptions {
+interface OpenFileOptions {
   /**
    * Whether descriptors of this process (`/dev/stdin`, `/dev/fd/63`) may be pipes or terminals, which a shell has connected to a writer.
    * Set it for files that are read once, from the beginning to the end.

@@ -5,7 +5,7 @@ import { malformedUtf8At } from "./json.ts";
 export type StrictJson = string | number | boolean | null | StrictJson[] | Map<string, StrictJson>;
 
 /** Limits of the parser. Errors name the limit that was exceeded. */
-export interface StrictJsonLimits {
+interface StrictJsonLimits {
   depth: number;
   /** Total number of values. An object counts as OBJECT_WEIGHT values. */
   values: number;

@@ -1,7 +1,7 @@
 import { HeddleError } from "../core/errors.ts";
 
 /** The size that a truncated file should have. */
-export interface NeededBytes {
+interface NeededBytes {
   bytes: number;
   /** The section in which the file ends. `bytes` is then a lower bound, because more sections may follow. */
   within?: string;

@@ -13,7 +13,7 @@ import type { LanguageModel } from "./language-model.ts";
 import { continuedIds, type Prompt } from "./prompt.ts";
 
 /** A generation request: the prompts of one call, which share a cache. */
-export interface Call {
+interface Call {
   /** Collects the pieces of the answers. */
   answers: Answers;
   /** The pieces of each run. Reading them drives the generation. */

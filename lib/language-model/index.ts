@@ -10,21 +10,18 @@ export type {
   Parsed,
   ResponseFormat,
   StandardIssue,
-  StandardResult,
   StandardSchema,
   ToolCallsFormat,
   Validated,
 } from "../constrain/index.ts";
 export { rejectUnknownNames } from "../core/unknown-options.ts";
-export {
-  DEFAULT_MAX_TOKENS,
-  DEFAULT_TEMPERATURE,
-  type GenerateOptions,
-  type LogitContext,
-  type LogitProcessor,
-  type OptionsIn,
-  type StopCondition,
-  type StopContext,
+export type {
+  GenerateOptions,
+  LogitContext,
+  LogitProcessor,
+  OptionsIn,
+  StopCondition,
+  StopContext,
 } from "../inference/generation-options.ts";
 export type { FinishReason, Piece, TopCandidate } from "../inference/sequence.ts";
 export { Batcher, type BatcherCounts, type BatcherOptions } from "./batcher.ts";
@@ -47,7 +44,7 @@ export type { Classification, TokenClassification } from "./embed/classify.ts";
 export type { ClassifierInput } from "./embed/classify-texts.ts";
 export type { RankedDocument, RerankOptions } from "./embed/rerank.ts";
 export type { TextPair } from "./embed/text-pairs.ts";
-export { LanguageModel, type Parts } from "./language-model.ts";
+export { LanguageModel } from "./language-model.ts";
 export { loadTokenizerOf, modelPath } from "./load.ts";
 export type { LoadOptions } from "./load-options.ts";
 export type { LogitsOptions, ScoreOptions } from "./logits.ts";

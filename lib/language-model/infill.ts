@@ -14,7 +14,7 @@ export interface Infill {
 }
 
 /** Special tokens of a fill-in-the-middle model. */
-export interface FimTokens {
+interface FimTokens {
   prefix: number;
   suffix: number;
   /** Undefined if the text in the middle follows without a token. The suffix then comes first. */

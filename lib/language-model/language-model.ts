@@ -41,7 +41,7 @@ import { saveLanguageModel } from "./save.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
 /** The parts of a LanguageModel. */
-export interface Parts extends Partial<Pick<LoadedModel, "tokenizer" | "card" | "path" | "name">> {
+interface Parts extends Partial<Pick<LoadedModel, "tokenizer" | "card" | "path" | "name">> {
   model: Model;
   generation?: GenerationConfig | undefined;
   contextLength?: number | undefined;

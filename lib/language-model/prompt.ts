@@ -34,7 +34,7 @@ export interface ReadTextOptions {
 }
 
 /** Options for tokenizing a prompt. */
-export interface PromptReading {
+interface PromptReading {
   tokenizer: Tokenizer | undefined;
   vocabSize: number;
   addSpecialTokens?: boolean;

@@ -6,7 +6,7 @@ import { answersOf, newCall } from "./generation-request.ts";
 import type { LanguageModel } from "./language-model.ts";
 
 /** A prompt with its seed. */
-export interface SeededPrompt {
+interface SeededPrompt {
   ids: readonly number[];
   /** A safe integer of at least 0. */
   seed: number;

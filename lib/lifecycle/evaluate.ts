@@ -10,7 +10,7 @@ const ANSWER_TOKENS = 32;
 /** Number of confidence bins of the calibration error. */
 const BINS = 10;
 
-export interface EvaluateOptions {
+interface EvaluateOptions {
   /** The evaluation sets. Default: those for the report. */
   sets?: EvaluationSets;
   /** Whether to ask questions. False for a model that was never shown how to answer. */

@@ -7,7 +7,7 @@ import { type Plan, planOf, REFERENCE_MINUTES } from "./plan.ts";
 import type { StageMetrics, StageName, StageResult } from "./types.ts";
 
 /** Predicates of sentences about the finished models, such as "answers questions". */
-export interface Outcome {
+interface Outcome {
   reached: string[];
   missed: string[];
 }

@@ -2,7 +2,7 @@ import { fullSize, quickSize, type RecipeSize } from "./recipe/recipe.ts";
 import type { StageName } from "./types.ts";
 
 /** The plan of one stage. */
-export interface StagePlan {
+interface StagePlan {
   steps: number;
   /** Approximate duration on two CPU cores, including evaluation. It is used to estimate the remaining time. */
   seconds: number;

@@ -24,7 +24,7 @@ import {
 } from "./types.ts";
 import { type StageRecord, Workspace } from "./workspace.ts";
 
-export interface PlanOptions extends Pick<LifecycleOptions, "device" | "threads" | "signal" | "onWarning"> {
+interface PlanOptions extends Pick<LifecycleOptions, "device" | "threads" | "signal" | "onWarning"> {
   /** Stages to run. Default: all. */
   stages?: readonly StageName[];
 }

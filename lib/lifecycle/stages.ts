@@ -26,7 +26,7 @@ export interface Setting {
 }
 
 /** A running training and its model. The caller must call `dispose`. */
-export interface Training {
+interface Training {
   model: LanguageModel;
   run: Run<TrainEvent, TrainResult>;
   dispose(): void;

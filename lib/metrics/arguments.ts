@@ -3,7 +3,7 @@ import { checkAttached, HeddleError, invalidArgument } from "../core/errors.ts";
 import { isWhole } from "../core/is-whole.ts";
 
 /** Whether a value is an array or a typed array. */
-export function isList(value: unknown): value is ArrayLike<unknown> {
+function isList(value: unknown): value is ArrayLike<unknown> {
   return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
 }
 

@@ -81,7 +81,7 @@ const RING_MULTIPLE = 64;
  * Layout of one layer's cache: position p of a sequence is in row p mod `rows`. If there are fewer rows than the
  * capacity, `ring` is the layer's window, and new positions overwrite old ones. Otherwise `ring` is 0.
  */
-export interface LayerCache {
+interface LayerCache {
   rows: number;
   ring: number;
 }

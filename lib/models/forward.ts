@@ -287,7 +287,7 @@ export function besideTrunk(model: ModelView): Pick<ForwardContext, "linear" | "
   });
 }
 
-export interface SequenceForwardOptions {
+interface SequenceForwardOptions {
   /**
    * Number of rows of each sequence. Default: all rows are one sequence, split into `documents`. With this default, the program has an
    * input `lengths` (rows) i32 if RoPE depends on lengths and `Rows.lengths` is not given.

@@ -3,7 +3,7 @@ import { HeddleError } from "../core/errors.ts";
 import type { ModelView } from "./model-view.ts";
 
 /** The user of claimed weights: a training run, or a merge of adapters. */
-export type ClaimKind = "training" | "merge";
+type ClaimKind = "training" | "merge";
 
 /** The claimed weights of each model. */
 const claimed = new WeakMap<ModelView, Map<string, ClaimKind>>();

@@ -9,14 +9,14 @@ import { storedName } from "./loading/dequantize.ts";
 import type { ModelState } from "./model-state.ts";
 
 /** State shared by a model and its snapshots. @internal */
-export interface ModelLife {
+interface ModelLife {
   live: boolean;
   /** See `ModelView.weightsVersion`. */
   version: number;
 }
 
 /** Properties that never change during a model's life. @internal */
-export interface ModelTraits {
+interface ModelTraits {
   readonly family: Family;
   readonly device: Device;
   readonly quantizedActivations: QuantizedActivations;

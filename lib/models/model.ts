@@ -38,7 +38,7 @@ export class ModelMark {
   }
 }
 
-export interface ModelOptions {
+interface ModelOptions {
   /** See `Model.quantizedActivations`. Default int8. */
   quantizedActivations?: QuantizedActivations | undefined;
   /** See `Model.temperature`. Default 1. */

@@ -16,7 +16,7 @@ import { type NormKind, norm as normOf, offsetWeight } from "./norm.ts";
 import { type Rotary, rotate } from "./rotary.ts";
 
 /** Sizes and flags of a self-attention block. */
-export interface AttentionBlock {
+interface AttentionBlock {
   heads: number;
   keyHeads: number;
   headDim: number;

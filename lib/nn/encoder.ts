@@ -46,7 +46,7 @@ export const BERT_NAMES: EncoderNames = {
  * Sizes and flags of BERT and its variants. They all have learned positions, bidirectional attention, and layer norms on the blocks'
  * outputs.
  */
-export interface EncoderShape {
+interface EncoderShape {
   names: EncoderNames;
   /** Prefix of all names, such as `bert.`. */
   prefix: string;

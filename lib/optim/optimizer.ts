@@ -21,7 +21,7 @@ import { cutPiece, isDivisible, type Piece, partition, rangesOf } from "./partit
 import { SharedNorm } from "./square-sums.ts";
 
 /** Hyper-parameters of AdamW (Loshchilov & Hutter 2019). */
-export interface AdamWOptions {
+interface AdamWOptions {
   beta1?: number;
   beta2?: number;
   eps?: number;
@@ -63,7 +63,7 @@ export interface OptimizerOptions extends AdamWOptions {
 }
 
 /** Ranks that share the optimizer's state. */
-export interface OptimizerRanks {
+interface OptimizerRanks {
   rank: number;
   size: number;
   /** Sums numbers over all ranks. */
@@ -78,7 +78,7 @@ export interface StateTensor {
   own: { tensor: Tensor; start: number } | undefined;
 }
 
-export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
+const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
 
 /** Least size of a batch of gradients that CPU ranks exchange at once (native/distributed/rank_thread_sums.cc). */
 const EXCHANGE_BYTES = 4 * 2 ** 20;

@@ -28,7 +28,7 @@ export function isDivisible(elements: number): boolean {
 }
 
 /** A parameter to divide among ranks. */
-export interface Shared {
+interface Shared {
   readonly name: string;
   readonly elements: number;
   /** Whether one rank must update all of it, as Muon requires. */

@@ -3,10 +3,10 @@ import { checkWhole } from "../core/option-values.ts";
 
 /** Names of the learning rate schedules, as in TRL and transformers. `constant_with_warmup` equals `constant`. */
 export const lrSchedulers = ["cosine", "linear", "constant", "constant_with_warmup", "warmup_stable_decay"] as const;
-export type LrScheduler = (typeof lrSchedulers)[number];
+type LrScheduler = (typeof lrSchedulers)[number];
 /** Shapes of the decay at the end of `warmup_stable_decay`. */
 export const decayTypes = ["cosine", "linear", "1-sqrt"] as const;
-export type DecayType = (typeof decayTypes)[number];
+type DecayType = (typeof decayTypes)[number];
 /**
  * A custom schedule. It returns the factor of learningRate for a step after the warm-up. It must be a pure function, so
  * that a resumed run has the same rates.
@@ -37,7 +37,7 @@ export interface ScheduleOptions {
 }
 
 /** Returns the learning rate of an optimizer step, counted from 1 as in the log. */
-export type Schedule = (step: number) => number;
+type Schedule = (step: number) => number;
 
 /**
  * Returns a pure function from step to learning rate. A resumed run therefore needs no state of the schedule.

@@ -16,7 +16,7 @@ export function squarePiece(elements: number): number {
 }
 
 /** The division of gradients among ranks. */
-export interface SharedGradients {
+interface SharedGradients {
   /** Number of elements of each gradient, by parameter. */
   elements: ReadonlyMap<string, number>;
   /** Pieces of every rank, by rank. */

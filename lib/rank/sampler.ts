@@ -8,7 +8,7 @@ export type Answering = (
   options: { count: number; seed: number; signal: AbortSignal },
 ) => Promise<string[]>;
 
-export interface SamplerOptions {
+interface SamplerOptions {
   /** Number of answers to a prompt. */
   count: number;
   seed: number;

@@ -18,7 +18,7 @@ const FILES: Readonly<Record<string, { type: string; text: string }>> = {
   "/script.js": { type: "text/javascript", text: SCRIPT },
 };
 
-export interface RankServer {
+interface RankServer {
   readonly url: string;
   close(): Promise<void>;
 }

@@ -22,7 +22,7 @@ export type ChartData =
   | { kind: "reliability"; color: string; bins: readonly ReliabilityBin[] };
 
 /** The texts around a chart's plot. */
-export interface ChartText {
+interface ChartText {
   title: string | Html;
   /** The plot in words, for screen readers. */
   description: string;

@@ -7,7 +7,7 @@ import { script } from "./script.ts";
 import { baseStyle } from "./style.ts";
 
 /** The parts of a page. */
-export interface PageParts {
+interface PageParts {
   title: string;
   /** The styles that this page needs in addition to `baseStyle`. */
   style: string;

@@ -123,7 +123,7 @@ const LISTEN_NAMES: Record<Exclude<keyof ServeOptions, keyof HandlerOptions>, tr
 };
 
 /** Default of `port`. */
-export const DEFAULT_PORT = 8080;
+const DEFAULT_PORT = 8080;
 const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
 /** Maximum number of sequences of a KV cache. Calls of the library have the same limit. */
 const MAX_CONCURRENT = 32;
@@ -153,7 +153,7 @@ function texts(name: string, value: unknown, fallback: readonly string[], patter
 }
 
 /** A loaded model, or a list of models and paths. */
-export type GivenModels = LanguageModel | readonly ModelSource[];
+type GivenModels = LanguageModel | readonly ModelSource[];
 
 function sourcesOf(
   models: GivenModels,

@@ -60,7 +60,7 @@ export function pythonFloat(value: number): string {
 }
 
 /** Formatting options of JSON. */
-export interface JsonForm {
+interface JsonForm {
   /** The indentation of a level, or its width. Without it, everything is on one line. */
   indent?: number | string | null;
   ensureAscii?: boolean;

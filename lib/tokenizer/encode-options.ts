@@ -49,7 +49,7 @@ export const BATCH_NAMES: Names<EncodeOptions & { signal?: AbortSignal }> = { ..
 export const Flag = { addSpecial: 1, allowSpecial: 2, offsets: 4, byteOffsets: 8, noPrefix: 16 } as const;
 
 /** The added tokens that the options cover, from text to id. */
-export type Guarded = ReadonlyMap<string, number>;
+type Guarded = ReadonlyMap<string, number>;
 
 /** Options in native form. `extras` has those that flags cannot express, and is undefined if flags express all of them. */
 export interface NativeOptions {

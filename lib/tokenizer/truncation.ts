@@ -122,7 +122,7 @@ function partsOf(ids: Uint32Array, length: number, side: string, step: number): 
 }
 
 /** The kept and the overflowing ids of one text or a pair. */
-export interface Cut {
+interface Cut {
   kept: readonly Uint32Array[];
   /** Computes the overflowing inputs. If both texts are cut, their number is the product of the texts' parts. */
   overflowing(): Uint32Array[][];

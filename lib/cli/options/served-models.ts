@@ -19,7 +19,7 @@ function namedPath(text: string): Named {
 }
 
 /** Models to serve. */
-export interface ServedModels {
+interface ServedModels {
   models: LanguageModel | ModelSource[];
   /** The model that is loaded already. The caller disposes of it. */
   loaded: LanguageModel | undefined;

@@ -13,13 +13,13 @@ export const textOptions = {
 } as const;
 
 /** A text, or a list of words. */
-export type GivenText = string | readonly string[];
+type GivenText = string | readonly string[];
 
 /** Number of rows per call of the model. */
 const BATCH = 64;
 
 /** Texts for one call of the model. */
-export class TextBatch {
+class TextBatch {
   readonly texts: GivenText[] = [];
   private readonly rows: LocatedRow[] = [];
 

@@ -19,13 +19,13 @@ import { inWorld, type Place } from "./train-world.ts";
 export type StageFunction = (base: LanguageModel, options: never) => Run<TrainEvent, TrainResult>;
 
 /** A stage, with the strict schema of its options. */
-export interface LoadedStage {
+interface LoadedStage {
   name: string;
   run: StageFunction;
   schema: z.ZodObject;
 }
 
-export interface TrainStageOptions {
+interface TrainStageOptions {
   /** Path of the configuration file. */
   config: string;
   /** Continue from the newest checkpoint in outputDir, if any. */

@@ -7,12 +7,12 @@ import { oneLine } from "../terminal/output.ts";
 import { type Offer, offerOf, positionalsOf } from "./placeholders.ts";
 
 /** A word that may come next. */
-export interface Candidate {
+interface Candidate {
   text: string;
   about?: string | undefined;
 }
 
-export interface Completion {
+interface Completion {
   candidates: Candidate[];
   /** Which paths may come too: none, files or folders. The shell completes them. */
   files: Offer["files"];

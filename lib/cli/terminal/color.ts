@@ -6,7 +6,7 @@ export type Color = "bold" | "dim" | "red" | "yellow" | "cyan" | "magenta";
 /**
  * Whether text for a stream may have colors: if it is a terminal with colors, or if FORCE_COLOR is set. NO_COLOR turns colors off.
  */
-export function hasColors(stream: { readonly isTTY?: boolean }): boolean {
+function hasColors(stream: { readonly isTTY?: boolean }): boolean {
   if (stream.isTTY !== true && process.env.FORCE_COLOR === undefined) return false;
   return WriteStream.prototype.getColorDepth.call(stream as WriteStream, process.env) > 1;
 }

@@ -26,7 +26,7 @@ export interface CorpusFile {
 }
 
 /** A byte range of a file, which is read as a unit. */
-export interface Shard {
+interface Shard {
   /** Index into the list of files. */
   file: number;
   /** Offset of the first byte. */
@@ -54,7 +54,7 @@ export interface ShardDocuments {
 }
 
 /** Maximum length in bytes of a line that is a document. */
-export const MAX_LINE_BYTES = 16 * 2 ** 20;
+const MAX_LINE_BYTES = 16 * 2 ** 20;
 const NEWLINE = 0x0a;
 
 /**

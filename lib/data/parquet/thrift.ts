@@ -26,7 +26,7 @@ const LIST = 9;
 const STRUCT = 12;
 
 /** Locations in a checked struct. */
-export interface CheckedStruct {
+interface CheckedStruct {
   /** Offset after the struct. */
   end: number;
   /** Offset of each field by its number; of the first one if a number occurs several times. */

@@ -22,7 +22,7 @@ export const shardPath = (folder: string, index: number) =>
   join(folder, `shard-${String(index).padStart(5, "0")}.tokens`);
 
 /** Everything that determines the bytes of the shards. */
-export interface ShardsWork {
+interface ShardsWork {
   /** Paths of the input files. A folder is replaced by its files. */
   files: readonly string[];
   tokenizer: string;

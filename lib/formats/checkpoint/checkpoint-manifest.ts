@@ -13,7 +13,7 @@ export const MANIFEST = "checkpoint.json";
 /** Matches the name of a checkpoint's file. Paths do not match, so a manifest cannot name files outside the folder. */
 export const CHECKPOINT_FILE = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
 
-export interface Manifest {
+interface Manifest {
   step: number;
   /** Ordinal of the checkpoint among all that were saved to its folder. Absent from the oldest checkpoints. */
   order?: number;

@@ -210,7 +210,7 @@ async function sweep(folder: string): Promise<void> {
 }
 
 /** A checkpoint folder that a run cannot resume from. */
-export interface BrokenCheckpoint {
+interface BrokenCheckpoint {
   path: string;
   step: number;
   /** The reason: `file: expected X, got Y`. */

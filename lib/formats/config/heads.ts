@@ -38,7 +38,7 @@ export function classifierClass(languageModel: string, { task }: ClassifierConfi
 }
 
 /** Returns the classifier that a config.json's class implies, or undefined for other classes. */
-export function classifierFromJson(raw: JsonFields, where: string): JsonFields | undefined {
+function classifierFromJson(raw: JsonFields, where: string): JsonFields | undefined {
   const names = Array.isArray(raw.architectures) ? raw.architectures : [];
   const task = (Object.keys(TASKS) as (keyof typeof TASKS)[]).find((t) =>
     names.some((name) => typeof name === "string" && name.endsWith(TASKS[t])),
@@ -79,7 +79,7 @@ function labelsOf(raw: JsonFields, where: string): unknown[] {
 }
 
 /** Returns the config.json keys that describe a classifier. */
-export function classifierToJson(classifier: ClassifierConfig): JsonFields {
+function classifierToJson(classifier: ClassifierConfig): JsonFields {
   const { labels, problemType, pooling, temperature } = classifier;
   return {
     id2label: Object.fromEntries(labels.map((label, i) => [String(i), label])),

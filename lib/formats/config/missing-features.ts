@@ -24,7 +24,7 @@ const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[]
  * Returns the unsupported features of a configuration, each with the key or value that implies it.
  * @returns for example ["latent attention (kv_lora_rank)"]
  */
-export function missingFeatures({ name, value }: UnknownModel): string[] {
+function missingFeatures({ name, value }: UnknownModel): string[] {
   // Configurations without experts may have a number of experts of 0.
   const isSet = (key: string) => ![undefined, null, false, 0].includes(value(key) as undefined);
   const found = FEATURES.flatMap(([feature, keys]) => {

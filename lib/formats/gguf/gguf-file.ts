@@ -23,7 +23,7 @@ const DEFAULT_ALIGNMENT = 32;
 const SLICE_TENSORS = 1024;
 
 /** A tensor in the table of a GGUF file. */
-export interface GgufEntry {
+interface GgufEntry {
   name: string;
   /** ggml's name of the type, for example "Q4_K". */
   storedDtype: string;

@@ -11,7 +11,7 @@ const MAX_PARTS = 4096;
 const NAME = /^(.*)-([0-9]{5})-of-([0-9]{5})\.gguf$/s;
 
 /** The number of a part and the count of parts. Parts of one model have the same prefix and count. */
-export interface PartName {
+interface PartName {
   prefix: string;
   /** Starts at 1. */
   number: number;
@@ -38,7 +38,7 @@ function fileOf({ prefix, count }: Pick<PartName, "prefix" | "count">, number: n
 }
 
 /** An open model: its parts in order, and the first part's metadata without the keys `split.*`. */
-export interface GgufParts {
+interface GgufParts {
   parts: GgufFile[];
   metadata: GgufMetadata;
 }

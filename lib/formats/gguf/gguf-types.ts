@@ -5,7 +5,7 @@ import type { NativeStringList } from "../../binding/tokenizer.ts";
 import { BLOCK_TYPES, isQuantized, type NumberDType, type QuantizedDType } from "../../graph/dtype.ts";
 import type { WeightDType } from "../weight-dtype.ts";
 
-export interface GgmlType {
+interface GgmlType {
   name: string;
   /** Number of elements per block. The length of a row, a tensor's contiguous dimension, is a multiple of it. */
   blockElements: number;

@@ -5,7 +5,7 @@ import { writeFileAtomically } from "../../io/atomic-files.ts";
 import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "../tensor-data.ts";
 import { GGUF_VALUE_TYPES, type GgufArray, type GgufValue, type GgufValueType, ggmlNumber } from "./gguf-types.ts";
 
-export interface GgufContent {
+interface GgufContent {
   metadata: ReadonlyMap<string, GgufValue>;
   /** Tensors of the types f32, f16, bf16 or a quantized type, with 1 to 4 dimensions. */
   tensors: Iterable<TensorData>;

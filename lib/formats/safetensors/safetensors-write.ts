@@ -14,7 +14,7 @@ function storedName(name: string, dtype: WeightDType): string {
   return dtype.toUpperCase();
 }
 
-export interface SafetensorsOptions extends WriteOptions {
+interface SafetensorsOptions extends WriteOptions {
   /** The header's `__metadata__`. transformers requires `format`. Default { format: "pt" }. */
   metadata?: Record<string, string>;
 }

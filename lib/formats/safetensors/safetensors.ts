@@ -39,7 +39,7 @@ const MAX_RANK = 16;
 /** Limits of the header. They allow 131,072 tensors of up to two dimensions, and the texts that training tools write into __metadata__. */
 const HEADER_LIMITS = { depth: 8, values: 2_097_152, keys: 131_073, stringBytes: 8_388_608 };
 
-export interface SafetensorsEntry {
+interface SafetensorsEntry {
   name: string;
   /** As written in the file, for example "BF16". */
   storedDtype: string;

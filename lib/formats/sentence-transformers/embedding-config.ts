@@ -68,7 +68,7 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
 }
 
 /** The embedding configuration of a sentence-transformers folder, and the weights of layers after pooling. */
-export interface EmbeddingFiles {
+interface EmbeddingFiles {
   /** Undefined for a folder without a Pooling module. Such a model outputs token vectors, or scores (CrossEncoder). */
   embedding: EmbeddingConfig | undefined;
   /** Joins the model's weights with those of the layers after pooling. Closing the result closes all files. */

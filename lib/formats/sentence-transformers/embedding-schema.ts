@@ -11,7 +11,7 @@ export const POOLING_MODES = ["first", "max", "mean", "mean_sqrt_len", "weighted
 /** The pooling of models that do not name one, as in sentence-transformers: the mean, normalized. */
 export const DEFAULT_EMBEDDING = { pooling: "mean", normalize: true } as const satisfies EmbeddingConfig;
 export const SIMILARITIES = ["cosine", "dot", "euclidean", "manhattan"] as const;
-export const LAYER_ACTIVATIONS = ["identity", "tanh", "relu", "sigmoid", "gelu", "silu"] as const;
+const LAYER_ACTIVATIONS = ["identity", "tanh", "relu", "sigmoid", "gelu", "silu"] as const;
 /** Maximum number of layers after pooling. The limits keep a hostile file from causing large allocations. */
 export const MAX_LAYERS = 16;
 const MAX_PROMPTS = 1000;

@@ -64,7 +64,7 @@ function entriesOf(config: ModelConfig, embedding: EmbeddingConfig): Entry[] {
  * Returns the configuration files of sentence-transformers, by path inside the model's folder, or none for a model that
  * does not embed.
  */
-export function embeddingFiles(config: ModelConfig): Record<string, string> {
+function embeddingFiles(config: ModelConfig): Record<string, string> {
   const { embedding, maxPositionEmbeddings } = config;
   if (!embedding) return {};
   const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;

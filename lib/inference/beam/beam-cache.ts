@@ -12,7 +12,7 @@ import { DETERMINISTIC_ROWS } from "../step.ts";
  * A slot, and the context that the next run continues. The slot must hold all ids but the last, which the next run
  * processes.
  */
-export interface Place {
+interface Place {
   slot: number;
   context: readonly number[];
 }

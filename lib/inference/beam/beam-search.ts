@@ -2,7 +2,7 @@ import type { Choice } from "../sequence.ts";
 import type { BeamOptions } from "./beam-options.ts";
 
 /** A partial hypothesis that is continued. */
-export interface Beam {
+interface Beam {
   /** The choices after the prompt. */
   readonly choices: readonly Choice[];
   /** Tokens of the choices. */
@@ -14,7 +14,7 @@ export interface Beam {
 }
 
 /** A text that has ended. */
-export interface Hypothesis {
+interface Hypothesis {
   readonly choices: readonly Choice[];
   /** Tokens of the choices, in the array that was passed to `ends`. */
   readonly tokens: readonly number[];

@@ -33,7 +33,7 @@ interface Header extends Omit<CacheState, "ids" | "store"> {
   named: boolean;
 }
 
-export interface SavedSession {
+interface SavedSession {
   cache: KvCache;
   named: boolean;
   /** The state of a chat as given to writeSession, unchecked. */

@@ -4,7 +4,7 @@ import type { Segment } from "../row-data.ts";
 export const MAX_SLOTS = 32;
 
 /** The state of one slot of a cache. */
-export interface Slot {
+interface Slot {
   /** The ids whose keys and values the slot holds. */
   ids: number[];
   /** Length of the sequence when its rows were computed. RoPE may depend on it. */

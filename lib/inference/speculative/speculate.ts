@@ -14,7 +14,7 @@ import type { Turn } from "../step.ts";
  * would without the guess, so the text is the same but takes less time (Leviathan et al. 2023). Unlike in that paper, a
  * guessed token is accepted only if it is the token drawn. Greedy and seeded outputs are therefore identical.
  */
-export interface Drafter {
+interface Drafter {
   /** Proposes at most `count` ids that may follow, or none without a good guess. */
   propose(sequence: Sequence, most: number): Promise<number[]>;
   dispose(): void;
@@ -46,7 +46,7 @@ export function lookUp(ids: readonly number[], count: number): number[] {
  * Drafts from the sequence's own text. It costs nothing, and works well if an answer repeats its prompt (Saxena 2023,
  * "prompt lookup decoding").
  */
-export class PromptLookup implements Drafter {
+class PromptLookup implements Drafter {
   async propose(sequence: Sequence, most: number): Promise<number[]> {
     return lookUp(sequence.context, most);
   }
@@ -57,7 +57,7 @@ export class PromptLookup implements Drafter {
  * Drafts with a smaller model of the same vocabulary, using the sequence's options and seed. If the models' vocabulary
  * sizes differ, an id that one of them lacks ends a draft.
  */
-export class Assistant implements Drafter {
+class Assistant implements Drafter {
   private readonly cache: KvCache;
   private readonly slots = new Map<Sequence, number>();
   private readonly signal: AbortSignal | undefined;
@@ -128,7 +128,7 @@ function leavesSome(mask: Mask, vocabSize: number): boolean {
  * The length of a sequence's next draft. It grows by 3 after a draft that was accepted completely. Otherwise it
  * shrinks by up to 2, but stays above the number of accepted tokens. So text without repetitions costs little.
  */
-export class DraftLength {
+class DraftLength {
   private length: number;
   private readonly max: number;
   constructor(max: number) {

@@ -35,7 +35,7 @@ import { templateTools } from "./template-messages.ts";
 import type { ToolChoice } from "./tool-choice.ts";
 
 /** The model whose answers are read. LanguageModel is one. */
-export interface AnsweringModel {
+interface AnsweringModel {
   readonly tokenizer?: Tokenizer | undefined;
   readonly config: { readonly modelType: string };
 }

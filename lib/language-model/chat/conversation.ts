@@ -37,7 +37,7 @@ export interface Renderer {
 }
 
 /** The model whose conversation is rendered. LanguageModel implements it. */
-export interface RenderingModel {
+interface RenderingModel {
   readonly tokenizer?: Tokenizer | undefined;
   readonly config: { readonly modelType: string };
 }

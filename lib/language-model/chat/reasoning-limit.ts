@@ -10,7 +10,7 @@ export const MAX_WAIT = 3;
 export const INCOMPLETE = "\ufffd";
 
 /** How reasoning is marked in an answer. */
-export type ReasoningMarks = Pick<ReasoningFormat, "open" | "close" | "closing">;
+type ReasoningMarks = Pick<ReasoningFormat, "open" | "close" | "closing">;
 
 /**
  * Returns a processor that closes the reasoning of an answer after `maxTokens` tokens. The processor is stateless, so it
@@ -43,7 +43,7 @@ export function reasoningLimit(
 }
 
 /** The token to force next, or the number of steps before a token may be forced. */
-export type Forced = { token: number } | { idle: number };
+type Forced = { token: number } | { idle: number };
 
 /** No further token is forced. */
 export const NEVER: Forced = { idle: Number.POSITIVE_INFINITY };

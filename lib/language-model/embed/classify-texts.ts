@@ -12,13 +12,13 @@ import { isTextPair, pairIds, type TextPair, type TypedSequences } from "./text-
 export type ClassifierInput = Prompt | TextPair;
 
 /** Options of `logitsOfTexts`. */
-export interface ClassifyOptions extends ReadTextOptions {
+interface ClassifyOptions extends ReadTextOptions {
   /** Names of the adapters that apply. Default: the active ones. */
   adapters?: readonly string[] | undefined;
 }
 
 /** Logits of texts, in order, and the total number of tokens. */
-export interface ClassifierLogits {
+interface ClassifierLogits {
   logits: Float32Array[];
   tokens: number;
 }

@@ -6,7 +6,7 @@ import { places } from "./places.ts";
 import { Random } from "./random.ts";
 import { story } from "./stories.ts";
 
-export interface CorpusSize extends FactOptions {
+interface CorpusSize extends FactOptions {
   seed?: number;
   /** Number of stories to train on. Another 1 % is held out. */
   stories?: number;

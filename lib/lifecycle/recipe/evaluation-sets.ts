@@ -19,7 +19,7 @@ export interface QuestionRow {
 }
 
 /** A statement to complete with one of several choices, as `heddle eval --task choice` reads it. */
-export interface ChoiceRow {
+interface ChoiceRow {
   prompt: string;
   choices: string[];
   /** Index of the correct choice. */

@@ -13,7 +13,7 @@ const statements = repeated(seen.filter(({ ask }) => !isQuestion(ask)));
 const names = [...girls, ...boys];
 
 /** Whether a wording asks for the capital, instead of stating it. */
-export function isQuestion(text: string): boolean {
+function isQuestion(text: string): boolean {
   return /[?]|^Q|^(Tell|Name) /.test(text);
 }
 

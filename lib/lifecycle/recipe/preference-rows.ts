@@ -89,7 +89,7 @@ export function preferenceRows(
 }
 
 /** Omits or repeats one piece of an answer: a number, a punctuation mark, or up to four letters of a word. */
-export function mangled(answer: string, random: Random): string {
+function mangled(answer: string, random: Random): string {
   const pieces = answer.match(/\s?(?:\p{L}{1,4}|\p{N}+|[^\s])/gu) ?? [];
   const at = random.below(pieces.length);
   const piece = pieces[at]!;

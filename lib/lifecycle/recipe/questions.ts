@@ -35,7 +35,7 @@ export interface CountrySplit {
   development: readonly Place[];
 }
 
-export interface SplitSize {
+interface SplitSize {
   toldOnly: number;
   development: number;
   /** Maximum number of countries to ask about, and of other places. */

@@ -12,7 +12,7 @@ import {
 import type { StageRecord, Workspace } from "../workspace.ts";
 
 /** One token of a sentence. */
-export interface TokenView {
+interface TokenView {
   id: number;
   text: string;
 }

@@ -21,7 +21,7 @@ import type { Adapter, LowRank } from "./adapters.ts";
  * W becomes f32, because quantized blocks would lose the update.
  * @param spec the family's specification of W
  */
-export async function mergedWeight(model: Model, name: string, low: LowRank, spec: WeightSpec): Promise<Tensor> {
+async function mergedWeight(model: Model, name: string, low: LowRank, spec: WeightSpec): Promise<Tensor> {
   const stored = model.weight(name);
   const { device } = stored;
   const shape = dequantizedShape(stored, spec);

@@ -40,7 +40,7 @@ export interface NamedWeights {
 /** Element types that weights may be loaded in. @useDeclaredType */
 export type LoadDType = FloatDType | QuantizedTarget | "auto";
 
-export interface LoadWeightsOptions {
+interface LoadWeightsOptions {
   device: Device;
   /**
    * `auto` keeps each weight in its stored type, mapped without a copy. A quantized type applies to matrices (see

@@ -1,5 +1,5 @@
 /** The texts of a metric's chart. */
-export interface MetricText {
+interface MetricText {
   title: string;
   note?: string;
   /** Whether the values have no noise, so that the chart shows them instead of their running mean. */

@@ -1,7 +1,7 @@
 import type { CurvePoint } from "../charts.ts";
 
 /** A range of values on a chart, and the values outside it. */
-export interface PlotRange {
+interface PlotRange {
   range: [low: number, high: number];
   /** The largest value, if it is above the range. */
   above: number | undefined;

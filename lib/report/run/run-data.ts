@@ -24,7 +24,7 @@ export interface RunData {
 }
 
 /** The figures of a run, which `heddle report --json` prints. */
-export interface RunSummary {
+interface RunSummary {
   name: string;
   folder: string;
   /** null if the folder has no model card yet. */
@@ -48,7 +48,7 @@ export interface RunSummary {
 }
 
 /** Maximum number of runs in a report, as many as there are colors. */
-export const MAX_RUNS = 8;
+const MAX_RUNS = 8;
 
 /**
  * Reads runs from their folders, or from the paths of their logs.

@@ -10,7 +10,7 @@ import type { Load, Served } from "./models.ts";
 export type Loader = (path: string, options: LoadOptions) => Promise<LanguageModel>;
 
 /** Options of a BaseModel. */
-export interface BaseOptions {
+interface BaseOptions {
   slots: number;
   deterministic: boolean;
   load: Loader;

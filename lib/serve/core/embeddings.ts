@@ -12,7 +12,7 @@ import { promptsOf } from "./prompts.ts";
 const MAX_INPUTS = 2048;
 
 /** A request for vectors. */
-export interface EmbeddingRequest {
+interface EmbeddingRequest {
   /** A text, a list of token ids, or an array of those. */
   input: unknown;
   /** Name of the input's parameter, for messages. */
@@ -24,7 +24,7 @@ export interface EmbeddingRequest {
 }
 
 /** Vectors, one for each input, and the number of tokens that were read. */
-export interface Embedded {
+interface Embedded {
   vectors: Float32Array[];
   tokens: number;
 }

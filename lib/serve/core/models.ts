@@ -43,7 +43,7 @@ export interface ModelStatus {
 }
 
 /** Settings of a server's models. */
-export interface ModelsOptions {
+interface ModelsOptions {
   /** Maximum number of sequences that share a model's forward passes. */
   slots: number;
   deterministic: boolean;
@@ -300,7 +300,7 @@ export class Models {
 }
 
 /** Returns the 404 error for an unknown model. */
-export function unknownModel(given: string, known: readonly string[]): Refusal {
+function unknownModel(given: string, known: readonly string[]): Refusal {
   const shown = JSON.stringify(given.slice(0, 200));
   const hint = "--alias NAME, or the option aliases, gives the model another name";
   return new Refusal(404, `model: expected ${known.join(" or ")}, got ${shown} (${hint})`, {

@@ -24,7 +24,7 @@ export function isTool(value: unknown): boolean {
 }
 
 /** The tools of a request, and the generation options that they need. */
-export interface ToolUse {
+interface ToolUse {
   /** Tools that the template gets. */
   tools: unknown[] | undefined;
   options: Pick<GenerateOptions, "logitBias" | "visibleTokens">;

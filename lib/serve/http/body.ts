@@ -15,7 +15,7 @@ import { inTurn, type Semaphore } from "./semaphore.ts";
 const MAX_DISCARDED = 16 << 20;
 
 /** Limits on request bodies. */
-export interface BodyLimits {
+interface BodyLimits {
   maxBodyBytes: number;
   /** Maximum time to receive a body, in milliseconds. */
   bodyTimeout: number;

@@ -4,7 +4,7 @@ import { type DrainOptions, writeWithBackpressure } from "./backpressure.ts";
 import { jsonBytes } from "./json-parts.ts";
 
 /** How events are written. */
-export interface EventFormat {
+interface EventFormat {
   contentType: string;
   /** Text before and after an event's data. */
   before(event: unknown): string;

@@ -7,7 +7,7 @@ const NEVER_HELD = 8;
 const HOLD_MS = 250;
 
 /** A body that is still being received. */
-export interface Arriving {
+interface Arriving {
   /** Counts received bytes. @returns whether there is room for them */
   add(bytes: number): boolean;
   end(): void;

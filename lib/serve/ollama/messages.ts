@@ -4,7 +4,7 @@ import type { Slices } from "../../core/slices.ts";
 import { invalid, unsupported } from "../http/http-error.ts";
 
 /** A message of the core. */
-export interface Message {
+interface Message {
   role: string;
   content: string;
   reasoning_content?: string;

@@ -7,7 +7,7 @@ import { embeddings } from "./embeddings.ts";
 import { listModels, showModel } from "./models.ts";
 
 /** The body of an error response. */
-export interface ErrorBody {
+interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null };
 }
 

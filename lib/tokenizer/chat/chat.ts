@@ -99,7 +99,7 @@ export function chooseTemplate(
 }
 
 /** The template, options and guarded tokens of a rendering. */
-export interface ChatSetting {
+interface ChatSetting {
   template: string;
   /** Tokens that a message's text must never be encoded as. */
   guarded: GuardedTokens;

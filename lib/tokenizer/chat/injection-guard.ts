@@ -13,7 +13,7 @@ const maxDepth = 64;
 const maxValues = 100_000;
 
 /** A token that text in messages must not be encoded as. */
-export interface Guarded {
+interface Guarded {
   special: boolean;
   content: string;
 }

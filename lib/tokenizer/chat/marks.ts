@@ -32,7 +32,7 @@ export function firstCharacter(text: string): string {
 }
 
 /** Effects of normalization on characters, for a Marker. */
-export interface MarkedCharacters {
+interface MarkedCharacters {
   /** The flags of characters: see guard-characters.ts. */
   characters: GuardCharacters;
   /**

@@ -5,7 +5,7 @@ import { parseNamed } from "./config.ts";
 import { readAddedTokens, type TokenizerFile, type TokenizerModel } from "./tokenizer-file.ts";
 
 /** The contents of the files that list added tokens. */
-export interface AddedTexts {
+interface AddedTexts {
   tokenizerConfig?: string;
   specialTokensMap?: string;
   /** Text of added_tokens.json. */

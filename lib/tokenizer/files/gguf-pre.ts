@@ -3,7 +3,7 @@ import type { JsonObject } from "../../io/json.ts";
 import { deepseekPatterns, namedPatterns } from "../pipeline/patterns.ts";
 
 /** A pre-tokenizer that GGUF names. */
-export interface GgufPreTokenizer {
+interface GgufPreTokenizer {
   /** Split patterns. Each splits the pieces of the previous one. */
   patterns: readonly string[];
   addsBos?: boolean;

@@ -68,7 +68,7 @@ export class VocabularyKeys {
 }
 
 /** An array of numbers, typed or not. */
-export type Numbers = readonly number[] | Float32Array | Uint8Array;
+type Numbers = readonly number[] | Float32Array | Uint8Array;
 
 /** Converts token types to bytes. Unknown types become 0. */
 export function tokenTypes(numbers: Numbers): Uint8Array {

@@ -20,7 +20,7 @@ export function wordPieceToGguf(token: string, type: number): string {
   return token.startsWith(subwordPrefix) ? token.slice(subwordPrefix.length) : wordMark + token;
 }
 
-export interface WordPieceIds {
+interface WordPieceIds {
   cls: number;
   sep: number;
   unknown: number;

@@ -13,7 +13,7 @@ import { wordPieceToGguf } from "./gguf-wordpiece.ts";
 import { TokenType } from "./tokenizer-file.ts";
 
 /** The tokenizer files of a Hugging Face folder. */
-export interface TokenizerFiles {
+interface TokenizerFiles {
   /** The parsed tokenizer.json. */
   tokenizer: unknown;
   /** The parsed tokenizer_config.json, if any. */
@@ -24,7 +24,7 @@ export interface TokenizerFiles {
   path: string;
 }
 
-export interface TokenIds {
+interface TokenIds {
   vocabSize: number;
   bosTokenId: number | null;
   eosTokenIds: readonly number[];

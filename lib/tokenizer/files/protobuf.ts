@@ -3,7 +3,7 @@ import { HeddleError } from "../../core/errors.ts";
 import { invalidFile } from "./tokenizer-file.ts";
 
 /** A field of a message: a number (varint or float) or bytes. */
-export interface ProtobufField {
+interface ProtobufField {
   number: number;
   value: number | Uint8Array;
 }

@@ -152,7 +152,7 @@ function listed(pieces: Pick<Proto, "tokens" | "types" | "scores">, mergesByScor
 }
 
 /** A Unigram model and its settings. */
-export interface UnigramPieces extends Normalization {
+interface UnigramPieces extends Normalization {
   /** The vocabulary, with scores. */
   native: NativeJsonVocabulary;
   types: Uint8Array;

@@ -117,7 +117,7 @@ function vocabularyOf(model: TokenizerModel): Partial<NativeTokenizerSpec> {
 }
 
 /** Joins texts into one, because one string crosses to native code faster than many. */
-export function joinTexts(texts: string[]): { text: string; lengths: Uint32Array } {
+function joinTexts(texts: string[]): { text: string; lengths: Uint32Array } {
   const lengths = new Uint32Array(texts.length);
   for (let i = 0; i < texts.length; i++) lengths[i] = texts[i]!.length;
   return { text: texts.join(""), lengths };

@@ -4,7 +4,7 @@ import type { JsonObject, JsonValue } from "../../io/json.ts";
 import { flatten, invalidFile, isFileTokenId, type TokenizerFile, unsupported } from "../files/tokenizer-file.ts";
 
 /** Special ids before and after a text. */
-export interface AddedAround {
+interface AddedAround {
   beginIds: Uint32Array;
   endIds: Uint32Array;
 }

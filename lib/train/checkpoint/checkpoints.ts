@@ -29,7 +29,7 @@ import { clearRun, isInFolder, needUsable } from "./output-folder.ts";
 import { needSameFrozen, type RunRecord } from "./run-record.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 
-export interface CheckpointStoreOptions {
+interface CheckpointStoreOptions {
   outputDir: string;
   saveTotalLimit?: number | undefined;
   /**

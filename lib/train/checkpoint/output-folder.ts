@@ -14,7 +14,7 @@ import { COMPLETIONS_FILE, LOG_FILE, RunLog } from "../tracking/run-log.ts";
 const MODEL_FILE = /^(config\.json|adapter_config\.json|.*\.safetensors)$/;
 
 /** The options that determine how a run uses its folder. */
-export interface OutputUse {
+interface OutputUse {
   outputDir: string;
   resume: boolean | string;
   overwriteOutputDir: boolean;

@@ -17,7 +17,7 @@ import type { CorpusPart } from "../options/text-data.ts";
 /** Files of one corpus, or several corpora with weights. */
 export type CorpusData = string | readonly string[] | readonly CorpusPart[];
 
-export interface CorpusSourceOptions {
+interface CorpusSourceOptions {
   data: CorpusData;
   evalData?: CorpusData | undefined;
   /** Without evalData: the share of `data`'s documents that is held out. */

@@ -20,7 +20,7 @@ export interface SftData {
   conversations: number;
 }
 
-export interface SftDataOptions extends SftRowOptions {
+interface SftDataOptions extends SftRowOptions {
   /** Maximum number of tokens of a row. */
   maxSeqLength: number;
   truncationMode: "keep_start" | "keep_end" | "drop" | "error";

@@ -22,7 +22,7 @@ export interface SftBatch {
   tokenCount: number;
 }
 
-export interface SftSourceOptions {
+interface SftSourceOptions {
   batchSize: number;
   sequenceLength: number;
   /** Whether a sequence holds several examples, without attention between them. */

@@ -17,7 +17,7 @@ const FOLDER = "heddle-texts";
 /** Number of characters written at once. */
 const PART = 1 << 20;
 
-export interface TextFiles {
+interface TextFiles {
   data: CorpusData;
   evalData: CorpusData | undefined;
   /** Removes the written files. */

@@ -69,11 +69,7 @@ export function adapterThere(model: Model, name: string, lora: Partial<LoraConfi
  * not given are not checked.
  * @throws HeddleError INVALID_ARGUMENT
  */
-export function needSameAdapter(
-  model: Model,
-  { name, config, layers, saved }: Adapter,
-  lora: Partial<LoraConfig>,
-): void {
+function needSameAdapter(model: Model, { name, config, layers, saved }: Adapter, lora: Partial<LoraConfig>): void {
   const refuse = (option: string, expected: unknown, got: unknown) => {
     const text = (value: unknown) => (Array.isArray(value) ? value.join(", ") || "none" : String(value));
     const fresh = `(of adapter ${JSON.stringify(name)}, which is trained further; to train a new one, give \`adapter\` another name)`;

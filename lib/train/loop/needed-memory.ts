@@ -18,7 +18,7 @@ const CHECK_EVERY = 256;
 const RESERVE = 64 << 20;
 
 /** Sources of memory figures. */
-export interface MemoryLeft {
+interface MemoryLeft {
   /** Bytes that the system can still allocate. */
   system(): number;
   /** Share of JavaScript's heap that is in use. */

@@ -61,7 +61,7 @@ export interface Accumulated {
   rankSeconds: readonly number[];
 }
 
-export interface StepResult extends Accumulated {
+interface StepResult extends Accumulated {
   /** L2 norm of the gradient before clipping. */
   gradNorm: number;
 }

@@ -2,7 +2,7 @@
 import { mean } from "../../metrics/mean.ts";
 
 export const rewardScales = ["group", "batch", "none"] as const;
-export type RewardScale = (typeof rewardScales)[number];
+type RewardScale = (typeof rewardScales)[number];
 
 /** Added to standard deviations, so that equal rewards give a zero advantage instead of NaN. */
 const SMALL = 1e-4;

@@ -9,7 +9,7 @@ import type { Model } from "../../models/model.ts";
 import type { LabeledExample } from "../examples/classify-rows.ts";
 import type { Metrics } from "../loop/stage.ts";
 
-export interface LabeledEvaluation {
+interface LabeledEvaluation {
   metrics: Metrics;
   /** Logits before the temperature, (labels) for each labeled output. */
   logits: Float32Array[];

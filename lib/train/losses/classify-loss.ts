@@ -66,7 +66,7 @@ export function paddingMask(rows: number): Value {
  * The input `wanted` (outputs) holds row indices. For a mean, the input `pool` (outputs, rows) holds each row's weight.
  * @returns (outputs, width) f32
  */
-export function pooledRows(hidden: Value, pooling: ClassifierConfig["pooling"], outputs: number): Value {
+function pooledRows(hidden: Value, pooling: ClassifierConfig["pooling"], outputs: number): Value {
   if (pooling === "mean") {
     const pool = input("pool", "f32", [outputs, hidden.dim(0)]);
     return linear(pool, cast(hidden, "f32"), undefined, { transposed: true });
@@ -75,7 +75,7 @@ export function pooledRows(hidden: Value, pooling: ClassifierConfig["pooling"], 
 }
 
 /** Builds the inputs of `pooledRows` for padded examples. */
-export function poolingInputs(
+function poolingInputs(
   examples: readonly { ids: ArrayLike<number> }[],
   pooling: ClassifierConfig["pooling"],
   { sequences, sequenceLength }: PaddedShape,

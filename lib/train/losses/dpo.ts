@@ -2,7 +2,7 @@ import { affine, logSigmoid, relu, scale, sub, type Value } from "../../graph/in
 import { square } from "./square.ts";
 
 export const dpoLossTypes = ["sigmoid", "ipo", "hinge"] as const;
-export type DpoLossType = (typeof dpoLossTypes)[number];
+type DpoLossType = (typeof dpoLossTypes)[number];
 
 export interface DpoLogprobs {
   /** (pairs) f32: log-probability of each completion under the policy; for ipo the mean over its tokens. */

@@ -25,7 +25,7 @@ export interface PairExample {
   negatives: readonly Uint32Array[];
 }
 
-export interface ContrastiveOptions extends Omit<PaddedShape, "sequences"> {
+interface ContrastiveOptions extends Omit<PaddedShape, "sequences"> {
   /** Length of a vector: the pooled hidden states, or the output of the embedding layers. */
   width: number;
   /** Number of pairs in a micro-batch, which has pairs · (2 + negatives) sequences. */

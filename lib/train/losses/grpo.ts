@@ -16,9 +16,9 @@ import {
 
 /** Whether probability ratios are per token or per sequence (GSPO). */
 export const importanceSamplingLevels = ["token", "sequence"] as const;
-export type ImportanceSamplingLevel = (typeof importanceSamplingLevels)[number];
+type ImportanceSamplingLevel = (typeof importanceSamplingLevels)[number];
 
-export interface GrpoTokens {
+interface GrpoTokens {
   /** (rows) f32: current log-probability of each token; 0 at rows outside an answer. */
   logprobs: Value;
   /**

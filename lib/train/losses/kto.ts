@@ -14,7 +14,7 @@ import {
 export const ktoLossTypes = ["kto", "apo_zero_unpaired"] as const;
 export type KtoLossType = (typeof ktoLossTypes)[number];
 
-export interface KtoLogprobs {
+interface KtoLogprobs {
   /** (completions) f32: policy minus reference log-probability of each completion. */
   ratio: Value;
   /** (completions) f32: 1 for a desirable completion, −1 for an undesirable completion. */

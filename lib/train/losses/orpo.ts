@@ -1,6 +1,6 @@
 import { clamp, log1mexp, logSigmoid, scale, sub, type Value } from "../../graph/index.ts";
 
-export interface OrpoLogprobs {
+interface OrpoLogprobs {
   /** (pairs) f32: mean log-probability of the tokens of each completion. */
   chosen: Value;
   rejected: Value;

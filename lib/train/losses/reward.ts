@@ -1,6 +1,6 @@
 import { add, logSigmoid, mul, scale, sub, type Value } from "../../graph/index.ts";
 
-export interface RewardScores {
+interface RewardScores {
   /** (pairs) f32: the model's score of each completion. */
   chosen: Value;
   rejected: Value;

@@ -1,6 +1,6 @@
 import { affine, logSigmoid, scale, sub, type Value } from "../../graph/index.ts";
 
-export interface SimpoLogprobs {
+interface SimpoLogprobs {
   /** (pairs) f32: mean log-probability of the tokens of each completion. */
   chosen: Value;
   rejected: Value;

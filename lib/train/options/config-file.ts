@@ -23,7 +23,7 @@ export const fileShape = {
 const PATHS = ["data", "evalData", "evalScores", "tokenizer", "model", "prompts", "evalPrompts", "refModel", "rewards"];
 
 /** The content of a configuration file. */
-export interface TrainingConfig {
+interface TrainingConfig {
   /** Options by their canonical names. */
   options: Record<string, unknown>;
   /** The names as the file spells them. */

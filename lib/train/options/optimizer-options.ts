@@ -7,7 +7,7 @@ import { type Given, option, variant } from "./option.ts";
 import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 
 /** Kinds of training state that can be divided among the ranks. */
-export const shardings = ["none", "optimizer", "gradients", "parameters"] as const;
+const shardings = ["none", "optimizer", "gradients", "parameters"] as const;
 export type Sharding = (typeof shardings)[number];
 
 /** Batches, precision and steps. */

@@ -4,7 +4,7 @@ import { expectedName, nearest } from "../../core/nearest-name.ts";
 import { infoOf, type Shape } from "./option.ts";
 
 /** Names that a message may suggest, each with its aliases. `lora.r` is the key `r` inside `lora`. */
-export type KnownNames = ReadonlyMap<string, readonly string[]>;
+type KnownNames = ReadonlyMap<string, readonly string[]>;
 
 /** Returns the names of options, and then the names inside options that are objects. */
 export function namesIn(shape: Shape): KnownNames {

@@ -4,7 +4,7 @@ import type { z } from "zod";
 export type Shape = Readonly<Record<string, z.ZodType>>;
 
 /** Facts about an option that its schema does not have. */
-export interface OptionInfo {
+interface OptionInfo {
   /** One line of `heddle train STAGE --help`. */
   help: string;
   /** The default as the help shows it. Needed if the schema has no default. */

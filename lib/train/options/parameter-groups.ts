@@ -19,7 +19,7 @@ export interface GroupRecord extends Omit<ParameterGroup, "match"> {
 }
 
 /** A run's parameters, each in the first group that matches it. */
-export interface Grouped {
+interface Grouped {
   /** Names of the trained parameters, in order. */
   trained: string[];
   groups: readonly { names: ReadonlySet<string>; group: ParameterGroup }[];

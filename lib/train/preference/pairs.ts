@@ -31,14 +31,14 @@ export interface ReferencedPair extends PreferencePair {
 }
 
 /** The size of a micro-batch of pairs. */
-export interface PairBatchShape {
+interface PairBatchShape {
   sequenceLength: number;
   /** Number of pairs in a micro-batch. */
   pairs: number;
 }
 
 /** The cross-entropy of chosen answers in a loss. */
-export interface ChosenTerm {
+interface ChosenTerm {
   /** Weight of the cross-entropy. The metric nllLoss is without it. */
   weight: number;
   /** Whether the tokens of prompts count too. */
@@ -46,7 +46,7 @@ export interface ChosenTerm {
 }
 
 /** The parts in which stages over pairs differ. `Objective` holds the options that the loss reads. */
-export interface PairStage<Objective, Pair extends PreferencePair>
+interface PairStage<Objective, Pair extends PreferencePair>
   extends Pick<PreferenceStage<PreferenceSettings & Objective, Pair>, "about" | "addHead"> {
   name: string;
   /** Default: preferencePeaks. */

@@ -31,7 +31,7 @@ export function fingerprint(numbers: Iterable<number>): string {
 }
 
 /** Describes how to score items: which answers they have, and how to add the reference's log-probabilities of these answers. */
-export interface ReferenceScores<Item, Scored> {
+interface ReferenceScores<Item, Scored> {
   /** Number of sequences that the reference scores at once. */
   sequences: number;
   /** Returns the answers of an item. */

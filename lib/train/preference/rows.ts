@@ -7,7 +7,7 @@ import { checkedMessages, rendered, rolesOf } from "../examples/sft-rows.ts";
 import { type AnsweredPrompt, joined } from "./sequences.ts";
 
 /** Methods of a tokenizer that preference training needs. `Tokenizer` implements them. */
-export type PreferenceTokenizer = Pick<Tokenizer, "encode" | "closingCount" | "applyChatTemplate" | "eosTokenIds">;
+type PreferenceTokenizer = Pick<Tokenizer, "encode" | "closingCount" | "applyChatTemplate" | "eosTokenIds">;
 
 /** A prompt as given in a row, and as ids. A conversation's ids end where the assistant's answer begins. */
 export interface EncodedPrompt {

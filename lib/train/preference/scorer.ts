@@ -13,7 +13,7 @@ import { valueHeadOutput } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
 import { type AnsweredPrompt, answerRows, slotsOf, targetLogprobs } from "./sequences.ts";
 
-export interface ScorerOptions {
+interface ScorerOptions {
   /** Number of sequences in one run. */
   sequences: number;
   sequenceLength: number;

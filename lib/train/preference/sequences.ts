@@ -38,7 +38,7 @@ export function perSlot<Item>(batch: readonly Item[], count: number, value: (ite
 }
 
 /** Location of a sequence's rows in a micro-batch: row `first + i` predicts answer token i. */
-export interface Placement {
+interface Placement {
   first: number;
   count: number;
 }

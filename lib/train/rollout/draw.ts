@@ -12,7 +12,7 @@ export interface PlacedPrompt {
   readonly place: number;
 }
 
-export type SamplingOptions = z.output<z.ZodObject<typeof samplingShape>>;
+type SamplingOptions = z.output<z.ZodObject<typeof samplingShape>>;
 
 /** An answer of the policy. */
 export interface DrawnAnswer {

@@ -2,7 +2,7 @@ import { assign, compile, type Executable, type FloatDType, isFloat, Tensor, ten
 import { LanguageModel } from "../../language-model/language-model.ts";
 import { Model } from "../../models/model.ts";
 
-export interface RolloutOptions {
+interface RolloutOptions {
   /**
    * Element type of the matrices for drawing answers; bf16 needs a policy with f32 master weights
    * (`Model.prepareForTraining`).

@@ -35,7 +35,7 @@ export interface ScoredDraw {
 }
 
 /** The size of a rollout. */
-export interface RolloutPlan {
+interface RolloutPlan {
   /** Number of answers to a prompt. */
   answersEach: number;
   /** Number of answers to a prompt in an evaluation. Default: answersEach. */
@@ -48,7 +48,7 @@ export interface RolloutPlan {
 }
 
 /** How a stage uses rollouts. */
-export interface Rollouts<Measured, Item> {
+interface Rollouts<Measured, Item> {
   /**
    * Computes what the loss needs from this rank's answers, such as log-probabilities.
    * @param score scores answers with the current weights
@@ -73,7 +73,7 @@ export interface Rollouts<Measured, Item> {
 }
 
 /** The parts in which stages that train on the model's own answers differ. */
-export interface PolicyStage<Options extends Settings, Measured, Item> {
+interface PolicyStage<Options extends Settings, Measured, Item> {
   name: string;
   peaks: PeakRates;
   about: Omit<StageCard, "data">;

@@ -5,7 +5,7 @@ import type { Optimizer } from "../../optim/optimizer.ts";
 import type { ShardingWorld, SharedState } from "./sharding.ts";
 
 /** Tensors of a checkpoint that rank 0 writes. When rank 0 reads one, all ranks take part in collecting it. */
-export interface CollectedTensors {
+interface CollectedTensors {
   /** The optimizer's state. */
   state: TensorData[];
   /** Returns data that collects a divided weight when it is read. Returns other weights' data unchanged. @param whole the model's tensor */

@@ -19,8 +19,8 @@ import { type PolicyOptions, policyStageShape } from "../rollout/options.ts";
 import { meanReport, runPolicy } from "../rollout/run-policy.ts";
 
 /** How token losses are aggregated: see TRL's `loss_type`. */
-export const grpoLossTypes = ["grpo", "dapo", "dr_grpo"] as const;
-export type GrpoLossType = (typeof grpoLossTypes)[number];
+const grpoLossTypes = ["grpo", "dapo", "dr_grpo"] as const;
+type GrpoLossType = (typeof grpoLossTypes)[number];
 
 const grpoShape = {
   /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
@@ -183,7 +183,7 @@ const run = runPolicy<z.output<typeof grpoSchema>, MeasuredAnswer, JudgedAnswer>
 type MeasuredAnswer = Pick<JudgedAnswer, "logprobs" | "samplerLogprobs">;
 
 /** An answer of the policy, with its advantage over the other answers to its prompt. */
-export interface JudgedAnswer {
+interface JudgedAnswer {
   readonly answer: AnsweredPrompt;
   readonly advantage: number;
   /** Log-probability of each token under the policy when the answer was drawn. Needed by a stage with oldLogprobs. */
@@ -196,7 +196,7 @@ export interface JudgedAnswer {
   readonly masked?: boolean | undefined;
 }
 
-export interface GrpoStageOptions extends Objective {
+interface GrpoStageOptions extends Objective {
   /**
    * grpo: the mean over an answer's tokens, then over answers. dapo: the mean over all tokens of the step. dr_grpo: the sum over tokens,
    * divided by answers · maxCompletionLength.

@@ -123,7 +123,7 @@ const run = runPreference<z.output<typeof ktoSchema>, LabeledAnswer>({
 });
 
 /** A good or bad answer, with its log-probability under the reference. */
-export interface LabeledAnswer {
+interface LabeledAnswer {
   readonly answer: AnsweredPrompt;
   readonly desirable: boolean;
   readonly reference: number;
@@ -131,7 +131,7 @@ export interface LabeledAnswer {
   readonly mismatched: { answer: AnsweredPrompt; reference: number };
 }
 
-export interface KtoStageOptions {
+interface KtoStageOptions {
   beta: number;
   lossType: KtoLossType;
   desirableWeight: number;

@@ -180,7 +180,7 @@ function estimate(
 }
 
 /** An answer of the policy, with values for each of its tokens. */
-export interface EstimatedAnswer {
+interface EstimatedAnswer {
   readonly answer: AnsweredPrompt;
   /** Log-probability of each token under the policy at the time of the rollout, also if the bf16 sampler drew the answer. */
   readonly logprobs: ArrayLike<number>;
@@ -192,7 +192,7 @@ export interface EstimatedAnswer {
   readonly returns: ArrayLike<number>;
 }
 
-export interface PpoStageOptions {
+interface PpoStageOptions {
   /** The ratio is clipped to [1 − cliprange, 1 + cliprange]. */
   cliprange: number;
   /** Clipping distance of a value from the rollout's value. */

@@ -9,7 +9,7 @@ import type { TrainEvent } from "../loop/trainer.ts";
 const MIN_INTERVAL_MS = 500;
 
 /** The fields of a line that a resume reads. */
-export interface Logged {
+interface Logged {
   step: number;
   /** Wall-clock seconds of training so far, including earlier parts of a resumed run. */
   seconds?: number;

@@ -6,7 +6,7 @@ import { tensorBoard } from "./tensorboard/tensorboard.ts";
 import type { TrackedRun, Tracker } from "./tracker.ts";
 
 /** Name of the folder in outputDir for TensorBoard's event files. */
-export const EVENTS_FOLDER = "runs";
+const EVENTS_FOLDER = "runs";
 
 /** Returns the trackers that the options name. @throws HeddleError INVALID_ARGUMENT for event files without a folder */
 export function trackersOf(options: TrainingOptions, warn: (message: string) => void): Tracker[] {

@@ -19,7 +19,7 @@ export const CONNECTION_MS = 10_000;
 const NAMED = 8;
 
 /** This rank, and the rendezvous that it joins. */
-export interface Meeting {
+interface Meeting {
   rank: number;
   size: number;
   /** The same on all ranks. It may be the same in other runs, if the launcher gives runs no names. */

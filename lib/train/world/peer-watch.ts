@@ -28,7 +28,7 @@ interface Peer {
 }
 
 /** The rank that is watched for, and what to do when another is lost. */
-export interface PeerWatchOptions {
+interface PeerWatchOptions {
   rank: number;
   size: number;
   /** A rank that has sent nothing for this long is lost. */

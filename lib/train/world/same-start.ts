@@ -5,7 +5,7 @@ import type { Sharding } from "../options/optimizer-options.ts";
 import { gather, type World } from "./world.ts";
 
 /** The state from which a rank starts. */
-export interface Start {
+interface Start {
   /** Step of the checkpoint that the rank resumes from; 0 without a checkpoint. */
   step: number;
   /** Digest of that checkpoint. */

@@ -10,7 +10,7 @@ import type { World } from "./world.ts";
 const GRACE_MS = 10_000;
 
 /** The ranks, how they meet, and how they connect. */
-export interface Watched extends Omit<WatchPlace, "secret"> {
+interface Watched extends Omit<WatchPlace, "secret"> {
   silenceSeconds: number;
   /** Gives rank 0's bytes to all ranks. */
   share(id: Uint8Array): Promise<Uint8Array>;

@@ -72,7 +72,7 @@ function messagesOf(column, before) {
 const newBranch = (prefix = []) => ({ content: "", reasoning: "", calls: [], tokens: [], prefix, seconds: 0, prompt: null, usage: null, finish: null, problem: "" });
 
 /** Generates the answer of a column's last turn. It begins with the tokens of the branch's prefix. */
-export async function generate(column) {
+async function generate(column) {
   const turn = column.turns.at(-1);
   const branch = answerOf(turn);
   const controller = new AbortController();

@@ -54,7 +54,7 @@ const COMPARING = new Set(["==", "!=", "<", "<=", ">", ">=", "in", "not in"]);
 const isJoining = (node: Statement) =>
   node.type === "BinaryExpression" && ["+", "~"].includes((node as Binary).operator.value);
 /** An interpreter with limits. */
-export interface LimitedEvaluator extends Evaluator {
+interface LimitedEvaluator extends Evaluator {
   /** Runs a program. It yields between statements, but not within expressions and macros. */
   runInSlices(program: unknown): Slices<RuntimeValue>;
 }

@@ -80,7 +80,7 @@ export interface Evaluator {
   evaluateMemberExpression(node: Member, scope: Scope): RuntimeValue;
   evaluateSliceExpression(object: RuntimeValue, node: Slice, scope: Scope): RuntimeValue;
 }
-export interface Jinja {
+interface Jinja {
   Environment: new (parent?: Scope) => Scope;
   Interpreter: new (scope: Scope) => Evaluator;
   parse(tokens: unknown): unknown;
