@@ -225,7 +225,10 @@ test("invalid sizes are rejected before anything is written", async () => {
   const out = new ArrayBuffer(4096);
   const wrong = (given: Parameters<NativeLaneHandle["cast"]>, message: RegExp, code = "INVALID_ARGUMENT" as const) =>
     expectError(async () => lane.cast(...given), code, message);
-  await wrong([source, 0, f32, q8_0, 0, 2048, out, 0], /cast: source: expected a range within 4096 bytes, got 8192 bytes at 0/);
+  await wrong(
+    [source, 0, f32, q8_0, 0, 2048, out, 0],
+    /cast: source: expected a range within 4096 bytes, got 8192 bytes at 0/,
+  );
   await wrong(
     [source, 4, f32, f32, 0, 1024, out, 0],
     /cast: source: expected a range within 4096 bytes, got 4096 bytes at 4/,
