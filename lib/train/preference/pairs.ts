@@ -31,7 +31,7 @@ export interface ReferencedPair extends PreferencePair {
 }
 
 /** The size of a micro-batch of pairs. */
-interface PairBatchShape {
+export interface PairBatchShape {
   sequenceLength: number;
   /** Number of pairs in a micro-batch. */
   pairs: number;
