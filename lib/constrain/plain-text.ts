@@ -19,7 +19,7 @@ export function* textWithout(
  * Returns the machine of byte sequences that do not contain `mark`. A state is the length of the longest prefix of `mark` that is a suffix
  * of the bytes read so far (Knuth, Morris and Pratt 1977).
  */
-export function without(mark: string): Machine {
+function without(mark: string): Machine {
   const bytes = Buffer.from(mark);
   const edges = Array.from(bytes, (_, state): Edge[] => {
     const next = new Map<number, number>();

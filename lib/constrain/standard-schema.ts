@@ -28,7 +28,7 @@ export interface StandardSchema<Output = unknown> {
 }
 
 /** The result of a check: the output, or the issues of the value. */
-export type StandardResult<Output> =
+type StandardResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly StandardIssue[] };
 

@@ -297,7 +297,7 @@ function scores(vocab: Vocab, merges: [string, string][]): Float32Array {
 }
 
 /** Returns the steps of a normalizer, pre-tokenizer or post-processor, which may be a Sequence or a single step. */
-export function steps(value: unknown, key: string): JsonFields[] {
+function steps(value: unknown, key: string): JsonFields[] {
   const step = object(value);
   if (step.type === "Sequence") return (Array.isArray(step[key]) ? (step[key] as unknown[]) : []).map(object);
   return step.type === undefined ? [] : [step];
