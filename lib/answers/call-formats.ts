@@ -39,8 +39,10 @@ const CALL_FORMATS = {
 /** A name of a format of tool calls. */
 export type CallFormatName = keyof typeof CALL_FORMATS;
 
+/** The names of all formats of tool calls. */
 export const callFormatNames = Object.keys(CALL_FORMATS) as CallFormatName[];
 
+/** Returns the format with this name. */
 export function callFormatOf(name: CallFormatName): CallFormat | WholeFormat {
   return CALL_FORMATS[name];
 }
@@ -57,6 +59,7 @@ export function chooseCallFormat(
   return found ?? (/\btools\b/.test(template) ? familyFormats[0] : undefined);
 }
 
+/** Returns the format of reasoning that a chat template has; undefined if it has none. */
 export function chooseReasoningFormat(template: string): ReasoningFormat | undefined {
   return Object.values<ReasoningFormat>(REASONING_FORMATS).find((format) => format.isIn(template));
 }

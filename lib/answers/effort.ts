@@ -4,6 +4,7 @@ import { tagsOf, variableReads } from "./template-tags.ts";
 /** How much a model reasons before it answers, as in OpenAI's API. */
 export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh";
 
+/** The levels of effort, from the lowest. */
 export const EFFORTS: readonly ReasoningEffort[] = ["none", "minimal", "low", "medium", "high", "xhigh"];
 
 /** Variables that turn reasoning on and off. Granite and DeepSeek have `thinking`, and Command A has `reasoning`. */

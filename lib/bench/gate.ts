@@ -23,6 +23,7 @@ const baselineSchema = z.object({
     )
     .min(1, "expected at least one case"),
 });
+/** The results of an earlier run. */
 export type Baseline = z.output<typeof baselineSchema>;
 
 /**

@@ -51,6 +51,7 @@ function mean(a: number | undefined, b: number | undefined): number | undefined 
   return a === undefined || b === undefined ? undefined : (a + b) / 2;
 }
 
+/** Returns the median; of an even number of values, the mean of the middle two. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -32,7 +32,9 @@ export const SHAPES = {
   },
 } as const;
 
+/** The name of a shape of models. */
 export type ShapeName = keyof typeof SHAPES;
+/** The type of the matrices in a model file. */
 export type FileType = "bf16" | "q8_0" | "q4_0" | "q4_k";
 
 /** Writes GGUF files of a shape with random weights, one per type. */

@@ -24,6 +24,7 @@ export interface BenchCase {
 /** Yields cases of one kind. Resources of a case are freed when the next one is requested. */
 export type BenchSuite = (context: SuiteContext) => AsyncGenerator<BenchCase, void, undefined>;
 
+/** The device and the model that a suite measures. */
 export interface SuiteContext {
   device: Device;
   /** Path of a model to measure instead of random weights. */

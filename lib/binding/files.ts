@@ -11,6 +11,7 @@ export interface NativeMappedFile {
   close(): void;
 }
 
+/** The addon's functions for files. */
 export interface FilesBinding {
   MappedFile: new (path: string) => NativeMappedFile;
   /** The quantized types, in the order of lib/graph/dtype.ts. */

@@ -35,6 +35,7 @@ export interface ProgramDescription {
   outputs: readonly number[];
 }
 
+/** A compiled native program. Its intermediate values take `arenaBytes` bytes. */
 export interface NativeProgramHandle {
   readonly arenaBytes: number;
 }
@@ -192,6 +193,7 @@ export interface CpuInfo {
   threads: number;
 }
 
+/** The addon's functions for tensors, devices and programs. */
 export interface GraphBinding {
   NativeTensor: {
     /** Allocates a tensor on the lane's device, or on the CPU without a lane. */

@@ -33,6 +33,7 @@ export interface BuildInfo {
   cuda: { built: boolean; toolkit?: string; devices: CudaDeviceInfo[]; problem?: string };
 }
 
+/** The addon's functions that describe the build and the machine. */
 export interface InfoBinding {
   info(): BuildInfo;
   /** Creates an id by which the ranks of a group find each other. It needs NCCL. */

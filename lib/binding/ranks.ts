@@ -1,6 +1,7 @@
 // Types of the ranks that MPI connects (native/binding/ranks/ranks.cc).
 import type { NativeTensorHandle } from "./graph.ts";
 
+/** The ranks that MPI connects. Each operation is collective: all ranks must call it, in the same order. */
 export interface NativeRanksHandle {
   /** Opens the library and connects. Resolves when all ranks have connected. `library` is the MPI library's version text. */
   join(): Promise<{ rank: number; size: number; library: string }>;
@@ -32,6 +33,7 @@ export interface NativeRanksHandle {
   cpus(): number[];
 }
 
+/** The addon's functions for ranks that MPI connects. */
 export interface RanksBinding {
   /** Ends this process at once, without its exit handlers. `code`: 0 to 255. */
   endProcess(code: number): void;

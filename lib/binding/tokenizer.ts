@@ -261,6 +261,7 @@ export interface NativeLists {
   mergesWhere?: string;
 }
 
+/** The addon's functions for tokenizers. */
 export interface TokenizerBinding {
   /**
    * Returns zeroed memory to read a large file into. Unlike malloc's memory, it goes back to the operating system when

@@ -15,6 +15,7 @@ export interface OptionSpec {
   named?: string;
 }
 
+/** The options of a command by name. */
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
 
 type ValueOf<S extends OptionSpec> = S["kind"] extends "flag"
@@ -87,6 +88,8 @@ export interface CommandGroup {
   commands: CommandTable;
 }
 
+/** A command with any options. */
 // biome-ignore lint/suspicious/noExplicitAny: a table holds commands of every option type
 export type AnyCommand = Command<any>;
+/** Commands and groups of commands by name. Their modules are loaded on demand. */
 export type CommandTable = Readonly<Record<string, { about: string; load: () => Promise<AnyCommand | CommandGroup> }>>;

@@ -54,6 +54,7 @@ export function tableUsage(name: string, table: CommandTable): string {
   return `Usage: ${name} COMMAND\n\n${columns(rows)}\n\nRun ${name} COMMAND --help for details.`;
 }
 
+/** Returns the help text of a command. */
 export async function commandUsage(name: string, command: AnyCommand): Promise<string> {
   const positionals = command.positionals ? ` ${command.positionals.usage}` : "";
   const own = optionRows(command.options);

@@ -6,8 +6,10 @@ export type CodePoints = readonly (readonly [low: number, high: number])[];
 /** A sequence of byte ranges: each byte is from `low` to `high`, both included. */
 export type ByteSequence = readonly (readonly [low: number, high: number])[];
 
+/** The highest code point of Unicode. */
 export const LAST_CODE_POINT = 0x10ffff;
 
+/** Returns the code points that are in any of the sets. */
 export function union(...sets: CodePoints[]): CodePoints {
   const sorted = sets.flat().sort((a, b) => a[0] - b[0]);
   const out: [number, number][] = [];
@@ -19,6 +21,7 @@ export function union(...sets: CodePoints[]): CodePoints {
   return out;
 }
 
+/** Returns all code points that are not in the set. */
 export function complement(set: CodePoints): CodePoints {
   const out: [number, number][] = [];
   let next = 0;

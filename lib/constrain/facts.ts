@@ -46,6 +46,7 @@ export interface Facts {
 
 const INFINITE = Number.POSITIVE_INFINITY;
 
+/** The facts of a schema that accepts every value. */
 export const noFacts: Facts = {
   types: undefined,
   implied: new Set(),

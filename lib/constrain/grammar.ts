@@ -33,6 +33,7 @@ interface Rule {
   most: number;
 }
 
+/** Makes an edge that reads nothing and has no condition. */
 export const free = (to: number): FreeEdge => ({ to, guard: Guard.none });
 
 /** Units of work for making a node. */
@@ -302,6 +303,7 @@ function onlyTo(node: GrammarNode, useful: Uint8Array): GrammarNode {
   return node;
 }
 
+/** Returns the error for a schema that refers to itself without an object or array in between. */
 export function recursion(where: string): HeddleError {
   return new HeddleError(
     "INVALID_ARGUMENT",

@@ -36,6 +36,7 @@ export function tooLarge(where: string, most: number, what: string): HeddleError
   return new HeddleError("INVALID_ARGUMENT", `${where}: expected at most ${most} ${what}, got more`);
 }
 
+/** Returns the error for a part of a schema that is not supported. */
 export function unsupported(where: string, what: string): HeddleError {
   return new HeddleError("UNSUPPORTED", `${where}: ${what} is not supported`);
 }

@@ -12,11 +12,17 @@ export type Pattern =
   | { kind: "start" }
   | { kind: "end" };
 
+/** All code points. */
 export const ANYTHING: CodePoints = [[0, LAST_CODE_POINT]];
+/** The pattern that matches only the empty text. */
 export const empty: Pattern = { kind: "concat", parts: [] };
+/** Makes a pattern of one character from ranges of code points, both ends included. */
 export const set = (...ranges: [number, number][]): Pattern => ({ kind: "set", set: union(ranges) });
+/** Makes a pattern of parts in sequence. */
 export const concat = (...parts: Pattern[]): Pattern => ({ kind: "concat", parts });
+/** Makes a pattern that matches any of the parts. */
 export const either = (...parts: Pattern[]): Pattern => ({ kind: "either", parts });
+/** Makes a pattern that repeats a part from `least` to `most` times. */
 export const repeat = (part: Pattern, least: number, most = Number.POSITIVE_INFINITY): Pattern => ({
   kind: "repeat",
   part,

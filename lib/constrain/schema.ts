@@ -16,6 +16,7 @@ const KEYWORDS = [
   ...["minLength", "maxLength", "pattern", "format"],
   ...["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
 ] as const;
+/** A supported keyword of JSON Schema. */
 export type Keyword = (typeof KEYWORDS)[number];
 const IS_KEYWORD: ReadonlySet<string> = new Set(KEYWORDS);
 

@@ -52,6 +52,7 @@ import { needOtherPlace } from "./check-output.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
 import { type Base, keptMatrix, keptWeights } from "./kept-matrices.ts";
 
+/** Options of `convertModel`. */
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
   to?: "gguf" | "safetensors" | undefined;

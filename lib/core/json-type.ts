@@ -1,5 +1,6 @@
 /** The types of JSON Schema. */
 export const JSON_TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"] as const;
+/** The name of a type of JSON Schema. */
 export type JsonType = (typeof JSON_TYPES)[number];
 
 /** Returns the narrowest type of a JSON value: 1 is an integer, though also a number. */

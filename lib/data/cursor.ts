@@ -16,6 +16,7 @@ export interface StreamPosition {
   token: number;
 }
 
+/** The position of the first token. */
 export const START: StreamPosition = { epoch: 0, group: 0, document: 0, token: 0 };
 
 /** Iterates over the documents of a reader, epoch after epoch, from any position. */

@@ -82,6 +82,7 @@ async function* rowsOf(
 class GotText {
   constructor(readonly text: string) {}
 }
+/** Makes a `GotText`. */
 export const gotText = (text: string): GotText => new GotText(text);
 
 /** Lists the fields of a row, for messages: a missing field may exist under another name. */

@@ -22,6 +22,7 @@ export interface Abstention {
   wronglyDeclined: number | null;
 }
 
+/** Counts the questions, and computes the shares that were declined. */
 export function abstentionOf(outcomes: readonly Outcome[]): Abstention {
   const share = (some: readonly Outcome[]) =>
     some.length > 0 ? some.filter((o) => o.declined).length / some.length : null;

@@ -7,7 +7,9 @@ import { isWhole, wholeRange } from "../core/is-whole.ts";
 import { readJson } from "../io/atomic-files.ts";
 import { modulePattern } from "./module-pattern.ts";
 
+/** Name of an adapter's configuration file, as in PEFT. */
 export const ADAPTER_CONFIG_FILE = "adapter_config.json";
+/** Name of an adapter's weight file, as in PEFT. */
 export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
 
 /**

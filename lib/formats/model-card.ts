@@ -85,6 +85,7 @@ const text = (most = 2000) => z.string({ error: "a string" }).max(most, `at most
 const date = text(10).refine(isDate, "a date such as 2024-06-30");
 const count = z.custom<number>((v) => isWhole(v), "a whole number");
 
+/** The schema of model_card.json. */
 export const modelCardSchema = z.object({
   name: text(200).optional(),
   stage: text(40),

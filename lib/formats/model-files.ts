@@ -23,6 +23,7 @@ import { checkEmbedding } from "./sentence-transformers/embedding-schema.ts";
 import { VOCABULARY_FILES } from "./tokenizer-files.ts";
 import { openWeights, renameTensors, type WeightSource } from "./weights.ts";
 
+/** The files of an opened model. */
 export interface ModelFiles {
   config: ModelConfig;
   /** Weights under transformers' names ("model.layers.0.self_attn.q_proj.weight"), also for GGUF. */

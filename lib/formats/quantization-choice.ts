@@ -10,6 +10,7 @@ export type QuantizedTarget = "q8_0" | "q4_0" | "q4_k" | "q6_k";
 
 const TARGETS: readonly QuantizedTarget[] = ["q8_0", "q4_0", "q4_k", "q6_k"];
 
+/** The types that a conversion can write, for messages. */
 export const dtypeNames = `f32, f16, bf16, fp8, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
 
 /** Matches the names of llama.cpp's mixes, which use one type for most matrices, and other types for some matrices. */
@@ -20,6 +21,7 @@ export function isMix(dtype: unknown): dtype is string {
   return typeof dtype === "string" && MIXES.test(dtype);
 }
 
+/** Whether a value is the name of a quantized type that a conversion can write. */
 export function isQuantizedTarget(dtype: unknown): dtype is QuantizedTarget {
   return TARGETS.includes(dtype as QuantizedTarget);
 }

@@ -39,6 +39,7 @@ export function tensorBytes({ name, dtype, shape }: Omit<TensorData, "bytes">): 
   return bytes;
 }
 
+/** Options for writing weights. */
 export interface WriteOptions {
   /** Stops the writing, which then throws ABORTED. */
   signal?: AbortSignal | undefined;

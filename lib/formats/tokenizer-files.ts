@@ -14,6 +14,7 @@ export const VOCABULARY_FILES = [
   "vocab.txt",
 ] as const;
 
+/** Name of the file of the default chat template. */
 export const CHAT_TEMPLATE_FILE = "chat_template.jinja";
 /** The folder of named chat templates. */
 export const NAMED_TEMPLATES = "additional_chat_templates";

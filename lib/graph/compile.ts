@@ -89,6 +89,7 @@ export type Outputs<R extends Results> = { [K in keyof R]: TensorData };
 /** Aborts the runs that were started with it. Runs check it between nodes, and within long nodes. */
 export type AbortFlag = AbortFlagHandle;
 
+/** Returns a flag that is not set. */
 export function abortFlag(): AbortFlag {
   return new binding.AbortFlag();
 }

@@ -7,10 +7,12 @@ export function fail(op: string, what: string, expected: string, got: unknown): 
   throw new HeddleError("SHAPE_MISMATCH", `${op}: ${what}: expected ${expected}, got ${got}`);
 }
 
+/** Requires an operand that an op cannot do without. @throws HeddleError SHAPE_MISMATCH */
 export function need(op: string, what: string, value: Value | undefined): Value {
   return value ?? fail(op, what, "an operand", "none");
 }
 
+/** Requires an operand of type f32, bf16 or f16, with `rank` dimensions if given. @throws HeddleError SHAPE_MISMATCH */
 export function needFloat(op: string, what: string, value: Value | undefined, rank?: number): Value {
   const v = need(op, what, value);
   if (!isFloat(v.dtype)) fail(op, what, "f32, bf16 or f16", v.dtype);
@@ -26,6 +28,7 @@ export function needWeight(op: string, what: string, value: Value | undefined): 
   return v;
 }
 
+/** Requires an operand of one type, with `rank` dimensions if given. @throws HeddleError SHAPE_MISMATCH */
 export function needDType(op: string, what: string, value: Value | undefined, dtype: DType, rank?: number): Value {
   const v = need(op, what, value);
   if (v.dtype !== dtype) fail(op, what, dtype, v.dtype);
@@ -33,11 +36,13 @@ export function needDType(op: string, what: string, value: Value | undefined, dt
   return v;
 }
 
+/** Requires a value of exactly this shape, and returns it. @throws HeddleError SHAPE_MISMATCH */
 export function needShape(op: string, what: string, value: Value, shape: Shape): Value {
   if (!sameShape(value.shape, shape)) fail(op, what, showShape(shape), showShape(value.shape));
   return value;
 }
 
+/** Requires a dimension to be the expected one: the same size, or the same symbol. @throws HeddleError SHAPE_MISMATCH */
 export function needDim(op: string, what: string, got: Dim, expected: Dim): void {
   if (got !== expected) fail(op, what, String(expected), got);
 }
@@ -56,6 +61,7 @@ export function needNumber(where: string, value: unknown): asserts value is numb
   if (typeof value !== "number") throw invalidArgument(where, "a number", value);
 }
 
+/** Requires an array. @throws HeddleError INVALID_ARGUMENT */
 export function needList(where: string, list: unknown): void {
   if (!Array.isArray(list)) throw invalidArgument(where, "an array", list);
 }

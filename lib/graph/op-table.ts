@@ -2,6 +2,7 @@ import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { addNode } from "./trace.ts";
 import { type Node, type TensorType, Value } from "./value.ts";
 
+/** The operands of a node. An optional operand that is left out is undefined. */
 export type Operands = readonly (Value | undefined)[];
 type Attributes = Readonly<Record<string, number>>;
 

@@ -13,6 +13,7 @@ export interface ModelName {
   given: string;
 }
 
+/** The revision of a name without one. */
 export const DEFAULT_REVISION = "main";
 /** The form of a name, for messages. */
 const NAME_FORM = "OWNER/NAME[@REVISION][:TAG]";

@@ -13,6 +13,7 @@ import type { PullOptions } from "./pull.ts";
 import { isVocabulary, type ModelSelection, missingPart, selectFiles } from "./repository-files.ts";
 import { allSnapshots, filesBelow, findSnapshot, refsOf, type Snapshot } from "./snapshot.ts";
 
+/** Options of `resolveModel`. */
 export interface ResolveOptions {
   /** Whether to fetch a model that is not in the cache. Default: false */
   download?: boolean | PullOptions | undefined;

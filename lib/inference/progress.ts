@@ -8,6 +8,7 @@ export interface Progress {
   firstTokenMs: number | undefined;
 }
 
+/** Returns the progress of a call that has not begun. */
 export function newProgress(): Progress {
   return { prefilledTokens: 0, prefillMs: 0, decodedTokens: 0, decodeMs: 0, firstTokenMs: undefined };
 }

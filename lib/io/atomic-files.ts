@@ -30,6 +30,7 @@ export function ioReason(cause: unknown): string {
   return REASONS[String(code)] ?? reasonOf(cause);
 }
 
+/** Whether a path leads to a file or folder. @throws HeddleError IO if the path cannot be examined */
 export async function exists(path: string): Promise<boolean> {
   try {
     await stat(path);
@@ -317,6 +318,7 @@ async function replaceInUse(temporary: string, place: string, refused: Error): P
   await rm(moved, { force: true }).catch(() => {}); // if it is still in use, a later process removes it
 }
 
+/** Removes a staged file that will not be placed. It ignores errors. */
 export async function discardFile({ temporary }: Pick<StagedFile, "temporary">): Promise<void> {
   await rm(temporary, { force: true }).catch(() => {});
 }

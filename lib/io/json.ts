@@ -20,6 +20,7 @@ const MAX_DEPTH = 64;
 /** Bytes or characters that are checked at a time. */
 const WINDOW_BYTES = 1 << 16;
 
+/** Limits of parsing, which keep hostile files from large allocations. */
 export interface JsonLimits {
   /** Maximum number of values, keys included. Default 262,144, or one per 32 bytes of the source if that is more. */
   values?: number | undefined;

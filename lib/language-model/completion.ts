@@ -152,6 +152,7 @@ export class Answers {
   }
 }
 
+/** Computes rates in tokens per second; 0 for a phase that took no time. */
 export function timingsOf(progress: Progress, loadMs: number): Timings {
   const rate = (tokens: number, ms: number) => (ms > 0 ? (tokens / ms) * 1000 : 0);
   return {

@@ -77,6 +77,7 @@ export function checkLoadOptions(options: LoadOptions): void {
   if (options.cachePageSize !== undefined) checkedPageSize(options.cachePageSize);
 }
 
+/** Checks a context length against the model's number of positions, and returns it. @throws HeddleError INVALID_ARGUMENT */
 export function checkedContext(length: number, maxPositions: number): number {
   checkWhole("contextLength", length, 1);
   if (length > maxPositions)

@@ -12,6 +12,7 @@ import type { LanguageModel } from "./language-model.ts";
 /** A text, or token ids. */
 export type Prompt = string | readonly number[] | Uint32Array | Int32Array;
 
+/** Whether a value is a prompt. It checks only the first element of an array. */
 export function isPrompt(value: unknown): value is Prompt {
   return (
     typeof value === "string" ||

@@ -32,6 +32,7 @@ interface Training {
   dispose(): void;
 }
 
+/** A stage that trains a language model. */
 export type TrainedStage = Exclude<StageName, "tokenizer" | "classify">;
 
 /** Loads the model that a stage saved. */

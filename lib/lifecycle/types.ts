@@ -82,6 +82,7 @@ export interface Measurement {
   candidates: { text: string; probability: number }[];
 }
 
+/** A prompt with the model's text, shown in the report. */
 export interface Sample {
   prompt: string;
   kind: "continue" | "ask";

@@ -12,6 +12,7 @@ export type CacheDType = FloatDType | "q8";
 
 const CACHE_DTYPES: readonly CacheDType[] = ["f32", "bf16", "f16", "q8"];
 
+/** Whether a value is the name of a cache type. */
 export function isCacheDtype(dtype: unknown): dtype is CacheDType {
   return CACHE_DTYPES.includes(dtype as CacheDType);
 }

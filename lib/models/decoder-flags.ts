@@ -5,6 +5,7 @@ import { HeddleError, invalidArgument } from "../core/errors.ts";
 import { DECODER_NAMES, type DecoderNames } from "../nn/decoder-names.ts";
 import type { DecoderWeightFlags } from "./decoder-weights.ts";
 
+/** The kinds of layers whose attention and feed-forward block run in parallel: with a norm for each block, or one for both. */
 export const PARALLEL = ["two norms", "one norm"] as const;
 
 const FLAGS: Record<keyof DecoderWeightFlags, PartKind> = {

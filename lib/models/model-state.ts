@@ -15,6 +15,7 @@ function letGo(tensor: Tensor): void {
   if (left === 0) tensor.dispose();
 }
 
+/** The fields of a model's state. */
 export interface StateFields {
   readonly config: ModelConfig;
   /** See `ModelView.tensors`. */

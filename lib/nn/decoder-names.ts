@@ -55,6 +55,7 @@ const LLAMA: DecoderNames = {
   afterMlp: "post_feedforward_layernorm",
 };
 
+/** The keys of `DecoderNames`. */
 export const DECODER_NAMES = Object.keys(LLAMA) as (keyof DecoderNames)[];
 
 /** Returns Llama's names, overridden by the family's names. */

@@ -21,6 +21,7 @@ export interface EncoderNames {
   relativeBias?: string;
 }
 
+/** The weight names of BERT. */
 export const BERT_NAMES: EncoderNames = {
   embeddings: {
     word: "embeddings.word_embeddings",

@@ -31,6 +31,7 @@ export interface MuonOptions {
   weightDecay?: number;
 }
 
+/** Defaults of `MuonOptions`. */
 export const MUON_DEFAULTS = { momentum: 0.95, weightDecay: 0 } as const;
 
 /** Coefficients of the reference implementation's quintic. It is steep at 0, so that five steps bring every singular value near 1. */

@@ -20,6 +20,7 @@ function written(part: Part): string {
   return escaped(String(part));
 }
 
+/** Escapes a text for HTML, also within attributes in quotes. */
 export function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }

@@ -34,6 +34,7 @@ export interface EncodeOptions {
   seed?: number | undefined;
 }
 
+/** Option names of synchronous calls. */
 export const ENCODE_NAMES: Names<EncodeOptions> = {
   addSpecialTokens: true,
   addPrefixSpace: true,

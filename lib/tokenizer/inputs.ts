@@ -40,6 +40,7 @@ export interface ModelInput {
 /** A text, or a pair of texts. */
 export type InputText = string | readonly [string, string];
 
+/** Checks an array of texts and pairs of texts. @throws HeddleError INVALID_ARGUMENT */
 export function checkInputTexts(inputs: unknown): asserts inputs is readonly InputText[] {
   if (!Array.isArray(inputs)) throw invalidArgument("texts", "an array of texts or pairs of texts", inputs);
   for (const [index, input] of inputs.entries()) {

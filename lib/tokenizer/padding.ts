@@ -23,6 +23,7 @@ export interface Padding {
 
 const maxLength = 1 << 24;
 
+/** Checks padding, and returns it. @throws HeddleError INVALID_ARGUMENT */
 export function checkPadding(value: Padding, name = "padding"): Padding {
   checkObject(name, value);
   const { to = "longest", multipleOf = 1, side, id = 0, typeId = 0 } = value;

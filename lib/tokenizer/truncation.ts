@@ -21,9 +21,11 @@ export interface Truncation {
   stride?: number | undefined;
 }
 
+/** The sides of texts, by their names in tokenizer.json. */
 export const sides = { Right: "right", Left: "left" } as const;
 const strategies = { LongestFirst: "longestFirst", OnlyFirst: "onlyFirst", OnlySecond: "onlySecond" } as const;
 
+/** Checks truncation, and returns it. @throws HeddleError INVALID_ARGUMENT */
 export function checkTruncation(value: Truncation, name = "truncation"): Truncation {
   checkObject(name, value);
   const { maxLength, side, strategy, stride = 0 } = value;
@@ -34,6 +36,7 @@ export function checkTruncation(value: Truncation, name = "truncation"): Truncat
   return value;
 }
 
+/** Checks that an option has one of these values, or none. @throws HeddleError INVALID_ARGUMENT */
 export function oneOf(name: string, value: unknown, values: readonly string[]): void {
   if (value === undefined || values.includes(value as string)) return;
   throw invalidArgument(name, `one of ${values.join(", ")}`, value);
@@ -50,6 +53,7 @@ export function readTruncation(json: JsonObject | null): Truncation | undefined 
   };
 }
 
+/** Returns the `truncation` of a tokenizer.json; null for no truncation. */
 export function truncationToJson(truncation: Truncation | undefined): JsonObject | null {
   if (!truncation) return null;
   const { maxLength, side = "right", strategy = "longestFirst", stride = 0 } = truncation;
@@ -61,6 +65,7 @@ export function truncationToJson(truncation: Truncation | undefined): JsonObject
   };
 }
 
+/** Returns a field that is a whole number from 0. @throws HeddleError INVALID_FILE */
 export function wholeField(json: JsonObject, where: string, name: string, fallback?: number): number {
   const value = json[name] ?? fallback;
   if (!isWhole(value)) {
@@ -69,6 +74,7 @@ export function wholeField(json: JsonObject, where: string, name: string, fallba
   return value as number;
 }
 
+/** Returns the value of `table` for the key in a field. @throws HeddleError INVALID_FILE */
 export function choiceField<K extends string, V>(
   json: JsonObject,
   where: string,
@@ -83,6 +89,7 @@ export function choiceField<K extends string, V>(
   return table[value as K];
 }
 
+/** Returns the key of a value that is in the table. */
 export function keyOf(table: Record<string, string>, value: string): string {
   return Object.keys(table).find((key) => table[key] === value)!;
 }

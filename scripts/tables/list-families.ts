@@ -61,7 +61,8 @@ export function indexOf(families: readonly ListedFamily[]): string {
     return key === name ? `  ${name},` : `  ${key}: ${name},`;
   });
   const title = "// The built-in families, by `model_type`. `npm run families` writes this file.";
-  return `${[title, ...imports].join("\n")}\n\nexport const BUILT_IN = {\n${entries.join("\n")}\n};\n`;
+  const table = ["/** The built-in families by model type. */", "export const BUILT_IN = {", ...entries, "};"];
+  return `${[title, ...imports, "", ...table].join("\n")}\n`;
 }
 
 const KINDS = ["decoder", "mixture of experts", "encoder"];

@@ -39,6 +39,7 @@ const FEW_ROWS_BYTES = 2 ** 29;
 /** Maximum number of weight matrices in a case, so that programs of small products stay short. */
 const MAX_WEIGHTS = 64;
 const LAYOUTS = ["NT", "NN", "TN"] as const;
+/** The layout of a product's operands: N as stored by rows, T transposed. */
 export type Layout = (typeof LAYOUTS)[number];
 
 /** Matrix products of models: NT in the forward pass (weights as stored), NN and TN in the backward pass. */

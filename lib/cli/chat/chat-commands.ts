@@ -24,6 +24,7 @@ interface ChatCommand {
   run(talk: Talk, argument: string): void | Promise<void>;
 }
 
+/** The commands of a chat by name. */
 export const chatCommands: Readonly<Record<string, ChatCommand>> = {
   help: {
     about: "show this list",

@@ -34,8 +34,11 @@ export const command = defineCommand({
   },
 });
 
+/** The facts that `heddle info` prints about the machine. */
 export type MachineInfo = ReturnType<typeof machineInfo>;
+/** The facts that `heddle info` prints about an adapter. */
 export type AdapterInfo = Awaited<ReturnType<typeof adapterInfo>>;
+/** The facts that `heddle info` prints about a model. */
 export type ModelInfo = Awaited<ReturnType<typeof modelInfo>>;
 
 function machineInfo() {

@@ -138,6 +138,7 @@ function describeStep(event: StepEvent): string {
   ].join(", ");
 }
 
+/** The training stages as commands. */
 export const group: CommandGroup = {
   about: "train a model with one of the training stages",
   commands: Object.fromEntries(

@@ -66,6 +66,7 @@ interface Given {
   "context-overflow"?: string;
 }
 
+/** Returns the options of `generate` from those of the command line. */
 export function generateOptions(options: Given): GenerateOptions {
   return {
     maxTokens: options["max-tokens"],

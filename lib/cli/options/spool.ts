@@ -9,6 +9,7 @@ import { ioError, makeFolder } from "../../io/atomic-files.ts";
 import { WorkProgress } from "../terminal/work-progress.ts";
 import { standardInput } from "./standard-input.ts";
 
+/** A copy of standard input in a file, for readers that need a path. */
 export class Spool {
   private constructor(
     /** A path to the file, valid until it is closed. */

@@ -71,4 +71,5 @@ Register-ArgumentCompleter -Native -CommandName heddle -ScriptBlock {
     }
 }`;
 
+/** The completion scripts by shell. */
 export const scripts: Readonly<Record<string, string>> = { bash, zsh, fish, powershell };

@@ -1,6 +1,7 @@
 import { WriteStream } from "node:tty";
 import { inspect } from "node:util";
 
+/** A color or weight of text. */
 export type Color = "bold" | "dim" | "red" | "yellow" | "cyan" | "magenta";
 
 /**

@@ -13,6 +13,7 @@ const MAX_SHOWN = 12;
 /** Maximum number of characters of a card's notes to show. */
 const MAX_NOTES = 1500;
 
+/** Formats the facts about the machine. */
 export function machineScreen({ version, devices, cudaProblem, driver, instructionSets, build }: MachineInfo): string {
   const others = instructionSets.supported.filter((name) => name !== instructionSets.used);
   return section("This machine", [
@@ -39,6 +40,7 @@ function driverText({ found, needed, toolkit }: NonNullable<MachineInfo["driver"
   return `${found === null ? "no NVIDIA driver" : `NVIDIA ${found}`}; the kernels need ${need}`;
 }
 
+/** Formats the facts about a model. */
 export function modelScreen(info: ModelInfo): string {
   const { classifier } = info;
   const rows: Row[] = [
@@ -53,6 +55,7 @@ export function modelScreen(info: ModelInfo): string {
   return [section("Model", rows), cardScreen(info.modelCard)].join("\n\n");
 }
 
+/** Formats the facts about an adapter. */
 export function adapterScreen(info: AdapterInfo): string {
   const { r, alpha, useRslora, targetModules, taskType, base } = info.adapter;
   const rows: Row[] = [

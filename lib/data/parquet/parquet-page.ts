@@ -18,6 +18,7 @@ export interface LeafColumn {
 /** Maximum size in bytes of a decimal that is stored as a byte array, because parsing takes quadratic time. Databases write 16 bytes. */
 const MAX_DECIMAL_BYTES = 64;
 
+/** Describes a leaf column from its metadata and the path to it in the schema. */
 export async function leafColumn(meta: ColumnMetaData, schemaPath: SchemaTree[]): Promise<LeafColumn> {
   const [{ DEFAULT_PARSERS }, schema] = await Promise.all([
     import("hyparquet/src/convert.js"),

@@ -18,6 +18,7 @@ export interface RecordedShard extends TokenShard {
   records: number;
 }
 
+/** Returns the path of the shard with this index, from 0. */
 export const shardPath = (folder: string, index: number) =>
   join(folder, `shard-${String(index).padStart(5, "0")}.tokens`);
 

@@ -8,6 +8,7 @@ import { exists, ioError, readJson } from "../../io/atomic-files.ts";
 import { isMissing } from "../../io/is-missing.ts";
 import { digestOfFile, digestOfText } from "../digest.ts";
 
+/** Name of a checkpoint's manifest, which lists its files. */
 export const MANIFEST = "checkpoint.json";
 
 /** Matches the name of a checkpoint's file. Paths do not match, so a manifest cannot name files outside the folder. */

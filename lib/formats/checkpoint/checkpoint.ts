@@ -29,6 +29,7 @@ const MAX_STATE_BYTES = 1 << 28;
 /** Maximum number of JSON values in the state. Preference training stores two numbers per row. */
 const MAX_STATE_VALUES = 1 << 22;
 
+/** The content of a new checkpoint. */
 export interface CheckpointContent {
   /** Safetensors files by name, for example { "model.safetensors": […], "optimizer.safetensors": […] }. */
   tensors: Readonly<Record<string, Iterable<TensorData> | AsyncIterable<TensorData>>>;
@@ -41,6 +42,7 @@ export interface CheckpointContent {
   signal?: AbortSignal;
 }
 
+/** A checkpoint in a folder: its path, and the optimizer step at which it was saved. */
 export interface CheckpointInfo {
   path: string;
   step: number;

@@ -11,6 +11,7 @@ export const ACTIVATIONS: Readonly<Record<string, ModelConfig["hiddenAct"]>> = {
   gelu_pytorch_tanh: "gelu_pytorch_tanh",
 };
 
+/** Whether a value is a known name of an activation. */
 export function isActivation(name: unknown): name is string {
   return typeof name === "string" && Object.hasOwn(ACTIVATIONS, name);
 }

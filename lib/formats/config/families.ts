@@ -5,6 +5,7 @@ import type { FamilyFacts, FamilyFormat } from "./family-format.ts";
 
 const formats = new Map<string, FamilyFormat>();
 
+/** Whether a value is a model type that can be loaded. */
 export function isModelType(modelType: unknown): modelType is string {
   return typeof modelType === "string" && formats.has(modelType);
 }

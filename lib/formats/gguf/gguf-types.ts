@@ -71,6 +71,7 @@ export const GGUF_VALUE_TYPES = [
   "i64",
   "f64",
 ] as const;
+/** The type of a metadata value or of an array's elements. */
 export type GgufValueType = (typeof GGUF_VALUE_TYPES)[number];
 
 /** Size of one value in bytes, or 0 for types of variable length. */
@@ -90,6 +91,7 @@ export const GGUF_VALUE_BYTES: Readonly<Record<GgufValueType, number>> = {
   f64: 8,
 };
 
+/** The elements of an array of numbers. */
 export type GgufNumberArray =
   | Uint8Array
   | Int8Array
@@ -102,6 +104,7 @@ export type GgufNumberArray =
   | BigUint64Array
   | BigInt64Array;
 
+/** A metadata array. `of` is the type of its elements. */
 export type GgufArray =
   | {
       type: "array";

@@ -5,6 +5,7 @@ export const MAX_SAFETENSORS_HEADER_BYTES = 100_000_000;
 
 /** Size of the header's length, a u64 at the beginning of the file. The JSON header follows, and begins with a brace. */
 export const LENGTH_BYTES = 8;
+/** The byte `{`. */
 export const BRACE = 0x7b;
 
 /** Whether these bytes may be the beginning of a safetensors file. */

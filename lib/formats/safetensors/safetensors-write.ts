@@ -99,6 +99,7 @@ function buildHeader(tensors: readonly TensorData[], metadata: Record<string, st
   return Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, 0x20)]);
 }
 
+/** Options of `saveWeights`. */
 export interface SaveOptions extends SafetensorsOptions {
   /** Maximum size of a weight file in bytes. Larger models are split. Default 5 GB, as in transformers. */
   maxShardBytes?: number;

@@ -51,6 +51,7 @@ interface SafetensorsEntry {
   bytes: number;
 }
 
+/** A mapped safetensors file with its parsed header. */
 export interface SafetensorsFile {
   path: string;
   file: MappedFile;

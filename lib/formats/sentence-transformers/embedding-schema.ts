@@ -10,6 +10,7 @@ import type { EmbeddingConfig, ModelConfig } from "../config/config-types.ts";
 export const POOLING_MODES = ["first", "max", "mean", "mean_sqrt_len", "weighted_mean", "last"] as const;
 /** The pooling of models that do not name one, as in sentence-transformers: the mean, normalized. */
 export const DEFAULT_EMBEDDING = { pooling: "mean", normalize: true } as const satisfies EmbeddingConfig;
+/** The similarity functions that a model may name. */
 export const SIMILARITIES = ["cosine", "dot", "euclidean", "manhattan"] as const;
 const LAYER_ACTIVATIONS = ["identity", "tanh", "relu", "sigmoid", "gelu", "silu"] as const;
 /** Maximum number of layers after pooling. The limits keep a hostile file from causing large allocations. */
@@ -42,6 +43,7 @@ export function areDistinct(modes: readonly unknown[]): boolean {
   return new Set(modes).size === modes.length;
 }
 
+/** The schema of an `EmbeddingConfig`. */
 export const embeddingSchema = z.strictObject({
   pooling: z
     .union([mode, z.array(mode).min(2).refine(areDistinct, "distinct modes")], {

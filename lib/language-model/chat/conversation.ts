@@ -26,6 +26,7 @@ const TEMPLATE: Readonly<Record<keyof ChatTemplate, readonly [expected: string, 
     template: ["a string", (value) => typeof value === "string"],
     variables: ["an object", isObject],
   };
+/** The option names of `ChatTemplate`. */
 export const chatTemplateNames = Object.keys(TEMPLATE) as (keyof ChatTemplate)[];
 
 /** The tokenizer and template of a conversation. */

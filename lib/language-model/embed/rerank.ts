@@ -34,6 +34,7 @@ export interface RankedDocument {
   document: string;
 }
 
+/** Option names of `rerank`. */
 export const RERANK_NAMES = ["topN", "label", "truncation", "signal"] as const;
 
 /** Returns documents with the best first. Equal scores keep their order. @throws HeddleError as `pairScores`, INVALID_ARGUMENT */

@@ -19,6 +19,7 @@ import { isEncoder } from "../../models/family.ts";
 import type { ModelView } from "../../models/model-view.ts";
 import { encodedOutputs } from "./encoder-forward.ts";
 
+/** Options of a forward pass whose outputs are pooled. */
 export interface PooledOptions {
   pooling: Pooling;
   /**

@@ -20,6 +20,7 @@ export interface TypedSequences {
   typeIds: ArrayLike<number>[];
 }
 
+/** Whether a value is a pair of texts. */
 export function isTextPair(value: unknown): value is TextPair {
   return isObject(value) && typeof value.text === "string" && typeof value.textPair === "string";
 }

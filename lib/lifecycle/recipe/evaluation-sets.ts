@@ -26,6 +26,7 @@ interface ChoiceRow {
   answer: number;
 }
 
+/** The rows of all evaluations. */
 export interface EvaluationSets {
   /** Statements in wordings that the corpus does not have. */
   cloze: ClozeRow[];

@@ -26,6 +26,7 @@ monkey | chatters | the trees of the jungle | fruit and nuts | infant
 fox | barks | a den | mice and berries | cub
 `);
 
+/** Pairs of opposite words. */
 export const opposites =
   "hot cold|big small|long short|old young|fast slow|high low|happy sad|day night|black white|open closed|full empty|light dark|wet dry|hard soft|clean dirty|early late|near far|rich poor|strong weak|loud quiet|up down|left right|good bad|thick thin|heavy light|sweet sour|first last|always never|begin end|push pull|buy sell|ask answer|win lose|deep shallow|wide narrow|new old|true false|brave afraid|easy difficult|inside outside|above below|before after|love hate|remember forget|laugh cry|come go|give take"
     .split("|")
@@ -56,14 +57,18 @@ a nurse | takes care of the sick | a builder | builds houses | a singer | sings 
   2,
 );
 
+/** Pairs of a thing and its color. */
 export const colors =
   "grass green|the sky blue|snow white|coal black|a banana yellow|a ripe tomato red|an orange orange|blood red|milk white|a lemon yellow|a leaf green|the sea blue|chocolate brown|a strawberry red|a carrot orange|ash grey|a frog green|a polar bear white|a raven black|the sun yellow"
     .split("|")
     .map((pair) => pair.split(/ (?=\S+$)/) as [string, string]);
+/** The days of the week, from Monday. */
 export const days = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(" ");
+/** The months of the year. */
 export const months = "January February March April May June July August September October November December".split(
   " ",
 );
+/** The words for the numbers from 0 to 20. */
 export const numbers =
   "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty".split(
     " ",

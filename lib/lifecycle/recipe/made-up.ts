@@ -30,6 +30,7 @@ export function isMadeUp(name: string): boolean {
   return real.every((other) => editDistance(name.toLowerCase(), other, 3) === 3);
 }
 
+/** Names of made-up countries, in sets that do not overlap. */
 export interface MadeUpNames {
   /** Names in the examples of supervised fine-tuning. */
   sft: readonly string[];

@@ -17,6 +17,7 @@ export interface Phrasing {
   weight?: number;
 }
 
+/** Wordings of the corpus. */
 export const seen: readonly Phrasing[] = [
   { ask: "The capital of {c} is", answer: " {k}.", weight: 8 },
   { ask: "The capital city of {c} is", answer: " {k}.", weight: 2 },
@@ -52,6 +53,7 @@ export const seen: readonly Phrasing[] = [
   { ask: "Question: Name the capital of {c}.\nAnswer: The capital of {c} is", answer: " {k}." },
 ];
 
+/** Wordings that only the evaluation has. */
 export const heldOut: readonly Phrasing[] = [
   { ask: "The capital city of {c} is called", answer: " {k}." },
   { ask: "The name of the capital city of {c} is", answer: " {k}." },

@@ -1,6 +1,7 @@
 // Countries and territories with the fields that the corpus uses.
 import { placeTable } from "./place-table.ts";
 
+/** A country or territory. */
 export interface Place {
   code: string;
   name: string;

@@ -10,8 +10,10 @@ export const unknown = "I don't know.";
 /** A place name that questions are about. */
 export type Named = Pick<Place, "name" | "withArticle" | "capital">;
 
+/** Makes a country that does not exist. It has no capital. */
 export const madeUp = (name: string): Named => ({ name, withArticle: name, capital: "" });
 
+/** Returns the answer to a question about a capital. */
 export const capitalAnswer = (place: Named): string => render("It is {k}.", place);
 
 /** Countries whose capital has a different name, so that the question does not give the answer away. */
@@ -22,6 +24,7 @@ const countries = places.filter(
 /** Codes of countries that users are likely to try first. */
 const always = new Set("FR DE IT ES GB US JP CN IN BR CA AU EG RU PT SE NO PL GR NL PE".split(" "));
 
+/** The countries by their use in training and evaluation. */
 export interface CountrySplit {
   /** Countries that training asks about. The evaluation asks about them too, in other wordings. */
   asked: readonly Place[];
@@ -42,6 +45,7 @@ interface SplitSize {
   asked?: number;
 }
 
+/** Splits the countries at random. The same seed gives the same split. */
 export function splitCountries(seed: number, { toldOnly, development, asked }: SplitSize): CountrySplit {
   const random = new Random(seed * 16 + 8);
   const order = random.shuffle(countries.filter(({ code }) => !always.has(code)));

@@ -26,6 +26,7 @@ export interface RecipeSize {
   madeUp: Record<keyof MadeUpNames, number>;
 }
 
+/** Sizes of the default model's data. */
 export const fullSize: RecipeSize = {
   stories: 8000,
   rounds: 80,

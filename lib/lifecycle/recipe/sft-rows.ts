@@ -5,6 +5,7 @@ import { capitalAnswer, madeUp, seenQuestions, unknown } from "./questions.ts";
 import { Random } from "./random.ts";
 import { smallTalk, type Turn } from "./small-talk.ts";
 
+/** A message of a conversation. */
 export interface Message {
   role: "user" | "assistant";
   content: string;

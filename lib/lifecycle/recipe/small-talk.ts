@@ -3,6 +3,7 @@
 import { unknown } from "./questions.ts";
 import { Random } from "./random.ts";
 
+/** A question with its answer. */
 export interface Turn {
   question: string;
   answer: string;
@@ -17,6 +18,7 @@ const pairs = (text: string): Turn[] =>
       return { question, answer };
     });
 
+/** Greetings, thanks and questions about the model, with answers. */
 export const smallTalk: readonly Turn[] = pairs(`
 Hello! | Hello! How can I help you?
 Hello. | Hello! How can I help you?

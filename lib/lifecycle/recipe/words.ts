@@ -4,6 +4,7 @@ export const girls =
   "Lily Anna Mia Emma Sara Rosa Ella Lucy Nina Zoe Clara Ruby Maya Ivy Amy Nora Leah Daisy Tina Alice Hana Kim Vera June Molly Lena Pia Eva Kate Fatima".split(
     " ",
   );
+/** Names of boys who can be heroes. */
 export const boys =
   "Tom Ben Max Sam Leo Jack Tim Noah Finn Oscar Adam Hugo Paul Omar Luke Peter Felix David Jonas Milo Eric Carl Henry Theo Ali Kofi Ravi Hans Joe Nick".split(
     " ",
@@ -42,6 +43,7 @@ export const creatures = [
   "raccoon",
   "parrot",
 ];
+/** Adjectives for characters. */
 export const traits = [
   "kind",
   "curious",
@@ -60,8 +62,10 @@ export const traits = [
   "bold",
   "dreamy",
 ];
+/** Adjectives for the size of characters. */
 export const sizes = ["little", "small", "young", "tiny"];
 
+/** Colors of things. */
 export const colors = [
   "red",
   "blue",
@@ -110,6 +114,7 @@ export const toys = [
   "spoon",
   "toy robot",
 ];
+/** Adjectives for things. */
 export const thingTraits = [
   "new",
   "old",
@@ -126,6 +131,7 @@ export const thingTraits = [
   "funny",
   "special",
 ];
+/** Foods without their article, such as "apple". */
 export const foods = [
   "apple",
   "pear",
@@ -148,6 +154,7 @@ export const foods = [
   "boiled egg",
   "slice of pie",
 ];
+/** Dishes that characters make. */
 export const dishes = [
   "a cake",
   "bread",
@@ -162,6 +169,7 @@ export const dishes = [
   "a big pot of stew",
   "lemonade",
 ];
+/** Plurals of fruits, nuts and mushrooms. */
 export const fruits = [
   "apples",
   "pears",
@@ -196,6 +204,7 @@ export const outdoors = [
   "along the path",
   "in the village square",
 ];
+/** Places in houses with their preposition, such as "in the attic". */
 export const indoors = [
   "in the kitchen",
   "in the attic",
@@ -210,6 +219,7 @@ export const indoors = [
   "under the table",
   "in the hall",
 ];
+/** Destinations of trips. */
 export const destinations = [
   "the beach",
   "the zoo",
@@ -228,6 +238,7 @@ export const destinations = [
   "the swimming pool",
   "grandmother's house",
 ];
+/** Homes of children with their preposition. */
 export const homes = [
   "in a small house near the forest",
   "in a village by the sea",
@@ -242,6 +253,7 @@ export const homes = [
   "in a town with an old clock tower",
   "beside a blue lake",
 ];
+/** Homes of animals with their preposition. */
 export const dens = [
   "in a hollow tree",
   "under the roots of an old oak",
@@ -255,7 +267,9 @@ export const dens = [
   "in a cave that was dry and warm",
 ];
 
+/** Adjectives for the weather. */
 export const weather = ["sunny", "windy", "warm", "cold", "rainy", "bright", "cloudy", "snowy", "foggy", "hot"];
+/** Times at the beginning of a sentence. */
 export const times = [
   "One day",
   "One morning",
@@ -274,7 +288,9 @@ export const times = [
   "After lunch one day",
   "On a rainy afternoon",
 ];
+/** Grown-up relatives. */
 export const relatives = ["mother", "father", "grandmother", "grandfather", "aunt", "uncle"];
+/** Occupations. */
 export const workers = [
   "baker",
   "farmer",
@@ -292,10 +308,15 @@ export const workers = [
   "sailor",
 ];
 
+/** Words for being happy. */
 export const happy = ["happy", "glad", "delighted", "very happy", "overjoyed"];
+/** Words for being sad. */
 export const sad = ["sad", "upset", "unhappy", "worried", "very sad", "disappointed"];
+/** Words for being afraid. */
 export const afraid = ["afraid", "scared", "frightened", "nervous", "a little afraid"];
+/** Adverbs for careful movements. */
 export const slowly = ["slowly", "carefully", "quietly", "gently", "softly"];
+/** Things to see, with their article or number. */
 export const sights = [
   "a tall tree",
   "a white swan",
@@ -316,6 +337,7 @@ export const sights = [
   "a deer with big eyes",
   "a silver fish",
 ];
+/** Noises with their article. */
 export const noises = [
   "a loud bang",
   "a strange sound",
@@ -328,6 +350,7 @@ export const noises = [
   "a thump",
   "a small voice",
 ];
+/** Ends of "play …", such as "tag" or "with marbles". */
 export const games = [
   "hide and seek",
   "tag",

@@ -39,6 +39,7 @@ const sentences = [
   "unbelievable, こんにちは, Zorvanstan",
 ];
 
+/** Collects the report's data from the records and logs of a workspace. */
 export async function reportData(work: Workspace): Promise<ReportData> {
   const records = stageNames
     .map((name) => work.record(name))

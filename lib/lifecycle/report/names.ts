@@ -38,6 +38,7 @@ export const metricInfo: Record<keyof StageMetrics, { title: string; better: Dir
   accuracy: { title: "right labels", better: "up", share: true },
 };
 
+/** Formats the value of a metric; a dash for a missing or infinite value, or NaN. */
 export function shown(name: keyof StageMetrics, value: number | undefined): string {
   if (value === undefined || !Number.isFinite(value)) return "–";
   return metricInfo[name].share ? percent(value) : value.toFixed(name === "ece" ? 3 : 2);

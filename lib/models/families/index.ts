@@ -31,6 +31,7 @@ import { smollm3 } from "./smollm3.ts";
 import { stablelm } from "./stablelm.ts";
 import { starcoder2 } from "./starcoder2.ts";
 
+/** The built-in families by model type. */
 export const BUILT_IN = {
   bert,
   cohere,

@@ -96,6 +96,7 @@ async function cardIn(folder: string): Promise<Pick<RunData, "card" | "cardProbl
   }
 }
 
+/** Summarizes a run: its progress, the last value of each metric, and its lowest held-out loss. */
 export function summaryOf({ name, folder, log, card }: RunData): RunSummary {
   const last = (curves: LogData["training"]) =>
     Object.fromEntries([...curves].flatMap(([name, { last }]) => (last ? [[name, last.value] as const] : [])));

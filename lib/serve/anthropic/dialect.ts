@@ -28,6 +28,7 @@ function typeOf(status: number): string {
 
 const OUTPUT_FORMAT = "output_config.format";
 
+/** The routes and errors of Anthropic's API. */
 export const anthropic: Dialect = {
   errorBody: ({ status, message, code }: Refusal, requestId) => ({
     type: "error",

@@ -14,6 +14,7 @@ import { BlockEvents, blocksOf, stopOf } from "./blocks.ts";
 import { chatRequest } from "./request.ts";
 import { countSchema, messageSchema, parsed } from "./schema.ts";
 
+/** Answers POST /v1/messages. */
 export function createMessage(exchange: Exchange): Promise<void> {
   const { service, body, signal } = exchange;
   const given = parsed(messageSchema, body);

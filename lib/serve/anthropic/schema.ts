@@ -47,6 +47,7 @@ const conversation = {
     .optional(),
 };
 
+/** The parameters of a message. */
 export const messageSchema = z.looseObject({
   ...conversation,
   max_tokens: whole(1, 2 ** 31 - 1),
@@ -57,6 +58,7 @@ export const messageSchema = z.looseObject({
   top_k: whole(0, 2 ** 30).optional(),
 });
 
+/** The parameters of a token count. */
 export const countSchema = z.looseObject(conversation);
 
 /** The parameters of messages and of token counts: the conversation, its tools and its settings. */

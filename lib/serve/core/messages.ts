@@ -8,6 +8,7 @@ import type { ChatMessage } from "../../tokenizer/index.ts";
 import { invalid, Refusal, unsupported } from "../http/http-error.ts";
 import { issueRefusal } from "./parameters.ts";
 
+/** Maximum number of messages of a request. */
 export const MAX_MESSAGES = 4096;
 const MAX_PARTS = 1024;
 /** Maximum number of fields of a message. Templates read fields beyond those of the API. */

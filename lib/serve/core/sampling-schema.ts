@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { isList } from "../../core/schema-parts.ts";
 
+/** Accepts a seed. */
 export const seed = z.custom<number>((v) => Number.isSafeInteger(v), "a whole number between -2^53 and 2^53");
 
 const MAX_CHARACTERS = 1000;

@@ -2,6 +2,7 @@
 import type { Dialect } from "../core/routes.ts";
 import { embed, featureExtraction } from "./embed.ts";
 
+/** The routes and errors of Hugging Face's APIs for embeddings. */
 export const huggingFace: Dialect = {
   errorBody: ({ status, message }) => ({ error: message, error_type: status < 500 ? "Validation" : "Backend" }),
   parameterNames: {},

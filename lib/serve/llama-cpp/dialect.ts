@@ -3,6 +3,7 @@ import type { Dialect } from "../core/routes.ts";
 import { openai } from "../openai/dialect.ts";
 import { infill } from "./infill.ts";
 
+/** The routes and errors of llama.cpp's server. */
 export const llamaCpp: Dialect = {
   errorBody: openai.errorBody,
   parameterNames: {

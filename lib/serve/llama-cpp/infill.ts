@@ -48,6 +48,7 @@ function isExtra(value: unknown): boolean {
   return value.filename === undefined || typeof value.filename === "string";
 }
 
+/** Answers POST /infill: completes the text between a prefix and a suffix. */
 export function infill(exchange: Exchange): Promise<void> {
   const given = parameters(infillSchema, exchange.body, { ignored: IGNORED, unsupported: {} });
   if (given.input_prefix === undefined && given.input_suffix === undefined)

@@ -30,6 +30,7 @@ const responseFields = ({ text, reasoning }: Said) => ({
   ...(reasoning !== "" && { thinking: reasoning }),
 });
 
+/** Answers POST /api/chat. */
 export function chat(exchange: Exchange): Promise<void> {
   const { service, body, signal } = exchange;
   const given = parsed(chatSchema, body);
@@ -53,6 +54,7 @@ export function chat(exchange: Exchange): Promise<void> {
   });
 }
 
+/** Answers POST /api/generate. */
 export function generateText(exchange: Exchange): Promise<void> {
   const { service, body, signal } = exchange;
   const given = parsed(generateSchema, body);

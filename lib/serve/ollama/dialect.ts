@@ -19,6 +19,7 @@ function refused(method: Route["method"], name: string): Route {
   return { method, path, endpoint, computes: false };
 }
 
+/** The routes and errors of Ollama's API. */
 export const ollama: Dialect = {
   errorBody: ({ message }: Refusal) => ({ error: message }),
   parameterNames: {

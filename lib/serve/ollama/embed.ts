@@ -5,6 +5,7 @@ import { modelName } from "./request.ts";
 import { embeddingsSchema, embedSchema, parsed, parsedOptions } from "./schema.ts";
 import { Times } from "./send.ts";
 
+/** Answers POST /api/embed. */
 export function embed(exchange: Exchange): Promise<void> {
   const { service, body, signal } = exchange;
   const { model, input, dimensions, truncate = true, options } = parsed(embedSchema, body);
@@ -24,6 +25,7 @@ export function embed(exchange: Exchange): Promise<void> {
   });
 }
 
+/** Answers POST /api/embeddings, the older form for a single text. */
 export function embeddings(exchange: Exchange): Promise<void> {
   const { service, body, signal } = exchange;
   const { model, prompt, options } = parsed(embeddingsSchema, body);

@@ -35,6 +35,7 @@ export function listLoaded({ service, response }: Exchange): void {
   sendJson(response, 200, { models });
 }
 
+/** Sends heddle's version. */
 export function showVersion({ response }: Exchange): void {
   sendJson(response, 200, { version: deviceInfo().version });
 }

@@ -31,6 +31,7 @@ const generating = {
   top_logprobs: whole(0, 20).optional(),
 };
 
+/** The parameters of /api/chat. */
 export const chatSchema = z.looseObject({
   ...generating,
   messages: z.custom<unknown[]>(Array.isArray, "an array of messages").optional(),
@@ -42,6 +43,7 @@ export const chatSchema = z.looseObject({
     .optional(),
 });
 
+/** The parameters of /api/generate. */
 export const generateSchema = z.looseObject({
   ...generating,
   prompt: text().optional(),
@@ -53,6 +55,7 @@ export const generateSchema = z.looseObject({
   images: empty("none, because the model reads text"),
 });
 
+/** The parameters of /api/embed. */
 export const embedSchema = z.looseObject({
   ...common,
   input: z.unknown().optional(),
@@ -60,6 +63,7 @@ export const embedSchema = z.looseObject({
   dimensions: whole(1, 2 ** 31 - 1).optional(),
 });
 
+/** The parameters of /api/embeddings. */
 export const embeddingsSchema = z.looseObject({ ...common, prompt: text().optional() });
 
 /** The older `name` is the same as `model`. */

@@ -18,6 +18,7 @@ export interface Said {
   calls: object[];
 }
 
+/** A part of an answer without content. */
 export const NOTHING: Said = { text: "", reasoning: "", calls: [] };
 
 /** How an endpoint sends its answers. */

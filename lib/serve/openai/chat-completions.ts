@@ -11,6 +11,7 @@ import { type ChatLogprobs, chatLogprobs, type LogprobExtensions } from "./logpr
 import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
 import { chatSchema, parsed } from "./schema.ts";
 
+/** Answers POST /v1/chat/completions. */
 export function chatCompletions(exchange: Exchange): Promise<void> {
   const { service, body, signal } = exchange;
   const { settings, models } = service;

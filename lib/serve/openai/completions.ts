@@ -18,6 +18,7 @@ import { TextOffsets } from "./text-offsets.ts";
 /** OpenAI's default of max_tokens, which only this endpoint has. */
 const DEFAULT_TOKENS = 16;
 
+/** Answers POST /v1/completions. */
 export function completions(exchange: Exchange): Promise<void> {
   const given = parsed(completionSchema, exchange.body);
   const { models } = exchange.service;

@@ -50,6 +50,7 @@ const parameterNames: Readonly<Record<string, string>> = {
   ...Object.fromEntries(["temperature", "n", "stop", "seed", "tools", "input"].map((name) => [name, name])),
 };
 
+/** The routes and errors of OpenAI's API, except for responses. */
 export const openai: Dialect = {
   errorBody,
   parameterNames,

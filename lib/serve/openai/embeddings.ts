@@ -3,6 +3,7 @@ import { type Exchange, sendAnswer } from "../core/context.ts";
 import { answerEmbeddings } from "../core/embeddings.ts";
 import { embeddingSchema, parsed } from "./schema.ts";
 
+/** Answers POST /v1/embeddings. */
 export function embeddings(exchange: Exchange): Promise<void> {
   const { model, encoding_format: format, ...request } = parsed(embeddingSchema, exchange.body);
   return exchange.service.models.use(model, exchange.signal, async (served) => {

@@ -14,6 +14,7 @@ interface TokenLogprob {
   /** UTF-8 bytes of the token, which may be part of a character; null if unknown. */
   bytes: number[] | null;
 }
+/** Log-probabilities in the form of chat completions. */
 export type ChatLogprobs = {
   content: (TokenLogprob & {
     top_logprobs: TokenLogprob[];
@@ -111,6 +112,7 @@ export async function promptLogprobs(
   return logprobs;
 }
 
+/** Joins the log-probabilities of consecutive parts of a text. */
 export function joinTextLogprobs(parts: readonly TextLogprobs[]): TextLogprobs {
   const tops = parts.map((part) => part.top_logprobs);
   return {

@@ -40,6 +40,7 @@ export const samplingShape = {
   stream_options: z.looseObject({ include_usage: flag().nullish() }, { error: "an object" }).optional(),
 };
 
+/** The parameters of /v1/chat/completions. */
 export const chatSchema = z.looseObject({
   ...samplingShape,
   messages: z.custom<unknown[]>(Array.isArray, "an array of messages"),
@@ -66,6 +67,7 @@ export const chatSchema = z.looseObject({
   response_format: z.unknown().optional(),
 });
 
+/** The parameters of /v1/completions. */
 export const completionSchema = z.looseObject({
   ...samplingShape,
   prompt: z.unknown().optional(),
@@ -76,6 +78,7 @@ export const completionSchema = z.looseObject({
   response_format: z.unknown().optional(),
 });
 
+/** The parameters of /v1/embeddings. */
 export const embeddingSchema = z.looseObject({
   model: text().optional(),
   input: z.unknown().optional(),

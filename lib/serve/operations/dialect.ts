@@ -34,6 +34,7 @@ async function metrics({ response, service }: Exchange): Promise<void> {
   response.writeHead(200, { "content-type": contentType, "cache-control": "no-store" }).end(body);
 }
 
+/** The routes for operators: health, readiness and metrics. */
 export const operations: Dialect = {
   errorBody: openai.errorBody,
   parameterNames: openai.parameterNames,

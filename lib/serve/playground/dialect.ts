@@ -36,6 +36,7 @@ function file(path: string, type: string, text: string): Route {
 /** The page's modules, which import one another. */
 const SCRIPTS = { api: API, conversation: CONVERSATION, dom: DOM, main: MAIN, tokens: TOKENS, view: VIEW };
 
+/** The routes of the playground's page, scripts and style. */
 export const playground: Dialect = {
   errorBody: openai.errorBody,
   parameterNames: openai.parameterNames,

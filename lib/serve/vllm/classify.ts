@@ -13,6 +13,7 @@ import { classifySchema, parsed } from "./schema.ts";
 
 const EXPECTED = `a text, token ids, a pair { text, text_pair }, or 1 to ${MAX_TEXTS} of those`;
 
+/** Answers POST /v1/classify. */
 export function classify(exchange: Exchange): Promise<void> {
   const given = parsed(classifySchema, exchange.body);
   const { service, signal } = exchange;

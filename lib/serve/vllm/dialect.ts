@@ -10,6 +10,7 @@ import { detokenize, tokenize } from "./tokenize.ts";
 const at = (paths: readonly string[], endpoint: Route["endpoint"], text?: string): Route[] =>
   paths.map((path) => ({ method: "POST", path, endpoint, ...(text !== undefined && { parameterNames: { text } }) }));
 
+/** The routes of vLLM's server that OpenAI's API lacks. */
 export const vllm: Dialect = {
   errorBody: openai.errorBody,
   parameterNames: { ...openai.parameterNames, label: "label" },

@@ -22,6 +22,7 @@ const texts = z.custom<string | string[]>(
   `a string, or an array of 1 to ${MAX_TEXTS} strings`,
 );
 
+/** The parameters of rerank requests. */
 export const rerankSchema = z.looseObject({
   model: text.optional(),
   query: text,
@@ -32,6 +33,7 @@ export const rerankSchema = z.looseObject({
   truncation: flag().optional(),
 });
 
+/** The parameters of /v1/score. */
 export const scoreSchema = z.looseObject({
   model: text.optional(),
   text_1: texts,
@@ -40,12 +42,14 @@ export const scoreSchema = z.looseObject({
   truncation: flag().optional(),
 });
 
+/** The parameters of /v1/classify. */
 export const classifySchema = z.looseObject({
   model: text.optional(),
   input: z.unknown(),
   truncation: flag().optional(),
 });
 
+/** The parameters of /tokenize. */
 export const tokenizeSchema = z.looseObject({
   model: text.optional(),
   prompt: text.optional(),
@@ -58,6 +62,7 @@ export const tokenizeSchema = z.looseObject({
   return_token_texts: flag().optional(),
 });
 
+/** The parameters of /detokenize. */
 export const detokenizeSchema = z.looseObject({
   model: text.optional(),
   tokens: z.custom<number[]>(Array.isArray, "an array of token ids"),

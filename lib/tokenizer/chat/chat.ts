@@ -44,10 +44,12 @@ const TEMPLATE_NAMES: Names<ChatTemplateOptions> = {
 };
 const FIT_NAMES: Names<FitOptions> = { ...TEMPLATE_NAMES, contextLength: true, reserve: true };
 
+/** Checks the options of a rendering. @throws HeddleError INVALID_ARGUMENT */
 export function checkTemplateOptions(options: ChatTemplateOptions): void {
   checkNames(options, TEMPLATE_NAMES);
   checkFlag("addGenerationPrompt", options.addGenerationPrompt);
 }
+/** Checks the options for fitting a conversation into the context. @throws HeddleError INVALID_ARGUMENT */
 export function checkFitOptions(options: FitOptions): void {
   checkNames(options, FIT_NAMES);
   checkFlag("addGenerationPrompt", options.addGenerationPrompt);

@@ -263,6 +263,7 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
   return merges === undefined ? undefined : { vocab: text, merges };
 }
 
+/** Writes tokenizer.json and tokenizer_config.json into a folder, which is created if it is missing. @throws HeddleError IO */
 export async function writeFolder(folder: string, file: TokenizerFile, config: TokenizerConfig): Promise<void> {
   await makeFolder(folder);
   const files = { "tokenizer.json": tokenizerToJson(file), "tokenizer_config.json": configToJson(file, config) };

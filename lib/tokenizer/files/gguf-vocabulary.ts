@@ -9,6 +9,7 @@ import { type AddedToken, invalidFile, isAdded, isSpecial, limits, TokenType } f
 /** GGUF metadata by key: strings, numbers, booleans, and arrays or typed arrays of them. */
 export type GgufRecord = Readonly<Record<string, unknown>>;
 
+/** Prefix of the tokenizer's keys. */
 export const prefix = "tokenizer.ggml.";
 
 /** Checked access to the tokenizer's keys, by their names without `prefix`. */
@@ -109,6 +110,7 @@ function* idsOf(type: number, types: Uint8Array): Generator<number, void, undefi
   for (let id = types.indexOf(type); id >= 0; id = types.indexOf(type, id + 1)) yield id;
 }
 
+/** Returns the control, unknown and user-defined tokens with text. @throws HeddleError INVALID_FILE beyond the limits */
 export function addedTokens({ native, types }: Vocabulary): AddedToken[] {
   const added: AddedToken[] = [];
   for (const type of [TokenType.control, TokenType.unknown, TokenType.userDefined])
@@ -134,6 +136,7 @@ export function template({ native, bos, eos, addBos, addEos }: Vocabulary): Json
   return before.length + after.length > 0 ? templateAround(before, after) : null;
 }
 
+/** Returns the score of each of `count` tokens. @throws HeddleError INVALID_FILE if scores are missing or NaN */
 export function scoresOf(reader: VocabularyKeys, count: number): Float32Array | Float64Array {
   const numbers = reader.numbers("scores", count);
   if (!numbers) throw invalidFile(`${prefix}scores`, `${count} numbers`, undefined);

@@ -15,6 +15,7 @@ import {
   unsupported,
 } from "./tokenizer-file.ts";
 
+/** Reads the `model` of a tokenizer.json. @throws HeddleError INVALID_FILE, UNSUPPORTED */
 export function readModel(model: JsonValue | undefined, native?: NativeJsonVocabulary): TokenizerModel {
   if (!isObject(model)) throw invalidFile("model", "an object", model);
   const type = model.type ?? guessType(model);

@@ -6,6 +6,7 @@ function addedToJson({ id, content, singleWord, lstrip, rstrip, normalized, spec
   return { id, content, single_word: singleWord, lstrip, rstrip, normalized, special };
 }
 
+/** Returns the text of tokenizer.json. */
 export function tokenizerToJson(file: TokenizerFile): string {
   const head = {
     version: "1.0",
@@ -62,6 +63,7 @@ function modelToJson(model: TokenizerModel): string {
   return `${inside(head)},${vocab},"merges":[${merges.join(",")}]}`;
 }
 
+/** Returns the text of tokenizer_config.json. */
 export function configToJson(file: TokenizerFile, config: TokenizerConfig): string {
   const decoder = Object.fromEntries(
     file.added.map((token) => {

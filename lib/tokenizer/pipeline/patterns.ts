@@ -34,6 +34,7 @@ export const namedPatterns = {
   o200k: `[^\\r\\n\\p{L}\\p{N}]?${upper}*${lower}+${contractions}?|[^\\r\\n\\p{L}\\p{N}]?${upper}+${lower}*${contractions}?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
 } as const;
 
+/** The name of a pattern in `namedPatterns`. */
 export type PatternName = keyof typeof namedPatterns;
 
 /** The patterns that follow DeepSeek 3's pattern for digits. Each splits the pieces of the previous one. */

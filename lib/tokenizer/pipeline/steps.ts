@@ -44,6 +44,7 @@ export function readScheme(part: JsonObject, where: string): "never" | "always" 
   return scheme;
 }
 
+/** Returns the `type` of a step. @throws HeddleError INVALID_FILE if it is not a string */
 export function typeOf(part: JsonObject, where: string): string {
   if (typeof part.type !== "string") throw invalidFile(`${where}.type`, "a string", part.type);
   return part.type.toWellFormed();

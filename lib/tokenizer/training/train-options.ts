@@ -120,6 +120,7 @@ export interface CheckedOptions {
   threads: number;
 }
 
+/** Checks the options of training, and adds the defaults. @throws HeddleError INVALID_ARGUMENT */
 export function checkTrainOptions(options: TrainOptions, processors: number): CheckedOptions {
   checkNames(options, NAMES);
   const { algorithm = "byteLevelBpe", minFrequency = 1, threads = Math.min(8, processors) } = options;

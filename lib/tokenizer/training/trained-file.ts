@@ -104,6 +104,7 @@ const special = (content: string, id: number): AddedToken => ({
   special: true,
 });
 
+/** Assembles a tokenizer file without truncation and padding. */
 export function makeFile(form: Form, specials: readonly string[], model: TokenizerModel): TokenizerFile {
   return { ...form, added: specials.map(special), truncation: null, padding: null, model };
 }

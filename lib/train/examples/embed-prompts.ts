@@ -49,6 +49,7 @@ export interface ColumnPrompt {
   unpooled(ids: ArrayLike<number>): number;
 }
 
+/** The prompt of each column. */
 export type ColumnPrompts = Readonly<Record<keyof TrainingPrompts, ColumnPrompt>>;
 
 /** No prompt. */

@@ -10,6 +10,7 @@ import {
 } from "../../data/rows.ts";
 import { type SftExample, type SftRowOptions, type SftTokenizer, sftExample } from "./sft-rows.ts";
 
+/** The examples of a source of rows. */
 export interface SftData {
   examples: SftExample[];
   /** Index of each example's row in the source. */

@@ -13,6 +13,7 @@ export type SftTokenizer = Pick<
   "encode" | "closingCount" | "applyChatTemplate" | "applyChatTemplateWithMask" | "eosTokenIds"
 >;
 
+/** Options for turning rows into tokens. */
 export interface SftRowOptions {
   /** For conversations, and for completions of messages: count only the tokens of the assistant's answers; false: every token. */
   assistantOnlyLoss: boolean;

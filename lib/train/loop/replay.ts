@@ -12,6 +12,7 @@ import type { Replay } from "./step.ts";
 import type { BatchSource } from "./trainer.ts";
 import { emitWarning } from "./warn.ts";
 
+/** A replay with the source of its batches. */
 export type OpenReplay = Replay & { source: BatchSource<unknown> };
 
 /**

@@ -109,6 +109,7 @@ export interface Totals {
   weight: number;
 }
 
+/** Sums the counts and weights of the batches. Without `Stage.weight`, the weight is the count. */
 export function totalsOf<Batch>(stage: Stage<Batch>, batches: readonly Batch[]): Totals {
   const sumOf = (value: (batch: Batch) => number) => batches.reduce((sum, batch) => sum + value(batch), 0);
   const count = sumOf((batch) => stage.count(batch));

@@ -13,6 +13,7 @@ import { MetricMeans } from "./metric-mean.ts";
 import { type Metrics, metricsOf, type Stage, summed, type Totals, totalsOf } from "./stage.ts";
 import { type Evaluated, StageProgram } from "./stage-program.ts";
 
+/** The shape and the number formats of a micro-batch. */
 export interface StepShape {
   sequences: number;
   sequenceLength: number;
@@ -32,6 +33,7 @@ export interface Replay<Batch = unknown> {
   weight: number;
 }
 
+/** Options of a `TrainStep`. */
 export interface TrainStepOptions extends OptimizerOptions {
   /** Names of the trained weights; all others are frozen. Default: the weights that the logits of tokens depend on. */
   names?: readonly string[] | undefined;

@@ -116,6 +116,7 @@ export interface BatchSource<Batch> {
   dispose(): void;
 }
 
+/** Options of a training run. */
 export interface TrainerOptions extends StepShape, BestOptions, LossSpikeGuardOptions {
   maxSteps: number;
   gradientAccumulationSteps: number;

@@ -1,6 +1,7 @@
 // Advantages: arithmetic on the numbers of a rollout, before any graph runs.
 import { mean } from "../../metrics/mean.ts";
 
+/** The divisors of advantages; see `groupAdvantages`. */
 export const rewardScales = ["group", "batch", "none"] as const;
 type RewardScale = (typeof rewardScales)[number];
 

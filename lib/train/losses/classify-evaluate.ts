@@ -48,6 +48,7 @@ export async function evaluateLabeled(
   return { metrics: { accuracy, macroF1, ece, nll }, logits, truth };
 }
 
+/** Returns the temperature that maximizes the likelihood of the labels. @throws HeddleError as `fitTemperature` */
 export function fitClassifierTemperature({ logits, truth }: LabeledEvaluation): number {
   return fitTemperature(logits, truth);
 }

@@ -26,6 +26,7 @@ export interface PaddedShape {
   padTokenId: number;
 }
 
+/** Options of a classifier's loss. */
 export interface ClassifierLossOptions extends PaddedShape {
   classifier: ClassifierConfig;
   /** Number of outputs of a sequence: the maximum number of labeled words, or 1 for whole texts. */

@@ -1,9 +1,11 @@
 import { affine, logSigmoid, relu, scale, sub, type Value } from "../../graph/index.ts";
 import { square } from "./square.ts";
 
+/** The forms of the loss; see `dpoLoss`. */
 export const dpoLossTypes = ["sigmoid", "ipo", "hinge"] as const;
 type DpoLossType = (typeof dpoLossTypes)[number];
 
+/** The log-probabilities that the loss compares. */
 export interface DpoLogprobs {
   /** (pairs) f32: log-probability of each completion under the policy; for ipo the mean over its tokens. */
   chosen: Value;
@@ -15,6 +17,7 @@ export interface DpoLogprobs {
   referenceRejected: Value;
 }
 
+/** Options of `dpoLoss`. */
 export interface DpoOptions {
   /** Strength of the penalty for diverging from the reference; for ipo the regularisation τ. */
   beta: number;

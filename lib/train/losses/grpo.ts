@@ -44,6 +44,7 @@ interface GrpoTokens {
     | undefined;
 }
 
+/** Options of `grpoLoss`. */
 export interface GrpoOptions {
   /** The ratio is clipped to [1 − epsilon, 1 + epsilonHigh]. */
   epsilon: number;

@@ -11,7 +11,9 @@ import {
   type Value,
 } from "../../graph/index.ts";
 
+/** The forms of the loss; see `ktoLoss`. */
 export const ktoLossTypes = ["kto", "apo_zero_unpaired"] as const;
+/** The name of a form of the loss. */
 export type KtoLossType = (typeof ktoLossTypes)[number];
 
 interface KtoLogprobs {

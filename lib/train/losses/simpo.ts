@@ -6,6 +6,7 @@ interface SimpoLogprobs {
   rejected: Value;
 }
 
+/** Options of `simpoLoss`. */
 export interface SimpoOptions {
   /** Factor of the mean log-probabilities. */
   beta: number;

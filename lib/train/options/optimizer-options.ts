@@ -8,6 +8,7 @@ import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 
 /** Kinds of training state that can be divided among the ranks. */
 const shardings = ["none", "optimizer", "gradients", "parameters"] as const;
+/** The training state that is divided among the ranks. Each kind includes those before it. */
 export type Sharding = (typeof shardings)[number];
 
 /** Batches, precision and steps. */
@@ -146,6 +147,7 @@ const groupShape = {
   freeze: option(flag().optional(), "do not train the group", { otherwise: "false", aliases: "frozen" }),
 };
 
+/** The schema of a group of parameters with its settings. */
 export const parameterGroupSchema = z
   .strictObject(groupShape, { error: "an object with match" })
   .superRefine((group, context) => {

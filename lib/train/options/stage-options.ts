@@ -14,6 +14,7 @@ const STEPS = "total optimizer steps, including those before a resume";
 const STEP_ALIASES = "steps numsteps totalsteps trainsteps numtrainsteps iters maxiters iterations numiterations";
 const EPOCH_ALIASES = "epoch epochs nepochs numepochs maxepochs trainepochs numtrainepochs";
 
+/** Length of a run, for stages without epochs. */
 export const stepShape = {
   /** Total number of optimizer steps, including those before a resume. */
   maxSteps: option(whole(1), STEPS, { aliases: `${STEP_ALIASES} ${EPOCH_ALIASES}`, recorded: false }),
@@ -22,6 +23,7 @@ export const stepShape = {
 /** Length of a run, for stages without epochs. */
 export interface StepOptions extends Given<typeof stepShape> {}
 
+/** Length of a run in steps or epochs. */
 export const epochShape = {
   /** Total number of optimizer steps, including those before a resume. Default: the steps of numTrainEpochs. */
   maxSteps: option(whole(1).optional(), STEPS, {
@@ -76,6 +78,7 @@ const evalFractionShape = {
   }),
 };
 
+/** Rows that are held out. */
 export const heldOutShape = <Row>() => ({ evalData: heldOutRows<Row>(), ...evalFractionShape });
 
 /** Rows that are held out. */
@@ -101,6 +104,7 @@ const loraShape = {
   modulesToSave: loraKey("weights to train in full and save with the adapter, such as lm_head", "none"),
 } satisfies Record<keyof LoraConfig, z.ZodType>;
 
+/** The adapter to train. */
 export const adapterShape = {
   /**
    * Train a LoRA adapter with these options (`{}`: the defaults), and keep the weights frozen. If the model has the
@@ -130,6 +134,7 @@ function stageLora(given: LoraOptions): Partial<LoraConfig> {
   return loraOptions(given);
 }
 
+/** Options of losses that are a cross-entropy. */
 export const crossEntropyShape = {
   /** Adds zLoss · logsumexp² of the logits at each counted position, in training only, to keep logits small. PaLM uses 1e-4. Default 0. */
   zLoss: option(real(0).default(0), "weight of the z-loss (logsumexp² of the logits), which keeps logits small"),

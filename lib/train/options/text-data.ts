@@ -111,6 +111,7 @@ const replayShape = {
   textField: variant(textDataShape.textField, text().optional(), { help: "as in pretrain" }),
 };
 
+/** The schema of `ReplayOptions`. */
 export const replaySchema = z.strictObject(replayShape, { error: "an object with data and weight" });
 
 /** Batches of an earlier stage, mixed into the steps of a later one. */

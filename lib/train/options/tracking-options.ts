@@ -6,6 +6,7 @@ import { option } from "./option.ts";
 /** Programs that a configuration file can name. */
 const reports = ["tensorboard", "none"] as const;
 
+/** Options for trackers of a run's metrics. */
 export const trackingShape = {
   /**
    * Trackers that receive the run's metrics, such as `tensorBoard("logs")`. Available in a program, or in a

@@ -11,9 +11,12 @@ import {
 import type { KeptRows } from "../examples/example-source.ts";
 import type { AnsweredPrompt } from "./sequences.ts";
 
+/** The ways to handle a sequence that is too long; see `ReadOptions.truncationMode`. */
 export const truncationModes = ["error", "drop", "keep_end"] as const;
+/** The name of a way to handle a sequence that is too long. */
 export type TruncationMode = (typeof truncationModes)[number];
 
+/** Options of `readFitting`. */
 export interface ReadOptions<Item> {
   /** Name of the option that provides the rows. */
   name: string;

@@ -24,6 +24,7 @@ import {
 } from "../options/stage-options.ts";
 import { truncationModes } from "./fit.ts";
 
+/** Options that the stages of preference training share. */
 export const preferenceShape = {
   /** AdamW's weight decay of matrices, multiplied by the learning rate. Default 0. */
   weightDecay: variant(optimizerShape.weightDecay, real(0).default(0)),
@@ -63,6 +64,7 @@ export interface PreferenceOptions<Base = LanguageModel, Row = object>
     AdapterOptions,
     CallOptions {}
 
+/** Options of stages over pairs. */
 export const pairShape = {
   /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
   learningRate: peakLearningRate(preferencePeaks),
@@ -80,6 +82,7 @@ export const pairShape = {
 /** Options of the stages over pairs of answers. */
 export interface PairOptions<Base = LanguageModel> extends Given<typeof pairShape>, PreferenceOptions<Base, PairRow> {}
 
+/** Options of stages with a reference model. */
 export const referenceShape = {
   /** The reference model. Default: the policy itself before the first step. */
   refModel: option(
@@ -94,6 +97,7 @@ export const referenceShape = {
   ),
 };
 
+/** Options of stages with a penalty for diverging from the reference. */
 export const divergenceShape = {
   /** Strength of the penalty for diverging from the reference. Default 0.1. */
   beta: option(real(0).default(0.1), "strength of the penalty for leaving the reference model", {

@@ -9,6 +9,7 @@ import { isTie, pairsOf } from "./pair-rows.ts";
 import type { PreferencePair } from "./pairs.ts";
 import { RowEncoder } from "./rows.ts";
 
+/** The rows to read, and how they are split. */
 export interface SplitOptions {
   data: RowSource;
   evalData?: RowSource | undefined;
@@ -27,6 +28,7 @@ export interface PreferenceItems<Item> {
   reference?: string | undefined;
 }
 
+/** The `ReadOptions` that are the same for training and held-out rows. */
 export type ReadItemOptions<Item> = Pick<
   ReadOptions<Item>,
   "read" | "sequences" | "replaced" | "limit" | "what" | "signal" | "warn"

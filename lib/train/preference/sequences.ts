@@ -43,6 +43,7 @@ interface Placement {
   count: number;
 }
 
+/** A micro-batch of sequences in rows, one row per position. */
 export interface AnswerRows {
   /**
    * (rows) i32: `ids`, `targets` (−1 at rows that predict no answer token), `sequences` (the index of each row's
@@ -56,6 +57,7 @@ export interface AnswerRows {
   tokens: number;
 }
 
+/** Options of `answerRows`. */
 export interface AnswerRowOptions {
   /** Whether the tokens of a sequence's prompt are predicted too. */
   promptTargets?: (sequence: number) => boolean;

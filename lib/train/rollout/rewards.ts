@@ -42,6 +42,7 @@ export interface RewardModel {
   readonly tokenizer?: LanguageModel["tokenizer"];
 }
 
+/** The schema of an option that lists rewards. */
 export const rewardList = z.custom<readonly Reward[]>(
   (v) =>
     Array.isArray(v) &&

@@ -10,6 +10,7 @@ import type { PlacedPrompt } from "./draw.ts";
 import { pack, unpack } from "./pack.ts";
 import type { PolicyPrompt } from "./prompts.ts";
 
+/** Options of a `RolloutSource`. */
 export interface RolloutSourceOptions<Drawn, Item> {
   heldOut?: readonly PolicyPrompt[] | undefined;
   /** Number of prompts in one rollout. */

@@ -63,6 +63,7 @@ export function failed({ status, message }: Refusal): Record<string, unknown> {
   return { ...UNFINISHED, status: "failed", error: { code, message } };
 }
 
+/** Formats the token counts of a response. */
 export function usageBody({ promptTokens, cachedTokens, completionTokens }: Usage, reasoningTokens: number): object {
   return {
     input_tokens: promptTokens,

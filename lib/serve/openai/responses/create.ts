@@ -20,6 +20,7 @@ import { includesLogprobs, type ResponseParameters, responseParameters } from ".
 import { formatOptions, toolSettings } from "./settings.ts";
 import { ownerOf, storeOf } from "./store.ts";
 
+/** Answers POST /v1/responses. */
 export function createResponse(exchange: Exchange): Promise<void> {
   const given = responseParameters(exchange.body);
   const { service, signal } = exchange;

@@ -5,6 +5,7 @@ import { countInputTokens } from "./count.ts";
 import { createResponse } from "./create.ts";
 import { deleteResponse, listInputItems, showResponse } from "./stored.ts";
 
+/** The routes and errors of OpenAI's Responses API. */
 export const responses: Dialect = {
   errorBody,
   parameterNames: {

@@ -22,6 +22,7 @@ const metadata = z.custom<Record<string, string>>(
   `an object of at most ${MAX_PAIRS} strings of at most 512 characters each, with keys of at most 64 characters`,
 );
 
+/** Maximum number of tools of a request. */
 export const MAX_TOOLS = 128;
 const MAX_INCLUDED = 16;
 

@@ -7,12 +7,14 @@ import { sendJson } from "../../http/json-answer.ts";
 import { shownId } from "./items.ts";
 import { ownerOf, type StoredResponse, storeOf } from "./store.ts";
 
+/** Shows a stored response. A response that is not stored is refused with 404. */
 export async function showResponse(exchange: Exchange): Promise<void> {
   if (exchange.query.get("stream") === "true") throw unsupported("stream", "is not supported for a stored response");
   const { body, output } = storedOf(exchange);
   await sendAnswer(exchange, { ...body, output });
 }
 
+/** Deletes a stored response. A response that is not stored is refused with 404. */
 export function deleteResponse(exchange: Exchange): void {
   const { parameter: id, response } = exchange;
   if (!storeOf(exchange).delete(ownerOf(exchange), id)) throw notStored(id);

@@ -50,6 +50,7 @@ const ownTests: ReadonlyMap<string, (value: RuntimeValue, ...given: RuntimeValue
   ["sameas", (value, other) => value.type === other?.type && value.value === other.value],
 ]);
 
+/** Makes the class of interpreters with the filters and tests of Jinja2. */
 export function filterInterpreter(): InterpreterClass<ValueEvaluator> {
   return class extends valueInterpreter() {
     override applyFilter(operand: RuntimeValue, filter: Statement, scope: Scope): RuntimeValue {

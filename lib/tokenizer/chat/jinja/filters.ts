@@ -166,6 +166,7 @@ function pairsOf(value: RuntimeValue, make: Values): [key: RuntimeValue, value: 
   return make.items(value).map((key) => [key, table.get(String(key.value))!]);
 }
 
+/** The filters by name. */
 export const filters: ReadonlyMap<string, Filter> = new Map<string, Filter>([
   ["items", { names: [], apply: (value, _, make) => make.array(pairsOf(value, make).map(make.tuple)) }],
   [

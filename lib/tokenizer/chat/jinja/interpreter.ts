@@ -331,6 +331,7 @@ function makeInterpreter(): InterpreterClass<LimitedEvaluator> {
 /** The interpreter's class, which is made on first use. */
 let made: InterpreterClass<LimitedEvaluator> | undefined;
 
+/** Returns the class of interpreters with limits, which is made at the first call. */
 export function limitedInterpreter(): InterpreterClass<LimitedEvaluator> {
   made ??= makeInterpreter();
   return made;

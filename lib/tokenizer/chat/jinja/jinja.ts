@@ -5,6 +5,7 @@ import type { RuntimeValue } from "./repr.ts";
 import type { Token } from "./tests.ts";
 
 // The package's own declarations do not resolve under NodeNext, because their relative imports have no extensions.
+/** The variables and tests of a template. */
 export interface Scope {
   set(name: string, value: unknown): RuntimeValue;
   setVariable(name: string, value: RuntimeValue): RuntimeValue;
@@ -14,18 +15,22 @@ export interface Scope {
 export interface Statement {
   type: string;
 }
+/** A name. */
 export interface Identifier extends Statement {
   value: string;
 }
+/** A call `callee(args)`. */
 export interface Call extends Statement {
   callee: Statement;
   args: Statement[];
 }
+/** A member `object.property`, or `object[property]` if computed. */
 export interface Member extends Statement {
   object: Statement;
   property: Identifier;
   computed: boolean;
 }
+/** A binary operation, such as `left + right`. */
 export interface Binary extends Statement {
   operator: { value: string };
   left: Statement;
@@ -45,14 +50,17 @@ export interface Spread extends Statement {
 export interface Known extends Statement {
   value: RuntimeValue;
 }
+/** The type of a `Known` node. */
 export const KNOWN = "Known";
 /** A template's syntax tree. */
 export interface Program {
   body: Statement[];
 }
+/** A literal value. */
 export interface Literal<T> extends Statement {
   value: T;
 }
+/** A loop `for loopvar in iterable`. */
 export interface Loop extends Statement {
   loopvar: Statement;
   iterable: Statement;
@@ -60,6 +68,7 @@ export interface Loop extends Statement {
   /** The body of `else`, which runs if no iteration ran to its end. */
   defaultBlock: Statement[];
 }
+/** A statement `if test`. */
 export interface Condition extends Statement {
   test: Statement;
   body: Statement[];
@@ -71,6 +80,7 @@ export interface Select extends Statement {
   lhs: Statement;
   test: Statement;
 }
+/** The package's interpreter. */
 export interface Evaluator {
   evaluate(statement: Statement | undefined, scope: Scope): RuntimeValue;
   evaluateBlock(statements: readonly Statement[], scope: Scope): RuntimeValue;
@@ -86,4 +96,5 @@ interface Jinja {
   parse(tokens: unknown): unknown;
   tokenize(template: string, options: { lstrip_blocks: boolean; trim_blocks: boolean }): Token[];
 }
+/** Returns the package, which is loaded at the first call. */
 export const jinja = lazily<Jinja>("@huggingface/jinja");

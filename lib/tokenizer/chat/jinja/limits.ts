@@ -3,6 +3,7 @@ import { lazily } from "../../../core/lazy.ts";
 import type { Slices } from "../../../core/slices.ts";
 import { TimeoutError, withinTime } from "./watchdog.ts";
 
+/** The limits of renderings. */
 export const renderLimits = {
   /** Maximum time of all renderings of one call together. */
   milliseconds: 1000,

@@ -182,6 +182,7 @@ function splitFromRight(text: string, separator: string, most: number): string[]
 /** Pattern of the ends of lines in Python. */
 const LINE_END = String.raw`\r\n|[\n-\r\x1c-\x1e\x85\u2028\u2029]`;
 
+/** The methods of strings by name. */
 export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>([
   ["strip", strips("strip")],
   ["lstrip", strips("lstrip")],
@@ -328,6 +329,7 @@ export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>(
   ["format", (self, args, make) => make.text(braced(self.value as string, args, make.named))],
 ]);
 
+/** The methods of lists by name. */
 export const listMethods: ReadonlyMap<string, Method> = new Map<string, Method>([
   [
     "index",

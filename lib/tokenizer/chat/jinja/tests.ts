@@ -1,6 +1,7 @@
 // Jinja2 tests, such as `x is in y`, `n is not divisibleby(3)` and `a is eq b.c`. The package's parser knows only tests without arguments,
 // which bind looser than filters. In Jinja2 tests and filters have the same precedence, so tests are rewritten as filters before parsing.
 
+/** A token of a template's source. */
 export interface Token {
   type: string;
   value: string;

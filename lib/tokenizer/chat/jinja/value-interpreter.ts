@@ -27,7 +27,9 @@ const LITERALS = new Set(["ArrayLiteral", "TupleLiteral", "ObjectLiteral"]);
 const LARGE = 256;
 const isSlice = (node: Statement) => (node as Member).computed && (node as Member).property.type === "SliceExpression";
 
+/** Whether a value is a string. */
 export const isText = (value: RuntimeValue) => value.type === "StringValue";
+/** Whether a value is an array or a tuple. */
 export const isArray = (value: RuntimeValue) => Array.isArray(value.value);
 /** Returns a node that evaluates to the value. */
 export const known = (value: RuntimeValue): Known => ({ type: KNOWN, value });
@@ -55,6 +57,7 @@ export interface ValueEvaluator extends Evaluator {
 /** @param mark the guard's mark, which follows characters of messages that could begin a special token: see ChatGuard */
 export type InterpreterClass<T> = new (scope: Scope, mark?: string) => T;
 
+/** Makes the class of interpreters that create values, and read them as Jinja2 does. */
 export function valueInterpreter(): InterpreterClass<ValueEvaluator> {
   return class extends jinja().Interpreter implements ValueEvaluator {
     private readonly mark: string | undefined;
