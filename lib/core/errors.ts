@@ -131,7 +131,7 @@ export function throwIfAborted(signal: AbortSignal | undefined, what?: string): 
   if (signal?.aborted) throw aborted(signal, what);
 }
 
-/** Returns the message of an error, or a thrown value that is no Error as text. */
+/** Returns the message of a thrown Error. Any other thrown value is converted to text. */
 export function reasonOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }

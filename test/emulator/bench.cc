@@ -7,16 +7,12 @@
 // for a rehearsal.
 #include <algorithm>
 #include <cmath>
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
-#include <mutex>
 #include <string>
 
-#include "kernels/builder.h"
-#include "runtime/devices.h"
+#include "kernels/run.h"
 
 using namespace heddle;
 using namespace heddle::cases;
@@ -115,27 +111,6 @@ Timed rows(const char* name, int64_t count, int64_t width) {
   if (std::string(name) == "add") b.node("add", {a, c}, {y}, {});
   else b.node("glu", {a, c}, {y}, {{"activation", 0}});
   return one;
-}
-
-// Runs a job on the lane's thread, and waits for it.
-void on_lane(Lane& lane, const std::function<void()>& job) {
-  std::exception_ptr failure;
-  bool done = false;
-  std::mutex mutex;
-  std::condition_variable settled;
-  lane.post([&] {
-    try {
-      job();
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    std::lock_guard<std::mutex> lock(mutex);
-    done = true;
-    settled.notify_one();
-  });
-  std::unique_lock<std::mutex> lock(mutex);
-  settled.wait(lock, [&] { return done; });
-  if (failure) std::rethrow_exception(failure);
 }
 
 double median(std::vector<double> values) {

@@ -34,8 +34,9 @@ struct RowParts {
 
   int threads() const { return row_threads * rows_at_once; }
 };
-// Each part costs the writing and reading of its sums. So a block takes 32 turns or more, unless the blocks would then
-// be too few to keep a large device busy, and in any case 8. More parts than 512 are useful only if blocks are small.
+// Each part costs the writing and reading of its sums. So a block takes at least 32 turns. It takes fewer, but at least
+// 8, if the blocks would be too few to keep a large device busy. More than 512 parts are useful only if blocks are
+// small.
 RowParts parts_of(int64_t R, int64_t C) {
   RowParts p{};
   const bool narrow = C <= narrow_width;

@@ -291,7 +291,7 @@ inline bool attention_gradients_take_warpgroups(int64_t D, int64_t T, const Devi
 
 // Blocks of keys of one head add their parts of dq to a tile of queries in a fixed order. Without a causal mask, all
 // blocks begin at the same tile. Of those that start together, each waits one step longer than the block before it.
-// Returns the number of heads (of all sequences) whose blocks start alternately, so that the blocks that begin together
+// Returns the number of heads (of all sequences) whose blocks start alternately. The blocks that begin together then
 // belong to several heads. Fewer heads share more tiles of queries in the L2 cache. The result is therefore the
 // smallest number that limits the wait to about 1/32 of the whole time. blocks: blocks of keys per head. steps: tiles
 // of queries per block.

@@ -1,5 +1,5 @@
 // Arguments that CUTLASS 4.7.0 passes to cuTensorMapEncodeTiled for the operands of the cases of encodings.cc. A host
-// program called make_tma_copy with a function in place of the driver's, which printed its arguments. The layouts in
+// program called make_tma_copy with a replacement of the driver's function, which printed its arguments. The layouts in
 // shared memory are those of descriptors.h. Numbers begin with the innermost dimension.
 //
 // In all of them, element strides are 1, there is no interleave, the swizzle is CU_TENSOR_MAP_SWIZZLE_128B, and the
