@@ -46,6 +46,17 @@ export default {
       message: /^concat: dimension 0 of input 1: expected 2 like y, got 3$/,
     },
     {
+      op: "split",
+      label: "a quantized tensor",
+      inputs: [{ dtype: "q8_0", shape: [2, 64] }],
+      outputs: [
+        { dtype: "q8_0", shape: [2, 32] },
+        { dtype: "q8_0", shape: [2, 32] },
+      ],
+      code: "INVALID_ARGUMENT",
+      message: /^split: expected an output of single elements, got q8_0$/,
+    },
+    {
       op: "reshape",
       label: "another number of elements",
       inputs: [f32([2, 3])],
