@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type UserConfig } from "tsdown";
 
@@ -34,6 +35,29 @@ const ownLines = {
     for (const part of Object.values(bundle))
       if (part.type === "chunk" && part.code && /\.d\.c?ts$/.test(part.fileName))
         part.code = part.code.replace(/; (\/\*\*.*\*\/)$/gm, ";\n  $1");
+  },
+};
+
+interface Manifest {
+  version: string;
+  repository?: { url: string };
+}
+
+/** Returns code whose value is the address of docs/, with a slash at its end. `HeddleError.docs` links there. */
+export function docsAddress({ version, repository }: Manifest): string {
+  if (!repository) return 'new URL("../docs/", import.meta.url).href'; // chunks lie in dist/
+  const page = repository.url.replace(/^git\+/, "").replace(/\.git$/, "");
+  return JSON.stringify(`${page}/blob/v${version}/docs/`);
+}
+
+const docsLinks = {
+  name: "docs-links",
+  transform(code: string, id: string) {
+    if (id !== join(import.meta.dirname, "lib/core/errors.ts")) return null;
+    const manifest = JSON.parse(readFileSync(join(import.meta.dirname, "package.json"), "utf8")) as Manifest;
+    const replaced = code.replace('new URL("../../docs/", import.meta.url).href', docsAddress(manifest));
+    if (replaced === code) throw new Error("lib/core/errors.ts: expected the expression of the folder docs/");
+    return replaced;
   },
 };
 
@@ -89,7 +113,7 @@ const shared: UserConfig = {
     moduleSideEffects: [{ test: /@huggingface\/(hub|tasks|xetchunk-wasm|blake3-jit)\//, sideEffects: false }],
   },
   logLevel: "warn",
-  plugins: [oneByte],
+  plugins: [docsLinks, oneByte],
 };
 
 /** The build of declarations emits the chunks of dynamic imports as code too. */

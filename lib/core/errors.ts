@@ -2,6 +2,9 @@ import { brand } from "./instanceof.ts";
 import { isObject } from "./is-object.ts";
 import { isWhole } from "./is-whole.ts";
 
+/** Address of the folder docs/, with a slash at its end. The build replaces this expression: see `docsAddress` in tsdown.config.ts. */
+const DOCS = new URL("../../docs/", import.meta.url).href;
+
 /** Every failure that heddle reports has one of these codes. docs/errors.md says what each one means and what to do. */
 export type HeddleErrorCode =
   | "INVALID_ARGUMENT" // an option or a value a caller passed
@@ -37,9 +40,12 @@ export class HeddleError extends Error {
     this.code = code;
   }
 
-  /** Link to the documentation of the error's code. */
+  /**
+   * Link to the documentation of the error's code: the repository's page at the tag of this version. A build without a known repository
+   * links to the file in its own docs folder.
+   */
   get docs(): string {
-    return `https://unpkg.com/heddle/docs/errors.md#${this.code.toLowerCase()}`;
+    return `${DOCS}errors.md#${this.code.toLowerCase()}`;
   }
 
   /** Returns the error's fields for JSON.stringify, which omits the message of a plain Error. */

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { docsAddress } from "../../tsdown.config.ts";
 
 interface Package {
   name: string;
@@ -142,6 +143,15 @@ test("publishing names the repository of the workflow, unless package.json names
   });
   const own = { version: "1.2.3", repository: "a", bugs: "b", homepage: "c" };
   expect(withRepository(own, url)).toEqual(own);
+});
+
+test("errors link to docs/ at the version's tag, and without a repository to the build's own docs", () => {
+  const { repository } = withRepository({ version: "1.2.3" }, "https://example.com/owner/heddle") as Manifest & {
+    repository: { url: string };
+  };
+  const address = docsAddress({ version: "1.2.3", repository });
+  expect(JSON.parse(address)).toBe("https://example.com/owner/heddle/blob/v1.2.3/docs/");
+  expect(docsAddress({ version: "1.2.3" })).toBe('new URL("../docs/", import.meta.url).href');
 });
 
 test("publishing adds the packages of platforms, and rejects other versions of them", () => {
