@@ -95,7 +95,7 @@ export function attentionBackward(card, partial) {
               path: { HGMMA: products, MUFU: 32, CALL: 0 },
               totals: { HGMMA: products * steps },
               tensor: steps * 5 * 2 * 64 * 128 * width,
-              shared: steps * 336 * 8 * width, // native/cuda/README.md, "Backward on sm_90a", for heads of 128
+              shared: steps * 336 * 8 * width, // docs/internals/cuda-attention.md, "Backward on sm_90a", for heads of 128
               l2: steps * (4 * tileBytes + 1024),
             },
           ],
