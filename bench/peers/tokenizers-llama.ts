@@ -7,10 +7,18 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
 import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
-import { namedBytes } from "../../lib/tokenizer/byte-alphabet.ts";
+import { characterOfByte } from "../../lib/tokenizer/byte-alphabet.ts";
 import { tokenizerToGguf } from "../../lib/tokenizer/files/gguf-write.ts";
 import { namedPatterns } from "../../lib/tokenizer/pipeline/patterns.ts";
 import type { TokenizerPeer } from "./tokenizers.ts";
+
+const byteOf = new Map(Array.from({ length: 256 }, (_, byte) => [characterOfByte(byte), byte]));
+
+/** Returns the bytes of a token in GPT-2's alphabet, or undefined if one of its characters is not in the alphabet. */
+function namedBytes(name: string): Buffer | undefined {
+  const bytes = Array.from(name, (character) => byteOf.get(character));
+  return bytes.every((byte) => byte !== undefined) ? Buffer.from(bytes) : undefined;
+}
 
 interface TokenizerJson {
   model: { type: string; vocab: Record<string, number> };

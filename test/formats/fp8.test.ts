@@ -6,7 +6,6 @@ import { quantizeFp8, writeFp8 } from "../../lib/formats/fp8.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
 import { castElements } from "../../lib/formats/native-cast.ts";
 import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
-import { writeSafetensors } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { Device, openDevice } from "../../lib/graph/index.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { sft } from "../../lib/train/stages/sft.ts";
@@ -15,6 +14,7 @@ import { failureOf, sentences, tinyModel, tinyTokenizer } from "../inference/hel
 import { generator } from "../ops/harness.ts";
 import { makeFp8, type RawTensor } from "./fp8-folder.ts";
 import { temporaryFolder } from "./helpers.ts";
+import { writeSafetensors } from "./write-weights.ts";
 
 const device = openDevice({ device: "cpu" });
 

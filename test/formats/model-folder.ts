@@ -1,9 +1,9 @@
 // A small model folder with every optional file.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 import { temporaryFolder } from "./helpers.ts";
+import { saveWeights } from "./write-weights.ts";
 
 /**
  * Writes a model with a tokenizer, a model card and embedding files.

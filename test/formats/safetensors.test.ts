@@ -5,10 +5,10 @@ import { describe, expect, test } from "vitest";
 import type { HeddleErrorCode } from "../../lib/core/errors.ts";
 import { HeddleError } from "../../lib/core/errors.ts";
 import { openSafetensors } from "../../lib/formats/safetensors/safetensors.ts";
-import { saveWeights, writeSafetensors } from "../../lib/formats/safetensors/safetensors-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { expectError, f32, safetensors, temporaryFile, temporaryFolder, u64 } from "./helpers.ts";
+import { saveWeights, writeSafetensors } from "./write-weights.ts";
 
 const one = { dtype: "F32", shape: [2], data_offsets: [0, 8] };
 const nested = (depth: number) => `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`;

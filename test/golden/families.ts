@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ModelConfigInput, parseModelConfig } from "../../lib/formats/config/config.ts";
-import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
+import { saveWeights } from "../formats/write-weights.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import "../../lib/models/registry.ts";
 import { bytesByName, weightByName } from "./by-name.ts";

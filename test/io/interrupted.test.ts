@@ -7,13 +7,13 @@ import { convertModel } from "../../lib/convert/convert.ts";
 import { HeddleError } from "../../lib/core/errors.ts";
 import { latestIntact, readCheckpointState, saveCheckpoint } from "../../lib/formats/checkpoint/checkpoint.ts";
 import { openModelFiles, readModelConfig } from "../../lib/formats/model-files.ts";
-import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { openDevice } from "../../lib/graph/index.ts";
 import { writeFileAtomically } from "../../lib/io/atomic-files.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
+import { saveWeights } from "../formats/write-weights.ts";
 import { faults } from "../helpers/failing-fs.ts";
 import { tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 

@@ -1,8 +1,8 @@
 // Writes the models of scripts/golden/embedders.py as sentence-transformers folders.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { module } from "../formats/sentence-transformers/embedding-folders.ts";
+import { saveWeights } from "../formats/write-weights.ts";
 import { weightByName } from "../golden/by-name.ts";
 import type { FamilyGolden } from "../golden/families.ts";
 

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
-import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { Program } from "../../lib/graph/compile.ts";
 import { gatherRows, input, linear, mul, profile, sum } from "../../lib/graph/index.ts";
@@ -13,6 +12,7 @@ import { classifierLogits } from "../../lib/models/heads.ts";
 import type { Stage } from "../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { saveWeights } from "../formats/write-weights.ts";
 import { writeFamily } from "../golden/families.ts";
 import { type EncoderGolden, goldens, maxError, rangeOf, read, trunkOf } from "./encoder-goldens.ts";
 

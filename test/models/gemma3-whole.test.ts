@@ -5,11 +5,11 @@ import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { openModelFiles, readModelConfig } from "../../lib/formats/model-files.ts";
-import { saveWeights, writeSafetensors } from "../../lib/formats/safetensors/safetensors-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
+import { saveWeights, writeSafetensors } from "../formats/write-weights.ts";
 import { weightByName } from "../golden/by-name.ts";
 import { familyGoldens, writeFamily } from "../golden/families.ts";
 

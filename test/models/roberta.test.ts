@@ -5,7 +5,6 @@ import { expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { parseModelConfig } from "../../lib/formats/config/config.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf-file.ts";
-import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { input, mul, sum } from "../../lib/graph/index.ts";
 import { pooledOutputs } from "../../lib/language-model/embed/text-forward.ts";
@@ -13,6 +12,7 @@ import { createModel, LanguageModel } from "../../lib/language-model/index.ts";
 import type { Stage } from "../../lib/train/loop/stage.ts";
 import { TrainStep } from "../../lib/train/loop/step.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { saveWeights } from "../formats/write-weights.ts";
 import { writeFamily } from "../golden/families.ts";
 import { goldens, maxError, rangeOf, read, trunkOf } from "./encoder-goldens.ts";
 

@@ -9,7 +9,6 @@ import { ropeScalingFromJson, ropeScalingToJson } from "../../lib/formats/config
 import { GgufMetadata } from "../../lib/formats/gguf/gguf-metadata.ts";
 import { writeGguf } from "../../lib/formats/gguf/gguf-write.ts";
 import { modelCardFromGguf, modelCardToGguf, parseModelCard, readModelCard } from "../../lib/formats/model-card.ts";
-import { saveWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { compile, input, openDevice, scale, Tensor, tensor } from "../../lib/graph/index.ts";
 import type { Stage } from "../../lib/graph-entry.ts";
@@ -23,6 +22,7 @@ import { readTrainingConfig } from "../../lib/train/options/config-file.ts";
 import type { DrawnAnswer } from "../../lib/train/rollout/draw.ts";
 import { pack, unpack } from "../../lib/train/rollout/pack.ts";
 import { Judge, type RewardFunction, type RewardInput } from "../../lib/train/rollout/rewards.ts";
+import { saveWeights } from "../formats/write-weights.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "../inference/helpers.ts";
 
 let folder: string;

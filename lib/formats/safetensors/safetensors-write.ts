@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { invalidArgument } from "../../core/errors.ts";
 import { isQuantized } from "../../graph/dtype.ts";
 import { type FileSink, ioError } from "../../io/atomic-files.ts";
-import { type StagedFiles, writeTogether } from "../../io/staged-files.ts";
+import type { StagedFiles } from "../../io/staged-files.ts";
 import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "../tensor-data.ts";
 import { pieceOf, type WeightDType } from "../weight-dtype.ts";
 import { MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors-head.ts";
@@ -20,18 +20,10 @@ interface SafetensorsOptions extends WriteOptions {
 }
 
 /**
- * Writes one safetensors file, which appears complete or not at all. Wide types come first, so that every tensor is
- * aligned to its element size. `late` tensors come last, if alignment allows. Returns the file's size in bytes.
+ * Stages one safetensors file, which appears complete and together with the other staged files. Wide types come first, so
+ * that every tensor is aligned to its element size. `late` tensors come last, if alignment allows. Returns the file's size
+ * in bytes.
  */
-export async function writeSafetensors(
-  path: string,
-  tensors: Iterable<TensorData>,
-  options: SafetensorsOptions = {},
-): Promise<number> {
-  return writeTogether((files) => stageSafetensors(files, path, tensors, options));
-}
-
-/** Like writeSafetensors, but stages the file, so that it appears together with other files. */
 export async function stageSafetensors(
   files: StagedFiles,
   path: string,
@@ -99,7 +91,7 @@ function buildHeader(tensors: readonly TensorData[], metadata: Record<string, st
   return Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, 0x20)]);
 }
 
-/** Options of `saveWeights`. */
+/** Options of `stageWeights`. */
 export interface SaveOptions extends SafetensorsOptions {
   /** Maximum size of a weight file in bytes. Larger models are split. Default 5 GB, as in transformers. */
   maxShardBytes?: number;
@@ -108,19 +100,10 @@ export interface SaveOptions extends SafetensorsOptions {
 const INDEX = "model.safetensors.index.json";
 
 /**
- * Writes `model.safetensors`, or shards and `model.safetensors.index.json` if the tensors exceed maxShardBytes, into an
- * existing folder. Removes the weights of an earlier save there. All files appear together. The earlier save stays until
- * the last shard is on the disk, so both need disk space. Returns the names of the files and their total size.
+ * Stages `model.safetensors`, or shards and `model.safetensors.index.json` if the tensors exceed maxShardBytes, in an
+ * existing folder. The weights of an earlier save there are removed. All files appear together. The earlier save stays
+ * until the last shard is on the disk, so both need disk space. Returns the names of the files and their total size.
  */
-export async function saveWeights(
-  folder: string,
-  tensors: Iterable<TensorData>,
-  options: SaveOptions = {},
-): Promise<{ files: string[]; bytes: number }> {
-  return writeTogether((files) => stageWeights(files, folder, tensors, options));
-}
-
-/** Like saveWeights, but stages the files, so that they appear together with other files. */
 export async function stageWeights(
   files: StagedFiles,
   folder: string,

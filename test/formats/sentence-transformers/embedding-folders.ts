@@ -3,11 +3,11 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import type { EmbeddingConfig, PoolingMode } from "../../../lib/formats/config/config.ts";
-import { saveWeights } from "../../../lib/formats/safetensors/safetensors-write.ts";
 import { pooledOutputs } from "../../../lib/language-model/embed/text-forward.ts";
 import { createModel, type LanguageModel } from "../../../lib/language-model/index.ts";
 import { Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { temporaryFolder } from "../helpers.ts";
+import { saveWeights } from "../write-weights.ts";
 
 export const WIDTH = 16;
 export const texts = ["the cat sat on the mat", "a dog", "Birds sing in the old tree, and the cat is there"];

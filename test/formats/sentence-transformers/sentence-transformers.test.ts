@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../../lib/convert/convert.ts";
 import type { EmbeddingConfig, PoolingMode } from "../../../lib/formats/config/config.ts";
-import { saveWeights } from "../../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../../lib/formats/weights.ts";
 import { LanguageModel } from "../../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../helpers.ts";
+import { saveWeights } from "../write-weights.ts";
 import {
   close,
   f32,

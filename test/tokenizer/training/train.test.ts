@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { binding } from "../../../lib/binding/index.ts";
-import { characterOfByte, namedBytes } from "../../../lib/tokenizer/byte-alphabet.ts";
+import { characterOfByte } from "../../../lib/tokenizer/byte-alphabet.ts";
 import { HeddleError, Tokenizer } from "../../../lib/tokenizer/index.ts";
 import { leastOf, longestTurn, saysTurns } from "../../helpers/clock.ts";
 import { fixtures } from "../../helpers/fixtures.ts";
@@ -229,10 +229,7 @@ describe("Tokenizer.train", () => {
       [0x0a, "Ċ"],
       [0xad, "Ń"],
     ];
-    for (const [byte, name] of names) {
-      expect(characterOfByte(byte)).toBe(name);
-      expect(namedBytes(name)).toEqual(Buffer.of(byte));
-    }
+    for (const [byte, name] of names) expect(characterOfByte(byte)).toBe(name);
     const tokenizer = await Tokenizer.train(["text"], { vocabSize: 257, specialTokens: [] });
     const ids = Array.from({ length: 256 }, (_, byte) => tokenizer.tokenToId(byteNames[byte]!));
     expect(ids.toSorted((a, b) => a! - b!)).toEqual(Array.from({ length: 256 }, (_, id) => id));

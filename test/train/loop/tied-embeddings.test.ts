@@ -3,9 +3,9 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { saveWeights } from "../../../lib/formats/safetensors/safetensors-write.ts";
 import { openWeights } from "../../../lib/formats/weights.ts";
 import { convertModel, LanguageModel, type SftOptions, sft } from "../../../lib/index.ts";
+import { saveWeights } from "../../formats/write-weights.ts";
 import { maxDifference } from "../../helpers/max-difference.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
 
