@@ -4,51 +4,18 @@ import type { StageName } from "../../../lib/cli/options/stage-table.ts";
 import type { Run } from "../../../lib/core/run.ts";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import type { EvalEvent, TrainEvent, TrainResult } from "../../../lib/train/loop/trainer.ts";
-import { trainClassifier } from "../../../lib/train/stages/classify.ts";
-import { dpo } from "../../../lib/train/stages/dpo.ts";
-import { trainEmbedding } from "../../../lib/train/stages/embed.ts";
-import { grpo } from "../../../lib/train/stages/grpo.ts";
-import { kto } from "../../../lib/train/stages/kto.ts";
-import { orpo } from "../../../lib/train/stages/orpo.ts";
-import { ppo } from "../../../lib/train/stages/ppo.ts";
-import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
-import { simpo } from "../../../lib/train/stages/simpo.ts";
 import { sentences } from "../../inference/helpers.ts";
+import { stages as others, type Shared } from "../loop/stage-table.ts";
 import { type bestRun, newModel, weightsOf } from "./best-run.ts";
 
-const words = sentences.slice(0, 24).map((text) => text.split(" "));
-const pairs = words.map((w, i) => ({
-  prompt: w.slice(0, 3).join(" "),
-  chosen: ` ${w[i % 5]} ${i}`,
-  rejected: ` ${w.slice(2, 5 + (i % 3)).join(" ")}`,
-}));
-const rewards = [({ completions }: { completions: readonly string[] }) => completions.map((text) => text.length / 10)];
-const answers = { prompts: pairs.map(({ prompt }) => ({ prompt })), rewards, maxCompletionLength: 4 };
 type Common = Omit<NonNullable<Parameters<typeof bestRun>[2]>, "data" | "evalData" | "packing">;
-type Start = (base: LanguageModel, common: Common & { maxSteps: number }) => Run<TrainEvent, TrainResult>;
+type Start = (base: LanguageModel, common: Common & Shared) => Run<TrainEvent, TrainResult>;
 const stages: Record<Exclude<StageName, "pretrain">, Start> & Record<string, Start> = {
   sft: (base, common) => sft(base, { ...common, data: sentences.map((text) => ({ text })) }),
   "sft, an adapter": (base, common) =>
     sft(base, { ...common, data: sentences.map((text) => ({ text })), lora: { r: 2 } }),
-  dpo: (base, common) => dpo(base, { ...common, data: pairs }),
-  kto: (base, common) =>
-    kto(base, {
-      ...common,
-      data: pairs.map((p, i) => ({ prompt: p.prompt, completion: p.chosen, label: i % 2 === 0 })),
-    }),
-  orpo: (base, common) => orpo(base, { ...common, data: pairs }),
-  simpo: (base, common) => simpo(base, { ...common, data: pairs }),
-  reward: (base, common) => trainReward(base, { ...common, data: pairs }),
-  grpo: (base, common) => grpo(base, { ...common, ...answers, numGenerations: 2 }),
-  ppo: (base, common) => ppo(base, { ...common, ...answers }),
-  classify: (base, common) =>
-    trainClassifier(base, { ...common, data: sentences.map((text, i) => ({ text, label: ["a", "b"][i % 2]! })) }),
-  embed: (base, common) =>
-    trainEmbedding(base, {
-      ...common,
-      data: pairs.map(({ prompt, chosen }) => ({ anchor: prompt, positive: chosen })),
-    }),
+  ...others,
 };
 
 test.each(Object.keys(stages))("%s ends with the weights and adapters of its best evaluation", async (name) => {
@@ -57,7 +24,10 @@ test.each(Object.keys(stages))("%s ends with the weights and adapters of its bes
   const run = stages[name]!(base, {
     maxSteps: 3,
     perDeviceTrainBatchSize: 4,
+    gradientAccumulationSteps: 1,
     learningRate: 1e-2,
+    seed: 0,
+    dtype: "f32",
     lrScheduler: "constant",
     evalSteps: 1,
     loadBestModelAtEnd: true,

@@ -7,18 +7,10 @@ import type { StageName } from "../../../lib/cli/options/stage-table.ts";
 import type { Run } from "../../../lib/core/run.ts";
 import type { LanguageModel } from "../../../lib/language-model/index.ts";
 import type { TrainEvent, TrainResult } from "../../../lib/train/loop/trainer.ts";
-import { trainClassifier } from "../../../lib/train/stages/classify.ts";
-import { dpo } from "../../../lib/train/stages/dpo.ts";
-import { trainEmbedding } from "../../../lib/train/stages/embed.ts";
-import { grpo } from "../../../lib/train/stages/grpo.ts";
-import { kto } from "../../../lib/train/stages/kto.ts";
-import { orpo } from "../../../lib/train/stages/orpo.ts";
-import { ppo } from "../../../lib/train/stages/ppo.ts";
 import { pretrain } from "../../../lib/train/stages/pretrain.ts";
-import { trainReward } from "../../../lib/train/stages/reward.ts";
 import { sft } from "../../../lib/train/stages/sft.ts";
-import { simpo } from "../../../lib/train/stages/simpo.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../../inference/helpers.ts";
+import { stages as others, type Shared } from "./stage-table.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -32,32 +24,26 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const prompts = Array.from({ length: 8 }, (_, i) => `The ${["cat", "dog"][i % 2]} saw`);
-const pairs = prompts.map((prompt) => ({ prompt, chosen: " the sea", rejected: " a house" }));
-const judged = prompts.map((prompt, i) => ({ prompt, completion: " the sea", label: i % 2 === 0 }));
-const asked = prompts.map((prompt) => ({ prompt }));
-const shared = { maxSteps: 3, perDeviceTrainBatchSize: 4, learningRate: 2e-3 };
-const rewards = [({ completions }: { completions: readonly string[] }) => completions.map((text) => text.length)];
-type Given = typeof shared & {
+const shared: Shared = {
+  maxSteps: 3,
+  perDeviceTrainBatchSize: 4,
+  gradientAccumulationSteps: 1,
+  learningRate: 2e-3,
+  seed: 0,
+  dtype: "f32",
+};
+type Given = Shared & {
   replay?: { stage?: "sft"; data: string; weight: number; maxSeqLength: number; textField?: string };
 };
 
-const stages: Record<StageName, (base: LanguageModel, given: Given) => Run<TrainEvent, TrainResult>> = {
+type Start = (base: LanguageModel, given: Given) => Run<TrainEvent, TrainResult>;
+const stages: Record<StageName, Start> & Record<string, Start> = {
   pretrain: (base, given) => pretrain(base, { ...given, data: join(folder, "other.txt"), maxSeqLength: 16 }),
   sft: (base, given) => sft(base, { ...given, data: prompts.map((prompt) => ({ prompt, completion: " the sea" })) }),
-  classify: (base, given) =>
-    trainClassifier(base, { ...given, data: prompts.map((text, i) => ({ text, label: `${i % 2}` })) }),
-  embed: (base, given) =>
-    trainEmbedding(base, { ...given, data: prompts.map((anchor, i) => ({ anchor, positive: `${i} sea` })) }),
-  reward: (base, given) => trainReward(base, { ...given, data: pairs }),
-  dpo: (base, given) => dpo(base, { ...given, data: pairs }),
-  kto: (base, given) => kto(base, { ...given, data: judged }),
-  orpo: (base, given) => orpo(base, { ...given, data: pairs }),
-  simpo: (base, given) => simpo(base, { ...given, data: pairs }),
-  ppo: (base, given) => ppo(base, { ...given, prompts: asked, rewards, maxCompletionLength: 4 }),
-  grpo: (base, given) => grpo(base, { ...given, prompts: asked, rewards, numGenerations: 4, maxCompletionLength: 4 }),
+  ...others,
 };
 
-const cases = (Object.keys(stages) as StageName[]).flatMap((name) => [
+const cases = Object.keys(stages).flatMap((name) => [
   [name, "a tied head", true] as const,
   [name, "a separate head", false] as const,
 ]);
@@ -66,7 +52,7 @@ test.each(cases)("%s, %s: replay is reported and changes what is learned", async
     await using base = tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1, tieWordEmbeddings });
     const replay = weight === undefined ? {} : { replay: { data: join(folder, "text.txt"), weight, maxSeqLength: 16 } };
     const reported: (number | undefined)[] = [];
-    for await (const event of stages[name](base, { ...shared, ...replay }))
+    for await (const event of stages[name]!(base, { ...shared, ...replay }))
       if ("loss" in event) reported.push(event.metrics?.replayLoss);
     const listed = base.card?.data.map((one) => one.name) ?? [];
     expect(listed.includes("text.txt")).toBe(weight !== undefined);
