@@ -46,12 +46,13 @@ template <class T> class RawBuffer {
   size_t capacity_ = 0;
 };
 
-// A growing list of ids or offsets.
-class IdBuffer {
+// A growing list of elements.
+template <class T> class GrowingBuffer {
  public:
-  IdBuffer() = default;
-  IdBuffer(IdBuffer&& other) noexcept : buffer_(std::move(other.buffer_)), size_(std::exchange(other.size_, 0)) {}
-  IdBuffer& operator=(IdBuffer&& other) noexcept {
+  GrowingBuffer() = default;
+  GrowingBuffer(GrowingBuffer&& other) noexcept
+      : buffer_(std::move(other.buffer_)), size_(std::exchange(other.size_, 0)) {}
+  GrowingBuffer& operator=(GrowingBuffer&& other) noexcept {
     std::swap(buffer_, other.buffer_);
     std::swap(size_, other.size_);
     return *this;
@@ -59,22 +60,34 @@ class IdBuffer {
   void clear() { size_ = 0; }
   size_t size() const { return size_; }
   size_t capacity() const { return buffer_.capacity(); }
+  T* data() { return buffer_.data(); }
+  const T* data() const { return buffer_.data(); }
+  // Returns uninitialized space for `count` elements after the last one. Valid until the buffer grows again.
+  T* room(size_t count) {
+    if (buffer_.capacity() - size_ < count) buffer_.reserve(size_ + count + 64);
+    return buffer_.data() + size_;
+  }
+  void took(size_t count) { size_ += count; }  // adds elements that the caller wrote to room()
+  void append(const T* elements, size_t count) {
+    if (count != 0) std::memcpy(room(count), elements, count * sizeof(T));
+    size_ += count;
+  }
+
+ protected:
+  RawBuffer<T> buffer_;
+  size_t size_ = 0;
+};
+
+// A growing list of ids or offsets.
+class IdBuffer : public GrowingBuffer<uint32_t> {
+ public:
   bool empty() const { return size_ == 0; }
-  uint32_t* data() { return buffer_.data(); }
-  const uint32_t* data() const { return buffer_.data(); }
   const uint32_t* begin() const { return data(); }
   const uint32_t* end() const { return data() + size_; }
   uint32_t operator[](size_t i) const { return data()[i]; }
   bool operator==(const IdBuffer& other) const {
     return size_ == other.size_ && std::equal(begin(), end(), other.begin());
   }
-  // Returns uninitialized space for `count` elements after the last one. Valid until the buffer grows again.
-  uint32_t* room(size_t count) {
-    if (buffer_.capacity() - size_ < count) buffer_.reserve(size_ + count + 64);
-    return buffer_.data() + size_;
-  }
-  void took(size_t count) { size_ += count; }  // adds elements that the caller wrote to room()
-
   void push_back(uint32_t id) {
     *room(1) = id;
     ++size_;
@@ -85,45 +98,14 @@ class IdBuffer {
     for (size_t i = 0; i < block; ++i) to[i] = ids[i];
     size_ += count;
   }
-  void append(const uint32_t* ids, size_t count) {
-    if (count != 0) std::memcpy(room(count), ids, count * sizeof(uint32_t));
-    size_ += count;
-  }
-
- private:
-  RawBuffer<uint32_t> buffer_;
-  size_t size_ = 0;
 };
 
 // Text that grows at its end.
-class TextBuffer {
+class TextBuffer : public GrowingBuffer<char> {
  public:
-  TextBuffer() = default;
-  TextBuffer(TextBuffer&& other) noexcept : buffer_(std::move(other.buffer_)), size_(std::exchange(other.size_, 0)) {}
-  TextBuffer& operator=(TextBuffer&& other) noexcept {
-    std::swap(buffer_, other.buffer_);
-    std::swap(size_, other.size_);
-    return *this;
-  }
-  size_t size() const { return size_; }
-  const char* data() const { return buffer_.data(); }
-  std::string_view view() const { return {buffer_.data(), size_}; }
-  // Returns uninitialized space for `count` bytes after the text. Valid until the buffer grows again.
-  char* room(size_t count) {
-    if (buffer_.capacity() - size_ < count) buffer_.reserve(size_ + count + 64);
-    return buffer_.data() + size_;
-  }
-  void took(size_t count) { size_ += count; }  // adds bytes that the caller wrote to room()
-  void append(std::string_view text) {
-    if (!text.empty()) std::memcpy(room(text.size()), text.data(), text.size());
-    size_ += text.size();
-  }
+  std::string_view view() const { return {data(), size_}; }
+  void append(std::string_view text) { GrowingBuffer::append(text.data(), text.size()); }
   void shorten(size_t size) { size_ = size; }
-  void clear() { size_ = 0; }
-
- private:
-  RawBuffer<char> buffer_;
-  size_t size_ = 0;
 };
 
 // UTF-8 followed by zeros, so that code may read whole blocks at its end.
