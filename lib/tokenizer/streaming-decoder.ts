@@ -3,7 +3,8 @@ import type { NativeDecoder } from "../binding/tokenizer.ts";
 
 /** Caches the texts of ids that add the same text in every context. Most tokens then cost one array lookup. */
 export class SettledTexts {
-  private readonly texts: (string | undefined)[];
+  /** null: the text depends on the context. undefined: not looked up yet. */
+  private readonly texts: (string | null | undefined)[];
   private readonly ask: (id: number) => string | undefined;
 
   constructor(size: number, ask: (id: number) => string | undefined) {
@@ -11,15 +12,14 @@ export class SettledTexts {
     this.ask = ask;
   }
 
-  /** Returns the cached text of an id. */
-  known(id: number): string | undefined {
-    return this.texts[id];
-  }
-
-  /** Looks up and caches the text of an id. Returns undefined if the text depends on the context. */
-  find(id: number): string | undefined {
+  /** Returns the text of an id. Returns undefined if it depends on the context, or if the id is not in the vocabulary. */
+  textOf(id: number): string | undefined {
+    // Looking up "1" would find the text of 1.
+    const known = typeof id === "number" ? this.texts[id] : null;
+    if (known !== undefined) return known ?? undefined;
+    if (!(Number.isInteger(id) && id >= 0 && id < this.texts.length)) return undefined;
     const text = this.ask(id);
-    if (text !== undefined) this.texts[id] = text;
+    this.texts[id] = text ?? null;
     return text;
   }
 }
@@ -43,7 +43,7 @@ export class TokenDecoder {
   /** Returns the text that this id has made final. It is often empty in the middle of a character. */
   push(id: number): string {
     if (this.settled) {
-      const own = (typeof id === "number" ? this.texts.known(id) : undefined) ?? this.texts.find(id);
+      const own = this.texts.textOf(id);
       if (own !== undefined) return own;
     }
     const text = this.native.push(id);
