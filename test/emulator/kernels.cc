@@ -34,6 +34,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"linear bf16, few rows, whole 16-byte loads", [] { return linear(DType::bf16, 2, 264, 20, false); }},
       {"linear bf16, few rows, several loads in flight", [] { return linear(DType::bf16, 2, 1288, 12, false); }},
       {"linear bf16", [] { return linear(DType::bf16, 72, 208, 80, false); }},
+      // Five steps along k, so that the last one is in the ring's first stage.
+      {"linear bf16, large tiles", [] { return linear(DType::bf16, 264, 264, 264, false); }},
       {"linear bf16, odd columns", [] { return linear(DType::bf16, 72, 72, 37, false); }},
       {"linear bf16, transposed", [] { return linear(DType::bf16, 80, 72, 136, true); }},
       // The only stage of a product is the ring's first, where the sums are staged too.
@@ -49,6 +51,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"epilogue bf16, few rows", [] { return ended(DType::bf16, 2, 264, 24); }},
       {"epilogue bf16, few rows, several loads in flight", [] { return ended(DType::bf16, 1, 1288, 12); }},
       {"epilogue bf16", [] { return ended(DType::bf16, 72, 208, 88); }},
+      {"epilogue bf16, large tiles", [] { return ended(DType::bf16, 264, 264, 264); }},
       {"epilogue bf16, odd columns", [] { return ended(DType::bf16, 40, 72, 37); }},
       {"epilogue bf16, split k", [] { return ended(DType::bf16, 24, 1096, 40); }},
       {"epilogue bf16, split k, large tiles", [] { return ended(DType::bf16, 72, 1544, 80); }},

@@ -57,12 +57,35 @@ inline void test_mutants_of_descriptors() {
   // The address has set bit 7.
   for (const Mutant& m : mutants_of_descriptor(k_major))
     if (m.what.compare(0, 6, "bit 7 ") == 0) {
-      const Result r = run_ptx("mov.u64 %d3, 192; " + m.replacement + " st.global.u64 [%d0], %d2;", 1);
+      const std::string planted = descriptor + m.edits.at(0).replacement;
+      const Result r = run_ptx("mov.u64 %d3, 192; " + planted + " st.global.u64 [%d0], %d2;", 1);
       check(r.failure.empty() && r.out[0] == 0x10040 && r.out[1] == 0x40000040, "a mutant clears a bit of the address",
           r.failure.empty() ? std::to_string(r.out[0]) + " " + std::to_string(r.out[1]) : r.failure);
       return;
     }
   check(false, "a mutant clears a bit of the address", "bit 7 has no mutant");
+}
+
+// Checks how many descriptors each mutant changes.
+inline void expect_edits(const char* name, const std::vector<size_t>& expected, const std::string& uses) {
+  std::vector<size_t> seen;
+  for (const Mutant& m : mutants_of_descriptor(uses))
+    if (m.what.compare(0, 6, "bit 7 ") == 0) seen.push_back(m.edits.size());
+  std::string counts;
+  for (const size_t count : seen) counts += " " + std::to_string(count);
+  check(seen == expected, name, "edits" + counts);
+}
+
+inline void test_copies_of_descriptors() {
+  const auto product = [](const std::string& a, const std::string& b) {
+    return "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {%f0}, " + a + ", " + b + ", %p1, 1, 1, 0, 0;\n";
+  };
+  const std::string copy = "or.b64 %d4, %d3, 4611686293305360384;\n";
+  expect_edits("a mutant changes all copies of an operand's descriptor", {2},
+      copy + product("%d2", "%d6") + product("%d4", "%d6"));
+  expect_edits("a and b have mutants of their own", {1, 1}, copy + product("%d2", "%d4"));
+  expect_edits("descriptors with other constants have mutants of their own", {1, 1},
+      "or.b64 %d4, %d3, 4611686293305360385;\n" + product("%d2", "%d6") + product("%d4", "%d6"));
 }
 
 }  // namespace tests

@@ -233,6 +233,7 @@ int main() {
   test_products_of_pairs();
   test_ends_of_pairs();
   test_mutants_of_descriptors();
+  test_copies_of_descriptors();
   if (!failures) std::printf("the simulator computes what the manual says, and reports each mistake\n");
   return failures ? 1 : 0;
 }

@@ -3,6 +3,7 @@
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -38,10 +39,16 @@ bool uses_leading(const Statement& s, size_t n) {
   return transposed && rows > 64;
 }
 
-// Whether a product may use the leading byte offset of the descriptor that `made` computes. Follows the descriptor
-// through moves and additions. They move it along k within its first bits, so a flipped bit stays that bit. All other
-// uses count.
-bool leading_matters(const Function& f, const Statement& made) {
+// How products use a descriptor.
+struct Uses {
+  bool a = false, b = false, other = false;
+  bool leading = false;  // a product may use its leading byte offset
+};
+
+// Follows the descriptor that `made` computes to the products, through moves and additions. They move it along k within
+// its first bits, so a flipped bit stays that bit.
+Uses uses_of(const Function& f, const Statement& made) {
+  Uses found;
   std::set<int> holders{made.operands.at(0).reg_index};
   for (bool more = true; more;) {
     more = false;
@@ -52,19 +59,44 @@ bool leading_matters(const Function& f, const Statement& made) {
           return part.kind == Operand::reg && holders.count(part.reg_index) > 0;
         };
         if (o.kind == Operand::vector || o.kind == Operand::address)
-          for (const Operand& part : o.parts)
-            if (holds(part)) return true;
+          for (const Operand& part : o.parts) found.other |= holds(part);
         if (!holds(o)) continue;
         const bool moves = s.op[0] == "mov" || s.op[0] == "add" || s.op[0] == "or";
         if (moves && n == 0) continue;  // a result, not a use
         if (moves) {
           more |= holders.insert(s.operands[0].reg_index).second;
-        } else if (s.op[0] != "wgmma" || n > 2 || uses_leading(s, n)) {
-          return true;
+        } else if (s.op[0] == "wgmma" && n > 0 && n <= 2) {
+          (n == 1 ? found.a : found.b) = true;
+          found.leading |= uses_leading(s, n);
+        } else {
+          found.other = true;
         }
       }
   }
-  return false;
+  found.leading |= found.other;  // unknown uses count
+  return found;
+}
+
+// The copies of one operand's descriptor, which have the same constant part.
+struct Descriptors {
+  std::vector<size_t> statements;  // their beginnings in the text
+  std::string what;
+  bool leading = false;
+};
+
+// Appends a mutant for each bit. The result is flipped, not the constant, because the address may have set the bit too.
+void flip_bits(const std::string& text, const Descriptors& d, std::vector<Mutant>& all) {
+  for (int bit = 0; bit < 64; ++bit) {
+    if (!d.leading && bit >= leading_begin && bit < leading_end) continue;
+    Mutant mutant{{}, "bit " + std::to_string(bit) + " of " + d.what};
+    for (const size_t at : d.statements) {
+      const size_t end = text.find('\n', at), operand = text.find_first_not_of(" \t", at + 6);
+      const std::string result = text.substr(operand, text.find(',', at) - operand);
+      mutant.edits.push_back(
+          {end, end, " xor.b64 " + result + ", " + result + ", " + std::to_string(uint64_t{1} << bit) + ";"});
+    }
+    all.push_back(std::move(mutant));
+  }
 }
 
 }  // namespace
@@ -80,7 +112,8 @@ std::vector<Mutant> mutants(const Module& module, const std::string& entry) {
     if (text[end] == '}' && --depth == 0) break;
   }
   std::unique_ptr<Function> function;  // parsed at the first descriptor
-  size_t wait = std::string::npos;     // the line of a griddepcontrol.wait without a load after it so far
+  std::map<std::pair<uint64_t, std::string>, Descriptors> descriptors;
+  size_t wait = std::string::npos;  // the line of a griddepcontrol.wait without a load after it so far
   for (size_t line = begin; line < end;) {
     const size_t next = text.find('\n', line) + 1;
     size_t at = text.find_first_not_of(" \t", line);
@@ -88,42 +121,41 @@ std::vector<Mutant> mutants(const Module& module, const std::string& entry) {
     const std::string statement = text.substr(at, next - 1 - at);
     for (const char* opcode : removed)
       if (statement.compare(0, std::string(opcode).size(), opcode) == 0)
-        all.push_back({line, next - 1, "", "without " + statement});
+        all.push_back({{{line, next - 1, ""}}, "without " + statement});
     if (statement.compare(0, 19, "griddepcontrol.wait") == 0) wait = line;
     if (wait != std::string::npos && loads_global(statement)) {
       const size_t after = text.find('\n', wait) + 1;
-      all.push_back(
-          {wait, next - 1, text.substr(after, next - after) + "griddepcontrol.wait;", "waits only after " + statement});
+      all.push_back({{{wait, next - 1, text.substr(after, next - after) + "griddepcontrol.wait;"}},
+          "waits only after " + statement});
       wait = std::string::npos;
     }
     if (statement.compare(0, 10, "setmaxnreg") == 0) {
       const size_t number = statement.rfind(' ') + 1;
       const int more = std::atoi(statement.c_str() + number) + 8;
-      all.push_back(
-          {at, next - 1, statement.substr(0, number) + std::to_string(more) + ";", "8 more registers: " + statement});
+      all.push_back({{{at, next - 1, statement.substr(0, number) + std::to_string(more) + ";"}},
+          "8 more registers: " + statement});
     }
     if (statement.compare(0, 17, "mbarrier.try_wait") == 0)
-      all.push_back({at, next - 1, "mov.pred done, 1;", "does not wait: " + statement});
+      all.push_back({{{at, next - 1, "mov.pred done, 1;"}}, "does not wait: " + statement});
     const size_t comma = statement.rfind(", ");
     if (statement.compare(0, 6, "or.b64") == 0 && comma != std::string::npos &&
         std::isdigit(static_cast<unsigned char>(statement[comma + 2]))) {
       const uint64_t constant = std::strtoull(statement.c_str() + comma + 2, nullptr, 10);
       if (constant >> 62 == 1) {  // the constant part of a matrix descriptor with the 128-byte swizzle
         if (!function) function = module.parse(entry);
-        bool leading = false;
+        Uses uses;
         for (const Statement& s : function->code)
-          if (s.at >= line && s.at < next) leading |= leading_matters(*function, s);
-        // The result is flipped, not the constant, because the address may have set the bit too.
-        const std::string result = statement.substr(7, statement.find(',') - 7);
-        for (int bit = 0; bit < 64; ++bit)
-          if (leading || bit < leading_begin || bit >= leading_end)
-            all.push_back({at, next - 1,
-                statement + " xor.b64 " + result + ", " + result + ", " + std::to_string(uint64_t{1} << bit) + ";",
-                "bit " + std::to_string(bit) + " of " + statement});
+          if (s.at >= line && s.at < next) uses = uses_of(*function, s);
+        const std::string what = std::string(uses.a ? "a" : "") + (uses.b ? "b" : "") + (uses.other ? "other" : "");
+        Descriptors& same = descriptors[{constant, what}];
+        same.statements.push_back(at);
+        same.what = "descriptors " + std::to_string(constant) + " of " + what;
+        same.leading |= uses.leading;
       }
     }
     line = next;
   }
+  for (const auto& [key, same] : descriptors) flip_bits(text, same, all);
   return all;
 }
 
@@ -139,7 +171,13 @@ std::string mutated(const Module& module, const std::string& entry) {
   if (asked.substr(0, colon) != entry) return module.text;
   const Mutant& m = all.at(std::stoul(asked.substr(colon + 1)));
   std::printf("planted\t%s\n", m.what.c_str());
-  return module.text.substr(0, m.begin) + m.replacement + module.text.substr(m.end);
+  std::string text;
+  size_t done = 0;
+  for (const Edit& edit : m.edits) {
+    text += module.text.substr(done, edit.begin - done) + edit.replacement;
+    done = edit.end;
+  }
+  return text + module.text.substr(done);
 }
 
 }  // namespace simulator

@@ -1,6 +1,7 @@
 // Mutants of an entry. Each has one planted mistake: a synchronizing statement is removed, griddepcontrol.wait comes
-// after a load, or a bit of a matrix descriptor is flipped. Bits that the hardware ignores are not flipped: no test can
-// notice such a mutant, so it would say nothing about the tests.
+// after a load, or a bit of a matrix descriptor is flipped. nvcc unrolls loops and repeats the expression of a
+// descriptor, so a bit is flipped in all copies of an operand's descriptor. Bits that the hardware ignores are not
+// flipped: no test can notice such a mutant, so it would say nothing about the tests.
 #pragma once
 #include <string>
 #include <vector>
@@ -9,10 +10,13 @@
 
 namespace simulator {
 
-struct Mutant {
+struct Edit {
   size_t begin, end;  // range of the text that is replaced
   std::string replacement;
-  std::string what;  // description for messages
+};
+struct Mutant {
+  std::vector<Edit> edits;  // in the order of the text
+  std::string what;         // description for messages
 };
 // Returns all mutants of an entry, always in the same order.
 std::vector<Mutant> mutants(const Module& module, const std::string& entry);
