@@ -103,10 +103,13 @@ export async function runPrograms(commands, env) {
   return passed === commands.length;
 }
 
-/** Runs a program to its end. Returns its output, and as `status` its exit status, the signal that ended it, or the error's message. */
-export function finished([program, ...args], env, cwd = process.cwd()) {
+/**
+ * Runs a program to its end. Returns its output, and as `status` its exit status, the signal that ended it, or the error's message. SIGKILL
+ * ends a program that takes more than `timeout` milliseconds.
+ */
+export function finished([program, ...args], env, { cwd = process.cwd(), timeout } = {}) {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env, cwd });
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env, cwd, timeout, killSignal: "SIGKILL" });
     let output = "";
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding("utf8").on("data", (text) => {

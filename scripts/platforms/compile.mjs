@@ -39,7 +39,7 @@ export async function compilePlatformLayers(names) {
   const worker = async () => {
     for (let row = left.shift(); row; row = left.shift()) {
       const command = [zig, "c++", "-target", row.target.zig, ...flags, "-c", join(root, row.path), "-o", row.object];
-      const { status, output } = await finished(command, { ...process.env, ...zigEnvironment() }, root);
+      const { status, output } = await finished(command, { ...process.env, ...zigEnvironment() }, { cwd: root });
       if (status !== 0) row.problem = output.trim() || `the compiler ended with ${status}`;
     }
   };

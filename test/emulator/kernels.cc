@@ -175,6 +175,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90: added to C", [] { return logprob(300, 264, 140); }},
       {"sm_90 logits: wide tiles", [] { return logits(140, 72, 397); }},
       {"sm_90 logits: half tiles", [] { return logits(140, 72, 121); }},
+      // The rings of four and of three stages wrap, and blocks have several tiles.
+      {"sm_90 logits: wide tiles, long rows", [] { return logits(140, 456, 2400); }},
       {"sm_90 logits: few rows, several tiles of a block", [] { return logits(5, 72, 2000); }},
       {"sm_90 logits: split weight gradient", [] { return logits(2100, 72, 130); }},
       {"sm_90 epilogue: wide tiles", [] { return ended(DType::bf16, 300, 328, 264); }},
@@ -206,6 +208,16 @@ int run_all(const std::string& beginning, bool first_failure) {
           [] { return packed(DType::bf16, 260, 1, 1, 80, false, 60); }},
       {"sm_90 attention, window, softcap, heads of 72",
           [] { return attention_forward(260, 260, 4, 2, 72, 150, 2, false); }},
+  };
+  // Blocks that process several parts and tiles. The emulator's limits are smaller, and other cases exceed them.
+  const std::vector<Case> beyond_limits = {
+      {"cached tensor parts, bf16", [] { return overlapping_parts(DType::bf16, DType::bf16, 64); }},
+      {"cached tensor parts, bf16, heads of 128", [] { return overlapping_parts(DType::bf16, DType::bf16, 128); }},
+      {"cached tensor parts, bf16, heads of 256", [] { return overlapping_parts(DType::bf16, DType::bf16, 256); }},
+      {"cached tensor parts, f32 over bf16", [] { return overlapping_parts(DType::f32, DType::bf16, 128); }, exact},
+      {"cached tensor parts, f32 over f16", [] { return overlapping_parts(DType::f32, DType::f16, 64); }, exact},
+      {"cached tensor parts, q8", [] { return overlapping_parts(DType::f32, DType::u8, 64); }, exact},
+      {"cached tensor parts, q8, heads of 128", [] { return overlapping_parts(DType::f32, DType::u8, 128); }, exact},
   };
   // f32 products on a device with tf32 allowed.
   const std::vector<Case> allowing_tf32 = {
@@ -258,6 +270,7 @@ int run_all(const std::string& beginning, bool first_failure) {
     setenv("HEDDLE_EMULATOR", order, 1);
     setenv("HEDDLE_EMULATE_CUDA", "1", 1);
     run_on(open_cuda(0), order, everywhere);
+    if (!emulated) run_on(open_cuda(0), order, beyond_limits);
     run_on(open_cuda(0, true), order, allowing_tf32);
     setenv("HEDDLE_EMULATE_CUDA", "sm_89", 1);
     run_on(open_cuda(0), order, on_sm89);

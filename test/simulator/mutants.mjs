@@ -17,15 +17,29 @@ import { families } from "./families.mjs";
 import { harmless } from "./harmless.mjs";
 
 const program = join(root, ".cmake", "simulator", "cuda_kernels");
-const run = ({ device, cases }, mutant) =>
-  finished([program, cases, "first"], { ...process.env, HEDDLE_SIMULATOR: device, HEDDLE_SIMULATOR_MUTANT: mutant });
+
+// Milliseconds. The cases of a family take seconds. A mutant that takes longer waits forever, for example for another block.
+const TIMEOUT = 120_000;
+
+/** Runs the cases of a family, prefix by prefix, until one fails. Returns the status of the last run and the output of all. */
+async function run({ device, cases }, mutant) {
+  const environment = { ...process.env, HEDDLE_SIMULATOR: device, HEDDLE_SIMULATOR_MUTANT: mutant };
+  let [status, output] = [0, ""];
+  for (const prefix of [cases].flat()) {
+    if (status !== 0) break;
+    const result = await finished([program, prefix, "first"], environment, { timeout: TIMEOUT });
+    status = result.status;
+    output += result.output;
+  }
+  return { status, output };
+}
 
 /** Returns the mutants that the cases of a family can run. @throws Error if its cases fail without a mutation, or have no such mutant */
 async function mutantsOf(family, pattern = "") {
   const control = await run(family, "list");
   if (control.status !== 0) throw new Error(`the cases fail without a mutation:\n${control.output}`);
-  const mutants = control.output
-    .split("\n")
+  const lines = new Set(control.output.split("\n")); // several prefixes may run a kernel
+  const mutants = [...lines]
     .map((line) => line.split("\t"))
     .filter(([word, name]) => word === "mutant" && name.includes(family.kernel))
     .filter(([, , what]) => new RegExp(pattern).test(what))

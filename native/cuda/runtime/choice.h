@@ -268,9 +268,9 @@ inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 51
 // Cached attention on tensor cores computes short segments in tiles of 16 pairs of a row and a head, and long ones in
 // tiles of 64. Returns the minimum number of rows of a long segment. Only the row's own segment decides, so that a
 // row's bits do not depend on other sequences. A tile of 64 pairs takes 1.6 to 2 times as long as one of 16, for the
-// same keys (README.md). So tiles of 64 are faster for more than 32 pairs, unless they leave too many multiprocessors
-// idle: a tile of 64 replaces four of 16 in 1.6 times the time, so it needs blocks for 2/5 of the multiprocessors.
-// Drafts have at most 16 rows, and must have the bits of single rows.
+// same keys (docs/internals/cuda-attention.md). So tiles of 64 are faster for more than 32 pairs, unless they leave too
+// many multiprocessors idle: a tile of 64 replaces four of 16 in 1.6 times the time, so it needs blocks for 2/5 of the
+// multiprocessors. Drafts have at most 16 rows, and must have the bits of single rows.
 inline int64_t long_segment(int64_t H, int64_t KH, const DeviceProperties& device) {
   constexpr int64_t most_draft_rows = 16, most_short_pairs = 32, tile = 64;
   const int64_t of_pairs = most_short_pairs / (H / KH) + 1, blocks = ceil_div(2 * device.multiprocessors, 5),

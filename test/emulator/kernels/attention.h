@@ -121,8 +121,8 @@ inline Builder prompts(DType type, DType cache, int64_t H, int64_t KH, int64_t D
           {"ring", o.ring ? o.window : 0}, {"bf16", o.rounded}});
   return b;
 }
-// Three segments over the same rows, one per sequence. They need more tiles than the grid has blocks, because the grid
-// is sized for disjoint segments. The last segment decides the output.
+// Segments over the same rows, one per sequence. They need more tiles than the grid has blocks, because the grid is
+// sized for disjoint segments. The last segment decides the output.
 inline Builder overlapping_prompts(int64_t rows) {
   Builder b;
   const int64_t L = rows + 40;
@@ -131,6 +131,30 @@ inline Builder overlapping_prompts(int64_t rows) {
             v = b.floats(DType::bf16, {3, 2, L, 64});
   const int segments = b.integers({3, 4}, {0, count, 1, 0, 0, count, 2, 9, 0, count, 0, 40});
   b.node("cached_attention", {q, k, v, segments}, {b.value(DType::bf16, {rows, 4, 64})},
+      {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  return b;
+}
+
+// 131 rows with four heads, which are too many for blocks of one part each, in segments that are too short for the
+// kernel of long ones. So a block processes two parts of 256 positions. The first three segments overlap, and need more
+// tiles than the grid has blocks. A cache of u8 holds the new rows, and zeros before them.
+inline Builder overlapping_parts(DType type, DType cache, int64_t D) {
+  Builder b;
+  const int64_t L = 330, rows = 131, bytes = D + 4;
+  const bool q8 = cache == DType::u8;
+  const auto store = [&] {
+    if (!q8) return b.floats(cache, {3, 2, L, D});
+    const int v = b.value(DType::u8, {3, 2, L, bytes});
+    b.data.emplace_back(static_cast<size_t>(3 * 2 * L * bytes));
+    b.desc.bound.push_back(v);
+    return v;
+  };
+  const int x = b.floats(type, {rows, 2, D}), q = b.floats(type, {rows, 4, D}), k = store(), v = store();
+  const int segments = b.integers({4, 4}, {0, 65, 1, 230, 0, 65, 2, 240, 0, 65, 0, 250, 65, 66, 1, 230});
+  const int written = b.integers({3, 4}, {0, 65, 0, 250, 0, 65, 2, 240, 65, 66, 1, 230});
+  if (q8)
+    for (const int to : {k, v}) b.node("cache_write", {to, x, written}, {}, {{"ring", 0}});
+  b.node("cached_attention", {q, k, v, segments}, {b.value(type, {rows, 4, D})},
       {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
   return b;
 }
