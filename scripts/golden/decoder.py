@@ -107,7 +107,7 @@ class Model:
     def __init__(self, config):
         self.c = config
         self.kind = config["model_type"]
-        self.gemma = self.kind.startswith("gemma")
+        self.gemma = "gemma" in self.kind
         self.w = Weights(0.0 if self.gemma else 1.0)
         self.C, self.H = config["hidden_size"], config["num_attention_heads"]
         self.KH = config.get("num_key_value_heads") or self.H

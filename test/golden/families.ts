@@ -36,7 +36,7 @@ export function familyConfig({ config }: FamilyGolden): ModelConfigInput {
 export async function writeFamily(golden: Pick<FamilyGolden, "config" | "weights">, folder: string): Promise<string> {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "config.json"), JSON.stringify(golden.config));
-  const isGemma = golden.config.model_type.startsWith("gemma");
+  const isGemma = golden.config.model_type.includes("gemma");
   const tensors = Object.entries(golden.weights).map(([name, shape]): TensorData => {
     if (/_(blocks|scales)$/.test(name)) return { name, dtype: "u8", shape, bytes: bytesByName(name, shape) };
     // scripts/golden/decoder.py has the same rule.

@@ -257,14 +257,14 @@ export interface ModelConfig {
   ropeLocalTheta?: number | undefined;
   /** One entry per layer: 1 for layers with RoPE, 0 for layers without (smollm3). Default: 0 for every fourth layer. */
   noRopeLayers?: number[] | undefined;
-  /** Attention scores are divided by the square root of this value (gemma2, gemma3). Default: headDim. */
+  /** Attention scores are divided by the square root of this value (gemma2, gemma3, vaultgemma). Default: headDim. */
   queryPreAttnScalar?: number | undefined;
   /**
-   * Soft cap of attention scores: tanh limits them to ± this value. null means no cap (gemma2, gemma3). Default: 50 for
-   * gemma2, else null.
+   * Soft cap of attention scores: tanh limits them to ± this value. null means no cap (gemma2, gemma3, vaultgemma).
+   * Default: 50 for gemma2 and vaultgemma, else null.
    */
   attnLogitSoftcapping?: number | null | undefined;
-  /** Soft cap of the logits (gemma2, gemma3). Default: 30 for gemma2, else null. */
+  /** Soft cap of the logits (gemma2, gemma3, vaultgemma). Default: 30 for gemma2 and vaultgemma, else null. */
   finalLogitSoftcapping?: number | null | undefined;
   /** Factor of the embeddings (granite, granitemoe). Default: 1. */
   embeddingMultiplier?: number | undefined;

@@ -9,6 +9,13 @@ import type { FamilyDefinition } from "../family.ts";
 // `hidden_activation` takes precedence (transformers, GemmaMLP).
 const activationKey = "hidden_activation";
 const defaults = { hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: true } as const;
+const gemma2Defaults = {
+  ...defaults,
+  maxPositionEmbeddings: 8192,
+  attnLogitSoftcapping: 50,
+  finalLogitSoftcapping: 30,
+};
+const everySecondLayer = { kind: "pattern", period: 2, otherwise: 4096 } as const;
 const fileDefaults = { headDim: 256, queryPreAttnScalar: 256 };
 const softcaps = {
   query_pre_attn_scalar: "queryPreAttnScalar",
@@ -65,11 +72,11 @@ export const gemma2: FamilyDefinition = {
   modelType: "gemma2",
   architecture: "Gemma2ForCausalLM",
   activationKey,
-  defaults: { ...defaults, maxPositionEmbeddings: 8192, attnLogitSoftcapping: 50, finalLogitSoftcapping: 30 },
+  defaults: gemma2Defaults,
   fileDefaults,
   derive,
   keys: softcaps,
-  windows: { kind: "pattern", period: 2, otherwise: 4096 },
+  windows: everySecondLayer,
   gguf: {
     architecture: "gemma2",
     layout: "norm",
@@ -167,4 +174,24 @@ export const gemma3: FamilyDefinition = {
     },
   },
   ...decoderFamily({ flags: { normOffset: 1, norms: "around", queryNorm: "head" }, shape: capped, logits }),
+};
+
+/**
+ * VaultGemma (Google 2025): Gemma 2 without norms after the blocks. It was trained with differential privacy. In the released 1B
+ * model, no layer has a sliding window. No GGUF architecture describes the family.
+ */
+export const vaultgemma: FamilyDefinition = {
+  modelType: "vaultgemma",
+  architecture: "VaultGemmaForCausalLM",
+  activationKey,
+  defaults: gemma2Defaults,
+  fileDefaults,
+  derive,
+  keys: softcaps,
+  windows: everySecondLayer,
+  ...decoderFamily({
+    flags: { normOffset: 1, names: { beforeMlp: "pre_feedforward_layernorm" } },
+    shape: capped,
+    logits,
+  }),
 };

@@ -5,7 +5,7 @@ import { distilbert } from "./distilbert.ts";
 import { electra } from "./electra.ts";
 import { ernie45 } from "./ernie4-5.ts";
 import { exaone4 } from "./exaone4.ts";
-import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { gemma, gemma2, gemma3, vaultgemma } from "./gemma.ts";
 import { glm, glm4 } from "./glm4.ts";
 import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
@@ -43,6 +43,7 @@ export const BUILT_IN = {
   gemma,
   gemma2,
   gemma3_text: gemma3,
+  vaultgemma,
   glm,
   glm4,
   gpt_neox: gptNeox,

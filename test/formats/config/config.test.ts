@@ -268,6 +268,8 @@ describe("config.json", () => {
     });
     // null disables the cap.
     expect(of("gemma2", { attn_logit_softcapping: null }).attnLogitSoftcapping).toBeNull();
+    expect(of("vaultgemma")).toEqual({ ...of("gemma2"), modelType: "vaultgemma" });
+    expect(of("vaultgemma", { hidden_activation: "gelu" }).hiddenAct).toBe("gelu");
     expect(of("gemma3_text")).toMatchObject({
       ropeTheta: 1e6,
       ropeLocalTheta: 1e4,
