@@ -15,8 +15,11 @@ import math
 import pathlib
 import sys
 
-import torch
-import torch.nn.functional as F
+try:
+    import torch
+    import torch.nn.functional as F
+except ImportError as error:
+    sys.exit(f"families.py: {error}. apt-get install python3-torch installs PyTorch")
 
 from decoder import Model
 
@@ -73,8 +76,11 @@ if __name__ == "__main__":
     update = sys.argv[1:2] == ["--update"]
     wanted = tuple(sys.argv[2 if update else 1:]) or ("",)
     made = {n: golden(n, c) for n, c in CONFIGS.items() if n.startswith(wanted)}
+    if not made:
+        sys.exit(f"families.py: no configuration of scripts/golden/decoders begins with {' or '.join(wanted)}")
     if update:
         kept = {m["name"]: m for m in json.loads(FILE.read_text())}
         FILE.write_text(as_lines([made.get(n) or kept[n] for n in CONFIGS]))
+        print(f"updated {', '.join(made)}")
     else:
         sys.stdout.write(as_lines(made.values()))
