@@ -1,6 +1,6 @@
 // npm run bench -- [SUITE ...] [--only TEXT] [--rounds N] [--threads N] [--no-peers]: JSON lines on stdout, the machine first. npm run
 // bench -- plot FILE.jsonl: draws the growth suite's results as an SVG next to the file. npm run bench -- compare FOLDER: compares two
-// checkouts (compare.ts).
+// checkouts (compare.ts). npm run bench -- alternate FOLDER: compares two builds in one process (alternate.ts).
 import { parseArgs } from "node:util";
 import { type Device, openDevice } from "../lib/graph/index.ts";
 import { describeMachine } from "./machine.ts";
@@ -49,10 +49,17 @@ else if (positionals[0] === "compare") {
   const { pairs, rounds, only, out } = values;
   const numbers = { pairs: Number(pairs), rounds: Number(rounds) };
   await (await import("./compare.ts")).compareCheckouts({ folder, suites: names, only, out, ...numbers });
+} else if (positionals[0] === "alternate") {
+  const [, folder, control] = positionals;
+  if (!folder) throw new Error("bench alternate: expected the folder of another built checkout, got none");
+  const { only, out } = values;
+  await (await import("./alternate.ts")).alternateBuilds(openDevice(), { folder, control, only, out });
 } else {
   const unknown = positionals.find((name) => !suites[name]);
   if (unknown)
-    throw new Error(`bench: expected plot, compare or one of ${Object.keys(suites).join(", ")}, got ${unknown}`);
+    throw new Error(
+      `bench: expected plot, compare, alternate or one of ${Object.keys(suites).join(", ")}, got ${unknown}`,
+    );
   const device = openDevice({ threads: values.threads === undefined ? undefined : Number(values.threads) });
   report({ machine: describeMachine(device.threads) });
   for (const name of positionals.length ? positionals : Object.keys(suites)) {

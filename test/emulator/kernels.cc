@@ -217,6 +217,11 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"cached tensor parts, f32 over bf16", [] { return overlapping_parts(DType::f32, DType::bf16, 128); }, exact},
       {"cached tensor parts, f32 over f16", [] { return overlapping_parts(DType::f32, DType::f16, 64); }, exact},
       {"cached tensor parts, q8", [] { return overlapping_parts(DType::f32, DType::u8, 64); }, exact},
+      {"long prompts, bf16", [] { return long_prompts(DType::bf16, DType::bf16, 64); }},
+      {"long prompts, bf16, heads of 128", [] { return long_prompts(DType::bf16, DType::bf16, 128); }},
+      {"long prompts, bf16, heads of 256", [] { return long_prompts(DType::bf16, DType::bf16, 256); }},
+      {"long prompts, f32 over bf16", [] { return long_prompts(DType::f32, DType::bf16, 128); }, exact},
+      {"long prompts, f32 over f16", [] { return long_prompts(DType::f32, DType::f16, 64); }, exact},
       {"cached tensor parts, q8, heads of 128", [] { return overlapping_parts(DType::f32, DType::u8, 128); }, exact},
   };
   // f32 products on a device with tf32 allowed.

@@ -5,7 +5,8 @@ export const families = [
   { family: "8-bit activations", device: "sm_80", cases: "quantized q8_0", kernel: "" },
   { family: "experts", device: "sm_80", cases: "experts bf16, small", kernel: "experts" },
   { family: "attention, mma.sync", device: "sm_80", cases: "attention bf16", kernel: "attention" },
-  { family: "cached attention", device: "sm_80", cases: "cached tensor", kernel: "cached" },
+  { family: "cached attention", device: "sm_80", cases: "cached tensor", kernel: "tensor_cached_attention" },
+  { family: "long prompts", device: "sm_80", cases: "long prompts", kernel: "tensor_cached_prefill" },
   { family: "logits, mma.sync", device: "sm_80", cases: "logits:", kernel: "logits" },
   {
     family: "product, wgmma",
@@ -20,6 +21,6 @@ export const families = [
     family: "attention gradient",
     device: "sm_90",
     cases: "sm_90 gradients, bidirectional, heads",
-    kernel: "attention",
+    kernel: "gradient",
   },
 ];

@@ -159,6 +159,18 @@ inline Builder overlapping_parts(DType type, DType cache, int64_t D) {
   return b;
 }
 
+// Three segments over the same 131 rows with four heads, which are long enough for the kernel of long segments. They
+// need more tiles than the grid has blocks. The last segment decides the output.
+inline Builder long_prompts(DType type, DType cache, int64_t D) {
+  Builder b;
+  const int64_t L = 330, rows = 131;
+  const int q = b.floats(type, {rows, 4, D}), k = b.floats(cache, {3, 2, L, D}), v = b.floats(cache, {3, 2, L, D});
+  const int segments = b.integers({3, 4}, {0, 131, 1, 150, 0, 131, 2, 60, 0, 131, 0, 190});
+  b.node("cached_attention", {q, k, v, segments}, {b.value(type, {rows, 4, D})},
+      {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  return b;
+}
+
 // Two sequences in pages. They share their first page. Half of the page table is unused.
 inline Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows, DType of_rows = DType::f32) {
   Builder b;
