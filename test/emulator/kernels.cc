@@ -176,7 +176,7 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90 logits: wide tiles", [] { return logits(140, 72, 397); }},
       {"sm_90 logits: half tiles", [] { return logits(140, 72, 121); }},
       // The rings of four and of three stages wrap, and blocks have several tiles.
-      {"sm_90 logits: wide tiles, long rows", [] { return logits(140, 456, 2400); }},
+      {"sm_90 logits: wide tiles, long rows", [] { return logits(140, 424, 2400); }},
       {"sm_90 logits: few rows, several tiles of a block", [] { return logits(5, 72, 2000); }},
       {"sm_90 logits: split weight gradient", [] { return logits(2100, 72, 130); }},
       {"sm_90 epilogue: wide tiles", [] { return ended(DType::bf16, 300, 328, 264); }},
@@ -209,14 +209,32 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90 attention, window, softcap, heads of 72",
           [] { return attention_forward(260, 260, 4, 2, 72, 150, 2, false); }},
   };
-  // Blocks that process several parts and tiles. The emulator's limits are smaller, and other cases exceed them.
-  const std::vector<Case> beyond_limits = {
+  // Cases for GPUs and the simulator. Blocks of cached attention process several parts and tiles: the emulator's limits
+  // are smaller, and other cases exceed them. Epilogues run on each form of main loop, as products without one do
+  // above.
+  const std::vector<Case> not_emulated = {
       {"cached tensor parts, bf16", [] { return overlapping_parts(DType::bf16, DType::bf16, 64); }},
       {"cached tensor parts, bf16, heads of 128", [] { return overlapping_parts(DType::bf16, DType::bf16, 128); }},
       {"cached tensor parts, bf16, heads of 256", [] { return overlapping_parts(DType::bf16, DType::bf16, 256); }},
       {"cached tensor parts, f32 over bf16", [] { return overlapping_parts(DType::f32, DType::bf16, 128); }, exact},
       {"cached tensor parts, f32 over f16", [] { return overlapping_parts(DType::f32, DType::f16, 64); }, exact},
       {"cached tensor parts, q8", [] { return overlapping_parts(DType::f32, DType::u8, 64); }, exact},
+      {"sm_90 epilogue: wide tiles, an odd number of stages", [] { return ended(DType::bf16, 300, 136, 264); }},
+      {"sm_90 epilogue: wide tiles, odd columns", [] { return ended(DType::bf16, 300, 456, 523); }},
+      {"sm_90 epilogue: wide tiles, odd columns, seven stages", [] { return ended(DType::bf16, 300, 392, 523); }},
+      {"sm_90 epilogue: half tiles, clusters", [] { return ended(DType::bf16, 1160, 456, 88); }},
+      {"sm_90 epilogue: half tiles, clusters, odd columns", [] { return ended(DType::bf16, 1160, 136, 67); }},
+      {"sm_90 epilogue: wide tiles, five stages", [] { return ended(DType::bf16, 300, 264, 264); }},
+      {"sm_90 epilogue: wide tiles, one cluster", [] { return ended(DType::bf16, 256, 264, 200); }},
+      {"sm_90: rows of a multiple of 8 bytes, half tiles", [] { return linear(DType::bf16, 300, 72, 100, false); }},
+      {"sm_90 epilogue: half tiles, gradient of the input", [] { return ended(DType::bf16, 1160, 88, 264); }},
+      {"sm_90 epilogue: half tiles, gradient of the input, three stages",
+          [] { return ended(DType::bf16, 1160, 88, 136); }},
+      {"sm_90: decoded, half tiles, gradient of the input",
+          [] { return decoded(DType::q8_0, DType::f32, 560, 96, 72); }, exact},
+      {"sm_90: rows of a multiple of 8 bytes, wide tiles", [] { return linear(DType::bf16, 300, 72, 268, false); }},
+      {"sm_90: added to C, half tiles", [] { return logprob(300, 88, 524); }},
+      {"sm_90: added to C, wide tiles", [] { return logprob(300, 264, 524); }},
       {"long prompts, bf16", [] { return long_prompts(DType::bf16, DType::bf16, 64); }},
       {"long prompts, bf16, heads of 128", [] { return long_prompts(DType::bf16, DType::bf16, 128); }},
       {"long prompts, bf16, heads of 256", [] { return long_prompts(DType::bf16, DType::bf16, 256); }},
@@ -275,7 +293,7 @@ int run_all(const std::string& beginning, bool first_failure) {
     setenv("HEDDLE_EMULATOR", order, 1);
     setenv("HEDDLE_EMULATE_CUDA", "1", 1);
     run_on(open_cuda(0), order, everywhere);
-    if (!emulated) run_on(open_cuda(0), order, beyond_limits);
+    if (!emulated) run_on(open_cuda(0), order, not_emulated);
     run_on(open_cuda(0, true), order, allowing_tf32);
     setenv("HEDDLE_EMULATE_CUDA", "sm_89", 1);
     run_on(open_cuda(0), order, on_sm89);

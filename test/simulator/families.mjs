@@ -11,7 +11,15 @@ export const families = [
   {
     family: "product, wgmma",
     device: "sm_90",
-    cases: ["sm_90: wide tiles", "sm_90: half tiles", "sm_90: split", "sm_90 epilogue"],
+    cases: [
+      "sm_90: wide tiles",
+      "sm_90: half tiles",
+      "sm_90: split",
+      "sm_90 epilogue",
+      "sm_90: added",
+      "sm_90: decoded",
+      "sm_90: rows",
+    ],
     kernel: "tensor_warpgroup_kernel",
   },
   { family: "8-bit product", device: "sm_90", cases: "sm_90 fp8", kernel: "fp8" },

