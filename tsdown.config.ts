@@ -43,9 +43,11 @@ interface Manifest {
   repository?: { url: string };
 }
 
+const DOCS = 'addressOf("../../docs/", import.meta.url)'; // in lib/core/errors.ts
+
 /** Returns code whose value is the address of docs/, with a slash at its end. `HeddleError.docs` links there. */
 export function docsAddress({ version, repository }: Manifest): string {
-  if (!repository) return 'new URL("../docs/", import.meta.url).href'; // chunks lie in dist/
+  if (!repository) return DOCS.replace("../../", "../"); // chunks lie in dist/
   const page = repository.url.replace(/^git\+/, "").replace(/\.git$/, "");
   return JSON.stringify(`${page}/blob/v${version}/docs/`);
 }
@@ -55,7 +57,7 @@ const docsLinks = {
   transform(code: string, id: string) {
     if (id !== join(import.meta.dirname, "lib/core/errors.ts")) return null;
     const manifest = JSON.parse(readFileSync(join(import.meta.dirname, "package.json"), "utf8")) as Manifest;
-    const replaced = code.replace('new URL("../../docs/", import.meta.url).href', docsAddress(manifest));
+    const replaced = code.replace(DOCS, docsAddress(manifest));
     if (replaced === code) throw new Error("lib/core/errors.ts: expected the expression of the folder docs/");
     return replaced;
   },

@@ -2,9 +2,6 @@ import { brand } from "./instanceof.ts";
 import { isObject } from "./is-object.ts";
 import { isWhole } from "./is-whole.ts";
 
-/** Address of the folder docs/, with a slash at its end. The build replaces this expression: see `docsAddress` in tsdown.config.ts. */
-const DOCS = new URL("../../docs/", import.meta.url).href;
-
 /** Every failure that heddle reports has one of these codes. docs/errors.md says what each one means and what to do. */
 export type HeddleErrorCode =
   | "INVALID_ARGUMENT" // an option or a value a caller passed
@@ -45,7 +42,8 @@ export class HeddleError extends Error {
    * links to the file in its own docs folder.
    */
   get docs(): string {
-    return `${DOCS}errors.md#${this.code.toLowerCase()}`;
+    const docs = addressOf("../../docs/", import.meta.url); // the build replaces the address: see tsdown.config.ts
+    return `${docs}errors.md#${this.code.toLowerCase()}`;
   }
 
   /** Returns the error's fields for JSON.stringify, which omits the message of a plain Error. */
@@ -57,6 +55,11 @@ export class HeddleError extends Error {
   static {
     brand(HeddleError, "HeddleError");
   }
+}
+
+/** Returns the address of a path relative to a module. Bundlers that make CommonJS may know no address of the module. */
+function addressOf(path: string, module: string | undefined): string {
+  return module === undefined ? path : new URL(path, module).href;
 }
 
 /** Returns the error for a wrong argument, worded the same everywhere: `temperature: expected a number ≥ 0, got -1`. */

@@ -198,6 +198,18 @@ describe("installed with --ignore-scripts and no compiler", () => {
       expect(JSON.parse(stdout)).toEqual({ typedError: true, ownErrors: true });
     });
 
+    test.each([
+      ["ESM", "import('heddle').then(({ HeddleError }) => console.log(new HeddleError('IO', 'x').docs))"],
+      ["CommonJS", "console.log(new (require('heddle').HeddleError)('IO', 'x').docs)"],
+    ])("errors of %s link to the installed documentation", (_, program) => {
+      const { status, stdout, stderr } = runBare(nodes[index]!, ["-e", program]);
+      expect(status, stderr).toBe(0);
+      const link = new URL(stdout.trim());
+      expect(link.hash).toBe("#io");
+      link.hash = "";
+      expect(readFileSync(link, "utf8")).toContain("\n## IO\n");
+    });
+
     test("the CLI generates", () => {
       const command = join(consumer, "node_modules", "heddle", "dist", "cli", "main.js");
       const prompt = ["generate", "The capital of France is", "--max-tokens", "6", "--temperature", "0", "--json"];

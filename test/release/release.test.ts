@@ -151,7 +151,7 @@ test("errors link to docs/ at the version's tag, and without a repository to the
   };
   const address = docsAddress({ version: "1.2.3", repository });
   expect(JSON.parse(address)).toBe("https://example.com/owner/heddle/blob/v1.2.3/docs/");
-  expect(docsAddress({ version: "1.2.3" })).toBe('new URL("../docs/", import.meta.url).href');
+  expect(docsAddress({ version: "1.2.3" })).toBe('addressOf("../docs/", import.meta.url)');
 });
 
 test("publishing adds the packages of platforms, and rejects other versions of them", () => {
