@@ -58,4 +58,33 @@ export const explained = [
     // As above.
     why: "only gradients of logits in several strips run this epilogue, which are too large for the simulator",
   },
+  {
+    mutant: /tensor_warpgroup_attention_gradient_kernel\w*:(6|13) without fence\.proxy\.async/,
+    // The fences around the words in global memory that order the blocks' additions to dq. The simulator's global memory is written in program
+    // order, for both proxies, so nothing there needs a fence. A GPU does.
+    why: "the simulator checks fences of proxies in shared memory only",
+  },
+  {
+    mutant: /tensor_warpgroup_attention_gradient_kernel\w*:12 without cp\.async\.bulk\.wait_group 0/,
+    // The wait for a block's additions before it tells the next block that they are done. Without it, every block of the simulator adds when its
+    // thread waits at its end. Blocks end in the order in which they should add.
+    why: "all blocks of the simulator then add later, in the same order",
+  },
+  {
+    mutant: /tensor_warpgroup_attention_gradient_kernel\w*:14 without cp\.async\.bulk\.wait_group 0/,
+    // The wait at the end of the thread. Each step has waited until the copies have read their sources and, if it adds, until they are complete.
+    why: "no copy is incomplete that the end of the kernel does not complete",
+  },
+  {
+    mutant: /tensor_warpgroup_attention_gradient_kernel\w*:33 without wgmma\.fence/,
+    // The fence before dk, in the branch that computes a part of dq. The products of dq just before have a fence. The operands and sums of dk were
+    // last written before that fence.
+    why: "no register of these products is written after the fence of the products before them",
+  },
+  {
+    mutant: /tensor_warpgroup_attention_gradient_kernel\w*:38 without bar\.warp\.sync/,
+    // The barrier before lane 0 tells the producer that a part of dq is staged. Lanes of the simulator run in step, so the other lanes have
+    // staged theirs. A GPU does not promise that.
+    why: "the lanes of a warp of the simulator run in step",
+  },
 ];
