@@ -1,4 +1,4 @@
-// Writes weights without other files beside them.
+// Writes weight files alone, without a configuration or a tokenizer.
 import { stageSafetensors, stageWeights } from "../../lib/formats/safetensors/safetensors-write.ts";
 import { type StagedFiles, writeTogether } from "../../lib/io/staged-files.ts";
 

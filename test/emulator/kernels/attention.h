@@ -135,9 +135,9 @@ inline Builder overlapping_prompts(int64_t rows) {
   return b;
 }
 
-// 131 rows with four heads, which are too many for blocks of one part each, in segments that are too short for the
-// kernel of long ones. So a block processes two parts of 256 positions. The first three segments overlap, and need more
-// tiles than the grid has blocks. A cache of u8 holds the new rows, and zeros before them.
+// 131 rows with four heads are too many for blocks of one part each. Segments of 65 rows are too short for the kernel
+// of long ones. So a block processes two parts of 256 positions. The first three segments overlap, and need more tiles
+// than the grid has blocks. A cache of u8 holds the new rows, and zeros before them.
 inline Builder overlapping_parts(DType type, DType cache, int64_t D) {
   Builder b;
   const int64_t L = 330, rows = 131, bytes = D + 4;
