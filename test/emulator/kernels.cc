@@ -100,6 +100,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       // Negative penalties, so that the token with the most occurrences wins.
       {"sampling, frequent token", [] { return sampled(9001, 2, {0, 0, 1, 0, 1, -50, -50, 0, 4}); }},
       {"sampling, best token", [] { return sampled(5000, 2, {0, 0, 1, 0, 1, 0, 0, 0, 0}); }},
+      {"sampling, fewer tokens with a weight than top_k",
+          [] { return sampled(9001, 2, {0.01f, 8000, 0.9f, 0, 1, 0, 0, 0, 0}); }},
       {"rows: log-probability, bf16", [] { return logprob(20, 40, 140); }},
       // Several strips of rows and of the vocabulary, and tiles that are partial in both dimensions.
       {"logits: small tiles", [] { return logits(21, 200, 605); }},

@@ -186,7 +186,10 @@ struct Search {
       if (enough(upto(b)) && !enough(upto(b - 1))) memory.found[0] = b;
     __syncthreads();
     const int bin = memory.found[0];
-    if (bin < 0) return {0, {0, 0}, false};
+    if (bin < 0) {
+      __syncthreads();  // the next search overwrites found
+      return {0, {0, 0}, false};
+    }
     Cut cut{static_cast<Key>(bin) << (32 + bin_shift), upto(bin), true};
     Prefix before = upto(bin - 1);
     int id_bits = 1;
