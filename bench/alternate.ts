@@ -1,6 +1,6 @@
 // npm run bench -- alternate FOLDER [CONTROL] [--only TEXT] [--out FILE]: prefill and decoding of this checkout's build and of the one in
-// FOLDER, in turn, in one process. Drifts of the machine's speed affect both, so the intervals are several times narrower than those of compare.ts.
-// CONTROL is a copy of FOLDER: its ratio to FOLDER shows what differs without a change of code.
+// FOLDER, in turn, in one process. The machine's speed drifts for both, so intervals are narrower than those of compare.ts. But builds in one
+// process can slow each other down. CONTROL is a copy of FOLDER: its ratio to FOLDER shows what differs without a change of code.
 import { appendFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -9,17 +9,13 @@ import type { Device } from "../lib/graph/index.ts";
 import type { LanguageModel } from "../lib/language-model/index.ts";
 import { median, report } from "./measure.ts";
 import { benchModel, fileTypes, shapeNames } from "./models.ts";
+import type { Work } from "./peers/llama-cpp.ts";
+import { timeOurs, works } from "./suites/inference.ts";
 
 /** Milliseconds that a build measures a case, if that takes at least MIN_ROUNDS rounds. */
 const MILLISECONDS = 10_000;
 const MIN_ROUNDS = 15;
 const MAX_ROUNDS = 151;
-
-interface Case {
-  phase: "prefill" | "decode";
-  tokens: number;
-  sequences: number;
-}
 
 interface Build {
   name: "base" | "here" | "control";
@@ -46,7 +42,7 @@ export async function alternateBuilds(
         const { LanguageModel: Loader } = await import(pathToFileURL(join(resolve(place), "dist", "index.js")).href);
         builds.push({ name: name as Build["name"], model: await Loader.load(file, { contextLength: 1024 }) });
       }
-      for (const work of casesOf(shape === "1.1B" ? 16 : 64)) {
+      for (const work of works(shape)) {
         const row = await alternate(`${work.phase} ${work.sequences} ${shape} ${type}`, work, builds);
         report(row);
         if (out) await appendFile(out, `${JSON.stringify(row)}\n`);
@@ -55,20 +51,12 @@ export async function alternateBuilds(
     }
 }
 
-function casesOf(tokens: number): Case[] {
-  return [
-    { phase: "prefill", tokens: 512, sequences: 1 },
-    { phase: "decode", tokens, sequences: 1 },
-    { phase: "decode", tokens: tokens / 2, sequences: 8 },
-  ];
-}
-
-async function alternate(name: string, work: Case, builds: readonly Build[]): Promise<Record<string, unknown>> {
+async function alternate(name: string, work: Work, builds: readonly Build[]): Promise<Record<string, unknown>> {
   let once = 0;
   for (let round = 0; round < 3; round++)
     for (const { model } of builds) {
       const start = performance.now();
-      await timeOf(model, work);
+      await timeOurs(model, work);
       once = performance.now() - start;
     }
   const rounds = Math.max(MIN_ROUNDS, Math.min(MAX_ROUNDS, Math.round(MILLISECONDS / once)));
@@ -77,7 +65,7 @@ async function alternate(name: string, work: Case, builds: readonly Build[]): Pr
   for (let round = 0; round < rounds; round++)
     for (let i = 0; i < builds.length; i++) {
       const build = builds[(i + round) % builds.length]!;
-      times.get(build.name)!.push(await timeOf(build.model, work));
+      times.get(build.name)!.push(await timeOurs(build.model, work));
     }
   const base = times.get("base")!;
   const three = (value: number) => Math.round(value * 1000) / 1000;
@@ -85,19 +73,5 @@ async function alternate(name: string, work: Case, builds: readonly Build[]): Pr
     const all = values.map((value, i) => value / base[i]!);
     return [build, { ratio: three(median(all)), interval: medianInterval(all, 0.95).map(three) }];
   });
-  return { name, rounds, milliseconds: three(median(base)), ...Object.fromEntries(ratios) };
-}
-
-/** Returns the milliseconds of a prompt, or of all decode steps. */
-async function timeOf(model: LanguageModel, { phase, tokens, sequences }: Case): Promise<number> {
-  const promptOf = (length: number) => Array.from({ length }, (_, i) => 3 + ((i * 7919) % 250));
-  const options = { temperature: 0, ignoreEos: true };
-  if (phase === "prefill") {
-    const start = performance.now();
-    await model.complete(promptOf(tokens), { ...options, maxTokens: 1 });
-    return performance.now() - start;
-  }
-  const prompts = Array.from({ length: sequences }, () => promptOf(16));
-  const { timings } = (await model.completeAll(prompts, { ...options, maxTokens: tokens + 1 }))[0]!;
-  return (1000 * tokens * sequences) / timings.decodeTokensPerSecond;
+  return { name, rounds, milliseconds: three(1000 * median(base)), ...Object.fromEntries(ratios) };
 }

@@ -12,7 +12,7 @@ import { type LlamaCppPeer, openLlamaCpp, type Work } from "../peers/llama-cpp.t
 const START = 16;
 
 /** Returns the work to time. The largest model decodes fewer tokens, because its steps are slow enough to time accurately. */
-function works(name: ShapeName): Work[] {
+export function works(name: ShapeName): Work[] {
   const tokens = name === "1.1B" ? 16 : 64;
   return [
     { phase: "prefill", tokens: 512, sequences: 1 },
@@ -141,7 +141,7 @@ function bytesPerStep({ model, cacheDtype }: LanguageModel, sequences: number): 
 }
 
 /** Times the TypeScript loop as users call it, sampling included. @returns seconds */
-async function timeOurs(model: LanguageModel, { phase, tokens, sequences }: Work): Promise<number> {
+export async function timeOurs(model: LanguageModel, { phase, tokens, sequences }: Work): Promise<number> {
   const promptOf = (length: number) => Array.from({ length }, (_, i) => 3 + ((i * 7919) % 250));
   const options = { temperature: 0, ignoreEos: true };
   if (phase === "prefill") {
