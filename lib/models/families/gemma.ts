@@ -9,13 +9,6 @@ import type { FamilyDefinition } from "../family.ts";
 // `hidden_activation` takes precedence (transformers, GemmaMLP).
 const activationKey = "hidden_activation";
 const defaults = { hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: true } as const;
-const gemma2Defaults = {
-  ...defaults,
-  maxPositionEmbeddings: 8192,
-  attnLogitSoftcapping: 50,
-  finalLogitSoftcapping: 30,
-};
-const everySecondLayer = { kind: "pattern", period: 2, otherwise: 4096 } as const;
 const fileDefaults = { headDim: 256, queryPreAttnScalar: 256 };
 const softcaps = {
   query_pre_attn_scalar: "queryPreAttnScalar",
@@ -67,16 +60,21 @@ export const gemma: FamilyDefinition = {
   ...decoderFamily({ flags: { normOffset: 1 }, shape: scaled }),
 };
 
-/** Gemma 2 (Gemma Team 2024): norms around each block, soft caps, and a sliding window in every second layer. */
-export const gemma2: FamilyDefinition = {
-  modelType: "gemma2",
-  architecture: "Gemma2ForCausalLM",
+// Facts that VaultGemma shares with Gemma 2.
+const likeGemma2 = {
   activationKey,
-  defaults: gemma2Defaults,
+  defaults: { ...defaults, maxPositionEmbeddings: 8192, attnLogitSoftcapping: 50, finalLogitSoftcapping: 30 },
   fileDefaults,
   derive,
   keys: softcaps,
-  windows: everySecondLayer,
+  windows: { kind: "pattern", period: 2, otherwise: 4096 },
+} as const satisfies Partial<FamilyDefinition>;
+
+/** Gemma 2 (Gemma Team 2024): norms around each block, soft caps, and a sliding window in every second layer. */
+export const gemma2: FamilyDefinition = {
+  ...likeGemma2,
+  modelType: "gemma2",
+  architecture: "Gemma2ForCausalLM",
   gguf: {
     architecture: "gemma2",
     layout: "norm",
@@ -181,14 +179,9 @@ export const gemma3: FamilyDefinition = {
  * model, no layer has a sliding window. No GGUF architecture describes the family.
  */
 export const vaultgemma: FamilyDefinition = {
+  ...likeGemma2,
   modelType: "vaultgemma",
   architecture: "VaultGemmaForCausalLM",
-  activationKey,
-  defaults: gemma2Defaults,
-  fileDefaults,
-  derive,
-  keys: softcaps,
-  windows: everySecondLayer,
   ...decoderFamily({
     flags: { normOffset: 1, names: { beforeMlp: "pre_feedforward_layernorm" } },
     shape: capped,

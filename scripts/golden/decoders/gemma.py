@@ -34,7 +34,7 @@ CONFIGS = {
                    attn_logit_softcapping=None, final_logit_softcapping=None,
                    hidden_activation="gelu_pytorch_tanh"),
     "gemma3 by layer type": NEW_DIALECT,
-    # As in the released model: all layers see the whole context, in spite of the window, and there are no soft caps.
+    # As in the released model, all layers see the whole context, in spite of the window. Soft caps may be null.
     "vaultgemma": base("vaultgemma", num_hidden_layers=3, head_dim=10, query_pre_attn_scalar=24, sliding_window=5,
                        layer_types=["full_attention"] * 3, attn_logit_softcapping=None, final_logit_softcapping=None,
                        tie_word_embeddings=True, hidden_activation="gelu_pytorch_tanh"),
