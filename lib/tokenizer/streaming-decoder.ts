@@ -1,6 +1,8 @@
 // Streaming decode: converts ids to text one by one, and never splits a character.
 import type { NativeDecoder } from "../binding/tokenizer.ts";
 
+const MAX_ID = 2 ** 32 - 1;
+
 /** Caches the texts of ids that add the same text in every context. Most tokens then cost one array lookup. */
 export class SettledTexts {
   /** null: the text depends on the context. undefined: not looked up yet. */
@@ -12,12 +14,13 @@ export class SettledTexts {
     this.ask = ask;
   }
 
-  /** Returns the text of an id. Returns undefined if it depends on the context, or if the id is not in the vocabulary. */
+  /** Returns the text of an id, which is empty if the id is not in the vocabulary. Returns undefined if the text depends on the context. */
   textOf(id: number): string | undefined {
     // Looking up "1" would find the text of 1.
     const known = typeof id === "number" ? this.texts[id] : null;
     if (known !== undefined) return known ?? undefined;
-    if (!(Number.isInteger(id) && id >= 0 && id < this.texts.length)) return undefined;
+    if (!(Number.isInteger(id) && id >= 0 && id <= MAX_ID)) return undefined;
+    if (id >= this.texts.length) return "";
     const text = this.ask(id);
     this.texts[id] = text ?? null;
     return text;

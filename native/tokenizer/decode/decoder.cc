@@ -127,7 +127,10 @@ void Decoder::push_text(std::string_view text, std::string& out) {
 }
 
 bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text) {
-  if (model.decode_kind == DecodeKind::steps || !model.texts.has(id) || model.is_special[id]) return false;
+  if (model.decode_kind == DecodeKind::steps) return false;
+  text = {};
+  if (!model.texts.has(id)) return true;
+  if (model.is_special[id]) return false;
   if (model.decode_kind == DecodeKind::byte_fallback && model.byte_of(id) >= 0) return false;
   text = model.texts.bytes(id);
   return utf::is_well_formed(text);

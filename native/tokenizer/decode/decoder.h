@@ -47,8 +47,8 @@ class Decoder {
   DecoderPipeline steps_;  // for DecodeKind::steps
 };
 
-// Whether an id adds the same text in any context. `text` receives this text. Returns false for special tokens and for
-// parts of characters.
+// Whether an id adds the same text in any context. `text` receives this text, which is empty if the vocabulary lacks
+// the id. Returns false for special tokens, for parts of characters, and if the decoder is a pipeline of steps.
 bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text);
 
 // Returns the index of the last id from which decoding can restart: no text from there on depends on earlier ids.
