@@ -54,7 +54,7 @@ async function run(name: string, command: AnyCommand, args: readonly string[]): 
     given = options;
     for (const [option, expected] of without)
       if (options[option] !== undefined)
-        throw new HeddleError("INVALID_ARGUMENT", `--${option}: expected ${expected}, got the option`);
+        throw new HeddleError("INVALID_ARGUMENT", `--${option}: expected ${expected}, got --${option}`);
     const { least, most, usage } = command.positionals ?? { least: 0, most: 0, usage: "no arguments" };
     if (positionals.length < least || positionals.length > most)
       throw new HeddleError(

@@ -184,5 +184,5 @@ function rendering(value: unknown, whole: boolean): string {
     if (isDetached(value)) return `a detached ${name}`;
     return typeof name === "string" && name && value.constructor !== Object ? `a ${name}` : "an object";
   }
-  return String(value);
+  return typeof value === "bigint" ? `${value}n` : String(value);
 }

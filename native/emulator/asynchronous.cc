@@ -127,7 +127,7 @@ void copy_box_to(
     void* to, const void* map, uint32_t rank, const int32_t* coordinates, void* barrier, uint32_t mask, int line) {
   BoxCopy c{shared_address(to), tensor_map_of(map, rank, "a TMA copy", line), {}, shared_address(barrier)};
   std::copy(coordinates, coordinates + rank, c.at);
-  if (mask == 0 || mask >> 16) fatal("a TMA copy" + at(line) + " to the blocks of mask " + std::to_string(mask));
+  if (mask == 0 || mask >> 16) fatal("a TMA copy" + at(line) + " with the invalid block mask " + std::to_string(mask));
   const Warp& w = my_warp();
   for (uint32_t block = 0; mask >> block; ++block) {
     if (!(mask >> block & 1)) continue;

@@ -6,8 +6,8 @@
 // moment that the list is set. `always`: so do all later calls of that function. `lost`: so do all later calls of all
 // functions on the device until the process ends, as after CUDA's sticky errors.
 //
-// CALL may also be `cudaLaunchKernel`, or `work`: the device then fails at its kernel or copy number COUNT, and the
-// call that waits for the stream returns STATUS.
+// CALL may also be `cudaLaunchKernel`: the launch of a kernel then fails. It may also be `work`: the device then fails
+// at its kernel or copy number COUNT, and the call that waits for the stream returns STATUS.
 #pragma once
 #include "cuda_runtime.h"
 

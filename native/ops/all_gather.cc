@@ -6,8 +6,8 @@
 namespace heddle {
 namespace {
 
-// y is cut into ranges (rank_ranges.h). Range i has the values of rank `first` + i, an attribute, converted to y's
-// type. own is this rank's range. A rank without a range has no operand own.
+// y is cut into ranges (rank_ranges.h). Range i has the values of rank `first` + i, converted to y's type. `first` is
+// an attribute. own is this rank's range. A rank without a range has no operand own.
 void check_all_gather(const Node& n) {
   Check c("all_gather", n, 0, 1, 1, 1);
   const Operand y = c.out(0, "y");

@@ -128,8 +128,8 @@ struct OpDef {
   // HEDDLE_CHECK accepts the result of either. Returns false if there is no alternative. Only for ops that do not write
   // to operands.
   bool (*alternative)(Attributes&) = nullptr;
-  // Exchanges data with other ranks, so all ranks must run it. It has no reference to compare with, and its node is
-  // never recorded.
+  // Exchanges data with other ranks, so all ranks must run it. HEDDLE_CHECK does not compare it with its reference. A
+  // program that contains it is not recorded (runtime/run/device_run.cc).
   bool uses_ranks = false;
 
   // Inputs beyond the 31st have no bit and are never written.
@@ -144,8 +144,8 @@ struct Packing {
   int input = 0;                 // index of the operand
   size_t bytes = 0;              // 0: the kernel uses the operand's stored layout
   int64_t parts = 0;             // number of parts of equal size; any range of them can be packed
-  // Whether only read-only tensors are packed. Read-only tensors are mapped files, whose pages are released after
-  // packing, and copies with reordered rows.
+  // Whether only read-only tensors are packed. A read-only tensor is a mapped file or a copy with reordered rows. The
+  // pages of a mapped file are released after packing.
   bool read_only = false;
   int row_tile = 1;  // rows that the kernel processes at once
   // Number of rows per block if nodes run as a chain, block by block. Large blocks amortize reading all weights; small

@@ -108,7 +108,7 @@ describe("the program", () => {
     ["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", "t", "--device", "cpu"],
   ])("rejects an option that the command does not use: %s %s %s", async (...args) => {
     const option = args.findLast((word) => word.startsWith("--"))!;
-    expect(await refused(args)).toBe(`heddle: ${option}: expected no ${option.slice(2)}, got the option\n`);
+    expect(await refused(args)).toBe(`heddle: ${option}: expected no ${option.slice(2)}, got ${option}\n`);
   });
 
   test("rejects --budget-minutes with --quick, whose steps are fixed", async () => {

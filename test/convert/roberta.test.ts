@@ -1,4 +1,5 @@
-// Conversion of RoBERTa-like encoders between folders and GGUF files, as BERT's architecture with their vocabularies.
+// Conversion of RoBERTa-like encoders between folders and GGUF files. A GGUF file names BERT's architecture, and has the encoder's own
+// vocabulary.
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -81,7 +81,8 @@ test("urgent work resumes before work that has waited longer", async () => {
   const meanwhile = others - before;
   controller.abort();
   await Promise.all(waiting);
-  // In turns with the twenty others, twelve steps would take four rounds. In each of them, every other work would make three steps.
+  // If the urgent work took turns with the twenty others, its twelve steps would take four rounds. In each round, each of the others would make
+  // three steps.
   expect(meanwhile).toBeLessThan(40);
 });
 

@@ -207,7 +207,8 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
     for (const [i, loss] of whole.entries()) expect(Math.abs(divided[0]![i]! / loss - 1)).toBeLessThan(1e-4);
   }
 
-  // Its programs also collect the weights, in the type of the steps, of which each rank has a part.
+  // With sharding `parameters`, every rank has only its part of the large weights. A step's programs also collect these weights, in the dtype
+  // of the steps.
   const size = { hiddenSize: 64, intermediateSize: 272, numHiddenLayers: 2 };
   for (const dtype of ["f32", "bf16"]) {
     const run = (sharding: string) =>

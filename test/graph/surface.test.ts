@@ -266,8 +266,8 @@ test("error messages state expected and actual values", async () => {
   await wrong(() => graph.toBf16(undefined as never)).toThrow(/^data: expected an array of numbers, got undefined$/);
   await wrong(() => Tensor.fp8(undefined as never, weight)).toThrow(/^bytes: expected a Tensor, got undefined$/);
   await wrong(() => weight.copyFrom(null as never)).toThrow(/^source: expected a Tensor, got null$/);
-  await wrong(() => weight.read(3n as never)).toThrow(/^start: expected a whole number of at least 0, got 3$/);
-  await wrong(() => x.dim(3n as never)).toThrow(/^dim: expected a whole number, got 3$/);
+  await wrong(() => weight.read(3n as never)).toThrow(/^start: expected a whole number of at least 0, got 3n$/);
+  await wrong(() => x.dim(3n as never)).toThrow(/^dim: expected a whole number, got 3n$/);
   await wrong(() => new graph.Value(undefined as never, undefined as never)).toThrow(
     /^value: expected a dtype and a shape/,
   );

@@ -41,7 +41,8 @@ export function watchTurns() {
       observer.disconnect();
       const own = turns.map((one) => {
         const within = collections.filter(({ startTime }) => startTime >= one.begin && startTime < one.end);
-        // Garbage collections are reported in wall time, which includes waiting. So subtract their share of the turn's wall time.
+        // Garbage collections are reported in wall time, which includes waiting. So reduce the turn's CPU time by their
+        // share of its wall time.
         const collected = within.reduce((sum, { duration }) => sum + duration, 0) / (one.end - one.begin);
         return one.busy * (1 - Math.min(1, collected));
       });

@@ -65,7 +65,7 @@ describe("the models of the cache", () => {
     expect(await readdir(cache)).toEqual([]);
   });
 
-  test("lose the leftovers of a killed removal at the next removal", async () => {
+  test("are removed with the leftovers of an earlier removal whose process was killed", async () => {
     const first = await twoRevisions();
     const ended = temporaryName(".heddle-removed").replace(/\.\d+(-\w+)?(?=\.[0-9a-f]{8}$)/, ".4194305");
     const snapshots = join(cache, "models--owner--two", "snapshots");

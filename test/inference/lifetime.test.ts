@@ -151,7 +151,7 @@ describe("dispose", () => {
     for (let i = 0; i < 5; i++) await round();
     const before = process.memoryUsage().rss;
     for (let i = 0; i < 40; i++) await round();
-    // One model's weights are 5 MB, so a leak of all would be 200 MB, and one of the embeddings alone 80 MB.
+    // One model's weights are 5 MB. A leak of all 40 would take 200 MB, and a leak of the embeddings alone 80 MB.
     expect(process.memoryUsage().rss - before).toBeLessThan(60e6);
   });
 });

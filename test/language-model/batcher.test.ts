@@ -32,7 +32,7 @@ test("concurrent calls share runs of the model", async () => {
   const alone = await stepsOf(() => Promise.all(prompts.map((ids) => model.complete(ids, options))));
   const tokens = prompts.length * options.maxTokens;
   expect(alone).toBeGreaterThanOrEqual(tokens);
-  // A run draws a token of every answer. Further runs compute prompts, or end after the last token.
+  // A run draws a token of every answer. Further runs compute prompts, or were queued before the last token was known.
   expect(shared).toBeLessThan(2 * options.maxTokens);
   expect(batcher.counts).toEqual({ running: 0, waiting: 0, tokens });
 });

@@ -189,7 +189,8 @@ test("lowercase applies to the text and to its prompt", async () => {
 test("maxSeqLength limits a text, and truncateDim a vector", async () => {
   await using model = newModel("bert", { maxSeqLength: 6, truncateDim: 4 });
   const long = "the cat sat on the mat and the dog sat on the cat";
-  const refused = /text: expected at most 6 tokens, its embedding.maxSeqLength, got \d+ \(truncation: true cuts it\)/;
+  const refused =
+    /text: expected at most 6 tokens, the model's embedding.maxSeqLength, got \d+ \(truncation: true cuts it\)/;
   await expectError(() => model.embed(long), "CONTEXT_OVERFLOW", refused);
   const ids = tokenizer.encode(long);
   const cut = [...ids.slice(0, 5), ids.at(-1)!]; // keeps the closing token
@@ -200,7 +201,7 @@ test("maxSeqLength limits a text, and truncateDim a vector", async () => {
   const whole = await model.embed(cut, { truncateDim: 16 });
   close(vector, unit([...whole.slice(0, 4)]));
   model.model.setEmbedding({ ...model.config.embedding!, maxSeqLength: 1 });
-  const none = /text: expected room for the 2 special tokens of a text, got 1, its embedding.maxSeqLength/;
+  const none = /text: expected room for the 2 special tokens of a text, got 1, the model's embedding.maxSeqLength/;
   await expectError(() => model.embed(long, { truncation: true }), "CONTEXT_OVERFLOW", none);
   model.model.setEmbedding({ ...model.config.embedding!, maxSeqLength: 6 });
   const wrong = /truncateDim: expected a whole number from 1 to 16, the width of vectors, got 17/;

@@ -199,11 +199,11 @@ function randomRow(vocabulary: number, seed: number): Row {
     topP: pick(1, 1, 0.001, 0.5, 0.9, 0.99),
     minP: pick(0, 0, 0.05, 1),
     repetition: pick(1, 1, 1.25, 0.75),
+    // These penalties are multiples of 1/4, so that `presence + frequency * times` is exact in float.
     presence: pick(0, 0, 0.5, -0.5),
     frequency: pick(0, 0, 0.25, -0.25),
     promptLength: pick(0, Math.floor(history.length / 2), history.length),
     history,
-    // Multiples of 1/4, so that sums of logits and penalties are exact in float.
     bias: Array.from({ length: pick(0, 0, 3) }, () => [id(), pick(-2, 0.5, 4, Number.NEGATIVE_INFINITY)]),
     seed: [Math.floor((random() - 0.5) * 2 ** 32), Math.floor((random() - 0.5) * 2 ** 32)],
     counter: Math.floor(random() * 2 ** 31),

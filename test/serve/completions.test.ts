@@ -258,7 +258,7 @@ describe("embeddings", () => {
         status: 400,
         body: {
           error: {
-            message: `input[1]: expected at most 40 tokens, its embedding.maxSeqLength, got ${length}`,
+            message: `input[1]: expected at most 40 tokens, the model's embedding.maxSeqLength, got ${length}`,
             param: "input[1]",
             code: "context_length_exceeded",
           },

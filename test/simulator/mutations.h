@@ -54,7 +54,7 @@ inline void test_mutants_of_descriptors() {
   expect_bits("a descriptor in memory, whose products are unknown", true, k_major + "st.global.u64 [%d4], %d2;");
   expect_bits("a descriptor in a vector", true, k_major + "st.global.v2.u64 [%d4], {%d2, %d2};");
 
-  // The address has set bit 7.
+  // Bit 7 of the address is set.
   for (const Mutant& m : mutants_of_descriptor(k_major))
     if (m.what.compare(0, 6, "bit 7 ") == 0) {
       const std::string planted = descriptor + m.edits.at(0).replacement;
@@ -66,7 +66,7 @@ inline void test_mutants_of_descriptors() {
   check(false, "a mutant clears a bit of the address", "bit 7 has no mutant");
 }
 
-// Checks how many descriptors each mutant changes.
+// Checks how many descriptors each mutant of bit 7 changes.
 inline void expect_edits(const char* name, const std::vector<size_t>& expected, const std::string& uses) {
   std::vector<size_t> seen;
   for (const Mutant& m : mutants_of_descriptor(uses))

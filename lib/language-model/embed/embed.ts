@@ -45,7 +45,7 @@ export function embeddingLimit({ model, contextLength }: { model: ModelView; con
 /** Returns the maximum number of tokens of a text, with its name for messages if it is not the context length. */
 export function namedLimit(model: { model: ModelView; contextLength: number }): TextLimit {
   const contextLength = embeddingLimit(model);
-  return { contextLength, ...(contextLength < model.contextLength && { limit: "its embedding.maxSeqLength" }) };
+  return { contextLength, ...(contextLength < model.contextLength && { limit: "the model's embedding.maxSeqLength" }) };
 }
 
 /**

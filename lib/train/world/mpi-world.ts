@@ -61,7 +61,7 @@ export async function joinMpi(launch: Launch, silenceSeconds: number): Promise<R
     launcher === "slurm" ? "start with srun --mpi=pmix or --mpi=pmi2, whichever the library supports; " : "";
   throw new HeddleError(
     "INVALID_ARGUMENT",
-    `mpi: expected rank ${rank} of ${size}, as the launcher (${launcher}) says, got rank ${ranks.rank} of ${ranks.size} from ${ranks.library}, the first library that opens of ${libraries.join(", ")}; ${advice}HEDDLE_MPI names the launcher's own library`,
+    `mpi: expected rank ${rank} of ${size}, as the launcher (${launcher}) says, got rank ${ranks.rank} of ${ranks.size} from ${ranks.library}, the first that opens of these libraries: ${libraries.join(", ")}; ${advice}set HEDDLE_MPI to the launcher's own library`,
   );
 }
 

@@ -1,6 +1,6 @@
-// The sample op: one row per task. The active instruction set's kernels make the passes over the logits. Cuts, such as
-// top-k and top-p, and draws sum probabilities in the fixed order of ops/candidates.h. Equal logits and seeds therefore
-// give the same token on every instruction set.
+// The sample op: one row per task. The active instruction set's kernels make the passes over the logits.
+// ops/candidates.h sums probabilities in a fixed order, for cuts such as top-k and top-p and for the draw. Equal logits
+// and seeds therefore give the same token on every instruction set.
 #include "cpu/nodes/nodes.h"
 #include "ops/sample.h"
 

@@ -10,7 +10,8 @@ namespace HEDDLE_ISA {
 
 constexpr int stored_outputs = 8;  // outputs of a tile, one per lane
 
-// The integers of a unit of two outputs, plus their offset. `low` has the first half of each output, `high` the second.
+// One unit of each of two outputs: the integers plus their offset. `low` has the first half of each unit, `high` the
+// second.
 struct HalfUnits {
   Bytes low, high;
 };
@@ -24,8 +25,8 @@ HEDDLE_SIMD HalfUnits halves_of(Bytes a, Bytes b) {
 
 // Reads a form's integers, which include the form's offset, from the stored type. halves() returns unit u of the rows
 // at a and b. Each row of x needs its own horizontal additions. For more than max_x rows it is cheaper to pack panels.
-// A unit of unit_bytes begins with its scale. If that is 0, scales() writes the scales of `units` units from the block
-// at `at` on, up to the next multiple of eight.
+// A unit of unit_bytes begins with its scale. If unit_bytes is 0, scales() writes the scales of `units` units, rounded
+// up to a multiple of eight. They begin with the block at `at`.
 template <class P> struct StoredSource;
 template <> struct StoredSource<Packed8> {
   static constexpr bool is_signed = true, minimum_added = false;

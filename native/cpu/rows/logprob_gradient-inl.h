@@ -13,9 +13,9 @@ constexpr int64_t kept_bytes = int64_t{64} << 20, min_kept_rows = 64;
 
 struct FusedLogprobPlan {
   int64_t rows, columns, chunks;  // rows and vocabulary entries at a time; number of chunks of the vocabulary
-  // Whether both operands are bf16, without a soft cap. Gradients of logits then enter their products in bf16. The
-  // slope of a soft cap would need more precise logits. Logits are kept in f16, relative to the row's maximum so far.
-  // These differences are most precise where the probability is largest.
+  // Whether both operands are bf16, there is no soft cap, and the kernels multiply pairs of bf16. Gradients of logits
+  // then enter their products in bf16. The slope of a soft cap would need more precise logits. Logits are kept in f16,
+  // relative to the row's maximum so far. These differences are most precise where the probability is largest.
   bool narrow;
   int64_t kept, products, state, peaks, rounded, dh, numbers;  // floats
   size_t gemm;

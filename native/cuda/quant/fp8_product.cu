@@ -65,7 +65,7 @@ __device__ inline void load_adjacent(
 // Stores `count` rounded elements that are adjacent along k, at a multiple of `count`.
 template <int count>
 __device__ inline void store_run(const Rounded& to, int64_t at, const float (&v)[count], Fp8Scale of) {
-  static_assert(count == 4 || count == 16, "a run is stored in one or two pieces, or in whole pieces of 16 bytes");
+  static_assert(count == 4 || count == 16, "4 elements are one store, and 16 elements are stores of 16 bytes");
   constexpr int piece = count == 4 ? 2 : 4;  // words of a store
   uint32_t bytes[count / 4] = {};
   HEDDLE_UNROLL

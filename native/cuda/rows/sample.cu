@@ -155,8 +155,8 @@ __global__ void __launch_bounds__(threads, 4) adjust_kernel(PreviousKernel previ
   if (usable && (is_biased || is_penalised)) adjust(a, row, s);  // uniform over the block
 }
 
-// Computes what of a part depends on adjust_kernel: the sums relative to the row's largest raw logit, and the best
-// adjusted logit. grid (R * parts)
+// Computes the results of a part that depend on adjust_kernel: the sums relative to the row's largest raw logit, and
+// the best adjusted logit. grid (R * parts)
 __global__ void __launch_bounds__(threads) sum_parts_kernel(PreviousKernel previous, Arguments a) {
   previous.wait();
   const Place at(a);

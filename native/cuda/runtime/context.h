@@ -24,8 +24,8 @@ void make_current(const Context&);
 // All threads share the limit. It is never lowered, because another thread may be about to launch the kernel with more.
 void allow_shared(const Context&, const void* kernel, size_t bytes, const char* name);
 
-// Reports invalid indices. Kernels take it by value. `word` is the accelerator's fault word, and `node` the index of
-// the node that the kernel computes.
+// Reports operands that a kernel cannot use, such as an index out of range. Kernels take it by value. `word` is the
+// accelerator's fault word, and `node` the index of the node that the kernel computes.
 struct Fault {
   int* word;
   int node;

@@ -1,6 +1,6 @@
 // Collectives by NCCL. The library is loaded at run time, because only training on several GPUs needs it. HEDDLE_NCCL
 // names a library outside the default path. The declarations and constants are those of nccl.h. The constants have not
-// changed since NCCL 2.0, apart from bfloat16, which came with 2.10.
+// changed since NCCL 2.0, apart from two that came later: bfloat16 with 2.10, and the remote error with 2.13.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -108,7 +108,7 @@ class NcclCollective final : public Collective {
   }
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  // Queued on the lane's stream, because the memory of `value` is reused after the call.
+  // Queued on the stream of the lane (runtime/lane.h), because the memory of `value` is reused after the call.
   void start(const float* value, const RankRanges& ranges, float* own, bool add) override {
     if (add) throw internal_error("ncclReduce: expected sums that overwrite their target");
     join_streams();
@@ -224,8 +224,8 @@ class NcclCollective final : public Collective {
     check_cuda(cudaStreamWaitEvent(device().stream(), summed_, 0), "cudaStreamWaitEvent");
     is_summing_ = false, was_joined_ = true;
   }
-  // Makes calls of NCCL between kernels of a program. The library that the emulated device uses computes at once, so
-  // there the calls wait for their turn on the stream.
+  // Runs calls of NCCL, which queue their work on the stream. The library that the emulated device uses computes during
+  // the call instead. There, the calls themselves are queued on the stream.
   template <class Calls> void queue(cudaStream_t stream, const Calls& calls) {
 #if HEDDLE_EMULATED
     emulator::enqueue(stream, calls);

@@ -100,8 +100,8 @@ void Executable::explain_fault(int i, Accelerator& device) {
   } catch (const Error& e) {
     throw Error(e.code(), e.what() + desc.made_at());
   }
-  throw internal_error(desc.op + ": kernel " + plan_->nodes[i].kernel->name +
-                       " reported an index out of range that its reference did not find");
+  throw internal_error(
+      desc.op + ": kernel " + plan_->nodes[i].kernel->name + " reported a fault that its reference did not find");
 }
 
 void Executable::run_checked(size_t i, Context& context) {

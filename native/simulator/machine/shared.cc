@@ -140,7 +140,7 @@ void Shared::read(const Warp& w, const Instruction& i, int lane, uint32_t addres
 void Shared::check_write(const Warp& w, const Instruction& i, int lane, uint32_t g, unsigned touched) {
   const Clock& mine = w.block->shared.clock(w.index);
   const Clock& before = w.block->shared.before_[static_cast<size_t>(w.index)];
-  // The number of a warp of another block says nothing here.
+  // Accesses are recorded with thread numbers of this block. A thread of another block has none of them.
   const uint32_t self = is_mine(w) ? static_cast<uint32_t>(w.index) : ~0u,
                  thread = is_mine(w) ? self * lanes + static_cast<uint32_t>(lane) : ~0u;
   const Write& last = writes_[g];

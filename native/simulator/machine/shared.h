@@ -34,7 +34,8 @@ struct Mbarrier {
   // blocks at cluster scope, which only threads that acquire at cluster scope observe. `any`: of all arrivals from
   // other blocks.
   Clock arriving, completed, far_arriving, far_completed, any_arriving, any_completed;
-  // The time of each warp's last arrival from another block, and the times of those that a thread has waited for here.
+  // `touched`: for each warp of another block, the time of its last arrival at this object. `awaited`: joined clocks of
+  // the arrivals from other blocks that a thread has waited for at this object.
   Clock touched, awaited;
   int init_warp = 0, init_lane = 0;
   uint32_t init_clock = 0;
@@ -92,16 +93,17 @@ class Shared {
   const Clock& fenced_initializations() const { return fenced_inits_; }
   void learn_initializations(const Clock& published) { join(known_inits_, published); }
 
-  // The warp has seen that these accesses of other blocks came before. Their writes are not visible to it for that. But
-  // it may overwrite what their products have read and what their copies have written. Both have ended, because a
-  // thread of the other block has waited for them.
+  // The warp has seen that these accesses of other blocks came before. That alone does not make their writes visible to
+  // it. But it may overwrite what their products have read and what their copies have written. Both have ended, because
+  // a thread of the other block has waited for them.
   void note_before(int warp, const Clock& others) { join(before_[static_cast<size_t>(warp)], others); }
   // Records that a warp of another block has arrived at an mbarrier object of this block.
   static void touch(Mbarrier& m, const Warp& w);
   void leave(int warp) { join(left_, clock(warp)); }  // the warp has ended
-  // Returns the element of a clock whose last access to this memory may come after the block's end; -1: none. A thread
-  // of the block must have waited for each arrival, at the mbarrier object where it was made. A wait at another object
-  // counts only if both it and the arrival there have the cluster's scope: arrivals of block scope are not ordered.
+  // Returns the index in a clock of a warp or agent whose last access to this memory may come after the block's end, or
+  // -1. A thread of the block must have waited for each arrival, at the mbarrier object where it was made. A wait at
+  // another object counts only if the wait, and the arrival that it waits for, have cluster scope. Arrivals of block
+  // scope are not ordered.
   int accessed_after_end() const;
 
   std::map<uint32_t, Mbarrier> mbarriers;

@@ -12,7 +12,7 @@
 namespace simulator {
 namespace {
 
-// Opcodes whose statements mutants remove. A mutant replaces mbarrier.try_wait by a test that always succeeds.
+// Mutants remove the statements with these opcodes. A mutant replaces mbarrier.try_wait by a test that always succeeds.
 const char* const removed[] = {"bar.sync", "bar.arrive", "bar.warp.sync", "fence.proxy", "wgmma.fence",
     "wgmma.commit_group", "wgmma.wait_group", "cp.async.commit_group", "cp.async.wait_group",
     "cp.async.bulk.commit_group", "cp.async.bulk.wait_group", "mbarrier.arrive", "setmaxnreg", "griddepcontrol.wait",
@@ -33,7 +33,7 @@ constexpr int leading_begin = 16, leading_end = 30;
 bool uses_leading(const Statement& s, size_t n) {
   const std::string& shape = s.op.at(4);  // m64nNk16
   const int rows = n == 1 ? 64 : std::atoi(shape.c_str() + 4);
-  // Products of bf16 have an operand for each descriptor, after the six that all have. It is 1 for MN-major tiles.
+  // All products have six operands. Those of bf16 then have one flag for each descriptor: 1 for MN-major tiles.
   const size_t count = s.operands.size();
   const bool transposed = n == 1 ? count == 8 && s.operands[6].bits : count > 6 && s.operands.back().bits;
   return transposed && rows > 64;
@@ -45,8 +45,8 @@ struct Uses {
   bool leading = false;  // a product may use its leading byte offset
 };
 
-// Follows the descriptor that `made` computes to the products, through moves and additions. They move it along k within
-// its first bits, so a flipped bit stays that bit.
+// `made` computes a descriptor. Follows it through moves and additions to the products that use it. Additions move the
+// tile along k and change only the lowest bits of the descriptor. A flipped bit therefore remains the same bit.
 Uses uses_of(const Function& f, const Statement& made) {
   Uses found;
   std::set<int> holders{made.operands.at(0).reg_index};

@@ -1,7 +1,8 @@
-// Mutants of an entry. Each has one planted mistake: a synchronizing statement is removed, griddepcontrol.wait comes
-// after a load, or a bit of a matrix descriptor is flipped. nvcc unrolls loops and repeats the expression of a
-// descriptor, so a bit is flipped in all copies of an operand's descriptor. Bits that the hardware ignores are not
-// flipped: no test can notice such a mutant, so it would say nothing about the tests.
+// Mutants of an entry. Each has one planted mistake. A synchronizing statement is removed, griddepcontrol.wait comes
+// after a load, mbarrier.try_wait does not wait, setmaxnreg names 8 more registers, or a bit of a matrix descriptor is
+// flipped. nvcc unrolls loops and repeats the expression of a descriptor, so a bit is flipped in all copies of an
+// operand's descriptor. Bits that the hardware ignores are not flipped: no test can notice such a mutant, so it would
+// say nothing about the tests.
 #pragma once
 #include <string>
 #include <vector>

@@ -84,7 +84,7 @@ uint32_t RegexReader::hex(size_t least, size_t most) {
   for (; count < most && at_ < pattern_.size() && hex_value(static_cast<uint8_t>(pattern_[at_])) >= 0; ++count, ++at_) {
     value = 16 * value + static_cast<uint32_t>(hex_value(static_cast<uint8_t>(pattern_[at_])));
   }
-  if (count < least) refuse("an escape without digits");
+  if (count < least) refuse("an escape with too few digits");
   return value;
 }
 

@@ -16,7 +16,7 @@ constexpr uint64_t tile_address = 1024;
 
 struct Tile {
   std::vector<uint64_t> steps;
-  // The start addresses' distance in bytes between the two warpgroups of make_tiled_mma, which divide the rows.
+  // The two warpgroups of make_tiled_mma divide the rows. This is the distance in bytes between their start addresses.
   uint64_t between_warpgroups = 0;
   // Whether the tile has only 64 rows for a product, and is MN-major. Then the leading dimension byte offset, from 64
   // rows to the next 64, means nothing.
@@ -67,8 +67,8 @@ inline const std::vector<uint64_t> mn_64x128_steps{0x4000004000000040, 0x4000004
     0x40000040000001c0,  //
     0x4000004000000240, 0x40000040000002c0, 0x4000004000000340, 0x40000040000003c0};
 inline const Tile mn_64x128{mn_64x128_steps, 0, true};
-// MN-major (128, 128) as B, N = 64. The second warpgroup computes the other 64 rows, which CUTLASS gives as the second
-// tile along N: 0x4000004000000440.
+// MN-major (128, 128) as B, N = 64. The second warpgroup reads the other 64 rows. In CUTLASS these are the second tile
+// along N, whose first descriptor is 0x4000004000000440.
 inline const Tile mn_128x128_by_rows{mn_64x128_steps, 0x4000, true};
 // MN-major (128, 128) as B, N = 128.
 inline const Tile mn_128x128{{0x4000004004000040, 0x40000040040000c0, 0x4000004004000140, 0x40000040040001c0,  //

@@ -12,7 +12,7 @@ export const logits = [
   ],
   // the part of a tile
   [
-    "softmax part: columns after the vocabulary count",
+    "softmax part: counts columns after the vocabulary",
     "softmax_part.cuh",
     "x = v < s.of.V ? x : -INFINITY;",
     "(void)v, (void)x;",
@@ -52,7 +52,7 @@ export const logits = [
     ...warpgroups,
   ],
   [
-    "softmax part, warpgroups: every tile stores the first part",
+    "softmax part, warpgroups: every tile stores its part in the first tile's place",
     "logits_sm90.cu",
     "* s.tiles + place.column / T::n]",
     "* s.tiles]",
@@ -82,13 +82,13 @@ export const logits = [
   ],
   ["combined parts: forget the maximum", "combine_parts.cu", "counts ? whole.largest + log_sum", "counts ? log_sum"],
   [
-    "combined parts: rows without a target count",
+    "combined parts: counts rows without a target",
     "combine_parts.cu",
     "target >= 0 && target < s.of.V",
     "target < s.of.V",
   ],
   [
-    "block's parts: no barrier before the ring holds them",
+    "block's parts: no barrier before they overwrite the ring",
     "logits_tensor.cu",
     "sum, [](int64_t) {});\n  __syncthreads();",
     "sum, [](int64_t) {});",
@@ -123,7 +123,12 @@ export const logits = [
     "upstream * g.scale, target",
     "upstream, target",
   ],
-  ["logit gradient: ignored rows count", "logit_gradient.cuh", "if (target < 0) return {0.0f, 0.0f, 0.0f, -1};", ""],
+  [
+    "logit gradient: does not ignore rows without a target",
+    "logit_gradient.cuh",
+    "if (target < 0) return {0.0f, 0.0f, 0.0f, -1};",
+    "",
+  ],
   [
     "logit gradient: takes the target's neighbor",
     "logit_gradient.cuh",

@@ -57,9 +57,9 @@ const products: OpCase[] = shapes.flatMap(([n, k, m]) =>
 );
 
 /**
- * Products of two float matrices that are rounded to e4m3. Forward passes transpose b, gradients of the input neither, and gradients of the
- * weight a. With a transposed weight, forward passes transpose neither, and gradients of the input b. Rows with an odd number of elements have
- * no aligned vectors.
+ * Products of two float matrices that are rounded to e4m3. A forward pass transposes b. The gradient of its input transposes neither operand,
+ * and the gradient of its weight transposes a. If the weight is stored transposed, the forward pass transposes neither operand, and the
+ * gradient of the input transposes b. Rows with an odd number of elements have no aligned vectors.
  */
 const rounded: OpCase[] = (
   [
@@ -151,7 +151,7 @@ export default {
     })),
     {
       op: "fp8_linear",
-      label: "zeros, and values that a large one in the block rounds to zero",
+      label: "zeros, and values that round to zero because their block has a large one",
       inputs: [
         given(
           "f32",

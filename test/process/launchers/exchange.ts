@@ -1,5 +1,5 @@
-// Gets rank 0's bytes at MASTER_PORT, as NCCL's id is exchanged, and prints them. torchrun.full.test.ts bundles this file and starts it with
-// torchrun.
+// Gets rank 0's bytes at MASTER_PORT, the way that ranks get NCCL's id, and prints them. torchrun.full.test.ts bundles this file and starts it
+// with torchrun.
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeLaunch } from "../../../lib/train/world/launch.ts";

@@ -86,6 +86,6 @@ test("CPU ranks of srun without a plugin for MPI are an error that names the lib
   const { code, stderr } = await node([file]);
   expect(code).not.toBe(0);
   expect(stderr).toMatch(
-    /mpi: expected rank 1 of 2, as the launcher \(slurm\) says, got rank 0 of 1 from Open MPI .*, the first library that opens of libmpi\.so\.40, libmpi\.so\.12, .*; start with srun --mpi=pmix or --mpi=pmi2, .*; HEDDLE_MPI names the launcher's own library/,
+    /mpi: expected rank 1 of 2, as the launcher \(slurm\) says, got rank 0 of 1 from Open MPI .*, the first that opens of these libraries: libmpi\.so\.40, libmpi\.so\.12, .*; start with srun --mpi=pmix or --mpi=pmi2, .*; set HEDDLE_MPI to the launcher's own library/,
   );
 }, 60_000);

@@ -1,4 +1,5 @@
-// Worlds that watch each other, in processes that end in every way. The worlds have no devices. Their sums wait forever, as NCCL's do.
+// Worlds whose ranks watch each other, in processes that end in every way. The worlds have no devices. A sum of 1 completes at once. A sum of 0
+// never completes, like a sum of NCCL after a rank is lost.
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -67,7 +68,7 @@ async function expectEnds(ranks: readonly (Rank | undefined)[], code: number, me
 }
 
 describe.concurrent("a watched world", () => {
-  test("ends with one message for each survivor when a rank is killed, though its program waits", async () => {
+  test("ends when a rank is killed, with one message for each survivor, even if the survivors ignore the failure", async () => {
     const [first, second, third] = await start(3);
     tell(first, "wait and ignore");
     tell(third, "wait and ignore");
@@ -107,7 +108,7 @@ describe.concurrent("a watched world", () => {
     expect(performance.now() - since).toBeLessThan(8000);
   });
 
-  test("reports no loss that the program has reported, and keeps its exit code", async () => {
+  test("does not report a lost rank again if the program has reported it, and keeps the program's exit code", async () => {
     const [first, second] = await start(2);
     tell(first, "wait and report");
     await sleep(200);
@@ -115,7 +116,7 @@ describe.concurrent("a watched world", () => {
     await expectEnds([first], 2, /^heddle: world: rank 1 of 2 has ended or lost its connection\n$/);
   });
 
-  test("ends when a rank is stopped, which ends too when it goes on", async () => {
+  test("ends when a rank is stopped, and the stopped rank ends too when it continues", async () => {
     const [first, second, third] = await start(3, 3);
     second!.process.kill("SIGSTOP");
     await expectEnds(
