@@ -10,7 +10,7 @@ namespace heddle {
 namespace {
 
 constexpr int success = 0;                  // MPI_SUCCESS of every supported library
-constexpr size_t most_version_text = 8192;  // MPICH's and the standard's length; Open MPI's is 256
+constexpr size_t most_version_text = 8192;  // maximum of MPICH and the standard ABI; Open MPI's is 256
 constexpr size_t most_error_text = 512;     // longest text of an error in MPICH and the standard ABI
 
 // The constants of an MPI library. H is the C type of its handles.

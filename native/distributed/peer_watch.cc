@@ -7,7 +7,7 @@
 namespace heddle {
 namespace {
 constexpr int tag = 39;                              // any tag will do, because only PeerWatch sends messages
-constexpr uint64_t alive = ~uint64_t{0};             // other words: number of operations after which the rank leaves
+constexpr uint64_t alive = ~uint64_t{0};             // any other value: the rank leaves after so many operations
 constexpr std::chrono::milliseconds interval{1000};  // between two words of a rank
 }  // namespace
 

@@ -12,7 +12,7 @@ namespace heddle {
 namespace {
 
 constexpr int most_bytes = 1 << 30;  // maximum bytes per MPI call, whose sizes are ints
-// Returns the maximum bytes of a chunk, which is the sum of one message to each rank. 2 MiB are small enough for two
+// Returns the maximum bytes of a chunk. A chunk consists of one message to each rank. 2 MiB are small enough for two
 // chunks to fit in the processor's caches. With many ranks, chunks are larger, because the time of messages below
 // 32 KiB is mostly latency.
 size_t chunk_bytes(size_t ranks) { return std::clamp<size_t>(ranks * (size_t{32} << 10), size_t{2} << 20, most_bytes); }

@@ -41,14 +41,14 @@ class RankThreadSums::Exchange {
 };
 
 struct RankThreadSums::Batch : Exchange {
-  // Where the sums of this rank's range of a value go.
+  // The destination of the sums of this rank's range of a value.
   struct Target {
     const unsigned char* sums;
     float* own;
     size_t count;
     bool add;
   };
-  bool everywhere = false;  // every rank receives all sums. Its values are spans[0]
+  bool everywhere = false;  // every rank receives all sums, and spans[0] has all values
   Summed type = Summed::f32;
   std::vector<std::vector<unsigned char>> values;  // copies, in which the ranges of this rank receive their sums
   std::shared_ptr<const void> held;                // the memory of values that are summed in place

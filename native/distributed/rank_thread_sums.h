@@ -15,8 +15,8 @@ namespace heddle {
 
 // Values to sum are put into batches, and a batch is summed when it is large enough. Values of start() are copied, and
 // the lane's thread stores a batch's sums when a later call finds that it is complete. The thread of MPI calls reads
-// and writes values of start_in_place() itself. Values are collected in memory of their own, which that thread may
-// still write when a run has failed.
+// and writes values of start_in_place() itself. gather() collects values in separate memory, because that thread may
+// still write them after a run has failed.
 class RankThreadSums final : public RankSums {
  public:
   // `cancellation` ends waiting with the error ABORTED.
@@ -37,11 +37,11 @@ class RankThreadSums final : public RankSums {
   // A call of the MPI thread that the lane's thread waits for.
   class Exchange;
   struct Gathered;
-  // Returns the batch to fill. Posts the one that is being filled if it has other sums.
+  // Returns the batch to fill. If the current batch holds sums of another kind, posts it first.
   Batch& filling(bool everywhere, Summed type);
   void filled(size_t bytes);  // posts the batch if it is large enough
   void post();
-  // Makes the MPI thread run `work`, and `exchange` end with its result.
+  // Makes the MPI thread run `work` and then end `exchange` with the outcome.
   void post(std::shared_ptr<Exchange> exchange, std::function<void(RankGroup&)> work);
   // Waits for a call. Throws ABORTED if the lane stops.
   void wait(Exchange& exchange);

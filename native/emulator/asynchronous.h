@@ -8,13 +8,13 @@
 //   initialization; too many arrivals;
 // - copies: to a tile that a product may still read, unless the copying warp is ordered after the product; a copy in
 //   flight when the block ends;
-// - clusters: arrivals at a block that has ended, copies to it, and blocks that may end before these; ranks that the
-//   cluster does not have;
+// - clusters: arrivals at a block that has ended or may end first, and copies to such a block; ranks that the cluster
+//   does not have;
 // - products: registers that change during the product; a tile whose barrier the warp has not waited for; a missing
 //   wgmma.fence; warps of a warpgroup that issue different products; no wait before the block ends; in race builds,
 //   tiles that threads wrote without fence.proxy.async;
 // - registers: setmaxnreg.inc to fewer registers, or setmaxnreg.dec to more, than the warp has. setmaxnreg.inc to more
-//   than the block has waits forever, which is reported as a deadlock;
+//   registers than the block has waits forever, which is reported as a deadlock;
 // - bulk writes: in race builds, sources that a thread wrote without fence.proxy.async or without a barrier before the
 //   write; sources not read when the block ends; release_word before the writes are complete; waiting for a word that
 //   only a later block writes, because a later block may not have started;
@@ -38,7 +38,7 @@ void wait_barrier(void* barrier, uint32_t parity, int line);  // waits until the
 
 // Clusters. arrive_at arrives at the barrier of the block with this rank that corresponds to `barrier`.
 void arrive_at(void* barrier, uint32_t rank, int line);
-// Starts a copy like copy_box to the same offset in each block of the mask. It counts toward the barrier of that block.
+// Starts a copy like copy_box to the same offset in each block of the mask. Each block's own barrier counts its bytes.
 void copy_box_to(void* to, const void* map, uint32_t rank, const int32_t* at, void* barrier, uint32_t mask, int line);
 
 // Runs bar.sync, or bar.arrive if `wait` is false, on the block's barrier `number` (1 to 15) for `threads` threads.

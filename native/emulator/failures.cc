@@ -17,7 +17,7 @@ namespace {
 struct Planted {
   int device;
   std::string call;
-  int remaining;  // calls until the failure, including it
+  int remaining;  // calls up to the first one that fails, including it
   cudaError_t status;
   bool always, lost;
 };

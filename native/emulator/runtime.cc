@@ -61,7 +61,8 @@ int device_count() {
   return value == std::to_string(count) && count >= 1 && count <= 64 ? count : 0;
 }
 
-// Whether the running thread captures a stream. It must not wait or allocate then: CUDA invalidates the capture.
+// Returns whether the running thread captures a stream. In that case it must not wait or allocate, and the capture is
+// invalidated, as in CUDA.
 bool forbidden() {
   if (capturing) capturing->invalidated = true;
   return capturing != nullptr;

@@ -11,17 +11,17 @@ namespace int8 {
 constexpr int group = activation_group, group_runs = group / run_elements;
 static_assert(group_runs == 2, "two lanes share a group, and each stores the sum of one run");
 
-// Rows of K activations: element = q * the group's scale. `sum` has the sums of every 16 elements, to be multiplied by
-// the minimum of a Run.
+// Rows of K activations: element = q * the group's scale. `sum` has the sum of each run of 16 elements. A product
+// multiplies it by the minimum of the weight's Run.
 struct Rows {
   int8_t* q;     // (N, K), aligned to 16 bytes
   float* scale;  // (N, K / 32)
   float* sum;    // (N, K / 16)
 };
 
-// In every other 128 bytes of shared memory, the halves of each 64 bytes are exchanged. Lanes that read runs 0, 1, 4,
-// 5, 8, … of a row, as those of q4_k do, then use different banks. So the array of q is padded to a multiple of 64
-// bytes.
+// Returns the place at which a run is stored. In shared memory, runs 8 to 15 of each 16 runs change places: the two
+// halves of each 64 bytes are exchanged. Lanes that read runs 0, 1, 4, 5, 8, … of a row, as those of q4_k do, then use
+// different banks. For this exchange, the array of q is padded to a multiple of 64 bytes.
 template <bool shared> __host__ __device__ constexpr unsigned place_of(unsigned run) {
   return shared ? run ^ (run >> 2 & 2) : run;
 }
@@ -46,7 +46,7 @@ __device__ inline float shifted(float v, float inverse) {
   return __fadd_rn(__fmul_rn(v, inverse), shift);
 #endif
 }
-// Returns the four integers of `shifted` as bytes.
+// Multiplies four values by `inverse`, rounds them to integers, and returns these as the bytes of a word.
 __device__ inline uint32_t bytes_of(const float* v, float inverse) {
   uint32_t bits[4];
   HEDDLE_UNROLL
@@ -66,7 +66,7 @@ __device__ inline void round_rows(const View& x, int64_t groups, const Rows& to,
     float low[count], high[count];
     load_elements(x, at, low);
     load_elements(x, at + run_elements, high);
-    // Magnitudes have the order of their bits. Infinity and NaN have the largest.
+    // The bits of magnitudes, as integers, have the order of the magnitudes. Those of infinity and NaN are the largest.
     uint32_t bits = 0;
     HEDDLE_UNROLL
     for (int e = 0; e < count; ++e) {
@@ -103,7 +103,7 @@ __device__ inline void round_rows(const View& x, int64_t groups, const Rows& to,
     const auto sum_of = [](const uint2& eight) {
       return __dp4a(static_cast<int>(eight.x), 0x01010101, __dp4a(static_cast<int>(eight.y), 0x01010101, 0));
     };
-    // Each lane completes the sum of the run that it stores.
+    // Each lane completes the sum of one run, and stores it.
     const int low_sum = sum_of(bytes[0]), high_sum = sum_of(bytes[1]);
     const int sum = (half ? high_sum : low_sum) + __shfl_xor_sync(all_lanes, half ? low_sum : high_sum, 1);
     if (own >= groups) continue;

@@ -194,7 +194,7 @@ template <DType T> constexpr bool has_pairs = T == DType::q4_0 || T == DType::q4
 template <DType T> constexpr bool has_minimums = T != DType::q8_0 && T != DType::q4_0;
 
 // Reads the p-th pair of runs of the block at b. Its 16 bytes are read once. In q4_0, the pair is runs 0 and 1. In
-// q4_k, it is runs 4 (p / 2) + p % 2 and two after it, whose groups of 32 elements are adjacent.
+// q4_k, it is run 4 (p / 2) + p % 2 and the second run after it. Their groups of 32 elements are adjacent.
 template <DType T> __device__ inline void read_pair(const uint8_t* b, int p, Run (&pair)[2]) {
   uint32_t words[4];
   if constexpr (T == DType::q4_0) {
@@ -285,7 +285,7 @@ template <DType T> struct BlockRows {
 };
 
 // Calls use(run, r) for each run r that the lane takes of a row with `runs` runs. The 32 lanes of a warp share the row.
-// A lane reads `together` runs before it uses any, because the bytes in flight limit the rate.
+// A lane reads `together` runs before it uses any, because the throughput grows with the bytes in flight.
 template <int together, DType T, class F>
 __device__ inline void each_run(const BlockRows<T>& w, int64_t row, int64_t runs, F use) {
   const unsigned lane = threadIdx.x % warp_size, all = static_cast<unsigned>(runs);

@@ -23,7 +23,7 @@ struct SortedRows {
 // warps one section of them. Blocks therefore do not wait for each other.
 __global__ void __launch_bounds__(sort_threads)
     sort_rows_kernel(const int32_t* ids, SortedRows to, int64_t N, int64_t S, int range, Fault fault) {
-  HEDDLE_SHARED(unsigned, place, [sort_warps][most_ids]);  // counts, then the next place of a warp's row in `order`
+  HEDDLE_SHARED(unsigned, place, [sort_warps][most_ids]);  // first counts, then a warp's next place in `order`
   HEDDLE_SHARED(unsigned, of_warp, [most_ids / warp_size]);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, own = threadIdx.x;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * range;

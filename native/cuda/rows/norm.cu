@@ -51,8 +51,8 @@ __global__ void __launch_bounds__(threads) norm_kernel(PreviousKernel previous, 
   const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
   if (a.residual.data)
     for (int64_t j = threadIdx.x; j < a.C; j += threads) a.h.store(row + j, a.x[row + j] + a.residual[row + j]);
-  // Normalizes h as rounded to its type, because later nodes read it so. A thread reads only the elements of h that it
-  // wrote, so no barrier is needed.
+  // Normalizes the elements of h after they are rounded to its type, because later nodes read the rounded elements. A
+  // thread reads only the elements of h that it wrote, so no barrier is needed.
   const View h = a.residual.data ? View{a.h.data, a.h.type} : a.x;
   float mean = 0;
   if (a.centered) {
@@ -163,7 +163,7 @@ template <class F> void for_vectors(int64_t C, bool vectors, F launch_it) {
 }
 
 // x, y (R, C): softmax, or log softmax if `log`. y may alias x. One block per row. A thread finds the largest of its
-// elements and their sum in one pass: the sum is scaled down whenever a larger element appears.
+// elements and the sum of their exponentials in one pass. It scales the sum down whenever a larger element appears.
 template <int chunks, int wide>
 __global__ void __launch_bounds__(threads) softmax_kernel(View x, Out y, int64_t C, bool log) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * C;

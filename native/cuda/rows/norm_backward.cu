@@ -34,9 +34,9 @@ struct RowParts {
 
   int threads() const { return row_threads * rows_at_once; }
 };
-// Each part costs the writing and reading of its sums. So a block takes at least 32 turns. It takes fewer, but at least
-// 8, if the blocks would be too few to keep a large device busy. More than 512 parts are useful only if blocks are
-// small.
+// Returns the parts for R rows of C elements. Each part costs the writing and reading of its sums. So a block takes at
+// least 32 turns of rows_at_once rows. It takes fewer turns, but at least 8, if the blocks would be too few to keep a
+// large device busy. More than 512 parts are useful only if blocks are small.
 RowParts parts_of(int64_t R, int64_t C) {
   RowParts p{};
   const bool narrow = C <= narrow_width;
@@ -88,8 +88,8 @@ __device__ inline void load_copied(const unsigned char* from, DType type, float 
 constexpr int most_row_sums = 3;
 using WarpSums = float[2][most_row_sums][most_threads / warp_size];
 // Replaces each value by its sum over the threads of a row, which are a warp or the block. `half` is the half of
-// `of_warps` that this call uses. The next call uses the other half. Its barrier is after all reads of this half, so
-// one barrier a call suffices.
+// `of_warps` that this call uses. The next call uses the other half. Every thread reads this half before it reaches the
+// barrier of the next call, so one barrier a call suffices.
 template <int count> __device__ inline void sum_row(float (&v)[count], bool is_warp, WarpSums& of_warps, int& half) {
   HEDDLE_UNROLL
   for (int i = 0; i < count; ++i) v[i] = warp_sum(v[i]);

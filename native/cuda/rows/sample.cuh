@@ -59,7 +59,8 @@ struct Arguments {
   float* adjusted;   // (R, V): logits after bias and penalties
   unsigned* count;   // (R, bins): number of tokens
   unsigned* filled;  // (R, bins): number of places in `ids` that blocks have reserved
-  // (R, V): the tokens' ids, grouped by bin, in any order within a bin. Penalties count ids in it before.
+  // (R, V): the tokens' ids, grouped by bin, in any order within a bin. Before that, the penalties use this array to
+  // count the ids of the history.
   uint32_t* ids;
 
   __device__ const float* raw(int64_t row) const { return logits + row * V; }

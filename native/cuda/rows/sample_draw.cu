@@ -177,8 +177,8 @@ struct Search {
     __syncthreads();
   }
 
-  // Returns the smallest key for which enough(the prefix up to that key) is true. enough must be monotonic: true for
-  // all prefixes longer than one for which it is true.
+  // Returns the smallest key for which enough(the prefix up to that key) is true. enough must be monotonic: if it is
+  // true for a prefix, it is true for all longer prefixes.
   template <class F> __device__ Cut first(F enough) const {
     if (threadIdx.x == 0) memory.found[0] = -1;
     __syncthreads();

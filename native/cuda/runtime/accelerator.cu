@@ -134,7 +134,7 @@ void CudaAccelerator::open() {
 }
 
 void CudaAccelerator::close() noexcept {
-  // Not if the device is lost, or the driver has shut down because the process is ending.
+  // Frees nothing if the device is lost, or if the driver has shut down because the process is ending.
   if (health_.make_current() != cudaSuccess) return;
   free_released();
   for (Stage& stage : stages_) {
@@ -204,7 +204,7 @@ void CudaAccelerator::release(Released memory) noexcept {
   {
     std::lock_guard<std::mutex> lock(released_mutex_);
     released_.push_back(memory);
-    // free_later_ runs under the mutex, so that the old function never runs after on_release has returned.
+    // free_later_ runs under the mutex. So a function that on_release replaces cannot run after on_release returns.
     if (free_later_) return free_later_();
   }
   free_released();

@@ -72,8 +72,8 @@ struct Survey {
 
 // Finds the devices. Does not throw, because the CPU can be used whatever the state of the devices is.
 Survey survey() {
-  // CUDA may refuse even these calls once a device of the process is lost. Its devices do not change, so the last
-  // survey still holds.
+  // CUDA may refuse even these calls once a device of the process is lost. The devices of a process do not change, so
+  // the last survey still holds.
   static std::mutex& mutex = *new std::mutex;  // never destroyed: threads may outlive static objects
   static Survey& last = *new Survey;
   std::lock_guard<std::mutex> lock(mutex);

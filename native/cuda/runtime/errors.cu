@@ -14,7 +14,7 @@ constexpr const char* to_go_on = "; the device \"cpu\" still works";
 
 thread_local DeviceHealth* current = nullptr;  // the device that this thread made current
 
-// "8.0" from the number that nvcc's list has, 800.
+// Returns "8.0" for 800, which is how nvcc's list of architectures gives this capability.
 std::string capability_text(int number) {
   return std::to_string(number / 100) + "." + std::to_string(number % 100 / 10);
 }

@@ -28,8 +28,8 @@ class DeviceHealth {
  public:
   static DeviceHealth& of(int index);  // never destroyed. All accelerators of a device share it.
 
-  // Makes the device CUDA's current one for this thread. check_cuda attributes errors to it. Returns the status of
-  // cudaSetDevice, or without calling it cudaErrorLaunchFailure if the device is lost.
+  // Makes the device CUDA's current one for this thread. check_cuda attributes errors to it. If the device is lost,
+  // makes no call and returns cudaErrorLaunchFailure. Otherwise returns the status of cudaSetDevice.
   cudaError_t make_current() noexcept;
 
   bool is_lost() const noexcept { return loss_.load(std::memory_order_acquire) != nullptr; }
@@ -37,7 +37,8 @@ class DeviceHealth {
   void check() const;
   // Returns the error of a failed call. If the device is lost, it is the error of the first failure.
   Error failure(cudaError_t status, const char* call);
-  // A loss counts from then on. Before a device is open, DEVICE_LOST may be temporary: another process may hold it.
+  // From this call on, DEVICE_LOST marks the device as lost for good. Before the device is open, DEVICE_LOST may be
+  // temporary: another process may hold the device.
   void opened() noexcept { is_open_.store(true, std::memory_order_relaxed); }
 
  private:
