@@ -51,7 +51,7 @@ inline uint8_t float_to_e4m3(float f) {
 // finite. The message gives its row, counted from `first_row`.
 void fp8_quantize(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row = 0);
 
-// A scale of training's products and its inverse. Both are powers of two, so that scale * e4m3 is exact in bf16.
+// A scale for products in training, and its inverse. Both are powers of two, so that scale * e4m3 is exact in bf16.
 struct Fp8Scale {
   float scale, inverse;
 };

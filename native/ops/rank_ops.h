@@ -1,5 +1,5 @@
 // Reads the nodes of ops that exchange data with other ranks, for their kernels. `sums` is null if the device has not
-// joined a world. It is then the only rank.
+// joined a world. The device is then the only rank.
 #pragma once
 #include "ops/op.h"
 #include "core/rank_sums.h"

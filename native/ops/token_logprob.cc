@@ -16,7 +16,7 @@ void check_operands(const Check& c, Operand h, Operand w, Operand targets) {
   c.attr("softcap", 0, 1e6), c.attr("scale", -1e6, 1e6);
 }
 
-// Checks the bias of the head (Phi), (V) f32, which is added to the products.
+// Checks the bias (V) f32 of the output head, which models such as Phi have. It is added to the products.
 void check_bias(const Check& c, size_t i, Operand w) {
   if (!c.has(i)) return;
   const Operand bias = c.in(i, "bias");

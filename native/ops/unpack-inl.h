@@ -163,8 +163,9 @@ template <> struct Unpack<DType::q5_k> {
   }
 };
 
-// 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, d. Each half of 128 elements has 64 bytes with the
-// low nibbles of elements 0 to 63, then 64 to 127. It also has 32 bytes with the bit pairs of four runs of 32.
+// 128 bytes with the low four bits of the integers, 64 bytes with their upper two bits, 16 signed scales, d. Each half
+// of 128 elements has 64 bytes of the former: their low nibbles are elements 0 to 63, and their high nibbles 64 to 127.
+// It also has 32 bytes of the latter: bit pair p of byte i is element 32 p + i of the half.
 template <> struct Unpack<DType::q6_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     const float d = half_at(b + 208);

@@ -34,8 +34,8 @@ class Collective : public RankSums {
 
 constexpr size_t collective_id_bytes = 128;
 
-// Creates the id that rank 0 shares and every rank joins with. Throws UNSUPPORTED without NCCL or without CUDA in this
-// build.
+// Creates an id. Rank 0 sends it to the other ranks, and every rank passes it to join_collective. Throws UNSUPPORTED
+// without NCCL or without CUDA in this build.
 std::string collective_id();
 // Waits for all ranks. Lane thread only. Throws UNSUPPORTED, INVALID_ARGUMENT or INTERNAL.
 std::shared_ptr<Collective> join_collective(

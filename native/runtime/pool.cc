@@ -81,7 +81,7 @@ struct Pool::Impl {
   alignas(128) std::atomic<int64_t> done{0};  // on a separate cache line, because threads read the other fields often
 
   // The remaining chunks of a thread's share, [begin, end). A word of an earlier generation means that nothing of the
-  // share has been claimed yet. The first claim writes the word. A late thread never takes a finished share for an
+  // share has been claimed yet. The first claim writes the word. A late thread never mistakes a finished share for an
   // unclaimed one: at the end of a job, every nonempty share has the job's generation and no chunks.
   struct alignas(128) Share {
     std::atomic<uint64_t> left{0};

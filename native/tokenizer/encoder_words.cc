@@ -159,7 +159,7 @@ size_t Encoder::initial_symbols(const char*& begin, const char* end, const Targe
   };
   const auto add_unknown = [&](uint32_t length) {
     // Without an unknown token, unknown text is dropped, as in Hugging Face's library. The previous symbol's offsets
-    // include it. At the start of the word, no offsets do.
+    // include the dropped text. At the start of the word, no symbol's offsets include it.
     if (model.unknown == no_token) {
       if (symbols_.empty()) begin += length;
       else symbols_.back().length += length;

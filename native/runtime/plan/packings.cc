@@ -6,8 +6,8 @@ std::vector<PackedOperand> find_packings(
     const ProgramDesc& desc, const ExecutionPlan& plan, const std::vector<std::shared_ptr<Storage>>& bound) {
   std::vector<int> binding(desc.values.size(), -1);
   for (size_t b = 0; b < desc.bound.size(); ++b) binding[desc.bound[b]] = static_cast<int>(b);
-  // Whether the tensor keeps its stored layout, because a node reads all of it there or its packing requires a
-  // read-only tensor. A second layout would double the memory.
+  // Whether the tensor keeps only its stored layout, because a node reads all of it in that layout or its packing
+  // requires a read-only tensor. A second layout would double the memory.
   std::vector<char> stays(desc.bound.size(), 0);
   std::vector<PackedOperand> wanted, chosen;
   for (size_t i = 0; i < plan.nodes.size(); ++i) {

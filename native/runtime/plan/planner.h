@@ -16,9 +16,9 @@ struct MemoryPlan {
   size_t bytes = 0;             // size of the arena
 };
 
-// Greedy by size (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference"). Places the
-// largest value first, each at the lowest offset where it overlaps no value that lives at the same time. `guard` bytes
-// are kept free after each value. Throws OUT_OF_MEMORY if the sum of the sizes could overflow.
+// Greedy by size (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference"). Places the values
+// in order of size, the largest first. Each gets the lowest offset where it overlaps no value that lives at the same
+// time. `guard` bytes are kept free after each value. Throws OUT_OF_MEMORY if the sum of the sizes could overflow.
 MemoryPlan plan_memory(const std::vector<Interval>& intervals, size_t guard = 0);
 
 }  // namespace heddle

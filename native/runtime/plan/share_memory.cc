@@ -17,7 +17,7 @@ void find_last_uses(const ProgramDesc& desc, const ExecutionPlan& plan, std::vec
   for (int v : desc.outputs) of(v).last = end, of(v).is_output = true;
 }
 
-// Returns the root of an operand that node i reads last and whose memory output 0 may reuse, or -1.
+// Returns the root of an operand whose last reader is node i and whose memory output 0 may reuse, or -1.
 int operand_to_overwrite(
     const ProgramDesc& desc, const ExecutionPlan& plan, const std::vector<Lifetime>& lifetimes, int i) {
   const NodeDesc& n = desc.nodes[i];

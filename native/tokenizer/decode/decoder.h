@@ -26,7 +26,8 @@ class Decoder {
   // Appends what push() held back. An incomplete character becomes U+FFFD. Later ids continue the text.
   void flush(std::string& out);
 
-  // Whether no earlier id influences the next id's text. settled_text() then gives that text, if it returns true.
+  // Whether the next id's text is independent of earlier ids. If settled_text() also returns true for the next id, it
+  // gives that text.
   bool settled() const {
     return model_->decode_kind != DecodeKind::steps && pending_.empty() && !at_start_ && shown_.empty();
   }

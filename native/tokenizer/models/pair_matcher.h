@@ -74,9 +74,9 @@ class PairMatcher {
 
   const MergeTable& merges_;
   std::vector<Token> tokens_;  // by id
-  // The bytes of tokens whose merges all have lower ranks than a merge of their parts. The merge loop may produce such
-  // a token, but fit() assumes that parts have lower ranks. Llama 3 has a few dozen. late_ is sorted. late_starts_ has
-  // a bit for each pair of bytes that one of them begins with.
+  // The bytes of late tokens, sorted. A token is late if one of its parts can only be made by a merge of higher rank
+  // than the token's own. The merge loop may produce such a token, but fit() assumes that parts have lower ranks.
+  // Llama 3 has a few dozen. late_starts_ has a bit for each pair of bytes that a late token begins with.
   std::vector<std::string_view> late_;
   std::vector<uint64_t> late_starts_;
   struct Step {

@@ -46,7 +46,7 @@ class WordCache {
   };
   static_assert(sizeof(LongEntry) == 64);
 
-  // Returns the key of a word of 1 to max_bytes bytes, if max_bytes bytes are readable from it.
+  // Returns the key of a word of 1 to max_bytes bytes. Requires that max_bytes bytes from `word` on are readable.
   static Key wide_key(const char* word, size_t length) {
     Key key;
 #if defined(__SSE2__)
