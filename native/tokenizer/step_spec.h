@@ -16,16 +16,17 @@ struct StepSpec {
   std::string bytes;                 // Precompiled: the charsmap
   bool longest = false;              // Precompiled: longest match first, like SentencePiece itself
   bool left = false, right = false;  // Strip: which sides
-  // BertNormalizer. `clean` also in the decoders WordPiece and CTC: removes spaces before punctuation.
+  // For BertNormalizer. In the decoders WordPiece and CTC, `clean` removes spaces before punctuation.
   bool clean = false, chinese = false, accents = false, lower = false;
   bool invert = false;  // Split
   bool each = false;    // Digits: split every digit; Metaspace: split; ByteLevel: map bytes
   // ByteLevel: `prefix` prepends a space, `cuts` splits by GPT-2's pattern. Decoder Metaspace: `prefix` removes the
   // marks of the first token instead of replacing them by spaces.
   bool prefix = false, cuts = false;
-  // Split: behavior. Metaspace: scheme. FixedLength: length. NativeSplit: SplitKind. Decoder Strip: start.
+  // Split: behavior. Metaspace: scheme. FixedLength: length. NativeSplit: SplitKind. Decoder Strip: the maximum number
+  // of copies of `content` to remove at the start.
   uint32_t number = 0;
-  uint32_t max_digits = 0;    // NativeSplit: maximum digits of a number. Decoder Strip: stop.
+  uint32_t max_digits = 0;    // NativeSplit: maximum digits of a number. Decoder Strip: like `number`, at the end.
   bool contractions = false;  // NativeSplit
 };
 

@@ -74,9 +74,9 @@ class PairMatcher {
 
   const MergeTable& merges_;
   std::vector<Token> tokens_;  // by id
-  // The bytes of late tokens, sorted. A token is late if one of its parts can only be made by a merge of higher rank
-  // than the token's own. The merge loop may produce such a token, but fit() assumes that parts have lower ranks.
-  // Llama 3 has a few dozen. late_starts_ has a bit for each pair of bytes that a late token begins with.
+  // The bytes of late tokens, sorted. A token is late if each of its merges has a part that only a merge of higher rank
+  // makes. The merge loop may produce such a token, but fit() assumes that parts have lower ranks. Llama 3 has a few
+  // dozen. late_starts_ has a bit for each pair of bytes that a late token begins with.
   std::vector<std::string_view> late_;
   std::vector<uint64_t> late_starts_;
   struct Step {

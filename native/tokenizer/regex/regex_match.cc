@@ -33,7 +33,8 @@ class Matcher {
   // Work that costs about as much as one step: table entries filled, characters skipped.
   static constexpr uint64_t instructions_a_step = 8;
   static constexpr uint64_t characters_a_step = 2;
-  // Limit of the table of failed states, in words of 8 bytes. A large program would need kilobytes per byte of text.
+  // Limit of the table of failed states, in words of 8 bytes. Without it, a large program would need kilobytes per byte
+  // of text.
   static constexpr uint64_t base_words = 1 << 24;
   static constexpr uint64_t words_a_byte = 16;
   uint64_t steps() const { return steps_; }
@@ -208,7 +209,8 @@ class Matcher {
     }
   }
 
-  // Runs a look-around or an atomic group. Marks on the path to its match are cleared, because they have not failed.
+  // Runs a look-around or an atomic group. If it matches, clears the marks that it has set, because states on the path
+  // to a match have not failed.
   size_t inner(uint32_t start, size_t at) {
     const size_t marks = failed_log_.size();
     const size_t end = run(start, at);

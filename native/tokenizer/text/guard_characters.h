@@ -1,5 +1,5 @@
-// Finds characters that a normalizer may turn into the beginning of a guarded token. Callers place barriers in
-// users' text at these characters before normalization, so that no token is recognized in the normalized text.
+// Finds characters that a normalizer may turn into the beginning of a guarded token. Callers place barriers in users'
+// text at these characters before normalization, so that no guarded token is recognized in the normalized text.
 #pragma once
 #include <cstdint>
 #include <string>

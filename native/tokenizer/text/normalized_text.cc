@@ -48,8 +48,8 @@ void NormalizedText::transform(const std::vector<Change>& changes) {
   new_origins.reserve(origins.size());
   Origin origin{0, 0};
   for (const Change& change : changes) {
-    // Composition may combine a character with a later mark and skip the marks between. Its origin then ends after
-    // theirs. The maximum keeps the ends ascending, like the beginnings.
+    // Composition may combine a character with a later mark and skip the marks between. The composed character's origin
+    // then ends after those of the skipped marks. The maximum keeps the ends ascending, like the beginnings.
     origin = {origins[change.begin].begin, std::max(origin.end, origins[change.end - 1].end)};
     const size_t before = new_text.size();
     utf::append_code(change.code, new_text);

@@ -38,7 +38,7 @@ struct Range {
 // A value per code point, in blocks of 256. Consecutive equal blocks are stored once.
 template <class T> class BlockTable {
  public:
-  // `values`: the values that the ranges have indices of. Null if the ranges have the values themselves.
+  // The ranges hold indices into `values`, or the values themselves if `values` is null.
   BlockTable(const Range* ranges, size_t count, const T* values = nullptr) {
     std::vector<T> block(256);
     size_t range = 0;

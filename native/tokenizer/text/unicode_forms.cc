@@ -8,7 +8,8 @@
 namespace heddle::unicode {
 namespace {
 
-// The text of a code point ends where that of the next one begins. A last entry ends the table.
+// The text of a code point ends where that of the next one begins. The last entry of a table is a sentinel, which only
+// gives the end of the text before it.
 struct Decomposition {
   uint32_t code : 18;
   uint32_t begin : 14;

@@ -80,7 +80,7 @@ inline const char* previous(const char* p) {
 class OffsetMap {
  public:
   OffsetMap(std::string_view text, bool in_bytes);
-  // Returns the start of the byte's character, or the text's length at its end.
+  // Returns the start of the byte's character. For the position after the last byte, returns the text's length.
   uint32_t start(size_t byte) const { return start_.empty() ? static_cast<uint32_t>(byte) : start_[byte]; }
   // Returns the end of the byte's character.
   uint32_t end(size_t byte) const {

@@ -214,7 +214,8 @@ bool FileVocabulary::fill_slots(bool may_repeat) const {
 bool FileVocabulary::check() {
   if (!is_parsable(rest)) return false;
   const size_t count = texts.token_ids.size();
-  // token() adds up to begin_step lengths. Merges look up many tokens, so this function lists where every token begins.
+  // A call of token() sums the lengths of the tokens since the last entry of begins_. Merges look up many tokens, so
+  // this function lists where every token begins.
   IdBuffer begins;
   uint32_t* const begin = begins.room(count);
   uint64_t total = 0;

@@ -61,8 +61,8 @@ struct FileVocabulary {
 };
 
 // Returns null unless the file has the form that Hugging Face's library writes. If null, the reader in TypeScript reads
-// the file, or reports what is wrong. Checks only the UTF-8 and the number of values of `rest`. The vocabulary is an
-// object, or Unigram's list of tokens and scores. Merges may be missing.
+// the file, or reports what is wrong. Of `rest`, checks only the UTF-8, the nesting depth and the number of values. The
+// vocabulary is an object, or Unigram's list of tokens and scores. Merges may be missing.
 std::unique_ptr<const FileVocabulary> read_json_vocabulary(std::string_view json);
 
 }  // namespace heddle

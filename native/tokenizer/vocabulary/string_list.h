@@ -11,7 +11,7 @@ namespace heddle {
 class StringList {
  public:
   // Adds strings in GGUF's layout: eight bytes of length, then the bytes, which may be malformed. Stops after `most`
-  // strings, and before one that is not completely in `block`. Returns the number of bytes consumed.
+  // strings, or before a string that is not completely in `block`. Returns the number of bytes consumed.
   size_t read(std::string_view block, size_t most);
   void add(std::string_view bytes);
 

@@ -15,7 +15,7 @@ struct VocabularyTexts {
   IdBuffer merge_lengths;
   // Alternative to `merges` and `merge_lengths`: three token indices per merge, of the left, right and resulting token.
   IdBuffer merge_tokens;
-  std::vector<uint32_t> merge_ranks;  // one per merge; empty: in order
+  std::vector<uint32_t> merge_ranks;  // one per merge; if empty, a merge's rank is its index
   // Scores of Unigram's tokens, or of tokens whose scores define the merges: see score_merges.h.
   std::vector<double> scores;
   // One per token: whether it may be a part or the result of a merge by score. Empty: merges are given.
