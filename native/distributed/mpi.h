@@ -17,7 +17,8 @@ struct RankParts {
 
 class Mpi {
  public:
-  // An operation that has begun. `active` until test() has returned true. The library's handle is a pointer or an int.
+  // An operation that has begun. `active` is true until test() returns true. The library's handle is a pointer or an
+  // int.
   struct Request {
     union {
       void* pointer;

@@ -19,7 +19,7 @@ namespace heddle {
 // still write them after a run has failed.
 class RankThreadSums final : public RankSums {
  public:
-  // `cancellation` ends waiting with the error ABORTED.
+  // Once `cancellation` is requested, waiting ends with the error ABORTED.
   RankThreadSums(std::weak_ptr<RankThread> thread, int rank, int size, const Cancellation& cancellation);
   int rank() const override { return rank_; }
   int size() const override { return size_; }

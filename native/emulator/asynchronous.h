@@ -36,7 +36,7 @@ void fence_async();  // fence.proxy.async
 void arrive(void* barrier, uint32_t expected_bytes, int line);
 void wait_barrier(void* barrier, uint32_t parity, int line);  // waits until the phase of that parity is complete
 
-// Clusters. arrive_at arrives at the barrier of the block with this rank that corresponds to `barrier`.
+// Clusters. arrive_at arrives at the barrier that corresponds to `barrier` in the block with this rank.
 void arrive_at(void* barrier, uint32_t rank, int line);
 // Starts a copy like copy_box to the same offset in each block of the mask. Each block's own barrier counts its bytes.
 void copy_box_to(void* to, const void* map, uint32_t rank, const int32_t* at, void* barrier, uint32_t mask, int line);

@@ -9,9 +9,9 @@
 namespace heddle {
 namespace {
 
-// Smaller memory comes from malloc.
+// Memory below this size comes from malloc.
 constexpr size_t min_mapped = size_t{64} << 10;
-// Smaller tables do not get large pages, which would be less than half full.
+// Tables below this size get no large pages, because these would be less than half full.
 constexpr size_t min_large = large_page_bytes / 2;
 
 size_t rounded(size_t size) { return round_up(size, large_page_bytes); }

@@ -35,8 +35,8 @@ __host__ __device__ inline Rows rows_at(void* memory, int64_t elements) {
   return {q, scale, scale + elements / group};
 }
 
-// Adding 1.5 * 2^23 rounds to an integer, to nearest even, if the magnitude is at most 2^22. The integer's low bits are
-// then those of the sum.
+// Adding 1.5 * 2^23 rounds to an integer, to nearest even, if the magnitude is at most 2^22. The low bits of the sum's
+// representation are then those of the integer.
 constexpr float shift = 12582912.0f;
 // Returns v * inverse + shift, with two roundings. nvcc would contract a plain product and sum to an FMA.
 __device__ inline float shifted(float v, float inverse) {

@@ -10,8 +10,8 @@ namespace {
 // ---- sorting
 
 constexpr int sort_threads = 1024, sort_warps = sort_threads / warp_size;
-constexpr int most_ids = 256;        // maximum ids of a block, because of its counts in shared memory
-constexpr int sorting_blocks = 128;  // about one for each multiprocessor, if there are as many ids
+constexpr int most_ids = 256;        // maximum ids of a block, limited by its counts in shared memory
+constexpr int sorting_blocks = 128;  // about one block for each multiprocessor, if there are enough ids
 constexpr int sort_loads = 4;        // ids that a lane loads before it uses any
 
 // The rows with id s are order[first[s]] to order[first[s + 1] - 1], in ascending order.
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(sort_threads)
 
 constexpr int threads = 256, warps = threads / warp_size;
 constexpr int part_rows = 64;      // rows of a part
-constexpr int loaded_bytes = 128;  // that a lane loads as vectors before it adds any
+constexpr int loaded_bytes = 128;  // bytes of vectors that a lane loads before it adds any
 
 struct RowSums {
   View x;  // (N, C) f32 or bf16
@@ -180,7 +180,7 @@ template <int wide> __global__ void __launch_bounds__(threads) add_rows_kernel(R
   float sum[wide] = {};
   int begin = 0, end = 0;
   if (wide == vector_elements && of_parts) {
-    if (row * part_rows >= a.rows.first[a.S]) return;  // uniform over the warp, as are the other returns but the last
+    if (row * part_rows >= a.rows.first[a.S]) return;  // uniform over the warp, like all other returns except the last
     const int place = static_cast<int>(row) * part_rows, id = a.ids[a.rows.order[place]], first = a.rows.first[id];
     begin = place - (place - first) % part_rows, end = begin + part_rows;
     if (end > a.rows.first[id + 1]) return;  // those rows are not a whole part

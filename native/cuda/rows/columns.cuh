@@ -9,7 +9,7 @@ namespace columns {
 
 constexpr int threads = 256, warps = threads / warp_size;
 constexpr int block_columns = warp_size * vector_elements;  // columns per block, if lanes load vectors
-constexpr int64_t rows_per_part = 32;                       // at most one part per 32 rows: about four for each warp
+constexpr int64_t rows_per_part = 32;                       // at most one part per 32 rows: about four rows per warp
 constexpr int64_t target_blocks = 1024;                     // several for each multiprocessor of any device
 
 // Returns the number of parts that the rows are divided into.

@@ -252,8 +252,8 @@ void adamw(const Node& n, Context& c) {
       Operands<4, 3>{{view(param), view(n.in[1]), view(m), view(v)}, {out(param), out(m), out(v)}, param.shape.size()});
 }
 
-// norm, max -> factor = min(1, max / (norm + 1e-6)), as in PyTorch's clip_grad_norm_. 1 if max is not above 0. NaN
-// stays NaN.
+// norm, max -> factor = min(1, max / (norm + 1e-6)), as in PyTorch's clip_grad_norm_. The factor is 1 if max is not
+// above 0. NaN stays NaN.
 struct ClipFactor : Stateless {
   __device__ void operator()(int64_t, const float (&x)[2], float (&y)[1]) const {
     const float f = x[1] / (x[0] + 1e-6f);

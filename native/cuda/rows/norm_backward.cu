@@ -19,17 +19,17 @@ struct NormBackwardArguments {
 
 // ---- rows of whole vectors
 
-constexpr int row_vectors = 2;  // most vectors of a row that a thread has
+constexpr int row_vectors = 2;  // maximum vectors of a row per thread
 constexpr int most_threads = 512;
 constexpr int64_t most_width = most_threads * row_vectors * vector_elements;
-constexpr int64_t narrow_width = warp_size * row_vectors * vector_elements;  // a warp has a row of at most this width
-constexpr int narrow_rows = 4;  // rows that such warps of a block compute at a time
+constexpr int64_t narrow_width = warp_size * row_vectors * vector_elements;  // up to this width, a row has one warp
+constexpr int narrow_rows = 4;  // such rows that a block computes at a time, one per warp
 constexpr int most_stages = 2;
 
 // How the blocks share the rows. A block takes part_rows adjacent rows, rows_at_once at a time.
 struct RowParts {
   int row_threads;   // threads of a row: a multiple of 32
-  int rows_at_once;  // 1, unless a warp has a row
+  int rows_at_once;  // 1, unless each row has one warp
   int64_t part_rows, parts;
 
   int threads() const { return row_threads * rows_at_once; }

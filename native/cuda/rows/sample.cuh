@@ -47,7 +47,7 @@ struct Arguments {
   const uint32_t* rng;                // (R, 3): low and high word of the seed, counter
   int32_t *token, *top_ids;           // (R), (R, K)
   float *logprob, *top_logprobs;      // (R), (R, K)
-  float* entropy;                     // (R), or null without the outputs of the K best tokens
+  float* entropy;                     // (R), or null if the node does not output the K best tokens
   int64_t R, V, L, B, K;
   int parts;  // parts per row
   Fault fault;

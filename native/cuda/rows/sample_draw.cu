@@ -264,12 +264,13 @@ __global__ void __launch_bounds__(search_threads) draw_kernel(PreviousKernel pre
       const double wanted = static_cast<double>(s.top_p) * static_cast<double>(kept);
       keep(search.first([&](const Prefix& p) { return static_cast<double>(p.mass) >= wanted; }));
     }
-    // min_p keeps the tokens with exp(-distance) >= min_p: with distances of at most |log(min_p)|.
+    // min_p keeps the tokens with exp(-distance) >= min_p, whose distances are at most |log(min_p)|.
     if (s.min_p > 0) {
       const unsigned most = __float_as_uint(fabsf(static_cast<float>(log(static_cast<double>(s.min_p)))));
       if ((static_cast<Key>(most) << 32 | 0xffffffffu) < last) kept = search.mass_upto(most);
     }
-    // The token at a uniform point of the kept weight. The point stays below `whole` even if the product rounds up.
+    // Finds the token at a uniformly drawn point of the kept weight. The point stays below `whole` even if the product
+    // rounds up.
     const uint32_t* rng = a.rng + row * 3;
     const double whole = static_cast<double>(kept), below = nextafter(whole, 0.0),
                  point = philox_uniform(rng[0], rng[1], rng[2]) * whole, wanted = point < below ? point : below;

@@ -8,10 +8,10 @@
 namespace heddle {
 namespace cuda {
 
-// The decoded weights of a strip. bf16 activations are exact, but a bf16 number has too few bits for a weight. So a
-// weight is stored as a sum of bf16 numbers, its terms. Each term is the remainder after the previous terms, rounded to
-// bf16. The relative error of two terms is at most 2^-17. Rounding a result to bf16 has an error 512 times as large.
-// Three terms represent the f32 weight exactly.
+// The decoded weights of a strip. bf16 activations need no rounding, but a bf16 number has too few bits for a weight.
+// So a weight is stored as a sum of bf16 numbers, its terms. Each term is the remainder after the previous terms,
+// rounded to bf16. The relative error of two terms is at most 2^-17. Rounding a result to bf16 has an error 512 times
+// as large. Three terms represent the f32 weight exactly.
 struct DecodedWeights {
   DType type = DType::bf16;
   int terms = 1;

@@ -17,7 +17,8 @@ namespace cuda {
 
 class CudaAccelerator final : public Accelerator {
  public:
-  // Throws UNSUPPORTED if the device is missing or has no kernels in this build, and DEVICE_LOST as open_cuda() does.
+  // Throws UNSUPPORTED if the device is missing or has no kernels in this build. Throws DEVICE_LOST if the device has
+  // failed in this process, or another process holds it.
   CudaAccelerator(int index, bool tf32);
   ~CudaAccelerator() override;
 

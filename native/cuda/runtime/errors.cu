@@ -50,7 +50,7 @@ const char* code_of(cudaError_t status) {
     case cudaErrorSystemDriverMismatch:
     case cudaErrorCompatNotSupportedOnDevice: return "UNSUPPORTED";
 
-    // The device or its context is gone, or CUDA calls the process's state inconsistent
+    // The device or its context is gone, or CUDA reports that the state of the process is inconsistent
     case cudaErrorDevicesUnavailable:
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:

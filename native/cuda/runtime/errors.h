@@ -13,7 +13,7 @@ namespace cuda {
 // The error code (core/error.h) of a status other than cudaSuccess.
 const char* code_of(cudaError_t status);
 
-// "an illegal memory access was encountered (CUDA error 700)"
+// Returns CUDA's text of a status: "an illegal memory access was encountered (CUDA error 700)".
 std::string text_of(cudaError_t status);
 
 // The compute capabilities that this build has code for: "8.0, 9.0".

@@ -60,7 +60,7 @@ struct Grid {
 struct PreviousKernel {
   // griddepcontrol.wait: waits until the kernel before this one has ended and its writes are visible.
   // griddepcontrol.launch_dependents: the kernel after this one may start when all blocks have come here. Because this
-  // follows the wait, only one kernel waits while another one computes.
+  // instruction follows the wait, at most one kernel waits while another one computes.
   __device__ void wait() const {
 #if HEDDLE_EMULATED
     emulator::wait_for_previous();

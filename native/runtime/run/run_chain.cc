@@ -39,8 +39,9 @@ class ChainTimes {
 
 }  // namespace
 
-// Runs a chain, without the adds that are `done`. Returns false without effect if there are too few rows for the
-// threads, or if a weight is not packed yet. Also returns false if the bits would differ from running node by node.
+// Runs a chain, except adds that have run with their product (`done`). Returns false without effect if there are too
+// few rows for the threads, or if a weight is not packed yet. Also returns false if the bits would differ from running
+// node by node.
 bool Executable::run_chain(const RowChain& chain, const std::vector<char>& done, Context& context) {
   const ProgramDesc& d = program_->desc();
   const int64_t rows = nodes_[chain.begin].out[0].shape[0];

@@ -94,7 +94,8 @@ struct TokenizerModel {
   bool fuse_unknown = false;
   uint32_t unknown = no_token;
   uint32_t byte_ids[256];  // token of each byte; no_token if missing
-  // Byte-level, and each byte has a token. The bytes of a word's tokens are then exactly those of the word.
+  // Whether the model is byte-level and has a token for each byte. The bytes of a word's tokens are then exactly those
+  // of the word.
   bool every_byte_known = false;
   WholeTokens whole_tokens;  // filled if every_byte_known
   LongPieces long_pieces;    // for byte-level models

@@ -136,7 +136,7 @@ class Builder {
     }
   }
 
-  // Whether encoding can produce a token of Unigram or WordPiece. Throws for a token that is too long: encoding may
+  // Whether encoding with Unigram or WordPiece can produce the token. Throws for a token that is too long: encoding may
   // take time proportional to the length of the text times the length of the longest token.
   bool can_match(std::string_view token) const {
     if (token.size() <= max_matched_characters) return true;  // there are at most as many characters as bytes

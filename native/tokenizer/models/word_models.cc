@@ -17,8 +17,8 @@ void add_unknown(const TokenizerModel& model, std::string_view word, std::vector
   out.push_back({model.unknown, 0, static_cast<uint32_t>(word.size())});
 }
 
-// Replaces each unknown token by the token of the same text, which exists only if the unknown text has several
-// characters. Otherwise replaces it by byte tokens, if the vocabulary has them.
+// Replaces each unknown token by the token that has the same text. Such a token exists only if the unknown text has
+// several characters. Otherwise replaces the unknown token by byte tokens, if the vocabulary has them.
 void resolve_unknown(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& tokens) {
   std::vector<PieceToken> resolved;
   bool changed = false;

@@ -16,7 +16,7 @@ namespace heddle {
 
 struct RegexInstruction {
   enum class Op : uint8_t {
-    character,  // matches code x
+    character,  // matches code point x
     set,        // matches a character of sets[x]
     span,       // matches at least y and at most z (0: no limit) characters of sets[x], the longest first
     span_all,   // like span, but never backtracks to fewer

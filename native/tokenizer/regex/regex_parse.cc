@@ -138,7 +138,7 @@ class Parser : private RegexReader {
     } else if (!braces && take_if("+")) {
       node->greed = RegexNode::Greed::possessive;
     }
-    // {0} and {0,0}. In braces, a missing limit is `unlimited` at this point, not 0.
+    // {0} and {0,0} match only the empty string. In braces, a missing limit is `unlimited` at this point, not 0.
     if (braces && least == 0 && most == 0) return make(Kind::empty);
     if (most == unlimited) node->most = 0;
     node->parts.push_back(std::move(inner));

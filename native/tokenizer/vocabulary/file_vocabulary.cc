@@ -12,8 +12,8 @@
 namespace heddle {
 namespace {
 
-// limits.tokenLength of lib/tokenizer, which counts UTF-16 units. A text has at most as many units as bytes of UTF-8.
-// A token within this limit is therefore within that one.
+// The same number as limits.tokenLength of lib/tokenizer, which counts UTF-16 units. A text has at most as many UTF-16
+// units as bytes of UTF-8. A token within this limit is therefore also within the limit of lib/tokenizer.
 constexpr size_t max_token_bytes = 1 << 16;
 
 constexpr size_t max_values = 1 << 20;  // same as limits.jsonValues of lib/tokenizer

@@ -52,7 +52,7 @@ struct FileVocabulary {
   static constexpr size_t max_kept = 1 << 19;
   static constexpr int max_scans = 8;
   static constexpr size_t begin_step = 16;
-  IdBuffer begins_;  // of every begin_step-th token in `texts.tokens`
+  IdBuffer begins_;  // where every begin_step-th token begins in `texts.tokens`
   bool is_indexed_ = false;
   mutable std::atomic<int> scans_{0};
   mutable std::once_flag slots_once_;

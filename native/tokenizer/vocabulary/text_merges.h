@@ -40,7 +40,8 @@ class TextMerges {
 
   const Vocab& vocab_;
   std::vector<uint32_t> ranks_;  // by id, if merges follow from scores
-  // Otherwise, by rank: the left token, and the previous rank with the same result. `last_`: the last such rank, by id.
+  // Otherwise, by rank: the left token, and the previous rank with the same result. `last_` has the last rank with each
+  // result, by the result's id.
   IdBuffer merges_;
   std::vector<uint32_t> last_;
 };
