@@ -7,13 +7,13 @@ import { wrappedSeed } from "../inference/negative-seed.ts";
 import { AnswerForm } from "../language-model/chat/answer-format.ts";
 import type { LanguageModel, RespondOptions } from "../language-model/index.ts";
 
-/** Options of a call that only heddle has, in `providerOptions.heddle`. */
+/** Call options that are specific to heddle. They are given in `providerOptions.heddle`. */
 export interface HeddleProviderOptions {
   /** Samples from tokens with at least this fraction of the likeliest token's probability. Default: the model's, else 0. */
   minP?: number | undefined;
   /** Divides positive and multiplies negative logits of tokens that occurred before. Default: the model's, else 1. */
   repetitionPenalty?: number | undefined;
-  /** Added to the logits of these token ids. */
+  /** Values to add to the logits, by token id. */
   logitBias?: Record<string, number> | undefined;
   /** Whether to continue after the model's end tokens. */
   ignoreEos?: boolean | undefined;

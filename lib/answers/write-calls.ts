@@ -7,7 +7,7 @@ export interface WrittenCall {
   arguments: unknown;
 }
 
-/** Writes calls in the shape of a format. If the format allows a single call, several are separated by line breaks. */
+/** Writes calls in the shape of a format. If an answer has a single call in this format, line breaks separate several calls. */
 export function writeCalls({ begin, call, between = "\n", end }: CallShape, calls: readonly WrittenCall[]): string {
   const one = ({ name, arguments: given }: WrittenCall) =>
     call

@@ -18,8 +18,8 @@ export interface AutotuneOptions {
   /** Path of the model whose matrix products are measured. Default: the embedded model. */
   model?: string | undefined;
   /**
-   * Numbers of rows to measure. Each represents all numbers with the same next power of two of at least 8. Default: 16, 64, 256, 1024 and
-   * 4096.
+   * Numbers of rows to measure. Each is rounded up to a power of two, at least 8, and covers all numbers that round up to it. Default: 16, 64,
+   * 256, 1024 and 4096.
    */
   rows?: readonly number[] | undefined;
   /** Element type of activations in training. If given, forward and backward products are measured too. */
@@ -114,7 +114,7 @@ export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneR
       const { names } = keys[0]!;
       if (names.length < 2) continue;
       const result = { product: keys[0]!.key, ...(await measure(device, one, keys[0]!, rounds, signal)) };
-      // Only results of the operands' type are measured. The kernel is also chosen for results in f32.
+      // Only the first result type is measured. The choice is stored for the other one too.
       for (const { key } of keys) choices.set(key, result.chosen);
       results.push(result);
       onResult?.(result);

@@ -4,7 +4,7 @@ import type { BenchResult, CeilingName } from "./types.ts";
 type Rates = Partial<Record<CeilingName, number>>;
 
 /**
- * Rates by words of the card's name. The first match counts. Sources, all by NVIDIA:
+ * Rates by words of the card's name. The first match is used. Sources, all by NVIDIA:
  *
  * - B200: the data sheets of DGX B200 (64 TB/s) and HGX B200 (36 PFLOP/s of bf16 with sparsity, 600 TFLOP/s of f32), for eight cards.
  * - H200, H100 and A100: "H200 Tensor Core GPU", "H100 Tensor Core GPU" and "A100 Tensor Core GPU", data sheets.

@@ -256,7 +256,7 @@ export interface NativeLists {
   mergesByScore?: boolean;
   /** Whether the tokens are WordPiece tokens in GGUF's form, which marks the tokens that begin a word. */
   wordMarks?: boolean;
-  /** Names the tokens in messages. `mergesWhere` names the merges. */
+  /** What error messages call the tokens. `mergesWhere` is what they call the merges. */
   where: string;
   mergesWhere?: string;
 }

@@ -113,7 +113,7 @@ export class Automaton {
     return at;
   }
 
-  /** Whether the state is inside a string that may continue with any characters, at least `characters` of them. */
+  /** Whether the state is inside a string, and any text of up to `characters` characters may follow. */
   isFree(state: State, characters: number): boolean {
     state.room ??= this.freeCharacters(state) ?? 0;
     return state.room >= characters;

@@ -78,7 +78,8 @@ export function compileInTurns<T>(work: Slices<T>, what: string, signal: AbortSi
 }
 
 /**
- * Runs all jobs in one loop. In each turn they get one slice together, besides that of `pause`, which would count them as a single call.
+ * Runs all jobs in one loop. In each turn of the event loop, the jobs share one slice. It is additional to the slice of `pause`, which would
+ * treat all jobs together as a single call.
  * The first slice runs synchronously, so that small jobs finish without yielding to the event loop.
  */
 async function run(): Promise<void> {

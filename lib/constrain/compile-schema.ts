@@ -52,7 +52,7 @@ export class SchemaCompiler {
   private readonly keywords = new Map<JsonValue, Keywords>();
   /** The schema that each reference leads to, through further references. */
   private readonly targets = new Map<JsonValue, JsonValue>();
-  /** Numbers of schemas, which make up the keys of `known`. */
+  /** A number that identifies each schema. The keys of `known` consist of these numbers. */
   private readonly numbers = new Map<JsonValue, number>();
   /** Rules of conjunctions of schemas. */
   private readonly known = new Map<string, number>();

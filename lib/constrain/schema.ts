@@ -236,7 +236,7 @@ export function keywordsOf(schema: JsonObject, where: () => string): Map<Keyword
 
 type Scalar = null | boolean | number | string;
 
-/** Assigns numbers to JSON values, the same number to equal values. The order of an object's keys does not count. */
+/** Assigns numbers to JSON values, the same number to equal values. It ignores the order of an object's keys. */
 export class ValueNumbers {
   private readonly scalars = new Map<Scalar, number>();
   private readonly objects = new Map<object, number>();

@@ -388,7 +388,7 @@ async function toFolder(
     );
   const tensors = fp8 ? writeFp8(unstacked, device) : unstacked;
   const matrix = fp8 ? "bf16" : (tensors.find(({ shape }) => shape.length === 2)?.dtype as FloatDType | undefined);
-  // Prepare everything whose validation may fail before writing the first byte.
+  // Before writing the first byte, prepare everything whose validation may fail.
   const config = {
     ...modelConfigToJson({ ...model.config, dtype: matrix ?? model.config.dtype }),
     ...(fp8 && { quantization_config: FP8_CONFIG }),

@@ -93,7 +93,7 @@ export class DocumentCursor {
       await pause();
       if (at.epoch >= this.#epochs) return undefined;
       if (at.group >= this.#reader.groupCount) {
-        // A whole epoch had no usable document, so every other epoch would be empty too.
+        // A whole epoch had no usable document, so all other epochs would be empty too.
         if (this.#wasEmpty && this.#epochs === Number.POSITIVE_INFINITY) throw noDocuments(this.#reader);
         this.#wasEmpty = true;
         Object.assign(at, { ...START, epoch: at.epoch + 1 });

@@ -45,7 +45,7 @@ function sortedByLength(lengths: ArrayLike<number>, capacity: number): Uint32Arr
   return out;
 }
 
-/** A set of small integers. It finds the smallest element that is at least a given number in logarithmic time. */
+/** A set of small integers. In logarithmic time, it finds the smallest element that is at least a given number. */
 class NextTree {
   private readonly leaves: number;
   private readonly filled: Uint8Array;

@@ -134,7 +134,7 @@ export function stringField(row: LocatedRow, field: string, { empty = true }: { 
   return value;
 }
 
-/** Reads a field that may be absent or null, for which it returns undefined. */
+/** Reads a field. Returns undefined if the field is absent or null. */
 export function optionalField<T>(row: LocatedRow, field: string, read: (row: LocatedRow, field: string) => T) {
   const value = Object.hasOwn(row.value, field) ? row.value[field] : undefined;
   return value === undefined || value === null ? undefined : read(row, field);

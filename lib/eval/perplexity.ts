@@ -55,7 +55,7 @@ async function documentsOf(given: string | Iterable<string> | AsyncIterable<stri
  *
  * A single text that is the path of an existing file is refused. Pass `[text]` to score such a text.
  *
- * The first token of a document without BOS has no context, so neither it nor its bytes count.
+ * The first token of a document without BOS has no context, so this token and its bytes are not counted.
  * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a model that returns NaN, ABORTED
  */
 export async function perplexity(

@@ -111,7 +111,7 @@ export async function questionAnswering(
           text: answer,
           confidence: Math.exp(confidence === "sequence" ? sum : sum / Math.max(1, logprobs.length)),
           unanswerable: question.unanswerable,
-          // An accepted answer that reads like a decline, such as "no data", does not count as one.
+          // An accepted answer is never a decline, even if it reads like one, such as "no data".
           declined: !correct && declines(answer),
           correct,
           f1: question.unanswerable ? 0 : wordF1(answer, question.answers),

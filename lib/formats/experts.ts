@@ -1,6 +1,6 @@
 // Routed experts in Hugging Face folders. Most families store separate matrices. Granite concatenates gate and up. gpt_oss interleaves gate
-// and up, transposes them, and may store MXFP4. A model of heddle stores one stack per projection, as GGUF does: `…experts.gate_proj.weight`
-// (experts, outputs, inputs), and so are up and down. Biases are (experts, outputs).
+// and up, transposes them, and may store MXFP4. A model of heddle stores one stack per projection, as GGUF does. For example,
+// `…experts.gate_proj.weight` has the dimensions (experts, outputs, inputs). Biases have the dimensions (experts, outputs).
 import { HeddleError } from "../core/errors.ts";
 import { type FloatDType, isFloat } from "../graph/dtype.ts";
 import type { Device } from "../graph/index.ts";

@@ -37,7 +37,10 @@ export const vocabularySuite: BenchSuite = async function* ({ device, quick }) {
   yield* sampleCase(device, sizes.vocabulary, quick);
 };
 
-/** Yields the forward pass, and forward and backward pass as training computes them, with gradients of hidden states and matrix. */
+/**
+ * Yields two cases: the forward pass alone, and the forward and backward passes together. Like training, the second case computes the
+ * gradients of the hidden states and of the output matrix.
+ */
 async function* logprobCases(
   device: Device,
   { rows, width, vocabulary }: Sizes,
@@ -62,7 +65,7 @@ async function* logprobCases(
       ? { targets, seed: Float32Array.of(1), at0: Int32Array.of(0), at1: Int32Array.of(0) }
       : { targets };
     const executable = program.bind(device, tensors);
-    // The products of the logits and of both gradients. Logits that the backward pass computes again do not count.
+    // Count the matrix products of the logits and of both gradients, but not the logits that the backward pass computes again.
     const flops = (backward ? 6 : 2) * rows * width * vocabulary;
     const repeat = quick || device.kind === "cpu" ? 1 : 2;
     yield {

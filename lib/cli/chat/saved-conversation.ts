@@ -8,7 +8,7 @@ import { writeText } from "../terminal/output-file.ts";
 
 /**
  * Writes a conversation as JSON that `model.chat` accepts. An existing file is replaced only if it is a conversation.
- * @throws HeddleError INVALID_ARGUMENT if the path is that of another file, NOT_FOUND, IO
+ * @throws HeddleError INVALID_ARGUMENT if the existing file is not a conversation, NOT_FOUND, IO
  */
 export async function saveConversation(given: string, chat: Chat): Promise<void> {
   const path = withHome(given);

@@ -66,7 +66,7 @@ function machineInfo() {
   };
 }
 
-/** Describes an adapter's folder. Returns only the name of the base model, which may be missing on this machine. */
+/** Describes an adapter's folder. The result has the base model's name only, because that model may be missing on this machine. */
 async function adapterInfo(path: string) {
   const { alpha, baseModel, r, targetModules, taskType, useRslora } = await readAdapterConfig(path);
   const weights = await openWeights(join(path, ADAPTER_WEIGHTS_FILE));

@@ -21,7 +21,7 @@ export class Spool {
   /**
    * Copies standard input to a file in `folder`. If the system has paths for file descriptors, the file is unlinked before the first byte is
    * written, so that it disappears with the process.
-   * @throws HeddleError INVALID_FILE if it is a folder, IO, ABORTED
+   * @throws HeddleError INVALID_FILE if standard input is a folder, IO, ABORTED
    */
   static async standardInput(folder: string, signal: AbortSignal): Promise<Spool> {
     const input = standardInput();

@@ -1,6 +1,6 @@
 // Decompression of pages.
 import { promisify } from "node:util";
-// The default export, because bundlers turn properties of a namespace into named imports, which must all exist.
+// Import the default export, because bundlers turn properties of a namespace into named imports, which must all exist.
 import zlib from "node:zlib";
 import type { CompressionCodec, Compressors } from "hyparquet";
 import { inSlices, type Slices } from "../../core/slices.ts";

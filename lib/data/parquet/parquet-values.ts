@@ -17,7 +17,7 @@ const MAX_RUN_BITS = 32;
 /** Maximum number of differences in a block. */
 const MAX_DELTA_BLOCK = 2 ** 20;
 
-/** Offset and number of the values in a page. Nulls take no space and do not count. */
+/** Offset and number of the values in a page. Nulls take no space and are not counted. */
 export interface Values {
   at: number;
   count: number;
@@ -36,7 +36,7 @@ export function checkValues(page: Uint8Array, header: PageHeader, type: ParquetT
     case "PLAIN_DICTIONARY":
     case "RLE_DICTIONARY":
     case "RLE": {
-      // hyparquet reads the pages for which `isBits` holds as booleans of one bit. Other pages begin with a byte that holds the bit width.
+      // If `isBits` is true, hyparquet reads the values as booleans of one bit. Otherwise the page begins with a byte that holds the bit width.
       const isBits = isSecond ? encoding === "RLE" : type === "BOOLEAN";
       const bits = isBits ? 1 : (page[at] ?? 0);
       // The runs of booleans follow their size, a u32.

@@ -209,7 +209,7 @@ async function* encodeInOrder(
           document.catch(() => {}); // awaited below, unless an earlier document fails
           waiting.push(document);
         }
-        await undefined; // lets `group.read` pass the texts to the encoder, which `hasRoom` then counts
+        await undefined; // lets `group.read` pass the texts to the encoder, so that `hasRoom` includes them
         await pause();
       }
       yield await waiting.shift()!;

@@ -55,8 +55,8 @@ export interface CheckpointInfo {
 
 /**
  * Writes `folder/checkpoint-<step>` and then removes the oldest checkpoints beyond `saveTotalLimit`. Replaces a checkpoint of the same step.
- * The checkpoint of step `keep` is never removed, and does not count towards the limit. With `among`, the same is true of all checkpoints
- * whose steps are not in it, except the new one. Errors: IO (disk full, permission; existing files stay), ABORTED, INVALID_ARGUMENT.
+ * An older checkpoint is counted, and may be removed, only if its step is in `among` (default: all steps) and is not `keep`. The new
+ * checkpoint is always counted and never removed. Errors: IO (disk full, permission; existing files stay), ABORTED, INVALID_ARGUMENT.
  */
 export async function saveCheckpoint(
   folder: string,

@@ -186,7 +186,7 @@ function checkLayerTypes(given: unknown, only: string | undefined, unsupported: 
 function readWindow(raw: JsonFields, type: string, config: JsonFields, unsupported: (m: string) => HeddleError): void {
   const rule = formatOf(type).windows;
   const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
-  // Any other number of layers must not cause an allocation here. The schema refuses it later.
+  // A number of layers outside this range must not cause an allocation here. The schema refuses it later.
   const countable = isWhole(layers, 1, 1024);
   const { noRopeEvery } = formatOf(type);
   if (noRopeEvery !== undefined && config.noRopeLayers === undefined && countable) {

@@ -183,7 +183,7 @@ export interface ModelConfig {
   hiddenSize: number;
   /**
    * Width of a feed-forward block. Default: 8/3 · hiddenSize, rounded up to a multiple of 64. For gemma, and for families
-   * without a gate such as gpt2 and bert: 4 · hiddenSize. Half of that where it is the width of one expert, as in mixtral.
+   * without a gate such as gpt2 and bert: 4 · hiddenSize. In families where it is the width of one expert, such as mixtral, half of that.
    */
   intermediateSize: number;
   /** Number of Transformer blocks. */
@@ -222,8 +222,8 @@ export interface ModelConfig {
   /** Whether the head shares its weights with the embedding. Default false. */
   tieWordEmbeddings: boolean;
   /**
-   * Whether the q, k, v and o projections have biases. qwen2 always has them on q, k and v. In some families it means q, k
-   * and v, as in glm, or all matrices, as in starcoder2. Default: false, or true in some families such as glm and phi.
+   * Whether the q, k, v and o projections have biases. qwen2 always has them on q, k and v. In some families the setting applies to q, k
+   * and v only, as in glm, or to all matrices, as in starcoder2. Default: false, or true in some families such as glm and phi.
    */
   attentionBias: boolean;
   /** Whether the feed-forward blocks' matrices have biases. Default false. */

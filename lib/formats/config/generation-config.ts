@@ -52,7 +52,7 @@ export interface GenerationConfig {
   temperature?: number;
   /** Number of most likely tokens to sample from. 0 means all. */
   topK?: number;
-  /** Sample from the fewest most likely tokens whose total probability reaches this value. 0 means the most likely token only. */
+  /** Sample from the smallest set of most likely tokens whose total probability reaches this value. 0 means the most likely token only. */
   topP?: number;
   /** Sample from tokens with at least this fraction of the most likely token's probability. */
   minP?: number;

@@ -218,7 +218,7 @@ function vocabSize(source: WeightSource): number | undefined {
 
 /**
  * Returns the element type of the matrices. It is that of the first layer's q or qkv matrix, or else of the embedding,
- * whichever is not quantized. Returns null if all are quantized. Norms do not count, because they are F32 in any file.
+ * whichever is not quantized. Returns null if all are quantized. Norms are ignored, because they are F32 in any file.
  */
 function matrixDtype(source: WeightSource): ModelConfig["dtype"] {
   for (const name of ["blk.0.attn_q.weight", "blk.0.attn_qkv.weight", "token_embd.weight"]) {

@@ -5,7 +5,7 @@ import { formatOf } from "./families.ts";
 /**
  * Returns the row of the position table that a text's first token reads. It is 0 except for MPNet (2) and RoBERTa's
  * families, where rows up to the padding id are for padding (transformers' create_position_ids_from_input_ids). Texts
- * have no padding here, so all their tokens count.
+ * have no padding here, so every token takes a row.
  */
 export function firstPosition({ modelType, padTokenId }: Pick<ModelConfig, "modelType" | "padTokenId">): number {
   const { positions } = formatOf(modelType);
