@@ -1,5 +1,5 @@
 // Norms of the heads of q and k in Hugging Face folders that store a weight per head. A model stores one stack per
-// projection, as GGUF does: `…self_attn.q_norm.weight` (heads, headDim), and k_norm
+// projection, as GGUF does: `…self_attn.q_norm.weight` and `…self_attn.k_norm.weight`, each (heads, headDim).
 import { HeddleError } from "../core/errors.ts";
 import type { ModelConfig } from "./config/config.ts";
 import { formatOf } from "./config/families.ts";

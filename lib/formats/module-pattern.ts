@@ -2,7 +2,7 @@
 // alternatives at once (Thompson 1968), so no key can cause exponential backtracking.
 import { HeddleError } from "../core/errors.ts";
 
-/** Maximum number of states of all expressions in a pattern. Plain names do not count, of which a pattern may have many. */
+/** Maximum number of states of all expressions in a pattern. Plain names have no states, so a pattern may have many of them. */
 const MAX_STATES = 2048;
 /** Maximum depth of groups, because the parser is recursive. */
 const MAX_DEPTH = 32;

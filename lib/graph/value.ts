@@ -9,7 +9,7 @@ import { DTYPES, type DType, isDType } from "./dtype.ts";
  * prompt lengths and batch sizes up to it.
  */
 export class Dimension {
-  /** Name in messages, and of the size in `run`. */
+  /** Name in messages. */
   readonly name: string;
   /** Maximum size. */
   readonly bound: number;

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { HeddleError } from "../core/errors.ts";
 
 const DEFAULT_ENDPOINT = "https://huggingface.co";
-/** Seconds to wait for an answer, and for the next bytes of one. */
+/** Seconds to wait for an answer, and for each next chunk of its bytes. */
 const DEFAULT_TIMEOUT = 30;
 
 /** Returns a variable's value; undefined if it is unset or empty, as Python's tools treat it. */

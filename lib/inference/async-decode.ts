@@ -17,8 +17,8 @@ const SERIES_MS = 8;
 /** Maximum number of steps in a series. */
 const MAX_STEPS = 16;
 /**
- * A series gets one more step per this many drawn tokens. Short answers get short series, because the steps after a
- * sequence's end are wasted.
+ * Number of drawn tokens after which series become one step longer. Short answers get short series, because the steps
+ * after a sequence's end are wasted.
  */
 const TOKENS_A_STEP = 8;
 

@@ -80,11 +80,11 @@ export interface GenerateOptions<Format extends AnswerFormat = AnswerFormat> {
    * al. 2019). 1 means off. Default: the model's, else 1.
    */
   repetitionPenalty?: number | undefined;
-  /** Subtracted from the logits of tokens that were already generated. */
+  /** Value to subtract from the logits of tokens that were already generated. */
   presencePenalty?: number | undefined;
-  /** Subtracted from a token's logit once for each time that the token was generated before. */
+  /** Value to subtract from a token's logit for each time that the token was generated before. */
   frequencyPenalty?: number | undefined;
-  /** Added to the logits of these token ids. */
+  /** Values to add to the logits, by token id. */
   logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
   /** Functions that change a step's logits in place, in order, before a token is chosen. */
   logitProcessors?: readonly LogitProcessor[] | undefined;

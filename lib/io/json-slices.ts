@@ -213,7 +213,7 @@ class Parts {
   /** Returns the offset of the next quote or backslash inside a string, from `at` on. */
   private plainUntil(at: number): number {
     const { bytes } = this;
-    // Maps -1 (not found) to the length, and every other index to itself.
+    // Maps -1 (not found) to the length, and any other index to itself.
     const next = (byte: number) => (bytes.indexOf(byte, at) + bytes.length + 1) % (bytes.length + 1);
     if (this.nextQuote < at) this.nextQuote = next(QUOTE);
     if (this.nextBackslash < at) this.nextBackslash = next(BACKSLASH);

@@ -89,8 +89,8 @@ const reduceScatterNode = defineOp({
   },
 });
 /**
- * Sums `g` over the ranks of the device's world. Each rank gets the sums of its range of the elements. Every rank must run the same such
- * nodes in the same order. A device without a world is its only rank.
+ * Sums `g` over the ranks of the device's world. Each rank gets the sums of its range of the elements. All ranks must run the same nodes of
+ * this kind, in the same order. A device without a world is its only rank.
  * @param own f32, this rank's sums; undefined if its range is empty
  * @param options.add whether the sums are added to `own` instead of overwriting it
  */
@@ -125,8 +125,8 @@ const allGatherNode = defineOp({
   },
 });
 /**
- * Collects a value of which each rank of the device's world has a range of the elements. Every rank must run the same such nodes in the
- * same order. A device without a world is its only rank.
+ * Collects a value of which each rank of the device's world has a range of the elements. All ranks must run the same nodes of this kind, in
+ * the same order. A device without a world is its only rank.
  * @param own this rank's range, which is converted to `options.dtype`; undefined if the range is empty
  * @param options.shape shape of the whole value
  */
@@ -149,9 +149,9 @@ const allReduceNode = defineOp({
   },
 });
 /**
- * Sums a tensor over the ranks of the device's world, in place. The sums are complete when the program has run, so later nodes must not use
- * the tensor. The program goes on meanwhile. Every rank must run the same such nodes in the same order. A device without a world is its only
- * rank.
+ * Sums a tensor over the ranks of the device's world, in place, while the program continues. The sums are complete when the program has
+ * ended, so later nodes must not use the tensor. All ranks must run the same nodes of this kind, in the same order. A device without a world
+ * is its only rank.
  * @param x f32 or bf16, a tensor
  * @param options.first the first rank that has a range of the elements. Default 0
  * @param options.ends by rank, from `first` on: the end of its range, which begins where the range before it ends. A rank then gets only the

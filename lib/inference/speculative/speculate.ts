@@ -15,7 +15,7 @@ import type { Turn } from "../step.ts";
  * guessed token is accepted only if it is the token drawn. Greedy and seeded outputs are therefore identical.
  */
 interface Drafter {
-  /** Proposes at most `count` ids that may follow, or none without a good guess. */
+  /** Proposes at most `most` ids that may follow, or none without a good guess. */
   propose(sequence: Sequence, most: number): Promise<number[]>;
   dispose(): void;
 }
@@ -25,8 +25,8 @@ const LONGEST_MATCH = 4;
 
 /**
  * Finds the longest and latest earlier match of the sequence's last ids, and returns the ids that followed it. If fewer
- * than `count` ids follow the match, they are repeated, like overlapping copies in LZ77. After equal ids, the draft is
- * `count` copies of that id.
+ * than `count` ids follow the match, they are repeated, like overlapping copies in LZ77. For example, a run of equal ids
+ * is continued with the same id.
  */
 export function lookUp(ids: readonly number[], count: number): number[] {
   const end = ids.length;
