@@ -65,7 +65,7 @@ interface CallParts {
   options: ResolvedOptions;
   spare?: SpareStore;
   view?: ModelView;
-  /** A snapshot for the request, which is released once the cache holds the state. Default: `view` when the request is first read */
+  /** A snapshot for the request, which is released once the cache holds the state. Default: the state of `view` when the request is first read */
   held?: HeldModel | undefined;
   responseFormat?: AnswerFormat | undefined;
 }

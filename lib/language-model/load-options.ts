@@ -40,7 +40,7 @@ export interface LoadOptions {
   contextLength?: number | undefined;
   /**
    * Element type of KV caches: f32, bf16, f16, or q8. bf16 and f16 take half the memory of f32, and q8 little more than a quarter. Default:
-   * bf16 for bf16 weights, f16 for quantized ones. f32 for all others, and with `quantizedActivations: "f32"`.
+   * bf16 for bf16 weights and f16 for quantized ones. It is f32 for all other weights, and with `quantizedActivations: "f32"`.
    */
   cacheDtype?: CacheDType | undefined;
   /**

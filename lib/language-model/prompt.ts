@@ -62,7 +62,7 @@ export function promptIds(prompt: unknown, reading: PromptReading): number[] {
 /** Upper bound of the average number of characters per token of a text. */
 export const MAX_CHARACTERS_A_TOKEN = 128;
 
-/** Number of ids from which they are copied in slices. */
+/** Minimum number of ids, in all prompts together, for which they are copied in slices. */
 const LONG_IDS = 1 << 17;
 /** Number of ids copied before yielding to the event loop. */
 const SLICE_IDS = 1 << 14;

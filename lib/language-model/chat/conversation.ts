@@ -266,7 +266,7 @@ export function conversationTokens(renderer: Renderer, messages: readonly ChatMe
 
 /**
  * Renders the prompt for a base model without a template: the texts of all messages. An answer directly continues the
- * text before it, as the model generated it. Every other message begins on a new line.
+ * text before it, as the model generated it. All other messages begin on a new line.
  */
 function transcript(messages: readonly ChatMessage[]): string {
   let text = "";

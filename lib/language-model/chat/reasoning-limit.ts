@@ -63,7 +63,7 @@ export function forcing(next: (context: LogitContext) => Forced): LogitProcessor
   return processor;
 }
 
-/** Returns the ids of a text whose special tokens are encoded as such. */
+/** Returns the ids of a text. Special tokens in the text are encoded as single ids. */
 export function marksIds(tokenizer: Tokenizer, text: string): Uint32Array {
   return tokenizer.encode(text, { addSpecialTokens: false, addPrefixSpace: false, allowSpecial: true });
 }

@@ -7,8 +7,8 @@ import { JSON_LIMITS, parseInSlices } from "../../io/json-slices.ts";
 import type { ChatMessage } from "../../tokenizer/index.ts";
 
 /**
- * Fields of a message that may hold reasoning: in most templates, in gpt-oss, in newer APIs, in Command R7B. If several
- * are set, the first counts.
+ * Fields of a message that may hold reasoning. They belong to most templates, gpt-oss, newer APIs and Command R7B, in
+ * this order. If several are set, the first one is used.
  */
 const REASONING = ["reasoning_content", "thinking", "reasoning", "tool_plan"] as const;
 

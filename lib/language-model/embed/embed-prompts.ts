@@ -56,7 +56,7 @@ export function promptCounter(
 }
 
 /**
- * Like promptCounter, but also counts if pooling includes the prompt. With an empty prompt, it counts the tokens that the tokenizer puts
+ * Like promptCounter, but counts even if pooling includes the prompt. With an empty prompt, it counts the tokens that the tokenizer puts
  * before a text.
  */
 export function promptTokenCounter(
