@@ -99,8 +99,7 @@ std::set<void*>& host_memory() {
 }  // namespace
 
 int current_device() { return current; }
-// Every architecture from sm_80 on has at least 99 KB.
-size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }
+size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : setting() == "sm_89" ? 99u : 163u} << 10; }
 
 void enqueue(cudaStream_t stream, Work work) {
   if (stream->device != current)

@@ -42,6 +42,10 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"linear bf16, split k", [] { return linear(DType::bf16, 24, 1096, 40, false); }},
       {"linear bf16, split k, gradient of the input", [] { return linear(DType::bf16, 16, 24, 1096, true); }},
       {"linear bf16, split k, gradient of the weight", [] { return linear(DType::bf16, 1090, 24, 16, false); }},
+      // Five stages of k wrap the ring of three. The input's gradient has k = 304, and the weight's k = 140.
+      {"linear bf16, wide tiles", [] { return linear(DType::bf16, 140, 264, 304, false); }},
+      {"linear bf16, wide tiles, transposed", [] { return linear(DType::bf16, 140, 264, 304, true); }},
+      {"epilogue bf16, wide tiles", [] { return ended(DType::bf16, 140, 264, 304); }},
       {"linear bf16, split k, large tiles", [] { return linear(DType::bf16, 72, 1544, 80, false); }},
       {"epilogue f32", [] { return ended(DType::f32, 70, 37, 66); }},
       {"epilogue f32, few rows", [] { return ended(DType::f32, 3, 70, 20); }},
@@ -261,9 +265,15 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"tf32: decoded fp8", [] { return fp8(DType::f32, 70, 200, 136); }},
       {"tf32: split k, large tiles", [] { return linear(DType::f32, 72, 1544, 80, false); }},
   };
+  // Large tiles in a ring of three stages, because the device lacks shared memory for four, and for wide tiles.
   // fp8 products by mma.sync, with both tile sizes, a ring that wraps around, and partial tiles in both dimensions.
   // Also a product that decodes its weights only above 128 rows.
   const std::vector<Case> on_sm89 = {
+      {"sm_89 large tiles", [] { return linear(DType::bf16, 140, 264, 304, false); }},
+      {"sm_89 large tiles, split k", [] { return linear(DType::bf16, 72, 1544, 80, false); }},
+      {"sm_89 epilogue, large tiles", [] { return ended(DType::bf16, 140, 264, 304); }},
+      {"sm_89 logits, large tiles", [] { return logits(300, 264, 397); }},
+      {"sm_89 experts bf16, large tiles", [] { return uneven_experts(260, 5, 200, 136, false); }},
       {"sm_89 fp8", [] { return fp8(DType::f32, 70, 400, 140); }},
       {"sm_89 fp8, large tiles, bf16", [] { return fp8(DType::bf16, 270, 784, 200); }},
       {"sm_89 decoded", [] { return decoded(DType::q8_0, DType::f32, 140, 96, 72); }, exact},

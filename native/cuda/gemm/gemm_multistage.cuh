@@ -11,6 +11,7 @@
 //   place<count, k_major>(r, p)               index of piece p of line r, in a tile with lines of `count` elements
 //   load_left, load_right<k_major, count>     load a fragment of 16 rows of a, and two fragments of 8 columns of b
 //   multiply(c, a, b)                         mma.sync of these fragments
+//   has_wide_tiles                            whether its products have kernels for a WideTile
 #pragma once
 #include "cuda/gemm/gemm_end.cuh"
 #include "cuda/gemm/tensor_tile.cuh"
@@ -31,15 +32,18 @@ template <int tile_m_, int tile_n_, int warps_m_, int warps_n_, int stages_> str
 };
 using SmallTile = Tile<64, 64, 2, 2, 3>;
 template <int stages> using LargeTile = Tile<128, 128, 2, 4, stages>;
+// A warp multiplies 64 x 64 elements, so it loads a third less from shared memory for each product than in a LargeTile.
+using WideTile = Tile<128, 256, 2, 4, 3>;
 
-// Whether a device that runs this code may use tiles of T (large_stages in choice.h). Kernels of other tiles are empty,
-// to keep the addon small. Devices of compute capability 9.0 and 10.0 have shared memory for four stages of a large
-// tile, and those of 12.0 for three. Code for sm_80 runs on devices of both kinds.
+// Whether a device that runs this code may use tiles of T (large_stages and takes_wide_tiles in choice.h). Kernels of
+// other tiles are empty, to keep the addon small. Devices of compute capability 9.0 and 10.0 have shared memory for
+// four stages of a large tile and for a wide tile. Those of 12.0 have it for three stages of a large tile. Code for
+// sm_80 runs on devices of both kinds.
 template <class T> __device__ constexpr bool is_used() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
-  return T::stages == 3;
+  return T::stages == 3 && T::n < WideTile::n;
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  return T::m == SmallTile::m || T::stages == 4;
+  return T::m == SmallTile::m || T::stages == 4 || T::n == WideTile::n;
 #else
   return true;
 #endif
@@ -94,6 +98,8 @@ struct Pairs {
 
 // The Operand of bf16.
 struct Bf16 : Pairs {
+  static constexpr bool has_wide_tiles = true;
+
   static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     ptx::mma_bf16(c, a, b);
   }
@@ -184,21 +190,25 @@ __device__ inline void multiply_stages(typename Operand::Element* memory, const 
 // the block must call it.
 template <class T, class Use>
 __device__ inline void stage_sums(float* ring, const float (&sum)[T::rows][T::columns][4], const Use& use) {
-  static_assert(T::warp_n == staged_columns && T::bytes >= T::threads / warp_size * staged_floats * sizeof(float),
-      "a warp stages 16 rows of its 32 columns at a time, in the ring");
+  static_assert(T::warp_n % staged_columns == 0 && T::bytes >= T::threads / warp_size * staged_floats * sizeof(float),
+      "a warp stages 16 rows of 32 columns at a time, in the ring");
+  constexpr int across = T::warp_n / staged_columns, fragments = staged_columns / 8;
   const int warp = threadIdx.x / warp_size;
   float* own = ring + warp * staged_floats;
   __syncthreads();
   HEDDLE_ROLLED
-  for (int i = 0; i < T::rows; ++i) {
+  for (int i = 0; i < T::rows * across; ++i) {
     HEDDLE_UNROLL
-    for (int r = 0; r < T::rows; ++r) {
-      if (r != i) continue;  // register indices are constant, and the epilogue is instantiated only once
+    for (int p = 0; p < T::rows * across; ++p) {
+      if (p != i) continue;  // register indices are constant, and the epilogue is instantiated only once
       HEDDLE_UNROLL
-      for (int j = 0; j < T::columns; ++j)
-        stage_fragment(own, j, sum[r][j][0], sum[r][j][1], sum[r][j][2], sum[r][j][3]);
+      for (int j = 0; j < fragments; ++j) {
+        const float(&four)[4] = sum[p / across][p % across * fragments + j];
+        stage_fragment(own, j, four[0], four[1], four[2], four[3]);
+      }
     }
-    use(own, warp / T::warps_n * T::warp_m + i * staged_rows, warp % T::warps_n * T::warp_n);
+    use(own, warp / T::warps_n * T::warp_m + i / across * staged_rows,
+        warp % T::warps_n * T::warp_n + i % across * staged_columns);
   }
 }
 
@@ -249,6 +259,8 @@ void run(const Context& context, const char* name, const Gemm& g, const GemmChoi
 // Launches the kernels of a product, with the tile size, stages and parts of `choice`.
 template <class Operand>
 void multiply(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
+  if constexpr (Operand::has_wide_tiles)
+    if (choice.tile_n == WideTile::n) return run<Operand, WideTile>(context, name, g, choice);
   if (choice.tile_m == 64) run<Operand, SmallTile>(context, name, g, choice);
   else if (choice.stages == 4) run<Operand, LargeTile<4>>(context, name, g, choice);
   else run<Operand, LargeTile<3>>(context, name, g, choice);

@@ -25,6 +25,7 @@ template <int count, bool k_major> __device__ inline int word_place(int r, int w
 struct Tf32 {
   using Element = float;
   static constexpr int depth = 32, step = 8;
+  static constexpr bool has_wide_tiles = false;
 
   template <int count, bool k_major> static __device__ int place(int r, int p) {
     return word_place<count, k_major>(r, p * words);

@@ -113,10 +113,22 @@ inline GemmChoice large_tiles(const GemmShape& g, const DeviceProperties& device
   return {tensor_kernel_of(g), 128, 128, large_stages(device), 1, g.k};
 }
 inline GemmChoice small_tiles(const GemmShape& g) { return {tensor_kernel_of(g), 64, 64, 3, 1, g.k}; }
+inline GemmChoice wide_tiles(const GemmShape& g) { return {GemmKernel::tensor, 128, 256, 3, 1, g.k}; }
 
 // Whether mma.sync computes a product in large tiles without split-k, because every multiprocessor gets one.
 inline bool takes_large_tiles(const GemmShape& g, const DeviceProperties& device) {
   return g.m > 64 && g.n > 64 && gemm_tiles(g, 128, 128) >= device.multiprocessors;
+}
+// Whether mma.sync can compute a product in wide tiles: for bf16, if the device has shared memory for three stages.
+inline bool has_wide_tiles(const GemmShape& g, const DeviceProperties& device) {
+  constexpr size_t bytes = 3 * (128 + 256) * gemm_depth * sizeof(uint16_t);
+  return g.a == DType::bf16 && g.n > 128 && device.shared_bytes >= bytes;
+}
+// Whether it should use them instead of large tiles. Shared memory limits large tiles, and a wide tile loads less from
+// it for each multiply-add. So wide tiles are better unless they leave clearly more multiprocessors idle.
+inline bool takes_wide_tiles(const GemmShape& g, const DeviceProperties& device) {
+  const auto busy_with = [&](int tile_n) { return busy(gemm_tiles(g, 128, tile_n), device.multiprocessors); };
+  return has_wide_tiles(g, device) && busy_with(256) >= 0.9 * busy_with(128);
 }
 
 // Whether a product that can use tensor cores can use wgmma.
@@ -190,7 +202,7 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   // Large tiles load fewer bytes. They are used if every multiprocessor gets one, or if split-k of large tiles keeps at
   // least 3/4 of the multiprocessors busy. Otherwise small tiles are used, with split-k if possible. Large tiles would
   // be mostly empty with up to 64 rows or columns.
-  if (takes_large_tiles(g, device)) return large;
+  if (takes_large_tiles(g, device)) return takes_wide_tiles(g, device) ? wide_tiles(g) : large;
   if (g.m > 64 && g.n > 64) {
     const GemmChoice parts = with_splits(g, device, 1, large);
     if (parts.splits > 1 && gemm_tiles(g, 128, 128) * parts.splits * 4 >= wanted * 3) return parts;

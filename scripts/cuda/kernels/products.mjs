@@ -82,31 +82,38 @@ export function productLaunch(card, m, n, whole, { layout = "NT", outputBytes = 
       l2: tiles * fromL2 * k + outputBytes * parts * m * n,
     };
   }
-  // gemm_multistage.cuh: tiles of 128 x 128 by eight warps of 64 x 32.
-  const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;
-  const tiles = Math.ceil(m / 128) * Math.ceil(n / 128) * parts;
+  // gemm_multistage.cuh: tiles of 128 x 128 or 128 x 256, by eight warps of 64 x 32 or 64 x 64 (takes_wide_tiles in choice.h).
+  const tilesOf = (width) => Math.ceil(m / 128) * Math.ceil(n / width) * parts;
+  const busyWith = (width) => tilesOf(width) / Math.ceil(tilesOf(width) / card.multiprocessors);
+  const wide = !other && card.sharedBytes >= 144 << 10 && n > 128 && 2 * busyWith(256) >= 0.9 * busyWith(128);
+  const width = wide ? 256 : 128;
+  const stages = !wide && card.sharedBytes >= 128 << 10 ? 4 : 3;
+  const tiles = tilesOf(width);
   const steps = k / DEPTH;
+  const products = width / 2; // mma.sync of a warp for a stage
+  const copies = (128 + width) / 32; // of 16 bytes by a thread, for a stage
   const end = other ?? {
     source: "gemm/gemm_tensor",
-    kernel: new RegExp(`tensor_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}EEE${FLAGS[layout]}`),
+    kernel: new RegExp(`tensor_kernel.*TileILi128ELi${width}ELi2ELi4ELi${stages}EEE${FLAGS[layout]}`),
     path: epilogue(1),
   };
-  const timesRows = (path) => Object.fromEntries(Object.entries(path).map(([name, count]) => [name, 4 * count]));
+  // A warp stages 16 rows of 32 columns at a time.
+  const ofTile = (path) => Object.fromEntries(Object.entries(path).map(([name, count]) => [name, (width / 32) * count]));
   return {
     source: end.source,
     kernel: end.kernel,
-    ...{ blocks: tiles, threads: 256, shared: stages * 32768 },
+    ...{ blocks: tiles, threads: 256, shared: stages * (128 + width) * DEPTH * 2 },
     roles: [
       {
         warps: 8,
         mark: "HMMA",
-        path: { HMMA: 64, "LDGSTS.128": 4, CALL: 0, ...end.path },
-        totals: { HMMA: steps * 64, "LDGSTS.128": steps * 8, ...timesRows(end.path) },
-        l2: steps * 32768,
+        path: { HMMA: products, "LDGSTS.128": copies / 2, CALL: 0, ...end.path },
+        totals: { HMMA: steps * products, "LDGSTS.128": steps * copies, ...ofTile(end.path) },
+        l2: steps * (128 + width) * DEPTH * 2,
       },
     ],
     dram: compulsory,
-    l2: tiles * 256 * k * 2 + outputBytes * parts * m * n,
+    l2: tiles * (128 + width) * k * 2 + outputBytes * parts * m * n,
   };
 }
 
