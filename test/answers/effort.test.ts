@@ -91,7 +91,7 @@ describe("a template's controls", () => {
   });
 });
 
-test("an effort that a template lacks becomes the nearest common level, but none stays none", () => {
+test('an effort that a template lacks becomes the nearest common level, but "none" stays "none"', () => {
   const common: ReasoningEffort[] = ["low", "medium", "high"];
   expect(EFFORTS.map((effort) => nearestEffort(common, effort))).toEqual([
     ...["none", "low", "low", "medium", "high", "high"],
@@ -133,10 +133,10 @@ describe("the form of a template's answers", () => {
 
   test.each<[string, string, ReasoningEffort, RegExp]>([
     ["an unknown level", HARMONY, "xhigh", /^reasoning: expected .* knows \(low, medium, high\), got "xhigh"/],
-    ["none where nothing turns reasoning off", HARMONY, "none", /\(low, medium, high\), got "none"/],
+    ["the effort none where nothing turns reasoning off", HARMONY, "none", /\(low, medium, high\), got "none"/],
     ["an unknown level beside a switch", QWEN + HARMONY, "xhigh", /\(none, low, medium, high\), got "xhigh"/],
     ["a template without a variable", ALWAYS, "low", /^reasoning: expected .*with a variable for it.*, got "low"/],
-    ["none in a template without a variable", ALWAYS, "none", /with a variable for it/],
+    ["the effort none in a template without a variable", ALWAYS, "none", /with a variable for it/],
     ["a template without reasoning", PLAIN, "low", /with a variable for it/],
   ])("refuses an effort: %s", (_, template, effort, message) => {
     expect(form(template).efforts).not.toContain(effort);

@@ -154,7 +154,7 @@ describe.each(readers)("%s, with JSON as the other choice", (name, { tools: _, .
   });
 
   test("leaves the marks of a call inside a JSON string unchanged", () => {
-    // Without its line breaks, a call of several formats has no characters that JSON escapes. It is then a call wherever calls are looked for.
+    // Without line breaks, calls of several formats have no characters that JSON escapes. A reader that looked into the string would find a call.
     const json = JSON.stringify({ note: written(name, [["now", {}]]).replaceAll("\n", "") });
     const object = compileFormat(formatOf(name, { otherwise: { type: "json_object" } }))!;
     expect(accepts(object, begin + json)).toBe(true);

@@ -19,7 +19,7 @@ const template = (turn: { user: string; answer: string; end: string }, answer: s
   ].join("");
 const think = (after = "\\n\\n") =>
   `{% if m.reasoning_content %}{{ '<think>\\n' + m.reasoning_content + '\\n</think>${after}' }}{% endif %}`;
-/** Text between marks, if there is text. */
+/** Returns template code that writes the text of an answer between marks, if there is text. */
 const wrapped = (open: string, close: string) =>
   `{% if m.content %}{{ '${open}' + m.content + '${close}' }}{% endif %}`;
 

@@ -53,7 +53,7 @@ describe("the short templates of dialects.ts", () => {
     const [, , answer, first, second] = text.split("§").map((part) => part.split("¶")[0]!) as string[];
     const form = new AnswerForm(llamaModel(tokenizer), { template, tools });
     const { calls, text: rest } = readWith(form.parser()!, [answer!]);
-    // GLM-4-9B has a single call in an answer, so what its template writes after it is text.
+    // An answer of GLM-4-9B has at most one call, so the second call that its template writes is text.
     const isSingle = format === "glm_plain";
     expect(calls.map(([name, args]) => [name, JSON.parse(args)])).toEqual(isSingle ? expected.slice(0, 1) : expected);
     expect(rest).toBe(isSingle ? "now\n{}" : "");

@@ -132,8 +132,8 @@ int main() {
   for (const cpu::Kernels* other : others) {
     if (other->quant_linear == cpu::kernels_neon.quant_linear)
       std::printf("FAIL %s: no kernel\n", other->name), ++failures;
-    // Not all combinations are needed, so some sizes also set an option: 13 rows are computed rowwise, 16 outputs are
-    // bf16, and an odd number of outputs has a bias.
+    // Each option is tested with some of the sizes only. Products with 13 rows are computed rowwise, those with 16
+    // outputs store bf16, and those with an odd number of outputs add a bias.
     for (const DType type : types)
       for (const int64_t m : {1, 2, 3, 4, 5, 8, 13})
         for (const int64_t n : {1, 7, 16, 45})

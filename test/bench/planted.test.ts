@@ -1,4 +1,4 @@
-// Tests the regression gate with real kernels. It reports a case that does twice the work that it states, and no unchanged case.
+// Tests the regression gate with real kernels. The gate reports a case that does twice the work that it states, but no unchanged case.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Ceilings, filled, runSeconds } from "../../lib/bench/ceilings.ts";
@@ -27,7 +27,7 @@ afterAll(() => {
   ceilings.dispose();
 });
 
-/** Returns a case that states the work of PRODUCTS products, and computes `planted` of them more. */
+/** Returns a case that states the work of PRODUCTS products, and computes `planted` additional ones. */
 function caseWith(planted: number): BenchCase {
   return {
     name: "gemm",

@@ -15,8 +15,8 @@ let folder: string;
 const at = (name: string) => join(folder, name);
 
 /**
- * Equal decimal digits of f32 values of at most 1 whose sums are in another order, as in a batch: 20 sums of up to 64 terms in sequence have
- * rounding errors of about √(20 · 64) · 2⁻²⁴, or 2·10⁻⁶. Five digits allow 5·10⁻⁶.
+ * Number of decimal digits to which f32 values of at most 1 agree if their sums are computed in another order, as in a batch. A value results
+ * from 20 sums in sequence, of up to 64 terms. Their rounding error is about √(20 · 64) · 2⁻²⁴, or 2·10⁻⁶. Five digits allow 5·10⁻⁶.
  */
 const DIGITS = 5;
 
@@ -45,7 +45,7 @@ beforeAll(async () => {
   await words.save(at("words"));
   await using topics = tinyModel({ tokenizer });
   const problemType = "multi_label_classification";
-  // With this seed, the three texts of a test have both labels, none and one.
+  // With this seed, the first text of a test gets both labels, the second gets none, and the third gets one.
   await topics.model.addClassifier({ task: "sequence", labels: ["sea", "land"], problemType }, { seed: 2 });
   await topics.save(at("topics"));
   await using both = tinyModel({ tokenizer }, { modelType: "gemma3_text", useBidirectionalAttention: true });
@@ -160,7 +160,7 @@ describe("classify", () => {
 
 test("reports the file and line of an invalid text", async () => {
   const rows = (name: string, ...lines: object[]) => {
-    // Blank lines count in line numbers. 70 are more than the 64 rows of one call of the model.
+    // Line numbers include blank lines. There are more of them than the 64 rows that one call of the model gets.
     const blank = 70;
     return writeFile(at(name), [...Array(blank).fill(""), ...lines.map((line) => JSON.stringify(line))].join("\n"));
   };

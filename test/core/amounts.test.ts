@@ -22,7 +22,7 @@ describe("the first names of a list", () => {
   });
 });
 
-test("a number with its unit has the verb in the same form", () => {
+test("the unit and the verb after a count are both singular or both plural", () => {
   expect([1, 2, 1024].map((n) => countedWere(n, "row"))).toEqual(["1 row was", "2 rows were", "1,024 rows were"]);
 });
 

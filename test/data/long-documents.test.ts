@@ -131,7 +131,7 @@ describe("a long document", () => {
     }
   });
 
-  it("has the ids of its whole text if the tokenizer has no encodeBatch, without extra spaces where it is split", async () => {
+  it("has the ids of its whole text if the tokenizer has no encodeBatch: splitting the text adds no spaces", async () => {
     const text = prose(150_000);
     const files = write("slices.jsonl", JSON.stringify({ text }));
     for (const { name, tokenizer } of tokenizers) {

@@ -1,5 +1,6 @@
-// Schemas of the custom resources that no npm package describes, by their projects' CustomResourceDefinitions: the Gateway API Inference
-// Extension's InferencePool v1 and InferenceObjective v1alpha2, and Kubeflow Trainer's v1alpha1. Fields that deploy/ does not use are left out.
+// Schemas of the custom resources that no npm package describes, written after the CustomResourceDefinitions of their projects. They are the
+// Gateway API Inference Extension's InferencePool v1 and InferenceObjective v1alpha2, and Kubeflow Trainer's v1alpha1. Fields that deploy/ does
+// not use are left out.
 import { z } from "zod";
 
 const name = z.string().regex(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/);
@@ -15,7 +16,7 @@ const inferencePool = z.strictObject({
   selector: z.strictObject({ matchLabels: z.record(z.string(), z.string().max(63)) }),
   targetPorts: z.array(port).min(1).max(8),
   appProtocol: z.enum(["http", "kubernetes.io/h2c"]).optional(),
-  // The kind is Service by default, which needs a port.
+  // `kind` is left out. Its default is Service, which needs a port.
   endpointPickerRef: z.strictObject({ name, port, failureMode: z.enum(["FailOpen", "FailClose"]).optional() }),
 });
 

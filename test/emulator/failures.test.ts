@@ -39,7 +39,7 @@ describe("a device that cannot be opened", () => {
     async (code, statuses) => {
       emulate("64");
       for (const [i, status] of statuses.entries()) {
-        // On a device that was opened before, these statuses would mean its loss, so each status has its own device.
+        // These statuses would mark a device that was opened before as lost, so each status gets its own device.
         const index = code === "DEVICE_LOST" ? 40 + i : 0;
         plant(`${index}:cudaStreamCreateWithFlags:1:${status}`);
         const message = new RegExp(`^cuda:${index}: cudaStreamCreate: .* \\(CUDA error ${status}\\)`);
@@ -105,8 +105,9 @@ describe("a system without a usable device", () => {
 
   test("a device that cannot be read does not hide the others", () => {
     emulate("3");
-    // deviceInfo reads the properties of the three devices twice, for `devices` and for `problem`. Device 1 is call 2 and call 5. The second
-    // entry says 4, because it does not count call 2, which the first entry fails. Calls count for the current device, which may be any.
+    // deviceInfo reads the properties of the three devices twice, for `devices` and for `problem`. Calls 2 and 5 read device 1. The second
+    // entry says 4, because it does not count call 2, which the first entry fails. The emulator counts a call for the current device, which
+    // may be any device.
     const calls = Array.from({ length: 40 }, (_, device) => `${device}:cudaGetDeviceProperties`);
     plant(...calls.flatMap((call) => [`${call}:2:999`, `${call}:4:999`]));
     const { devices, problem } = deviceInfo().cuda;
@@ -129,7 +130,7 @@ describe("missing memory", () => {
     Tensor.zeros(device, "f32", [1000]).dispose();
   });
 
-  test("that one call of cudaMalloc reports does not fail an allocation", () => {
+  test("that only the first call of cudaMalloc reports does not fail the allocation", () => {
     const device = opened(0);
     plant(`0:cudaMalloc:1:${OUT_OF_MEMORY}`);
     Tensor.zeros(device, "f32", [1000]).dispose();
@@ -227,7 +228,7 @@ describe("a lost device", () => {
     ["cudaEventRecord", "cudaEventRecord"],
     ["cudaStreamSynchronize", "cudaStreamSynchronize"],
     ["cudaSetDevice", "cudaSetDevice"],
-  ])("by %s fails all of its calls with the same error, and none of other devices", async (call, reported) => {
+  ])("lost in %s: all of its calls fail alike, and those of other devices succeed", async (call, reported) => {
     const index = nextDevice();
     const device = opened(index);
     const [executable, other] = [await bound(device), await bound(opened(0))];
@@ -266,7 +267,7 @@ describe("a lost device", () => {
     plant(`${index}:work:12:${LAUNCH_FAILURE}:lost`);
     const ends = await Promise.all(Array.from({ length: 20 }, () => errorOf(executable.run({ x }))));
     expect(ends.at(-1)).toEqual(lossOf(index, "cudaStreamSynchronize"));
-    // A run copies its input, has at least one kernel and copies its output, so at most three runs end before the device's 12th work.
+    // A run copies its input, has at least one kernel and copies its output, so at most three runs end before the device's 12th copy or kernel.
     const succeeded = ends.findIndex((error) => error !== undefined);
     expect(succeeded).toBeLessThanOrEqual(3);
     for (const error of ends.slice(succeeded)) expect(error).toMatchObject({ message: (ends.at(-1) as Error).message });
@@ -278,7 +279,7 @@ describe("a lost device", () => {
     "cudaStreamEndCapture",
     "cudaGraphInstantiate",
     "cudaGraphLaunch",
-  ])("by %s while a run is recorded or replayed fails the run", async (call) => {
+  ])("lost in %s while a run is recorded or replayed: the run fails", async (call) => {
     const index = nextDevice();
     const executable = await bound(opened(index));
     await executable.run({ x });

@@ -30,7 +30,7 @@ const errorOf = (work: Promise<unknown>) =>
 /** Loses the device at its next kernel or copy. */
 const lose = (index: number) => plant(`${index}:work:1:${ILLEGAL_ADDRESS}:lost`);
 
-// First, because its health checks look at all devices of the process.
+// This test is the first, because the server's health checks look at all devices of the process.
 test("a server answers 503 with device_lost, and its health checks ask for a restart", async () => {
   const index = nextDevice();
   await using model = tinyModel({ tokenizer: await tinyTokenizer(), device: `cuda:${index}` });

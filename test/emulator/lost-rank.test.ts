@@ -100,7 +100,7 @@ test("ranks that meet at MASTER_PORT train together, and leave without a loss", 
 });
 
 test.each([0, 1])(
-  "a killed rank %i ends the others within 30 s, with a message of each that names it",
+  "if rank %i is killed, the others end within 30 s, each with a message that names it",
   async (lost) => {
     const ranks = await start(3, `lost-${lost}`, { maxSteps: 100_000, saveSteps: 2 });
     const { process: victim } = ranks[lost]!;

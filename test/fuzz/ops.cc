@@ -72,7 +72,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   node.op = op.name;
   for (const char* name : attribute_names) {
     const double value = in.ConsumeIntegralInRange<int>(0, 3) ? in.ConsumeIntegralInRange<int>(0, 1) : number(in);
-    // The op table sets an end for each rank. More ranks than ends would be an INTERNAL error.
+    // An op with `ranks` also has a list with the end of each rank's range. A list with fewer ends than ranks would be
+    // an INTERNAL error.
     const bool has_ends = std::strcmp(name, "ranks") != 0 || !(value > 2);
     node.attributes.set(name, has_ends ? value : 2);
   }

@@ -147,7 +147,7 @@ test("a second call compiles nothing, unless a source has changed", () => {
   one.check(["correctness", "--only", "build"]);
   const calls = one.compiled().length;
   one.check(["bench", "--only", "build"]);
-  expect(one.compiled().length).toBe(calls + 1); // the examination of the compiler
+  expect(one.compiled().length).toBe(calls + 1); // the call that checks the compiler
   writeFileSync(join(one.root, "native", "cuda", "g.cu"), "changed");
   one.check(["bench", "--only", "build"]);
   expect(one.compiled().length).toBeGreaterThan(calls + 5);
@@ -235,10 +235,10 @@ test("steps for which the time does not suffice are listed, and the exit code is
   expect(cut.file("summary.txt")).toMatch(/no time +kernels \d+ s: still running after/);
 });
 
-test("a process that SIGKILL does not end is given up, and fails", () => {
+test("a step whose process SIGKILL does not end is given up, and fails", () => {
   const one = machine();
   expect(one.check(["correctness", "--only", "build"]).status).toBe(0);
-  // Plays a timeout that waits for such a process.
+  // This `timeout` waits, like the real one, for a process that SIGKILL does not end.
   rmSync(join(one.bin, "timeout"));
   one.tool(
     "timeout",
@@ -267,7 +267,7 @@ const withTool =
     return {};
   };
 
-test("a build that the time cuts short has no time, and the next call continues it", () => {
+test("a build that runs out of time has the status 'no time', and the next call continues it", () => {
   const one = machine();
   const first = one.check(["correctness", "--seconds", "16"], { FAKE_NVCC_SLEEP: "4", HEDDLE_BUILD_JOBS: "1" });
   expect(first.status).toBe(4);

@@ -161,7 +161,7 @@ test("a step is prepared before its command, and fails if that is not possible",
   });
 });
 
-test("steps that the end of the phase cuts short or prevents are listed as having had no time", async () => {
+test("steps that the end of the phase interrupts or prevents get the status 'no time'", async () => {
   const start = Date.now();
   const { of } = await run(
     "deadline",
@@ -187,7 +187,7 @@ test("steps that the end of the phase cuts short or prevents are listed as havin
   expect(none.small).toMatchObject({ status: "passed" });
 });
 
-test("a step may judge its own end, and results of an earlier phase count as what a step needs", async () => {
+test("a step may determine its own result, and a step that needs another one sees its result of an earlier phase", async () => {
   const judge = ({ code, output }: { code: number; output: string }) => ({
     status: "failed",
     why: `${output.trim()} ${code}`,
@@ -210,7 +210,7 @@ test.each([
   [3, ["passed", "skipped"]],
 ])("the exit code is %i for steps that are %j", (code, statuses) => {
   expect(exitCode(statuses.map((status) => ({ status })))).toBe(code);
-  // A comparison that cannot be made here loses nothing.
+  // A skipped comparison does not change the exit code.
   expect(exitCode([{ status: "passed" }, { status: "skipped", extra: true }])).toBe(0);
 });
 

@@ -119,7 +119,7 @@ test.each([Number.POSITIVE_INFINITY, Number.NaN])("an element %s makes every res
   const isBad = (m: Float32Array, columns: number) =>
     Array.from({ length: m.length / columns }, (_, i) => m.slice(i * columns, (i + 1) * columns).every(Number.isNaN));
   expect(isBad(y, 9)).toEqual(Array.from({ length: 130 }, (_, i) => i === 129));
-  // x is the second operand of the weight's gradient. Its block has the first 128 columns.
+  // x is the second operand of the weight's gradient. The bad element is in the block of its first 128 columns.
   const columns = isBad(
     Float32Array.from(transposed(Array.from({ length: 9 }, (_, i) => [...dw.slice(i * 140, (i + 1) * 140)])).flat()),
     9,

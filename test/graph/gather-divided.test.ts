@@ -1,4 +1,4 @@
-// A device without a world is its only rank, so these programs collect whole tensors from one part.
+// Programs whose weights are divided among ranks. A device without a world is the only rank, so each weight is collected from a single part.
 import { expect, test } from "vitest";
 import {
   assign,

@@ -42,7 +42,7 @@ describe("tensors", () => {
     ["is overwritten", (data: Float32Array) => void data.fill(-1)],
     ["is transferred", (data: Float32Array) => void structuredClone(data, { transfer: [data.buffer as ArrayBuffer] })],
     ["becomes shorter", (data: Float32Array) => (data.buffer as ArrayBuffer & { resize(n: number): void }).resize(0)],
-  ])("copy the data of a write, so they do not change if the caller's array %s", async (_, lose) => {
+  ])("keep the data of a write if the caller's array %s before the write starts", async (_, lose) => {
     const resizable = new (ArrayBuffer as new (n: number, options: { maxByteLength: number }) => ArrayBuffer)(bytes, {
       maxByteLength: bytes,
     });

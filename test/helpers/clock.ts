@@ -19,8 +19,9 @@ export async function leastOf(limit: number, measure: () => number | Promise<num
 }
 
 /**
- * The ratio of the first minimum to the second, measured alternately: five times (once under sanitizers), then until the ratio is below
- * `limit`, at most `tries` times. (The minimum of single ratios would depend on slow measurements of the second.)
+ * Calls two measures alternately, and returns the minimum of the first divided by the minimum of the second. Calls each measure five times (once
+ * under sanitizers), then until the ratio is below `limit`, at most `tries` times. (The minimum of single ratios would depend on slow
+ * measurements of the second.)
  */
 export async function leastRatio(
   limit: number,

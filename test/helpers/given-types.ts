@@ -40,7 +40,7 @@ export function givenMembers(program: ts.Program, files: readonly string[]): Opt
     );
   };
 
-  /** @param given whether callers give the value; otherwise they receive it and give its functions' arguments */
+  /** @param given whether callers give values of the type. Otherwise they receive them, and give the arguments of their functions. */
   const visit = (type: ts.Type, given: boolean, where: string): void => {
     if (type.isUnionOrIntersection()) {
       for (const part of type.types) visit(part, given, where);

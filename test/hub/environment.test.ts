@@ -11,7 +11,7 @@ import { temporaryFolder } from "../formats/helpers.ts";
 import { failureOf } from "../inference/helpers.ts";
 import "./helpers.ts"; // sets the variables to those of a test server before each test
 
-/** Removes the folders that helpers.ts has set, and sets a case's variables. */
+/** Removes the variables with which helpers.ts chooses the folders, and adds those of a case. */
 function set(variables: Record<string, string>): void {
   for (const name of ["HF_HUB_CACHE", "HF_HOME"]) delete process.env[name];
   Object.assign(process.env, variables);

@@ -79,7 +79,7 @@ test("a full disk keeps the partial download, and the next pull resumes it", asy
   }
 });
 
-test("a kill at any change, or an error at every third, leaves a cache that the next pull completes", async () => {
+test("a kill at any change, or an error at every third change, leaves a cache that the next pull completes", async () => {
   const small = { content: bytes(3000), lfs: true };
   const files = { "config.json": "{}", "model.safetensors": small };
   hub.add("owner/count", files);

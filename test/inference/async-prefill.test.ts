@@ -9,7 +9,7 @@ const shape = { hiddenSize: 64, intermediateSize: 128, maxPositionEmbeddings: 81
 const models: Record<string, LanguageModel> = {
   llama: tinyModel({}, shape),
   "mistral, with a window": tinyModel({}, { ...shape, modelType: "mistral", slidingWindow: 200 }),
-  "gemma2, every other layer slides": tinyModel({}, { ...shape, modelType: "gemma2", headDim: 16, slidingWindow: 200 }),
+  "gemma2, alternate layers slide": tinyModel({}, { ...shape, modelType: "gemma2", headDim: 16, slidingWindow: 200 }),
 };
 afterAll(() => Promise.all(Object.values(models).map((m) => m.dispose())));
 

@@ -135,9 +135,9 @@ describe("E5-Mistral", () => {
     ["add_eos_token with a class that respects it", { add_eos_token: true }, [2]],
     ["add_eos_token with the fast class", { add_eos_token: true, tokenizer_class: "LlamaTokenizerFast" }, [2]],
     ["add_eos_token with a custom class", { add_eos_token: true, tokenizer_class: "OwnTokenizer", ...own }, [2]],
-    ["not if add_eos_token is false", { add_eos_token: false }, []],
+    ["no </s> if add_eos_token is false", { add_eos_token: false }, []],
     [
-      "not with a class that reads tokenizer.json only",
+      "no </s> with a class that reads tokenizer.json only",
       { add_eos_token: true, tokenizer_class: "PreTrainedTokenizerFast" },
       [],
     ],

@@ -72,7 +72,7 @@ test("the refusal of a pair names its number of tokens, although only one more t
   build.mockRestore();
 });
 
-test("parts that overflow are made on demand only", () => {
+test("the parts of a text that truncation cuts off are created on demand only", () => {
   const views = vi.spyOn(Uint32Array.prototype, "subarray");
   try {
     const { kept, overflowing } = truncate([new Uint32Array(10_000)], { maxLength: 10 }, 10);

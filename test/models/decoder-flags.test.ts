@@ -114,8 +114,8 @@ async function filled({ model }: LanguageModel): Promise<ReferenceWeights> {
 }
 
 /**
- * Relative tolerance of logits in f32, whose reference is in f64: six standard deviations of the rounding errors of 18 sums in sequence (8 in
- * each of 2 layers, the last norm and the head), each of up to 24 terms with an error of 2⁻²⁴.
+ * Relative tolerance of logits in f32, compared with a reference in f64: six standard deviations of the rounding error. Logits result from 18
+ * sums in sequence: 8 in each of 2 layers, the last norm and the head. Each sum has up to 24 terms, with a rounding error of 2⁻²⁴ each.
  */
 const ROUNDING = 6 * Math.sqrt((2 * 8 + 2) * 24) * 2 ** -24;
 
@@ -184,8 +184,8 @@ describe("flags of decoderFamily", () => {
       if (refusal(given) === undefined) compared++;
       await works(given, { attentionBias: below(2) === 1, mlpBias: below(2) === 1 });
     }
-    // A quarter of the combinations have the norms that two thirds of the values of `parallel` exclude, so five sixths are compared: 167, with
-    // a standard deviation of 5. The limit is five of them less.
+    // Two thirds of the values of `parallel` exclude one kind of norms, which a quarter of the combinations have. So about five sixths of the
+    // combinations are compared: 167, with a standard deviation of 5. The limit is five standard deviations lower.
     expect(compared).toBeGreaterThan(140);
   });
 

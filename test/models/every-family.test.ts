@@ -65,7 +65,7 @@ describe.each(familyGoldens)("$name", (golden) => {
       await using a = await LanguageModel.load(folder);
       await using b = await LanguageModel.load(await withoutHeddleKeys(file));
       expect(await b.logits(ids)).toEqual(await a.logits(ids));
-      // Only heddle's keys tell such files from the architecture's other family, which may name and fuse its weights otherwise.
+      // Without heddle's keys, such a file loads as the other family of its architecture, which may name and fuse weights otherwise.
       if (gguf?.sharedWhen === "named") return expect(b.config.modelType).toBe(familyOfArchitecture(gguf.architecture));
       expect(b.config.modelType).toBe(a.config.modelType);
       expect(b.model.weightNames).toEqual(a.model.weightNames);

@@ -7,7 +7,7 @@ namespace cuda {
 
 constexpr int chain_threads = 128, chain_size = 40 * chain_threads;
 
-// The value of an element after a step: depends on two blocks of the step before.
+// The value of an element after a step. It depends on two elements, which two blocks of the previous step have written.
 __device__ __host__ inline uint32_t next_value(uint32_t own, uint32_t opposite) { return own + 3 * opposite; }
 
 __global__ void waiting_step(PreviousKernel previous, const uint32_t* from, uint32_t* to) {
@@ -23,7 +23,7 @@ __global__ void plain_step(const uint32_t* from, uint32_t* to) {
 // A chain of steps: kernels that wait, mixed with kernels without PreviousKernel and with copies. A kernel that starts
 // too early reads the result of an earlier step. The chain runs on the stream, then as a recording.
 void test_launches(Device& device) {
-  constexpr int steps = 60, runs = 3;  // with the 6 copies, an even number of swaps
+  constexpr int steps = 60, runs = 3;  // steps and their 6 copies swap the buffers an even number of times
   Accelerator& accelerator = *device.accelerator;
   Shared<uint32_t> values(device, chain_size), spare(device, chain_size);
   for (size_t i = 0; i < chain_size; ++i) values.host[i] = static_cast<uint32_t>(i * i + 1);

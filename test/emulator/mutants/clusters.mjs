@@ -97,7 +97,7 @@ export const clusters = [
     "for (int half = 0; half < halves; half += 1)",
   ],
   [
-    "clusters: a block alone copies the first half only",
+    "clusters: a block without a cluster copies the first half only",
     "gemm_sm90_loop.cuh",
     "half < halves; half += T::pairs ? product.cluster : 1",
     "half < halves; half += 2",
@@ -127,7 +127,7 @@ export const clusters = [
     "0",
   ],
   [
-    "clusters: the tiles of a cluster are as high as one",
+    "clusters: counts the tiles of a cluster as a single tile",
     "sm90_tiles.cuh",
     "height = cluster * T::m;",
     "height = T::m;",

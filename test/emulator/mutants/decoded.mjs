@@ -89,7 +89,7 @@ export const decoded = [
     "decoded",
   ],
   [
-    "decoded weights: reads no terms beyond the elements along k",
+    "decoded weights: reads zeros for the elements of all terms but the first",
     "gemm_multistage.cuh",
     "s.terms == 1 ? s.k_end : s.terms * s.term_depth",
     "s.k_end",
@@ -97,7 +97,7 @@ export const decoded = [
     "decoded",
   ],
   [
-    "decoded weights, split k: a part's terms begin where the part does",
+    "decoded weights, split k: computes the distance between terms from the depth of a part",
     "gemm_multistage.cuh",
     "whole.term_depth()};",
     "g.term_depth()};",

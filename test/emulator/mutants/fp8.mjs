@@ -126,7 +126,7 @@ export const fp8 = [
     "g.m, g.n, 0, g.k / 4}",
   ],
   [
-    "fp8 operands: takes the maximum of one warp's rows for lines that are columns",
+    "fp8 operands: takes a column's maximum over the rows of one warp only",
     "fp8_product.cu",
     "most[e] = greater(most[e], of_warps[w][lane * adjacent + e])",
     "most[e] = greater(most[e], of_warps[warp][lane * adjacent + e])",
@@ -150,7 +150,7 @@ export const fp8 = [
     "scale_of(most[i])",
   ],
   [
-    "fp8 operands: stores the scales of lines block by block of lines",
+    "fp8 operands: stores the scales of lines line by line instead of block by block",
     "fp8_product.cu",
     "to.scale[k_block * s.lines + line] =",
     "to.scale[line * blocks_of(s.k) + k_block] =",

@@ -176,7 +176,7 @@ export const warpgroupGradients = [
     "at / count",
   ],
   [
-    "warpgroup gradients: the last heads that alternate are as many as the others",
+    "warpgroup gradients: takes the last group of interleaved heads for a full one",
     "attention_backward_sm90.cu",
     "min(g.interleaved, g.sequences * heads - group * g.interleaved)",
     "g.interleaved",

@@ -96,7 +96,7 @@ describe("a model type that heddle does not provide", () => {
     );
   });
 
-  test("lacks nothing by its name once a family has it", () => {
+  test("has no missing feature by its name once a family is registered for it", () => {
     expect(unsupported.length).toBeGreaterThan(20);
     const unknown = { name: "gpt_neo", value: () => undefined, keys: [] };
     expect(nearestType(unknown)).toBe("gpt2");

@@ -56,7 +56,7 @@ const RING = 320;
 const models = {
   llama: tinyModel({}, { ...shape }),
   "mistral, every layer slides": tinyModel({}, { ...shape, modelType: "mistral", slidingWindow: 24 }),
-  "gemma2, every other layer slides, soft caps": tinyModel(
+  "gemma2, alternate layers slide, soft caps": tinyModel(
     {},
     { ...shape, modelType: "gemma2", numHiddenLayers: 4, headDim: 16, slidingWindow: 24 },
   ),
@@ -103,7 +103,7 @@ const steps = fc.array(
       weight: 2,
       arbitrary: fc.record({
         kind: fc.constant("truncate" as const),
-        // fc.double draws mostly tiny numbers, which truncate to nothing.
+        // fc.double draws mostly tiny numbers, with which a cache would be truncated to length 0.
         part: fc.nat(100).map((percent) => percent / 100),
       }),
     },
@@ -179,7 +179,7 @@ describe("memory", () => {
     const perToken = 2 * 2 * 2 * 8 * 4; // layers · (k, v) · heads · width · bytes
     expect(cache.bytes).toBe(RING * perToken);
     cache.dispose();
-    const mixed = models["gemma2, every other layer slides, soft caps"].model;
+    const mixed = models["gemma2, alternate layers slide, soft caps"].model;
     const both = new KvCache(mixed, { slots: 1, contextLength: CONTEXT });
     await both.reserve(CONTEXT);
     expect(both.bytes).toBe((2 * RING + 2 * CONTEXT) * 2 * 2 * 16 * 4);

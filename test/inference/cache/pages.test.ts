@@ -15,7 +15,7 @@ const VOCABULARY = 96;
 const shape = { vocabSize: VOCABULARY, maxPositionEmbeddings: CONTEXT, initializerRange: 0.3 };
 const models = {
   llama: tinyModel({}, shape),
-  "gemma2, every other layer slides": tinyModel(
+  "gemma2, alternate layers slide": tinyModel(
     {},
     { ...shape, modelType: "gemma2", numHiddenLayers: 4, headDim: 16, slidingWindow: 24 },
   ),
