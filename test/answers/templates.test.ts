@@ -140,7 +140,7 @@ describe("the fields of messages", () => {
     expect(kept).toMatchObject({ content, tool_calls: [{ id: "a" }, { id: "b" }] });
   });
 
-  test("a conversation keeps its calls if its family's template has no field for them", async () => {
+  test("a conversation keeps its calls as text if its family's template has no field for them", async () => {
     const template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{{ '<|tool_call|>' if tools }}";
     const tokenizer = await tinyTokenizer();
     const model = { tokenizer, config: { modelType: "granite" } };

@@ -139,7 +139,7 @@ describe("bench", () => {
 });
 
 describe("heddle bench", () => {
-  test("the last line is the report; a regression exits with code 1 and names the kernel on stderr", async () => {
+  test("the last line is the report; after a regression, the exit code is 1 and stderr names the kernel", async () => {
     const markdown = join(folder, "summary.md");
     const args = ["bench", "gemm", "--quick", "--rounds", "2", "--json"];
     const good = await runCli([...args, "--baseline", await baselineOf(0.001), "--markdown", markdown]);

@@ -39,8 +39,8 @@ function measured(speed: number, noise: number, random: () => number, rounds = 9
 describe("the interval of a median", () => {
   test("consists of the order statistics from binomial tables", () => {
     const values = (n: number) => Array.from({ length: n }, (_, i) => i + 1).reverse();
-    // At 90 %, 9 values need the 2nd and 8th (96.1 %), since the 3rd and 7th have 82.0 %.
-    // 20 values need the 6th and 15th (95.9 %), since the 7th and 14th have 88.5 %.
+    // The confidence must be at least 90 %. The interval of 9 values is from the 2nd to the 8th (96.1 %), since the 3rd to the 7th has 82.0 %.
+    // The interval of 20 values is from the 6th to the 15th (95.9 %), since the 7th to the 14th has 88.5 %.
     expect(medianInterval(values(9))).toEqual([2, 8]);
     expect(medianInterval(values(20))).toEqual([6, 15]);
     expect(medianInterval(values(5))).toEqual([1, 5]);

@@ -32,8 +32,8 @@ const logits = async (...args: string[]) => {
 const distance = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Math.hypot(...Array.from(a, (v, i) => v - b[i]!)) / Math.hypot(...Array.from(a));
 /**
- * The distance to expect from rounding if logits are computed in another order: six standard deviations. They result from 18 sums in sequence:
- * 8 in each of 2 layers, the last norm and the head. Each sum has up to 64 terms, with a rounding error of 2⁻²⁴ each.
+ * Six standard deviations of the distance that rounding causes between logits computed in different orders. Logits result from 18 sums in
+ * sequence: 8 in each of 2 layers, the last norm and the head. Each sum has up to 64 terms, with a rounding error of 2⁻²⁴ each.
  */
 const ROUNDING = 6 * Math.sqrt((2 * 8 + 2) * 64) * 2 ** -24;
 

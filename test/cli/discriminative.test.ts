@@ -160,7 +160,7 @@ describe("classify", () => {
 
 test("reports the file and line of an invalid text", async () => {
   const rows = (name: string, ...lines: object[]) => {
-    // Line numbers include blank lines. There are more of them than the 64 rows that one call of the model gets.
+    // Line numbers include blank lines. The 70 blank lines are more than the 64 rows that one call of the model gets.
     const blank = 70;
     return writeFile(at(name), [...Array(blank).fill(""), ...lines.map((line) => JSON.stringify(line))].join("\n"));
   };

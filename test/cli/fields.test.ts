@@ -91,7 +91,7 @@ test.each(fields)("heddle %s prints the documented fields", async (...[args, ...
 test.each(fields)("docs/command-line.md names the fields of heddle %s in the command's row", (args, ...lines) => {
   const command = commandOf(args);
   const named = documented(command);
-  // The row of `info --model` has the additional fields.
+  // The row of `info --model` lists only the fields that the row of `info` lacks.
   if (command === "info --model") for (const name of documented("info")) named.add(name);
   expect(lines.flatMap((line) => line.split(" ")).filter((name) => !named.has(name))).toEqual([]);
 });

@@ -16,10 +16,10 @@ function bytesOfCopy(pid: number, target: string): number {
   for (const name of readdirSync(descriptors)) {
     try {
       const path = join(descriptors, name);
-      // The target of the link keeps its path after the file is unlinked.
+      // The link in /proc shows the path of the file even after it is unlinked.
       if (readlinkSync(path).startsWith(join(realpathSync(target), ".stdin"))) return statSync(path).size;
     } catch {
-      // The descriptor was closed, or there is no target yet.
+      // The descriptor was closed, or the folder `target` does not exist yet.
     }
   }
   return 0;
@@ -101,7 +101,7 @@ describe("tokenize", () => {
     killed.kill("SIGKILL");
     await once(killed, "close");
     if (process.platform === "win32") {
-      // Open files keep their name there. The next command removes the copy.
+      // Windows does not unlink open files, so the copy remains. The next command removes it.
       expect((await heddle(args, "The cat sat.")).code).toBe(0);
       expect((await readdir(target)).filter((name) => name.startsWith(".stdin"))).toEqual([]);
     } else expect(await readdir(target)).toEqual([]);

@@ -68,7 +68,7 @@ describe.skipIf(!installed)("vectors of converted encoders", () => {
       theirs += apart(await peer.embed(ids), want) / texts.length;
       ours += apart(await rounded.embed(ids, { normalize: false }), want) / texts.length;
     }
-    // As in llama-cpp.test.ts: llama.cpp's GELU table is in f16, and its activations before k-quants share a scale in groups of 256.
+    // As in llama-cpp.test.ts: llama.cpp's GELU table is in f16, and 256 activations share a scale if k-quants multiply them.
     const times = dtype.endsWith("_k") ? 2 * Math.sqrt(8) : 3;
     expect(theirs).toBeLessThan(dtype === "f32" || dtype === "f16" ? 4 * 2 ** -11 : times * ours);
   });

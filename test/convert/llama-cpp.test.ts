@@ -193,9 +193,9 @@ describe.skipIf(!installed)("logits of converted files", () => {
       theirs += apart(await peer.logits(ids), want) / asked.length;
       ours += apart(await last(rounded, ids), want) / asked.length;
     }
-    // Both round activations before quantized weights. llama.cpp shares one scale per 256 values before k-quants, heddle per 32. So
-    // llama.cpp's error is up to √8 times as large where a few values dominate. Its caches, its GELU table and its activations before f16
-    // weights are in f16 (2^-11).
+    // Both programs round the activations that quantized weights multiply. For k-quants, 256 activations share a scale in llama.cpp, but 32 in
+    // heddle. So llama.cpp's error is up to √8 times as large where a few values dominate. Its caches, its GELU table and the activations that
+    // f16 weights multiply are in f16 (2^-11).
     const times = dtype.endsWith("_k") ? 2 * Math.sqrt(8) : 3;
     expect(theirs).toBeLessThan(dtype === "f32" || dtype === "f16" ? 4 * 2 ** -11 : times * ours);
   });

@@ -42,7 +42,7 @@ describe("onAbort", () => {
 });
 
 describe("cancellable", () => {
-  test("cancels the work when the signal fires, and before it if the signal has fired", async () => {
+  test("cancels the work when the signal fires, or at once if it has already fired", async () => {
     for (const isFirst of [true, false]) {
       const abort = new AbortController();
       if (isFirst) abort.abort();

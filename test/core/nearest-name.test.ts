@@ -15,6 +15,6 @@ test("a prefix is shown before each known name", () => {
   expect(expectedName(undefined, ["json", "file"], "option", "--")).toBe("one of --json, --file");
 });
 
-test("where no name is known, none is expected", () => {
+test("if there are no known names, the error expects no name", () => {
   expect(expectedName(undefined, [], "custom value of llama")).toBe("no custom value of llama");
 });

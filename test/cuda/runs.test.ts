@@ -121,7 +121,7 @@ describe("copies", () => {
     },
   );
 
-  test("large outputs without a host mirror are complete", async () => {
+  test("outputs that are too large to be mirrored in host memory are complete", async () => {
     const device = openDevice({ device: "cuda" });
     const size = 600_000;
     const executable = compile(() => ({
@@ -134,7 +134,7 @@ describe("copies", () => {
   });
 });
 
-test("a mapped matrix with permuted rows is reordered on load, whether or not file order is allowed", async () => {
+test("a mapped matrix with permuted rows is reordered on load, even if it may keep the order of the file", async () => {
   const [rows, columns] = [12, 5];
   const values = numbers(rows * columns, 1);
   const file = mapFile(temporaryFile(new Uint8Array(values.buffer)));

@@ -122,7 +122,7 @@ it("draws by weight whatever the size of the weights, and the same rows if they 
   expect(await drawn([2 ** -1074, 3 * 2 ** -1074])).toEqual(await drawn([1, 3]));
 });
 
-it("gives every corpus another seed, also at the upper end of the seeds", async () => {
+it("gives every corpus a seed of its own, also at the upper end of the range of seeds", async () => {
   const text = { files: a, documentSeparator: "line" } as const;
   const seed = Number.MAX_SAFE_INTEGER;
   using mixed = await openMixture({ ...base, parts: [text, text, text], seed });

@@ -227,7 +227,7 @@ it("a run survives repeated kill -9", async () => {
   let kills = 0;
   for (let run = 0; run < 40; run++) {
     const before = namesIn(outputDir).length;
-    // The first run does not have resume set.
+    // The first run starts without --resume.
     const child = spawn(process.execPath, [jiti, cli, ...args, ...(run > 0 ? ["--resume"] : [])], {
       stdio: ["ignore", "ignore", "inherit"],
     });

@@ -57,7 +57,7 @@ test("skipping does not read the tokens of shards", async () => {
   const options = { ...base, batchSize: 12, files, shuffle: false };
   using whole = await openCorpus(options);
   const [first, , third] = [await whole.next(), await whole.next(), await whole.next()];
-  // Damage tokens that only the second batch has: they are not in the vocabulary.
+  // Replaces tokens that only the second batch has by ids that are not in the vocabulary.
   const bytes = readFileSync(files);
   const documentsOf = (batch: Batch) => Buffer.from(Uint16Array.from(batch.tokens).buffer);
   const at = bytes.indexOf(documentsOf(first)) + 2 * first.tokens.length;

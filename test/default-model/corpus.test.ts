@@ -55,7 +55,7 @@ describe("the corpus of the default model", () => {
     expect(told.length).toBeGreaterThan(25);
   });
 
-  it("has at least twelve seen wordings, and none of the held-out ones", () => {
+  it("has at least twelve wordings for training, and contains none of the held-out ones", () => {
     expect(seen.length).toBeGreaterThanOrEqual(12);
     const text = training.join("\n\n");
     const asks = new Set(seen.map(({ ask }) => ask));
@@ -114,7 +114,7 @@ describe("the wordings", () => {
 });
 
 describe("the templates", () => {
-  it("choose, nest and fill, and fix articles and capitals", () => {
+  it("choose between alternatives, nest, fill in words, and correct articles and capital letters", () => {
     const random = new Random(1);
     const made = new Set(Array.from({ length: 50 }, () => expand("[a|b [c|d]] {x}", { x: ["y"] }, random)));
     expect([...made].sort()).toEqual(["A y", "B c y", "B d y"]);

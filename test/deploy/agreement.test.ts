@@ -38,7 +38,7 @@ async function started(args: readonly string[]) {
     });
     child.once("close", () => reject(new Error(stderr)));
   });
-  /** Asks as a client that knows the server by another name. */
+  /** Sends a request with another host name than the server's address, as from a client that knows the server by that name. */
   const ask = (path: string, headers: Record<string, string> = {}) =>
     new Promise<{ status: number; body: string }>((resolve, reject) => {
       const asked = request(url + path, { headers: { host: "heddle.example", ...headers } }, (response) => {

@@ -21,7 +21,7 @@ namespace {
 
 constexpr int rounds = 9;
 
-// A case: a program of `repeat` equal nodes or a chain of them, and the work of one run in 10^9 units.
+// A case: a program of several equal nodes, or of a chain of nodes, and the work of one run in 10^9 units.
 struct Timed {
   std::string name;
   const char* unit;
@@ -29,7 +29,7 @@ struct Timed {
   Builder program;
 };
 
-// Adds a bound value of fixed numbers in [-1, 1), times `factor`: those of lib/bench/ceilings.ts.
+// Adds a bound value. It has the numbers of lib/bench/ceilings.ts, which are in [-1, 1), times `factor`.
 int filled(Builder& b, DType type, std::initializer_list<int64_t> dims, float factor = 1) {
   constexpr int64_t period = 2048;
   const int v = b.value(type, dims);

@@ -111,8 +111,8 @@ test.each(cases)(
       expect(error, name).toBeGreaterThan(0);
       return error / separate[k]!.error;
     });
-    // A fused epilogue does not round intermediate values, which reduces the error. The squared relu saves few roundings, so its errors may
-    // be larger by chance, by at most 2 %.
+    // A fused epilogue does not round intermediate values, which reduces the error. The squared relu saves few roundings, so by chance its errors
+    // may be slightly larger.
     expect(Math.max(...ratios), "each output").toBeLessThan(1.05);
     expect(
       ratios.reduce((product, r) => product * r, 1),

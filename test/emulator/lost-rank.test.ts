@@ -92,7 +92,7 @@ async function start(size: number, name: string, more: object): Promise<Rank[]> 
 
 const stepsOf = ({ stdout }: Rank) => stdout.match(/"loss"/g)?.length ?? 0;
 
-test("ranks that meet at MASTER_PORT train together, and leave without a loss", async () => {
+test("ranks that meet at MASTER_PORT train together, and end without reporting a lost rank", async () => {
   const ranks = await start(2, "whole", { maxSteps: 3 });
   for (const rank of ranks) expect(await rank.ended, rank.stderr).toBe(0);
   expect(stepsOf(ranks[0]!)).toBe(3);

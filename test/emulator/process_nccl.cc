@@ -15,7 +15,7 @@ namespace {
 
 constexpr int most_ranks = 8;
 constexpr size_t slot_bytes = 1 << 16;
-constexpr int uint8 = 1, float32 = 7, float64 = 8, sum = 0;  // of nccl.h
+constexpr int uint8 = 1, float32 = 7, float64 = 8, sum = 0;  // ncclDataType_t, ncclRedOp_t
 constexpr int system_error = 2, invalid_argument = 4;        // ncclResult_t
 
 struct Shared {

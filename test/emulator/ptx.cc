@@ -125,10 +125,10 @@ std::vector<unsigned> order_of_threads(const char* setting) {
 void test_seeds() {
   const std::vector<unsigned> first = order_of_threads("random:1"), second = order_of_threads("random:2");
   expect(first != second, "random: seeds give different orders");
-  expect(order_of_threads("random:1") == first, "random: a seed after another gives its own order");
-  expect(order_of_threads("random:1") != first, "random: launches with the same seed have different orders");
+  expect(order_of_threads("random:1") == first, "random: a seed gives the same order again after another seed");
+  expect(order_of_threads("random:1") != first, "random: successive launches with one seed have different orders");
   order_of_threads("lazy");
-  expect(order_of_threads("random:2") == second, "random: a seed after a fixed order gives its own order");
+  expect(order_of_threads("random:2") == second, "random: a seed gives the same order again after a fixed order");
 }
 
 // Each thread writes a word. The lanes of `mask` wait for each other, and read the word of the last thread, which

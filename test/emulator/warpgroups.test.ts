@@ -37,7 +37,7 @@ test("products match the CPU's, and recorded runs equal unrecorded ones", async 
   expect(recorded.recordings).toBe(2);
 });
 
-test("a result that TMA stores has the bits of one that an epilogue with a bias of zeros stores", async () => {
+test("a result that TMA stores has the same bits as a result that an epilogue stores after adding a bias of zeros", async () => {
   const rows = 300;
   const device = new Device(1, 0);
   const program = compile(() => {

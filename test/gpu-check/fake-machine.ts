@@ -31,8 +31,8 @@ const SOURCES = [
   "test/emulator/bench.cc",
 ];
 /**
- * nvcc of a CUDA release that knows compute capabilities 8.0 to 9.0, and from 12.8 on 12.0. It writes the options of each call to a file. A
- * linked program runs the shell code in $FAKE_fragments, $FAKE_kernels or $FAKE_bench.
+ * nvcc of a CUDA release. It knows compute capabilities 8.0 to 9.0. Release 12.8 also knows 12.0. It writes the options of each call to a file.
+ * A linked program runs the shell code in $FAKE_fragments, $FAKE_kernels or $FAKE_bench.
  */
 const NVCC = `#!/bin/bash
 case $1 in

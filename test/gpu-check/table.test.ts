@@ -140,7 +140,7 @@ test("the table fits a screen whatever it has to say, and says what it leaves ou
   expect(table.filter((line) => /^ {2}… 52 more$/.test(line))).toHaveLength(2);
   const shown = table.filter((line) => line.startsWith("case ")).length;
   expect(table.at(-1)).toBe(`… ${90 - shown} more in summary.txt`);
-  // Comparisons are kept.
+  // A case with a result of PyTorch stays in the table.
   expect(table.some((line) => line.startsWith("case 89 "))).toBe(true);
   expect(summaryText(summary).match(/^case /gm)).toHaveLength(90);
 });

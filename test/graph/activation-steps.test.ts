@@ -1,5 +1,5 @@
-// Activations for quantized weights are rounded to 127 or 126 steps of a group's largest magnitude (native/ops/quant.h), whichever has the
-// smaller error. This holds for few and many rows, and for stored and packed weights.
+// Activations for quantized weights are rounded in groups. A group's largest magnitude is divided into 127 or 126 steps, whichever has the
+// smaller error (native/ops/quant.h). This holds for few and many rows, and for stored and packed weights.
 import { describe, expect, test } from "vitest";
 import {
   compile,

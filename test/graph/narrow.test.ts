@@ -97,7 +97,7 @@ describe("intermediate values of a program", () => {
     ).toEqual(["rms_norm → f32", "linear rounds → f32", "rms_norm → f32 f32"]);
     expect(narrowed(() => product(hidden(), w()))).toEqual(["linear rounds → f32"]);
   });
-  test("are kept in bf16 as q, k and v if only an attention with int8 activations reads them", () => {
+  test("are kept in bf16 if they are q, k and v, and only an attention with int8 activations reads them", () => {
     const project = (name: string) => reshape(product(hidden(), weight(name)), [8, heads, width / heads]);
     const build = (activations: "int8" | "f32") => () =>
       attention({ q: project("q"), k: project("k"), v: project("v") }, { activations });
@@ -110,7 +110,7 @@ describe("intermediate values of a program", () => {
     };
     expect(narrowed(shared).at(-1)).toBe("attention rounds → f32 f32");
   });
-  test("are not fused into a gelu if they are bf16, or if they or their product's operand have other readers", () => {
+  test("are not fused with gelu if they are bf16, or if the product or its operand has other readers", () => {
     const up = (x: Value) => linear(x, weight("up", inner, width));
     expect(
       narrowed(() => {

@@ -103,7 +103,7 @@ describe.runIf(packs)("gradual packing", () => {
   test.each([1, 5, 8, 12])("packs less than half of the bytes in each run of %i rows", async (count) => {
     const rows = Float32Array.from({ length: count * width }, (_, i) => x[i % width]!);
     const program = programOf(count);
-    // Retry, because after a run slowed by other load the next one may pack more.
+    // Retry, because a run may pack more if other load has slowed the run before it.
     const most = await leastOf(0.5, async () => {
       const tensors = await weights();
       const executable = program.bind(device, tensors);

@@ -87,7 +87,7 @@ describe("packed weights", () => {
     },
   );
 
-  // Kernels without an int8 dot product accumulate in 16 bits. A type's largest integers bound the number of products.
+  // Kernels without an int8 dot product accumulate in 16 bits. A type's largest integers limit how many products they can add there.
   test.each<[QuantizedDType, number, Record<number, number>]>([
     ["q8_0", 0x80, { 0: 0x00, 1: 0x24 }],
     ["q4_0", 0xff, { 0: 0x00, 1: 0x24 }],

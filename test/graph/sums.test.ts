@@ -9,8 +9,8 @@ const random = generator(5);
 const floats = (n: number) => Float32Array.from({ length: n }, () => random() - 0.5);
 
 /**
- * (rows, inputs, outputs). The cases have a short k, as LoRA's second product (transposed in the backward pass), partial tiles, an odd k
- * and a long k.
+ * (rows, inputs, outputs). The cases have a short k, as in LoRA's second product (which is transposed in the backward pass), partial tiles, an
+ * odd k and a long k.
  */
 const shapes = [
   [33, 8, 76],

@@ -1,5 +1,5 @@
-// Decoding queues the next step before the current token is known. Penalties disable that. A penalty too small to change a logit gives the
-// same completions step by step, for comparison.
+// Decoding queues the next step before the current token is known, unless there is a penalty. A penalty that is too small to change a logit
+// therefore gives the same completions by step-by-step decoding, for comparison.
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { Executable } from "../../lib/graph/compile.ts";
 import { type GenerateOptions, LanguageModel } from "../../lib/language-model/index.ts";

@@ -73,7 +73,7 @@ describe.each([{ deterministic: true }, { deterministic: false }])("deterministi
 });
 
 test("a longer prompt is sampled from its own last row while a part of a shorter prompt is scored", async () => {
-  // With such a vocabulary, a run scores 55 rows: not all of the shorter prompt.
+  // With such a vocabulary, a run scores 55 rows, which are only a part of the shorter prompt.
   await using wide = tinyModel({}, { vocabSize: 151_936, tieWordEmbeddings: true, maxPositionEmbeddings: 256 });
   await withScheduler({ of: wide }, async (scheduler) => {
     const [scored, plain] = [idsFrom(3, 100), idsFrom(4, 120)];

@@ -160,7 +160,7 @@ const cases: Case[] = [
       await saveCheckpoint(folder, 2, content(version), { saveTotalLimit: version === 1 ? 2 : 1 });
     },
     async read(folder) {
-      // Rename temp files to a dead process id, as the next process would find them.
+      // Put the id of a dead process into the names of temp files, because the next process would find such names.
       for (const name of readdirSync(folder))
         renameSync(
           join(folder, name),

@@ -36,7 +36,7 @@ describe("session", () => {
     expect((await model.complete(prompt, { maxTokens: 1 })).usage.cachedTokens).toBe(0);
   });
 
-  test("answers as without a session after its cache has grown", async () => {
+  test("gives the answers of the model without a session, even after its cache has grown", async () => {
     await using session = model.session();
     await session.complete([3], { ...greedy, maxTokens: 1 });
     const bytes = session.cacheBytes;
@@ -148,7 +148,7 @@ describe("chat", () => {
     for (const c of [chat, restored, fork]) c.dispose();
   });
 
-  test("keeps its messages after a failure, and answers as a chat without one", async () => {
+  test("keeps its messages after a failure, and then answers like a chat that has not failed", async () => {
     const [chat, other] = [model.chat(), model.chat()];
     for (const one of [chat, other]) await one.send("The cat", greedy);
     const before = JSON.stringify(chat);

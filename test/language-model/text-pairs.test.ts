@@ -33,7 +33,7 @@ const encode = (query: string, documents: readonly string[], truncation: boolean
     { truncation },
   );
 
-test("a query of many documents is encoded once", async () => {
+test("a query that is paired with many documents is encoded once", async () => {
   const { result, characters } = await encodedBy(() => encode(long, ["a", "a house", "a"], true));
   expect(characters).toBe(long.length + "a".length + "a house".length);
   const alone = await Promise.all(["a", "a house", "a"].map((document) => encode(long, [document], true)));

@@ -24,7 +24,7 @@ const training: Readonly<Record<string, readonly string[]>> = {
 const stages = Object.keys(training);
 const toldOnly = [...recipe.countries.toldOnly, ...recipe.countries.development];
 
-describe("held-out data of the lesson", () => {
+describe("held-out data of the lifecycle", () => {
   it.each(stages)("no made-up name of the evaluation occurs in the data of %s", (stage) => {
     const text = training[stage]!.join("\n").toLowerCase();
     expect(recipe.names.heldOut).toHaveLength(100);

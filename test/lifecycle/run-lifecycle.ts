@@ -1,4 +1,4 @@
-// Runs the quick lesson in the given folder and prints its progress, for tests that kill it.
+// Runs the quick lifecycle in the given folder and prints its progress, for tests that kill it.
 import { writeSync } from "node:fs";
 import { lifecycle } from "../../lib/lifecycle/lifecycle.ts";
 

@@ -135,7 +135,7 @@ test("a text as the data of pre-training is reported as a missing path", async (
   );
 });
 
-test("without outputDir it warns that nothing is kept, and --resume is rejected", async () => {
+test("without outputDir, train warns that nothing is saved, and --resume is rejected", async () => {
   await configured({ output_dir: undefined, max_steps: 1 });
   const { code, stdout, stderr } = await heddle(["train", "sft", "--config", "config.json", "--json"]);
   expect({ code, stderr }).toEqual({

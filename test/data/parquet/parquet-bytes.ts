@@ -1,4 +1,4 @@
-// Builds valid and invalid Parquet files from parts, with a hand-written Thrift compact protocol. Field ids and enum values are those of
+// Builds valid and invalid Parquet files from parts, with a hand-written encoder for the Thrift compact protocol. Field ids and enum values are those of
 // parquet.thrift in apache/parquet-format.
 
 /** A value with its Thrift type number. */

@@ -16,7 +16,7 @@ function levels(runs: readonly (readonly [count: number, level: number])[]): Buf
   return Buffer.concat([length, bytes]);
 }
 
-/** A page of lists of 32-bit integers. The repeated column has the highest definition level, an empty list the one below. */
+/** A page of lists of 32-bit integers. `definition` is the definition level of a value. That of an empty list is one lower. */
 function page(rows: readonly (readonly number[])[], definition: number): { values: number; pages: Buffer } {
   const entries = rows.map((row) => Math.max(1, row.length));
   const body = Buffer.concat([

@@ -36,7 +36,7 @@ inline void one_write(const BulkSteps& step, float* to, int32_t* word, BulkFound
   if (step.release) cuda::ptx::release_word(word, 1);
 }
 
-// boxed: the writes are those of a box with one row of 64 bf16 elements.
+// If `boxed`, the thread writes a box with one row of 64 bf16 elements.
 inline void test_bulk_writes(bool boxed) {
   float* to = static_cast<float*>(emulator::allocate_device(256));
   const CUtensorMap map = cuda::map_of_matrix(to, 1, 64, 64, 1);
@@ -66,9 +66,9 @@ inline void test_bulk_writes(bool boxed) {
   BulkSteps overwrite;
   overwrite.overwrite = true;
   run("lazy", overwrite);
-  expect(to[0] == 8, "a bulk write: a source is overwritten before it is read");
+  expect(to[0] == 8, "a bulk write: if lazy, it reads the source as late as allowed");
   run("eager", overwrite);
-  expect(to[0] == 7, "a bulk write: a source is read at once");
+  expect(to[0] == 7, "a bulk write: if eager, it reads the source at once");
 
   setenv("HEDDLE_EMULATOR", "lazy", 1);
   const auto broken = [&](const char* what, const BulkSteps& steps, size_t past = 0) {

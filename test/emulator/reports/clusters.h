@@ -64,7 +64,7 @@ inline void test_clusters() {
   for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
     setenv("HEDDLE_EMULATOR", order, 1);
     for (float& s : sums) s = 0;
-    expect(failure({}).empty(), "clusters: two pairs of blocks");
+    expect(failure({}).empty(), "clusters: two pairs of blocks run without an error");
     for (const float s : sums) expect(s == 32, "clusters: the product of a tile that two blocks have copied");
     const auto broken = [&](const char* what, auto change) {
       PairSteps steps;
@@ -75,18 +75,19 @@ inline void test_clusters() {
     };
     broken("is not followed by fence.proxy.async", [](PairSteps& s) { s.fence = false; });
     broken("barrier", [](PairSteps& s) { s.begin = false; });  // uninitialized, or not ordered
-    expect(!failure({true, true, false}).empty(), "clusters: a copy that does not wait for the readers");
+    expect(!failure({true, true, false}).empty(), "clusters: an error if a copy does not wait for the readers");
     broken("wait in mbarrier.try_wait", [](PairSteps& s) { s.arrive_own = false; });
     broken("wait in mbarrier.try_wait", [](PairSteps& s) { s.arrive_other = false; });
     expect(!failure({true, true, true, true, true, true, true}).empty(),
-        "clusters: an arrival at the own block instead of the other one");
+        "clusters: an error if a thread arrives at its own block instead of the other one");
     broken("the cluster", [](PairSteps& s) { s.end = false; });
     broken("mask 0", [](PairSteps& s) { s.blocks = 0; });
     broken("the cluster has no block 2", [](PairSteps& s) { s.blocks = 7; });
     broken("wait in mbarrier.try_wait", [](PairSteps& s) { s.blocks = 1; });
     expect(!failure({true, true, true, true, true, true, false, 3, sizeof(Lines) / 2}).empty(),
-        "clusters: half of the expected bytes");
-    expect(!failure({true, true, true, true, true, true, false, 2}).empty(), "clusters: copies to block 1 only");
+        "clusters: an error if a barrier expects only half of the copied bytes");
+    expect(!failure({true, true, true, true, true, true, false, 2}).empty(),
+        "clusters: an error if all copies go to block 1");
   }
   setenv("HEDDLE_EMULATOR", "lazy", 1);
   const auto run = [](unsigned blocks, unsigned cluster, auto body) {

@@ -88,7 +88,7 @@ const bad: [string, Buffer, RegExp][] = [
   ["alignment 0", gguf({ keys: [key("general.alignment", 4, u32(0))] }), /alignment: expected a power of two/],
   ["alignment 33", gguf({ keys: [key("general.alignment", 4, u32(33))] }), /alignment: expected a power of two/],
   ["alignment 2^31", gguf({ keys: [key("general.alignment", 4, u32(2 ** 31))] }), /alignment: expected a power of two/],
-  ["alignment a string", gguf({ keys: [key("general.alignment", 8, text("x"))] }), /alignment: expected a number/],
+  ["a text as alignment", gguf({ keys: [key("general.alignment", 8, text("x"))] }), /alignment: expected a number/],
   [
     "tensor name 2^64 - 1 long",
     gguf({ tensorCount: 1, tensors: [u64(huge)] }),
