@@ -12,7 +12,7 @@ const matched = (key: string) => {
   return names.filter((name) => value(name) === 1).map((name) => name.replace(/\D*(\d+).*\.(.)_proj/, "$1$2"));
 };
 
-/** Returns a name that counts how often its characters are read. A matcher reads one for each state that may follow. */
+/** Returns a name that counts how often its characters are read. A matcher reads a character for each possible next state. */
 function countsReads(text: string) {
   let reads = 0;
   const charCodeAt = (at: number) => {

@@ -187,7 +187,7 @@ test("steps that the end of the phase interrupts or prevents get the status 'no 
   expect(none.small).toMatchObject({ status: "passed" });
 });
 
-test("a step may determine its own result, and a step that needs another one sees its result of an earlier phase", async () => {
+test("a step may determine its own result, and a step is skipped if one that it needs failed in an earlier phase", async () => {
   const judge = ({ code, output }: { code: number; output: string }) => ({
     status: "failed",
     why: `${output.trim()} ${code}`,

@@ -21,7 +21,7 @@ function toE4m3(x: number): number {
   return Math.sign(x) * magnitudes[best]!;
 }
 
-/** Rounds the elements of blocks of `rows` × 128, each with the least power of two that makes all of its magnitudes 448 or less. */
+/** Rounds x in blocks of `rows` × 128. A block is divided by the least power of two that makes all of its magnitudes 448 or less. */
 function rounded(x: Matrix, rows: number): Matrix {
   const result = x.map((row) => row.slice());
   for (let row = 0; row < x.length; row += rows)

@@ -1,4 +1,4 @@
-// RoPE whose frequencies depend on the length of the whole sequence (longrope, dynamic): every way to compute a sequence uses its own length.
+// RoPE whose frequencies depend on the length of the whole sequence (longrope, dynamic): every way to compute a sequence uses the length of that sequence.
 import { describe, expect, test, vi } from "vitest";
 import { KvCache } from "../../lib/inference/cache/kv-cache.ts";
 import { scoreContinuations } from "../../lib/inference/continuations.ts";

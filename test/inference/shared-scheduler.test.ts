@@ -229,7 +229,7 @@ test("after training, or with other adapters, requests are answered by the curre
     const pieces = first.stream[Symbol.asyncIterator]();
     const begun = (await pieces.next()).value!.map((piece) => piece.token);
     await addAdapter("other", 0.4);
-    // Its reader has paused it.
+    // The answer is paused, because its reader reads no further.
     expect(scheduler.counts.running).toBe(1);
     const [rest] = await Promise.all([tokensOf(first), expectCurrent(true)]);
     expect([...begun, ...rest]).toEqual(tokens);
@@ -249,7 +249,7 @@ test("with RoPE angles that depend on the length, an answer does not depend on o
     expect(sequence.cachedTokens).toBe(0);
     for (const [i, logprob] of got.entries()) expect(logprob).toBeCloseTo(alone.logprobs[i]!, 3);
   });
-  // Also within one call of more prompts than slots.
+  // The same holds within one call that has more prompts than slots.
   const many = [...Array.from({ length: 32 }, (_, i) => [...asked.slice(0, 50), i]), asked];
   const last = (await own.completeAll(many, { ...long, maxTokens: 2 })).at(-1)!;
   expect(last.usage.cachedTokens).toBe(0);

@@ -113,7 +113,7 @@ test("Qwen3-Embedding: prepends instructions, appends <|endoftext|> and pools it
   await convertModel(folder, path);
   const { file, metadata } = await openGguf(path);
   file.close();
-  // llama.cpp appends its `eos_token_id` to texts, so it is not the end-of-turn token.
+  // llama.cpp appends the token of the key `eos_token_id` to texts, so the key does not hold the end-of-turn token.
   const said = ["add_eos_token", "eos_token_id", "eot_token_id"].map(
     (key) => metadata.values.get(`tokenizer.ggml.${key}`)?.value,
   );

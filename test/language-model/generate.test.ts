@@ -143,7 +143,7 @@ describe("sampling", () => {
     });
     const counts = new Map<number, number>();
     for (const { tokens } of draws) counts.set(tokens[0]!, (counts.get(tokens[0]!) ?? 0) + 1);
-    // Pearson's statistic over the tokens expected at least five times, with a limit five deviations above its mean.
+    // Pearson's statistic over the tokens that are expected at least five times. The limit is five standard deviations above its mean.
     const common = expected.map((p, id) => [p, id] as const).filter(([p]) => p * 1000 >= 5);
     const statistic = common.reduce((n, [p, id]) => n + ((counts.get(id) ?? 0) - p * 1000) ** 2 / (p * 1000), 0);
     expect(common.length).toBeGreaterThan(3);
@@ -238,7 +238,7 @@ describe("the end of an answer", () => {
 
   test("a stop string across token boundaries ends the answer before it", async () => {
     const full = await model.complete("The dog", options);
-    // From the middle of one token's text to the middle of another's.
+    // Each of these texts begins within one token's text and ends within another's.
     const [first, second] = [full.text.slice(10, 13), full.text.slice(20, 26)];
     for (const stop of [second, [second], ["never there", first]]) {
       const wanted = Array.isArray(stop) && stop.includes(first) ? first : second;

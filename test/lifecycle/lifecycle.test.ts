@@ -66,7 +66,7 @@ describe("a quick lifecycle run", () => {
   it("reports steps and the time left as it runs", () => {
     const steps = events.filter((event) => event.type === "step" && event.stage === "pretrain");
     expect(steps.map((event) => event.type === "step" && event.step)).toEqual([1, 2, 3, 4]);
-    // The estimate starts with the first trained stage.
+    // The time left is known, at the latest, when the first trained stage ends.
     const trained = events.findIndex((event) => event.type === "done" && event.stage === "pretrain");
     for (const [i, { secondsLeft, type, stage }] of events.entries()) {
       if (i >= trained) expect(secondsLeft).toBeGreaterThanOrEqual(0);

@@ -26,7 +26,7 @@ export const embedders: EmbedderGolden[] = JSON.parse(
 export const isBidirectional = ({ config }: EmbedderGolden) =>
   config.is_causal === false || config.use_bidirectional_attention === true;
 
-/** "2_Dense.linear.weight" → ["2_Dense", "linear.weight"] */
+/** Splits the name of a dense layer's weight: "2_Dense.linear.weight" → ["2_Dense", "linear.weight"]. */
 const ofLayer = (name: string) => /^(\d_Dense)\.(.*)$/.exec(name)?.slice(1) as [string, string] | undefined;
 /** Returns heddle's name of a golden weight. */
 export const nameOf = (name: string) => {

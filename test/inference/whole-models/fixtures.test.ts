@@ -53,7 +53,7 @@ describe.skipIf(!fixtures)("reference models", () => {
 
     beforeAll(async () => {
       reference = referenceFor(folder, path);
-      // Load in f32: bf16 weights would meet activations rounded to bf16 (tested below).
+      // Load in f32: activations for bf16 weights would be rounded to bf16 (tested below).
       model = await LanguageModel.load(join(fixtures!, path), { dtype: "f32" });
       const top = referenceOf(folder).sequences.flatMap((s) => s.top.flat().map(([, logit]) => logit));
       const all = reference.full ? reference.full.logits.flat() : top;
