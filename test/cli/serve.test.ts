@@ -77,7 +77,7 @@ test("a server that stops ends requests that take longer than --close-timeout", 
   const before = performance.now();
   child.kill("SIGTERM");
   expect(await ended).toEqual({ code: 0, signal: null });
-  // The default of --close-timeout is 10 seconds.
+  // This is less than the default of --close-timeout, which is 10 seconds.
   expect(performance.now() - before).toBeLessThan(8000);
   await asked;
 });

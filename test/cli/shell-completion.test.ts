@@ -14,7 +14,7 @@ import { offerOf, positionalsOf } from "../../lib/cli/shell/placeholders.ts";
 import { bin, runCli } from "./run.ts";
 import { hasProgram, hasTerminal, openTerminal, type Terminal } from "./terminal.ts";
 
-// A shell starts the program several times.
+// The tests are slow, because a shell starts the program several times.
 vi.setConfig({ testTimeout: 240_000 });
 
 let folder: string;

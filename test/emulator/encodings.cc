@@ -136,7 +136,8 @@ void compare_products(const std::string& name, const std::vector<Product>& expec
   }
 }
 
-// Any wrong bit of a descriptor is noticed, except in the field that means nothing in some tiles.
+// Checks that any wrong bit of a descriptor is noticed. The leading offset is an exception, because it has no effect in
+// tiles of one atom.
 void test_comparison() {
   for (const Tile* tile : {&k_64, &k_64x256, &mn_128x64, &mn_128x128, &mn_64x64, &mn_64x128}) {
     if (!difference(*tile, tile->steps).empty()) fail("comparison: a golden descriptor differs from itself");
@@ -171,8 +172,8 @@ Map map_of(const std::string& name, const emulator::MapArguments& m) {
   Map map{m.type, {m.dims, m.dims + m.rank}, {m.strides, m.strides + m.rank - 1}, {m.box, m.box + m.rank}};
   for (cuuint32_t i = 0; i < m.rank; ++i)
     if (m.element_strides[i] != 1) fail(name + ": an element stride of a tensor map");
-  // CUTLASS puts the rows before the heads, because the box extends along rows. The order of dimensions does not change
-  // a box with one head: kernels pass the coordinates in the same order.
+  // CUTLASS puts the rows before the heads, because the box extends along rows. Maps of heddle have the heads first,
+  // and kernels pass the coordinates in that order. Both orders give the same copies, because a box has one head.
   if (m.rank == 4) {
     std::swap(map.sizes[1], map.sizes[2]);
     std::swap(map.strides[0], map.strides[1]);

@@ -133,7 +133,7 @@ export class FakeMachine {
     chmodSync(join(this.bin, name), 0o755);
   }
 
-  /** Runs the check. `env` has the behavior of the fake tools. */
+  /** Runs the check. `env` determines the behavior of the fake tools. */
   check(args: readonly string[] = [], env: Record<string, string> = {}, out = this.out) {
     const { status, stdout, stderr } = spawnSync(
       "/bin/bash",

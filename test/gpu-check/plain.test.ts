@@ -77,7 +77,7 @@ test.each([
   },
 );
 
-/** Adds a Node that runs no program but prints its name, and CMake. */
+/** Adds a Node that prints a program's name instead of running it, and CMake if `cmake` is given. */
 function withNode(one: FakeMachine, node: string, cmake?: string): void {
   const version = `case $2 in *split*) echo ${node.split(".")[0]} ;; *) echo ${node} ;; esac`;
   one.tool("node", `#!/bin/bash\nif [ "$1" = -p ]; then ${version}; else echo "runs $(basename "$1")"; fi\n`);

@@ -10,8 +10,8 @@ namespace cuda {
 
 constexpr int pair_lines = 64, pair_phases = 3, pair_tile = pair_lines * 64;  // a tile has 64 columns
 
-// The blocks of a cluster copy three tiles together. Each copies half of the rows to both. to: (4, 3, 64, 64), sizes:
-// (4)
+// The blocks of a cluster copy three tiles together. Each block copies half of the rows to both blocks.
+// to: (4, 3, 64, 64), sizes: (4)
 __global__ void __launch_bounds__(32)
     copy_pairs_once(const __grid_constant__ CUtensorMap map, uint16_t* to, int32_t* sizes) {
 #if HEDDLE_SM90A
