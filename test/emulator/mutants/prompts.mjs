@@ -46,7 +46,7 @@ export const prompts = [
     "const int own = 0;",
   ],
   [
-    "prompts: counts keys from the first tile that the rows see",
+    "prompts: numbers keys from the first tile that the rows see, not from the first key",
     "cached_attention_prefill.cu",
     "key0 = (first_tile + t) * P::keys;",
     "key0 = t * P::keys;",

@@ -260,7 +260,7 @@ export const warpgroupGradients = [
     "(some.last - origin) / keys}",
   ],
   [
-    "warpgroup gradients: counts only the keys of a tile's last queries",
+    "warpgroup gradients: uses the key range of a tile's last queries for the whole tile",
     "attention_backward_sm90.cu",
     "some = {min(some.first, own.first), max(some.last, own.last)}",
     "some = own",
