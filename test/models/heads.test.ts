@@ -51,7 +51,7 @@ describe("config.json of transformers' classifiers", () => {
       labels: ["LABEL_0", "LABEL_1", "LABEL_2"],
     });
     expect(read({ architectures: ["LlamaForSequenceClassification"] }).classifier?.labels).toHaveLength(2);
-    // Other classes have label keys too, without a meaning.
+    // Configurations of other model classes have label keys too, which mean nothing there.
     expect(read({ architectures: ["LlamaForCausalLM"], id2label: { 0: "LABEL_0" } }).classifier).toBeUndefined();
   });
 

@@ -51,7 +51,7 @@ test("attention with biases equals the formula for documents of any length", asy
   );
   const device = openDevice();
   const constants = relativeConstants(positions, heads);
-  // `longest` bounds the documents' lengths. Undefined means that a document may have all positions.
+  // `longest` bounds the documents' lengths. If it is undefined, a document may be as long as the number of positions.
   for (const longest of [150, undefined]) {
     const program = compile(() => {
       const documents = input("documents", "i32", [rows]);
@@ -82,7 +82,7 @@ test("attention with biases equals the formula for documents of any length", asy
   }
 });
 
-test("512 tokens of the base model need no bias matrix per layer and head", () => {
+test("attention over 512 tokens of the base model needs as much memory for 24 layers as for 12", () => {
   const [rows, heads, headDim, positions] = [512, 12, 64, 512];
   const constants = relativeConstants(positions, heads);
   const bytesOf = (layers: number) =>
@@ -101,13 +101,13 @@ test("512 tokens of the base model need no bias matrix per layer and head", () =
       for (let layer = 0; layer < layers; layer++) x = attend(layer, { q: x, k: x, v: x });
       return { x };
     }).arenaBytes;
-  // Queries, keys, values and outputs of 64 + 512 values per head, and the bias inputs, are shared by all layers.
+  // The bytes of queries, keys, values or outputs, each with 64 + 512 values per head. All layers share this memory and the bias inputs.
   const wide = 4 * rows * heads * (headDim + 512);
   expect(bytesOf(12)).toBeLessThan(8 * wide);
   expect(bytesOf(24)).toBe(bytesOf(12));
 });
 
-test("texts of up to 512 tokens share ten program sizes, each large enough", () => {
+test("lengths of up to 512 tokens are rounded up to ten program sizes", () => {
   const sizes = new Set<number>();
   for (let length = 1; length <= 512; length++) {
     expect(placesFor(length)).toBeGreaterThanOrEqual(length);

@@ -20,7 +20,7 @@ const golden = goldens.find(({ name }) => name === "roberta")!;
 const { architectures: _, ...config } = golden.config;
 const trunk = trunkOf(golden);
 
-test("config.json counts position rows including padding, maxPositionEmbeddings counts tokens", async () => {
+test("max_position_embeddings of config.json includes the positions up to the padding id, maxPositionEmbeddings does not", async () => {
   await using model = await LanguageModel.load(await writeFamily(trunk, temporaryFolder()));
   expect(model.config.maxPositionEmbeddings).toBe(24);
   expect(model.contextLength).toBe(24);

@@ -108,7 +108,7 @@ test.each([
   expect(await b.logits(prompt)).toEqual(plain);
 });
 
-test("adapters on other layers and saved sessions keep q and k in file order", async () => {
+test("an adapter on other matrices, or a saved session, leaves q and k in file order", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
@@ -145,7 +145,7 @@ test("a running stream keeps its weights when an adapter is merged", async () =>
   expect((await a.complete(prompt, options)).tokens).not.toEqual(tokens);
 });
 
-test("a model can share tensors in either row order", async () => {
+test("a second model over the same tensors has the same logits, in either row order", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);

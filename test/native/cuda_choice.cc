@@ -39,8 +39,8 @@ void test_table() {
   expect("2048, H100", choose_gemm(product(2048, 2048, 2048), h100), {warpgroup, 128, 256, 4, 1, 2048});
   expect("1536 x 1280, H100", choose_gemm(product(1536, 1280, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
   expect("128 columns, H100", choose_gemm(product(16384, 128, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
-  // From 132 tiles of 128 x 128 on, every multiprocessor of the H100 gets one. mma.sync would then use such tiles too,
-  // and leave as many multiprocessors idle in the last wave. So wgmma is used.
+  // With 132 tiles of 128 x 128 or more, every multiprocessor of the H100 has a tile. mma.sync would use tiles of this
+  // size too, and leave as many multiprocessors idle in the last wave as wgmma does. So wgmma is used.
   expect("132 tiles, H100", choose_gemm(product(1408, 1536, 4096), h100), {warpgroup, 128, 128, 6, 1, 4096});
   expect("133 tiles, H100", choose_gemm(product(896, 2432, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
   expect("144 tiles, H100", choose_gemm(product(1536, 1536, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
@@ -120,7 +120,7 @@ void test_gradients() {
   expect("gradient: the workspace has a limit", gradient_workspace(8192, 8192, 65536) == most_gradient_workspace);
 }
 
-// Clusters of the H100, which has room for 66 of two blocks.
+// Clusters on the H100, which has room for 66 clusters of two blocks.
 void test_clusters() {
   const auto blocks = [](int64_t m, int64_t n, int tile_n = 256) { return warpgroup_cluster(m, n, 128, tile_n, h100); };
   expect("clusters: 4096", blocks(4096, 4096) == 2);
@@ -218,8 +218,8 @@ void test_candidates() {
 }
 
 // Simulates the gradients of attention without a causal mask: multiprocessors take blocks in the order of their
-// numbers. A block adds to one tile per step, and to each tile after the head's block before it. Returns the number of
-// steps.
+// numbers. In each step, a block adds to one tile. It waits until the previous block of its head has added to that
+// tile. Returns the number of steps until all blocks have ended.
 int64_t steps_of(int64_t heads, int64_t blocks, int64_t tiles, int64_t interleaved, int multiprocessors) {
   std::priority_queue<int64_t, std::vector<int64_t>, std::greater<int64_t>> free;
   for (int i = 0; i < multiprocessors; ++i) free.push(0);
@@ -245,9 +245,9 @@ void test_interleaved_heads() {
     for (const int64_t heads : {16, 32, 64, 128}) {
       const int64_t blocks = T / 128, tiles = T / 64, own = interleaved_heads(heads, blocks, tiles, 132);
       const int64_t waves = (heads * blocks + 131) / 132, steps = steps_of(heads, blocks, tiles, own, 132);
-      expect("interleaved heads: a number of heads", own >= 1 && own <= heads);
+      expect("interleaved heads: at least one, at most all heads", own >= 1 && own <= heads);
       if (heads * blocks >= 2 * 132)
-        expect("interleaved heads: waits of at most a sixteenth", steps * 16 <= waves * tiles * 17);
+        expect("interleaved heads: waits add at most a sixteenth", steps * 16 <= waves * tiles * 17);
       expect("interleaved heads: no slower than one head after the other",
           steps <= steps_of(heads, blocks, tiles, 1, 132));
     }
@@ -269,7 +269,7 @@ void test_attention() {
   expect("drafts are short segments", long_segment(256, 8, a100) == 17);
   expect("8-bit floats, H100", takes_fp8_warpgroups(h100));
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
-    expect("8-bit floats elsewhere", !takes_fp8_warpgroups(d));
+    expect("8-bit floats, other devices", !takes_fp8_warpgroups(d));
   expect("8-bit floats by mma.sync: a tile for each multiprocessor", fp8_takes_large_tiles(2048, 1408, rtx5090));
   expect("8-bit floats by mma.sync: fewer tiles than multiprocessors, or few rows",
       !fp8_takes_large_tiles(2048, 1280, rtx5090) && !fp8_takes_large_tiles(64, 1 << 20, rtx5090));
@@ -293,7 +293,7 @@ void test_attention() {
       !attention_takes_warpgroups(264, 4096, h100) && !attention_takes_warpgroups(128, 127, h100) &&
           !attention_gradients_take_warpgroups(64, 100, h100));
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
-    expect("attention elsewhere",
+    expect("attention, other devices",
         !attention_takes_warpgroups(128, 4096, d) && !attention_gradients_take_warpgroups(128, 4096, d));
 }
 

@@ -11,7 +11,8 @@ using namespace heddle::cuda;
 
 namespace {
 
-// A scratch for some rows also holds the strips of fewer rows, which may be larger, and those of wider tiles.
+// Scratch that is planned for a number of rows also has to hold the strips of fewer rows, which may be larger, and the
+// strips for wider tiles.
 void test_strips() {
   bool enough = true, reached = true;
   for (const int64_t most : {int64_t{8} << 20, int64_t{16} << 20, int64_t{128} << 20, int64_t{8192}})
@@ -26,8 +27,9 @@ void test_strips() {
     }
   expect("strips: the bound holds for all smaller sizes", enough);
   expect("strips: the bound is reached", reached);
-  // A vocabulary of 151,936 entries in tiles of 256: 594 parts, in strips of more rows than for tiles of 64.
-  expect("strips: wider tiles have more parts in all",
+  // Each row of logits over 151,936 entries has 594 parts in tiles of 256, and 2374 parts in tiles of 64. A strip of
+  // 594 parts per row has more rows, and more parts in all.
+  expect("strips: with wider tiles, a strip has more parts in all",
       logits::strip_width(8 << 20, 594, 256) * 594 > logits::strip_width(8 << 20, 2374, 256) * 2374);
 }
 
@@ -91,8 +93,8 @@ void test_decoded_weights() {
   is("strips: tf32", decoded_weights(14336, 4096, DType::f32, DType::f32, most), 1, 4096, 4096);
   is("strips: a long k", decoded_weights(4096, 128256, DType::bf16, DType::bf16, most), 2, 256512, 128);
   is("strips: k is padded", decoded_weights(40, 100, DType::bf16, DType::bf16, most), 2, 256, 48);
-  // A strip is within its limit, or has the fewest columns. The columns of several strips are multiples of a tile. The
-  // scratch depends on the number of rows only through the limit of rows.
+  // A strip fits into its limit, unless it has the fewest columns that are possible. If there are several strips, their
+  // columns are multiples of a tile. The scratch is the same for any number of rows above rows_never_decoded.
   bool fits = true, whole = true, same = true;
   for (const size_t limit : {size_t{64} << 10, size_t{64} << 20})
     for (const DType a : {DType::bf16, DType::f32})
@@ -108,9 +110,9 @@ void test_decoded_weights() {
           }
   expect("strips fit into their limit", fits);
   expect("strips have whole tiles of columns", whole);
-  expect("the scratch for few rows suffices for many", same);
+  expect("the scratch for decoded weights does not depend on the number of rows", same);
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090, b200})
-    expect("every device that decodes has scratch", max_rows_on_cuda_cores(d) >= rows_never_decoded);
+    expect("no device decodes for so few rows that it has no scratch", max_rows_on_cuda_cores(d) >= rows_never_decoded);
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ function numbersOf(kind: string, count: number, seed: number): Float32Array {
 
 describe.each(Object.keys(kinds))("casts of values (%s)", (kind) => {
   test.each(written)("equal those of the plain loops, to %s", async (to) => {
-    // Multiples of the kernels' 512 values, and counts with a remainder.
+    // Kernels take 512 values at once. Some counts are multiples of 512, and others have a remainder.
     for (const from of floating)
       for (const [seed, count] of [8192, 32 * 35, 256 * 3, to === "q4_k" || to === "q6_k" ? 256 : 32].entries()) {
         if ((to === "q4_k" || to === "q6_k") && count % 256) continue;

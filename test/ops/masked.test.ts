@@ -1,7 +1,7 @@
-// Masked elements have no influence, even if they are NaN or infinite. Masked are keys and values that a row does not attend to: at later
-// positions, in other documents, in padding, outside the window, in other slots, beyond the end. For gradients, these are also queries that
-// do not attend to a key. References read only visible elements. Rows that attend to a NaN or an infinity are not compared, except that NaN
-// must stay NaN.
+// Masked elements have no influence, even if they are NaN or infinite. Keys and values are masked for rows that do not attend to them: at
+// later positions, in other documents, in padding, outside the window, in other slots, beyond the end. For the gradient of a key, queries
+// that do not attend to the key are masked too. References read only visible elements. Rows that attend to a NaN or an infinity are not
+// compared, except that NaN must stay NaN.
 import { describe, expect, test } from "vitest";
 import type { TensorData } from "../../lib/graph/tensor.ts";
 import attention from "./cases/attention.case.ts";

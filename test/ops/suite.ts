@@ -7,8 +7,9 @@
 //             (OpCase.rounded).
 //   a kernel  may differ from the truth by 2 · low + 2⁻²¹ of the truth's largest value + 2⁻³⁰ (operands are of order 1)
 //
-// Under sanitizers (npm run test:asan) only memory errors are checked, since accuracy is tested without them. Kernels run in all ways and are
-// compared with each other. The reference runs once, in the checked run of HEDDLE_CHECK. On the portable set it does not run.
+// Under sanitizers (npm run test:asan) only memory errors are checked, since accuracy is tested without them. The different runs of a kernel
+// (in place, symbolic, on one thread) are compared with each other. The reference runs once, in the run with HEDDLE_CHECK=1. On the portable
+// set the reference does not run.
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { binding } from "../../lib/binding/index.ts";

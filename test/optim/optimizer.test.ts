@@ -64,7 +64,7 @@ test("groups match PyTorch's param_groups: their rate and decay apply to vectors
     { names: new Set(["a.weight", "a.bias"]), rateRatio: 0.25, weightDecay: 0.5 },
     { names: new Set(["b.weight"]), weightDecay: 0 },
   ];
-  /** The ratio to the learning rate, and the weight_decay, that each parameter has in PyTorch's param_groups. */
+  /** By parameter, as in PyTorch's param_groups: its lr divided by the learning rate, and its weight_decay. */
   const settings: Record<keyof typeof shapes, [rate: number, decay: number]> = {
     "a.weight": [0.25, 0.5],
     "a.bias": [0.25, 0.5],

@@ -37,7 +37,7 @@ describe("webpack", () => {
       });`;
     const built = spawnSync(process.execPath, ["-e", script], { cwd: app, encoding: "utf8" });
     expect(built.status, built.stderr).toBe(0);
-    // Prints the message alone: Node prints the line of the error too, which is the whole minified bundle, and a pipe cuts it off.
+    // Print only the message. Node would also print the source line of the error, which is the whole minified bundle, and a pipe cuts that off.
     const run = `import("./${out}").catch((error) => { console.error(error.message); process.exit(1); })`;
     return spawnSync(process.execPath, ["-e", run], { cwd: app, encoding: "utf8" });
   }

@@ -1,5 +1,5 @@
 // The linker keeps one copy of an inline function defined in several files. If that copy were compiled for AVX-512, other code would crash
-// on processors without it. So all mergeable symbols of isa_<name>.cc must be in its own namespace, but for the baseline's.
+// on processors without it. So all mergeable symbols of isa_<name>.cc must be in its own namespace. Only isa_baseline.cc may have others.
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";

@@ -123,7 +123,7 @@ test.each([
   expect(timesOf(segments, "FADD")).toBe(80); // eight elements for each of ten iterations
 });
 
-test("gives the loop with most of a mark all iterations, and the remainder of unrolling none", () => {
+test("assigns all iterations to the loop with most of the counted instructions, and none to the remainder loop of unrolling", () => {
   const code = assembled([
     ...["MOV", "FFMA", "FFMA", "FFMA", "FFMA", "@BRA 1"], // unrolled four times
     ...["MOV", "FFMA", "@BRA 7"], // the remainder
@@ -134,7 +134,7 @@ test("gives the loop with most of a mark all iterations, and the remainder of un
   expect(countKinds(segments)).toEqual({ alu: 2, control: 26, fma: 100 });
 });
 
-test("subtracts peeled iterations, and runs an outer loop as often as the work says", () => {
+test("subtracts peeled iterations, and runs an outer loop the given number of times", () => {
   const code = assembled(["FFMA", "FFMA", "@BRA 1", "MUFU", "@BRA 0", "EXIT"]);
   const [outer, inner] = loopsOf(blocksOf(code));
   expect([outer!.parent, inner!.parent]).toEqual([-1, 0]);
@@ -142,7 +142,7 @@ test("subtracts peeled iterations, and runs an outer loop as often as the work s
   expect([timesOf(segments, "FFMA"), timesOf(segments, "MUFU")]).toEqual([40, 4]);
 });
 
-test("takes the cheapest path that has the wanted marks", () => {
+test("takes the cheapest path that has the wanted instructions", () => {
   // Branches to a scalar path with two loads, or to a longer one with a vector load.
   const code = assembled([
     ...["@BRA 4", "LDG.32", "LDG.32", "BRA 9"],
@@ -218,7 +218,7 @@ test("a launch takes the time of its busiest unit, and of the launch itself", ()
   expect(multiplied.bound).toBe("tensor");
 });
 
-test("mma.sync takes the clocks that the card's rate for it gives", () => {
+test("mma.sync takes the number of clocks that follows from the card's rate", () => {
   const code = assembled(["HMMA", "@BRA 0", "EXIT"]);
   const roles = [{ warps: 8, mark: "HMMA", segments: segmentsOf(code, { totals: { HMMA: 1e4 } }) }];
   const launch = { blocks: 1, block: { registers: 255, threads: 256, shared: 0 }, roles, dram: 0 };
@@ -243,7 +243,7 @@ test("reads the widths of cp.async in code of compute capability 8.0 and 10.0", 
   ]);
 });
 
-test("a last wave of few blocks takes as long as a full one if each has a multiprocessor", () => {
+test("a last wave of few blocks takes as long as a full one if each block has a multiprocessor to itself", () => {
   const roles = [{ warps: 8, segments: segmentsOf(assembled(["FFMA", "@BRA 0", "EXIT"]), { totals: { FFMA: 1e6 } }) }];
   const block = { registers: 255, threads: 256, shared: 0 };
   const of = (blocks: number) => predict(cards.h100, { blocks, block, roles, dram: 0 }).total - 2e-6;

@@ -13,7 +13,7 @@ const script = fileURLToPath(new URL("event-loop.mjs", import.meta.url));
 /** Limit of a turn in ms: slices of 3 ms, copies of half a megabyte and single V8 operations (up to 30 ms), doubled for slower processors. */
 const MAX_MS = 100;
 const TRIES = 5;
-/** Number of files that are read during each work, at least. */
+/** More files than this must be read during each kind of work. */
 const MIN_READS = 10;
 
 test.skipIf(!saysTurns)(
@@ -32,7 +32,7 @@ test.skipIf(!saysTurns)(
       return Object.entries(said);
     };
     // Other load only lengthens a turn and delays reads, so take the best of a few runs. If compute ran on the pool's
-    // only thread, no file would be read before it ends in any run.
+    // only thread, no run would read a file before the compute ends.
     const least: Record<string, number> = {};
     const most: Record<string, number> = {};
     const isEnough = () => Math.max(...Object.values(least)) < MAX_MS && Math.min(...Object.values(most)) > MIN_READS;

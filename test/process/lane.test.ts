@@ -63,7 +63,7 @@ test("disposal rejects running and later calls of the model with DISPOSED, and c
   });
 });
 
-test("the memory of disposed tensors is reused or returned: forty of 50 MB in turn need less than 400 MB", async () => {
+test("the memory of disposed tensors is reused or returned: forty tensors of 50 MB, one after another, need less than 400 MB", async () => {
   const { code, stdout, stderr } = await run(`
     import { openDevice, Tensor } from ${JSON.stringify(entry.replace("/index.js", "/graph/index.js"))};
     const device = openDevice({ threads: 1 });

@@ -1,6 +1,6 @@
 // Trains a tiny model with several stages on the ranks of a launcher, or alone, and prints each stage's losses on rank 0.
-// Usage: ranks-stages.mjs ENTRY ACCUMULATE [SHARDING [large | ORDER]]. With `large`, the model's matrices are cut among the ranks. With ORDER,
-// such as [[0,2],[1,3]], the ranks add up in the order of nested lists: the sums of ranks 0 and 2, and of ranks 1 and 3, are added last.
+// Usage: ranks-stages.mjs ENTRY ACCUMULATE [SHARDING [large | ORDER]]. With `large`, the model's matrices are cut among the ranks. ORDER is
+// a nested list of ranks, in whose order they add. With [[0,2],[1,3]] they compute (0 + 2) + (1 + 3).
 const [entry, accumulate, sharding, size] = process.argv.slice(2);
 const { createModel, dpo, grpo, openWorld, ppo, pretrain, sft, Tokenizer, trainClassifier } = await import(entry);
 

@@ -88,7 +88,7 @@ test.each([
   60_000,
 );
 
-test("references of other ops leave the sums in place", async () => {
+test("ranks still sum when all other ops run their references", async () => {
   process.env.HEDDLE_REFERENCE = "1";
   try {
     const { code, stdout, stderr } = await onRanks(
@@ -144,7 +144,7 @@ test("sums start while the program goes on", async () => {
   expect(slow.end - fast.end).toBeGreaterThan(500);
 }, 60_000);
 
-test("a tensor that a program divides must have a range on every rank of the world", async () => {
+test("a program cannot divide a tensor among more ranks than the world has", async () => {
   const { code, stdout, stderr } = await onRanks(
     2,
     "refused",
@@ -207,7 +207,7 @@ test.each([
   [2, 2],
   [4, 1],
 ])(
-  "steps on %d ranks that sum in the program of the last of %d micro-batches have the bits of sums after it",
+  "steps on %d ranks have the same bits whether gradients are summed during or after the last of %d micro-batches",
   async (ranks, accumulate) => {
     const expected = await trainStages(ranks, accumulate, "none", { stages: STAGES });
     expect(Object.keys(expected)).toEqual(STAGES);
@@ -268,7 +268,7 @@ test.each([
   ["on two hosts sum during the backward pass", { hosts: 2 }, true],
   ["on one host sum during the backward pass with HEDDLE_OVERLAP=1", { variable: "1" }, true],
   ["on two hosts sum after the backward pass with HEDDLE_OVERLAP=0", { hosts: 2, variable: "0" }, false],
-  ["obey the option of openWorld before HEDDLE_OVERLAP", { variable: "0", options: "overlap: true" }, true],
+  ["prefer the option of openWorld to HEDDLE_OVERLAP", { variable: "0", options: "overlap: true" }, true],
 ] as const)(
   "ranks on CPUs %s",
   async (_, given, overlap) => {

@@ -32,7 +32,7 @@ test.each([
   ["an error before any text", failure, "lost", "the model was unloaded"],
   ["a stream that ends early", part, "cut", "the stream ended early"],
   ["a whole stream", `${part}data: [DONE]\n\n`, "whole", ""],
-])("the result of %s has its fate and the reason", async (_, body, fate, why) => {
+])("the result of %s says how the answer ended, and why", async (_, body, fate, why) => {
   answer = (response) => response.end(body);
   expect(await request(true)).toMatchObject({ fate, why });
 });

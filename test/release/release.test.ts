@@ -79,7 +79,7 @@ const released = {
   changesets: [] as string[],
 };
 
-test("a version that the lock file and the changelog have is ready", () => {
+test("a version is ready if both the lock file and the changelog have it", () => {
   expect(versionProblems(released)).toEqual([]);
 });
 

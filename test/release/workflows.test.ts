@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
-// The package's types describe its module for bundlers, which is another one.
+// The package has one module for bundlers and another one for Node. Its types describe the first.
 const { validateWorkflow } = createRequire(import.meta.url)("@action-validator/core") as {
   validateWorkflow: (source: string) => { errors: object[] };
 };

@@ -62,7 +62,7 @@ describe("a run's log", () => {
     expect(log.unreadable).toBe(4);
   });
 
-  test("counts the steps of a resumed run instead of those that it repeats", async () => {
+  test("has the steps of a resumed run in place of the earlier steps that it repeats", async () => {
     const first = step(1, 1) + step(2, 2) + evaluation(2, 20) + step(3, 3) + step(4, 4) + evaluation(4, 40);
     const log = await readLog(await runWith(first + step(3, 33) + step(4, 44) + evaluation(4, 44)));
     expect(pointsOf(log.training, "loss")).toEqual([
@@ -88,7 +88,7 @@ describe("a run's log", () => {
       [3, 1],
     ]);
     expect(log.training.size).toBe(100);
-    // Four curves are those of the step, so 204 of the 300 metrics have none, and two more are constructor and the long name.
+    // Four of the 100 curves belong to fields of the step. So 204 of the 300 metrics have no curve, nor do constructor and the long name.
     expect(log.moreMetrics).toBe(206);
   });
 
@@ -116,7 +116,7 @@ describe("a run's log", () => {
   });
 });
 
-test("lines that a later part of a log repeats do not count, for any log", () => {
+test("of any log, the lines that a later part of it repeats are left out", () => {
   const lines = fc.array(
     fc.record({ kind: fc.constantFrom("step" as const, "evaluation" as const), step: fc.integer({ min: 1, max: 8 }) }),
   );
@@ -126,7 +126,7 @@ test("lines that a later part of a log repeats do not count, for any log", () =>
       for (const [i, { kind, step }] of all.entries()) found.note(i, kind, step);
       const counts = found.filter();
       const kept = all.filter(({ kind, step }, i) => counts(i, kind, step));
-      // Definition: a line replaces earlier lines of its kind at the same or a later step. A step also replaces earlier evaluations there.
+      // The rule: a line replaces earlier lines of its kind for the same or a later step. A step also replaces earlier evaluations of such steps.
       let expected: typeof all = [];
       for (const line of all) {
         expected = expected.filter((old) => old.step < line.step || old.kind !== line.kind);

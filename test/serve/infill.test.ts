@@ -33,7 +33,7 @@ describe("a prompt", () => {
     expect(ids.filter((one) => [id(PRE), id(SUF), id(MID)].includes(one))).toEqual([id(PRE), id(SUF), id(MID)]);
   });
 
-  test("begins with other files, by name where the model has tokens for them", async () => {
+  test("begins with other files, and with their names if the model has a token for files", async () => {
     const extra = [{ text: "the sea", filename: "sea.txt" }, { text: "a house" }];
     const { ids } = await infillIds(tokenizer, { prefix: "The", suffix: "", extra });
     const file = id("<|file_sep|>");

@@ -1,5 +1,6 @@
-// The properties of exported classes and interfaces have docstrings. `npm run docs` checks everything else. With "Property", typedoc would also
-// need a text for each member of an inline type, which the text of the property with that type describes.
+// The properties of exported classes and interfaces have docstrings. `npm run docs` checks everything else. typedoc.json does not list
+// "Property", because typedoc would then also require a docstring for each member of an inline type. The docstring of the property that has
+// the inline type describes its members.
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { expect, test } from "vitest";

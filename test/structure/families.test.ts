@@ -1,4 +1,4 @@
-// A built-in family is one file of lib/models/families. Its lists follow from these files.
+// A built-in family is one file of lib/models/families. A script writes the lists of families in index.ts and docs/models.md from these files.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { guide, index, indexOf, listFamilies, tableOf, withTable } from "../../scripts/tables/list-families.ts";

@@ -12,7 +12,7 @@ const readPage = (page: string) => readFileSync(join(root, page), "utf8");
 /** Folders of installed, built and versioned files. */
 const IGNORED = new Set([".git", "node_modules", "build", "dist", "prebuilds"]);
 
-/** Names that look like paths: an entry point of the package, and a folder that the build makes. */
+/** Names that look like paths of the checkout: an entry point of the package, and a folder that the build makes. */
 const NOT_FILES = new Set(["heddle/graph", ".cmake/tools"]);
 
 /** Paths of all files and folders of the checkout. */
@@ -39,7 +39,7 @@ function namedPaths(page: string): string[] {
   return [...new Set(paths.map((path) => path.replace(/\/$/, "")))];
 }
 
-/** Whether a name is that of a path, or of the last parts of one. The name x is a wildcard, like `*`. */
+/** Whether a name is one of the paths, or the last parts of one. A file name x, as in x.test.ts, stands for any name, like `*`. */
 function exists(name: string, paths: readonly string[]): boolean {
   const pattern = name
     .replace(/(^|\/)x(?=\.)/, "$1*")

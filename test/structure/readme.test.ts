@@ -1,4 +1,5 @@
-// TypeScript examples in the README and guides compile, the README's and the recipes for library authors run, and links are valid.
+// TypeScript examples in the README and guides compile. The examples of the README and the recipes for library authors also run. Links are
+// valid.
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

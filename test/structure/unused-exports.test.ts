@@ -10,7 +10,7 @@ const ENTRIES = ["index", "graph-entry", "serve/index", "tokenizer/index", "ai-s
   (name) => `lib/${name}.ts`,
 );
 
-/** The declarations of exported constants name these types of other files, although their code does not. */
+/** Types that no other file imports. They are exported because the declarations (.d.ts) of constants in other files name them. */
 const NAMED_BY_DECLARATIONS = ["lib/train/preference/pairs.ts: PairBatchShape"];
 
 /** The texts of files by path. Paths have slashes on every platform. */
@@ -58,8 +58,8 @@ function targetsOf(texts: Texts, file: string, path: string): string[] {
 }
 
 /**
- * Returns the exports of lib that no other file imports. A file that names the path of another in any other way than an import of a list
- * (a namespace, a dynamic import, a mock) imports the exports whose names occur in its text.
+ * Returns the exports of lib that no other file imports. A file may also name the path of another without a list of names: in a namespace
+ * import, a dynamic import or a mock. It then counts as importing the exports whose names occur in its text.
  */
 function unusedExports(texts: Texts): string[] {
   const used = new Set<string>();

@@ -9,8 +9,8 @@ const shapes = [
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   shapes.flatMap((shape) => {
-    // The shape of one element has operands of at most 1. In an activation's tail the terms of a result cancel, and there is no larger
-    // result to which the tolerance is relative.
+    // The shape (1, 1) has operands of at most 1. The tolerance is relative to the largest result. In an activation's tail the terms of a
+    // result cancel, and a single element has no larger result beside it.
     const bound = shape.length === 2 && shape[1] === 1 ? 1 : 6;
     const x = float(type, shape, -bound, bound);
     const y = out(type, ...shape);

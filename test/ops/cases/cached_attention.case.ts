@@ -153,7 +153,7 @@ const q8Cases: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
-/** Ring caches of `rows` for windows: positions far beyond the ring, runs across its end, and shorter sequences. */
+/** Ring caches of `rows` rows, each for a window. The batches have positions far beyond the ring, segments across its end, and short sequences. */
 const rings = [
   { rows: 64, window: 6 },
   { rows: 128, window: 70 },

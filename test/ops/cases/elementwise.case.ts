@@ -51,7 +51,7 @@ const wide = activationTypes.flatMap((type) =>
   }),
 );
 
-/** Two rows whose elements before column 2100 are excluded. Some threads of a CUDA block then have only such elements at first, or at all. */
+/** Two rows whose elements before column 2100 are excluded. Some threads of a CUDA block then begin with excluded elements, or have no others. */
 const excluded = (width: number) =>
   Array.from({ length: 2 * width }, (_, i) => (i % width < 2100 ? Number.NEGATIVE_INFINITY : ((i * i) % 17) - 8));
 

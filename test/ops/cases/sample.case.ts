@@ -1,4 +1,4 @@
-// The kernel equals the reference, which sample.test.ts tests.
+// Cases that compare the kernel with the op's reference. sample.test.ts compares sampling with a simple implementation.
 import { f32, given, i32, type OpCase, type OpFile, out } from "../harness.ts";
 
 /**

@@ -96,7 +96,7 @@ export async function steer(model: LanguageModel, stops: readonly StopCondition[
       shape: ({ custom }, { rotary }) => ({ residualScale: custom.scale, rotary }),
     }),
   });
-  // The model passed to callbacks during training is the given one.
+  // Callbacks of training get the given model, with its type.
   const evaluate = async (at: { model: LanguageModel }) => ({ length: (await at.model.complete("x")).text.length });
   sft(await LanguageModel.load("default"), { data: "rows.jsonl", evaluate });
   sft(model, {

@@ -1,4 +1,5 @@
-// Ranks that the real torchrun starts: Debian's python3-torch, or that of HEDDLE_PYTHON. They exchange bytes as they do NCCL's id.
+// Ranks that the real torchrun starts: Debian's python3-torch, or that of HEDDLE_PYTHON. They exchange bytes in the way in which ranks
+// exchange NCCL's id.
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

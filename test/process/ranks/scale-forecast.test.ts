@@ -25,9 +25,9 @@ const shown = (state: number, compute: number, communication: number) => [
   `${Math.round((100 * compute) / (compute + communication))} %`,
 ];
 
-test("predicted steps are what the assumptions give by hand", async () => {
+test("predicted steps equal those that are calculated by hand from the assumptions", async () => {
   const lines = await forecast();
-  // On CPUs, the last of 8 backward passes hides a part of the first of two passes.
+  // On CPUs, the last of 8 backward passes hides a part of the first of two communication passes.
   const cpu = (6 * 1.1e9 * 8192) / 3e12;
   const pass = (7 / 8) * (4.4e9 / 2e9) + Math.ceil(4.4e9 / 2 ** 21) * 7 * 3e-6;
   const hidden = (0.9 * (2 / 3) * cpu) / 8;
@@ -35,14 +35,14 @@ test("predicted steps are what the assumptions give by hand", async () => {
   expect(cellsOf(lines, "1.1B parameters, 8 micro-batches of 1,024 tokens per rank", "8", "optimizer")).toEqual(
     shown(1.1e9 * (8 + 8 / 8), cpu, 2 * pass - hidden),
   );
-  // On GPUs, the backward pass hides the first pass. The second one goes over the updated weights.
+  // On GPUs, the backward pass hides the first communication pass. The second one sends the updated weights.
   const gpu = (6 * 3e9 * 8192) / 400e12;
   const weights = (7 / 8) * (12e9 / 185e9) + 290 * 3 * 5e-6;
   expect(weights).toBeLessThan(0.9 * (2 / 3) * gpu);
   expect(cellsOf(lines, "3B parameters, 8,192 tokens per GPU", "8", "optimizer")).toEqual(
     shown(3e9 * (8 + 8 / 8), gpu, weights),
   );
-  // NCCL's calls of divided gradients hide nothing.
+  // With divided gradients, the backward pass hides none of NCCL's calls.
   expect(cellsOf(lines, "3B parameters, 8,192 tokens per GPU", "8", "gradients")).toEqual(
     shown(3e9 * (4 + 12 / 8), gpu, 2 * weights),
   );

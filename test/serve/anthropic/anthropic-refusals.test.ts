@@ -154,7 +154,7 @@ describe("the Messages API", () => {
       });
     }));
 
-  test("rejects thinking if the template has none, and no thinking if it cannot be turned off", async () => {
+  test("rejects enabled thinking if the template has none, and disabled thinking if the template always thinks", async () => {
     const plain = await chatModel({}, "{% for m in messages %}{{ m.content }}{% endfor %}");
     const always = await chatModel({}, "{% for m in messages %}{{ m.content }}{% endfor %}<think>");
     const budget = { type: "enabled", budget_tokens: 5 };

@@ -90,7 +90,7 @@ describe("a model without a chat template", () => {
       "thinking: expected none",
     ],
     ["/api/chat", { options: { num_predict: 2 } }, { think: false }, { think: true }, "think: expected none"],
-  ])("answers without reasoning, and names the parameter that requests it: %s", (path, limit, off, on, message) =>
+  ])("answers if reasoning is off, or names the parameter that turns it on: %s", (path, limit, off, on, message) =>
     withServer(base, {}, async ({ post }) => {
       const asked = { messages: user("a"), ...limit };
       expect(await post(path, { ...asked, ...off })).toMatchObject({ status: 200 });
@@ -100,7 +100,7 @@ describe("a model without a chat template", () => {
     }),
   );
 
-  test("answers without reasoning, and names the parameter that requests it: /v1/responses", () =>
+  test("answers if reasoning is off, or names the parameter that turns it on: /v1/responses", () =>
     withServer(base, {}, async ({ post }) => {
       const respond = (effort: string) =>
         post("/v1/responses", { input: "a", max_output_tokens: 16, reasoning: { effort } });

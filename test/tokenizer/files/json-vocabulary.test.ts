@@ -16,7 +16,7 @@ const escaped = (json: string) =>
   );
 
 describe("readJsonVocabulary", () => {
-  it("equals JSON.parse, to which it may leave surrogates and __proto__", () => {
+  it("gives what JSON.parse gives, or leaves files with surrogates or __proto__ to JSON.parse", () => {
     fc.assert(
       fc.property(
         fc.uniqueArray(token, { maxLength: 20 }),

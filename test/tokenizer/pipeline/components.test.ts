@@ -123,7 +123,7 @@ describe("pre-tokenizers", () => {
     expect(() => load(`(?<=${"(?:".repeat(20)}a${"{1000})".repeat(20)})x`)).toThrowError(/look-behind|at most/u);
     // A look-behind of a million characters at every position.
     expect(() => load("(?<=(?:a{1000}){1000})a").count("a".repeat(60_000))).toThrowError(/takes more than the cap/u);
-    // Memoizing failed states would need a program of 18,000 steps times a million positions.
+    // To memoize failed states, the table would need an entry for each of 18,000 program steps at each of a million positions.
     const long = load("a+(?:(?:(?:bc){1000}){9}|x)");
     expect(() => long.count("a".repeat(1_000_000))).toThrowError(/takes more than the cap/u);
     expect(long.count("aaax")).toBe(4);

@@ -78,7 +78,7 @@ describe.each(Object.entries(normalizers))("offsets of text normalized by %s", (
   );
   const images = new Map(units.map((unit) => [unit, encoded(tokenizer, `.${unit}.`).bytes.slice(1, -1)]));
 
-  it("are within the characters that it was made from, and may extend over deleted characters after them", () => {
+  it("are within the characters that the text was made from, and may extend over deleted characters after them", () => {
     fc.assert(
       fc.property(texts, (parts) => {
         const { bytes, offsets } = encoded(tokenizer, parts.join(""));
@@ -180,7 +180,7 @@ describe("text that Unicode normalization composes", () => {
     ]);
   });
 
-  it("gives reordered marks the beginnings of the marks whose places they take, and the end of the last mark", () => {
+  it("gives each reordered mark the beginning of the mark whose place it takes, and the end of the last mark", () => {
     // Each mark has two tokens.
     const marks = [1, 1, 2, 2].map((begin) => [begin, 3]);
     expect(encoded(tokenizer, "q\u0307\u0323y").offsets).toEqual([[0, 1], ...marks, [3, 4]]);

@@ -17,8 +17,8 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 type At = { step: number };
 
-// The first run's best score would beat every later evaluation if it were kept: 5 against at most 0.12 in the first case, and 0.6 against
-// at least 2 in the second, where lower is better after resuming.
+// If the first run's best score were kept, it would beat every later evaluation. In the first case it is 5, and later scores are at most
+// 0.12. In the second case it is 0.6, later scores are at least 2, and lower is better after resuming.
 test.each([
   [
     "another metricForBestModel",

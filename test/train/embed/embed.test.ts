@@ -198,7 +198,8 @@ describe("trainEmbedding", () => {
     );
     const ids = Array.from({ length: 600 }, (_, i) => (i * 7) % 90);
     const mean = await base.embed(ids, { normalize: false });
-    // In a causal model, the state of a position is the last state of the prefix that ends there. So prefixes check `all`.
+    // In a causal model, the state of a position is the last state of the prefix that ends there. So the last states of prefixes are the
+    // expected values of pooling `all`.
     const every = await base.embed(
       [1, 255, 256, 257, 400, 600].map((n) => ids.slice(0, n)),
       { pooling: "last", normalize: false },

@@ -81,7 +81,7 @@ describe.each(goldenNames)("%s against PyTorch in float64", (name) => {
     model.dispose();
   });
 
-  test("bf16 stays within 1 % of the losses", async () => {
+  test("losses in bf16 are within 1 % of PyTorch's in float64", async () => {
     const model = await goldenModel(name, device);
     const step = await create(model, golden, 2, "bf16");
     for (const expected of golden.losses) {

@@ -18,7 +18,7 @@ const device = openDevice();
 const U = 2 ** -24;
 /**
  * Tolerance of a value after `sums` sums in sequence, of up to 56 terms each, relative to the value's range. Rounding errors are independent,
- * so their standard deviation grows with the root of their number. The tolerance is six of them.
+ * so the standard deviation of their sum grows with the root of their number. The tolerance is six standard deviations.
  */
 const rounded = (sums: number) => 6 * Math.sqrt(sums * 56) * U;
 /** Two layers have eight sums each: norm, query, scores, mixture, output, norm, up and down. The last norm and the head follow. */

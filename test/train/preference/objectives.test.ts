@@ -59,7 +59,7 @@ test("grpo's token metrics and dapo's divisor exclude answers that are masked fo
     answers: masked.map((m) => ({ answer, advantage: 1, ...(m && { masked: true }) })),
     report: { reward: 3 },
   });
-  // As TRL's num_items_in_batch, which it counts after masking.
+  // TRL counts num_items_in_batch after masking too.
   expect(
     [
       [false, false],

@@ -39,7 +39,7 @@ test.each([
   ["a rank of another run", { rank: 1, size: 2, key: "other" }],
   ["a rank of a run with another number of ranks", { rank: 2, size: 3, key }],
   ["a rank that does not exist", { rank: 7, size: 2, key }],
-])("%s is rejected with both names, and the run goes on", async (_, wrong) => {
+])("%s is rejected with an error that names both runs, and rank 0 goes on", async (_, wrong) => {
   const at = await open();
   const first = shareByPort(at, { rank: 0, size: 2, key }, id);
   await expect(shareByPort(at, wrong, none)).rejects.toMatchObject({

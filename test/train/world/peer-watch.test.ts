@@ -75,7 +75,7 @@ test("ranks that leave at different times after the same operations are not lost
   }
   expect(ranks.map(({ losses }) => losses)).toEqual([[], [], []]);
   expect(ranks.map(({ hasNone }) => hasNone)).toEqual([true, true, true]);
-  // An operation of a world that is left is not watched.
+  // A rank that has left no longer watches its operations.
   expect(await done(ranks[0]!)).toBe("done");
 });
 

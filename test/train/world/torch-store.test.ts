@@ -88,7 +88,7 @@ test("all ranks get rank 0's bytes, whoever comes first", async () => {
   expect(await late).toEqual(next);
 });
 
-test("rank 0 missing, another kind of server, and no server are errors", async () => {
+test("a missing rank 0, another kind of server, and a missing server are errors", async () => {
   const port = await startStore();
   await expect(shareByStore({ address: "127.0.0.1", port, timeoutSeconds: 0.2 }, "k", undefined)).rejects.toMatchObject(
     {
@@ -110,7 +110,7 @@ test("rank 0 missing, another kind of server, and no server are errors", async (
   });
 });
 
-test("the store passes on the port on which rank 0 waits for the watch, and MASTER_PORT is that port without a store", async () => {
+test("the other ranks learn rank 0's port for the watch from the store, and without a store it is MASTER_PORT", async () => {
   const master = { address: "127.0.0.1", port: await startStore() };
   const [first, second] = [0, 1].map(() => watchAtMaster({ master, agentStore: true, runId: "run" }));
   expect(await Promise.all([second!.sharePort!(undefined), first!.sharePort!(47_110)])).toEqual([47_110, 47_110]);
