@@ -9,7 +9,10 @@ import { entry, node } from "./helpers.ts";
 const SCALAR = { string: 8, f32: 6, i32: 5 };
 const COUNT = 2_000_000;
 
-/** Returns `first` and then texts over 38 letters, the shortest first. Each longer text is a merge of its prefix and its last letter. */
+/**
+ * Returns `first` and then texts from an alphabet of 38 letters, the shortest first. Each longer text is a merge of its prefix and its last
+ * letter.
+ */
 function dense(first: readonly string[]): string[] {
   const letters = [..."abcdefghijklmnopqrstuvwxyz0123456789-_"];
   const all = [...first];

@@ -171,7 +171,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
     await writeFile(out, "", { flag: "w" }); // another program empties the file
     await page.keyboard.press("1");
     await page.locator("#notice", { hasText: "something else writes" }).waitFor();
-    expect(await page.locator("button.answer.picked").count()).toBe(0); // a vote that was not stored is repeated
+    expect(await page.locator("button.answer.picked").count()).toBe(0); // the vote was not stored, so no answer stays picked
     complaints = complaints.filter((c) => !c.includes("500"));
   });
 

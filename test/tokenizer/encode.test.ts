@@ -131,7 +131,7 @@ describe("split patterns", () => {
     it(`${name}: the native splitter equals the regular expression`, () => {
       const json = byteLevelJson(merges, { pre_tokenizer: splitBy(pattern) });
       const native = fromJson(json);
-      // The group matches the same texts but hides the pattern from the native splitters, so JavaScript's RegExp splits.
+      // The group matches the same texts but hides the pattern from the native splitters, so the regular expression engine splits.
       const general = fromJson({ ...json, pre_tokenizer: splitBy(`(?:${pattern})`) });
       fc.assert(
         fc.property(text, (sample) => {

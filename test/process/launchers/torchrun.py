@@ -1,4 +1,4 @@
-"""torchrun. Debian builds PyTorch without libuv, but the stores of torchrun's agent ask for it. Without libuv, they are PyTorch's other ones."""
+"""Runs torchrun. Its agent asks for stores with libuv, but Debian builds PyTorch without libuv. There, stores are made with use_libuv=False."""
 
 import torch.distributed as distributed
 from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend

@@ -1,5 +1,6 @@
-"""SentencePiece's own library for sentencepiece.test.ts: `train TYPE SIZE BYTES TEXT PREFIX`, `encode MODEL` (a JSON string a line in, ids out),
-`time MODEL TEXT SECONDS` (megabytes of UTF-8 per CPU second on 4 KB documents)."""
+"""Runs SentencePiece's own library. `train TYPE SIZE FALLBACK TEXT PREFIX` trains a model, with byte fallback if FALLBACK is `bytes`.
+`encode MODEL` reads a JSON string from each line and prints its ids. `time MODEL TEXT SECONDS` encodes the documents of a JSON file and prints
+megabytes of UTF-8 per CPU second."""
 import json
 import sys
 import time

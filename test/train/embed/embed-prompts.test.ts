@@ -107,7 +107,7 @@ describe("prompts in training", () => {
         close(vectors.subarray(i * width, (i + 1) * width), wanted, 2e-5);
         close(await model.embed(text, { promptName: "query" }), wanted, 2e-5);
       }
-      // The first token belongs to the prompt, so a causal model gives equal vectors.
+      // With pooling `first`, the pooled token belongs to the prompt. A causal model then gives the same vector for all texts.
       if (pooling !== "first") {
         await step.accumulate([batch]);
         const gradients = new Map<string, Float32Array>();

@@ -43,8 +43,8 @@ test.each([
 ] as const)("%s plans no memory of batch × vocabulary floats", async (_, stage) => {
   const [small, large] = [4096, 32768];
   const grown = (await planned(stage as Stage<never>, large)) - (await planned(stage as Stage<never>, small));
-  // In the arena, only the embedding's gradient per use (lookup and head) and their sum grow with the vocabulary. The bound allows one more
-  // matrix. Logits would take far more memory.
+  // Three matrices in the arena grow with the vocabulary: the embedding's gradients of the lookup and of the head, and their sum. The bound
+  // allows a fourth matrix. Logits would take far more memory.
   expect(grown).toBeLessThanOrEqual(4 * 4 * (large - small) * width);
   expect(4 * sequences * sequenceLength * (large - small)).toBeGreaterThan(10 * grown);
 });

@@ -43,7 +43,7 @@ test("the rollout model in bf16 is a copy with rounded matrices, which follows t
     const { dtype, shape } = copy.model.weight(name);
     expect([name, dtype]).toEqual([name, shape.length >= 2 ? "bf16" : "f32"]);
   }
-  // The copy's log-probabilities are closer to those of the bf16 training step than the f32 weights' are.
+  // The log-probabilities of the copy are closer to those of the bf16 training step than the log-probabilities of the f32 policy.
   const answer = { ids: Int32Array.from(prompt), promptLength: 1 };
   const scorer = new AnswerScorer(policy.model, { sequences: 1, sequenceLength: 8, dtype: "bf16" });
   const trained = (await scorer.tokens([answer]))[0]!;

@@ -147,7 +147,7 @@ test("a rank that sends nothing is lost after the time limit, and heartbeats kee
   const message = "IO world: rank 1 of 3 has not answered for 2 s";
   for (const { losses } of ranks) await expect.poll(() => losses, { timeout: 10_000 }).toEqual([message]);
   expect(performance.now() - since).toBeGreaterThan(1900);
-  // Rank 0 tells the rank too: it may only have been stopped for a while.
+  // Rank 0 keeps the connection open to tell rank 1 of the loss, because rank 1 may only have been stopped for a while.
   raw.destroy();
 });
 
