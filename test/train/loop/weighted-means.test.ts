@@ -48,7 +48,7 @@ describe.each(runs)("%s", (_name, run) => {
       expect(Math.abs(got[i]! - value)).toBeLessThan(1e-4 * Math.abs(value) + 1e-7);
   };
 
-  test("has the losses of one batch with accumulated micro-batches", async () => {
+  test("has the same losses with accumulated micro-batches as with one batch", async () => {
     const given = { maxSteps: 2, learningRate: 1e-3, evalSteps: 1 };
     const whole = await figures({ ...given, perDeviceTrainBatchSize: 8 });
     const parts = await figures({ ...given, perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 4 });
