@@ -1,5 +1,5 @@
 // Allocates memory that JavaScript owns. Buffers of more than 1 MiB are allocated with JavaScript's constructor, which
-// throws if memory is short. Node-API would end the process.
+// throws if memory is short. Node-API's own functions would end the process instead.
 #pragma once
 #include <napi.h>
 

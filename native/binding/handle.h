@@ -14,8 +14,8 @@ template <class T> class Handle : public Napi::ObjectWrap<T> {
  public:
   using Napi::ObjectWrap<T>::ObjectWrap;
 
-  // node-addon-api calls this function, by the name T::Unwrap, with `this` of every method and accessor. It checks the
-  // tag, because JavaScript can call a getter with any object. V8 checks `this` for methods, but not for accessors.
+  // Before each method or accessor, node-addon-api calls T::Unwrap with its `this`. This function checks the tag,
+  // because JavaScript can call a getter with any object. V8 checks `this` for methods, but not for accessors.
   static T* Unwrap(Napi::Object object) {
     if (is_a<T>(object)) return Napi::ObjectWrap<T>::Unwrap(object);
     throw Napi::Error(object.Env(), make_error(object.Env(), "INVALID_ARGUMENT",

@@ -22,7 +22,7 @@ class Recording {
 struct ProductDescription {
   int64_t m, n, k;
   DType a, b, c;
-  bool a_transposed, b_transposed;  // stored as (k, m) and (n, k)
+  bool a_transposed, b_transposed;  // if true, a is stored as (k, m), b as (n, k)
 };
 // The kernels that can compute a product, with the device's default first. `key` identifies the kind of product for
 // choose_variants().

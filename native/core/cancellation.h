@@ -11,7 +11,7 @@ namespace heddle {
 class Cancellation {
  public:
   Cancellation() = default;
-  // `message` is that of the error. Either flag may be null.
+  // The error has the text `message`. Either flag may be null.
   Cancellation(const char* message, const std::atomic<bool>* flag, const std::atomic<bool>* other = nullptr)
       : message_(message), flag_(flag), other_(other) {}
 

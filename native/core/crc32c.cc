@@ -9,7 +9,8 @@
 namespace heddle {
 namespace {
 
-// Polynomials modulo Castagnoli's over GF(2), bit-reflected like the checksum: the highest bit is x^0.
+// Polynomials modulo Castagnoli's over GF(2), bit-reflected like the checksum: the highest bit is the coefficient of
+// x^0.
 constexpr uint32_t castagnoli = 0x82f63b78, one = 1u << 31, x_to_8 = 1u << 23;
 
 uint32_t times_x(uint32_t a) { return a & 1 ? a >> 1 ^ castagnoli : a >> 1; }
@@ -65,7 +66,7 @@ uint32_t by_tables(uint32_t before, const void* data, size_t bytes) {
 
 #if defined(__x86_64__) || defined(__aarch64__)
 
-// Multiplies by x_to_bytes(bytes), one table lookup per byte of the checksum.
+// Multiplies by x_to_bytes(bytes), with one table lookup per byte of the checksum.
 class Shift {
  public:
   explicit Shift(size_t bytes) {

@@ -1,4 +1,4 @@
-// Names of element types and shapes, and conversions between f32 and f16. f32 to f16 rounds to nearest even.
+// Element types and shapes as text, and conversions between f32 and f16. The conversion to f16 rounds to nearest even.
 #include "core/tensor.h"
 
 #include "core/error.h"

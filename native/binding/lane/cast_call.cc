@@ -11,7 +11,7 @@
 namespace heddle {
 namespace {
 
-// Limit of counts, sizes, strides and starts, in elements. Their byte counts cannot overflow.
+// Limit of counts, sizes, strides and starts, in elements. Sizes in bytes then cannot overflow.
 constexpr int64_t max_elements = 1LL << 46;
 
 int block_of(DType type) { return is_quantized(type) ? block_type(type).elements : 1; }

@@ -17,7 +17,7 @@ const napi_type_tag RanksHandle::tag = {0x6865646a52616e6bULL, 0x730000000000000
 
 namespace {
 
-std::atomic<bool> is_taken{false};  // MPI can be started once in a process
+std::atomic<bool> is_taken{false};  // MPI can start only once in a process
 
 SpansByRank spans_by_rank(const std::vector<Storages>& parts, const RankGroup& group, const char* what) {
   if (parts.size() != static_cast<size_t>(group.size()))
@@ -37,7 +37,7 @@ SpansByRank spans_by_rank(const std::vector<Storages>& parts, const RankGroup& g
 struct RanksHandle::Pending {
   Napi::Promise::Deferred deferred;
   Napi::Reference<Napi::Value> keep;
-  Result result;  // empty: undefined
+  Result result;  // if empty, the promise resolves with undefined
   bool failed = false;
   Failure failure{"INTERNAL", ""};
 };

@@ -14,7 +14,7 @@ namespace heddle {
 
 // class NativeRanks { constructor(libraries, silenceSeconds, onLost); join(); allReduce(tensors, type);
 // reduceScatter(tensorsByRank, type); allGather(tensorsByRank); sum(numbers); broadcast(tensors, root); gather(bytes);
-// barrier(); leave(); end(code, seconds); cpus() }. A process has one at most.
+// barrier(); leave(); end(code, seconds); cpus() }. Only one NativeRanks of a process can join.
 class RanksHandle : public Handle<RanksHandle> {
  public:
   static const napi_type_tag tag;
@@ -23,7 +23,7 @@ class RanksHandle : public Handle<RanksHandle> {
   explicit RanksHandle(const Napi::CallbackInfo& info);
   ~RanksHandle() override;
   // Returns the object by which a lane's programs sum over the ranks. Throws DISPOSED unless the ranks have connected.
-  // `cancellation`: that of the lane, which ends waiting when it stops.
+  // `cancellation` is that of the lane. It ends waiting when the lane stops.
   std::shared_ptr<RankSums> sums(const Cancellation& cancellation) const;
 
  private:

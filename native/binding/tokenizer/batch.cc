@@ -184,7 +184,7 @@ class EncodeBatch {
 struct DecodeBatch {
   std::shared_ptr<const TokenizerModel> model;
   std::vector<uint32_t> ids;
-  std::vector<size_t> begins;  // index of the first id of each text, then the number of ids
+  std::vector<size_t> begins;  // index of the first id of each text, then the number of all ids
   bool skip_special = false;
   std::vector<std::string> texts;
 

@@ -16,7 +16,7 @@ class TokenizerJob {
   virtual ~TokenizerJob() = default;
   virtual void report(double done, double total) = 0;  // schedules progress(done, total) on the JavaScript thread
 
-  // Cancels the work when the program cancels the job. `message` is that of the error.
+  // Cancels the work when the program cancels the job. The error has the text `message`.
   Cancellation cancellation(const char* message) const { return Cancellation(message, canceled_.get()); }
 
   // Runs on the job's thread. An exception rejects the promise.

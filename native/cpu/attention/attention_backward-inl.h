@@ -13,8 +13,9 @@ struct BackwardPlan {
   int64_t buffers;                // number of such sums in scratch
   int64_t side, work;             // floats of one thread: its copy of keys and values, and its whole scratch
 };
-// Whether the set below computes the gradients, because this one would multiply pairs of bf16. Panels of sequences or
-// windows shorter than a panel are mostly padding, and pairs do not speed them up.
+// Whether the instruction set that this one extends computes the gradients (below-inl.h), instead of products of bf16
+// pairs. That set is used if operands must not be rounded, or if sequences or windows are shorter than a panel. Such
+// panels are mostly padding, and pairs do not speed them up.
 inline bool backward_below(const Attention& a) {
   return bf16_pairs && !(a.pairs && a.length >= NR && (a.window == 0 || a.window >= NR));
 }
@@ -29,7 +30,8 @@ inline BackwardPlan plan_backward(const Attention& a, int threads) {
   p.padded = round_up(a.width, NR);
   p.sums = 2 * a.length * p.padded;
   int64_t items = a.heads / a.kv_heads * ceil_div(a.length, query_block);
-  // At least 16 tasks if the queries suffice. The number of threads must not matter, because parts determine the bits.
+  // At least 16 tasks if the queries suffice. The number of threads must not matter, because the number of parts
+  // affects how sums are rounded.
   p.parts = p.owners == 0 || p.owners >= 16 ? 1 : min_of(ceil_div(16, p.owners), max_of<int64_t>(1, items / 4));
   while (p.parts > 1 && p.owners * p.parts * p.sums > int64_t{8} << 20) --p.parts;  // at most 32 MiB of partial sums
   p.buffers = p.parts > 1 ? p.owners * p.parts : threads;

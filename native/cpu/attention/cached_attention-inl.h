@@ -245,7 +245,7 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
     load_tile(
         a.q, a.type, ((g.first + r) * a.heads + kh * group) * width, width, group, width, q + r * group * width, width);
   for (int64_t i = 0; i < queries * width; ++i) q[i] *= a.scale, o[i] = 0;
-  for (int64_t i = 0; i < queries; ++i) {  // the sink counts once, in the first part
+  for (int64_t i = 0; i < queries; ++i) {  // only the first part includes the sink
     m[i] = part == parts.first ? sink_of(a.sinks, a.sinks_type, kh * group + i % group) : minus_infinity;
     l[i] = m[i] > minus_infinity ? 1 : 0;
   }

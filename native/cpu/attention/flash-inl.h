@@ -133,8 +133,8 @@ inline void load_panels(
   }
 }
 
-// Maximum rows of the register tiles below. On an instruction set with bf16_pairs, f32 products only repair single rows
-// (flash_nan_fixup-inl.h), which is not worth larger tiles. The height does not change the bits.
+// Maximum rows of the register tiles below. On an instruction set with bf16_pairs, f32 products only recompute single
+// rows (flash_nan_fixup-inl.h), so larger tiles for f32 would not pay off. The height does not change the results.
 template <bool PAIRS> constexpr int flash_tile_rows = PAIRS == bf16_pairs ? MR : 1;
 
 // s (keys, NR) = k (keys, width) times panel (width, NR). With PAIRS, here and below, the summed dimension is stored as

@@ -254,8 +254,8 @@ inline void finish_rows(
 }
 
 // Computes attention of all panels. keys_of(block, from, to, stage, room) returns the packed block, of which keys
-// [from, to) are visible. It must fill up their groups of 32 with zeros. It may use `stage` for the block's rows and
-// `room` for the packed forms.
+// [from, to) are visible. It must pad these keys with zeros to whole groups of 32. It may use `stage` for the block's
+// rows and `room` for the packed forms.
 template <class Keys> void flash_tiles(const TileQueries& b, float* work, const Keys& keys_of) {
   [[maybe_unused]] const Tiles tiles;
   const int64_t padded = tile_width(b.width), panels = b.panels(), all = panels * b.heads, panel = panel_rows * padded;

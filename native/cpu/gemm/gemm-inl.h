@@ -22,8 +22,8 @@ inline bool skinny(const Gemm& g) {
   return !g.a_transposed && !g.accumulate && g.m <= (g.b_transposed ? gemv_rows : gemv_axpy_rows);
 }
 
-// Only gemm_blocked can fuse an activation. Returns a number of rows, at most 256, above which a product always uses
-// it. Returns INT64_MAX for products that never do.
+// Only gemm_blocked can fuse an activation. Returns the number of rows, at most 256, above which a product always uses
+// that kernel. Returns INT64_MAX if there is no such number.
 inline int64_t gemm_ends_above(const Gemm& g) {
   if (g.rowwise || g.a_transposed || g.c_transposed || g.accumulate || g.n <= small_n_max_rows ||
       g.k <= small_k_max_depth)
@@ -35,7 +35,7 @@ inline int64_t gemm_ends_above(const Gemm& g) {
 inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
   if (g.end) return gemm_blocked(g, pool, scratch);
-  // A slice has the same bits as if it were the whole product.
+  // A slice of the rows gives the same bits as the whole product.
   if (g.rowwise)
     return in_slices(
         g, g.b_transposed ? gemv_rows : gemv_axpy_rows, [&](const Gemm& slice) { gemv(slice, pool, scratch); });

@@ -1,4 +1,5 @@
-// Products of two bf16 operands on AMX tiles: chooses a kernel by the shape. The set below computes all others.
+// Products of two bf16 operands on AMX tiles: chooses a kernel by the shape. The instruction set that this one extends
+// computes all others (below-inl.h).
 #pragma once
 #include "cpu/gemm/gemm_forms-inl.h"
 #include "cpu/gemm/gemm_tiles-inl.h"
@@ -31,7 +32,7 @@ inline void transposed_tiles(const Gemm& g, Pool& pool, void* scratch) {
   gemm_tiles(transposed_product(g), pool, scratch);
 }
 
-// Returns the kernel of tiles that computes a product, or null if the set below computes it.
+// Returns the AMX kernel that computes a product, or null if the instruction set that this one extends computes it.
 inline TileKernel tile_kernel(const Gemm& g) {
   if (g.a_type != DType::bf16 || g.b_type != DType::bf16 || g.rowwise || g.n == 0) return nullptr;
   if (g.end || g.b_packed || g.b_unpacked)

@@ -32,7 +32,7 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
       for (int64_t p0 = 0; p0 < g.k || p0 == 0; p0 += kc) {
         const int64_t k = min_of(kc, g.k - p0), depth = pairs ? ceil_div(k, 2) : k;
         if (kc < g.k) b_packed = false;
-        // Packing b does not pay if a single panel of rows reads it and its rows are f32 already.
+        // Packing b does not pay if a single panel of rows reads it and b's rows are f32 already.
         const bool b_in_place = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
         const float* in_place = b_in_place ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;
         const float* panels = all_panels ? all_panels + p0 / 2 * NR : nullptr;

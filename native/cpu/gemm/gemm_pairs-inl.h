@@ -1,6 +1,6 @@
 // Products of two bf16 operands by dot products of bf16 pairs, which have f32 sums and twice the throughput of f32
-// products. The set below computes products of other types, and products that read an operand along its columns in
-// place.
+// products. The instruction set that this one extends computes products of other types, and products that read an
+// operand along its columns in place (below-inl.h).
 #pragma once
 #include "cpu/gemm/gemm_blocked-inl.h"
 #include "cpu/gemm/gemm_forms-inl.h"
@@ -23,7 +23,7 @@ inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   return max_of(packed_pair_scratch(m, k), below.gemm_scratch(m, n, k, threads));
 }
 
-// Few rows of x, for weights stored (n, k).
+// Whether the product has few rows of x, and weights stored as (n, k).
 inline bool skinny_pairs(const Gemm& g) {
   return g.b_transposed && !g.a_transposed && !g.accumulate && g.m <= gemv_pair_rows;
 }

@@ -74,7 +74,7 @@ inline int64_t even_piece(int64_t extent, int64_t unit, int64_t most) {
 // The split of one product. The parts along k, which determine the bits of the result, depend on k only.
 struct GemmPlan {
   int64_t rows, columns;  // of a chunk
-  int64_t kc, part;       // length along k of a step, and of what a register tile adds before the sums are added
+  int64_t kc, part;       // lengths along k: of a step, and of the part whose products a register tile adds at a time
   bool by_rows = false, by_columns = false;  // whether threads take bands of the longer operand
   int64_t a_floats, b_floats, bias_floats;   // per thread if it packs for itself
 };

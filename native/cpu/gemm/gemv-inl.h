@@ -115,7 +115,8 @@ template <int RM, int RN, class T>
 }
 // The kernels for a group of RM rows of x. `alone` is used if x has one group, and reads `streams` rows of w in
 // parallel. `beside` is used if x has several groups, and reads gemv_streams_beside rows. `one` reads a single row of
-// w. With wide_rows there is only one group, which always prefetches, because gemv_many takes more rows of x.
+// w. With wide_rows there is only one group, because gemv_many computes products with more rows of x. That group always
+// prefetches.
 template <class T> struct DotForm {
   using Run = void (*)(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums);
   int streams;

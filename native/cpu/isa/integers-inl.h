@@ -1,5 +1,5 @@
-// The kernels that dot products of 8-bit integers change: products of quantized weights and 8-bit activations. The set
-// below computes exact products.
+// The kernels that dot products of 8-bit integers change: products of quantized weights and 8-bit activations. The
+// instruction set that this one extends computes products with activations that are not rounded (below-inl.h).
 #pragma once
 #include "cpu/isa/below-inl.h"
 #include "cpu/isa/kernels.h"

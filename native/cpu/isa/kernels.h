@@ -61,7 +61,7 @@ struct CachedAttention {
   // The cache is (slots, kv_heads, capacity, width), or in pages. cache_type u8: rows are quantized to width + 4 bytes.
   int64_t heads, kv_heads, width, capacity;
   CachePlaces places;
-  int64_t context;  // the model's context length; the larger of it and `capacity` sets the parts of long contexts
+  int64_t context;  // the model's context length; if it exceeds `capacity`, it determines the length of parts
   bool causal;
   int64_t window;
   float scale, softcap;
@@ -174,7 +174,7 @@ struct Embedding {
   const void* table;
   void* y;            // forward (rows, width)
   const void* dy;     // backward
-  const float* onto;  // (vocab, width) added to dtable, may be dtable itself; null: zeros
+  const float* onto;  // (vocab, width): the gradient is added to these numbers; may be dtable; null: zeros
   float* dtable;      // (vocab, width)
 };
 

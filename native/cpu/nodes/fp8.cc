@@ -1,5 +1,5 @@
-// Products with weights of 8-bit floats (ops/fp8.h). A panel of the weight at a time is converted to f32 and multiplied
-// by the f32 kernels.
+// Products with weights of 8-bit floats (ops/fp8.h). The weight is converted to f32 one panel at a time, and the f32
+// kernels multiply by each panel.
 #include "core/round.h"
 #include "cpu/nodes/nodes.h"
 #include "ops/fp8.h"

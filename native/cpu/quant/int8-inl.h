@@ -11,12 +11,13 @@
 #include "cpu/rows/loops-inl.h"
 #include "ops/quant.h"
 
-// Set for instruction sets with packed weights. For types with a packed form, int8_packed-inl.h replaces both kernels.
+// Defined for instruction sets with packed weights. For types with a packed form, int8_packed-inl.h replaces both
+// kernels.
 #if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_INT8_PACKED 1
 #endif
-// Set if one instruction adds four products of an unsigned and a signed byte to 32 bits (VNNI). Its first operand is
-// unsigned, so signed weights are stored with 128 added.
+// Defined if one instruction adds four products of an unsigned and a signed byte to 32 bits (VNNI). Its first operand
+// is unsigned, so signed weights are stored with 128 added.
 #if defined(HEDDLE_SIMD_VNNI) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_DOT_OF_FOUR 1
 #endif
@@ -93,7 +94,7 @@ HEDDLE_SIMD F left_squared(F a, F b, F inverse) {
 // activation_steps and keeps the one with the smaller squared error.
 HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
   const F a = load(x), b = load(x + W);
-  // Bit patterns order magnitudes, with infinity and NaN above all others.
+  // Compared as integers, magnitudes keep their order. Infinity and NaN are the largest.
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   const __m512i bits = _mm512_max_epi32(
       _mm512_and_si512(_mm512_castps_si512(a), magnitude), _mm512_and_si512(_mm512_castps_si512(b), magnitude));
@@ -144,7 +145,7 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i)
     v[i] = load(x + i * W), bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
-  const int32_t top = fold_largest(bits);  // bit patterns order magnitudes, with infinity and NaN above all others
+  const int32_t top = fold_largest(bits);  // as integers, magnitudes keep their order; infinity and NaN are the largest
   const bool finite = top < 0x7f800000;
   float largest;
   __builtin_memcpy(&largest, &top, 4);

@@ -1,5 +1,6 @@
 // Products with few rows of activations (decoding). Weights are read once, in place. Memory bandwidth is the limit, and
-// several parallel streams use it best: a thread reads distant rows of weights, each stream consecutive ones.
+// several parallel streams use it best: the streams of a thread read distant rows of weights, and each stream reads
+// consecutive rows.
 #pragma once
 #include "cpu/quant/int8-inl.h"
 
@@ -39,8 +40,8 @@ HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) { return _mm2
 HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) { return _mm256_dpbusd_epi32(sum, w, x); }
 #endif
 
-// Returns start + the products of a unit, each lane the sum of four products. The first four lanes belong to the unit's
-// first half.
+// Returns start + the products of a unit. Each lane holds the sum of four products. The first four lanes belong to the
+// unit's first half.
 template <bool SIGNED> HEDDLE_SIMD __m256i products(__m256i start, Bytes w, Bytes x) {
 #if defined(HEDDLE_DOT_OF_FOUR)
   return dot_of_four(start, w, x);  // signed weights have 128 added

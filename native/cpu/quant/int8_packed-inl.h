@@ -1,6 +1,6 @@
 // Products with weights that are packed once. A panel has W outputs. Each lane has four neighboring elements of one
-// output ("a four"), so that one load feeds one dot product without shuffles. A row's sum is one chain over units of 32
-// elements. Its bits do not depend on the number of rows.
+// output ("a four"), so that one load feeds one dot product without shuffles. The products of a row are added up unit
+// by unit (32 elements) in a fixed order. The result of a row therefore does not depend on the number of rows.
 #pragma once
 #include "cpu/quant/int8_packed_tile-inl.h"
 #include "cpu/quant/int8_stored-inl.h"
@@ -22,7 +22,7 @@ struct NextLines {
 };
 
 // Multiplies rows [i, i + rows) of x by panels [p0, p1), tiles.rows rows at a time. A kernel for several panels reads
-// distant ones, as parallel streams. Row 0 of x is row `first` of the product. `units`: those of a panel.
+// distant ones, as parallel streams. Row 0 of x is row `first` of the product. `units`: the number of units of a panel.
 inline void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows,
     const PackedTiles& tiles, const uint8_t* panels, int64_t panel_bytes, int64_t units, int64_t p0, int64_t p1,
     NextLines& next) {

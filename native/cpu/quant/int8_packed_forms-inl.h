@@ -72,10 +72,10 @@ template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&
 // prefetching. Blocks hold their fields in reading order, because prefetching runs only a little ahead of the stream.
 // q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers. 128 is added to the integers if the instruction needs
 // unsigned ones.
-// q4_0: the scales, then 2 units of 4 vectors of integers plus 8. As in a stored block, vector i has the fours i (low
-// nibbles) and i + 4 (high nibbles).
-// q5_0: integers plus 16, like q4_0 with a fifth bit. A unit begins with the fifth bits of its fours 0 to 7 in reading
-// order. The 16 outputs have 64 such bits per four.
+// q4_0: the scales, then 2 units of 4 vectors of integers, with 8 added. As in a stored block, vector i has the fours i
+// (low nibbles) and i + 4 (high nibbles).
+// q5_0: integers with 16 added, like q4_0 with a fifth bit. A unit begins with the fifth bits of its fours 0 to 7, in
+// reading order. The 16 outputs have 64 such bits per four.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
   static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false,
@@ -175,7 +175,7 @@ struct Packed4K {
   static constexpr int64_t pairs_at = 2 * W * 2, pair = 4 * W + 8 * fours_bytes, bytes = pairs_at + units / 2 * pair;
   static constexpr int64_t scale_at(int u) { return pairs_at + u / 2 * pair + u % 2 * W; }
   static constexpr int64_t minimum_at(int u) { return scale_at(u) + 2 * W; }
-  // v counts the vectors of all units.
+  // v: index of a vector among those of all units.
   static constexpr int64_t vector_at(int v) { return pairs_at + v / 8 * pair + 4 * W + v % 8 * fours_bytes; }
   static constexpr int place(int j) { return j / 2 + j % 2 * 4; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
@@ -221,7 +221,7 @@ struct Packed6K {
   static constexpr bool is_signed = false, is_parted = false, is_near = false;
   static constexpr int64_t pairs_at = 2 * W * 2, pair = 4 * W + 12 * fours_bytes, bytes = pairs_at + units / 2 * pair;
   static constexpr int64_t scale_at(int g) { return pairs_at + g / 4 * pair + g % 4 * W; }
-  // v counts the vectors of all units.
+  // v: index of a vector among those of all units.
   static constexpr int64_t vector_at(int v) { return pairs_at + v / 12 * pair + 4 * W + v % 12 * fours_bytes; }
   static constexpr int place(int j) { return j; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {

@@ -165,9 +165,9 @@ HEDDLE_SIMD void group_products(
   }
 }
 #else
-// Multiplies RM rows by one group of a unit of PN panels, in integers. Sums of P::run fours stay in 16 bits if they
-// cannot overflow. The instruction multiplies unsigned by signed bytes, so signed weights (q8_0) first pass their sign
-// to x. 16 bits hold at most two products of 128 by 127.
+// Multiplies RM rows by one group of a unit of PN panels, in integers. The products of P::run fours are added up in 16
+// bits, which cannot overflow. The instruction multiplies unsigned by signed bytes, so signed weights (q8_0) first pass
+// their sign to x. 16 bits hold at most two products of 128 by 127.
 template <class P, int RM, int PN>
 HEDDLE_SIMD void group_products(
     const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {

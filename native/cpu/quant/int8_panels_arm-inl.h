@@ -20,7 +20,8 @@ constexpr int arm_chunk = 4;
 
 // Pins a sum to its register. Compilers would finish one sum after the other, in one long chain of dependent products.
 template <class V> HEDDLE_SIMD void pin(V& v) { asm("" : "+w"(v)); }
-// Keeps the loads that follow a call in place. Compilers would otherwise load early, into registers that the sums need.
+// Keeps compilers from moving later loads to before this call. Such early loads would take registers that the sums
+// need.
 HEDDLE_SIMD void load_later() { asm("" ::: "memory"); }
 
 // A unit of a panel: arm_outputs times 32 integers, their scales, and their minima.

@@ -8,7 +8,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Dequantizes n elements (whole blocks) to f32, with the bits of dequantize().
+// Dequantizes n elements (whole blocks) to f32. The results are bit-equal to those of dequantize().
 inline void blocks_to_numbers(const QuantType& t, const void* from, int64_t n, float* to) {
   alignas(64) int8_t q[span];
   float scale[max_groups], minimum[max_groups];

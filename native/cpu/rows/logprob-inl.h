@@ -1,7 +1,7 @@
 // Log-probabilities of targets under softmax(h w^T) and their gradient. Processes chunks of rows by chunks of the
 // vocabulary, and stores only the logits of one chunk. Runs three products backward and one forward, all through the
-// active table, so that sets that only multiply differently share this code. Sums over the vocabulary and over the rows
-// are added chunk by chunk, in order.
+// active table of kernels. Instruction sets that differ only in their products therefore share this code. Sums over the
+// vocabulary and over the rows are added chunk by chunk, in order.
 #pragma once
 #include "cpu/quant/quant-inl.h"
 

@@ -251,7 +251,7 @@ template <class T> void rope_row(const Rope& a, int64_t n, const float* cosine, 
     if (!a.interleaved && !a.interleaved_out) {
       turn(half, cosine, sine, x, x + half, y, y + half);
     } else {
-      // Uses a buffer: y may be x, and the elements of a pair may have other positions in it.
+      // Uses a buffer: y may be x, and the elements of a pair may have other positions in y.
       alignas(64) float first[rope_half + W], second[rope_half + W];
       for (int64_t j = 0; j < half; ++j) {
         first[j] = load1(a.interleaved ? x + 2 * j : x + j);

@@ -1,8 +1,8 @@
 // Dot products of bfloat16 pairs on arm64 (BFDOT). Included by simd.h inside the namespace of the instruction set.
 //
 // BFDOT and BFMMLA round sums to odd and treat subnormals as zero. Products are exact, and a sum has 16 more bits than
-// a bf16 operand. Rounding sums to odd therefore errs far less than rounding the operands to bf16. The tolerance of op
-// cases covers the rounding of operands.
+// a bf16 operand. Rounding sums to odd therefore errs far less than rounding the operands to bf16. The tolerances in
+// test/ops/cases allow for the rounding of operands.
 
 HEDDLE_SIMD bfloat16x8_t pairs_of(F v) { return reinterpret_cast<bfloat16x8_t>(v); }
 

@@ -135,7 +135,7 @@ class Tiles {
   }
 
  private:
-  // Numbers the bands consecutively over all blocks.
+  // Returns the number of the band of an element. Bands are numbered consecutively over all blocks.
   int64_t band_of(int64_t element) const {
     const int64_t row = element / length_;
     return row / v_.sizes[along_] * bands_ + row % v_.sizes[along_] / band;

@@ -4,8 +4,9 @@
 // A pair is a row and one of its k experts. Slot j of a row is its j-th choice of an expert. Pairs are sorted by
 // expert, so that the pairs of an expert form the rows of one matrix product. The tiles of all these products form one
 // grid (Gale et al. 2022, "MegaBlocks"). experts_tensor.cu has the kernels for bf16 operands with rows of a
-// multiple of 8 elements, this file those for all others. With many pairs, quantized weights are decoded to bf16 first.
-// Few pairs are computed one by one instead. Sums are always in the order of the pairs, without atomic additions.
+// multiple of 8 elements, and this file has those for all others. With many pairs, quantized weights are decoded to
+// bf16 first. Few pairs are computed one by one instead. Sums are always in the order of the pairs, without atomic
+// additions.
 #include "cuda/gemm/experts.cuh"
 
 #include "cuda/gemm/gemm_tile.cuh"
@@ -187,7 +188,7 @@ ExpertChoice choice_of(const Context& c, const Products& a, bool rowwise) {
 void grouped_decoded(const Context& c, const char* name, const Products& a, const Groups& groups) {
   void* const decoded = static_cast<char*>(c.scratch) + group_bytes(a.pairs, a.E);
   const auto [weights, experts] = decoded_experts(a.E, a.M, a.K, a.x.type, a.y.type, most_decoded);
-  // A launch has the pairs of its experts only. The tiles do not change the bits of a row.
+  // A launch has the pairs of its experts only. The choice of tiles does not change the results.
   const ExpertProduct launched{ceil_div(a.pairs * experts, a.E), experts, weights.columns, true, true, true};
   const ExpertChoice choice = choose_experts(launched, properties_of(c));
   const unsigned runs = static_cast<unsigned>(weights.depth / weights.terms) / decoding::run;
@@ -245,7 +246,7 @@ size_t linear_scratch(const Node& n, int) {
   return group_bytes(pairs, n.in[1].shape[0]) + decoded_bytes(pairs, n.in[1], n.in[0].dtype, n.out[0].dtype);
 }
 
-// from (N, k, K) -> to (N, K): the sum over the k slots. Blocks with different y take different rows.
+// from (N, k, K) -> to (N, K): the sum over the k slots. Blocks with different blockIdx.y take different rows.
 __global__ void __launch_bounds__(threads)
     add_slots_kernel(const float* from, Out to, int64_t rows, int64_t slots, int64_t K) {
   const int64_t k = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;

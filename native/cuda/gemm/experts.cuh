@@ -23,7 +23,7 @@ struct Products {
   bool per_slot;                         // x has one row per pair (N, k, K), instead of (N, K)
   bool w_transposed;                     // w is (E, M, K)
   Fault fault;
-  int terms = 0;  // of decoded weights (decoded_weights.h), whose rows have all terms; 0: w has the weights themselves
+  int terms = 0;  // terms of each decoded weight (decoded_weights.h), all in w; 0: w has the weights themselves
 
   __device__ int64_t x_row(int64_t pair) const { return per_slot ? pair : pair / slots; }
   __device__ void store(int64_t pair, int32_t expert, int64_t m, float v) const {

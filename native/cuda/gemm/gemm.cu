@@ -1,5 +1,5 @@
-// Matrix products on CUDA cores, for operands of any type: with tiles, with few rows, and the sum of split-k's parts.
-// Also gemm(), which launches the chosen kernel.
+// Kernels on CUDA cores for operands of any type: matrix products with tiles, products with few rows, and the sum of
+// split-k's parts. Also defines gemm(), which launches the chosen kernel.
 #include "cuda/gemm/gemm.cuh"
 
 #include "cuda/runtime/device.h"

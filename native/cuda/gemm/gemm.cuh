@@ -24,7 +24,7 @@ struct Gemm {
   Out c;            // for a gated product, data may be null: only the factors are stored then
   int64_t m, n, k;
   int64_t lda, ldb, ldc;            // leading dimensions, in elements
-  bool a_transposed, b_transposed;  // stored as (k, m), (n, k)
+  bool a_transposed, b_transposed;  // if true, a is stored as (k, m), b as (n, k)
   bool accumulate;
   bool rowwise = false;  // a row of c must not depend on the number of rows
   // Memory for the partial sums of split-k. At most gemm_workspace(m, n, k) bytes are used, with n doubled for a gated
@@ -50,8 +50,8 @@ struct Gemm {
 // Launches the kernel that choose_gemm selects.
 void gemm(const Context& context, const char* name, const Gemm& g);
 
-// The most bytes of a strip of decoded weights, unless 128 columns take more. Small in the emulator, so that tests have
-// several strips.
+// Maximum size of a strip of decoded weights, in bytes. A strip has at least 128 columns, even if these exceed the
+// limit. The limit is small in the emulator, so that tests have several strips.
 constexpr size_t most_decoded = HEDDLE_EMULATED ? size_t{256} << 10 : size_t{64} << 20;
 // Returns the bytes of Gemm::decoded that a product with coded weights needs. a, c: the types of activations and
 // result.

@@ -67,7 +67,7 @@ template <int width> __device__ inline void add_run(const View& x, int64_t at, f
 }
 
 // Applies the epilogue to `count` adjacent elements of a row, from `column` on. v holds the sums of a b. In a gated
-// product, `up` holds the sums of the second factor, a up. Each branch is taken once per run.
+// product, `up` holds the sums of the second factor, a up. Branches are evaluated once per run, not once per element.
 template <bool gated, int width>
 __device__ inline void epilogue_run(
     const Gemm& g, int64_t row, int64_t column, int count, float (&v)[width], float (&up)[width]) {

@@ -60,7 +60,7 @@ __device__ inline void copy_lines(typename Operand::Element* tile, const typenam
   constexpr int step = threads / pieces;
   static_assert(threads % pieces == 0 && lines % step == 0, "all threads copy equally many lines");
   static_assert(step % 8 == 0, "swizzles repeat after eight lines, so the places of a thread are equally far apart");
-  static_assert(!pairs || step % 32 == 0 || step == 16, "a thread takes the same of 16 lines of x or `up`");
+  static_assert(!pairs || step % 32 == 0 || step == 16, "a thread's lines have the same place in their groups of 16");
   const int r = threadIdx.x / pieces, p = threadIdx.x % pieces;
   const int64_t left = end - first - p * elements;
   const int valid = left <= 0 ? 0 : left < elements ? static_cast<int>(left) * bytes : piece_bytes;

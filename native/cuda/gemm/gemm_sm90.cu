@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
       if (g.bias.data) add_bias(g.bias, g.n, place.column, sum);
       store_sums(&c_map, own, static_cast<int>(row0), static_cast<int>(place.column), sum);
     } else {
-      // The sums of a part follow those of the part before it. Without parts, the only part's are the result.
+      // The sums of a part follow those of the part before it. Without parts, the sums are the result.
       Gemm of_part = g;
       if (a_transposed) of_part.c.data = static_cast<float*>(g.c.data) + product.part(tile) * g.m * g.n;
       float* staged = reinterpret_cast<float*>(own);

@@ -16,7 +16,7 @@ struct RingTile : Ring<tile_n, stages_, a_bytes_, b_bytes> {
   static constexpr bool stores_boxes = false;
 };
 
-// TMA stores a result in bf16 by boxes of 64 columns. A box has the 16 rows of a warp.
+// TMA stores a bf16 result in boxes of 64 columns. A box has the 16 rows of a warp.
 constexpr int stored_rows = 16, stored_columns = line_bytes / 2, stored_bytes = stored_rows * line_bytes;
 // A tile of a result that TMA stores. The staging area of a warp holds the boxes of all its rows. The warp can thus
 // multiply its next tile while TMA reads them.
@@ -51,7 +51,7 @@ __device__ inline void epilogue_sums(
 }
 
 // Adds the bias to a lane's accumulators of a tile whose first column is column0. The matrix has n columns, a multiple
-// of 8. So a fragment of 8 columns is either inside or outside.
+// of 8. So a fragment of 8 columns lies either inside or outside the matrix.
 template <int registers>
 __device__ inline void add_bias(const View& bias, int64_t n, int64_t column0, float (&sum)[registers]) {
   const auto add = [&](auto element) {

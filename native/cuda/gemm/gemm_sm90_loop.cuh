@@ -10,7 +10,7 @@
 // The matrix descriptors differ accordingly.
 //
 // Two blocks may form a cluster. Their tiles have the same columns, so they share the tile of b. Each block copies half
-// of it to both, and its own tile of a. This takes a third less from the L2 cache for tiles of 128 x 256. A stage is
+// of it to both, and its own tile of a. For tiles of 128 x 256, they read a third less from the L2 cache. A stage is
 // filled again when the consumers of both blocks have read it. A block without a tile takes part nevertheless.
 #pragma once
 #include "cuda/gemm/sm90_tiles.cuh"
@@ -51,7 +51,8 @@ constexpr int stage_depth = gemm_depth, box_bytes = 64 * line_bytes;
 // The ring of bf16 tiles.
 template <int tile_n, int stages> using BoxRing = Ring<tile_n, stages, 2 * box_bytes, tile_n / 64 * box_bytes>;
 
-// Returns the number of output tiles of a product, in clusters of this many blocks. A cluster counts its tiles as one.
+// Returns the number of output tiles of a product, in clusters of this many blocks. The tiles that the blocks of a
+// cluster compute together count as one.
 template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_t n, int cluster = 1) {
   const int64_t height = cluster * T::m;
   return ((m + height - 1) / height) * ((n + T::n - 1) / T::n);
@@ -65,9 +66,10 @@ template <class T> Grid grid_of(const Context& context, int64_t m, int64_t n, in
   return {dim3(static_cast<unsigned>(clusters * cluster)), dim3(threads), T::bytes, static_cast<unsigned>(cluster)};
 }
 
-// The sizes of a product of (m, k) by (k, n), with `terms` terms of the right operand (Gemm::b_terms). n counts the
-// columns of both factors of a gated product. A cluster has `cluster` blocks. With split-k, a tile is computed once for
-// each part of k, and the tiles of a part follow those of the part before it. Products of several terms are not split.
+// The sizes of a product of (m, k) by (k, n), with `terms` terms of the right operand (Gemm::b_terms). For a gated
+// product, n includes the columns of both factors. A cluster has `cluster` blocks. With split-k, a tile is computed
+// once for each part of k, and the tiles of a part follow those of the part before it. Products of several terms are
+// not split.
 template <class T> struct Extent {
   int64_t m, n, k;
   int64_t tiles, deep;       // output tiles (of a cluster) of all parts, and stages of all parts

@@ -103,7 +103,7 @@ void route_backward(const Node& n, Context& c) {
 
 // ---- the weighted sum of outputs; a slot is one of a row's k experts
 
-// y (N, k, M), weights (N, k) -> out (N, M). Blocks with different y take different rows.
+// y (N, k, M), weights (N, k) -> out (N, M). Blocks with different blockIdx.y take different rows.
 __global__ void __launch_bounds__(threads) combine_kernel(
     PreviousKernel previous, View y, const float* weights, Out to, int64_t rows, int64_t slots, int64_t M) {
   previous.wait();

@@ -1,4 +1,4 @@
-// Combines the parts of each row's softmax to its log-sum-exp and the log-probability of its target. The order of
+// Combines the parts of each row's softmax into its log-sum-exp and the log-probability of its target. The order of
 // additions depends only on the number of parts.
 #include "cuda/logits/logits.cuh"
 

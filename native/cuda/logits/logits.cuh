@@ -1,5 +1,5 @@
-// Logits of a vocabulary that stay in registers. The logits of hidden rows h (N, C) are h W^T with W (V, C), scaled and
-// soft-capped. In bf16, tensor cores compute a tile of them, and the tile's epilogue reduces it: to a part of the
+// Logits over a vocabulary, which stay in registers. The logits of hidden rows h (N, C) are h W^T with W (V, C), scaled
+// and soft-capped. In bf16, tensor cores compute a tile of them, and the tile's epilogue reduces it: to a part of the
 // softmax (softmax_part.cuh), or to the gradient of the products in bf16 (logit_gradient.cuh).
 //
 // logits_sm90.cu and logits_tensor.cu have the kernels of both epilogues. The accumulators of a warp's 16 rows consist
@@ -19,7 +19,7 @@ struct Operands {
   int64_t N, V, C;
 };
 
-// Returns what to subtract from logits with this maximum before exp. It is finite even if all logits are -inf.
+// Returns the number to subtract from logits before exp, given their maximum. It is finite even if all logits are -inf.
 __device__ inline float base_of(float largest) { return largest == -INFINITY ? 0.0f : largest; }
 
 // A part of a row's softmax: the largest of its logits, and the sum of exponentials relative to base_of(largest).

@@ -17,9 +17,10 @@ constexpr int threads = 256;
 // Maximum logits per part. It is small in the emulator, so that tests have several parts.
 constexpr int64_t most_logits = HEDDLE_EMULATED ? 256 : int64_t{16} << 20;
 
-// Returns the vocabulary entries per part: V, or a multiple of 64, the tile of the matrix product.
+// Returns the number of vocabulary entries per part: V, or a multiple of 64, which is the tile size of the matrix
+// product.
 int64_t part_size(int64_t N, int64_t V) { return std::min(V, strip_width(most_logits, N, 64)); }
-// Returns a bound of the products of a part, for up to N rows.
+// Returns an upper bound of the number of products in a part, for up to N rows.
 int64_t most_products(int64_t N, int64_t V) { return std::min(N * V, strip_bound(most_logits, N, 64)); }
 
 struct PartArguments {
@@ -78,11 +79,11 @@ void part_product(const Context& c, const char* name, const Tensor& h, const Ten
 }
 
 constexpr size_t alignment = 64;  // of decoded weights
-// Returns the bytes of the scratch from its end on that part_product's `decoded` takes.
+// Returns the bytes that part_product's `decoded` takes at the end of the scratch.
 size_t decoded_bytes(const Tensor& h, const Tensor& w) {
   const int64_t N = h.shape[0], V = w.shape[0];
   if (!is_quantized(w.dtype)) return 0;
-  const size_t bytes = decoded_scratch(N, V, h.shape[1], h.dtype, DType::f32);  // fewer rows have larger parts
+  const size_t bytes = decoded_scratch(N, V, h.shape[1], h.dtype, DType::f32);  // V: with fewer rows, parts are larger
   return bytes ? bytes + alignment : 0;
 }
 // Returns the first aligned address from `end` on, or null if no weights are decoded.
@@ -105,7 +106,8 @@ struct PartGradientArguments {
   Fault fault;
 };
 
-// Computes d loss / d product. Blocks with different y take different rows. Blocks along x share the elements of a row.
+// Computes d loss / d product. Blocks with different blockIdx.y take different rows. Blocks with the same blockIdx.y
+// share the elements of a row.
 __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientArguments a) {
   for (int64_t row = blockIdx.y; row < a.N; row += gridDim.y) {
     const int32_t target = a.targets[row];
@@ -184,8 +186,8 @@ void stored_gradient(const Node& n, Context& c, bool narrow) {
     // Each thread computes up to eight elements of a row, so that it loads the row's target and lse only once.
     const unsigned most_rows = 65535, rows = N < most_rows ? static_cast<unsigned>(N) : most_rows;
     launch(c, name, {dim3(blocks_for(width, 8 * threads), rows), dim3(threads)}, logprob_gradient_kernel, a);
-    // The bias gradient reads the gradient of the logits from `product`. Only token_logprob_backward has a bias, and
-    // its gradient of the logits stays there in f32.
+    // The bias gradient reads the gradient of the logits from `product`. With a bias, `narrow` is false, so that
+    // gradient is there in f32.
     if (const size_t of_bias = logprob_bias_gradient(n))
       launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, part_sum_kernel, product,
           n.out[of_bias].as<float>() + begin, N, width);

@@ -1,5 +1,6 @@
 // token_logprob and its gradient with logits in memory, in f32. Computes the logits of one strip of the vocabulary at a
-// time, so that their memory is bounded. For the operands whose logits cannot stay in registers (logits.cuh).
+// time, so that their memory is bounded. These functions are for operands whose logits cannot stay in registers
+// (logits.cuh).
 #pragma once
 #include "cuda/rows/math.cuh"
 

@@ -21,9 +21,9 @@ constexpr int64_t most_gradients = HEDDLE_EMULATED ? 8192 : int64_t{128} << 20;
 constexpr int64_t least_rows = 256, step = HEDDLE_EMULATED ? 64 : 256;  // rows and vocabulary entries
 constexpr int64_t narrowest_tile = 64;
 
-// Returns the vocabulary entries of a strip.
+// Returns the number of vocabulary entries of a strip.
 int64_t strip_entries(int64_t N, int64_t V) { return std::min(V, strip_width(most_gradients, N, step)); }
-// Returns a bound of the elements of a strip with padded rows, for up to N rows.
+// Returns an upper bound of the number of elements of a strip with padded rows, for up to N rows.
 int64_t most_elements(int64_t N, int64_t V) {
   return std::min(N * narrow_ld(V), strip_bound(most_gradients, N, step) + 7 * N);
 }
@@ -74,7 +74,8 @@ void token_logprob(const Node& n, Context& c) {
 }
 
 // Whether the gradient of the logits is rounded to bf16, so that its two products run on tensor cores. Requires bf16
-// operands and no softcap, as on the CPU, and no bias, whose gradient sums the unrounded one.
+// operands and no softcap, as on the CPU. Also requires that there is no bias, because the gradient of the bias sums
+// unrounded gradients of logits.
 bool narrow(const Node& n) {
   return is_bf16(n.in[1], n.in[2]) && !n.has_input(6) && !(n.attributes->get("softcap", 0) > 0);
 }

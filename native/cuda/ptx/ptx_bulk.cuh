@@ -29,7 +29,8 @@ __device__ inline void store_bytes(void* to, const void* from, unsigned bytes HE
 #endif
 }
 // cp.async.bulk.tensor.2d (9.7.9.25.5.2): like store_bytes, for a box of shared memory, which begins at (row, column)
-// of the tensor map's matrix. The source must be a multiple of 128. Elements outside the matrix are not written.
+// of the tensor map's matrix. The address of the source must be a multiple of 128. Elements outside the matrix are not
+// written.
 __device__ inline void store_box(const void* map, int column, int row, const void* from HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   const int32_t at[2] = {column, row};

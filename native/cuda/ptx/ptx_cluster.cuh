@@ -44,7 +44,7 @@ __device__ inline void sync_cluster(HEDDLE_ONLY_LINE) {
 // mapa (9.7.9.23) and mbarrier.arrive (9.7.13.15.13): arrives at the barrier of the block with this rank that is at the
 // same offset as `barrier`. Its release semantics have the scope of a block, so it makes no writes visible to another
 // block. But products that wait_products has completed have read their tiles. Copies that follow the arrival thus
-// cannot change what they read.
+// cannot change what these products read.
 __device__ inline void arrive_at(uint64_t* barrier, unsigned rank HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::arrive_at(barrier, rank, line);

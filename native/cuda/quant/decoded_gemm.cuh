@@ -47,8 +47,8 @@ __device__ inline void store_term(uint16_t* to, float (&v)[run]) {
   }
 }
 
-// Decodes a strip. The smallest terms come first, as Gemm::b_terms describes. They are then added first, so that their
-// sums are rounded less.
+// Decodes a strip. In the order of Gemm::b_terms, the smallest terms come first. Their products are then added first,
+// so that the sums lose less to rounding.
 template <class Weights, DType type> __global__ void __launch_bounds__(threads) decode_kernel(Weights w, Strip s) {
   const unsigned i = blockIdx.x * threads + threadIdx.x, line = i / s.runs, column = i % s.runs * run;
   if (line >= s.lines) return;
@@ -72,12 +72,12 @@ void decode(const Context& context, const char* name, const Weights& w, DType ty
   if (type == DType::f32) launch(context, name, grid, decode_kernel<Weights, DType::f32>, w, s);
   else launch(context, name, grid, decode_kernel<Weights, DType::bf16>, w, s);
 }
-// Does so for quantized blocks, in rows of `width` elements.
+// Launches it for quantized blocks, in rows of `width` elements.
 void decode_blocks(const Context& context, const char* name, const View& w, int64_t width, DType type, const Strip& s);
 
 // Computes the product g, whose b is w: (n, k) if g.b_transposed, otherwise (k, n). Requires decodes_weights(context,
-// g), and no epilogue. The function w.decode(row, column, left, v) stores `run` elements of a row in v, from `column`
-// on. The row has only `left` more elements.
+// g), and no epilogue. The function w.decode(row, column, left, v) stores the `run` elements of a row from `column` on
+// in v. If the row has fewer left, it stores these `left` elements.
 template <class Weights>
 void multiply_decoded(const Context& context, const char* name, const Gemm& g, const Weights& w) {
   const DecodedWeights d = decoded_weights(g.n, g.k, g.a.type, g.c.type, most_decoded);

@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(threads) fp8_few_rows_kernel(PreviousKernel pr
 // Whether all rows are 16-byte aligned.
 bool aligned(const Fp8Matrix& x) { return x.ld % run == 0 && reinterpret_cast<uintptr_t>(x.q) % run == 0; }
 
-// The weights of decoding::multiply_decoded.
+// Decodes e4m3 weights for decoding::multiply_decoded.
 struct Decoder {
   Fp8Matrix w;
   bool whole;  // aligned(w)
@@ -167,8 +167,8 @@ size_t backward_scratch(const Node& n, int) {
 
 Fp8Matrix weight(const Tensor& w, const Tensor& scale) { return weight_of(w.data, scale.as<float>(), w.shape[1]); }
 
-// Computes a product with the weight w on tensor cores, if it can be decoded. g.b is not read. The scratch is that of
-// product_scratch.
+// If w can be decoded for tensor cores, computes the product g with the weight w and returns true. Otherwise returns
+// false. g.b is not read. The scratch is that of product_scratch.
 bool multiplies_decoded(Context& c, const char* name, Gemm g, const Fp8Matrix& w) {
   const size_t bytes = decoded_scratch(g.m, g.n, g.k, g.a.type, g.c.type);
   g.decoded = bytes ? c.scratch : nullptr;

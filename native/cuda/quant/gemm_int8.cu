@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(few_threads, few_blocks)
   previous.wait();
   const int lane = threadIdx.x % warp_size;
   const unsigned runs = static_cast<unsigned>(g.k / run_elements);
-  // 32 bits save registers. w has fewer rows.
+  // 32-bit indices save registers. They suffice for the rows of w.
   const unsigned first = blockIdx.x + gridDim.x * (threadIdx.x / warp_size), columns = static_cast<unsigned>(g.n);
   const int rows = static_cast<int>(g.m);
   if constexpr (rounds) {
@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(threads) tensor_kernel(PreviousKernel previous
     __syncthreads();  // the next stage overwrites the tiles
   }
 
-  // Biases are added first, so that the code that loads one is instantiated once per column.
+  // A separate loop adds the biases, so that the code that loads one is instantiated once per column.
   HEDDLE_UNROLL
   for (int j = 0; j < columns_n; ++j) {
     HEDDLE_UNROLL

@@ -1,4 +1,4 @@
-// macOS has no large pages on Arm and cannot resize a mapping. It drops clean pages of files without advice.
+// macOS has no large pages on Arm and cannot resize a mapping. It drops clean pages of files by itself.
 #include "core/platform/pages.h"
 
 namespace heddle {

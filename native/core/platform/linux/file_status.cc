@@ -5,9 +5,9 @@
 
 namespace heddle {
 
-// glibc before 2.33 has no function fstat. A binary for older versions gets a copy from Zig, which has its own errno in
-// static thread-local storage. That storage may be full when Node loads the addon. The kernel fills the same struct on
-// 64-bit processors.
+// Calls the kernel directly, which fills the same struct on 64-bit processors. glibc before 2.33 has no function fstat.
+// A binary for these versions would contain a copy from Zig, with a separate errno in static thread-local storage. That
+// storage may be full when Node loads the addon.
 bool file_status(int descriptor, struct stat& status) { return ::syscall(SYS_fstat, descriptor, &status) == 0; }
 
 }  // namespace heddle

@@ -1,5 +1,5 @@
 // Large pages need a privilege that users do not have, so only small pages are used on Windows. Windows cannot resize a
-// mapping, and drops clean pages of files without advice.
+// mapping. It drops clean pages of files by itself.
 #include "core/platform/pages.h"
 
 #include "core/platform/windows/api.h"
