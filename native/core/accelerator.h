@@ -68,7 +68,7 @@ class Accelerator {
   // to that memory.
   virtual void queue_copy(void* to, const void* from, size_t bytes, const Accelerator& source) = 0;
 
-  // Queue copies. The host memory must come from allocate_host and must not change until wait().
+  // These functions queue copies. The host memory must come from allocate_host and must not change until wait().
   virtual void queue_upload(void* to, const void* from_host, size_t bytes) = 0;
   virtual void queue_download(void* to_host, const void* from, size_t bytes) = 0;
   virtual void queue_clear_fault() = 0;

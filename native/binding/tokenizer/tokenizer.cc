@@ -67,7 +67,8 @@ class NativeTokenizer : public Handle<NativeTokenizer> {
   const std::shared_ptr<Workspaces>& workspaces() const { return workspaces_; }
 
  private:
-  // Approximate unshared memory of a tokenizer, reported to the garbage collector for programs that create many.
+  // Approximate bytes of a tokenizer that are not shared. They are reported to the garbage collector, for programs that
+  // create many tokenizers.
   static constexpr int64_t held = 1 << 20;
   int64_t reported_ = 0;
 
@@ -212,7 +213,7 @@ class NativeDecoder : public Handle<NativeDecoder> {
     });
   }
 
-  // Whether the text of later ids does not depend on earlier ids.
+  // Whether the text of later ids is independent of earlier ids.
   Napi::Value settled(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value { return Napi::Boolean::New(info.Env(), from(info.This()).settled()); });
   }

@@ -34,7 +34,7 @@ EncodeExtras to_extras(const Napi::Value& value);
 struct TokenizerSpec;
 TokenizerSpec to_spec(const Napi::Value& value);
 std::string to_utf8(const Napi::Value& value, const char* name);  // undefined: empty
-std::vector<StepSpec> to_steps(const Napi::Value& value);         // not an array: none
+std::vector<StepSpec> to_steps(const Napi::Value& value);         // empty if not an array
 std::vector<SplitStage> to_stages(const Napi::Value& value);      // three numbers per stage
 void read_utf16(const Napi::Value& value, const char* name, std::u16string& out);
 std::u16string to_utf16(const Napi::Value& value, const char* name);           // undefined: empty

@@ -134,7 +134,7 @@ struct GemmChunk {
   float *a, *b;
   int64_t a_stride, b_stride;  // distance to the next thread's buffer
 
-  // Packs the panels of rows [i, end), or columns [j, end). `to` receives the first of them.
+  // Packs the panels of rows [i, end), or columns [j, end). `to` is the place of the first of them.
   void pack_a(int64_t i, int64_t end, float* to) const {
     const Gemm& g = step.g;
     pack_panels<MR>(

@@ -82,7 +82,7 @@ void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst
 }
 
 // `strided`: source(i, p) = src[p * ld + i], as in pack_columns. Otherwise source(i, p) = src[i * ld + p], and only one
-// panel is packed. `line` and `p` are the origin in the operand.
+// panel is packed. Packing starts at line `line` and index `p` along k of the operand.
 template <int P, class T>
 void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst,
     Panels panels) {

@@ -81,7 +81,7 @@ HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][ge
 #if defined(HEDDLE_SIMD_AVX512)
 // Multiplies R rows by a panel's outputs over all units, with all sums in registers. x: (units, R, unit) integers.
 // scales: (units, R). starts and totals: (units, R, 2), with an entry for each group of the unit. `starts` holds minus
-// the weights' offset times the group's sum, `totals` the sum times the scale.
+// the weights' offset times the group's sum. `totals` holds the group's sum times the scale.
 template <class P, int R>
 [[gnu::noinline]] void int8_tile(int64_t units, const int8_t* x, const float* scales, const int32_t* starts,
     const float* totals, const uint8_t* w, float* out) {

@@ -50,14 +50,14 @@ HEDDLE_SIMD Lanes either(Lanes a, Lanes b) { return _mm256_or_si256(a, b); }
 HEDDLE_SIMD F packed_halves(const uint8_t* at) { return load(reinterpret_cast<const f16*>(at)); }
 HEDDLE_SIMD F packed_bytes(const uint8_t* at) { return load(reinterpret_cast<const int8_t*>(at)); }
 
-// Transposes lines of fours_bytes, one per output, to `count` vectors of fours. Stores vector v at at(v).
+// Transposes lines of fours_bytes bytes, one per output, to `count` vectors of fours. Stores vector v at at(v).
 template <class At> HEDDLE_SIMD void store_fours(F (&lines)[W], int count, const At& at) {
   transpose(lines);
 #pragma GCC unroll 16
   for (int v = 0; v < W; ++v)
     if (v < count) store(reinterpret_cast<float*>(at(v)), lines[v]);
 }
-// Transposes longer lines in memory, each of several fours_bytes.
+// Transposes longer lines in memory, each a multiple of fours_bytes bytes.
 template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&lines)[W][BYTES], const At& at) {
   static_assert(BYTES % fours_bytes == 0);
   for (int part = 0; part < BYTES; part += fours_bytes) {

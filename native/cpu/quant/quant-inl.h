@@ -1,5 +1,5 @@
-// Linear layers with quantized weights. Activations are rounded to 8 bits, or the product is exact: a few rows of
-// weights at a time are dequantized to f32.
+// Linear layers with quantized weights. Either activations are rounded to 8 bits, or the product is exact. An exact
+// product dequantizes a few rows of weights at a time to f32.
 #pragma once
 #include "cpu/gemm/gemm-inl.h"
 #include "cpu/rows/elementwise-inl.h"
@@ -34,7 +34,7 @@ inline void dequantize_rows(DType type, const void* w, int64_t k, int64_t first,
   });
 }
 
-// Number of rows of w that are dequantized at a time: about a megabyte.
+// Number of rows of w that are dequantized at a time. They take about a megabyte.
 inline int64_t exact_rows(const QuantLinear& p) {
   const int64_t fit = max_of<int64_t>(1, 262144 / max_of<int64_t>(1, p.k)) / 16 * 16;
   return min_of(max_of<int64_t>(16, fit), round_up(p.n, 16));

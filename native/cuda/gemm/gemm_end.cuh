@@ -96,7 +96,7 @@ __device__ inline void epilogue_element(const Gemm& g, int64_t row, int64_t colu
 // ---- tensor cores
 
 // The staging area of a warp's sums. A half warp writes float2 to four rows at a time. The padding of 8 floats per row
-// puts them into different banks.
+// puts these rows into different banks.
 constexpr int staged_rows = 16, staged_columns = 32, staged_pitch = staged_columns + 8;
 constexpr int staged_floats = staged_rows * staged_pitch;  // per warp
 

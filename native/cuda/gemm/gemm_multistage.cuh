@@ -56,7 +56,7 @@ template <class Operand, int lines, int count, bool k_major, int threads, bool p
 __device__ inline void copy_lines(typename Operand::Element* tile, const typename Operand::Element* x, int64_t ld,
     int64_t line0, int64_t first, int64_t line_end, int64_t end, const typename Operand::Element* up = nullptr) {
   constexpr int bytes = sizeof(typename Operand::Element), elements = piece_bytes / bytes, pieces = count / elements;
-  // A thread copies the same piece of every line that is a multiple of `step` after its first.
+  // A thread copies the same piece of every `step`-th line, from its first line on.
   constexpr int step = threads / pieces;
   static_assert(threads % pieces == 0 && lines % step == 0, "all threads copy equally many lines");
   static_assert(step % 8 == 0, "swizzles repeat after eight lines, so the places of a thread are equally far apart");

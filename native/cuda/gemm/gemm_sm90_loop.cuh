@@ -24,7 +24,7 @@ namespace sm90 {
 
 // consumers: warpgroups that multiply 64 rows each. The first warpgroup of a block is the producer, which copies.
 constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;
-// Registers of a thread of the producer and of the consumers, by setmaxnreg.
+// Registers per thread of the producer and of the consumers, set by setmaxnreg.
 constexpr int producer_registers = 40, consumer_registers = 232;
 static_assert(ptx::registers_fit<threads>(producer_registers + consumers * consumer_registers),
     "setmaxnreg must not distribute more than 168 registers per thread of a block");

@@ -14,7 +14,7 @@ namespace logits {
 namespace {
 
 constexpr int threads = 256;
-// Maximum logits per part. It is small in the emulator, so that tests have several parts.
+// Maximum number of logits per part. It is small in the emulator, so that tests have several parts.
 constexpr int64_t most_logits = HEDDLE_EMULATED ? 256 : int64_t{16} << 20;
 
 // Returns the number of vocabulary entries per part: V, or a multiple of 64, which is the tile size of the matrix

@@ -12,8 +12,8 @@ constexpr int64_t strip_width(int64_t most, int64_t size, int64_t step) {
   const int64_t fitting = most / (size > 0 ? size : 1) / step * step;
   return fitting > step ? fitting : step;
 }
-// Returns a bound of strip_width(most, s, step) * s for all sizes s up to `size`. A smaller size may have a larger
-// strip, so the scratch for `size` has to hold this bound.
+// Returns an upper bound of strip_width(most, s, step) * s for all sizes s up to `size`. A smaller size may have a
+// larger strip, so the scratch for `size` has to hold this bound.
 constexpr int64_t strip_bound(int64_t most, int64_t size, int64_t step) {
   return most > step * size ? most : step * size;
 }

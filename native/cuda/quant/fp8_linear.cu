@@ -66,7 +66,7 @@ struct Side {
   }
 };
 
-// Computes a tile of c per block, with x, or with `rounded` if it is used.
+// Computes a tile of c per block. Multiplies g.rounded if `rounded` is true, otherwise g.x.
 template <bool rounded>
 __global__ void __launch_bounds__(tiled::threads, 2) fp8_gemm_kernel(PreviousKernel previous, Fp8Gemm g) {
   previous.wait();
