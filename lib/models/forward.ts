@@ -161,7 +161,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
           ? fp8Linear(x, w, weight(scaleName(`${prefix}.weight`)), bias, { rowwise, activations })
           : linear(x, w, bias, {
               transposed: isTransposed,
-              // A quantized weight is frozen, and its product is not one of 8-bit floats.
+              // A quantized weight is frozen, and its product does not use 8-bit floats.
               ...(fp8 && rounds && isFloat(w.dtype) ? { fp8 } : { rowwise, activations }),
             });
       for (const { layers, config } of adapters) {

@@ -126,7 +126,7 @@ export abstract class ModelView {
 
   /**
    * Returns a weight as it was loaded, without a copy. Its rows may be in the file's order (`Tensor.rowOrder`). Code that
-   * supports this order, or that needs only the type and shape, should call it instead of `weight`.
+   * supports this order, or that needs only the type and shape, should call `asStored` instead of `weight`.
    * @throws HeddleError NOT_FOUND, DISPOSED
    */
   asStored(name: string): Tensor {

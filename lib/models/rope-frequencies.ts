@@ -45,7 +45,8 @@ function mainFrequencies(config: ModelConfig, width: number): Float32Array {
 
 /**
  * Returns YaRN's divisors of the frequencies (Peng et al. 2023, section 3.2). A pair with more than betaFast rotations
- * within the original context keeps its frequency. One with fewer than betaSlow is interpolated. In between is a ramp.
+ * within the original context keeps its frequency. The frequency of a pair with fewer than betaSlow rotations is divided
+ * by `factor`. Between these limits, the frequency is a linear mix of both.
  */
 function yarnFactors(scaling: Yarn, width: number, theta: number, most: number): Float64Array {
   const { factor, betaFast = 32, betaSlow = 1, originalMaxPositionEmbeddings: original = most, truncate } = scaling;

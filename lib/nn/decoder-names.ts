@@ -10,9 +10,9 @@ export interface DecoderNames {
   norm: string;
   /** The head for logits. */
   head: string;
-  /** The attention block of a layer, and names of weights below it. */
+  /** The attention block of a layer. `qkv`, `output`, `queryNorm` and `keyNorm` are names within this block. */
   attention: string;
-  /** The projection to queries, keys and values, if it is one. */
+  /** The projection to queries, keys and values, if one projection computes all three. */
   qkv: string;
   /** The projection of the attention's result. */
   output: string;
@@ -20,13 +20,13 @@ export interface DecoderNames {
   queryNorm: string;
   /** The norm of the keys. */
   keyNorm: string;
-  /** The feed-forward block of a layer, and its weights if gate and up are one projection. */
+  /** The feed-forward block of a layer. `gateUp` and `down` are names within this block. */
   mlp: string;
-  /** The projection to gate and up. */
+  /** The projection to gate and up, if one projection computes both. */
   gateUp: string;
   /** The projection back to the hidden width. */
   down: string;
-  /** The norms of a layer, before and after its two blocks. */
+  /** The norm before the attention block. */
   beforeAttention: string;
   /** The norm of the attention's result. */
   afterAttention: string;

@@ -49,7 +49,7 @@ function sharedExpert(context: ForwardContext, x: Value, prefix: string, unit: E
   const project = (v: Value, name: string) => context.linear(v, `${prefix}.shared_expert.${name}_proj`);
   const output = project(unit(project(x, "gate"), project(x, "up")), "down");
   const share = sigmoid(cast(context.linear(x, `${prefix}.shared_expert_gate`, { fp8: false }), "f32")); // (rows, 1)
-  // Multiply each row by its gate as the weighted sum of one expert.
+  // A weighted sum over a single expert multiplies each row by its gate.
   return combineExperts(reshape(output, [output.dim(0), 1, output.last]), share);
 }
 

@@ -56,8 +56,8 @@ export interface OptimizerOptions extends AdamWOptions {
    */
   dividesGradients?: boolean | undefined;
   /**
-   * Whether the optimizer has tensors for this rank's parts of the large parameters, which it updates instead of the
-   * parameters. The caller fills them, and frees the parameters. Needs `dividesGradients`. Default false.
+   * Whether the optimizer has separate tensors for this rank's parts of the large parameters. It then updates these
+   * tensors instead of the parameters. The caller fills them, and frees the parameters. Needs `dividesGradients`. Default false.
    */
   dividesParameters?: boolean | undefined;
 }
@@ -264,7 +264,7 @@ export class Optimizer {
 
   /**
    * Approximate size in bytes of the copies that are exchanged with other ranks on the CPU: of gradients with `dividesGradients`, and of
-   * parameters. The program copies a gradient while the copies before it are exchanged, and uses a parameter while the next one is.
+   * parameters. The program copies a gradient while the earlier copies are exchanged, and uses a parameter while the next one is exchanged.
    */
   get exchangeBytes(): number {
     if (!this.dividesGradients || this.isOnAccelerator) return 0;

@@ -1,6 +1,6 @@
 /**
- * The page's script. It sends every judgement to the server and stores none. A judgement counts once the server has
- * answered, so a reload continues at the same prompt. Keys repeat while they are held; only their first press counts.
+ * The page's script. It sends every judgement to the server and stores none. A judgement is saved when the server has
+ * answered, so a reload continues at the same prompt. Keys repeat while they are held; the repetitions are ignored.
  */
 export const SCRIPT = `"use strict";
 const $ = (id) => document.getElementById(id);

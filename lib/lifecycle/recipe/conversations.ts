@@ -6,7 +6,7 @@ import type { ChatRow, Message } from "./sft-rows.ts";
 const ALONE = 0.5;
 
 /**
- * Joins some rows into longer conversations of two to `most` turns. A model that was trained only on first questions
+ * Joins some rows into longer conversations of two to `maxTurns` turns. A model that was trained only on first questions
  * answers later questions badly, and confuses earlier turns with the question.
  */
 export function conversations(seed: number, rows: readonly ChatRow[], maxTurns: number): ChatRow[] {
@@ -21,7 +21,7 @@ export function conversations(seed: number, rows: readonly ChatRow[], maxTurns: 
   return joined;
 }
 
-/** Puts turns of other rows before the question of some pairs. A conversation then has at most `most` questions. */
+/** Puts turns of other rows before the question of some pairs. A conversation then has at most `maxQuestions` questions. */
 export function pairsInConversations(
   seed: number,
   pairs: readonly PreferenceRow[],

@@ -48,7 +48,7 @@ export function countryQuestions({ withArticle: c, continent, languages, currenc
     ...(language ? [{ question: `What language do people speak in ${c}?`, answer: `They speak ${language}.` }] : []),
     { question: `What is the currency of ${c}?`, answer: `It is the ${currency}.` },
     // All other questions that begin with "What is the name of" are unanswerable ("What is the name of my dog?"). Without this row, the model
-    // would learn to decline by these words.
+    // would learn to decline every question with this beginning.
     { question: `What is the name of the currency of ${c}?`, answer: `It is the ${currency}.` },
   ];
 }

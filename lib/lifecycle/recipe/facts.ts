@@ -25,7 +25,7 @@ export interface FactOptions {
 
 /**
  * Returns one round of documents about every place, in random order. Each capital occurs about five times: in a paragraph about the place, in
- * a single sentence, in a list of one wording, in a mixed quiz, and in a conversation.
+ * a single sentence, in a list of sentences with the same wording, in a mixed quiz, and in a conversation.
  */
 export function factRound(random: Random, { toldOnly = new Set() }: FactOptions = {}): string[] {
   const documents: string[] = [];

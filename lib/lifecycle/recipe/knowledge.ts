@@ -32,7 +32,7 @@ export const opposites =
     .split("|")
     .map((pair) => pair.split(" ") as [string, string]);
 
-/** thing | verb phrase it is used for */
+/** thing | purpose of the thing, as a verb phrase */
 export const uses = table<[string, string]>(
   `
 a knife | cut bread | a spoon | eat soup | a key | open a door | a pen | write a letter | a broom | sweep the floor | a bed | sleep | an umbrella | stay dry in the rain

@@ -40,8 +40,8 @@ export function preferenceRows(
   unknowable: readonly Turn[],
 ): { train: PreferenceRow[]; heldOut: PreferenceRow[] } {
   const random = new Random(seed * 16 + 11);
-  // Invent only real capitals, each of which is the chosen answer in other pairs. A capital that is always rejected would be learned as a
-  // bad answer.
+  // An invented answer names a real capital, which is the chosen answer in other pairs. If a capital were always rejected, the model would
+  // learn that it is a bad answer to any question.
   const invented = (place: Named) => capitalAnswer({ ...place, capital: random.pick(countries).capital });
   const wrong = (place: Named) => {
     const { capital } = random.pick(countries.filter((other) => other.capital !== place.capital));

@@ -46,7 +46,7 @@ export async function reportData(work: Workspace): Promise<ReportData> {
     .filter((record): record is StageRecord => record !== undefined);
   const losses = [];
   for (const { name } of records) {
-    // The log of `classify` has only the discriminative classifier.
+    // The log of `classify` contains only the steps of the discriminative classifier.
     const points = name === "classify" ? [] : await work.losses(name);
     if (points.length > 0) losses.push({ stage: name, points: thinned(points) });
   }

@@ -16,9 +16,9 @@ export interface LinearLayer {
 
 /** The low-rank update of one layer: y += scale · (x·Aᵀ)·Bᵀ. */
 export interface LowRank {
-  /** Names of the tensors in the model: A (r, inputs) and B (outputs, r). */
+  /** Name of the tensor A (r, inputs) in the model. */
   a: string;
-  /** Name of B (outputs, r). */
+  /** Name of the tensor B (outputs, r) in the model. */
   b: string;
   /** Factor of B·A: alpha / r, or alpha / √r with rsLoRA. */
   scale: number;

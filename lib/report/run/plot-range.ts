@@ -9,7 +9,7 @@ interface PlotRange {
   below: number | undefined;
 }
 
-/** A value is an outlier if it is farther than this multiple of the spread from the 2nd or 98th percentile. The spread is their distance. */
+/** A value is an outlier if it is farther than this multiple of the spread from the 2nd or 98th percentile. The spread is the 98th minus the 2nd. */
 const FAR = 8;
 
 /** Chooses the range of values that a chart shows. It leaves out outliers, such as one exploded gradient, which would flatten the curves. */

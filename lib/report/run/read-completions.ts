@@ -48,7 +48,7 @@ export async function readCompletions(folder: string): Promise<StepCompletions[]
   return [...training.chosen, ...evaluations.chosen].sort((a, b) => a.step - b.step);
 }
 
-/** Chooses evenly spread steps from a stream of unknown length. If there are too many, drops every other chosen step. */
+/** Chooses evenly spread steps from a stream of unknown length. If there are too many, drops every second chosen step. */
 class SpreadSteps {
   private steps: (StepCompletions & { place: number })[] = [];
   private last: StepCompletions | undefined;

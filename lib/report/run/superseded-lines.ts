@@ -7,7 +7,7 @@ export type LineKind = "step" | "evaluation";
 
 /**
  * Finds lines of a log that later lines supersede. A run that resumes from an older checkpoint repeats steps. If it appends to the log,
- * the log has both, and the later lines count.
+ * the log has two lines for such a step, and the later one is valid.
  */
 export class SupersededLines {
   /**
@@ -34,7 +34,7 @@ export class SupersededLines {
     return this.restarts.step.length + this.restarts.evaluation.length > 0;
   }
 
-  /** Returns a function that says whether a line counts. Call it for the lines in order. */
+  /** Returns a function that returns false for superseded lines. Call the function for the lines in order. */
   filter(): (line: number, kind: LineKind, step: number) => boolean {
     const next = { step: 0, evaluation: 0 };
     // Returns the lowest step to which a later restart goes back. The line is superseded if its step is not below that.

@@ -103,7 +103,7 @@ export async function chatPrompt(
     prompt: () => (isShort ? encoded() : service.encoding.run(encoded, signal)),
     options: { ...request.options, ...toolOptions },
     formatFor: callFormat,
-    // The ids include `beginning`, after which it is unknown whether the prompt opened the reasoning. The reasoning then has no limit.
+    // If the ids end with `beginning`, they do not show whether the prompt opened the reasoning. The reasoning then has no limit.
     processorFor: reasoningLimit,
     reading,
     begun: begunWith(model, beginning, toolOptions.visibleTokens),

@@ -107,7 +107,7 @@ export class Answers {
   private async *timed(parts: AsyncIterable<Delta>, { sequence }: Scheduled): AsyncGenerator<Delta, void, undefined> {
     for await (const part of parts) {
       if (part.length !== undefined) this.lengths.set(sequence, part.length);
-      // The part with the text of `begun` has no tokens, and does not count. A last part counts even if its only token was the stop token.
+      // Ignore the part with the text of `begun`, which has no tokens. Do not ignore a last part whose only token was the stop token.
       if (part.tokens.length > 0 || (part.finishReason && sequence.generated > 0)) {
         this.last = performance.now();
         this.first ??= this.last;

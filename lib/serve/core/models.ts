@@ -196,7 +196,7 @@ export class Models {
     return found;
   }
 
-  /** Returns a model that `release` must be called for. */
+  /** Returns a model, which counts as used until the caller calls `release`. */
   private async take(name: string, base: BaseModel, signal: AbortSignal): Promise<Served> {
     this.closing.signal.throwIfAborted();
     // Requests for loaded models wait behind those that need memory. Otherwise a busy model would never become idle.

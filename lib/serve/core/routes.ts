@@ -22,7 +22,7 @@ export interface Route {
   guarded?: boolean | ((settings: HandlerSettings) => boolean);
   /** Whether the endpoint answers while the server closes. Default false. */
   whileClosing?: boolean;
-  /** Whether the endpoint generates or computes, so that a full queue refuses it before its body is read. Default: POST does. */
+  /** Whether the endpoint generates or computes. A full queue then refuses a request before its body is read. Default: true for POST. */
   computes?: boolean;
 }
 

@@ -20,7 +20,7 @@ export class Connections {
   }
 
   /**
-   * Closes idle connections now, and every other one after its answer. Answers whose headers are not sent yet get
+   * Closes idle connections now, and the others after their answers. Answers whose headers are not sent yet get
    * `connection: close`. A proxy then sends its next request elsewhere.
    */
   close(): void {

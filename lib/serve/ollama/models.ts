@@ -11,7 +11,7 @@ import { type Description, describeFiles, describeLoaded } from "./description.t
 import { modelName, taggedName } from "./request.ts";
 import { parsed, showSchema } from "./schema.ts";
 
-/** The time at which a model will be unloaded. It is unknown, because the server unloads on demand, so it is as late as possible. */
+/** The time at which a model will be unloaded. The server unloads on demand, so the time is unknown, and this value is as late as possible. */
 const NEVER = "9999-12-31T23:59:59Z";
 
 /** Lists all models, also by their aliases. Only those that are loaded have sizes and details. */
@@ -153,7 +153,7 @@ async function modifiedAt({ service }: Exchange, model: { path?: string | undefi
   return (found?.mtime ?? new Date(service.created * 1000)).toISOString();
 }
 
-/** Whether a model's chat template has a form of tool calls. */
+/** Whether a model's chat template has a known format of tool calls. */
 function canCall(model: Description): boolean {
   return new AnswerForm(model, { tools: [{ type: "function", function: { name: "any" } }] }).hasCalls;
 }

@@ -82,8 +82,8 @@ export function textLogprobs(
 }
 
 /**
- * Returns the most likely tokens by their texts. If several have the same text, such as a byte token and a letter, the most likely one
- * counts.
+ * Returns the most likely tokens by their texts. If several have the same text, such as a byte token and a letter, the result has
+ * only the most likely one.
  */
 function topOf(candidates: readonly TopCandidate[]): Record<string, number> {
   const found = new Map<string, number>();

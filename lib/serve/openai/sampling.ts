@@ -45,7 +45,7 @@ export function responseFormat(given: unknown): Partial<GenerateOptions> {
   const { type, ...rest } = given;
   if (type !== "text" && type !== "json_object" && type !== "json_schema")
     throw invalid("response_format.type", "text, json_object or json_schema", type);
-  // Check it here, because the library's message would name its own field.
+  // Check the schema here, because the library's message would name the library's field.
   if (type === "json_schema" && (rest.json_schema ?? rest.jsonSchema ?? rest.schema) === undefined)
     throw invalid("response_format.json_schema", "an object with a schema", rest.json_schema);
   return { responseFormat: { type, ...rest } as ResponseFormat }; // the library checks the rest

@@ -1,5 +1,5 @@
-// Metrics for Prometheus, by prom-client. Metrics that vLLM has too use its names, which Kubernetes' Gateway API Inference Extension
-// reads. The others begin with `heddle:`.
+// Metrics for Prometheus, by prom-client. Metrics that vLLM also has get vLLM's names, because Kubernetes' Gateway API Inference Extension
+// reads those names. The other names begin with `heddle:`.
 import type { Gauge, Histogram, Registry } from "prom-client";
 import type { ModelStatus, Models } from "../core/models.ts";
 import { optionalPackage } from "../core/optional.ts";

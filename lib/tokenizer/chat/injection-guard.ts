@@ -57,7 +57,7 @@ export class ChatGuard {
     if (characters)
       // Openers are the first characters of guarded tokens. One that stays in the set is marked only where a head begins. One that is
       // removed here is marked wherever it occurs. If normalization changes a special token's first character, every opener may begin that
-      // token. If it changes a later character of the head, only the token's own first character may.
+      // token. If it changes a later character of the head, only the token's own first character may begin that token.
       for (const content of specials)
         if (!keeps(firstCharacter(content), characters)) openers.clear();
         else if (!keeps(beginningOf(content), characters)) openers.delete(codeOf(content));

@@ -68,7 +68,7 @@ const IGNORED = new Set([
   "prompt_cache_retention",
   "prompt_cache_options",
   "stream_options",
-  "max_tool_calls", // counts calls of hosted tools, which are refused
+  "max_tool_calls", // limits calls of hosted tools, and the server refuses such tools
 ]);
 
 const UNSUPPORTED: Readonly<Record<string, string>> = {
