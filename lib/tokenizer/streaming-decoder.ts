@@ -16,7 +16,7 @@ export class SettledTexts {
 
   /** Returns the text of an id, which is empty if the id is not in the vocabulary. Returns undefined if the text depends on the context. */
   textOf(id: number): string | undefined {
-    // Looking up "1" would find the text of 1.
+    // Look up numbers only, because the string "1" as an index would find the text of id 1.
     const known = typeof id === "number" ? this.texts[id] : null;
     if (known !== undefined) return known ?? undefined;
     if (!(Number.isInteger(id) && id >= 0 && id <= MAX_ID)) return undefined;

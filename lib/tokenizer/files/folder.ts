@@ -141,7 +141,7 @@ function readModelFile(bytes: Uint8Array, config: TokenizerConfig): TokenizerFil
 
 async function readText(path: string, signal: AbortSignal | undefined): Promise<string | undefined> {
   const bytes = await readBytes(path, signal, MAX_JSON_BYTES);
-  // Count a large file's values before it is decoded, which takes as much memory again. A smaller file has too few bytes for them.
+  // Count a large file's values before it is decoded, which takes as much memory again. A smaller file is too short to exceed the limit.
   if (bytes && path.endsWith(".json") && bytes.length > limits.jsonValues)
     checkJson(bytes, path, { values: limits.jsonValues });
   return bytes && decodeUtf8(bytes, path);

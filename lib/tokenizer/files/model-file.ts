@@ -46,7 +46,7 @@ export function readModel(model: JsonValue | undefined, native?: NativeJsonVocab
   }
 }
 
-/** The BPE fields, for other models. */
+/** Values of the BPE fields for models of other types. */
 const plain = { merges: [], byteFallback: false, fuseUnknown: false, ignoreMerges: false };
 
 /** Guesses the type of a model from its fields, because old files do not name it. */

@@ -91,7 +91,7 @@ export function placeIds(tokens: readonly string[]): Uint32Array {
 export const limits = {
   /** Maximum size of a vocabulary file: four times the largest published one. */
   fileBytes: 128 << 20,
-  /** Maximum number of JSON values without the vocabulary, keys included: 65,536 added tokens with all their fields. */
+  /** Maximum number of JSON values without the vocabulary, keys included: enough for 65,536 added tokens with all their fields. */
   jsonValues: 1 << 20,
   /**
    * Maximum number of JSON values of a tokenizer.json whose vocabulary native code cannot read: twice that of the largest published file.

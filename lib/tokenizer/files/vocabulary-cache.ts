@@ -24,7 +24,7 @@ export async function readVocabularyCache(path: string, source: Uint8Array): Pro
 
 /**
  * Writes the cache atomically. It does nothing if the folder is not writable, or if the vocabulary cannot be compiled. Only BPE without a
- * subword prefix can.
+ * subword prefix can be compiled.
  */
 export async function writeVocabularyCache(path: string, source: Uint8Array, file: TokenizerFile): Promise<void> {
   const { type, native, subwordPrefix } = file.model;

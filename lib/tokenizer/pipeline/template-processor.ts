@@ -36,8 +36,8 @@ export function templateAround(
 const ADDS_EOS = /^(Llama|CodeLlama|Gemma|Cohere|GPTNeoX)Tokenizer(Fast)?$/;
 
 /**
- * Returns a post-processor that appends EOS, if tokenizer_config.json has `add_eos_token: true` and its class respects this field. Custom
- * code is assumed to respect it. Embedding models that pool the last token were trained with this EOS. Returns undefined to keep the
+ * Returns a post-processor that appends EOS, if tokenizer_config.json has `add_eos_token: true` and its tokenizer class respects this field.
+ * Custom code is assumed to respect it. Embedding models that pool the last token were trained with this EOS. Returns undefined to keep the
  * file's post-processor.
  */
 function endedByEos(

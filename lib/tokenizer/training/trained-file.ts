@@ -126,7 +126,8 @@ function nameMerges(names: string[], merged: Uint32Array, prefix = ""): string[]
 }
 
 const model = (type: TokenizerModel["type"], all: string[], more: Partial<TokenizerModel>): TokenizerModel => {
-  // Texts are cut at special tokens, but a learned token may still have the text of one, for example after normalization. Keep only one.
+  // Texts are cut at special tokens. A learned token may still have the text of a special token, for example after normalization. Keep only
+  // one of the two.
   const tokens = [...new Set(all)];
   return {
     type,

@@ -10,7 +10,7 @@ export interface BestOptions {
   loadBestModelAtEnd?: boolean | undefined;
   /** The metric to compare: evalLoss, or a metric of the evaluation. Default: evalLoss. */
   metricForBestModel?: string | undefined;
-  /** Default: false for names that end in "loss", otherwise true. */
+  /** Whether greater values of the metric are better. Default: false for names that end in "loss", otherwise true. */
   greaterIsBetter?: boolean | undefined;
   /** Stop after this number of consecutive evaluations that are not better than the best one before them. */
   earlyStoppingPatience?: number | undefined;

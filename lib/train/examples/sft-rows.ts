@@ -15,9 +15,9 @@ export type SftTokenizer = Pick<
 
 /** Options for turning rows into tokens. */
 export interface SftRowOptions {
-  /** For conversations, and for completions of messages: count only the tokens of the assistant's answers; false: every token. */
+  /** For conversations, and for completions of messages: whether to learn only the tokens of the assistant's answers; false: every token. */
   assistantOnlyLoss: boolean;
-  /** For prompts with completions: count only the completion's tokens; false: every token. */
+  /** For prompts with completions: whether to learn only the completion's tokens; false: every token. */
   completionOnlyLoss: boolean;
   /** Name or text of the chat template. Default: the tokenizer's own. */
   chatTemplate?: string | undefined;

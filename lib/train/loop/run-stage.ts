@@ -261,7 +261,7 @@ function warnOfUnusedOptions(
 }
 
 /**
- * Throws if the held-out data has no token that counts. Not checked if its batches are expensive (generated answers).
+ * Throws if the held-out data has no token to predict. Does not check a source whose batches are expensive (generated answers).
  */
 async function needHeldOut<Batch>(
   stage: Stage<Batch>,

@@ -142,7 +142,7 @@ export class StageProgram<Batch> {
    * tensors, later ones add to them.
    * @param options.totals sums over the batches of the whole step
    * @param options.keep whether to add to the gradients of earlier micro-batches instead of overwriting them
-   * @param options.sums whether the program also sums the gradients over the ranks. It must be the step's last micro-batch
+   * @param options.sums whether the program also sums the gradients over the ranks. Only the step's last micro-batch may do so
    * @param options.noise (3) i32: seed, step, micro-batch, which seed dropout and noise
    */
   async accumulate(

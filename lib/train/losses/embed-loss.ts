@@ -163,7 +163,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
         return scale(sum(mul(logprob, weights)), -1);
       };
       const anchors = rows("anchorRows", pairs);
-      // Append a one-hot vector to each anchor, and a candidate's mask for all anchors to the candidate. The dot product
+      // Append a one-hot vector to each anchor. Append to each candidate its mask values for all anchors. The dot product
       // is then the similarity plus the mask.
       const mask = input("mask", "f32", [candidates, pairs]);
       const forwards = nll(concat([anchors, unit]), concat([rows("candidateRows", candidates), mask]));

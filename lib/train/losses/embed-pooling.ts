@@ -40,8 +40,8 @@ export function pooledTexts(hidden: Value, pooling: Pooling, { sequences, sequen
 }
 
 /**
- * Returns the maximum of each dimension over the tokens of a text. Halves the number of tokens repeatedly. Negates once before and after
- * instead of at each step, as `maximum` would: max(a, b) = −min(−a, −b).
+ * Returns the maximum of each dimension over the tokens of a text. Halves the number of tokens repeatedly. `maximum` would negate in each
+ * of these steps, because max(a, b) = −min(−a, −b). So negate only before the first and after the last step.
  * @param rows (texts · length, width) @returns (texts, width)
  */
 function largest(rows: Value, texts: number, length: number): Value {
