@@ -39,9 +39,9 @@ export interface PairBatchShape {
 
 /** The cross-entropy of chosen answers in a loss. */
 interface ChosenTerm {
-  /** Weight of the cross-entropy. The metric nllLoss is without it. */
+  /** Weight of the cross-entropy in the loss. The metric nllLoss does not include this weight. */
   weight: number;
-  /** Whether the tokens of prompts count too. */
+  /** Whether the cross-entropy includes the tokens of prompts. */
   prompts: boolean;
 }
 

@@ -1,4 +1,4 @@
-// Gathers bytes of all ranks, of a different length on each, by operations of tensors and numbers.
+// Gathers the bytes of all ranks, whose lengths may differ, by collective operations on tensors or numbers.
 import { type Device, Tensor } from "../../graph/index.ts";
 import type { World } from "./world.ts";
 

@@ -16,7 +16,7 @@ export interface Launch {
   localRank: number;
   /** Number of ranks on this machine, if known. */
   localSize?: number | undefined;
-  /** Address of rank 0, if the environment has it. In a step of srun, the port has a default that the job's id decides. */
+  /** Address of rank 0, if the environment has it. In a step of srun, the default port is derived from the job's id. */
   master?: { address: string; port?: number | undefined } | undefined;
   /** Name of the run, the same on all ranks. */
   runId?: string | undefined;
@@ -32,7 +32,7 @@ interface Found {
   value: number;
 }
 
-/** Names of environment variables. In each list, the first variable that is set counts. */
+/** Names of environment variables. From each list, the first variable that has a value is used. */
 interface Variables {
   launcher: Launcher;
   rank: readonly string[];
@@ -81,7 +81,7 @@ const SLURM: Variables = {
 /**
  * Reads the variables that a launcher sets for this process: torchrun, mpirun of Open MPI or MPICH, another PMIx
  * launcher, srun, or the torch policy of Kubeflow Trainer. Returns undefined without a launcher. Variables of Slurm
- * count only in a step of srun, and only if no other launcher runs inside it.
+ * are used only in a step of srun, and only if no other launcher runs inside it.
  * @throws HeddleError INVALID_ARGUMENT if variables contradict each other; the message names both
  * @experimental
  */
@@ -123,12 +123,12 @@ function readMpi(environment: Environment, slurm: Launch | undefined): Launch | 
   // `srun --mpi=pmi2` sets MPICH's variables too, for the program that called Open MPI's mpirun.
   if (openMpi && mpich && !(slurm && isSameRank(mpich, slurm))) needSame(environment, MPICH, OPEN_MPI, advice);
   const mpi = openMpi ?? mpich;
-  // mpirun usually runs inside the step, for several ranks. But a single rank may come from the program that called srun.
+  // mpirun usually runs inside the step, for several ranks. But variables of a single rank may come from the program that called srun.
   if (mpi?.size === 1 && slurm) needSame(environment, mpiNames(mpi), SLURM, advice);
   return mpi;
 }
 
-/** Adds what the variables of a launcher in a Slurm step do not say, if srun has given this process the same rank. */
+/** Completes a launcher's description with that of the Slurm step it runs in. srun must have given this process the same rank. */
 function completeFromStep(environment: Environment, found: Launch, slurm: Launch): void {
   if (!setsLocalRank(environment, found)) found.localRank = slurm.localRank;
   found.localSize ??= slurmLocalSize(environment);

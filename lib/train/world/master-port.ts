@@ -29,7 +29,7 @@ interface Meeting {
 /**
  * Shares rank 0's bytes with all ranks. Rank 0 listens on the port until every rank has confirmed the bytes.
  * @param mine rank 0's bytes
- * @returns rank 0's bytes, when rank 0 knows that all ranks have them
+ * @returns rank 0's bytes. On rank 0 the promise resolves when all ranks have confirmed them
  * @throws HeddleError NOT_FOUND if a rank is missing after the time limit, INVALID_ARGUMENT if the port is taken or a rank is of another run, IO
  */
 export async function shareByPort(at: StoreAddress, meeting: Meeting, mine: Uint8Array): Promise<Uint8Array> {
@@ -113,7 +113,7 @@ function answer(socket: Socket, meeting: Meeting, mine: Uint8Array, confirmed: (
       return void socket.end();
     }
     const [, run, of] = /^heddle\/1 (\S* \d{1,9}) (\d{1,9})\n/.exec(request) ?? [];
-    // A rank that has its bytes asks for the watch next, and tries again until it starts.
+    // A rank that has the bytes asks to join the watch next, and tries again until the watch starts. Close its connection.
     if (run === undefined) return void (request.includes("\n") && socket.destroy());
     if (run !== runOf(meeting) || Number(of) < 1 || Number(of) >= meeting.size)
       return void socket.end(`other ${runOf(meeting)}\n`);

@@ -31,7 +31,7 @@ export interface WorldOptions {
   rendezvous?: string | undefined;
   /** How long CUDA ranks wait for rank 0 at the `rendezvous` or at MASTER_PORT. Default 120. */
   timeoutSeconds?: number | undefined;
-  /** All ranks end if one does not answer for this long. Ranks that meet at a `rendezvous` do not notice it. Default 15. */
+  /** All ranks end if one does not answer for this long. Ranks that meet at a `rendezvous` do not detect a silent rank. Default 15. */
   silenceSeconds?: number | undefined;
   /**
    * Whether ranks sum their gradients while the backward pass goes on (`World.overlap`). It must be the same on all ranks. Default:
@@ -205,7 +205,8 @@ export function meetAtMaster({ rank, size }: { rank: number; size: number }, lau
 }
 
 /**
- * Returns where ranks that meet at MASTER_PORT watch each other: on that port or, if the agent's store has it, on one that rank 0 stores.
+ * Returns where ranks that meet at MASTER_PORT watch each other. If the store of torchrun's agent occupies this port, the ranks use another
+ * port, whose number rank 0 puts into the store.
  */
 export function watchAtMaster(launch: AtMaster, timeoutSeconds = 120) {
   const { at, key } = masterOf(launch, timeoutSeconds);

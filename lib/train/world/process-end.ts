@@ -1,8 +1,8 @@
 import { inspect } from "node:util";
 
 /**
- * Calls `end` when this process exits, and says whether an uncaught error is the reason. Node reports such an error only after that. `end` may
- * end the process at once, so the error is reported before.
+ * Calls `end` when this process exits, and tells it whether an uncaught error is the reason. Node reports such an error only after this call,
+ * which may end the process at once. So this function reports the error before the call.
  * @returns a function that cancels the call
  */
 export function atProcessEnd(

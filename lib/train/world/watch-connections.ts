@@ -16,8 +16,8 @@ export interface WatchPlace {
   /** Rank 0's address, and the port on which it listens until all ranks have connected. */
   at: StoreAddress;
   /**
-   * Gives rank 0's port to all ranks, which rank 0 passes. The system then chooses the port. Undefined: rank 0 listens on the port of `at`,
-   * which must be free.
+   * Gives rank 0's port to all ranks. Rank 0 passes the port, which the system has chosen, and the other ranks pass undefined. Default: rank 0
+   * listens on the port of `at`, which must be free.
    */
   sharePort?: ((port: number | undefined) => Promise<number>) | undefined;
   /** The same on all ranks, and secret. */
@@ -25,7 +25,7 @@ export interface WatchPlace {
 }
 
 /**
- * Connects this rank to rank 0 or, on rank 0, waits for all other ranks. Losses count from a rank's connection on.
+ * Connects this rank to rank 0 or, on rank 0, waits for all other ranks. The loss of a rank is detected as soon as the rank has connected.
  * @throws HeddleError IO if a rank is lost, NOT_FOUND if a rank does not connect in time, INVALID_ARGUMENT if the port is taken
  */
 export async function connectWatch(watch: PeerWatch, place: WatchPlace): Promise<void> {

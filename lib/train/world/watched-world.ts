@@ -56,12 +56,12 @@ export async function joinWatched(options: Watched): Promise<{ world: World; lea
 /** Makes the operations of a world fail when a rank is lost. */
 function watchedBy(watch: PeerWatch, world: World): World {
   const operations = Object.entries(world)
-    .filter(([name, member]) => typeof member === "function" && name !== "joinDevice") // which is not an operation of all ranks
+    .filter(([name, member]) => typeof member === "function" && name !== "joinDevice") // joinDevice is not an operation of all ranks
     .map(([name, run]) => [name, (...args: unknown[]) => watch.during(() => run.apply(world, args))]);
   return { ...world, ...Object.fromEntries(operations) };
 }
 
-/** Ends this process after the grace period, and reports the loss unless the program has. */
+/** Ends this process after the grace period. Reports the loss, unless the program has already reported it. */
 function endAfterLoss(rank: number, loss: HeddleError): void {
   const end = () => {
     // The command line sets the exit code when it reports an error.

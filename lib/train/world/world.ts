@@ -29,8 +29,8 @@ export interface World {
    */
   joinDevice?: ((device: Device) => Promise<void>) | undefined;
   /**
-   * Whether gradients are summed while the backward pass of a step's last micro-batch goes on, by its program. `allReduce` and
-   * `reduceScatter` are then not called for them. It must be the same on all ranks, and needs `joinDevice`. Default false.
+   * Whether the program of a step's last micro-batch sums the gradients during its backward pass. `allReduce` and `reduceScatter` are then
+   * not called for gradients. It must be the same on all ranks, and needs `joinDevice`. Default false.
    */
   readonly overlap?: boolean | undefined;
   /** Overwrites the tensors of all ranks with those of `root`. */
