@@ -15,8 +15,8 @@ interface Running {
 }
 
 /**
- * Estimates the remaining time from completed steps: the rest of the running stage at its measured pace, and later stages by the plan's
- * seconds, scaled by this machine's speed. Tokenizer training is ignored, because it does not reflect the speed of steps.
+ * Estimates the remaining time from completed steps. The rest of the running stage is estimated by its measured pace, and later stages by the
+ * plan's seconds, scaled by this machine's speed. Tokenizer training is ignored, because it does not reflect the speed of steps.
  */
 export class RemainingTime {
   private readonly plan: Plan;

@@ -36,7 +36,7 @@ function* drawInto(tensor: Tensor, name: string, { init }: WeightSpec, config: D
   }
 }
 
-/** Creates one weight. The device's lane writes it before later work; `written` resolves afterwards. */
+/** Creates one weight. The device's lane writes it before later work. `written` resolves when it is written. */
 export function newWeight(device: Device, name: string, spec: WeightSpec, config: Drawn, seed: number) {
   const tensor = Tensor.zeros(device, "f32", spec.shape);
   return { tensor, written: Promise.all(drawInto(tensor, name, spec, config, seed)) };
@@ -44,7 +44,7 @@ export function newWeight(device: Device, name: string, spec: WeightSpec, config
 
 /**
  * Creates the random f32 weights of a new model, by name. The same seed gives the same weights on every machine. The
- * device's lane writes them before later work; `written` resolves afterwards.
+ * device's lane writes them before later work. `written` resolves when they are written.
  * @throws HeddleError OUT_OF_MEMORY
  */
 export function initialWeights(

@@ -20,7 +20,7 @@ export interface StateFields {
   readonly config: ModelConfig;
   /** See `ModelView.tensors`. */
   readonly tensors: ReadonlyMap<string, Tensor>;
-  /** Weights from before adapters were merged into them. */
+  /** The original weights into which adapters were merged. */
   readonly unmerged: ReadonlyMap<string, Tensor>;
   readonly adapters: ReadonlyMap<string, Adapter>;
   /** Names of the adapters that apply if a call does not name adapters. */
@@ -44,7 +44,7 @@ export class ModelState implements StateFields {
   readonly merged: readonly string[];
   readonly programs: Map<string, unknown>;
   /**
-   * Programs bound to these tensors that no call uses at the moment. They are kept, because binding takes longer than
+   * Programs that are bound to these tensors, and that no call uses at the moment. They are kept, because binding takes longer than
    * running a short text.
    */
   private readonly idle = new Map<string, Executable>();

@@ -134,7 +134,7 @@ export abstract class ModelView {
     return this.state.tensors.get(storedName(name)) ?? this.weight(name);
   }
 
-  /** Number of parameters. Tied parameters count once. */
+  /** Number of parameters. Tied parameters are counted once. */
   get parameterCount(): number {
     return this.weightNames.reduce((n, name) => n + this.asStored(name).elements, 0);
   }

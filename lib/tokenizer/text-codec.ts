@@ -60,7 +60,7 @@ function checkDecoding<T extends DecodeOptions>(options: T, names: Names<T>): vo
   checkFlag("skipSpecialTokens", options.skipSpecialTokens);
 }
 
-/** Number of UTF-16 units from which a text is encoded off-thread. Shorter texts take longer to transfer than to encode. */
+/** Minimum number of UTF-16 units of a text that is encoded off-thread. Shorter texts take longer to transfer than to encode. */
 export const LONG_TEXT = 16_384;
 
 /** Maximum number of ids of a batch whose array is reused for the next batch: 16 MB. */

@@ -115,7 +115,7 @@ export class BaseModel {
     return this.tokens;
   }
 
-  /** Starts to load the model, unless it is loaded or loading. Its memory counts from now on. `open` reports a failure to the requests. */
+  /** Starts to load the model, unless it is loaded or loading. `takesMemory` is true from now on. `open` reports a failure to the requests. */
   begin(signal: AbortSignal): void {
     const { from } = this.source;
     if (this.model || this.loading || !("path" in from)) return;

@@ -12,7 +12,7 @@ import { generating, type Served } from "./models.ts";
 import type { Prompts } from "./prompts.ts";
 import type { RecordPart } from "./record.ts";
 
-/** Numbers of tokens. A prompt counts once, however many answers it has. */
+/** Numbers of tokens. A prompt is counted once, however many answers it has. */
 export interface Usage {
   promptTokens: number;
   /** Tokens of the prompt that were read from the prefix cache. */

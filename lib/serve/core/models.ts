@@ -37,7 +37,7 @@ export interface ModelStatus {
   /** Name of the model whose weights it uses, if it is an adapter. */
   base: string | undefined;
   isLoaded: boolean;
-  /** Size of the weights in bytes, as far as is known. An adapter's bytes count as its base's. */
+  /** Size of the weights in bytes, as far as is known. The size of a base includes its adapters, so that of an adapter is 0. */
   bytes: number;
   load: Load;
 }

@@ -63,7 +63,7 @@ async function idsOf(
   const { tokenizer } = model;
   if (!tokenizer) throw invalid(name, "token ids, because this model has no tokenizer", text);
   const options = { addSpecialTokens: true, allowSpecial: true };
-  // Encoding a long text stops beyond the limit. Closing tokens such as EOS may be removed again, so they do not count.
+  // Encoding a long text stops beyond the limit. The limit does not include closing tokens such as EOS, which may be removed again.
   const most = text.length < LONG_TEXT ? Number.POSITIVE_INFINITY : limit.contextLength + tokenizer.closingCount;
   const [encoded] = Number.isFinite(most)
     ? await tokenizer.encodeUpTo([text], most, { ...options, signal })

@@ -42,7 +42,7 @@ export async function describeFiles(
   try {
     const { config, generation, weights } = files;
     const expected = modelWeights(config);
-    // A stored copy of a tied head does not count.
+    // Leave out a stored copy of a tied head.
     const infos = weights.names().flatMap((one) => (expected.has(one) ? [weights.info(one)] : []));
     const counts = infos.map(({ shape, storedDtype }) => ({ dtype: storedDtype, elements: elementCount(shape) }));
     return {

@@ -5,7 +5,7 @@ import { computing } from "../core/compute.ts";
 import { type Exchange, sendAnswer } from "../core/context.ts";
 import { parsed, rerankSchema } from "./schema.ts";
 
-/** Jina's form: documents come back, and the usage is counted in tokens. */
+/** Jina's form: by default, the results contain the documents. The usage is in tokens. */
 export const jinaRerank = (exchange: Exchange) =>
   rerank(exchange, true, ({ model, results, tokens }) => ({
     model,
@@ -14,7 +14,7 @@ export const jinaRerank = (exchange: Exchange) =>
     results,
   }));
 
-/** Cohere's form: only indices and scores come back. */
+/** Cohere's form: by default, the results contain only indices and scores. */
 export const cohereRerank = (exchange: Exchange) =>
   rerank(exchange, false, ({ results, tokens }) => ({
     results,

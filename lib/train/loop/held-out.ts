@@ -7,7 +7,7 @@ import type { BatchSource, EvalEvent } from "./trainer.ts";
 /**
  * Measures the current model on the held-out batches.
  * @param agree asks all ranks before each batch whether they stop
- * @returns the loss and metrics over all batches. Without held-out batches, or if none of their tokens counts, `tokens` is 0
+ * @returns the loss and metrics over all batches. Without held-out batches, or if the loss counts none of their tokens, `tokens` is 0
  */
 export async function measureHeldOut<Batch>(
   step: TrainStep<Batch>,
@@ -34,8 +34,8 @@ export async function measureHeldOut<Batch>(
     for (const [name, share] of entries) if (isShare(name)) shares.set(name, (shares.get(name) ?? 0) + share);
     means.add(Object.fromEntries(entries.filter(([name]) => !isShare(name))), counted, metricCounts);
   }
-  // No token counted, for instance because all drawn answers were truncated and left out. This is not an error: a later evaluation may
-  // count some.
+  // The loss counted no token, for instance because all drawn answers were truncated and left out. This is not an error: a later evaluation
+  // may have tokens to count.
   if (tokens === 0) return { tokens };
   const evalLoss = totals ? sum : sum / tokens;
   return { evalLoss, tokens, ...someOf({ ...means.of(stage), ...Object.fromEntries(shares) }) };

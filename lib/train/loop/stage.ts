@@ -71,8 +71,8 @@ export interface Stage<Batch> {
    */
   collate(batch: Batch, total: number, weight: number): MicroBatch;
   /**
-   * Returns the counted positions of a batch, before it is collated. A batch may have zero, but not every batch of a
-   * step.
+   * Returns the number of counted positions of a batch, before it is collated. A batch may have zero, but not every
+   * batch of a step.
    */
   count(batch: Batch): number;
   /**

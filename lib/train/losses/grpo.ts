@@ -61,7 +61,7 @@ export interface GrpoOptions {
 /**
  * Group-relative policy optimization (Shao et al. 2024) of tokens: −min(r A, clip(r) A) + β · KL. The divergence is
  * estimated without bias by exp(d) − d − 1, d = reference − policy. A higher epsilonHigh gives DAPO (Yu et al. 2025),
- * and ratios of sequences give GSPO (Zheng et al. 2025). The caller weights the tokens into one loss.
+ * and ratios of sequences give GSPO (Zheng et al. 2025). The caller adds the tokens' losses, with weights.
  *
  * The ratio r is between the current policy and the policy when the answers were drawn. If the sampler, a bf16 copy of
  * the policy, drew the answers, each term has an importance weight of at most `importanceSamplingCap`. It is the

@@ -61,9 +61,9 @@ export const batchShape = {
   /**
    * Round both operands of the linear layers' products, in the forward and the backward pass, to 8-bit floats (e4m3), as in DeepSeek-V3
    * (2024, 3.3). 128 elements of the one operand, and blocks of 128 × 128 of the other, share a scale. Sums, master weights, embeddings,
-   * heads, routers, routed experts, norms and attention keep the precision of dtype. Frozen weights in quantized types and the low-rank
-   * matrices of adapters do too. Meant for devices with e4m3 tensor cores; others compute the same, without a gain in speed. Default
-   * false.
+   * heads, routers, routed experts, norms and attention keep the precision of dtype. The operands of products with frozen quantized weights,
+   * or with the low-rank matrices of adapters, are not rounded either. Meant for devices with e4m3 tensor cores; others compute the same,
+   * without a gain in speed. Default false.
    */
   fp8: option(
     flag().default(false),

@@ -62,7 +62,7 @@ interface PairStage<Objective, Pair extends PreferencePair>
   whole?: boolean | undefined;
   /** Returns the term of `chosenCrossEntropy`; undefined if the loss has none. Default: none. */
   chosenTerm?(options: Objective): ChosenTerm | undefined;
-  /** Returns the inputs of the loss besides those of the rows, `pairWeights` and `chosenWeights`. */
+  /** Returns further inputs of the loss, in addition to `pairWeights`, `chosenWeights` and the inputs of the rows. */
   inputs(batch: readonly Pair[], rows: AnswerRows, options: Objective & PairBatchShape): MicroBatch["inputs"];
   /**
    * Traces the loss. Its outputs include chosenRewards and rejectedRewards, (pairs) f32 each. With a chosenTerm they
@@ -138,8 +138,8 @@ export function meanOverPairs(losses: Value): Value {
 }
 
 /**
- * Adds to a trace the cross-entropy of the chosen answers, times the weight of the chosenTerm. It is the mean over the
- * counted tokens of a step, of which this micro-batch has a share.
+ * Adds to a trace the cross-entropy of the chosen answers, times the weight of the chosenTerm. It is this micro-batch's
+ * share of the mean over the counted tokens of a step.
  * @param logprobs (rows) f32, of the targets @returns (1) f32
  */
 export function chosenCrossEntropy(logprobs: Value): Value {

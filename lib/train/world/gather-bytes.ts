@@ -4,9 +4,9 @@ import type { World } from "./world.ts";
 
 /** `World.sum` is exact for whole numbers below 2^24. So each number carries three bytes. */
 const BYTES_PER_NUMBER = 3;
-/** Numbers that one sum exchanges, over all ranks. */
+/** Maximum count of numbers that one sum exchanges, for all ranks together. */
 const CHUNK_NUMBERS = 1 << 18;
-/** Device memory that one all-gather uses, over all ranks. */
+/** Maximum bytes of device memory that one all-gather uses, for all ranks together. */
 const CHUNK_BYTES = 16 << 20;
 
 type Rank = Pick<World, "rank" | "size" | "sum">;

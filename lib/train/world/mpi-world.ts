@@ -66,7 +66,7 @@ export async function joinMpi(launch: Launch, silenceSeconds: number): Promise<R
 }
 
 /**
- * Prints the process of every rank. MPICH's mpirun reports a rank that dies by its process and host only, and ends the other ranks before
+ * Prints the process of every rank. If a rank dies, MPICH's mpirun reports only the process and the host, and ends the other ranks before
  * they notice.
  */
 async function listProcesses(ranks: Ranks): Promise<void> {

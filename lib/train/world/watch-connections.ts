@@ -25,7 +25,7 @@ export interface WatchPlace {
 }
 
 /**
- * Connects this rank to rank 0 or, on rank 0, waits for all other ranks. The loss of a rank is detected as soon as the rank has connected.
+ * Connects this rank to rank 0 or, on rank 0, waits for all other ranks. A rank's loss can be detected once it has connected.
  * @throws HeddleError IO if a rank is lost, NOT_FOUND if a rank does not connect in time, INVALID_ARGUMENT if the port is taken
  */
 export async function connectWatch(watch: PeerWatch, place: WatchPlace): Promise<void> {

@@ -24,7 +24,7 @@ export function checkedWidth(width: number): number {
 /** Python's str.center for a text of `length` characters (`length` may differ from the UTF-16 length). */
 export function centered(text: string, length: number, width: number, fill = " "): string {
   const missing = Math.max(0, checkedWidth(width) - length);
-  // As in CPython, the left side gets one more if `missing` and `width` are odd.
+  // As in CPython, the left side gets one more fill character than the right if `missing` and `width` are odd.
   const left = Math.floor(missing / 2) + (missing & width & 1);
   return fill.repeat(left) + text + fill.repeat(missing - left);
 }

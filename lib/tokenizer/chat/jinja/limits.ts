@@ -94,8 +94,8 @@ const fs = lazily<typeof import("node:fs")>("node:fs");
 const TICK_MS = 10;
 
 /**
- * Returns the processor time of this thread in milliseconds. The time of other threads must not count, because they may encode texts or run
- * a model meanwhile. Where the runtime does not report a thread's time, returns an upper bound: the time of the whole process, or elapsed
+ * Returns the processor time of this thread in milliseconds. The time of other threads must not be included, because they may encode texts
+ * or run a model meanwhile. Where the runtime does not report a thread's time, returns an upper bound: the time of the whole process, or elapsed
  * time.
  */
 function processorTime(): number {

@@ -117,7 +117,7 @@ export function* renderTemplate(
   if (template.length > limits.templateLength) {
     throw new HeddleError("INVALID_FILE", `chat template: expected at most ${limits.templateLength} characters`);
   }
-  // Load the package before the time starts to count.
+  // Load the package before the time limit starts.
   const { Environment } = jinja();
   const Interpreter = limitedInterpreter();
   const render = function* (): Slices<string> {

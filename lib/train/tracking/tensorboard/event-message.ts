@@ -1,5 +1,5 @@
 // TensorFlow's messages Event and Summary (tensorflow/core/util/event.proto, framework/summary.proto), as far as a run
-// needs them. The numbers in calls such as `varint(2, …)` are their field numbers.
+// needs them. The first argument of a call such as `varint(2, …)` is the number of a message's field.
 
 /** A value of a summary: a number, or a table of texts as in the text plugin. */
 export type SummaryValue = { tag: string; number: number } | { tag: string; texts: readonly (readonly string[])[] };
