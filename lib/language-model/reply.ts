@@ -18,7 +18,7 @@ export class Reply<Whole, Part extends Piece = Piece>
   implements AsyncGenerator<Part, Whole, undefined>
 {
   private readonly pieces = super[Symbol.asyncIterator]();
-  /** Whether a loop or an await has started reading it. */
+  /** Whether a loop or an await has started reading the reply. */
   private read = false;
   private readonly unawaitable: (() => HeddleError) | undefined;
 

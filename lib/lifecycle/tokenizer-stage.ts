@@ -40,8 +40,8 @@ export async function saveTokenizer(tokenizer: Tokenizer, path: (name: string) =
 }
 
 /**
- * Returns bits per byte of held-out text under a uniform distribution over the vocabulary, where each token takes log2
- * of the vocabulary's size. Before the stage, tokens are bytes.
+ * Returns bits per byte of held-out text under a uniform distribution over the vocabulary, where each token takes
+ * log2(vocabulary size) bits. Before the stage, tokens are bytes.
  */
 export function tokenizerMetrics(
   tokenizer: Tokenizer,

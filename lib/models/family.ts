@@ -29,7 +29,7 @@ export function shapeOf(spec: WeightSpec, dtype: string): readonly number[] {
 
 /** The head for logits: softcap(scale · (hidden · weightᵀ + bias)). @experimental */
 export interface Head {
-  /** Name of the (vocabulary, width) matrix, which is the embedding's if they are tied. */
+  /** Name of the (vocabulary, width) matrix. If head and embedding are tied, it is the name of the embedding. */
   weight: string;
   /** Name of the (vocabulary) bias vector. Default: no bias. */
   bias?: string | undefined;

@@ -98,7 +98,7 @@ export class ModelState implements StateFields {
     return this;
   }
 
-  /** Ends one use. The last one frees the bound programs, and the tensors that no other state holds. */
+  /** Ends one use. The end of the last use frees the bound programs, and the tensors that no other state holds. */
   release(): void {
     if (--this.users > 0) return;
     this.disposeIdle();

@@ -39,8 +39,8 @@ interface Shared {
 
 /**
  * Divides parameters among ranks, so that all hold about the same amount of optimizer state. A large parameter that may be cut is spread over
- * the ranks, so that all ranks share the work of summing its gradient. A parameter is cut only between pieces of its sum of
- * squares, so that the gradient's norm has the same bits as on one rank.
+ * the ranks, so that all ranks share the work of summing its gradient. The squares of its gradient are summed piece by piece. A
+ * parameter is cut only between these pieces, so that the gradient's norm has the same bits as on one rank.
  * @returns the pieces of each rank, at most one per parameter; later elements belong to later ranks
  */
 export function partition(parameters: readonly Shared[], ranks: number): readonly (readonly Piece[])[] {

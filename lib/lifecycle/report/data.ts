@@ -94,7 +94,7 @@ function tokensOf(tokenizer: Tokenizer, text: string): TokenView[] {
 
 /**
  * Returns the number of parameters of a Llama model with tied embeddings. The projections of q and o have width² parameters each. Those of k and
- * v have fewer by the ratio of key-value heads to heads. A layer also has three MLP matrices and two norms.
+ * v have this number times the ratio of key-value heads to heads. A layer also has three MLP matrices and two norms.
  */
 function parametersOf({ model }: Plan, vocabSize: number): number {
   const { hiddenSize: width, intermediateSize, numHiddenLayers, numAttentionHeads, numKeyValueHeads } = model;

@@ -5,8 +5,8 @@ import type { HandlerSettings } from "../options.ts";
 import type { Exchange } from "./context.ts";
 
 /**
- * An endpoint. It answers a request or throws. After it has begun to send, it ends the response with the error before it throws. Otherwise
- * the handler closes the connection.
+ * An endpoint. It answers a request or throws. If it fails after it has begun to send, it should end the response with the error before it
+ * throws. Otherwise the handler closes the connection.
  */
 export interface Route {
   method: "GET" | "POST" | "DELETE";

@@ -29,7 +29,7 @@ interface Turn {
   content: Span;
 }
 
-/** Renders a conversation whose last message has replaced content. */
+/** Renders a conversation in which the content of the last message is replaced. */
 export type RenderOther = (messages: readonly ChatMessage[]) => string | undefined;
 
 /**

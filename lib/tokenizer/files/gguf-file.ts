@@ -15,7 +15,7 @@ export async function ggufRecordOf(path: string, signal?: AbortSignal): Promise<
     return false;
   });
   if (!found) return undefined;
-  // Import it on use, because most programs only read tokenizer.json.
+  // Import the module on use, because most programs only read tokenizer.json.
   const { openGgufParts } = await import("../../formats/gguf/gguf-parts.ts");
   const { parts, metadata } = await openGgufParts(path, signal);
   for (const { file } of parts) file.close();

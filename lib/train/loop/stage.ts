@@ -40,7 +40,7 @@ export interface MicroBatch {
   /**
    * Inputs of the trace by name. `ids`, (rows) i32, holds the sequences in order, each padded to sequenceLength. `positions`, (rows) i32,
    * is needed only if positions do not count from 0 in each sequence. `lengths`, (rows) i32, holds the number of tokens of each row's
-   * sequence. LongRoPE and dynamic NTK scaling choose the frequencies of a sequence by it. Default: the lengths of
+   * sequence. LongRoPE and dynamic NTK scaling choose the frequencies of a sequence by this number. Default: the lengths of
    * `documents`, or without them all rows of a sequence. Other inputs are those that the stage's loss reads.
    */
   inputs: Record<string, Int32Array | Float32Array>;

@@ -20,7 +20,7 @@ interface LabeledEvaluation {
 /**
  * Evaluates a classifier on labeled examples. A single-label task gets accuracy, macro-F1, expected calibration error
  * (ECE) and negative log-likelihood, with the classifier's temperature. A multi-label task gets accuracy and micro-F1,
- * a regression the mean squared and absolute errors.
+ * and a regression gets the mean squared and absolute errors.
  * @param options.logits logits of an earlier evaluation of these examples. Default: they are computed
  */
 export async function evaluateLabeled(

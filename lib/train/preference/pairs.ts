@@ -171,7 +171,7 @@ function pairRows(
   return answerRows([...side("chosen"), ...side("rejected")], sequenceLength, options);
 }
 
-/** Number of tokens of a chosen answer that its cross-entropy counts. */
+/** Number of tokens of a chosen answer that its cross-entropy includes. */
 function countedOf(chosen: AnsweredPrompt, { prompts }: ChosenTerm): number {
   return prompts ? rowsOf(chosen) : answerLength(chosen);
 }

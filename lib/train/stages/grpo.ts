@@ -106,8 +106,8 @@ export interface GrpoOptions<Base = LanguageModel> extends Given<typeof grpoShap
  * further fields are passed to the reward functions. The generation engine draws the answers, with the current weights
  * or with the sampler, their copy in bf16 (rolloutDtype). The ratio always uses the log-probabilities of the policy.
  * Answers that the sampler draws get importance weights (importanceSamplingCap). The same seed draws the same answers.
- * Variants: DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType
- * "dr_grpo" with scaleRewards "none".
+ * Variants: DAPO is lossType "dapo" with epsilonHigh 0.28. GSPO is importanceSamplingLevel "sequence". Dr. GRPO is
+ * lossType "dr_grpo" with scaleRewards "none".
  *
  * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio.
  * If the sampler draws the answers, also samplingWeight, the mean importance weight. With beta, also kl. The loss is

@@ -127,7 +127,7 @@ interface LabeledAnswer {
   readonly answer: AnsweredPrompt;
   readonly desirable: boolean;
   readonly reference: number;
-  /** The prompt with an answer to another prompt, and its log-probability under the reference. The divergence is estimated from it. */
+  /** The prompt with an answer to another prompt, and its log-probability under the reference. Used to estimate the divergence. */
   readonly mismatched: { answer: AnsweredPrompt; reference: number };
 }
 

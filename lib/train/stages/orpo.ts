@@ -83,7 +83,7 @@ const preference = pairStage<Pick<z.output<typeof orpoSchema>, "beta">>({
  * Odds-ratio preference optimization: cross-entropy of the chosen sequences, prompts included, and β times the odds-ratio term of the
  * answers' mean log-probabilities. Needs no reference.
  *
- * As in TRL's ORPOTrainer, the cross-entropy is the mean over the tokens of all chosen sequences, and the odds-ratio term the mean over
+ * As in TRL's ORPOTrainer, the cross-entropy is the mean over the tokens of all chosen sequences. The odds-ratio term is the mean over
  * pairs. Both means are over a whole step, regardless of its number of micro-batches.
  */
 export const orpoStage = preference.stage;

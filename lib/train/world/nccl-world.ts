@@ -31,7 +31,7 @@ export interface NcclWorldOptions {
    * file after the ranks have connected.
    */
   rendezvous: string;
-  /** How long the other ranks wait for that file. Default 120. */
+  /** How long the other ranks wait for the file `rendezvous`. Default 120. */
   timeoutSeconds?: number | undefined;
 }
 
