@@ -150,7 +150,7 @@ function merged({ start, accepting, edges }: Dfa): Dfa {
   const placeOf = (state: number): number => {
     const known = places.get(state);
     if (known !== undefined) return known;
-    // A state on a cycle gets its number before its edges are known, so it is never merged.
+    // A state on a cycle is never merged, because its signature contains a new number from the same cycle.
     const place = states.push([]) - 1;
     places.set(state, place);
     const out: [number, number, number][] = [];

@@ -37,7 +37,7 @@ export function joinGateUp(weights: WeightSource, config: ModelConfig): WeightSo
   const both = <T extends TensorInfo>(name: string, gate: T, up: TensorInfo): T => ({
     ...gate,
     name,
-    // The loader reports halves of different shapes or types, because it knows the expected shape.
+    // The type and the number of columns are the gate's, so `up` must have the same ones.
     shape: [gate.shape[0]! + up.shape[0]!, ...gate.shape.slice(1)],
     bytes: gate.bytes + up.bytes,
   });

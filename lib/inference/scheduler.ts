@@ -231,7 +231,10 @@ export class Scheduler {
     for (const { sequence } of [...all].reverse()) if (sequence.finishReason) this.release(sequence);
   }
 
-  /** Adds a run to the progress. A run that contains prompt rows counts as prefill. */
+  /**
+   * Adds a run to the progress. A run counts as decoding if it has one row per sequence (without drafts) and is not the
+   * first. Every other run counts as prefill.
+   */
   private account(run: Run, pieces: number, ms: number): void {
     const { progress } = this;
     const rows = promptRows(run);
@@ -304,8 +307,8 @@ function takeBack(cache: KvCache, slot: number, context: readonly number[]): voi
 }
 
 /**
- * Prepares a slot for a run that continues the context. For an ended sequence, use `takeBack`: its last id is never
- * run, but `fit` would clear the slot if RoPE's frequencies change at that id's position.
+ * Prepares a slot for a run that continues the context. Use `takeBack` instead if the sequence may have ended. Its last
+ * id is then never run, but `fit` counts it, and clears the slot if RoPE's frequencies change at this length.
  */
 function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
   takeBack(cache, slot, context);

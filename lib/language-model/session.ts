@@ -141,7 +141,8 @@ export class Session {
         // have been run.
         const { context, generated } = sequence;
         if (generated > 0) cache.truncate(0, Math.max(0, context.length - 1 - (generated - given)));
-        cache.dropBeginning(0); // the call may have ended before its prompt was computed
+        // The call may have ended with only a part of its prompt computed. With dynamic RoPE, no other prompt can use these keys.
+        cache.dropBeginning(0);
       }
     };
     for await (const piece of eachPiece(this.exclusively(run), resolved.signal)) {

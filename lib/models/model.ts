@@ -101,8 +101,8 @@ export class Model extends ModelView {
     const make = (tensors: Map<string, Tensor>) => new Model(config, device, tensors, options);
     const { model, written } = assemble(config, device, weights, make);
     // Do not wait for the constants: the lane writes them before later work on the model. It copies the weights first,
-    // which takes long, and programs can be compiled meanwhile. A write fails only if the whole environment has
-    // failed, as in `create`.
+    // which takes long, and programs can be compiled meanwhile. A write fails only if the device has failed or the
+    // JavaScript environment is closing, as in `create`.
     written.catch(() => {});
     return model;
   }
@@ -112,7 +112,8 @@ export class Model extends ModelView {
     checkSeed(seed);
     const { weights, written } = initialWeights(config, device, seed);
     const made = assemble(config, device, weights, (tensors) => new Model(config, device, tensors));
-    // If a write fails, the whole environment has failed, and every later call on the model fails too.
+    // A write fails only if the device has failed or the JavaScript environment is closing. Every later call on the model
+    // then fails too.
     Promise.all([written, made.written]).catch(() => {});
     return made.model;
   }
@@ -168,7 +169,7 @@ export class Model extends ModelView {
     if (layersOf(config) !== layersOf(this.config))
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        "embedding.layers: expected the model's layers and a pooling of their input width, got other layers or another width",
+        "embedding.layers: expected the model's layers and a pooling that fits their input width, got other layers or another width",
       );
     this.change({ config, programs: this.state.programs });
   }
@@ -392,8 +393,8 @@ function assemble(
   }
   const tensors = new Map<string, Tensor>();
   for (const [given, t] of weights) {
-    const name = weightOfStored(given); // `given` may be a name from another model's tensors
-    // If the weights also have an ordered copy of a tensor, leave out the one with rows in the file's order.
+    const name = weightOfStored(given); // removes the prefix of `storedName`, which another model's tensors may have
+    // Leave out a tensor with rows in the file's order if the weights also have a copy in transformers' order.
     if (!t.rowOrder) tensors.set(name, t);
     else if (!weights.get(name) || given === name) tensors.set(storedName(name), t);
   }

@@ -8,8 +8,9 @@ const MOST = 1024;
 
 /**
  * Returns the number of elements of the pieces into which global_norm divides a tensor on the CPU. For a tensor of more
- * than 16 million elements, the kernel rounds pieces up to its vector width instead of 64. Unless the number of
- * elements is a multiple of 65,536, its sum may then differ in the last bits of a double.
+ * than 16 million elements, the kernel rounds pieces up to its vector width instead of 64. The kernel's sum may then
+ * differ from the sum over these pieces in the last bits of a double. The two sums are equal if the number of elements is
+ * a multiple of 65,536.
  */
 export function squarePiece(elements: number): number {
   return Math.max(GRAIN, Math.ceil(Math.ceil(elements / MOST) / 64) * 64);
@@ -28,7 +29,8 @@ interface SharedGradients {
 
 /**
  * The L2 norm of gradients of which each rank has only a part. On the CPU it has the same bits as global_norm of the
- * whole gradients. Every rank adds the sums of the same pieces, in the same order.
+ * whole gradients, except for the tensors that `squarePiece` describes. Every rank adds the sums of the same pieces, in
+ * the same order.
  */
 export class SharedNorm {
   private readonly shared: SharedGradients;

@@ -225,7 +225,7 @@ function matched(items: readonly RankItem[], rows: readonly WrittenRow[]): { que
     item.answers = answersOf(row.value) ?? item.answers;
     return [{ item, isDismissal: row.value.dismissed === true, offset: row.offset, place }];
   });
-  // A vote can be undone only if no row after it lacks an item. All rows without an item then come before it.
+  // A vote can be undone only if every row after it has an item. All rows without an item are then before it.
   for (const [i, vote] of votes.entries()) if (vote.place - i !== rows.length - votes.length) vote.offset = -1;
   const judged = new Set(votes.map(({ item }) => item));
   return { queue: items.filter((item) => !judged.has(item)), votes };

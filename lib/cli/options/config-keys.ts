@@ -22,7 +22,7 @@ const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] =
   ["Model card", Object.keys(cardShape)],
 ];
 
-/** Keys that come before those specific to the stage in the first section. Only the keys of `fileShape` and outputDir precede them. */
+/** The first section lists these keys before the keys that only this stage has. Only the keys of `fileShape` and outputDir precede them. */
 const FIRST = ["prompts", "rewards", "data", "evalPrompts", "evalData", "evalFraction"];
 
 /**

@@ -16,9 +16,9 @@ export function slidingWindowFromGguf(meta: GgufMetadata, arch: string, usual?: 
 }
 
 /**
- * Returns which layers have a sliding window, by `sliding_window_pattern` or else by the family's rule. The pattern is n
- * (all layers but one of every n; 0 for all), or one flag per layer. Returns undefined if no layer has a window, or if
- * there is neither a pattern nor a rule with a period.
+ * Returns which layers have a sliding window, by `sliding_window_pattern` or else by the family's rule. The pattern is
+ * one flag per layer, or a number n: of every n layers, all but one have a window. With 0, all layers have one. Returns
+ * undefined if no layer has a window, or if there is neither a pattern nor a rule with a period.
  * @throws HeddleError INVALID_FILE
  */
 export function layerTypesFromGguf(

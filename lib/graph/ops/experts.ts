@@ -80,8 +80,8 @@ const backwardWeightNode = defineOp({ name: "expert_linear_backward_weight", inf
 const biasSumNode = defineOp({ name: "expert_bias_sum", infer: wantedType });
 
 /**
- * Multiplies each row by the matrices of its experts: y[r, j] = W[experts[r, j]] · x[r] + b[experts[r, j]]. All rows of an expert are
- * multiplied together.
+ * Multiplies each row by the matrices of its experts: y[r, j] = W[experts[r, j]] · x[r] + b[experts[r, j]]. One matrix product
+ * computes all rows of an expert.
  * @param x (rows, inputs), or (rows, k, inputs) with an input per expert of the row
  * @param weight (experts, outputs, inputs) @param experts (rows, k) i32 @param options.bias (experts, outputs)
  * @param options.rowwise whether the bits of each row of the result depend on that row alone

@@ -2,8 +2,8 @@ import { type Node, Value } from "../value.ts";
 
 /**
  * Stores values in bf16 if all their readers are matrix products that round them to bf16 anyway. CPU kernels can write bf16 directly, which
- * halves the traffic between nodes and avoids rounded copies. The bits stay the same, except for attention with `activations: "int8"`,
- * which may round its operands but need not.
+ * halves the traffic between nodes and avoids rounded copies. The bits stay the same, except for attention with `activations: "int8"`.
+ * That option allows rounding, and this pass makes it certain.
  * @param results the values that the program copies out, which are not changed
  */
 export function narrow(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
@@ -71,7 +71,10 @@ const ROUNDING: ReadonlySet<string> = new Set([
   "cached_attention",
 ]);
 
-/** Whether a node rounds a value to bf16 before it uses it: a linear with bf16 weights, whose only use of the value is as its input. */
+/**
+ * Whether a node rounds a value to bf16 before every use. This holds for a linear with the attribute `bf16`, if the value is its input and no
+ * other operand.
+ */
 function isRoundedBy(reader: Node, value: Value): boolean {
   return (
     (reader.op === "linear" || reader.op === "linear_activation") &&

@@ -3,7 +3,10 @@ import type { Place } from "./places.ts";
 import type { CountrySplit } from "./questions.ts";
 import { Random } from "./random.ts";
 
-/** A text about a country, labelled with its continent. The text does not name the continent. */
+/**
+ * A text about a country, labelled with its continent. The wordings do not name the continent, but names of a few
+ * countries and currencies contain it, such as South Africa.
+ */
 export interface LabeledText {
   text: string;
   label: string;

@@ -9,7 +9,7 @@ const starts =
 const middles = ["", ..."a an do li ri ba men to ga be lo ste ni ro dra".split(" ")];
 const ends = "nia land stan ria via dor tia mark lia gard sia wen thia bar rica".split(" ");
 
-/** Names of regions, former states and fictional countries that the syllables could form. */
+/** Names of regions, former states and fictional countries that made-up names must not resemble. */
 const known = new Set(
   "Moravia Moldavia Bohemia Livonia Karelia Dalmatia Silesia Galicia Narnia Genovia Wakanda Gondor Mordor Latveria Sokovia Zamunda Ruritania Freedonia Carpathia Borduria Syldavia Kurdistan Rajasthan Baluchistan Tatarstan Dagestan Queensland Jutland Zealand Lapland Lorraine Cornwall Corsica Sardinia Sicilia Valencia Normandy Tasmania Melanesia Polynesia Pelagia Belmark Westland Karstan Eskdale Halland Gotland Uland Telemark Finnmark Dorne Westeros Corinthia Arcadia Thessalia Calabria Cappadocia Galatia Moesia Illyria Hispania Germania Britannia Hibernia".split(
     " ",

@@ -113,8 +113,8 @@ function change(name: keyof StageMetrics, before: number | undefined, after: num
   if (before === undefined || after === undefined) return undefined;
   const difference = after - before;
   const { better } = metricInfo[name];
-  // A change of at most 0.01 (of a share, one question in a hundred) may be noise or rounding. It is shown as neither
-  // good nor bad.
+  // A change of at most 0.01 may be noise or rounding. For a share, that is one question in a hundred. Such a change is
+  // shown as neither good nor bad.
   const small = Math.abs(difference) < 0.0105;
   const good = better === "up" ? difference > 0 : difference < 0;
   return html`<span class="${small ? "same" : good ? "good" : "bad"}">${shownChange(name, difference)}</span>`;
@@ -168,7 +168,7 @@ function tokens(data: ReportData): Html {
   return section(
     "tokens",
     "Text as the model sees it",
-    `A model reads and writes tokens, each with a number. This tokenizer knows ${grouped(data.plan.vocabSize)} of them, learned from the same text; what it has not seen it spells in small pieces, down to single bytes.`,
+    `A model reads and writes tokens, each with a number. This tokenizer knows ${grouped(data.plan.vocabSize)} of them, learned from the training text; what it has not seen it spells in small pieces, down to single bytes.`,
     html`${data.sentences.map(
       ({ text, tokens }) =>
         html`<figure class="card drawn"><p class="tokens">${tokens.map(
@@ -222,7 +222,7 @@ function kinds({ comparison }: ReportData): Html | undefined {
   return section(
     "kinds",
     "Two kinds of model on one trunk",
-    "The pretrained Transformer, fine-tuned twice on the same texts for the same number of steps, to tell on which continent a text is set. No text names the continent. The test texts are about other countries and use other wordings.",
+    "The pretrained Transformer, fine-tuned twice on the same texts for the same number of steps, to tell on which continent a text is set. No text states its continent, though a few names contain it, such as South Africa. The test texts are about other countries and use other wordings.",
     html`<div class="scroll"><table><thead><tr><th>kind</th><th class="number">before</th><th class="number">after</th></tr></thead><tbody>${row(
       "Discriminative",
       `a head gives each of ${labels.length} labels a probability (before: by chance)`,

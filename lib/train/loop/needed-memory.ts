@@ -36,7 +36,7 @@ const machine: MemoryLeft = {
 /**
  * Throws if a program's values do not fit into the free memory. CUDA devices report this on their own.
  * @param bytes required by the program, without the weights
- * @param within the option that contains the batch size: `replay` for its batches. Default: the stage's options
+ * @param within `replay` for batches of the replay. The message then names the option inside `replay`. Default: the stage's own option
  * @throws HeddleError OUT_OF_MEMORY
  */
 export function needRoom(

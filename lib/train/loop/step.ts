@@ -43,9 +43,9 @@ export interface TrainStepOptions extends OptimizerOptions {
   replay?: Replay | undefined;
   /** Number of micro-batches that most steps have. Default 1. */
   microBatches?: number | undefined;
-  /** Whether `evaluate` is called with whole weights (`whole`), even if they are divided. Default false. */
+  /** Whether the caller calls `evaluate` inside `whole`, where divided weights are whole. Default false. */
   evaluatesWhole?: boolean | undefined;
-  /** Whether divided weights are whole at other times too, so that memory must hold all of them. Default false. */
+  /** Whether divided weights become whole at times during the run, so that memory must hold all of them. Default: `evaluatesWhole`. */
   wholeAtTimes?: boolean | undefined;
   /** Seed of dropout and noise. */
   seed?: number | undefined;
@@ -57,7 +57,7 @@ export interface Accumulated {
   loss: number;
   tokens: number;
   metrics: Metrics;
-  /** Number of items that single metrics are means over: see `Stage.metricCounts`. */
+  /** For some metrics, the number of items that the metric is a mean over: see `Stage.metricCounts`. */
   metricCounts: Metrics;
   /** Seconds that each rank spent on computing gradients. 0 if they cannot be told from waiting. */
   rankSeconds: readonly number[];
@@ -217,7 +217,7 @@ export class TrainStep<Batch> {
     };
   }
 
-  /** Sums the gradients over all ranks after the step's programs, unless these have done it. */
+  /** Sums the gradients over all ranks after the step's programs. It is called only if these have not done it. */
   private async sumGradients(): Promise<void> {
     if (this.shared) await this.shared.sumGradients();
     else await this.world.allReduce([...this.optimizer.gradients.values()]);

@@ -27,7 +27,7 @@ interface Peer {
   rest: string;
 }
 
-/** The rank that is watched for, and what to do when another is lost. */
+/** This process's rank, the settings of the watch, and what to do when another rank is lost. */
 interface PeerWatchOptions {
   rank: number;
   size: number;
@@ -107,7 +107,7 @@ export class PeerWatch {
     });
   }
 
-  /** Leaves the world. The others no longer watch this rank, and are lost in operations that it has not begun. */
+  /** Leaves the world. The others no longer watch this rank. They treat it as lost in an operation that it has not begun. */
   leave(): void {
     if (!this.isOpen) return;
     this.isOpen = false;

@@ -98,7 +98,8 @@ export function productLaunch(card, m, n, whole, { layout = "NT", outputBytes = 
     path: epilogue(1),
   };
   // A warp stages 16 rows of 32 columns at a time.
-  const ofTile = (path) => Object.fromEntries(Object.entries(path).map(([name, count]) => [name, (width / 32) * count]));
+  const ofTile = (path) =>
+    Object.fromEntries(Object.entries(path).map(([name, count]) => [name, (width / 32) * count]));
   return {
     source: end.source,
     kernel: end.kernel,

@@ -171,7 +171,7 @@ describe("folders with layers after pooling", () => {
     expect(() => model.model.setEmbedding({ pooling: "mean", normalize: true })).toThrow(/embedding.layers: expected/);
     const { layers: own } = model.config.embedding!;
     expect(() => model.model.setEmbedding({ pooling: "mean", normalize: true, layers: own })).toThrow(
-      /a pooling of their input width/,
+      /a pooling that fits their input width/,
     );
     model.model.setEmbedding({ ...model.config.embedding!, normalize: false });
     expect(Math.hypot(...(await model.embed(texts[0]!)))).not.toBeCloseTo(1, 3);

@@ -175,7 +175,7 @@ describe("trainEmbedding", () => {
     await expectError(
       () => trainEmbedding(model, { ...options, pooling: ["first", "mean"] }),
       "INVALID_ARGUMENT",
-      /embedding.layers: expected the model's layers and a pooling of their input width/,
+      /embedding.layers: expected the model's layers and a pooling that fits their input width/,
     );
     await expectError(
       () => trainEmbedding(model, { ...options, pooling: "sum" as never }),

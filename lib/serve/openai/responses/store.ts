@@ -34,8 +34,8 @@ interface Share {
 const OBJECT_BYTES = 64;
 
 /**
- * Responses by owner and id. An owner can neither see nor displace the responses of others: beyond the limits, the owner with the most
- * responses or bytes loses its least recently used one.
+ * Responses by owner and id. An owner cannot see the responses of others. Beyond the limits, the owner with the most responses or bytes loses
+ * its least recently used one. An owner with many responses therefore cannot displace those of an owner with few.
  */
 export class ResponseStore {
   private readonly limits: StoreLimits;
