@@ -44,9 +44,8 @@ const warpgroupKernels = /^tensor_warpgroup_\w*kernel$/;
 const warpgroupInstructions = ["tma", "mbarrier.wait", "mbarrier.arrive", "setmaxnreg"];
 /** Plain names of kernels for 8-bit floats with mma.sync, which are empty on architectures without this instruction. */
 const e4m3Kernels = /^tensor_e4m3_\w*kernel$/;
-/** A part of the mangled names of kernels that are empty, by architecture. Its devices use another number of stages (is_used in gemm_multistage.cuh). */
-const largeTile = (stages) => `4TileILi128ELi128ELi2ELi4ELi${stages}EE`;
-const unusedTiles = { "90a": largeTile(3), 100: largeTile(3), 120: largeTile(4) };
+/** A part of the mangled names of kernels that are empty, by architecture: is_used in gemm_multistage.cuh. */
+const unusedTiles = { 120: "4TileILi128ELi256E" };
 /** The most instructions of an empty kernel. */
 const EMPTY = 48;
 const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");

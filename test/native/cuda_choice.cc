@@ -32,7 +32,7 @@ void test_table() {
   expect("16 rows, small inner dimension", choose_gemm(product(16, 4096, 768), h100), {tensor, 64, 64, 3, 1, 768});
   expect("a weight's gradient of 64 x 64", choose_gemm(product(64, 64, 16384), h100), {tensor, 64, 64, 3, 16, 1024});
   expect(
-      "a weight's gradient of 768 x 768", choose_gemm(product(768, 768, 8192), a100), {tensor, 128, 128, 4, 3, 2752});
+      "a weight's gradient of 768 x 768", choose_gemm(product(768, 768, 8192), a100), {tensor, 128, 128, 3, 3, 2752});
   // Many rows and columns.
   expect("512, A100", choose_gemm(product(512, 512, 512), a100), {tensor, 64, 64, 3, 1, 512});
   expect("1024, A100", choose_gemm(product(1024, 1024, 1024), a100), {tensor, 64, 64, 3, 1, 1024});
@@ -52,17 +52,17 @@ void test_table() {
   expect("144 tiles, H100 with the code of another architecture", choose_gemm(product(1536, 1536, 4096), plain_h100),
       {tensor, 128, 256, 3, 1, 4096});
   expect("small inner dimension, H100", choose_gemm(product(4096, 4096, 56), h100), {tensor, 128, 256, 3, 1, 56});
-  expect("1024, H100", choose_gemm(product(1024, 1024, 4096), h100), {tensor, 128, 128, 4, 2, 2048});
+  expect("1024, H100", choose_gemm(product(1024, 1024, 4096), h100), {tensor, 128, 128, 3, 2, 2048});
   expect("4096, A100", choose_gemm(product(4096, 4096, 4096), a100), {tensor, 128, 256, 3, 1, 4096});
   expect("4096, RTX 3090", choose_gemm(product(4096, 4096, 4096), rtx3090), {tensor, 128, 128, 3, 1, 4096});
   expect("4096, H100", choose_gemm(product(4096, 4096, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
   expect("4096, H100 with the code of another architecture", choose_gemm(product(4096, 4096, 4096), plain_h100),
       {tensor, 128, 256, 3, 1, 4096});
   // Half as many tiles of 128 x 256 would leave 14 % of the B200 idle, instead of 1 %.
-  expect("4096, B200", choose_gemm(product(4096, 4096, 4096), b200), {tensor, 128, 128, 4, 1, 4096});
+  expect("4096, B200", choose_gemm(product(4096, 4096, 4096), b200), {tensor, 128, 128, 3, 1, 4096});
   expect("4096, RTX 5090", choose_gemm(product(4096, 4096, 4096), rtx5090), {tensor, 128, 128, 3, 1, 4096});
   expect("8192, B200", choose_gemm(product(8192, 8192, 4096), b200), {tensor, 128, 256, 3, 1, 4096});
-  expect("128 columns, A100", choose_gemm(product(16384, 128, 2048), a100), {tensor, 128, 128, 4, 1, 2048});
+  expect("128 columns, A100", choose_gemm(product(16384, 128, 2048), a100), {tensor, 128, 128, 3, 1, 2048});
   // The logits of a vocabulary.
   expect("logits, H100", choose_gemm(product(8192, 128256, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
   // Partial tiles do not change the kernel, but rows that are not a multiple of 16 bytes do.
@@ -77,9 +77,9 @@ void test_table() {
   DeviceProperties allowing = a100, allowing_h100 = h100;
   allowing.tf32 = allowing_h100.tf32 = true;
   expect("tf32", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing),
-      {GemmKernel::tensor_tf32, 128, 128, 4, 1, 4096});
+      {GemmKernel::tensor_tf32, 128, 128, 3, 1, 4096});
   expect("tf32, H100", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing_h100),
-      {GemmKernel::tensor_tf32, 128, 128, 4, 1, 4096});
+      {GemmKernel::tensor_tf32, 128, 128, 3, 1, 4096});
   expect("tf32, few tiles", choose_gemm(product(16, 4096, 4096, DType::f32), allowing),
       {GemmKernel::tensor_tf32, 64, 64, 3, 3, 1408});
   expect("tf32, one row", choose_gemm(product(1, 4096, 4096, DType::f32), allowing), {few, 1, 1, 1, 1, 4096});
@@ -113,7 +113,7 @@ void test_gradients() {
       {warpgroup, 128, 256, 4, 1, 8192});
   expect(
       "gradient: too few tiles for wgmma", choose_gemm(gradient(64, 64, 65536), h100), {tensor, 64, 64, 3, 16, 4096});
-  expect("gradient: mma.sync", choose_gemm(gradient(768, 768, 65536), a100), {tensor, 128, 128, 4, 3, 21888});
+  expect("gradient: mma.sync", choose_gemm(gradient(768, 768, 65536), a100), {tensor, 128, 128, 3, 3, 21888});
   GemmShape alone = gradient(768, 3072, 65536);
   alone.workspace_bytes = 0;
   expect("gradient: no workspace", choose_gemm(alone, h100), {warpgroup, 128, 256, 4, 1, 65536});
@@ -280,7 +280,7 @@ void test_attention() {
   expect("a gated product's key", gemm_key(gated) == gemm_key(single) + "*");
   const GemmTable measured{{gemm_key(gated), "tensor 128x128"}, {gemm_key(single), "tensor 64x64"}};
   expect("a gated product uses its own entry in the tuning table", choose_gemm(gated, h100, measured),
-      {GemmKernel::tensor, 128, 128, 4, 1, 2048});
+      {GemmKernel::tensor, 128, 128, 3, 1, 2048});
   expect("another product ignores the entry of a gated one", choose_gemm(single, h100, measured),
       {GemmKernel::tensor, 64, 64, 3, 1, 2048});
   expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) &&
@@ -344,30 +344,30 @@ void test_experts() {
   };
   constexpr ExpertKernel few = ExpertKernel::few_pairs, plain = ExpertKernel::multiply_add,
                          tensor = ExpertKernel::tensor;
-  const ExpertChoice small{tensor, 64, 64, 3};
+  const ExpertChoice small{tensor, 64, 64};
   // {pairs, experts, columns, forward, rowwise, tensor_cores}
   for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090, b200}) {
-    is("one token, 2 of 8 experts", choose_experts({2, 8, 5632, true, false, true}, d), {few, 1, 1, 1});
-    is("16 tokens, 1 of 128 experts", choose_experts({16, 128, 768, true, false, true}, d), {few, 1, 1, 1});
+    is("one token, 2 of 8 experts", choose_experts({2, 8, 5632, true, false, true}, d), {few, 1, 1});
+    is("16 tokens, 1 of 128 experts", choose_experts({16, 128, 768, true, false, true}, d), {few, 1, 1});
     is("8 tokens, 2 of 8 experts", choose_experts({16, 8, 5632, true, false, true}, d), small);
-    is("8 tokens, 2 of 8 experts, f32", choose_experts({16, 8, 5632, true, false, false}, d), {few, 1, 1, 1});
+    is("8 tokens, 2 of 8 experts, f32", choose_experts({16, 8, 5632, true, false, false}, d), {few, 1, 1});
     is("one token, rowwise", choose_experts({2, 8, 5632, true, true, true}, d), small);
     is("one token, gradient", choose_experts({2, 8, 2048, false, false, true}, d), small);
     is("512 pairs, 64 per expert", choose_experts({512, 8, 5632, true, false, true}, d), small);
     is("64 columns", choose_experts({8192, 8, 64, true, false, true}, d), small);
     is("few large tiles", choose_experts({1024, 2, 256, true, false, true}, d), small);
-    is("8192 pairs, f32", choose_experts({8192, 8, 5632, true, false, false}, d), {plain, 64, 64, 1});
-    is("weights, f32", choose_expert_gradient(5632, 2048, 8, false, d), {plain, 64, 64, 1});
+    is("8192 pairs, f32", choose_experts({8192, 8, 5632, true, false, false}, d), {plain, 64, 64});
+    is("weights, f32", choose_expert_gradient(5632, 2048, 8, false, d), {plain, 64, 64});
     is("weights of 64 columns", choose_expert_gradient(5632, 64, 8, true, d), small);
     is("few weights", choose_expert_gradient(128, 128, 8, true, d), small);
   }
   for (const DeviceProperties& d : {a100, h100, b200}) {
-    is("8192 pairs", choose_experts({8192, 8, 5632, true, false, true}, d), {tensor, 128, 128, 4});
-    is("8192 pairs, gradient", choose_experts({8192, 8, 2048, false, false, true}, d), {tensor, 128, 128, 4});
-    is("weights", choose_expert_gradient(5632, 2048, 8, true, d), {tensor, 128, 128, 4});
+    is("8192 pairs", choose_experts({8192, 8, 5632, true, false, true}, d), {tensor, 128, 128});
+    is("8192 pairs, gradient", choose_experts({8192, 8, 2048, false, false, true}, d), {tensor, 128, 128});
+    is("weights", choose_expert_gradient(5632, 2048, 8, true, d), {tensor, 128, 128});
   }
-  is("8192 pairs, RTX 3090", choose_experts({8192, 8, 5632, true, false, true}, rtx3090), {tensor, 128, 128, 3});
-  is("weights, RTX 5090", choose_expert_gradient(5632, 2048, 8, true, rtx5090), {tensor, 128, 128, 3});
+  is("8192 pairs, RTX 3090", choose_experts({8192, 8, 5632, true, false, true}, rtx3090), {tensor, 128, 128});
+  is("weights, RTX 5090", choose_expert_gradient(5632, 2048, 8, true, rtx5090), {tensor, 128, 128});
 }
 
 }  // namespace

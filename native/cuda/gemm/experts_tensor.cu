@@ -119,7 +119,6 @@ __device__ inline void store_pairs(
 template <class T, bool w_transposed>
 __global__ void __launch_bounds__(T::threads, 1)
     tensor_experts_kernel(PreviousKernel previous, Products a, Groups groups, unsigned columns) {
-  if (!multistage::is_used<T>()) return;
   previous.wait();
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   const ExpertTile tile = expert_tile<T>(groups, columns);
@@ -147,7 +146,6 @@ __global__ void __launch_bounds__(T::threads, 1)
 // Computes the gradient of one expert's weights. Its pairs are the inner dimension. grid (tiles of K, tiles of M, E)
 template <class T>
 __global__ void __launch_bounds__(T::threads, 1) tensor_experts_gradient_kernel(WeightGradients a, Groups groups) {
-  if (!multistage::is_used<T>()) return;
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   const int64_t expert = blockIdx.z, row0 = static_cast<int64_t>(blockIdx.y) * T::m,
                 column0 = static_cast<int64_t>(blockIdx.x) * T::n;
@@ -175,8 +173,7 @@ __global__ void __launch_bounds__(T::threads, 1) tensor_experts_gradient_kernel(
 // Calls use(tile) with the Tile type of a choice.
 template <class F> void with_tile(const ExpertChoice& choice, F use) {
   if (choice.tile_m == 64) use(SmallTile{});
-  else if (choice.stages == 4) use(LargeTile<4>{});
-  else use(LargeTile<3>{});
+  else use(LargeTile{});
 }
 
 }  // namespace

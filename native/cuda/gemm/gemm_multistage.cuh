@@ -1,5 +1,5 @@
 // The main loop of matrix products by mma.sync (sm_80 and later). cp.async copies both operands, in pieces of 16 bytes,
-// into a ring of three or four stages in shared memory. Warps load fragments from the stages and multiply them. After
+// into a ring of three stages in shared memory. Warps load fragments from the stages and multiply them. After
 // CUTLASS's multistage pipeline (Thakkar et al.) and "Dissecting Ampere" (Sun et al. 2022).
 //
 // A tile in shared memory keeps the layout of its operand: (rows of a or columns of b, k) if the operand is K-major,
@@ -31,19 +31,15 @@ template <int tile_m_, int tile_n_, int warps_m_, int warps_n_, int stages_> str
   static constexpr size_t bytes = static_cast<size_t>(stages) * (m + n) * line_bytes;
 };
 using SmallTile = Tile<64, 64, 2, 2, 3>;
-template <int stages> using LargeTile = Tile<128, 128, 2, 4, stages>;
+using LargeTile = Tile<128, 128, 2, 4, 3>;
 // A warp multiplies 64 x 64 elements, so it loads a third less from shared memory for each product than in a LargeTile.
 using WideTile = Tile<128, 256, 2, 4, 3>;
 
-// Whether a device that runs this code may use tiles of T (large_stages and takes_wide_tiles in choice.h). Kernels of
-// other tiles are empty, to keep the addon small. Devices of compute capability 9.0 and 10.0 have shared memory for
-// four stages of a large tile and for a wide tile. Those of 12.0 have it for three stages of a large tile. Code for
-// sm_80 runs on devices of both kinds.
+// Whether a device that runs this code may use tiles of T. Kernels of other tiles are empty, to keep the addon small.
+// Devices of compute capability 12.0 lack the shared memory for wide tiles (has_wide_tiles in choice.h).
 template <class T> __device__ constexpr bool is_used() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
-  return T::stages == 3 && T::n < WideTile::n;
-#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  return T::m == SmallTile::m || T::stages == 4 || T::n == WideTile::n;
+  return T::n < WideTile::n;
 #else
   return true;
 #endif
@@ -262,8 +258,7 @@ void multiply(const Context& context, const char* name, const Gemm& g, const Gem
   if constexpr (Operand::has_wide_tiles)
     if (choice.tile_n == WideTile::n) return run<Operand, WideTile>(context, name, g, choice);
   if (choice.tile_m == 64) run<Operand, SmallTile>(context, name, g, choice);
-  else if (choice.stages == 4) run<Operand, LargeTile<4>>(context, name, g, choice);
-  else run<Operand, LargeTile<3>>(context, name, g, choice);
+  else run<Operand, LargeTile>(context, name, g, choice);
 }
 
 }  // namespace multistage

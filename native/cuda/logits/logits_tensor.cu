@@ -58,7 +58,6 @@ __device__ inline void each_rows(const float (&sum)[T::rows][T::columns][4], con
 
 template <class T>
 __global__ void __launch_bounds__(T::threads, 1) tensor_softmax_kernel(PreviousKernel previous, Softmax s) {
-  if (!multistage::is_used<T>()) return;
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   HEDDLE_SHARED(int32_t, targets, [T::m]);
   previous.wait();
@@ -94,7 +93,6 @@ __global__ void __launch_bounds__(T::threads, 1) tensor_softmax_kernel(PreviousK
 template <class T>
 __global__ void __launch_bounds__(T::threads, 1) tensor_logit_gradient_kernel(PreviousKernel previous, Gradient g) {
   static_assert(T::warp_n == staged_columns, "a warp stages 16 rows of its columns at a time, in the ring");
-  if (!multistage::is_used<T>()) return;
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   HEDDLE_SHARED(RowTerms, terms, [T::m]);
   previous.wait();
@@ -126,8 +124,7 @@ template <class T> Grid grid_of(const Operands& of) {
 // Calls launch_it(T{}) with the tile of `choice`.
 template <class F> void with_tile(const GemmChoice& choice, F launch_it) {
   if (choice.tile_m == 64) launch_it(SmallTile{});
-  else if (choice.stages == 4) launch_it(LargeTile<4>{});
-  else launch_it(LargeTile<3>{});
+  else launch_it(LargeTile{});
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ bool has_e4m3_code() {
 }
 
 void gemm_fp8_tensor(const Context& context, const char* name, const Fp8Gemm& g) {
-  if (fp8_takes_large_tiles(g.m, g.n, properties_of(context))) run<LargeTile<3>>(context, name, g);
+  if (fp8_takes_large_tiles(g.m, g.n, properties_of(context))) run<LargeTile>(context, name, g);
   else run<SmallTile>(context, name, g);
 }
 

@@ -106,12 +106,9 @@ inline double busy(int64_t tiles, int multiprocessors) {
 inline GemmKernel tensor_kernel_of(const GemmShape& g) {
   return g.a == DType::bf16 ? GemmKernel::tensor : GemmKernel::tensor_tf32;
 }
-// Large tiles load fewer bytes for each multiply-add. Three stages fit on every device. Four take 128 KB of shared
-// memory. A stage has as many bytes for bf16 (64 elements along k) as for tf32 (32).
-inline int large_stages(const DeviceProperties& device) { return device.shared_bytes >= (size_t{128} << 10) ? 4 : 3; }
-inline GemmChoice large_tiles(const GemmShape& g, const DeviceProperties& device) {
-  return {tensor_kernel_of(g), 128, 128, large_stages(device), 1, g.k};
-}
+// Large tiles load fewer bytes for each multiply-add. Three stages fit on every device. A stage has as many bytes for
+// bf16 (64 elements along k) as for tf32 (32).
+inline GemmChoice large_tiles(const GemmShape& g) { return {tensor_kernel_of(g), 128, 128, 3, 1, g.k}; }
 inline GemmChoice small_tiles(const GemmShape& g) { return {tensor_kernel_of(g), 64, 64, 3, 1, g.k}; }
 inline GemmChoice wide_tiles(const GemmShape& g) { return {GemmKernel::tensor, 128, 256, 3, 1, g.k}; }
 
@@ -183,7 +180,7 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   if (!tensor_cores) return with_splits(g, device, 2, {GemmKernel::multiply_add, 64, 64, 1, 1, 0});
 
   const int64_t wanted = device.multiprocessors;
-  const GemmChoice large = large_tiles(g, device), small = small_tiles(g);
+  const GemmChoice large = large_tiles(g), small = small_tiles(g);
   if (g.rowwise) return large;  // the same choice for any m
   if (takes_warpgroups(g, device)) {
     // Tiles of 128 x 256 load the fewest bytes. Tiles of half the width are better if they keep clearly more
@@ -226,17 +223,15 @@ enum class ExpertKernel {
 struct ExpertChoice {
   ExpertKernel kernel;
   int tile_m, tile_n;
-  int stages;
 
   bool operator==(const ExpertChoice& o) const {
-    return kernel == o.kernel && tile_m == o.tile_m && tile_n == o.tile_n && stages == o.stages;
+    return kernel == o.kernel && tile_m == o.tile_m && tile_n == o.tile_n;
   }
 };
 constexpr int64_t few_pairs = 32;  // maximum pairs for ExpertKernel::few_pairs
 
-inline ExpertChoice expert_tiles(bool large, const DeviceProperties& device) {
-  if (!large) return {ExpertKernel::tensor, 64, 64, 3};
-  return {ExpertKernel::tensor, 128, 128, large_stages(device)};
+inline ExpertChoice expert_tiles(bool large) {
+  return large ? ExpertChoice{ExpertKernel::tensor, 128, 128} : ExpertChoice{ExpertKernel::tensor, 64, 64};
 }
 
 // Chooses the kernel and tiles of expert_linear, or of the gradient of its input. Requires g.pairs > 0. The bits of a
@@ -245,20 +240,20 @@ inline ExpertChoice choose_experts(const ExpertProduct& g, const DevicePropertie
   // Tensor cores read the weights of an expert once for up to 64 pairs. With as many pairs as experts, chosen at
   // random, few_pairs reads 1.6 times as many bytes, but has more loads in flight.
   const int64_t most = g.tensor_cores && g.experts < few_pairs ? g.experts : few_pairs;
-  if (g.forward && !g.rowwise && g.pairs <= most) return {ExpertKernel::few_pairs, 1, 1, 1};
-  if (!g.tensor_cores) return {ExpertKernel::multiply_add, 64, 64, 1};
+  if (g.forward && !g.rowwise && g.pairs <= most) return {ExpertKernel::few_pairs, 1, 1};
+  if (!g.tensor_cores) return {ExpertKernel::multiply_add, 64, 64};
   // An expert's last tile of rows is half empty on average. Small tiles waste less, but load twice the bytes for each
   // multiply-add. Large tiles are better above 64 pairs per expert, if every multiprocessor gets one.
   const int64_t tiles = ceil_div(g.pairs, 128) * ceil_div(g.columns, 128);
-  return expert_tiles(g.columns > 64 && g.pairs > 64 * g.experts && tiles >= device.multiprocessors, device);
+  return expert_tiles(g.columns > 64 && g.pairs > 64 * g.experts && tiles >= device.multiprocessors);
 }
 
 // Chooses the kernel and tiles of the gradient of the weights (experts, M, K).
 inline ExpertChoice choose_expert_gradient(
     int64_t M, int64_t K, int64_t experts, bool tensor_cores, const DeviceProperties& device) {
-  if (!tensor_cores) return {ExpertKernel::multiply_add, 64, 64, 1};
+  if (!tensor_cores) return {ExpertKernel::multiply_add, 64, 64};
   const int64_t tiles = experts * ceil_div(M, 128) * ceil_div(K, 128);
-  return expert_tiles(M > 64 && K > 64 && tiles >= device.multiprocessors, device);
+  return expert_tiles(M > 64 && K > 64 && tiles >= device.multiprocessors);
 }
 
 // Whether fp8 products on tensor cores use wgmma. Small products use it too: computing a partly empty tile costs less

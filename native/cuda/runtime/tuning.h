@@ -56,7 +56,7 @@ inline std::vector<GemmChoice> gemm_candidates(const GemmShape& g, const DeviceP
     for (const GemmChoice& c : {wide_warpgroups(g), half_warpgroups(g)})
       if (c.tile_n < g.n || c.tile_n == 128) add(c), add(with_warpgroup_splits(g, device, c));
   }
-  const GemmChoice large = large_tiles(g, device), small = small_tiles(g);
+  const GemmChoice large = large_tiles(g), small = small_tiles(g);
   if (has_wide_tiles(g, device)) add(wide_tiles(g));
   add(large), add(with_splits(g, device, 1, large)), add(small), add(with_splits(g, device, 2, small));
   return all;

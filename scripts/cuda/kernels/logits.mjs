@@ -9,7 +9,6 @@ const rate = { unit: "TFLOP/s", amount: (2 * OPERANDS.rows * OPERANDS.vocabulary
 export function softmaxLaunches(card, { rows, vocabulary, width }) {
   const wide = card.code === "90a";
   const tile = wide ? 256 : 128;
-  const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;
   const parts = Math.ceil(vocabulary / tile);
   const end = wide
     ? {
@@ -20,7 +19,7 @@ export function softmaxLaunches(card, { rows, vocabulary, width }) {
       }
     : {
         source: "logits/logits_tensor",
-        kernel: new RegExp(`tensor_softmax_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}E`),
+        kernel: /tensor_softmax_kernel.*TileILi128ELi128ELi2ELi4ELi3E/,
         path: { MUFU: 16 },
       };
   const partBytes = 8 * rows * parts;
@@ -56,7 +55,6 @@ export function benchedLogits(card) {
 
 /** The launches of the gradient of the logits, for strips of `entries` of the vocabulary. Its two products are not part of it. */
 export function logitGradientLaunches(card, { rows, vocabulary, width }, entries) {
-  const stages = card.sharedBytes >= 128 << 10 ? 4 : 3;
   const end =
     card.code === "90a"
       ? {
@@ -67,7 +65,7 @@ export function logitGradientLaunches(card, { rows, vocabulary, width }, entries
         }
       : {
           source: "logits/logits_tensor",
-          kernel: new RegExp(`tensor_logit_gradient_kernel.*TileILi128ELi128ELi2ELi4ELi${stages}E`),
+          kernel: /tensor_logit_gradient_kernel.*TileILi128ELi128ELi2ELi4ELi3E/,
           path: { MUFU: 16, STS: 8, STG: 4 },
         };
   return [{ ...productLaunch(card, rows, entries, width, { end }), count: vocabulary / entries }];

@@ -87,14 +87,13 @@ export function productLaunch(card, m, n, whole, { layout = "NT", outputBytes = 
   const busyWith = (width) => tilesOf(width) / Math.ceil(tilesOf(width) / card.multiprocessors);
   const wide = !other && card.sharedBytes >= 144 << 10 && n > 128 && 2 * busyWith(256) >= 0.9 * busyWith(128);
   const width = wide ? 256 : 128;
-  const stages = !wide && card.sharedBytes >= 128 << 10 ? 4 : 3;
   const tiles = tilesOf(width);
   const steps = k / DEPTH;
   const products = width / 2; // mma.sync of a warp for a stage
   const copies = (128 + width) / 32; // of 16 bytes by a thread, for a stage
   const end = other ?? {
     source: "gemm/gemm_tensor",
-    kernel: new RegExp(`tensor_kernel.*TileILi128ELi${width}ELi2ELi4ELi${stages}EEE${FLAGS[layout]}`),
+    kernel: new RegExp(`tensor_kernel.*TileILi128ELi${width}ELi2ELi4ELi3EEE${FLAGS[layout]}`),
     path: epilogue(1),
   };
   // A warp stages 16 rows of 32 columns at a time.
@@ -103,7 +102,7 @@ export function productLaunch(card, m, n, whole, { layout = "NT", outputBytes = 
   return {
     source: end.source,
     kernel: end.kernel,
-    ...{ blocks: tiles, threads: 256, shared: stages * (128 + width) * DEPTH * 2 },
+    ...{ blocks: tiles, threads: 256, shared: 3 * (128 + width) * DEPTH * 2 },
     roles: [
       {
         warps: 8,
