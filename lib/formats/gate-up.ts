@@ -3,6 +3,7 @@
 import type { ModelConfig } from "./config/config-types.ts";
 import { formatOf } from "./config/families.ts";
 import { sourcesOf } from "./element-sources.ts";
+import { checkSameParts } from "./stacks.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
 
 interface Names {
@@ -34,13 +35,10 @@ export function joinGateUp(weights: WeightSource, config: ModelConfig): WeightSo
   }
   if (joined.size === 0) return weights;
   const used = new Set([...joined.values()].flatMap(({ parts }) => parts));
-  const both = <T extends TensorInfo>(name: string, gate: T, up: TensorInfo): T => ({
-    ...gate,
-    name,
-    // The type and the number of columns are the gate's, so `up` must have the same ones.
-    shape: [gate.shape[0]! + up.shape[0]!, ...gate.shape.slice(1)],
-    bytes: gate.bytes + up.bytes,
-  });
+  const both = <T extends TensorInfo>(name: string, gate: T, up: TensorInfo): T => {
+    checkSameParts([gate, up], "the gate matrix");
+    return { ...gate, name, shape: [2 * gate.shape[0]!, ...gate.shape.slice(1)], bytes: 2 * gate.bytes };
+  };
   return {
     ...weights,
     names: () => [...weights.names().filter((name) => !used.has(name)), ...joined.keys()],

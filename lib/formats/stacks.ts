@@ -2,7 +2,7 @@
 import { HeddleError } from "../core/errors.ts";
 import { sourcesOf } from "./element-sources.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
-import type { StoredTensor, WeightSource } from "./weights.ts";
+import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
 
 /** A tensor that is built from other tensors of the file, whose names are `parts`. */
 export interface Stack {
@@ -24,18 +24,27 @@ export function withStacks(weights: WeightSource, stacks: ReadonlyMap<string, St
 }
 
 /**
+ * Checks that the parts of a tensor have the same type and shape.
+ * @param first a description of the first part, for the error about a part that differs from it
+ * @throws HeddleError INVALID_FILE
+ */
+export function checkSameParts(parts: readonly TensorInfo[], first: string): void {
+  const form = ({ dtype, storedDtype, shape }: TensorInfo) => `${dtype ?? storedDtype} [${shape.join(", ")}]`;
+  const expected = form(parts[0]!);
+  const other = parts.find((part) => form(part) !== expected);
+  if (other)
+    throw new HeddleError("INVALID_FILE", `${other.name}: expected ${expected}, like ${first}, got ${form(other)}`);
+}
+
+/**
  * Returns a stack of tensors with the same type and shape.
  * @param first a description of the first part, for the error about a part that differs from it
  * @throws HeddleError INVALID_FILE
  */
 export function stackOf(weights: WeightSource, name: string, parts: readonly string[], first: string): StoredTensor {
-  const { fp8: _, ...one } = weights.tensor(parts[0]!);
-  for (const part of parts) {
-    const { dtype, shape } = weights.tensor(part);
-    if (dtype === one.dtype && String(shape) === String(one.shape)) continue;
-    const expected = `${one.dtype} [${one.shape.join(", ")}], like ${first}`;
-    throw new HeddleError("INVALID_FILE", `${part}: expected ${expected}, got ${dtype} [${shape.join(", ")}]`);
-  }
+  const tensors = parts.map((part) => weights.tensor(part));
+  checkSameParts(tensors, first);
+  const { fp8: _, ...one } = tensors[0]!;
   return {
     ...one,
     name,

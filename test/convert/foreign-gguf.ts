@@ -41,6 +41,17 @@ export async function withMetadata(
   return target;
 }
 
+/** Writes the file with tensors replaced by others of their names. @returns the new file's path */
+export async function withTensors(path: string, replacements: readonly TensorData[]): Promise<string> {
+  const { file, metadata } = await openGguf(path);
+  file.close();
+  const byName = new Map(replacements.map((tensor) => [tensor.name, tensor]));
+  const target = join(temporaryFolder(), "changed.gguf");
+  const tensors = (await tensorsOf(path)).map((tensor) => byName.get(tensor.name) ?? tensor);
+  await writeGguf(target, { metadata: metadata.values, tensors });
+  return target;
+}
+
 /** Like `withMetadata`, but also removes heddle's keys. */
 export async function withoutHeddleKeys(
   path: string,

@@ -4,10 +4,11 @@ import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import type { GgufValue } from "../../lib/formats/gguf/gguf-types.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
+import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { LanguageModel } from "../../lib/language-model/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "../inference/helpers.ts";
-import { f32, flag, flags, i32s, ropeFreqs, text, u32, withoutHeddleKeys } from "./foreign-gguf.ts";
+import { f32, flag, flags, i32s, ropeFreqs, text, u32, withoutHeddleKeys, withTensors } from "./foreign-gguf.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
 
@@ -204,6 +205,36 @@ describe("numbers per layer", () => {
     ],
   ])("%s are rejected", async (_name, value, code, message) => {
     await expectError(() => configOf({}, { [key]: value }), code, message);
+  });
+});
+
+describe("separate gate and up matrices of a family that concatenates them", () => {
+  const gate = "blk.4.ffn_gate.weight";
+  const up = "blk.4.ffn_up.weight";
+  /** Returns a GGUF file whose last `up` has this type and shape. Its elements are zeros. */
+  async function fileWithUp(dtype: "f16" | "bf16", shape: number[], gateType = dtype): Promise<string> {
+    const path = await fileOf({ modelType: "granitemoehybrid" });
+    const zeros = (name: string, type: "f16" | "bf16", dims: number[]): TensorData => ({
+      ...{ name, dtype: type, shape: dims },
+      bytes: new Uint8Array(2 * dims.reduce((a, b) => a * b)),
+    });
+    return withTensors(path, [zeros(gate, gateType, [64, 32]), zeros(up, dtype, shape)]);
+  }
+
+  test("are read if they have the same type and shape", async () => {
+    await using model = await LanguageModel.load(await fileWithUp("bf16", [64, 32]));
+    expect((await model.logits([1, 2], { last: true }))[0]!.every(Number.isFinite)).toBe(true);
+  });
+
+  const part = "model.layers.4.shared_mlp.up_proj.weight";
+  test.each<["f16" | "bf16", number[], string]>([
+    ["bf16", [64, 32], "bf16 [64, 32]"],
+    ["f16", [64, 16], "f16 [64, 16]"],
+    ["f16", [32, 32], "f16 [32, 32]"],
+  ])("are rejected if up is %s %j and gate is f16 [64, 32]", async (dtype, shape, got) => {
+    const path = await fileWithUp(dtype, shape, "f16");
+    const message = `${part}: expected f16 [64, 32], like the gate matrix, got ${got}`;
+    await expectError(() => LanguageModel.load(path), "INVALID_FILE", message);
   });
 });
 
