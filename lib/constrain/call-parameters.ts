@@ -21,9 +21,9 @@ export function* parameterNodes(
   if (!facts) return builder.choice([]);
   if (others.length > 0 || facts.values) throw unsupportedInCalls(facts.where, "a choice among objects");
   const { properties, required, minProperties, maxProperties, additional } = facts;
-  if (minProperties > required.length || maxProperties < properties.size)
-    throw unsupportedInCalls(facts.where, "a limit on the number of properties");
   const names = [...properties.keys(), ...required.filter((name) => !properties.has(name))];
+  if (minProperties > required.length || maxProperties < names.length)
+    throw unsupportedInCalls(facts.where, "a limit on the number of properties");
   const isRequired = new Set(required);
   let node = next;
   for (const name of names.reverse()) {

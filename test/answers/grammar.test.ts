@@ -188,6 +188,10 @@ test("refuses an unknown format, and schemas that a format cannot express", asyn
     [withParameters({ properties: { a: { type: "string", format: "date" } } }), /UNSUPPORTED .*a string format is not/],
     [withParameters({ properties: { "a>b": {} } }), /UNSUPPORTED .*a property named "a>b"/],
     [withParameters({ properties: { a: {} }, minProperties: 1 }), /UNSUPPORTED .*a limit on the number of properties/],
+    [
+      withParameters({ properties: { a: {} }, required: ["b"], maxProperties: 1 }),
+      /UNSUPPORTED .*a limit on the number of properties/,
+    ],
     [{ type: "tool_calls", format: "glm", tools: [{ name: "a b" }] }, /UNSUPPORTED tools: a function named "a b"/],
   ];
   for (const [format, message] of refusals) {
