@@ -4,7 +4,7 @@ import type { ParameterShape } from "../answers/format.ts";
 import type { JsonType } from "../core/json-type.ts";
 import type { Slices } from "../core/slices.ts";
 import type { SchemaCompiler } from "./compile-schema.ts";
-import { type Facts, typesAllowed } from "./facts.ts";
+import { type Facts, propertyOf, typesAllowed } from "./facts.ts";
 import type { GrammarBuilder } from "./grammar.ts";
 import { unsupportedInCalls } from "./limits.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
@@ -20,7 +20,7 @@ export function* parameterNodes(
   const [facts, ...others] = yield* compiler.alternativesOfRoot([{ type: "object" }]);
   if (!facts) return builder.choice([]);
   if (others.length > 0 || facts.values) throw unsupportedInCalls(facts.where, "a choice among objects");
-  const { properties, required, minProperties, maxProperties, additional } = facts;
+  const { properties, required, minProperties, maxProperties } = facts;
   const names = [...properties.keys(), ...required.filter((name) => !properties.has(name))];
   if (minProperties > required.length || maxProperties < names.length)
     throw unsupportedInCalls(facts.where, "a limit on the number of properties");
@@ -30,7 +30,7 @@ export function* parameterNodes(
     if (/[<>\n]/.test(name)) throw unsupportedInCalls(facts.where, `a property named ${JSON.stringify(name)}`);
     const after = builder.literal(rule, shape.after, node);
     const values: number[] = [];
-    for (const one of yield* compiler.alternativesOfAll(properties.get(name) ?? additional ?? []))
+    for (const one of yield* compiler.alternativesOfAll(propertyOf(facts, name)))
       values.push(...(yield* valueNodes(compiler, builder, { facts: one, rule, shape, next: after })));
     const present = yield* builder.text(rule, shape.before + name + shape.between, builder.choice(values));
     node = isRequired.has(name) ? present : builder.choice([present, node]);

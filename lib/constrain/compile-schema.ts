@@ -4,7 +4,17 @@ import { isObject } from "../core/is-object.ts";
 import { type JsonType, typeOfValue } from "../core/json-type.ts";
 import { atOnce, type Slices } from "../core/slices.ts";
 import type { JsonValue } from "../io/json.ts";
-import { type All, Combiner, type Facts, factsOf, hasType, noFacts, schemasOf, typesAllowed } from "./facts.ts";
+import {
+  type All,
+  Combiner,
+  type Facts,
+  factsOf,
+  hasType,
+  noFacts,
+  propertyOf,
+  schemasOf,
+  typesAllowed,
+} from "./facts.ts";
 import { type Grammar, GrammarBuilder, recursion } from "./grammar.ts";
 import { JsonRules, type ObjectRule } from "./json-rules.ts";
 import { limits, tooLarge, unsupported, Work } from "./limits.ts";
@@ -369,7 +379,7 @@ export class SchemaCompiler {
       additional !== undefined ? additional.every((one) => one !== false) : properties.size === 0 && !closed;
     const all: ObjectRule["properties"][number][] = [];
     for (const name of names) {
-      const rule = yield* this.ruleOf(properties.get(name) ?? additional ?? (closed ? [false] : []));
+      const rule = yield* this.ruleOf(propertyOf(facts, name));
       all.push({ name, rule, required: isRequired.has(name) });
       if (this.work.isDue) yield;
     }

@@ -245,6 +245,11 @@ export function hasType(types: ReadonlySet<JsonType>, value: JsonValue): boolean
   return types.has(type) || (type === "integer" && types.has("number"));
 }
 
+/** Returns the schemas of a property that `properties` or `required` names. */
+export function propertyOf({ properties, additional, closed }: Facts, name: string): All {
+  return properties.get(name) ?? additional ?? (closed ? [false] : []);
+}
+
 function commonTypes(a: ReadonlySet<JsonType>, b: ReadonlySet<JsonType>): ReadonlySet<JsonType> {
   const has = (of: ReadonlySet<JsonType>, type: JsonType) => of.has(type) || (type === "integer" && of.has("number"));
   return new Set(JSON_TYPES.filter((type) => has(a, type) && has(b, type)));

@@ -170,6 +170,22 @@ describe.each(readers)("%s, with JSON as the other choice", (name, { tools: _, .
   });
 });
 
+test("accepts a required property without a schema only if the object allows it, in every format", () => {
+  const schema = { type: "object", properties: { a: { const: 1 } }, required: ["b"] };
+  const accepted = (format: CallFormatName, more: object) => {
+    // A grammar needs one tool that can be called.
+    const both = [{ name: "f", parameters: { ...schema, ...more } }, { name: "g" }];
+    return accepts(compileFormat(formatOf(format, { tools: both }))!, written(format, [["f", { b: 2 }]]));
+  };
+  for (const format of ["glm", "hermes"] as const) {
+    expect(accepted(format, { additionalProperties: { type: "integer" } }), format).toBe(true);
+    expect(accepted(format, { additionalProperties: { type: "boolean" } }), format).toBe(false);
+    expect(accepted(format, { additionalProperties: false }), format).toBe(false);
+    expect(accepted(format, {}), format).toBe(true);
+    expect(accepted(format, { unevaluatedProperties: false }), format).toBe(false);
+  }
+});
+
 test("refuses an unknown format, and schemas that a format cannot express", async () => {
   const withParameters = (parameters: Schema, format: CallFormatName = "glm") => ({
     type: "tool_calls" as const,
