@@ -1,5 +1,6 @@
 // Embedding and reranking models of the AI SDK.
 import type { EmbeddingModelV4, RerankingModelV4 } from "@ai-sdk/provider";
+import { embeddedIds } from "../language-model/embed/embed.ts";
 import type { LanguageModel } from "../language-model/index.ts";
 
 /** Returns an AI SDK embedding model for a loaded model. */
@@ -12,8 +13,9 @@ export function embeddingModelOf(model: LanguageModel, modelId: string): Embeddi
     supportsParallelCalls: true,
     async doEmbed({ values, dimensions, abortSignal }) {
       const vectors = await model.embed(values, { truncateDim: dimensions, signal: abortSignal });
-      let tokens = 0;
-      for (const value of values) tokens += (await model.tokenizer!.encodeAsync(value, { signal: abortSignal })).length;
+      // `embed` reads the model's default prompt before each text.
+      const { ids } = await embeddedIds(values, model, { signal: abortSignal });
+      const tokens = ids.reduce((sum, { length }) => sum + length, 0);
       return { embeddings: vectors.map((vector) => [...vector]), usage: { tokens }, warnings: [] };
     },
   };

@@ -237,7 +237,7 @@ describe("a provider", () => {
     const texts = ["The cat sat.", "A dog ran."];
     const { embeddings, usage } = await heddleEmbedding(model).doEmbed({ values: texts });
     expect(embeddings).toEqual((await model.embed(texts)).map((vector) => [...vector]));
-    expect(usage!.tokens).toBeGreaterThan(4);
+    expect(usage!.tokens).toBe(texts.reduce((sum, text) => sum + model.tokenizer!.encode(text).length, 0));
     const documents = { type: "text" as const, values: texts };
     const { tokenizer } = model;
     const sizes = { hiddenSize: 24, intermediateSize: 32, numHiddenLayers: 1, numAttentionHeads: 4 };
@@ -252,6 +252,23 @@ describe("a provider", () => {
     const long = { type: "text" as const, values: ["The cat sat. ".repeat(100)] };
     expect((await heddleReranker(encoder).doRerank({ query: "cats", documents: long })).ranking).toHaveLength(1);
   });
+});
+
+test("the usage of embeddings counts the tokens of the default prompt and of lowercased texts", async () => {
+  const { tokenizer } = model;
+  const prompts = { query: "Search: " };
+  await using encoder = createModel(
+    {
+      ...{ modelType: "bert", hiddenSize: 24, intermediateSize: 32, numHiddenLayers: 1, numAttentionHeads: 4 },
+      embedding: { ...model.config.embedding, prompts, defaultPromptName: "query", lowercase: true },
+    },
+    { tokenizer, seed: 1 },
+  );
+  const texts = ["THE CAT SAT.", "A dog ran."];
+  const { embeddings, usage } = await heddleEmbedding(encoder).doEmbed({ values: texts });
+  expect(embeddings).toEqual((await encoder.embed(texts)).map((vector) => [...vector]));
+  const read = texts.map((text) => tokenizer!.encode(`search: ${text.toLowerCase()}`, { allowSpecial: true }));
+  expect(usage!.tokens).toBe(read[0]!.length + read[1]!.length);
 });
 
 test("the rest of a call is written before text that arrives in the same piece", () => {
