@@ -87,8 +87,8 @@ function ids(
   const { tokenizer, maxLength, truncation, lowercase } = reading;
   if (text.trim() === "") throw rowError(row, field, "a text", text);
   const whole = prompt.text + text;
-  // Parse the special tokens of a prompt, as `embed` does with the same prompt.
-  const encoded = tokenizer.encode(lowercase ? whole.toLowerCase() : whole, { allowSpecial: prompt.text !== "" });
+  // Parse special tokens, as `embed` does.
+  const encoded = tokenizer.encode(lowercase ? whole.toLowerCase() : whole, { allowSpecial: true });
   if (encoded.length === 0) throw rowError(row, field, "at least one token", text);
   if (encoded.length > maxLength && !truncation)
     throw rowError(

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { PoolingMode } from "../../../lib/formats/config/config.ts";
+import { embeddedIds } from "../../../lib/language-model/embed/embed.ts";
 import { trunkNames } from "../../../lib/models/heads.ts";
 import { columnPrompts } from "../../../lib/train/examples/embed-prompts.ts";
 import { readPairs } from "../../../lib/train/examples/embed-rows.ts";
@@ -181,6 +182,22 @@ describe("prompts in training", () => {
       "INVALID_ARGUMENT",
       /data: row 1: anchor: expected more tokens than the prompt's 3, got 3 tokens/,
     );
+  });
+
+  test("texts with and without a prompt have the ids of embed, which parses special tokens", async () => {
+    await using model = newModel("bert", { prompts });
+    const text = "the cat [SEP] a dog";
+    expect(tokenizer.encode(text, { allowSpecial: true })).not.toEqual(tokenizer.encode(text));
+    for (const [given, prompt] of [
+      [{}, ""] as const,
+      [{ anchor: "query: ", document: "query: " }, "query: "] as const,
+    ]) {
+      const columns = columnPrompts(given, model.config.embedding!, tokenizer);
+      const reading = { name: "data", tokenizer, prompts: columns, lowercase: false, maxLength: 40, truncation: false };
+      const [pair] = await readPairs([{ anchor: text, positive: `old ${text}` }], { ...reading, signal: undefined });
+      const { ids } = await embeddedIds([text, `old ${text}`], model, { prompt });
+      expect([[...pair!.anchor], [...pair!.positive]], prompt).toEqual(ids);
+    }
   });
 
   test("are part of a run's data, so another prompt is rejected on resume", async () => {
