@@ -111,8 +111,8 @@ test.each(cases)(
       expect(error, name).toBeGreaterThan(0);
       return error / separate[k]!.error;
     });
-    // A fused epilogue does not round intermediate values, which reduces the error. The squared relu saves few roundings, so by chance its errors
-    // may be slightly larger.
+    // A fused epilogue does not round intermediate values, which reduces the error. The squared relu saves few roundings, so by chance single
+    // errors may be larger. They depend on the data: the limit is over twice the 2 % of six draws. The mean may not be larger.
     expect(Math.max(...ratios), "each output").toBeLessThan(1.05);
     expect(
       ratios.reduce((product, r) => product * r, 1),
