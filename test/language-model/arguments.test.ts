@@ -46,11 +46,11 @@ describe("invalid prompts", () => {
     structuredClone(values.buffer, { transfer: [values.buffer] });
     await expect(weight.write(values)).rejects.toEqual(refused(/^write: expected an array that is not detached/));
   });
+});
 
-  test("an array with its own iterator is accepted, and its elements are read by index", async () => {
-    const ids = Object.assign([1, 2, 3], { *[Symbol.iterator]() {} });
-    expect((await model.complete(ids, greedy)).tokens).toEqual((await model.complete([1, 2, 3], greedy)).tokens);
-  });
+test("an array with its own iterator is accepted, and its elements are read by index", async () => {
+  const ids = Object.assign([1, 2, 3], { *[Symbol.iterator]() {} });
+  expect((await model.complete(ids, greedy)).tokens).toEqual((await model.complete([1, 2, 3], greedy)).tokens);
 });
 
 test("null selects an option's default", async () => {

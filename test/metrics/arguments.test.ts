@@ -1,4 +1,4 @@
-// Every metric rejects an invalid argument with INVALID_ARGUMENT and names it.
+// Every metric rejects an invalid argument with INVALID_ARGUMENT and names it, and accepts typed arrays.
 import { describe, expect, test } from "vitest";
 import { HeddleError } from "../../lib/core/errors.ts";
 import { calibration } from "../../lib/metrics/calibration.ts";
@@ -81,20 +81,20 @@ describe("invalid arguments", () => {
     const expected = "confidences: expected an array that is not detached, got a detached Float64Array";
     expect(wrong(calibration, values, values)).toBe(expected);
   });
+});
 
-  test("typed arrays and logits of a large vocabulary are accepted", () => {
-    expect(
-      spearman(
-        Array.from({ length: 300 }, (_, i) => i),
-        new Uint8Array(300).map((_, i) => i / 2) as never,
-      ),
-    ).toBe(
-      spearman(
-        Array.from({ length: 300 }, (_, i) => i),
-        Array.from({ length: 300 }, (_, i) => i >> 1),
-      ),
-    );
-    expect(calibration(Float32Array.of(0.5, 1) as never, [true, true], { bootstrap: 0 }).count).toBe(2);
-    expect(softmax(new Float32Array(500_000))[0]).toBeCloseTo(1 / 500_000, 10);
-  });
+test("typed arrays and logits of a large vocabulary are accepted", () => {
+  expect(
+    spearman(
+      Array.from({ length: 300 }, (_, i) => i),
+      new Uint8Array(300).map((_, i) => i / 2) as never,
+    ),
+  ).toBe(
+    spearman(
+      Array.from({ length: 300 }, (_, i) => i),
+      Array.from({ length: 300 }, (_, i) => i >> 1),
+    ),
+  );
+  expect(calibration(Float32Array.of(0.5, 1) as never, [true, true], { bootstrap: 0 }).count).toBe(2);
+  expect(softmax(new Float32Array(500_000))[0]).toBeCloseTo(1 / 500_000, 10);
 });
