@@ -137,17 +137,27 @@ test("a rank that sends an endless line is lost", async () => {
   await expect.poll(() => first.losses).toEqual(["IO world: rank 1 of 2 has ended or lost its connection"]);
 });
 
-test("a rank that sends nothing is lost after the time limit, and heartbeats keep the others", async () => {
+test("a rank that sends nothing is lost after the time limit and told so, and heartbeats keep the others", async () => {
   const port = await freePort();
   const ranks = [rankOf(0, 3, 2), rankOf(2, 3, 2)];
   const joined = Promise.all(ranks.map((rank) => join(rank, 3, port)));
   const raw = await rawRank(1, port);
   await joined;
+  // Rank 0 keeps the connection open to tell rank 1 of the loss, because rank 1 may only have been stopped for a while.
+  let heard = "";
+  let isOpen = true;
+  raw.on("data", (bytes) => {
+    heard += bytes;
+  });
+  raw.on("close", () => {
+    isOpen = false;
+  });
   const since = performance.now();
   const message = "IO world: rank 1 of 3 has not answered for 2 s";
   for (const { losses } of ranks) await expect.poll(() => losses, { timeout: 10_000 }).toEqual([message]);
   expect(performance.now() - since).toBeGreaterThan(1900);
-  // Rank 0 keeps the connection open to tell rank 1 of the loss, because rank 1 may only have been stopped for a while.
+  await expect.poll(() => heard.split("\n")).toContain("lost 1 silent 2");
+  expect(isOpen).toBe(true);
   raw.destroy();
 });
 
