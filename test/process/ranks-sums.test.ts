@@ -97,16 +97,16 @@ test("ranks still sum when all other ops run their references", async () => {
       `const bound = new Map([["sum", await g.Tensor.from(world.device, "f32", [2], Float32Array.of(1, 10 * world.rank))]]);
        const program = g.compile(() => {
          g.allReduce(g.tensor("sum", "f32", [2]));
-         return {};
-       });
-       await program.bind(world.device, bound).run({});
-       await print([...await bound.get("sum").toFloat32()]);`,
+         return { scaled: g.scale(g.input("x", "f32", [2]), 3) };
+       }).bind(world.device, bound);
+       const { result, profile } = await g.profile(() => program.run({ x: Float32Array.of(world.rank, 5) }));
+       const references = profile.operations.filter(({ kernel }) => kernel === "reference").map(({ op }) => op);
+       await print({ references, scaled: [...result.scaled], sum: [...await bound.get("sum").toFloat32()] });`,
     );
     expect(code, stderr).toBe(0);
-    expect(JSON.parse(stdout)).toEqual([
-      [2, 10],
-      [2, 10],
-    ]);
+    expect(JSON.parse(stdout)).toEqual(
+      [0, 1].map((rank) => ({ references: ["affine"], scaled: [3 * rank, 15], sum: [2, 10] })),
+    );
   } finally {
     delete process.env.HEDDLE_REFERENCE;
   }
@@ -144,24 +144,38 @@ test("sums start while the program goes on", async () => {
   expect(slow.end - fast.end).toBeGreaterThan(500);
 }, 60_000);
 
-test("a program cannot divide a tensor among more ranks than the world has", async () => {
+test("a program may divide a tensor among fewer ranks than the world has, but not among more, and covers all elements", async () => {
   const { code, stdout, stderr } = await onRanks(
     2,
-    "refused",
-    `const bound = new Map([["sum", g.Tensor.zeros(world.device, "f32", [9])]]);
-     const failure = (ends) => {
+    "ranges",
+    `const run = async (options) => {
+       const bound = new Map([["sum", await g.Tensor.from(world.device, "f32", [3], new Float32Array(3).fill(world.rank + 1))]]);
        const program = g.compile(() => {
-         g.allReduce(g.tensor("sum", "f32", [9]), { ends });
+         g.allReduce(g.tensor("sum", "f32", [3]), options);
          return {};
        });
-       return program.bind(world.device, bound).run({}).catch(({ message }) => message);
+       await program.bind(world.device, bound).run({});
+       return [...await bound.get("sum").toFloat32()];
      };
-     await print(await failure([3, 6, 9]));`,
+     const failure = (options) => run(options).catch(({ message }) => message);
+     await print({
+       first: await run({ ends: [3] }),
+       last: await run({ first: 1, ends: [3] }),
+       failures: [await failure({ ends: [1, 2, 3] }), await failure({ first: 1, ends: [1, 3] }), await failure({ ends: [1, 2] })],
+     });`,
   );
   expect(code, stderr).toBe(0);
-  expect(JSON.parse(stdout)[1]).toContain(
-    "all_reduce: expected ranges of at most 2 ranks, which the device's world has, got 3",
-  );
+  const found: { first: number[]; last: number[]; failures: string[] }[] = JSON.parse(stdout);
+  // A rank without a range keeps its elements.
+  expect(found.map(({ first }) => first)).toEqual([Array(3).fill(3), Array(3).fill(2)]);
+  expect(found.map(({ last }) => last)).toEqual([Array(3).fill(1), Array(3).fill(3)]);
+  const most = "all_reduce: expected ranges of at most 2 ranks, which the device's world has, got 3";
+  for (const { failures } of found)
+    expect(failures).toEqual([
+      expect.stringContaining(most),
+      expect.stringContaining(most),
+      expect.stringMatching(/all_reduce.*: expected ranges of .*'s 3 elements, got an end of 2/),
+    ]);
 }, 60_000);
 
 test.each(["SIGKILL", "SIGSTOP"])(
