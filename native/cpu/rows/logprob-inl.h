@@ -28,8 +28,9 @@ inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int thread
   p.dh = backward && t.h_type != DType::f32 ? round_up(p.rows * t.width, 16) : 0;
   p.numbers = t.w_type > DType::u8 ? round_up(p.columns * t.width, 16) : 0;
   // If the gradient of h is bf16, the operands of its product may be rounded to bf16. The gradient of w is f32 and
-  // needs f32 operands.
-  bool round = t.kernels->bf16_pairs && backward && t.h_type == DType::bf16 && t.w_type == DType::bf16;
+  // needs f32 operands. With a soft cap, all kernels keep the gradients of logits in f32.
+  bool round =
+      t.kernels->bf16_pairs && backward && t.h_type == DType::bf16 && t.w_type == DType::bf16 && !(t.softcap > 0);
   p.rounded = round ? round_up(ceil_div(p.rows * p.columns, 2), 16) : 0;
   p.gemm = t.kernels->gemm_scratch(p.rows, p.columns, t.width, threads);
   if (backward) {

@@ -184,6 +184,34 @@ const saturated: OpCase[] = (() => {
   ];
 })();
 
+// The gradient of h is far smaller than its terms, because the rows of w are close to each other and the gradients of logits sum to nearly 0.
+// Rounding these gradients to bf16 would exceed the allowed error. With a soft cap, no kernel may round them.
+const cancelling: OpCase[] = (() => {
+  const [n, c, v] = [19, 64, 513];
+  const operands = [float("bf16", [n, c], -0.1, 0.1), float("bf16", [v, c], 1, 1.06), i32([n], 0, v)];
+  const label = "bf16 with a soft cap, whose gradients cancel";
+  const attributes = { softcap: 3, scale: 0.7 };
+  const results = [out("f32", n), out("f32", n)];
+  const gradients = [out("bf16", n, c), out("f32", v, c)];
+  return [
+    {
+      op: "token_logprob_backward",
+      label,
+      inputs: [f32([n]), ...operands, f32([n])],
+      derive: { op: "token_logprob", from: [1, 2, 3], outputs: results, to: [-1, 4] },
+      attributes,
+      outputs: gradients,
+    },
+    {
+      op: "token_logprob_with_gradient",
+      label,
+      inputs: [f32([n]), ...operands],
+      attributes,
+      outputs: [...results, ...gradients],
+    },
+  ];
+})();
+
 const ignored = given("i32", [6], [3, -1, 0, -100, 8, -2147483648]);
 const isIgnored = (i: number) => ignored.values![i]! < 0;
 
@@ -193,6 +221,7 @@ export default {
     ...fused,
     ...biased,
     ...saturated,
+    ...cancelling,
     ...weightTypes.map((w) => ({
       op: "token_logprob_with_gradient",
       label: `a frozen weight in ${w}`,
