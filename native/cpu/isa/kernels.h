@@ -137,6 +137,8 @@ struct NormBackward {
   float *dw, *db;
 };
 
+constexpr int64_t max_rope_pairs = 512;  // rotated pairs of a head; rope's buffers have this size
+
 struct Rope {
   int64_t rows, heads, width, rotated;
   bool interleaved, interleaved_out, inverse;

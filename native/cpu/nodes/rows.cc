@@ -50,7 +50,7 @@ void embedding_backward(const Node& n, Context& c) {
 }
 
 bool rope_supports(const Node& n) {
-  return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && n.in[2].shape.last() <= 512;  // rope_half
+  return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && n.in[2].shape.last() <= max_rope_pairs;
 }
 void rope(const Node& n, Context& c) {
   const Tensor& x = n.in[0];

@@ -231,8 +231,6 @@ HEDDLE_SIMD void sine_cosine(F a, F& sine, F& cosine) {
   cosine = select_lt(flip, set1(1), neg(b1), b1);
 }
 
-constexpr int64_t rope_half = 512;  // maximum rotated pairs (a head of 1024)
-
 // Rotates pairs (u, v). The outputs may be the inputs.
 template <class T, class U>
 void turn(int64_t half, const float* cosine, const float* sine, const T* u, const T* v, U* first, U* second) {
@@ -252,7 +250,7 @@ template <class T> void rope_row(const Rope& a, int64_t n, const float* cosine, 
       turn(half, cosine, sine, x, x + half, y, y + half);
     } else {
       // Uses a buffer: y may be x, and the elements of a pair may have other positions in y.
-      alignas(64) float first[rope_half + W], second[rope_half + W];
+      alignas(64) float first[cpu::max_rope_pairs + W], second[cpu::max_rope_pairs + W];
       for (int64_t j = 0; j < half; ++j) {
         first[j] = load1(a.interleaved ? x + 2 * j : x + j);
         second[j] = load1(a.interleaved ? x + 2 * j + 1 : x + half + j);
@@ -271,7 +269,7 @@ template <class T> void rope_row(const Rope& a, int64_t n, const float* cosine, 
 inline void rope(const Rope& a, Pool& pool) {
   int64_t half = a.rotated / 2;
   pool.range(a.rows, row_grain(a.heads * a.width), [&](int64_t begin, int64_t end, int) {
-    alignas(64) float cosine[rope_half + W], sine[rope_half + W];
+    alignas(64) float cosine[cpu::max_rope_pairs + W], sine[cpu::max_rope_pairs + W];
     for (int64_t n = begin; n < end; ++n) {
       F position = set1(static_cast<float>(a.positions[n]));
       for (int64_t j = 0; j < half; j += W) {
