@@ -74,7 +74,7 @@ void token_logprob(const Node& n, Context& c) {
 }
 
 // Whether the gradient of the logits is rounded to bf16, so that its two products run on tensor cores. Requires bf16
-// operands and no softcap, as the kernels of the CPU do. Also requires that there is no bias, because the gradient of
+// operands and no softcap, as the kernels of the CPU do. Also requires a head without a bias, because the gradient of
 // the bias sums unrounded gradients of logits.
 bool narrow(const Node& n) {
   return is_bf16(n.in[1], n.in[2]) && !n.has_input(6) && !(n.attributes->get("softcap", 0) > 0);

@@ -184,8 +184,8 @@ const saturated: OpCase[] = (() => {
   ];
 })();
 
-// The gradient of h is far smaller than its terms, because the rows of w are close to each other and the gradients of logits sum to nearly 0.
-// Rounding these gradients to bf16 would exceed the allowed error. With a soft cap, no kernel may round them.
+// The rows of w are close to each other, and the gradients of logits sum to nearly 0. So the gradient of h is far smaller than its terms.
+// Rounding the gradients of logits to bf16 would exceed the allowed error. With a soft cap, no kernel may round them.
 const cancelling: OpCase[] = (() => {
   const [n, c, v] = [19, 64, 513];
   const operands = [float("bf16", [n, c], -0.1, 0.1), float("bf16", [v, c], 1, 1.06), i32([n], 0, v)];
