@@ -37,6 +37,17 @@ void test_races() {
       write + "fence.proxy.async.shared::cta; " + neighbor + "ld.shared.u32 %r4, [%r3];");
   accepts("a barrier between a write and a read", write + other + "bar.sync 0; ld.shared.u32 %r4, [%r3];", 64);
   accepts("bar.warp.sync between a write and a read", write + neighbor + "bar.warp.sync -1; ld.shared.u32 %r4, [%r3];");
+  // The first warp accesses the word at s in one way, and then the second in another.
+  const std::string clear = "mov.u32 %r5, 0; setp.eq.s32 %p1, %r0, 0; @%p1 st.shared.u32 [%r1], %r5; ",
+                    add = "atom.shared.add.u32 %r4, [%r1], %r0; ",
+                    by_second = "setp.lt.s32 %p2, %r0, 32; @%p2 bra A; " + add + "\nA:\n";
+  reports("an atomic of another warp after an atomic and a read", "without waiting for a read",
+      clear + "bar.sync 0; " + add +
+          "bar.sync 0; setp.ge.s32 %p1, %r0, 32; @%p1 bra B; ld.shared.u32 %r4, [%r1];\nB:\n" + by_second,
+      64);
+  reports("an atomic of another warp after a write and an atomic", "overwrites a write",
+      "setp.ge.s32 %p1, %r0, 32; @%p1 bra B; " + clear + "bar.warp.sync -1; " + add + "\nB:\n" + by_second, 64);
+  accepts("atomics of two warps", clear + "bar.sync 0; " + add + add + "bar.sync 0; ld.shared.u32 %r4, [%r1];", 64);
   reports("a read after bar.arrive, which does not wait", "race",
       write + other + "bar.sync 0; setp.ge.s32 %p1, %r0, 32; @%p1 bra A; " + write +
           "bar.sync 1, 64; bra B;\nA:\nbar.arrive 1, 64; ld.shared.u32 %r4, [%r3];\nB:\n",

@@ -137,13 +137,13 @@ void Shared::read(const Warp& w, const Instruction& i, int lane, uint32_t addres
   }
 }
 
-void Shared::check_write(const Warp& w, const Instruction& i, int lane, uint32_t g, unsigned touched) {
+void Shared::check_write(
+    const Warp& w, const Instruction& i, int lane, uint32_t g, unsigned touched, const Write& last) const {
   const Clock& mine = w.block->shared.clock(w.index);
   const Clock& before = w.block->shared.before_[static_cast<size_t>(w.index)];
   // Accesses are recorded with thread numbers of this block. A thread of another block has none of them.
   const uint32_t self = is_mine(w) ? static_cast<uint32_t>(w.index) : ~0u,
                  thread = is_mine(w) ? self * lanes + static_cast<uint32_t>(lane) : ~0u;
-  const Write& last = writes_[g];
   if (last.clock && last.thread != thread && (last.touched & touched)) {
     const uint32_t writer = last.thread / lanes;
     const size_t from = first_ + writer;
@@ -176,7 +176,7 @@ void Shared::write(const Warp& w, const Instruction& i, int lane, uint32_t addre
   }
   const unsigned touched = bytes < 4 ? ((1u << bytes) - 1) << at % 4 : 15u;
   for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g) {
-    check_write(w, i, lane, g, touched);
+    check_write(w, i, lane, g, touched, writes_[g]);
     writes_[g] = {now, thread, static_cast<unsigned char>(touched), 0, 0};
   }
 }
@@ -189,8 +189,10 @@ void Shared::atomic(const Warp& w, const Instruction& i, int lane, uint32_t addr
       w.fail(i, "an atomic in shared memory that is unwritten, in flight, or an mbarrier object");
   const uint32_t now = time(w.index);
   for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g) {
-    if (!writes_[g].atomic) check_write(w, i, lane, g, 15);
-    writes_[g] = {now, static_cast<uint16_t>(w.index * lanes + lane), 15, 0, 1};
+    const Write& last = writes_[g];
+    const Write plain = last.atomic ? Write{last.plain_clock, last.plain_thread, 15, last.plain_async} : last;
+    check_write(w, i, lane, g, 15, plain);
+    writes_[g] = {now, static_cast<uint16_t>(w.index * lanes + lane), 15, 0, 1, plain.async, plain.thread, plain.clock};
   }
 }
 
@@ -204,7 +206,7 @@ void Shared::begin_copy(const Warp& w, const Instruction& i, int lane, uint32_t 
     states_[b] = flying;
   }
   for (uint32_t g = at / 4; g <= (at + bytes - 1) / 4; ++g) {
-    check_write(w, i, lane, g, 15);
+    check_write(w, i, lane, g, 15, writes_[g]);
     const Write& last = writes_[g];
     if (proxy == Proxy::async && last.clock > begin_ && !last.async &&
         last.thread / lanes < static_cast<uint32_t>(warps_) &&

@@ -70,7 +70,8 @@ class Shared {
   void read(
       const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t bytes, Proxy proxy = Proxy::generic);
   void write(const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t bytes);
-  // Checks and records an atomic access. Atomics do not race with each other, but with plain accesses.
+  // Checks and records an atomic access. Atomics do not race with each other, but with plain accesses. A plain access
+  // after several atomics is checked against the last one.
   void atomic(const Warp& w, const Instruction& i, int lane, uint32_t address, uint32_t bytes);
   // begin_copy: a copy to these bytes was issued. end_copy: the copy has written them, and the lane has waited for it.
   // No thread may access the bytes in between. The warp that copies may belong to another block of the cluster.
@@ -120,12 +121,17 @@ class Shared {
     uint16_t thread;        // warp * 32 + lane; the agent: warps * 32
     unsigned char touched;  // mask of the written bytes among the four
     unsigned char async;    // 1: written by the agent
-    unsigned char atomic = 0;
+    // Of an atomic access: 1, and the last plain write before it.
+    unsigned char atomic = 0, plain_async = 0;
+    uint16_t plain_thread = 0;
+    uint32_t plain_clock = 0;
   };
   void check_states(const Warp& w, const Instruction& i, uint32_t at, uint32_t bytes) const;
   void bounds(const Warp& w, const Instruction& i, uint32_t address, uint32_t bytes) const;
   void race(const Warp& w, const Instruction& i, int lane, const char* what, uint32_t granule, uint32_t other) const;
-  void check_write(const Warp& w, const Instruction& i, int lane, uint32_t granule, unsigned touched);
+  // Checks a write to the `touched` bytes of a granule: that it comes after an earlier write, and after all reads.
+  void check_write(
+      const Warp& w, const Instruction& i, int lane, uint32_t granule, unsigned touched, const Write& earlier) const;
 
   bool is_mine(const Warp& w) const;  // whether the warp belongs to this block
 
