@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(threads) sinks_backward_kernel(
     delta = warp_sum(delta);
     if (lane == 0) sum -= expf(sink - lse[row]) * delta;
   }
-  sum = block_sum<threads>(sum);
+  sum = BlockReduction<threads>().sum(sum);
   if (threadIdx.x == 0) dsinks[head] = sum;
 }
 void sinks_backward(const Node& n, Context& c) {

@@ -28,7 +28,7 @@ constexpr int threads = 256, warps = threads / warp_size;
 __global__ void __launch_bounds__(threads) group_kernel(PreviousKernel previous, const int32_t* experts, int32_t* begin,
     int32_t* order, int32_t* rows, int64_t pairs, int64_t E, int slots, Fault fault) {
   previous.wait();
-  HEDDLE_SHARED(int32_t, found, [warps]);
+  HEDDLE_SHARED(int32_t, found, [2][warps]);
   const int32_t expert = static_cast<int32_t>(blockIdx.x);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   int32_t earlier = 0;
@@ -36,26 +36,28 @@ __global__ void __launch_bounds__(threads) group_kernel(PreviousKernel previous,
     earlier += experts[p] >= 0 && experts[p] < expert;
     if (expert == 0 && (experts[p] < 0 || experts[p] >= E)) fault.report();
   }
-  int32_t at = block_sum<threads>(earlier);
+  int32_t at = BlockReduction<threads>().sum(earlier);
   if (threadIdx.x == 0) begin[expert] = at;
-  for (int64_t p0 = 0; p0 < pairs; p0 += threads) {
+  // Iterations use the halves of `found` in turn. The next iteration's barrier comes after all reads of this half, and
+  // before the iteration that overwrites it.
+  int half = 0;
+  for (int64_t p0 = 0; p0 < pairs; p0 += threads, half ^= 1) {
     const int64_t p = p0 + threadIdx.x;
     const bool is_own = p < pairs && experts[p] == expert;
     const unsigned votes = __ballot_sync(all_lanes, is_own);
-    if (lane == 0) found[warp] = __popc(votes);
+    if (lane == 0) found[half][warp] = __popc(votes);
     __syncthreads();
     // The place in `order`: `at` pairs precede this iteration's. Then come the matches of lower warps, and those of
     // this warp's lower lanes.
     int32_t place = at + __popc(votes & ((1u << lane) - 1));
     for (int w = 0; w < warps; ++w) {
-      if (w < warp) place += found[w];
-      at += found[w];
+      if (w < warp) place += found[half][w];
+      at += found[half][w];
     }
     if (is_own) {
       order[place] = static_cast<int32_t>(p);
       rows[place] = static_cast<int32_t>(p) / slots;
     }
-    __syncthreads();  // the next iteration overwrites the counts
   }
   if (threadIdx.x == 0 && expert == E - 1) begin[E] = at;
 }

@@ -50,10 +50,11 @@ __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) 
   float largest = a.first ? -INFINITY : a.running[row * 3];
   const float before = largest, sum_before = a.first ? 0.0f : a.running[row * 3 + 1];
   for (int64_t v = threadIdx.x; v < a.width; v += threads) largest = fmaxf(largest, logit_of(v));
-  largest = fmaxf(block_max<threads>(largest), -FLT_MAX);  // finite, so that exponentials of -inf logits are 0
+  BlockReduction<threads> block;
+  largest = fmaxf(block.max(largest), -FLT_MAX);  // finite, so that exponentials of -inf logits are 0
   float sum = 0;
   for (int64_t v = threadIdx.x; v < a.width; v += threads) sum += expf(logit_of(v) - largest);
-  sum = block_sum<threads>(sum) + sum_before * expf(before - largest);
+  sum = block.sum(sum) + sum_before * expf(before - largest);
   if (threadIdx.x != 0) return;
   float logit = a.first ? 0.0f : a.running[row * 3 + 2];
   if (target >= a.begin && target < a.begin + a.width) logit = logit_of(target - a.begin);

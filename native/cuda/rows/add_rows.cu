@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(sort_threads)
     if (id - base < count) atomicAdd(&place[warp][id - base], 1u);
   });
   if (!is_valid && blockIdx.x == 0) fault.report();
-  before = block_sum<sort_threads>(before);  // its barriers complete the counts
+  before = BlockReduction<sort_threads>().sum(before);  // its barrier completes the counts
 
   unsigned rows = 0;  // those of the thread's id
   if (own < most_ids)

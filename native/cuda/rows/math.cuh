@@ -175,31 +175,46 @@ __device__ inline float warp_max(float v) {
   }
   return v;
 }
+__device__ inline unsigned long long warp_min(unsigned long long v) {
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    const unsigned long long other = __shfl_xor_sync(all_lanes, v, lanes);
+    v = other < v ? other : v;
+  }
+  return v;
+}
 
-// Sums over a block of `threads` threads, a multiple of 32. All threads must call it, and all get the result.
-template <int threads, class T> __device__ inline T block_sum(T v) {
-  constexpr int warps = threads / warp_size;
-  HEDDLE_SHARED(T, partial, [warps]);
-  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  v = warp_sum(v);
-  if (lane == 0) partial[warp] = v;
-  __syncthreads();
-  v = warp_sum(lane < warps ? partial[lane] : T(0));
-  __syncthreads();  // the next call overwrites `partial`
-  return v;
-}
-// Like block_sum, for the maximum. NaN is treated as in warp_max.
-template <int threads> __device__ inline float block_max(float v) {
-  constexpr int warps = threads / warp_size;
-  HEDDLE_SHARED(float, partial, [warps]);
-  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  v = warp_max(v);
-  if (lane == 0) partial[warp] = v;
-  __syncthreads();
-  v = warp_max(lane < warps ? partial[lane] : -INFINITY);
-  __syncthreads();
-  return v;
-}
+// Reductions over a block of `threads` threads, a multiple of 32. All threads must call each, and all get the result.
+//
+// Successive calls use the two halves of a block's shared memory in turn. Each call has a barrier after its writes.
+// When a thread has passed it, all threads have read the results of the call before. So the next call may overwrite
+// those, without another barrier. This holds only if all calls of a kernel are made through one object.
+template <int threads> class BlockReduction {
+ public:
+  template <class T> __device__ T sum(T v) {
+    return over_warps(warp_sum(v), T(0), [](T of_warp) { return warp_sum(of_warp); });
+  }
+  // NaN is treated as in warp_max.
+  __device__ float max(float v) {
+    return over_warps(warp_max(v), -INFINITY, [](float of_warp) { return warp_max(of_warp); });
+  }
+  __device__ unsigned long long min(unsigned long long v) {
+    return over_warps(warp_min(v), ~0ull, [](unsigned long long of_warp) { return warp_min(of_warp); });
+  }
+
+ private:
+  // Reduces one value per warp. over_lanes reduces the values of a warp's lanes, and `none` does not change its result.
+  template <class T, class F> __device__ T over_warps(T of_warp, T none, F over_lanes) {
+    constexpr int warps = threads / warp_size;
+    HEDDLE_SHARED(T, partial, [2][warps]);
+    const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+    if (lane == 0) partial[half_][warp] = of_warp;
+    __syncthreads();
+    const T v = over_lanes(lane < warps ? partial[half_][lane] : none);
+    half_ ^= 1;
+    return v;
+  }
+  int half_ = 0;
+};
 
 // Returns the derivative of tanh, 1 - tanh^2 x = 4 e / (1 + e)^2 with e = exp(-2 |x|). It neither overflows nor
 // cancels.

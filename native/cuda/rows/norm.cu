@@ -54,17 +54,18 @@ __global__ void __launch_bounds__(threads) norm_kernel(PreviousKernel previous, 
   // Normalizes the elements of h after they are rounded to its type, because later nodes read the rounded elements. A
   // thread reads only the elements of h that it wrote, so no barrier is needed.
   const View h = a.residual.data ? View{a.h.data, a.h.type} : a.x;
+  BlockReduction<threads> block;
   float mean = 0;
   if (a.centered) {
     for (int64_t j = threadIdx.x; j < a.C; j += threads) mean += h[row + j];
-    mean = block_sum<threads>(mean) / static_cast<float>(a.C);
+    mean = block.sum(mean) / static_cast<float>(a.C);
   }
   float square = 0;
   for (int64_t j = threadIdx.x; j < a.C; j += threads) {
     const float v = h[row + j] - mean;
     square += v * v;
   }
-  const float scale = 1.0f / sqrtf(block_sum<threads>(square) / static_cast<float>(a.C) + a.eps);
+  const float scale = 1.0f / sqrtf(block.sum(square) / static_cast<float>(a.C) + a.eps);
   for (int64_t j = threadIdx.x; j < a.C; j += threads) {
     const float bias = a.b.data ? a.b[j] : 0.0f;
     a.y.store(row + j, (h[row + j] - mean) * scale * (a.offset + a.w[j]) + bias);
@@ -86,14 +87,15 @@ __global__ void __launch_bounds__(threads) norm_vectors_kernel(PreviousKernel pr
     for (int e = 0; e < vector_elements; ++e) h[k][e] = rounded_to(a.h.type, h[k][e] + residual[e]);
     store_elements(a.h, row + j, h[k]);
   });
+  BlockReduction<threads> block;
   float mean = 0;
   if (a.centered) {
     each_element<chunks>(a.C, [&](int k, int e) { mean += h[k][e]; });
-    mean = block_sum<threads>(mean) / static_cast<float>(a.C);
+    mean = block.sum(mean) / static_cast<float>(a.C);
   }
   float square = 0;
   each_element<chunks>(a.C, [&](int k, int e) { square += (h[k][e] - mean) * (h[k][e] - mean); });
-  const float scale = 1.0f / sqrtf(block_sum<threads>(square) / static_cast<float>(a.C) + a.eps);
+  const float scale = 1.0f / sqrtf(block.sum(square) / static_cast<float>(a.C) + a.eps);
   each_vector<chunks>(a.C, [&](int k, int64_t j) {
     float w[vector_elements], bias[vector_elements] = {};
     load_vector(a.w, j, w);
@@ -179,8 +181,9 @@ __global__ void __launch_bounds__(threads) softmax_kernel(View x, Out y, int64_t
     for (int e = 0; e < wide; ++e) sum += expf(v[0][e] - base);
     own = larger;
   });
-  const float largest = block_max<threads>(own);
-  sum = block_sum<threads>(sum * expf(own - largest));
+  BlockReduction<threads> block;
+  const float largest = block.max(own);
+  sum = block.sum(sum * expf(own - largest));
   const float log_sum = logf(sum), factor = 1.0f / sum;
   vectors.each([&](int64_t j, const float(&v)[1][wide]) {
     float result[wide];
@@ -211,7 +214,7 @@ __global__ void __launch_bounds__(threads) softmax_backward_kernel(View dy, View
     HEDDLE_UNROLL
     for (int e = 0; e < wide; ++e) sum += log ? v[0][e] : v[0][e] * v[1][e];
   });
-  sum = block_sum<threads>(sum);
+  sum = BlockReduction<threads>().sum(sum);
   vectors.each([&](int64_t j, const float(&v)[2][wide]) {
     float result[wide];
     HEDDLE_UNROLL

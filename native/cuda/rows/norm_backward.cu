@@ -233,17 +233,18 @@ __global__ void __launch_bounds__(threads)
     norm_backward_kernel(NormBackwardArguments a, bool centered, float* moments) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * a.C;
   const float width = static_cast<float>(a.C);
+  BlockReduction<threads> block;
   float mean = 0;
   if (centered) {
     for (int64_t j = threadIdx.x; j < a.C; j += threads) mean += a.h[row + j];
-    mean = block_sum<threads>(mean) / width;
+    mean = block.sum(mean) / width;
   }
   float square = 0;
   for (int64_t j = threadIdx.x; j < a.C; j += threads) {
     const float v = a.h[row + j] - mean;
     square += v * v;
   }
-  const float scale = 1.0f / sqrtf(block_sum<threads>(square) / width + a.eps);
+  const float scale = 1.0f / sqrtf(block.sum(square) / width + a.eps);
   // With g = dy * w and n = (h - mean) * scale: dx = dh + scale * (g - mean(g) - n * mean(g n)). RMS norm omits
   // mean(g).
   float sum = 0, projection = 0;
@@ -252,8 +253,8 @@ __global__ void __launch_bounds__(threads)
     sum += g;
     projection += g * (a.h[row + j] - mean) * scale;
   }
-  sum = centered ? block_sum<threads>(sum) / width : 0.0f;
-  projection = block_sum<threads>(projection) / width;
+  sum = centered ? block.sum(sum) / width : 0.0f;
+  projection = block.sum(projection) / width;
   for (int64_t j = threadIdx.x; j < a.C; j += threads) {
     const float g = a.dy[row + j] * (a.offset + a.w[j]), normed = (a.h[row + j] - mean) * scale;
     const float residual = a.dh.data ? a.dh[row + j] : 0.0f;

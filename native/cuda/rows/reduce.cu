@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(threads)
     for (int e = 0; e < vector_elements; ++e) add(v[e]);
   }
   for (int64_t i = vectors * vector_elements + first; i < n; i += stride) add(x[i]);
-  sum = block_sum<threads>(sum);
+  sum = BlockReduction<threads>().sum(sum);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
@@ -44,7 +44,7 @@ constexpr int total_threads = 1024;
 __global__ void __launch_bounds__(total_threads) total_kernel(const double* partial, int64_t n, bool root, float* y) {
   double sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += total_threads) sum += partial[i];
-  sum = block_sum<total_threads>(sum);
+  sum = BlockReduction<total_threads>().sum(sum);
   if (threadIdx.x == 0) *y = static_cast<float>(root ? sqrt(sum) : sum);
 }
 
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(threads) square_sums_kernel(View x, int64_t n,
     const double v = x[i];
     sum += v * v;
   }
-  sum = block_sum<threads>(sum);
+  sum = BlockReduction<threads>().sum(sum);
   if (threadIdx.x != 0) return;
   for (int i = 0; i < double_terms; ++i) {
     const float term = static_cast<float>(sum);

@@ -23,11 +23,11 @@ __device__ bool penalised(const Parameters& s) {
          (s.repetition != 1 || ((s.presence != 0 || s.frequency != 0) && s.history_length > s.prompt_length));
 }
 // Whether the row has a bias. All threads of the block must call it, and all get the result.
-__device__ bool biased(const Arguments& a, int64_t row) {
+__device__ bool biased(const Arguments& a, int64_t row, BlockReduction<threads>& block) {
   float any = 0;
   for (int64_t b = threadIdx.x; b < a.B; b += threads)
     if (a.bias_ids[row * a.B + b] != -1) any = 1;
-  return block_max<threads>(any) != 0;
+  return block.max(any) != 0;
 }
 
 // The best logit of a part, and whether the part has NaN.
@@ -43,9 +43,9 @@ struct PartBest {
     const Key own = descending(logit, id);
     key = own < key ? own : key;
   }
-  __device__ void over_block() {
-    key = smallest<threads>(key);
-    nan = block_max<threads>(nan);
+  __device__ void over_block(BlockReduction<threads>& block) {
+    key = block.min(key);
+    nan = block.max(nan);
   }
 };
 
@@ -59,14 +59,15 @@ __global__ void __launch_bounds__(threads) scan_parts_kernel(PreviousKernel prev
     a.mass[bin] = 0, a.count[bin] = 0, a.filled[bin] = 0;
   }
   const Parameters s = parameters_of(a, at.row);
-  const bool copies = biased(a, at.row) || penalised(s);
+  BlockReduction<threads> block;
+  const bool copies = biased(a, at.row, block) || penalised(s);
   PartBest best;
   for (int64_t i = at.begin + threadIdx.x; i < at.end; i += threads) {
     const float logit = raw[i];
     best.see(logit, i);
     if (copies) a.adjusted[at.row * a.V + i] = logit, a.ids[at.row * a.V + i] = 0;
   }
-  best.over_block();
+  best.over_block(block);
   const int64_t place = at.row * a.parts + at.part;
   if (threadIdx.x == 0) {
     Part& part = a.part[place];
@@ -81,12 +82,13 @@ __global__ void __launch_bounds__(threads) scan_parts_kernel(PreviousKernel prev
       const Key key = raw[i] == raw[i] ? descending(raw[i], i) : ~Key{0};
       if ((k == 0 || key > latest) && key < next) next = key;
     }
-    latest = smallest<threads>(next);
+    latest = block.min(next);
     if (threadIdx.x == 0) a.top[place * a.K + k] = latest;
   }
 }
 
-// Calls apply(id, occurrences) once for each id in history[first, length). `count` (V) holds zeros before and after.
+// Calls apply(id, occurrences) once for each id in history[first, length). `count` (V) holds zeros before, and when all
+// threads have returned.
 template <class F>
 __device__ void each_id(const int32_t* history, int64_t first, int64_t length, uint32_t* count, F apply) {
   for (int64_t i = first + threadIdx.x; i < length; i += threads) atomicAdd(&count[history[i]], 1u);
@@ -98,7 +100,6 @@ __device__ void each_id(const int32_t* history, int64_t first, int64_t length, u
     if (occurrences > 0 && atomicCAS(reinterpret_cast<int*>(of_id), occurrences, 0) == occurrences)
       apply(history[i], occurrences);
   }
-  __syncthreads();
 }
 
 // Applies bias and penalties to the copied logits, in the order of Hugging Face's logits processors.
@@ -109,13 +110,15 @@ __device__ void adjust(const Arguments& a, int64_t row, const Parameters& s) {
   if (threadIdx.x == 0)
     for (int64_t b = 0; b < a.B; ++b)
       if (a.bias_ids[row * a.B + b] != -1) to[a.bias_ids[row * a.B + b]] += a.bias_values[row * a.B + b];
-  __syncthreads();
+  // each_id has a barrier before it calls its function, so that the biases are complete.
   uint32_t* const count = a.ids + row * a.V;
-  if (s.repetition != 1)
+  if (s.repetition != 1) {
     each_id(history, 0, length, count, [&](int32_t id, int) {
       float& logit = to[id];
       logit = logit > 0 ? logit / s.repetition : logit * s.repetition;
     });
+    __syncthreads();  // the next ids are counted in the same places
+  }
   if (s.presence != 0 || s.frequency != 0)
     each_id(history, prompt, length, count, [&](int32_t id, int occurrences) {
       to[id] -= s.presence + times(s.frequency, static_cast<float>(occurrences));
@@ -128,7 +131,8 @@ __global__ void __launch_bounds__(threads, 4) adjust_kernel(PreviousKernel previ
   previous.wait();
   const int64_t row = blockIdx.x;
   const Parameters s = parameters_of(a, row);
-  const bool is_valid = valid(s, a.L), is_penalised = is_valid && penalised(s), is_biased = biased(a, row);
+  BlockReduction<threads> block;
+  const bool is_valid = valid(s, a.L), is_penalised = is_valid && penalised(s), is_biased = biased(a, row, block);
   float wrong = is_valid ? 0.0f : 1.0f;
   const auto check_id = [&](int32_t id) {
     if (id < 0 || id >= a.V) wrong = 1;
@@ -144,8 +148,8 @@ __global__ void __launch_bounds__(threads, 4) adjust_kernel(PreviousKernel previ
     best = part.best_raw < best ? part.best_raw : best;
     if (part.raw_nan) wrong = 1;
   }
-  best = smallest<threads>(best);
-  wrong = block_max<threads>(wrong);
+  best = block.min(best);
+  wrong = block.max(wrong);
   const float largest = wrong == 0 ? a.raw(row)[id_of(best)] : 0.0f;
   const bool usable = wrong == 0 && fabsf(largest) < INFINITY;
   if (threadIdx.x == 0) {
@@ -184,16 +188,17 @@ __global__ void __launch_bounds__(threads) sum_parts_kernel(PreviousKernel previ
     mass += e, distance += times(d, e);
   }
   Part& part = a.part[at.row * a.parts + at.part];
-  mass = block_sum<threads>(mass);
+  BlockReduction<threads> block;
+  mass = block.sum(mass);
   if (threadIdx.x == 0) part.mass = mass;
   if (a.entropy) {  // uniform over the grid
-    distance = block_sum<threads>(distance);
+    distance = block.sum(distance);
     if (threadIdx.x == 0) part.distance = distance;
   }
   if (!state.adjusted) return;
   PartBest best;
   for (int64_t i = at.begin + threadIdx.x; i < at.end; i += threads) best.see(a.adjusted[at.row * a.V + i], i);
-  best.over_block();
+  best.over_block(block);
   if (threadIdx.x == 0) part.best = best.key, part.nan = best.nan != 0;
 }
 

@@ -118,20 +118,6 @@ __device__ inline Key descending(float logit, int64_t id) {
 }
 __device__ inline int64_t id_of(Key key) { return static_cast<int64_t>(key & 0xffffffffu); }
 
-// Returns the smallest key of the block to all threads.
-template <int block_threads> __device__ inline Key smallest(Key key) {
-  constexpr int warps = block_threads / warp_size;
-  HEDDLE_SHARED(Key, partial, [warps]);
-  const auto lesser = [](Key a, Key b) { return a < b ? a : b; };
-  for (int lanes = 16; lanes > 0; lanes /= 2) key = lesser(key, __shfl_xor_sync(all_lanes, key, lanes));
-  if (threadIdx.x % warp_size == 0) partial[threadIdx.x / warp_size] = key;
-  __syncthreads();
-  Key best = partial[0];
-  for (int w = 1; w < warps; ++w) best = lesser(best, partial[w]);
-  __syncthreads();
-  return best;
-}
-
 // The tokens of a row. distance() returns the bits of (largest - logit) / temperature.
 struct Candidates {
   const float* logits;  // (V)
@@ -147,7 +133,8 @@ struct Best {
   bool usable;
 };
 // Reduces the parts of a row. All threads of the block must call it.
-template <int block_threads> __device__ inline Best best_of(const Arguments& a, int64_t row) {
+template <int block_threads>
+__device__ inline Best best_of(const Arguments& a, int64_t row, BlockReduction<block_threads>& block) {
   Key key = ~Key{0};
   int nans = 0;
   for (int p = threadIdx.x; p < a.parts; p += block_threads) {
@@ -155,8 +142,8 @@ template <int block_threads> __device__ inline Best best_of(const Arguments& a, 
     key = part.best < key ? part.best : key;
     nans += part.nan;
   }
-  key = smallest<block_threads>(key);
-  if (block_sum<block_threads>(nans) > 0) return {0, 0.0f, false};
+  key = block.min(key);
+  if (block.sum(nans) > 0) return {0, 0.0f, false};
   const float logit = a.used(row)[id_of(key)] + 0.0f;  // turns -0 into 0, so that no distance is -0
   return {id_of(key), logit, fabsf(logit) < INFINITY};
 }

@@ -14,9 +14,10 @@ namespace {
 // Whether the row's token is drawn at random, which needs a usable row and a temperature above 0. At temperature 0, the
 // token is the best one. Sets `best` and `candidates` if a.state[row].usable. All threads of the block must call it.
 template <int block_threads>
-__device__ bool draws(const Arguments& a, int64_t row, Candidates* candidates, Best* best) {
+__device__ bool draws(
+    const Arguments& a, int64_t row, BlockReduction<block_threads>& block, Candidates* candidates, Best* best) {
   if (!a.state[row].usable) return false;
-  *best = best_of<block_threads>(a, row);
+  *best = best_of(a, row, block);
   const float temperature = parameters_of(a, row).temperature;
   *candidates = {a.used(row), best->logit, temperature};
   return best->usable && temperature > 0;
@@ -29,9 +30,10 @@ __global__ void __launch_bounds__(threads) count_kernel(PreviousKernel previous,
   HEDDLE_SHARED(unsigned, count, [bins]);
   HEDDLE_SHARED(unsigned, low, [bins]);
   HEDDLE_SHARED(unsigned, high, [bins]);
+  BlockReduction<threads> block;
   Candidates candidates;
   Best best;
-  if (!draws<threads>(a, at.row, &candidates, &best)) return;  // uniform over the block
+  if (!draws(a, at.row, block, &candidates, &best)) return;  // uniform over the block
   for (int b = threadIdx.x; b < bins; b += threads) count[b] = low[b] = high[b] = 0;
   __syncthreads();
   for (int64_t i = at.begin + threadIdx.x; i < at.end; i += threads) {
@@ -58,7 +60,7 @@ struct Prefix {
 };
 
 // Computes prefix sums over the threads of a block. `own` becomes the sum up to and including this thread. `before`
-// receives the sum over the threads before it. All threads must call it.
+// receives the sum over the threads before it. All threads must call it, and pass another barrier before its next call.
 template <int block_threads> __device__ void add_up_to(Prefix& own, Prefix& before) {
   constexpr int warps = block_threads / warp_size;
   HEDDLE_SHARED(unsigned, counts, [warps]);
@@ -74,7 +76,6 @@ template <int block_threads> __device__ void add_up_to(Prefix& own, Prefix& befo
   __syncthreads();
   for (int w = 0; w < warp; ++w) own.count += counts[w], own.mass += masses[w];
   before = {own.count - mine.count, own.mass - mine.mass};
-  __syncthreads();  // the next call overwrites the sums
 }
 
 // Fills `ids`: groups the tokens by bin. grid (R * parts)
@@ -82,23 +83,23 @@ __global__ void __launch_bounds__(threads) group_kernel(PreviousKernel previous,
   previous.wait();
   const Place at(a);
   HEDDLE_SHARED(unsigned, place, [bins]);
+  BlockReduction<threads> block;
   Candidates candidates;
   Best best;
-  if (!draws<threads>(a, at.row, &candidates, &best)) return;  // uniform over the block
+  if (!draws(a, at.row, block, &candidates, &best)) return;  // uniform over the block
   for (int b = threadIdx.x; b < bins; b += threads) place[b] = 0;
   __syncthreads();
   for (int64_t i = at.begin + threadIdx.x; i < at.end; i += threads) {
     const unsigned distance = candidates.distance(i);
     if (distance < weightless) atomicAdd(&place[distance >> bin_shift], 1u);
   }
-  __syncthreads();
   // Turns place[b] from the part's count into the index in `ids` where the part's tokens of bin b begin. That is after
   // the tokens of all earlier bins, and after the places in bin b that other blocks have already reserved.
   constexpr int own_bins = ceil_div(bins, threads);
   const int first = threadIdx.x * own_bins;
   Prefix own{0, 0}, before;
   for (int b = first; b < first + own_bins && b < bins; ++b) own.count += a.count[at.row * bins + b];
-  add_up_to<threads>(own, before);
+  add_up_to<threads>(own, before);  // its barrier completes the counts
   for (int b = first; b < first + own_bins && b < bins; ++b) {
     const unsigned tokens = place[b];
     place[b] = before.count + (tokens ? atomicAdd(&a.filled[at.row * bins + b], tokens) : 0);
@@ -130,7 +131,7 @@ struct SearchMemory {
   Key* mass;         // (bins): sum of weights up to a bin's end
   unsigned* counts;  // (digits): number of tokens with each value of the current digit
   Key* masses;       // (digits): sum of their weights
-  int* found;        // (1): the bin, then the digit, that was found
+  int* found;        // (2): the bin and the digit that were found
   Prefix* sums;      // (2): the prefixes that end before and after the digit that was found
 };
 
@@ -140,6 +141,7 @@ struct Search {
   const uint32_t* ids;
   const SearchMemory& memory;
   int64_t V;
+  BlockReduction<search_threads>& block;
 
   // Returns the prefix that ends with `bin`.
   __device__ Prefix upto(int bin) const { return bin < 0 ? Prefix{0, 0} : Prefix{memory.count[bin], memory.mass[bin]}; }
@@ -178,18 +180,17 @@ struct Search {
   }
 
   // Returns the smallest key for which enough(the prefix up to that key) is true. enough must be monotonic: if it is
-  // true for a prefix, it is true for all longer prefixes.
+  // true for a prefix, it is true for all longer prefixes. It must be false for the empty prefix.
+  //
+  // One thread writes found[0], once a search. One writes found[1] and sums, once a digit. All threads read them after
+  // the next barrier. Another barrier follows before the next write of each: those of the first digit for found[0], and
+  // those of the next digit or search for the others.
   template <class F> __device__ Cut first(F enough) const {
-    if (threadIdx.x == 0) memory.found[0] = -1;
-    __syncthreads();
+    if (!enough(upto(bins - 1))) return {0, {0, 0}, false};
     for (int b = threadIdx.x; b < bins; b += search_threads)
       if (enough(upto(b)) && !enough(upto(b - 1))) memory.found[0] = b;
     __syncthreads();
     const int bin = memory.found[0];
-    if (bin < 0) {
-      __syncthreads();  // the next search overwrites found
-      return {0, {0, 0}, false};
-    }
     Cut cut{static_cast<Key>(bin) << (32 + bin_shift), upto(bin), true};
     Prefix before = upto(bin - 1);
     int id_bits = 1;
@@ -205,11 +206,10 @@ struct Search {
       add_up_to<search_threads>(own, less);
       own.count += before.count, own.mass += before.mass;
       less.count += before.count, less.mass += before.mass;
-      if (enough(own) && !enough(less)) memory.found[0] = threadIdx.x, memory.sums[0] = less, memory.sums[1] = own;
+      if (enough(own) && !enough(less)) memory.found[1] = threadIdx.x, memory.sums[0] = less, memory.sums[1] = own;
       __syncthreads();
-      cut.key |= static_cast<Key>(memory.found[0]) << shift;
+      cut.key |= static_cast<Key>(memory.found[1]) << shift;
       before = memory.sums[0], cut.upto = memory.sums[1];
-      __syncthreads();  // the next digit overwrites found and sums
     }
     return cut;
   }
@@ -221,7 +221,7 @@ struct Search {
     each(bin, [&](Key key) {
       if (key >> 32 <= most) sum += weight_of(static_cast<unsigned>(key >> 32));
     });
-    return upto(bin - 1).mass + block_sum<search_threads>(sum);
+    return upto(bin - 1).mass + block.sum(sum);
   }
 };
 
@@ -233,12 +233,13 @@ __global__ void __launch_bounds__(search_threads) draw_kernel(PreviousKernel pre
   HEDDLE_SHARED(Key, mass, [bins]);
   HEDDLE_SHARED(unsigned, counts, [digits]);
   HEDDLE_SHARED(Key, masses, [digits]);
-  HEDDLE_SHARED(int, found, [1]);
+  HEDDLE_SHARED(int, found, [2]);
   HEDDLE_SHARED(Prefix, sums, [2]);
+  BlockReduction<search_threads> block;
   Candidates candidates;
   Best best{0, 0, false};
   int64_t token = 0;
-  if (draws<search_threads>(a, row, &candidates, &best)) {  // uniform over the block
+  if (draws(a, row, block, &candidates, &best)) {  // uniform over the block
     Prefix all{0, 0};
     for (int first = 0; first < bins; first += search_threads) {
       const int b = first + threadIdx.x;
@@ -252,7 +253,7 @@ __global__ void __launch_bounds__(search_threads) draw_kernel(PreviousKernel pre
     }
     const Parameters s = parameters_of(a, row);
     const SearchMemory memory{count, mass, counts, masses, found, sums};
-    const Search search{candidates, a.ids + row * a.V, memory, a.V};
+    const Search search{candidates, a.ids + row * a.V, memory, a.V, block};
     // The end of the kept prefix, and the prefix's weight. At first, the prefix has all counted tokens.
     Key last = static_cast<Key>(weightless) << 32, kept = all.mass;
     const auto keep = [&](const Cut& cut) {
@@ -286,7 +287,7 @@ __global__ void __launch_bounds__(search_threads) draw_kernel(PreviousKernel pre
   const auto sum_of = [&](double Part::* term) {
     double sum = 0;
     for (int p = threadIdx.x; p < a.parts; p += search_threads) sum += a.part[row * a.parts + p].*term;
-    return block_sum<search_threads>(sum);
+    return block.sum(sum);
   };
   const double all_mass = sum_of(&Part::mass), log_mass = log(all_mass);
   if (a.entropy) {  // uniform over the grid
@@ -307,7 +308,7 @@ __global__ void __launch_bounds__(search_threads) draw_kernel(PreviousKernel pre
       const Key key = a.top[row * a.parts * a.K + i];
       if ((k == 0 || key > latest) && key < next) next = key;
     }
-    latest = smallest<search_threads>(next);
+    latest = block.min(next);
     if (threadIdx.x != 0) continue;
     const int64_t id = id_of(latest);
     a.top_ids[row * a.K + k] = static_cast<int32_t>(id);

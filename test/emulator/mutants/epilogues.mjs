@@ -89,8 +89,8 @@ export const epilogues = [
   [
     "epilogue: every row of fragments gets the sums of the first",
     "gemm_multistage.cuh",
-    "if (r != i) continue;",
-    "if (r != 0) continue;",
+    "if (p != i) continue;",
+    "if (p != 0) continue;",
     ...tensor,
   ],
   [

@@ -1,16 +1,11 @@
 // Mutations of norms, experts, sampling and other kernels. mutants.mjs describes the fields.
 export const others = [
-  [
-    "norm: no barrier between two block sums",
-    "math.cuh",
-    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  __syncthreads();",
-    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  ",
-  ],
+  ["norm: two reductions of a block in turn share their memory", "math.cuh", "    half_ ^= 1;\n", ""],
   [
     "norm: no barrier before the sums of warps are added",
     "math.cuh",
-    "  if (lane == 0) partial[warp] = v;\n  __syncthreads();\n  v = warp_sum",
-    "  if (lane == 0) partial[warp] = v;\n  v = warp_sum",
+    "    if (lane == 0) partial[half_][warp] = of_warp;\n    __syncthreads();\n",
+    "    if (lane == 0) partial[half_][warp] = of_warp;\n",
   ],
   [
     "norm: sums over half a warp",
@@ -19,13 +14,8 @@ export const others = [
     "for (int lanes = 8; lanes > 0; lanes /= 2) v += ",
   ],
   ["norm: omits the residual's gradient", "norm_backward.cu", "residual + scale * (g - sum", "scale * (g - sum"],
-  ["experts: does not count the pairs of earlier warps", "experts.cu", "if (w < warp) place += found[w];", ""],
-  [
-    "experts: no barrier before the counts are overwritten",
-    "experts.cu",
-    "    __syncthreads();  // the next iteration",
-    "    //",
-  ],
+  ["experts: does not count the pairs of earlier warps", "experts.cu", "if (w < warp) place += found[half][w];", ""],
+  ["experts: two iterations in turn share the counts", "experts.cu", "p0 += threads, half ^= 1", "p0 += threads"],
   [
     "experts: an expert's last tile writes rows of the next expert",
     "experts.cu",
@@ -311,9 +301,21 @@ export const others = [
     "Prefix before = upto(-1);",
   ],
   [
-    "sampling: no barrier before the results of a digit are overwritten",
+    "sampling: no barrier before the bin that was found is read",
     "sample_draw.cu",
-    "      __syncthreads();  // the next digit overwrites found and sums\n",
+    "    __syncthreads();\n    const int bin =",
+    "    const int bin =",
+  ],
+  [
+    "sampling: no barrier before the digit that was found is read",
+    "sample_draw.cu",
+    "memory.sums[1] = own;\n      __syncthreads();\n",
+    "memory.sums[1] = own;\n",
+  ],
+  [
+    "sampling: no barrier before the next ids are counted",
+    "sample.cu",
+    "    __syncthreads();  // the next ids are counted in the same places\n",
     "",
   ],
   [
