@@ -9,23 +9,17 @@ export const explained = [
     why: "PTX has unlimited registers, so that a kernel without setmaxnreg.inc computes the same",
   },
   {
-    mutant: /group_kernel\w*:1 without bar\.sync/,
-    // The second barrier of block_sum, before the next call overwrites `partial`. The kernel calls block_sum once, and does not use `partial`
-    // elsewhere. Its accesses to other shared memory come later and have their own barriers.
-    why: "the kernel has no second block_sum, whose writes this barrier would delay",
-  },
-  {
-    mutant: /group_kernel\w*:7 without bar\.sync/,
-    // The barrier at the end of the loop's remainder. nvcc unrolls the loop by two, so the remainder is the last iteration. The kernel accesses
-    // no shared memory after it.
-    why: "the loop's remainder is its last iteration, so nothing overwrites the counts afterwards",
-  },
-  {
     mutant: /tensor_cached_attention_kernel\w*:6 without cp\.async\.wait_group/,
     // The wait after the loop over groups of keys. Each warp runs at least one iteration, because it begins before the first group. Iteration g
     // starts the copies of the next group only if that group is in the loop. That iteration begins with a wait for all copies. So the last
     // iteration commits an empty group, and no copy is pending after the loop.
     why: "every copy has been waited for in the loop",
+  },
+  {
+    mutant: /tensor_cached_attention_kernel\w*Bf16ELi256ELi3E\w*:(2|10) without bar\.sync/,
+    // The barriers before the first part and after each part. A block of this plan has a single warp. Each part begins with a bar.warp.sync,
+    // before any lane reads the queries or starts a copy to the ring. Blocks of the other plans have several warps.
+    why: "the block has one warp, and bar.warp.sync follows",
   },
   {
     mutant: /tensor_warpgroup_attention_kernel\w*:25 without wgmma\.fence/,

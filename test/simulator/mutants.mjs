@@ -4,11 +4,12 @@
 //
 //   node test/simulator/mutants.mjs DEVICE CASES [KERNEL [PATTERN]]     e.g. sm_90 "sm_90: wide tiles" tensor_warpgroup_kernel "^without"
 //   node test/simulator/mutants.mjs --families FILE [FAMILY ...]        e.g. --families mutants.jsonl "attention gradient"
+//   node test/simulator/mutants.mjs --missing
 //
-// DEVICE is sm_80 or sm_90. CASES is a prefix of case names. KERNEL is a part of kernel names. PATTERN selects mutants by their description.
+// DEVICE is sm_80 or sm_90. CASES is a prefix of case names. KERNEL is a pattern of kernel names. PATTERN selects mutants by their description.
 // Needs the build of `npm run test:simulator`. Mutants that explained.mjs lists run too, and must survive.
 // --families runs those of families.mjs, and appends each result to FILE. A run that was stopped continues there. Delete FILE after a change of
-// a kernel.
+// a kernel. --missing lists the kernels and mutations that the cases run and no family has.
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -22,22 +23,22 @@ const program = join(root, ".cmake", "simulator", "cuda_kernels");
 const TIMEOUT = 40_000;
 
 /** Runs the cases that begin with `prefix`, until one fails. */
-function run(device, prefix, mutant) {
+function run(device, prefix, mutant, timeout = TIMEOUT) {
   const environment = { ...process.env, HEDDLE_SIMULATOR: device, HEDDLE_SIMULATOR_MUTANT: mutant };
-  return finished([program, prefix, "first"], environment, { timeout: TIMEOUT });
+  return finished([program, prefix, "first"], environment, { timeout });
 }
 
 /**
  * Returns the mutants of the kernels that the cases of a family run, with the prefixes of the cases that run each.
  * @throws Error if its cases fail without a mutation, or have no such mutant
  */
-async function mutantsOf({ device, cases, kernel }, pattern = "") {
+async function mutantsOf({ device, cases, kernel = "", pattern = "" }) {
   const mutants = new Map();
   for (const prefix of [cases].flat()) {
-    const control = await run(device, prefix, "list");
+    const control = await run(device, prefix, "list", 0);
     if (control.status !== 0) throw new Error(`the cases fail without a mutation:\n${control.output}`);
     for (const [word, name, what] of control.output.split("\n").map((line) => line.split("\t"))) {
-      if (word !== "mutant" || !name.includes(kernel) || !new RegExp(pattern).test(what)) continue;
+      if (word !== "mutant" || !new RegExp(kernel).test(name) || !new RegExp(pattern).test(what)) continue;
       if (!mutants.has(name)) mutants.set(name, { name, what, prefixes: [] });
       mutants.get(name).prefixes.push(prefix);
     }
@@ -101,23 +102,40 @@ async function runFamilies(file, wanted) {
   return wrong;
 }
 
-async function runCases(device, cases, kernel = "", pattern = "") {
-  const family = { device, cases, kernel };
+/** Names a mutant's kernel without its template arguments, and the first words of the mutation. */
+const kindOf = ({ name, what }) =>
+  `${name.replace(/_kernel.*$/, "_kernel").replace(/^.*_cu_[0-9a-f]{8}_?\d*/, "")} ${what.split(" ", 2).join(" ")}`;
+
+/** Prints the kinds of mutants that the cases run and no family has. Returns their number. */
+async function printMissing() {
+  const known = new Set();
+  for (const family of families) for (const mutant of await mutantsOf(family)) known.add(kindOf(mutant));
+  const missing = new Set();
+  for (const device of ["sm_80", "sm_90"])
+    for (const mutant of await mutantsOf({ device, cases: "" }))
+      if (!known.has(kindOf(mutant))) missing.add(`${device} ${kindOf(mutant)}`);
+  for (const kind of missing) console.log(`in no family: ${kind}`);
+  return missing.size;
+}
+
+async function runCases(device, cases, kernel, pattern) {
+  const family = { device, cases, kernel, pattern };
   const results = [];
-  await judgeAll(family, await mutantsOf(family, pattern), (mutant, verdict) => results.push({ ...mutant, verdict }));
+  await judgeAll(family, await mutantsOf(family), (mutant, verdict) => results.push({ ...mutant, verdict }));
   results.forEach(printWrong);
   return printCounts("", results);
 }
 
 const [first, second, ...others] = process.argv.slice(2);
-if (!first || !second) {
+const modes = { "--families": () => runFamilies(second, others), "--missing": printMissing };
+if (!first || (!second && first !== "--missing")) {
   console.error(
-    "usage: node test/simulator/mutants.mjs DEVICE CASES [KERNEL [PATTERN]] | --families FILE [FAMILY ...]",
+    "usage: node test/simulator/mutants.mjs DEVICE CASES [KERNEL [PATTERN]] | --families FILE [FAMILY ...] | --missing",
   );
   process.exit(1);
 }
 try {
-  const wrong = first === "--families" ? await runFamilies(second, others) : await runCases(first, second, ...others);
+  const wrong = await (modes[first] ?? (() => runCases(first, second, ...others)))();
   process.exit(wrong === 0 ? 0 : 1);
 } catch (error) {
   console.error(error.message);

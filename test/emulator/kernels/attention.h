@@ -20,12 +20,14 @@ inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D
       {b.value(type, {N, H, D}), b.value(type, {N, KH, D}), b.value(type, {N, KH, D})},
       {{"sequenceLength", static_cast<double>(T)}, {"causal", causal}, {"window", window}, {"scale", 0.6},
           {"softcap", softcap}});
+  if (sinks) b.node("attention_sinks_backward", {dout, o, lse, sink}, {b.value(DType::f32, {H})}, {});
   return b;
 }
 
 // Two sequences, each packed with documents of different lengths. Document -1 is padding between and after them: its
 // rows do not attend, and no row attends to them. Without a causal mask, rows attend to their whole document.
-inline Builder packed(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, bool causal, double window = 0) {
+inline Builder packed(
+    DType type, int64_t T, int64_t H, int64_t KH, int64_t D, bool causal, double window = 0, bool gradients = true) {
   Builder b;
   std::vector<int32_t> of_rows;
   const int64_t lengths[2][6] = {{T / 2 + 3, 1, 7, T / 8, T / 5, 2}, {1, T / 6, T / 3, 70, 5, T / 4}};
@@ -43,6 +45,7 @@ inline Builder packed(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, b
   const std::initializer_list<std::pair<const char*, double>> attributes = {{"sequenceLength", static_cast<double>(T)},
       {"causal", causal}, {"window", window}, {"scale", 0.6}, {"softcap", 0}};
   b.node("attention", {q, k, v, documents, -1}, {o, lse}, attributes);
+  if (!gradients) return b;
   b.node("attention_backward", {dout, q, k, v, o, lse, documents, -1},
       {b.value(type, {2 * T, H, D}), b.value(type, {2 * T, KH, D}), b.value(type, {2 * T, KH, D})}, attributes);
   return b;

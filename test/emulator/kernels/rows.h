@@ -27,6 +27,7 @@ inline Builder norms(int64_t rows, int64_t C) {
   }
   b.node("column_sum", {x}, {b.value(DType::f32, {C})}, {});
   b.node("global_norm", {x, r}, {b.value(DType::f32, {1})}, {});
+  b.node("square_sums", {x}, {b.value(DType::f32, {(rows * C + 999) / 1000, 3})}, {{"piece", 1000}});
   return b;
 }
 
@@ -67,15 +68,21 @@ inline Builder rows() {
   return b;
 }
 
-// Samples from two rows of random logits. `parameters` are the nine of native/ops/sample.cc.
+// Samples from two rows of random logits. `parameters` are the nine of native/ops/sample.cc. The last one is the length
+// of the history. In a history of more than 4 ids, four ids occur in each warp's part, and the others once.
 inline Builder sampled(int64_t V, int32_t top, std::initializer_list<float> parameters) {
   Builder b;
   const int64_t R = 2;
   const int logits = b.floats(DType::f32, {R, V}), params = b.floats(DType::f32, {R, 9});
   float* values = reinterpret_cast<float*>(b.data.back().data());
   for (int64_t row = 0; row < R; ++row) std::copy(parameters.begin(), parameters.end(), values + row * 9);
-  const int history = b.integers({R, 4}, {3, 0, 3, 7, 1, 1, 8, 2}), ids = b.integers({R, 2}, {5, -1, 4, 6}),
-            bias = b.floats(DType::f32, {R, 2}), rng = b.integers({R, 3}, {1, 2, 3, 4, 5, 6});
+  std::vector<int32_t> seen{3, 0, 3, 7, 1, 1, 8, 2};
+  const auto length = static_cast<int64_t>(*(parameters.end() - 1));
+  if (length > 4) seen.resize(static_cast<size_t>(R * length));
+  for (size_t i = 8; i < seen.size(); ++i) seen[i] = static_cast<int32_t>(i % 2 ? i / 2 % 4 : 100 + i);
+  const int history = b.integers({R, static_cast<int64_t>(seen.size()) / R}, seen),
+            ids = b.integers({R, 2}, {5, -1, 4, 6}), bias = b.floats(DType::f32, {R, 2}),
+            rng = b.integers({R, 3}, {1, 2, 3, 4, 5, 6});
   b.node("sample", {logits, params, history, ids, bias, rng},
       {b.value(DType::i32, {R}), b.value(DType::f32, {R}), b.value(DType::i32, {R, top}), b.value(DType::f32, {R, top}),
           b.value(DType::f32, {R})},
