@@ -121,7 +121,7 @@ class Shared {
     uint16_t thread;        // warp * 32 + lane; the agent: warps * 32
     unsigned char touched;  // mask of the written bytes among the four
     unsigned char async;    // 1: written by the agent
-    // Of an atomic access: 1, and the last plain write before it.
+    // atomic: 1 for an atomic access. The fields after it then describe the last plain write before.
     unsigned char atomic = 0, plain_async = 0;
     uint16_t plain_thread = 0;
     uint32_t plain_clock = 0;
