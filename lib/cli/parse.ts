@@ -79,7 +79,7 @@ function parseValue(name: string, spec: OptionSpec, text: string | undefined): u
     case "integer":
       return numberOf(name, text!, spec.kind === "integer");
     case "integers":
-      return idsOf(name, text!);
+      return integersOf(name, text!);
   }
 }
 
@@ -90,10 +90,10 @@ function numberOf(name: string, text: string, integer: boolean): number {
   return value;
 }
 
-function idsOf(name: string, text: string): number[] {
+function integersOf(name: string, text: string): number[] {
   return text.split(",").map((part) => {
-    const id = part.trim();
-    if (!/^\d{1,10}$/.test(id)) throw invalidArgument(name, "token ids such as 1,2,3", text);
-    return Number(id);
+    const digits = part.trim();
+    if (!/^\d{1,10}$/.test(digits)) throw invalidArgument(name, "whole numbers such as 1,2,3", text);
+    return Number(digits);
   });
 }

@@ -1,5 +1,7 @@
 #include "core/mapping.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/platform/lost_pages.h"
 
@@ -8,7 +10,8 @@ namespace heddle {
 std::shared_ptr<Mapping> Mapping::open(const std::string& path) {
   // With an embedded NUL the system would open another file than the one named.
   if (path.empty() || path.find('\0') != std::string::npos)
-    throw invalid_argument("path: expected a file name that is not empty and has no NUL");
+    throw invalid_argument(std::string("path: expected a file name that is not empty and has no NUL, got ") +
+                           (path.empty() ? "an empty one" : "one with a NUL"));
   return std::shared_ptr<Mapping>(new Mapping(path));
 }
 
@@ -34,7 +37,7 @@ void Mapping::read(size_t offset, size_t length, void* to) const {
   auto* out = static_cast<uint8_t*>(to);
   while (length > 0) {
     const size_t got = file_.read(offset, out, length);
-    if (got == 0) throw truncated_to(offset);
+    if (got == 0) throw truncated_to(std::min(offset, file_.size()));
     out += got;
     offset += got;
     length -= got;
@@ -47,8 +50,8 @@ void Mapping::check() const {
 }
 
 Error Mapping::truncated_to(size_t bytes) const {
-  return Error("IO", path_ + ": expected " + std::to_string(size_) + " bytes, the file has been truncated to " +
-                         std::to_string(bytes));
+  return Error(
+      "IO", path_ + ": expected " + std::to_string(size_) + " bytes, got a file truncated to " + std::to_string(bytes));
 }
 
 }  // namespace heddle

@@ -45,7 +45,7 @@ void PeerWatch::poll(uint64_t operation) {
   }
   if (left_ && operation > word_) throw Error("IO", "world: " + before() + " has ended before the others");
   if (!left_ && now - heard_at_ > silence_)
-    throw Error("IO", "world: " + before() + " has not answered for " +
+    throw Error("IO", "world: " + before() + " has sent no heartbeat for " +
                           std::to_string(static_cast<long>(std::lround(silence_.count()))) + " s");
 }
 

@@ -37,7 +37,7 @@ std::vector<int64_t> Attributes::list(const char* first, size_t count) const {
 }
 
 void Attributes::absent(const char* name) {
-  throw internal_error(std::string("attribute ") + name + ": expected to be set by the op table, got nothing");
+  throw internal_error(std::string("attribute ") + name + ": expected a value from the op table, got none");
 }
 
 void Attributes::not_whole(const char* name, double value) {

@@ -213,7 +213,7 @@ void quantize(DType type, const float* from, int64_t n, void* to) {
   if (n % t.elements) throw internal_error("quantize: expected whole blocks, got " + std::to_string(n) + " elements");
   for (int64_t i = 0; i < n; ++i)
     if (!(std::fabs(from[i]) <= largest_quantized))
-      throw Error("NUMERICAL", std::string("quantize: expected numbers of at most ") +
+      throw Error("NUMERICAL", std::string("quantize: expected magnitudes of at most ") +
                                    std::to_string(static_cast<int>(largest_quantized)) + " for " + dtype_name(type) +
                                    ", got " + std::to_string(from[i]));
   uint8_t* block = static_cast<uint8_t*>(to);

@@ -33,8 +33,8 @@ RankRanges ranges_of(const char* op, const Node& n, const RankSums* sums) {
   if (ranks > 0) ranges.ends = n.attributes->list("end.0", static_cast<size_t>(ranks));
   const int size = sums ? sums->size() : 1;
   if (ranges.first + ranks > size)
-    throw invalid_argument(std::string(op) + ": expected ranges of at most " + std::to_string(size) +
-                           " ranks, which the device's world has, got " + std::to_string(ranges.first + ranks));
+    throw invalid_argument(std::string(op) + ": expected ranges for at most " + std::to_string(size) +
+                           " ranks, the size of the device's world, got " + std::to_string(ranges.first + ranks));
   return ranges;
 }
 

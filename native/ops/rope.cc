@@ -20,8 +20,8 @@ void check_rope(const Node& n) {
   if (inv_freq.shape().rank > 1) c.rank(inv_freq, 2), c.same_dim(inv_freq, 0, x, 0);
   c.positive(inv_freq, inv_freq.shape().rank - 1);
   if (inv_freq.shape().last() * 2 > x.shape()[2])
-    c.mismatch("inv_freq rotates " + std::to_string(inv_freq.shape().last() * 2) + " dimensions, x has " +
-               std::to_string(x.shape()[2]) + " per head");
+    c.mismatch("inv_freq: expected to rotate at most " + std::to_string(x.shape()[2]) +
+               " dimensions, the size of a head of x, got " + std::to_string(inv_freq.shape().last() * 2));
   c.same_shape(y, x), c.same_dtype(y, x);
   c.attr_flag("interleaved"), c.attr_flag("interleaved_out"), c.attr_flag("inverse");
   c.attr("scale", -1e6, 1e6);

@@ -40,8 +40,8 @@ void check_sample(const Node& n) {
     const Operand top_ids = c.out(2, "top_ids"), top_logprobs = c.out(3, "top_logprobs"), entropy = c.out(4, "entropy");
     c.rank(top_ids, 2), c.dtype(top_ids, i32_only), c.same_dim(top_ids, 0, logits, 0);
     if (top_ids.shape()[1] > logits.shape()[1])
-      c.mismatch("top_ids has " + std::to_string(top_ids.shape()[1]) + " columns, logits " +
-                 std::to_string(logits.shape()[1]));
+      c.mismatch("top_ids: expected at most " + std::to_string(logits.shape()[1]) +
+                 " columns, the size of the vocabulary, got " + std::to_string(top_ids.shape()[1]));
     c.same_shape(top_logprobs, top_ids), c.dtype(top_logprobs, f32_only);
     c.dtype(entropy, f32_only), c.shape(entropy, {R});
   }

@@ -40,15 +40,15 @@ std::vector<Segment> read_segments(
     const Segment s{row[0], row[1], row[2], row[3]};
     const std::string name = std::string(op) + ": segment " + std::to_string(g);
     if (s.count < 0 || s.past < 0)
-      throw invalid_argument(name + ": expected at least 0 rows after at least 0 past positions, got " +
-                             std::to_string(s.count) + " rows after " + std::to_string(s.past));
+      throw invalid_argument(name + ": expected at least 0 rows and at least 0 past positions, got " +
+                             std::to_string(s.count) + " and " + std::to_string(s.past));
     if (s.count == 0) continue;
     if (s.first < 0 || s.first + s.count > rows)
       throw invalid_argument(name + ": expected rows within [0, " + std::to_string(rows) + "), got [" +
                              std::to_string(s.first) + ", " + std::to_string(s.first + s.count) + ")");
     if (s.slot < 0 || s.slot >= cache.slots)
       throw invalid_argument(
-          name + ": expected a cache slot of [0, " + std::to_string(cache.slots) + "), got " + std::to_string(s.slot));
+          name + ": expected a cache slot in [0, " + std::to_string(cache.slots) + "), got " + std::to_string(s.slot));
     if (ring > 0 && s.past + s.count > cache.capacity && s.count > cache.capacity - ring + 1)
       throw Error("CONTEXT_OVERFLOW",
           name + ": expected at most " + std::to_string(cache.capacity >= ring ? cache.capacity - ring + 1 : 0) +
@@ -64,7 +64,7 @@ std::vector<Segment> read_segments(
         const int32_t page = cache.table[s.slot * (cache.capacity / cache.page) + i];
         if (page < 0 || page >= cache.pages)
           throw invalid_argument(name + ": entry " + std::to_string(i) + " of slot " + std::to_string(s.slot) +
-                                 " in the page table: expected a page of [0, " + std::to_string(cache.pages) +
+                                 " in the page table: expected a page in [0, " + std::to_string(cache.pages) +
                                  "), got " + std::to_string(page));
       }
     }

@@ -20,8 +20,9 @@ void check_pieces(const Check& c, Operand whole, const std::vector<Tensor>& piec
     width += piece.shape()[last];
   }
   if (width != whole.shape()[last])
-    c.mismatch("last dimensions of the " + std::string(noun) + "s add up to " + std::to_string(width) + ", " +
-               whole.name + " has " + std::to_string(whole.shape()[last]));
+    c.mismatch("last dimensions of the " + std::string(noun) + "s: expected a sum of " +
+               std::to_string(whole.shape()[last]) + ", the last dimension of " + whole.name + ", got " +
+               std::to_string(width));
 }
 
 // Calls copy(address in `whole`, address in the piece, number of bytes) for every piece of every row.

@@ -51,7 +51,7 @@ void Executable::check_bound() const {
   for (size_t i = 0; i < bound_.size(); ++i)
     for (size_t j = 0; j < bound_.size(); ++j)
       if (written[i] && i != j && bound_[i] == bound_[j])
-        throw invalid_argument("bind: a tensor that the program writes is bound under two names");
+        throw invalid_argument("bind: expected one name for a tensor that the program writes, got two");
 }
 
 // Returns the scratch size that all nodes and chains need at the symbols' upper bounds.

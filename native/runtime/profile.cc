@@ -43,7 +43,7 @@ bool Profile::on() { return asked.load(std::memory_order_relaxed); }
 
 void Profile::start() {
   const std::lock_guard<std::mutex> lock(mutex);
-  if (asked) throw invalid_argument("profile: expected no profile in progress, got a second start");
+  if (asked) throw invalid_argument("profile: expected no profile in progress, got a second call");
   rows.clear();
   asked = true;
 }

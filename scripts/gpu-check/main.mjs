@@ -42,10 +42,10 @@ const wrong = asked.find((name) => !phases.includes(name));
 if (wrong !== undefined) usage(`expected the phases ${phases.join(" and ")}, got ${wrong}`);
 // Eight minutes are 480 seconds. The rest is for the start and the summary. Rehearsals compile and compute on few CPU cores.
 const limit = Number(values.seconds ?? (mode === "gpu" ? 470 : 3600));
-if (!(limit > 0)) usage(`expected a positive --seconds, got ${values.seconds}`);
+if (!(limit > 0)) usage(`--seconds: expected a positive number, got ${values.seconds}`);
 const only = values.only?.split(",");
 const unknown = only?.find((name) => !stepNames().includes(name));
-if (unknown !== undefined) usage(`expected --only of ${stepNames().join(", ")}, got ${unknown}`);
+if (unknown !== undefined) usage(`--only: expected one of ${stepNames().join(", ")}, got ${unknown}`);
 
 const out = resolve(folder);
 mkdirSync(out, { recursive: true });

@@ -16,11 +16,12 @@ while [ $# -gt 0 ]; do
   shift
 done
 [ -n "$out" ] || refuse "expected one output folder"
-[[ $limit =~ ^[1-9][0-9]*$ ]] || refuse "expected a positive number of --seconds, got $limit"
+[[ $limit =~ ^[1-9][0-9]*$ ]] || refuse "--seconds: expected a positive whole number, got $limit"
 [ ${#phases[@]} -gt 0 ] || phases=(correctness bench)
 names=(build fragments kernels memcheck racecheck bench)
+listed=${names[*]}
 for name in ${only//,/ }; do
-  [[ " ${names[*]} " == *" $name "* ]] || refuse "expected --only of ${names[*]}, got $name"
+  [[ " ${names[*]} " == *" $name "* ]] || refuse "--only: expected one of ${listed// /, }, got $name"
 done
 out=$(cd "$out" && pwd) || exit 2
 

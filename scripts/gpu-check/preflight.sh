@@ -129,11 +129,11 @@ check_nvcc() {
   grep -qx "compute_${capability/./}" <<<"$known" || refuse "nvcc of CUDA $cuda has no code for compute capability $capability" \
     "($card): install CUDA $(first_release "$capability") or newer"
   [ "$(printf '%s\n' "$oldest_release" "$cuda" | sort -V | head -n 1)" = "$oldest_release" ] ||
-    refuse "nvcc is of CUDA $cuda, but the kernels need CUDA $oldest_release or newer"
+    refuse "nvcc is from CUDA $cuda, but the kernels need CUDA $oldest_release or newer"
   # The driver's own CUDA release. Programs of the same major release run on it.
   newest=$(smi | sed -n 's/.*CUDA Version: *\([0-9][0-9.]*\).*/\1/p' | head -n 1)
   [ -z "$newest" ] || [ "${newest%%.*}" -ge "${cuda%%.*}" ] ||
-    refuse "driver $driver supports CUDA $newest, but nvcc is of CUDA $cuda: install a newer driver, or CUDA ${newest%%.*}"
+    refuse "driver $driver supports CUDA $newest, but nvcc is from CUDA $cuda: install a newer driver, or CUDA ${newest%%.*}"
 }
 
 # Finds a C++ compiler, and compiles an empty program with it and nvcc. nvcc rejects compilers that are newer than it knows.

@@ -171,7 +171,7 @@ describe("generate", () => {
       '--max-tokens: expected a whole number, got "many"',
     );
     expect(await generate("--token-ids", "1", "--max-tokens")).toContain("--max-tokens: expected a value");
-    expect(await generate("--token-ids", "1,x")).toContain("--token-ids: expected token ids such as 1,2,3");
+    expect(await generate("--token-ids", "1,x")).toContain("--token-ids: expected whole numbers such as 1,2,3");
     expect(await generate("--token-ids", "320")).toContain("expected a whole number from 0 to 319");
     expect(await generate("--token-ids", "1", "--max-tokens", "129")).toContain("got 129");
     expect(await generate("text")).toContain("has no tokenizer");

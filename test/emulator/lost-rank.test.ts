@@ -138,6 +138,6 @@ rankTest("with mpirun, MPI notices a CUDA rank that hangs, and ends all ranks th
   expect(since).toBeGreaterThan(0);
   expect(performance.now() - since).toBeLessThan(30_000);
   expect(stderr.match(/world: rank.*/g), stderr).toEqual([
-    expect.stringMatching(/^world: rank 1 of 2 has not answered for 15 s/),
+    expect.stringMatching(/^world: rank 1 of 2 has sent no heartbeat for 15 s/),
   ]);
 });

@@ -296,12 +296,12 @@ test.each<[string, Preparation, string | RegExp]>([
   [
     "a release that lacks functions",
     () => ({ FAKE_CUDA: "12.4", FAKE_CAPABILITY: "9.0" }),
-    "nvcc is of CUDA 12.4, but the kernels need CUDA 12.5 or newer",
+    "nvcc is from CUDA 12.4, but the kernels need CUDA 12.5 or newer",
   ],
   [
     "an old driver",
     () => ({ FAKE_DRIVER_CUDA: "11.8" }),
-    "driver 570.86.10 supports CUDA 11.8, but nvcc is of CUDA 12.8: install a newer driver, or CUDA 11",
+    "driver 570.86.10 supports CUDA 11.8, but nvcc is from CUDA 12.8: install a newer driver, or CUDA 11",
   ],
   [
     "a compiler that nvcc rejects",
@@ -356,10 +356,10 @@ test.each([
   [
     "an unknown step",
     ["--only", "ops"],
-    "expected --only of build fragments kernels memcheck racecheck bench, got ops",
+    "--only: expected one of build, fragments, kernels, memcheck, racecheck, bench, got ops",
   ],
   ["an option that needs Node", ["--emulator"], "--emulator needs Node and CMake: node is not on PATH"],
-  ["no time", ["--seconds", "none"], "expected a positive number of --seconds, got none"],
+  ["no time", ["--seconds", "none"], "--seconds: expected a positive whole number, got none"],
 ])("%s gets one sentence and exit code 2", (_, args, sentence) => {
   const { status, stderr } = machine().check(args);
   expect(stderr.trim().split("\n").at(-1)).toBe(`gpu-check: ${sentence}`);

@@ -261,8 +261,8 @@ test("two calls with one phase each give one summary of both, and their own exit
     expect(stdout).toContain("correctness: 0 passed, 0 failed, 1 skipped, 0 no time");
     expect(check("tests").stderr).toBe("gpu-check: expected the phases correctness and bench, got tests\n");
     expect(check("--no-gpu")).toMatchObject({ status: 2 });
-    expect(check("--only", "op").stderr).toMatch(/^gpu-check: expected --only of build, .*, got op\n$/);
-    expect(check("--seconds", "0").stderr).toBe("gpu-check: expected a positive --seconds, got 0\n");
+    expect(check("--only", "op").stderr).toMatch(/^gpu-check: --only: expected one of build, .*, got op\n$/);
+    expect(check("--seconds", "0").stderr).toBe("gpu-check: --seconds: expected a positive number, got 0\n");
     expect(check("--nonsense")).toMatchObject({ status: 2 });
   } finally {
     rmSync(out, { recursive: true, force: true });

@@ -79,7 +79,7 @@ test("only one profile can be active, and a failure of its work ends it", async 
   const failure = profile(async () => {
     await expect(profile(() => 1)).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: "profile: expected no profile in progress, got a second start",
+      message: "profile: expected no profile in progress, got a second call",
     });
     throw new Error("of the caller");
   });

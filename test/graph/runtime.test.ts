@@ -224,7 +224,7 @@ describe("programs", () => {
         return { y: scale(tensor("t", "f32", [64]), 1) };
       });
       const both = new Map([...state, ["t", state.get("s")!]]);
-      const expected = /bind: a tensor that the program writes is bound under two names/;
+      const expected = /bind: expected one name for a tensor that the program writes, got two/;
       expect(() => program.bind(device, both)).toThrow(expected);
       // The same holds for in-place writes, also with another shape.
       const inPlace = compile((): Record<string, Value> => {

@@ -69,8 +69,8 @@ describe("mapFile", () => {
     const other = temporaryFile(Buffer.alloc(100_000, 7));
     const shrinking = mapFile(other);
     truncateSync(other, 10);
-    await expectError(() => shrinking.bytes(50_000, 10), "IO", /expected 100000 bytes, the file has been truncated/);
-    await expectError(() => shrinking.check(), "IO", /truncated to 10/);
+    await expectError(() => shrinking.bytes(50_000, 10), "IO", /expected 100000 bytes, got a file truncated to 10$/);
+    await expectError(() => shrinking.check(), "IO", /truncated to 10$/);
     expect(new Uint8Array(shrinking.bytes(0, 10))).toEqual(new Uint8Array(10).fill(7));
     writeFileSync(other, Buffer.alloc(100_000));
     shrinking.check();

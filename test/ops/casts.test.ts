@@ -149,7 +149,7 @@ test("values out of range for blocks are rejected at any position", async () => 
         await expectError(
           () => cast(bytesOf(numbers), "f32", to),
           "NUMERICAL",
-          /quantize: expected numbers of at most/,
+          /quantize: expected magnitudes of at most/,
         );
     }
 });

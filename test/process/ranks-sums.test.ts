@@ -169,7 +169,7 @@ test("a program may divide a tensor among fewer ranks than the world has, but no
   // A rank without a range keeps its elements.
   expect(found.map(({ first }) => first)).toEqual([Array(3).fill(3), Array(3).fill(2)]);
   expect(found.map(({ last }) => last)).toEqual([Array(3).fill(1), Array(3).fill(3)]);
-  const most = "all_reduce: expected ranges of at most 2 ranks, which the device's world has, got 3";
+  const most = "all_reduce: expected ranges for at most 2 ranks, the size of the device's world, got 3";
   for (const { failures } of found)
     expect(failures).toEqual([
       expect.stringContaining(most),
@@ -210,7 +210,7 @@ test.each(["SIGKILL", "SIGSTOP"])(
     );
     expect(code).not.toBe(0);
     expect(performance.now() - started).toBeLessThan(30_000);
-    expect(stderr).toMatch(signal === "SIGSTOP" ? /world: rank 1 of 2 has not answered for 3 s/ : /rank 1\b/);
+    expect(stderr).toMatch(signal === "SIGSTOP" ? /world: rank 1 of 2 has sent no heartbeat for 3 s/ : /rank 1\b/);
   },
   60_000,
 );

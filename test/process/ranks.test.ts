@@ -245,7 +245,7 @@ test("a rank that hangs is named, and all ranks end", async () => {
   const ended = await mpirun(2, [file]);
   expect(ended.code).not.toBe(0);
   expect(performance.now() - started).toBeLessThan(30_000);
-  expect(ended.stderr).toContain("world: rank 1 of 2 has not answered for 3 s");
+  expect(ended.stderr).toContain("world: rank 1 of 2 has sent no heartbeat for 3 s");
 }, 60_000);
 
 /** Runs a program on two ranks of a world. Rank 1 throws while rank 0 waits for it. */

@@ -193,7 +193,7 @@ describe("/infill", () => {
     await using encoder = createModel({ modelType: "bert", ...sizes, maxPositionEmbeddings: 64 }, { tokenizer });
     for (const [other, message] of [
       [plain, "model: tiny has no fill-in-the-middle tokens"],
-      [encoder, "model: tiny gives vectors and does not generate"],
+      [encoder, "model: tiny is an encoder and cannot generate text"],
     ] as const)
       await withServer(other, {}, async ({ post }) => {
         expect(await post("/infill", body)).toMatchObject({

@@ -32,7 +32,7 @@ export const distilbert = bertLike({
   check: ({ layerNormEpsilon, typeVocabSize }) =>
     layerNormEpsilon === 1e-12 && typeVocabSize === undefined
       ? undefined
-      : "layer_norm_epsilon, type_vocab_size: expected 1e-12 and no value, because distilbert has no keys for them, got other values",
+      : `layer_norm_epsilon and type_vocab_size: expected 1e-12 and no value, because config.json of distilbert has no keys for them, got ${layerNormEpsilon} and ${typeVocabSize ?? "no value"}`,
   activationKey: "activation",
   unread: () => /^vocab_(transform|layer_norm|projector)\./,
   // No `classifier`: llama.cpp computes a text classifier's head with tanh, and DistilBERT has ReLU.

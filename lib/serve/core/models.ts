@@ -12,7 +12,7 @@ import type { CheckedSource } from "./model-source.ts";
 export interface Served {
   name: string;
   model: LanguageModel;
-  /** Undefined if the model only computes embeddings. */
+  /** Undefined for an encoder, which cannot generate text. */
   scheduler: SharedScheduler | undefined;
   /** Names of the adapters that apply. Undefined: the model's active ones. */
   adapters: readonly string[] | undefined;
@@ -309,9 +309,9 @@ function unknownModel(given: string, known: readonly string[]): Refusal {
   });
 }
 
-/** Returns the scheduler of a generating model. @throws Refusal 400 for a model that only computes embeddings */
+/** Returns the scheduler of a generating model. @throws Refusal 400 for an encoder */
 export function generating({ scheduler, name }: Served): SharedScheduler {
-  if (!scheduler) throw unsupported("model", `${name} gives vectors and does not generate`);
+  if (!scheduler) throw unsupported("model", `${name} is an encoder and cannot generate text`);
   return scheduler;
 }
 

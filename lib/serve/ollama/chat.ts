@@ -87,8 +87,9 @@ function answerPrompt(exchange: Exchange, served: Served, given: Prompted, form:
 /** Continues a prompt without the chat template. */
 function continueText(exchange: Exchange, served: Served, given: Prompted, form: Form): Promise<void> {
   generating(served);
-  if (given.system) throw invalid("system", "none with raw, which has no chat template", given.system);
-  if (given.think !== undefined) throw unsupported("think", "expected none with raw, which has no chat template");
+  if (given.system) throw invalid("system", "none with raw, because a raw prompt uses no chat template", given.system);
+  if (given.think !== undefined)
+    throw unsupported("think", "expected none with raw, because a raw prompt uses no chat template");
   const { encoding } = exchange.service;
   const how = {
     param: "prompt",
@@ -108,8 +109,9 @@ function continueText(exchange: Exchange, served: Served, given: Prompted, form:
 /** Writes the text between a prompt and a suffix. */
 function fillIn(exchange: Exchange, served: Served, given: Prompted & { suffix: string }, form: Form): Promise<void> {
   const { prompt: prefix, suffix, system, think, raw } = given;
-  if (system) throw invalid("system", "none with a suffix, which has no chat template", system);
-  if (think) throw unsupported("think", "expected none with a suffix, which has no chat template");
+  if (system) throw invalid("system", "none with a suffix, because fill-in-the-middle uses no chat template", system);
+  if (think)
+    throw unsupported("think", "expected none with a suffix, because fill-in-the-middle uses no chat template");
   if (raw === true)
     throw unsupported("raw", "expected none with a suffix, because fill-in-the-middle writes its own prompt");
   const { prompts, ends } = infillPrompts(exchange, served, { param: "suffix", prefix, suffix });

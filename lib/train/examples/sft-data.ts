@@ -116,5 +116,5 @@ function place(
 ): string {
   if (!mask.includes(1)) return `${where} (${ids.length} tokens, none to train on)`;
   const [which, index] = truncationMode === "keep_end" ? ["last", mask.lastIndexOf(1)] : ["first", mask.indexOf(1)];
-  return `${where} (${ids.length} tokens: the ${which} to train on is number ${index + 1}, but only the ${which} ${maxSeqLength} are kept)`;
+  return `${where} (${ids.length} tokens: the ${which} token to train on is number ${index + 1}, but only the ${which} ${maxSeqLength} tokens are kept)`;
 }

@@ -51,7 +51,7 @@ function conversation(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowO
     throw rowError(
       row,
       "messages",
-      "at least one of the assistant's (assistantOnlyLoss: false learns from all)",
+      "at least one assistant message (assistantOnlyLoss: false trains on all messages)",
       gotText(rolesOf(messages)),
     );
   const template = templateOptions(row, options);
@@ -171,6 +171,6 @@ export function rendered<T>(
     if (error.code === "NOT_FOUND")
       throw invalidArgument("chatTemplate", "a template, or the name of one that the tokenizer has", chatTemplate);
     const template = chatTemplate === undefined ? "the chat template" : "chatTemplate";
-    throw rowError(row, field, `a conversation that ${template} takes`, gotText(error.message));
+    throw rowError(row, field, `a conversation that ${template} accepts`, gotText(`an error: ${error.message}`));
   }
 }

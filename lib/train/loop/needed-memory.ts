@@ -96,7 +96,7 @@ export function watchBatches(collected: number, steps: number, left: MemoryLeft 
   const available = left.system();
   // V8 ends the process when its heap is full, so stop before that.
   if (available < RESERVE || left.heapShare() > 7 / 8)
-    throw tooManyBatches(steps, `of which ${collected.toLocaleString("en")} fill the memory`, available);
+    throw tooManyBatches(steps, `of which the first ${collected.toLocaleString("en")} already fill it`, available);
 }
 
 function tooManyBatches(steps: number, why: string, available: number): HeddleError {

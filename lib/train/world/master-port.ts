@@ -90,7 +90,7 @@ export async function untilAllRanks(
     if (!(await Promise.race([all, late]))) return;
     throw new HeddleError(
       "NOT_FOUND",
-      `${name}: timed out after ${timeoutSeconds} s, got no request of rank ${firstOf([...missing], NAMED)} of ${size}`,
+      `${name}: timed out after ${timeoutSeconds} s, got no request from ${missing.size} of ${size} ranks: ${firstOf([...missing], NAMED)}`,
     );
   } finally {
     limit.abort();

@@ -205,7 +205,7 @@ function lossOf(rank: number, size: number, how: How): HeddleError {
         ? ["ECONNABORTED", "has failed"]
         : how === "early"
           ? ["ECONNABORTED", "has ended before the others"]
-          : ["ETIMEDOUT", `has not answered for ${how.slice("silent ".length)} s`];
+          : ["ETIMEDOUT", `has sent no heartbeat for ${how.slice("silent ".length)} s`];
   // The code marks a problem of the machine, not of the caller.
   const cause = Object.assign(new Error(how), { code });
   return new HeddleError("IO", `world: rank ${rank} of ${size} ${what}`, { cause });

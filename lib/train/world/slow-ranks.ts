@@ -34,6 +34,6 @@ export class SlowRanks {
     if (this.warned.has(slowest) || slow < RATIO * median || slow - median < MIN_SECONDS) return undefined;
     this.warned.add(slowest);
     const ms = (value: number) => `${Math.round(value * 1000)} ms`;
-    return `world: rank ${slowest} of ${means.length} is slow: it computes for ${ms(slow)} a step, and half of the ranks for at most ${ms(median)}; all of them wait for it`;
+    return `world: rank ${slowest} of ${means.length} is slow: it computes for ${ms(slow)} per step, and half of the ranks need at most ${ms(median)}; the other ranks wait for it`;
   }
 }

@@ -16,7 +16,7 @@ Fp8Call::Fp8Call(const Napi::CallbackInfo& info) : work_{} {
   const int64_t elements = static_cast<int64_t>(numbers.ElementLength());
   const int64_t rows = integer(info[1], "rows", 1LL << 40), columns = integer(info[2], "columns", 1LL << 40);
   if (columns > 0 ? elements % columns || elements / columns != rows : elements != 0)
-    throw invalid_argument("fp8: expected (" + std::to_string(rows) + ", " + std::to_string(columns) +
+    throw invalid_argument("quantizeFp8: expected (" + std::to_string(rows) + ", " + std::to_string(columns) +
                            ") numbers, got " + std::to_string(elements));
   const int64_t blocks = columns > 0 ? fp8_blocks(rows) * fp8_blocks(columns) : 0;
   Napi::ArrayBuffer bytes = new_array_buffer(info.Env(), numbers.ElementLength());

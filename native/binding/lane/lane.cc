@@ -22,7 +22,8 @@ const napi_type_tag AbortFlagHandle::tag = {0x6865646a41626f72ULL, 0x74000000000
 
 void check_place(const Storage& tensor, const Lane& lane, const char* what) {
   if (tensor.accelerator() && tensor.accelerator() != lane.accelerator().get())
-    throw invalid_argument(std::string(what) + ": expected the lane of the tensor's device, got another");
+    throw invalid_argument(
+        std::string(what) + ": expected the lane of the tensor's device, got the lane of another device");
   tensor.check();
 }
 
@@ -170,7 +171,7 @@ Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
                  bytes = static_cast<size_t>(integer(info[2], "bytes"));
     if (offset > from->bytes() || bytes > from->bytes() - offset)
       throw invalid_argument("read: expected a range within " + std::to_string(from->bytes()) + " bytes, got " +
-                             std::to_string(offset) + " + " + std::to_string(bytes));
+                             std::to_string(bytes) + " bytes at " + std::to_string(offset));
     Napi::ArrayBuffer to = new_array_buffer(info.Env(), bytes);
     unsigned char* data = static_cast<unsigned char*>(to.Data());
     return post(info.Env(), [=](Lane& lane) {
@@ -192,8 +193,8 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
     const ByteView from = byte_view(info[2], "bytes");
     if (!to->writable()) throw invalid_argument("write: expected a writable tensor, got one mapped from a file");
     if (offset > to->bytes() || from.bytes > to->bytes() - offset)
-      throw invalid_argument("write: expected at most " + std::to_string(to->bytes()) + " bytes, got " +
-                             std::to_string(offset) + " + " + std::to_string(from.bytes));
+      throw invalid_argument("write: expected a range within " + std::to_string(to->bytes()) + " bytes, got " +
+                             std::to_string(from.bytes) + " bytes at " + std::to_string(offset));
     // A buffer that is not lent is copied, because the caller could transfer or shrink it before the lane reads it.
     std::shared_ptr<unsigned char[]> copy;
     if (!(info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value()) && from.bytes) {

@@ -19,6 +19,11 @@ namespace {
 
 std::atomic<bool> is_taken{false};  // MPI can start only once in a process
 
+Error not_open(bool is_shut) {
+  return Error("DISPOSED", std::string("world: expected a call after join() and before the environment closes, got ") +
+                               (is_shut ? "a later one" : "an earlier one"));
+}
+
 SpansByRank spans_by_rank(const std::vector<Storages>& parts, const RankGroup& group, const char* what) {
   if (parts.size() != static_cast<size_t>(group.size()))
     throw invalid_argument(std::string(what) + ": expected the tensors of " + std::to_string(group.size()) +
@@ -131,8 +136,7 @@ RankThread::Job RanksHandle::job(Pending* pending, Work work) {
 }
 
 Napi::Value RanksHandle::post(Napi::Env env, Work work, Napi::Value keep) {
-  if (shut_ || !thread_)
-    throw Error("DISPOSED", "world: expected a call after join() and before the environment closes");
+  if (shut_ || !thread_) throw not_open(shut_);
   Pending* made = pending(env, keep);
   const Napi::Promise promise = made->deferred.Promise();
   thread_->post(job(made, std::move(work)));
@@ -180,8 +184,7 @@ Napi::Value RanksHandle::join(const Napi::CallbackInfo& info) {
 }
 
 std::shared_ptr<RankSums> RanksHandle::sums(const Cancellation& cancellation) const {
-  if (shut_ || size_ == 0)
-    throw Error("DISPOSED", "world: expected a call after join() and before the environment closes");
+  if (shut_ || size_ == 0) throw not_open(shut_);
   return std::make_shared<RankThreadSums>(thread_, rank_, size_, cancellation);
 }
 

@@ -213,8 +213,8 @@ class NativeBatch : public Handle<NativeBatch> {
   explicit NativeBatch(const Napi::CallbackInfo& info) : Handle(info) {
     guard(info, [&] {
       TokenizerParts parts = parts_of(info[0]);
-      batch_ = std::make_shared<EncodeBatch>(
-          std::move(parts.model), std::move(parts.workspaces), to_options(to_uint32(info[1])), to_extras(info[2]));
+      batch_ = std::make_shared<EncodeBatch>(std::move(parts.model), std::move(parts.workspaces),
+          to_options(to_uint32(info[1], "flags")), to_extras(info[2]));
       info.This().As<Napi::Object>().TypeTag(&tag);
     });
   }
@@ -233,7 +233,7 @@ class NativeBatch : public Handle<NativeBatch> {
   }
 
   Napi::Value expect(const Napi::CallbackInfo& info) {
-    return guard(info, [&] { from(info)->expect(to_uint32(info[0])); });
+    return guard(info, [&] { from(info)->expect(to_uint32(info[0], "units")); });
   }
 
   Napi::Value read(const Napi::CallbackInfo& info) {

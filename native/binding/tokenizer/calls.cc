@@ -63,7 +63,7 @@ void TokenizerCalls::run(const Napi::CallbackInfo& info, uint32_t flags) {
 Napi::Value TokenizerCalls::encode_call(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     TokenizerCalls& self = from(info);
-    self.run(info, to_uint32(info[1]));
+    self.run(info, to_uint32(info[1], "flags"));
     const IdBuffer& ids = self.encoding_.ids;
     if (ids.size() > output_capacity) return to_array(info.Env(), ids);
     std::copy(ids.begin(), ids.end(), self.output_);
@@ -74,7 +74,7 @@ Napi::Value TokenizerCalls::encode_call(const Napi::CallbackInfo& info) {
 Napi::Value TokenizerCalls::count_call(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     TokenizerCalls& self = from(info);
-    self.run(info, to_uint32(info[1]));
+    self.run(info, to_uint32(info[1], "flags"));
     return Napi::Number::New(info.Env(), static_cast<double>(self.encoding_.ids.size()));
   });
 }
@@ -108,7 +108,7 @@ Napi::Value TokenizerCalls::decode_call(const Napi::CallbackInfo& info) {
 Napi::Value TokenizerCalls::settled_text_call(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
     std::string_view text;
-    if (!settled_text(*from(info).model_, to_uint32(info[0]), text)) return info.Env().Undefined();
+    if (!settled_text(*from(info).model_, to_uint32(info[0], "id"), text)) return info.Env().Undefined();
     return to_string(info.Env(), text);
   });
 }

@@ -77,7 +77,7 @@ class NativeJsonVocabulary : public Handle<NativeJsonVocabulary> {
   Napi::Value token(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const FileVocabulary& read = *from(info.This());
-      const uint32_t place = to_uint32(info[0]);
+      const uint32_t place = to_uint32(info[0], "place");
       return place < read.size() ? to_string(info.Env(), read.token(place)) : info.Env().Undefined();
     });
   }
@@ -220,7 +220,7 @@ void init(Napi::Env env, Napi::Object exports) {
   // bytesForFile(size) -> Uint8Array of zeros. When it is collected, its memory returns to the system at once.
   const auto bytes_for_file = [](const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
-      const size_t size = to_uint32(info[0]);
+      const size_t size = to_uint32(info[0], "size");
       const size_t taken = std::max<size_t>(1, size);
       void* memory = take_zeros(taken);
       if (memory == nullptr) throw std::bad_alloc();

@@ -61,7 +61,7 @@ class NativeStringList : public Handle<NativeStringList> {
       const auto bytes = info[0].As<Napi::Uint8Array>();
       const std::string_view block(reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength());
       return Napi::Number::New(
-          info.Env(), static_cast<double>(from(info.This())->changeable().read(block, to_uint32(info[1]))));
+          info.Env(), static_cast<double>(from(info.This())->changeable().read(block, to_uint32(info[1], "most"))));
     });
   }
 
@@ -100,9 +100,10 @@ class NativeStringList : public Handle<NativeStringList> {
 void init(Napi::Env env, Napi::Object exports) { exports.Set("NativeStringList", NativeStringList::define(env)); }
 BindingInit registered(init);
 
-template <class T> T typed_array(const Napi::Value& value, const char* name, napi_typedarray_type type) {
+template <class T>
+T typed_array(const Napi::Value& value, const char* name, napi_typedarray_type type, const char* expected) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
-    throw invalid_argument(std::string(name) + ": expected another type of typed array");
+    throw invalid_argument(std::string(name) + ": expected " + expected + ", got something else");
   }
   return value.As<T>();
 }
@@ -110,7 +111,7 @@ template <class T> T typed_array(const Napi::Value& value, const char* name, nap
 }  // namespace
 
 ListedVocabulary to_listed_vocabulary(const Napi::Value& value) {
-  if (!value.IsObject()) throw invalid_argument("lists: expected an object");
+  if (!value.IsObject()) throw invalid_argument("lists: expected an object, got something else");
   const Napi::Object object = value.As<Napi::Object>();
   ListedVocabulary listed;
   const bool takes = object.Get("takes").ToBoolean();
@@ -121,14 +122,15 @@ ListedVocabulary to_listed_vocabulary(const Napi::Value& value) {
   listed.tokens = list_of(object.Get("tokens"));
   const Napi::Value merges = object.Get("merges");
   if (!merges.IsUndefined()) listed.merges = list_of(merges);
-  const auto types = typed_array<Napi::Uint8Array>(object.Get("types"), "types", napi_uint8_array);
+  const auto types = typed_array<Napi::Uint8Array>(object.Get("types"), "types", napi_uint8_array, "a Uint8Array");
   listed.types.assign(types.Data(), types.Data() + types.ElementLength());
   const Napi::Value scores = object.Get("scores");
   if (scores.IsTypedArray() && scores.As<Napi::TypedArray>().TypedArrayType() == napi_float32_array) {
     const auto floats = scores.As<Napi::Float32Array>();
     listed.scores.assign(floats.Data(), floats.Data() + floats.ElementLength());
   } else if (!scores.IsUndefined()) {
-    const auto doubles = typed_array<Napi::Float64Array>(scores, "scores", napi_float64_array);
+    const auto doubles =
+        typed_array<Napi::Float64Array>(scores, "scores", napi_float64_array, "a Float32Array or a Float64Array");
     listed.scores.assign(doubles.Data(), doubles.Data() + doubles.ElementLength());
   }
   listed.merges_by_score = object.Get("mergesByScore").ToBoolean();

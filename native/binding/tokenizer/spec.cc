@@ -110,7 +110,7 @@ std::vector<SplitStage> to_stages(const Napi::Value& value) {
 }
 
 TokenizerSpec to_spec(const Napi::Value& value) {
-  if (!value.IsObject()) throw invalid_argument("spec: expected an object");
+  if (!value.IsObject()) throw invalid_argument("spec: expected an object, got something else");
   const Napi::Object object = value.As<Napi::Object>();
   TokenizerSpec spec;
   read_texts(object, spec);

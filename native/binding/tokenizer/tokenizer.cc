@@ -87,7 +87,7 @@ class NativeTokenizer : public Handle<NativeTokenizer> {
   Napi::Value encode_with_offsets(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       TokenizerCalls& calls = *from(info.This())->calls_;
-      calls.run(info, to_uint32(info[1]) | flag_offsets);
+      calls.run(info, to_uint32(info[1], "flags") | flag_offsets);
       return pair(info.Env(), calls.encoding());
     });
   }
@@ -96,7 +96,7 @@ class NativeTokenizer : public Handle<NativeTokenizer> {
   Napi::Value encode_with(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       TokenizerCalls& calls = *from(info.This())->calls_;
-      EncodeOptions options = to_options(to_uint32(info[1]));
+      EncodeOptions options = to_options(to_uint32(info[1], "flags"));
       const EncodeExtras extras = to_extras(info[2]);
       extras.apply(options);
       calls.encode(info[0], options, extras.barriers);
@@ -139,7 +139,7 @@ class NativeTokenizer : public Handle<NativeTokenizer> {
   Napi::Value token_bytes(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const TokenizerModel& model = *from(info.This())->model_;
-      const uint32_t id = to_uint32(info[0]);
+      const uint32_t id = to_uint32(info[0], "id");
       const int byte = model.byte_of(id);
       const char single = static_cast<char>(byte);
       const std::string_view bytes = byte >= 0 ? std::string_view(&single, 1) : model.texts.bytes(id);
@@ -200,7 +200,7 @@ class NativeDecoder : public Handle<NativeDecoder> {
   Napi::Value push(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       std::string out;
-      from(info.This()).push(to_uint32(info[0]), out);
+      from(info.This()).push(to_uint32(info[0], "id"), out);
       return to_string(info.Env(), out);
     });
   }

@@ -16,7 +16,7 @@ namespace heddle {
 constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 4, flag_byte_offsets = 8,
                    flag_no_prefix = 16;
 
-uint32_t to_uint32(const Napi::Value& value);
+uint32_t to_uint32(const Napi::Value& value, const char* name);
 EncodeOptions to_options(uint32_t flags);
 
 // Options of encode other than flags: { allowed?: Uint32Array, dropout?: number, seed?: number, most?: number,

@@ -147,6 +147,10 @@ class NativeTrainer : public Handle<NativeTrainer> {
     return value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : fallback;
   }
 
+  static uint32_t uint32_field(const Napi::Object& object, const char* name) {
+    return to_uint32(object.Get(name), name);
+  }
+
   static Napi::Array to_strings(Napi::Env env, const std::vector<std::string>& strings) {
     const Napi::Array array = Napi::Array::New(env, strings.size());
     for (uint32_t i = 0; i < strings.size(); ++i) {
@@ -187,7 +191,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<Use> self = use(info);
       from(info)->given_.assert_idle();
-      const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_uint32(info[0])), 256);
+      const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_uint32(info[0], "threads")), 256);
       const auto given = std::make_shared<Utf16Batch>(std::exchange(from(info)->given_, Utf16Batch()));
       return TokenizerJob::start(info.Env(), [self, given, threads](TokenizerJob& job) {
         self->feed(*given, threads, cancellation_of(job));
@@ -201,8 +205,8 @@ class NativeTrainer : public Handle<NativeTrainer> {
       const std::shared_ptr<Use> self = use(info);
       auto merges = std::make_shared<std::vector<TrainedMerge>>();
       TrainOptions options;
-      options.tokens = to_uint32(info[0]);
-      options.min_count = to_uint32(info[1]);
+      options.tokens = to_uint32(info[0], "tokens");
+      options.min_count = to_uint32(info[1], "minCount");
       return TokenizerJob::start(info.Env(), [self, merges, options](TokenizerJob& job) mutable {
         options.cancellation = cancellation_of(job);
         options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
@@ -222,7 +226,7 @@ class NativeTrainer : public Handle<NativeTrainer> {
   }
 
   static Napi::Object to_options_object(const Napi::Value& value) {
-    if (!value.IsObject()) throw invalid_argument("options: expected an object");
+    if (!value.IsObject()) throw invalid_argument("options: expected an object, got something else");
     return value.As<Napi::Object>();
   }
 
@@ -238,9 +242,9 @@ class NativeTrainer : public Handle<NativeTrainer> {
       };
       auto trained = std::make_shared<Trained>();
       const AlphabetOptions alphabet = to_alphabet(object);
-      const uint32_t tokens = to_uint32(object.Get("tokens"));
+      const uint32_t tokens = uint32_field(object, "tokens");
       TrainOptions options;
-      options.min_count = to_uint32(object.Get("minCount"));
+      options.min_count = uint32_field(object, "minCount");
       return TokenizerJob::start(info.Env(), [=](TokenizerJob& job) mutable {
         options.cancellation = cancellation_of(job);
         options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
@@ -266,16 +270,17 @@ class NativeTrainer : public Handle<NativeTrainer> {
       const std::shared_ptr<Use> self = use(info);
       const Napi::Object object = to_options_object(info[0]);
       UnigramOptions options;
-      options.tokens = to_uint32(object.Get("tokens"));
-      options.seeds = to_uint32(object.Get("seeds"));
+      options.tokens = uint32_field(object, "tokens");
+      options.seeds = uint32_field(object, "seeds");
       options.max_piece_length =
-          std::min<uint32_t>(std::max<uint32_t>(1, to_uint32(object.Get("maxPieceLength"))), 1024);
+          std::min<uint32_t>(std::max<uint32_t>(1, uint32_field(object, "maxPieceLength")), 1024);
       options.shrinking_factor = number(object, "shrinkingFactor", 0.75);
-      options.sub_iterations = to_uint32(object.Get("subIterations"));
-      options.threads = std::min<size_t>(std::max<uint32_t>(1, to_uint32(object.Get("threads"))), 256);
+      options.sub_iterations = uint32_field(object, "subIterations");
+      options.threads = std::min<size_t>(std::max<uint32_t>(1, uint32_field(object, "threads")), 256);
       options.alphabet = to_alphabet(object);
       if (!(options.shrinking_factor > 0 && options.shrinking_factor < 1))
-        throw invalid_argument("shrinkingFactor: expected a number between 0 and 1");
+        throw invalid_argument(
+            "shrinkingFactor: expected a number between 0 and 1, got " + std::to_string(options.shrinking_factor));
       auto pieces = std::make_shared<std::vector<TrainedPiece>>();
       return TokenizerJob::start(info.Env(), [self, pieces, options](TokenizerJob& job) mutable {
         options.cancellation = cancellation_of(job);

@@ -41,7 +41,7 @@ class Utf16Batch {
 
   // Throws while read() runs. Getters of the array may call back into the batch.
   void assert_idle() const {
-    if (reading_) throw invalid_argument("texts: expected no other call while they are read");
+    if (reading_) throw invalid_argument("texts: expected no call while the texts are read, got one");
   }
 
   const std::vector<Text>& texts() const { return texts_; }

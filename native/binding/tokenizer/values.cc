@@ -10,10 +10,10 @@
 
 namespace heddle {
 
-uint32_t to_uint32(const Napi::Value& value) {
+uint32_t to_uint32(const Napi::Value& value, const char* name) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
   if (!(number >= 0 && number <= 4294967295.0))
-    throw invalid_argument("expected a number from 0 to 2^32-1, got another value");
+    throw invalid_argument(std::string(name) + ": expected a number from 0 to 2^32-1, got something else");
   return static_cast<uint32_t>(number);
 }
 
@@ -37,7 +37,8 @@ EncodeExtras to_extras(const Napi::Value& value) {
   const Napi::Value dropout = object.Get("dropout");
   if (dropout.IsNumber()) extras.dropout = dropout.As<Napi::Number>().DoubleValue();
   if (!(extras.dropout >= 0 && extras.dropout < 1))
-    throw invalid_argument("dropout: expected a number of at least 0 and below 1");
+    throw invalid_argument(
+        "dropout: expected a number of at least 0 and below 1, got " + std::to_string(extras.dropout));
   const Napi::Value seed = object.Get("seed");
   if (seed.IsNumber()) extras.seed = static_cast<uint64_t>(seed.As<Napi::Number>().Int64Value());
   const Napi::Value most = object.Get("most");

@@ -129,7 +129,8 @@ Error DeviceHealth::failure(cudaError_t status, const char* call) {
   if (code == "INTERNAL") return internal_error(what);
   if (!is_open_.load(std::memory_order_relaxed)) return Error("DEVICE_LOST", what + to_go_on);
   const std::string* none = nullptr;
-  auto* loss = new std::string(name_ + ": device lost: " + failed + "; restart the process to use it again" + to_go_on);
+  auto* loss =
+      new std::string(name_ + ": device lost: " + failed + "; restart the process to use the device again" + to_go_on);
   if (!loss_.compare_exchange_strong(none, loss, std::memory_order_acq_rel)) delete loss;
   return Error("DEVICE_LOST", *loss_.load(std::memory_order_acquire));
 }

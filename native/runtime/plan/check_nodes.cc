@@ -43,7 +43,7 @@ void check_nodes(const ProgramDesc& desc, ExecutionPlan& plan) {
   const auto define = [&](int v) {
     if (v < 0 || v >= count || defined[v])
       throw internal_error(
-          "program: expected a value that is known and not yet defined, got number " + std::to_string(v));
+          "program: expected the number of a known value that is not defined yet, got " + std::to_string(v));
     defined[v] = 1;
   };
   for (int v : desc.bound) define(v);

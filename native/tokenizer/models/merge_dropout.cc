@@ -23,7 +23,9 @@ bool MergeDropout::drops() {
 }
 
 size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols, const Cancellation& cancellation) {
-  if (symbols.size() >= no_token) throw Error("UNSUPPORTED", "encode: expected pieces below 4 GiB");
+  if (symbols.size() >= no_token)
+    throw Error("UNSUPPORTED",
+        "encode: expected pieces below 4 GiB, got one of " + std::to_string(symbols.size()) + " symbols");
   constexpr uint32_t none = UINT32_MAX;
   const auto n = static_cast<uint32_t>(symbols.size());
   if (n < 2) return n;

@@ -104,7 +104,7 @@ template <class F> size_t Merger::run_short(const MergeTable& merges, Symbol* sy
 
 template <class F> size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   if (count >= no_token) {
-    throw Error("UNSUPPORTED", "encode: expected pieces below 4 GiB, got " + std::to_string(count) + " bytes");
+    throw Error("UNSUPPORTED", "encode: expected pieces below 4 GiB, got one of " + std::to_string(count) + " symbols");
   }
   constexpr uint32_t none = UINT32_MAX;
   const auto n = static_cast<uint32_t>(count);

@@ -97,8 +97,8 @@ class Builder {
     for (const uint32_t id : ids) highest = std::max(highest, id);
     for (const SpecAddedToken& token : spec_.added) highest = std::max(highest, token.id);
     if (highest <= most) return;
-    throw invalid_file("vocab: expected ids up to " + std::to_string(most) + " for " + std::to_string(count) +
-                       " tokens, got " + std::to_string(highest));
+    throw invalid_file("vocab: expected ids up to " + std::to_string(most) + " for a vocabulary of size " +
+                       std::to_string(count) + ", got " + std::to_string(highest));
   }
 
   void add_tokens() {
@@ -350,7 +350,7 @@ class Builder {
       }
       const std::vector<uint32_t>& ranks = spec_.texts->merge_ranks;
       const uint32_t rank = ranks.empty() ? static_cast<uint32_t>(i) : ranks[i];
-      if (rank == no_token) throw invalid_file("merges: rank out of range");
+      if (rank == no_token) throw invalid_file("merges: expected ranks below 2^32-1, got 2^32-1");
       add_merge(ids[2 * k], ids[2 * k + 1], {rank, find_made(both, i)});
       note_marks(both);
     }

@@ -124,7 +124,7 @@ class Compiler {
     const RegexNode& inner = *node.parts[0];
     if (node.most == 0 && nullable(inner) && prefers_nothing(inner)) {
       // Oniguruma leaves the loop after an empty iteration. This matcher would try the next alternative instead.
-      refuse_regex(where_, "repetition of a possibly empty match", pattern_);
+      refuse_regex(where_, "an unlimited repetition of a part that may prefer the empty match", pattern_);
     }
     if (node.greed != RegexNode::Greed::least) {
       if (const int64_t set = single(inner); set >= 0) {

@@ -314,9 +314,8 @@ void Regex::find_all(
     if (can_be_empty_ || (at < text.size() && can_start_[static_cast<uint8_t>(text[at])])) end = matcher.match(at);
     if (matcher.spent()) {
       budget.spend(budget.left());
-      throw invalid_file(where_ + ": pattern " + pattern_.substr(0, 80) + " takes more than the cap of " +
-                         std::to_string(budget.steps()) + " steps for a text of " + std::to_string(budget.bytes()) +
-                         " bytes");
+      throw invalid_file(where_ + ": expected at most " + std::to_string(budget.steps()) + " steps for a text of " +
+                         std::to_string(budget.bytes()) + " bytes, got more for the pattern " + pattern_.substr(0, 80));
     }
     const size_t after = at < text.size() ? at + static_cast<size_t>(utf::sequence_length(text[at])) : at + 1;
     if (end == none || (end == at && last_end == at)) {

@@ -46,7 +46,7 @@ const cases: [what: string, stage: string, row: object, message: string, options
     "no assistant message",
     "sft",
     { messages: [user("a")] },
-    "messages: expected at least one of the assistant's (assistantOnlyLoss: false learns from all), got user",
+    "messages: expected at least one assistant message (assistantOnlyLoss: false trains on all messages), got user",
   ],
   [
     "tools that are not an array",
@@ -64,7 +64,7 @@ const cases: [what: string, stage: string, row: object, message: string, options
     "a row that the given chat template rejects",
     "sft",
     good.sft![0]!,
-    "messages: expected a conversation that chatTemplate takes, got chat template: no",
+    "messages: expected a conversation that chatTemplate accepts, got an error: chat template: no",
     { chatTemplate: "{{ raise_exception('no') }}" },
   ],
   [

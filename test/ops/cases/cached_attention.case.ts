@@ -258,7 +258,7 @@ const pageFailures = [
   {
     label: "a page number above the last",
     table: [0, 1, 2, 4],
-    message: /: segment 0: entry 1 of slot 1 in the page table: expected a page of \[0, 4\), got 4$/,
+    message: /: segment 0: entry 1 of slot 1 in the page table: expected a page in \[0, 4\), got 4$/,
   },
   {
     label: "a negative page number",
@@ -338,12 +338,12 @@ const slotFailures = [
     "CONTEXT_OVERFLOW",
     /: segment 1: expected at most 40 positions, the length of the context, got 41$/,
   ),
-  attempt([1, 2, 3, 0], "INVALID_ARGUMENT", /: segment 1: expected a cache slot of \[0, 3\), got 3$/),
-  attempt([1, 2, -1, 0], "INVALID_ARGUMENT", /: segment 1: expected a cache slot of .*, got -1$/),
+  attempt([1, 2, 3, 0], "INVALID_ARGUMENT", /: segment 1: expected a cache slot in \[0, 3\), got 3$/),
+  attempt([1, 2, -1, 0], "INVALID_ARGUMENT", /: segment 1: expected a cache slot in .*, got -1$/),
   attempt([1, 4, 1, 0], "INVALID_ARGUMENT", /: segment 1: expected rows within \[0, 4\), got \[1, 5\)$/),
   attempt([-1, 2, 1, 0], "INVALID_ARGUMENT", /: segment 1: expected rows within .*, got \[-1, 1\)$/),
-  attempt([1, -2, 1, 0], "INVALID_ARGUMENT", /: segment 1: expected at least 0 rows .*, got -2 rows after 0$/),
-  attempt([1, 2, 1, -5], "INVALID_ARGUMENT", /: segment 1: expected at least 0 rows .*, got 2 rows after -5$/),
+  attempt([1, -2, 1, 0], "INVALID_ARGUMENT", /: segment 1: expected at least 0 rows and .*, got -2 and 0$/),
+  attempt([1, 2, 1, -5], "INVALID_ARGUMENT", /: segment 1: expected at least 0 rows and .*, got 2 and -5$/),
   attempt(
     [1, 2147483647, 1, 2147483647],
     "INVALID_ARGUMENT",

@@ -35,7 +35,7 @@ export default {
       inputs: [f32([2, 8])],
       outputs: [out("f32", 2, 3), out("f32", 2, 4)],
       code: "SHAPE_MISMATCH",
-      message: /^split: last dimensions of the outputs add up to 7, x has 8$/,
+      message: /^split: last dimensions of the outputs: expected a sum of 8, the last dimension of x, got 7$/,
     },
     {
       op: "concat",

@@ -141,7 +141,7 @@ export default {
       attributes: { first: 0, ranks: 2, "end.0": 4, "end.1": 10, add: 0 },
       outputs: [],
       code: "INVALID_ARGUMENT",
-      message: /^reduce_scatter: expected ranges of at most 1 ranks, which the device's world has, got 2$/,
+      message: /^reduce_scatter: expected ranges for at most 1 ranks, the size of the device's world, got 2$/,
     },
     {
       op: "all_gather",
@@ -159,7 +159,7 @@ export default {
       attributes: { first: 0, ranks: 2, "end.0": 4, "end.1": 10 },
       outputs: [out("f32", 10)],
       code: "INVALID_ARGUMENT",
-      message: /^all_gather: expected ranges of at most 1 ranks, which the device's world has, got 2$/,
+      message: /^all_gather: expected ranges for at most 1 ranks, the size of the device's world, got 2$/,
     },
     {
       op: "all_gather",
@@ -186,7 +186,7 @@ export default {
       attributes: { first: 1, ranks: 1, "end.0": 10 },
       outputs: [],
       code: "INVALID_ARGUMENT",
-      message: /^all_reduce: expected ranges of at most 1 ranks, which the device's world has, got 2$/,
+      message: /^all_reduce: expected ranges for at most 1 ranks, the size of the device's world, got 2$/,
     },
     {
       op: "adamw",

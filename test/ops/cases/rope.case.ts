@@ -88,7 +88,7 @@ export default {
       attributes: { interleaved: 0, interleaved_out: 0, inverse: 0, scale: 1 },
       outputs: [out("f32", 2, 1, 8)],
       code: "SHAPE_MISMATCH",
-      message: /^rope: inv_freq rotates 10 dimensions, x has 8 per head$/,
+      message: /^rope: inv_freq: expected to rotate at most 8 dimensions, the size of a head of x, got 10$/,
     },
   ],
   gradients: [false, true, "input" as const].map((interleaved) => ({

@@ -55,7 +55,7 @@ test("rank 0 names a rank that computes longer than the others over 20 steps, on
   const [first, second] = await warningsOf(45);
   expect(first).toHaveLength(1);
   const [, slow, fast] =
-    /^world: rank 1 of 2 is slow: it computes for (\d+) ms a step, and half of the ranks for at most (\d+) ms; all of them wait for it$/.exec(
+    /^world: rank 1 of 2 is slow: it computes for (\d+) ms per step, and half of the ranks need at most (\d+) ms; the other ranks wait for it$/.exec(
       first![0]!,
     )!;
   expect(Number(slow)).toBeGreaterThanOrEqual(100);

@@ -330,9 +330,11 @@ it.each([
 describe("sparse ids", () => {
   it("are rejected if tables would be much larger than the file", () => {
     const vocab = (id: number) => ({ ...byteLevelJson([], {}, { vocab: { "!": id }, merges: [] }), added_tokens: [] });
-    expect(() => fromJson(vocab(4_194_303))).toThrow("vocab: expected ids up to 524288 for 1 tokens, got 4194303");
+    expect(() => fromJson(vocab(4_194_303))).toThrow(
+      "vocab: expected ids up to 524288 for a vocabulary of size 1, got 4194303",
+    );
     expect(fromJson(vocab(524_288)).vocabSize).toBe(524_289);
     const added = { ...vocab(0), added_tokens: [{ id: 4_000_000, content: "<x>", special: true }] };
-    expect(() => fromJson(added)).toThrow("vocab: expected ids up to 524288 for 2 tokens, got 4000000");
+    expect(() => fromJson(added)).toThrow("vocab: expected ids up to 524288 for a vocabulary of size 2, got 4000000");
   });
 });

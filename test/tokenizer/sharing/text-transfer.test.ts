@@ -184,7 +184,9 @@ describe("NativeTrainer", () => {
     trainer.read(["a"], false);
     for (const call of [() => trainer.feed(1), () => trainer.forget(), () => trainer.read(["a"], false)]) {
       const texts = Object.defineProperty([], 0, { get: call });
-      expect(() => trainer.read(texts, true)).toThrowError(/texts: expected no other call while they are read/u);
+      expect(() => trainer.read(texts, true)).toThrowError(
+        /texts: expected no call while the texts are read, got one/u,
+      );
     }
     trainer.read(["b"], true);
   });
@@ -222,7 +224,7 @@ describe("NativeBatch", () => {
     batch.read(["a"], false);
     for (const call of [() => batch.run(), () => batch.close(), () => batch.read(["a"], false)]) {
       const texts = Object.defineProperty([], 0, { get: call });
-      expect(() => batch.read(texts, true)).toThrowError(/texts: expected no other call while they are read/u);
+      expect(() => batch.read(texts, true)).toThrowError(/texts: expected no call while the texts are read, got one/u);
     }
     expect(await batch.run().promise).toHaveLength(1);
     batch.close();

@@ -44,7 +44,7 @@ describe("sft", () => {
     [
       "nobody",
       { messages: [good.messages[0]] },
-      /nobody\.jsonl:2: messages: expected at least one of the assistant's \(assistantOnlyLoss: false learns from all\), got user/,
+      /nobody\.jsonl:2: messages: expected at least one assistant message \(assistantOnlyLoss: false trains on all messages\), got user/,
     ],
     [
       "completion",
@@ -79,7 +79,7 @@ describe("sft", () => {
     await sft(base, options({ data, maxSteps: 1, onWarning, maxSeqLength: 64 }));
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(
-      /data: 1 row was skipped because no token is trained on: .*long\.jsonl:2 \(\d+ tokens: the first to train on is number \d+, but only the first 64 are kept\)/,
+      /data: 1 row was skipped because no token is trained on: .*long\.jsonl:2 \(\d+ tokens: the first token to train on is number \d+, but only the first 64 tokens are kept\)/,
     );
     await expect(sft(base, options({ data, truncationMode: "error", maxSeqLength: 64 }))).rejects.toThrow(
       /long\.jsonl:2: row: expected at most maxSeqLength = 64 tokens, got \d+ tokens/,

@@ -106,7 +106,7 @@ describe("a step of too many micro-batches", () => {
     watchBatches(256, 1e6, roomy);
     watchBatches(255, 1e6, full);
     const message =
-      "gradientAccumulationSteps: expected micro-batches that fit into the 1 MB of memory that are left, got 1,000,000, of which 512 fill the memory";
+      "gradientAccumulationSteps: expected micro-batches that fit into the 1 MB of memory that are left, got 1,000,000, of which the first 512 already fill it";
     expect(() => watchBatches(512, 1e6, full)).toThrow(message);
     expect(() => watchBatches(512, 1e6, heap)).toThrow(/^gradientAccumulationSteps: /);
   });

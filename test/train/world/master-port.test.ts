@@ -79,7 +79,7 @@ test("missing ranks, another server and a port in use are errors", async () => {
   });
   const first = expect(shareByPort(at, { rank: 0, size: 4, key }, id)).rejects.toMatchObject({
     code: "NOT_FOUND",
-    message: "MASTER_PORT: timed out after 0.5 s, got no request of rank 1, 3 of 4",
+    message: "MASTER_PORT: timed out after 0.5 s, got no request from 2 of 4 ranks: 1, 3",
   });
   await shareByPort(at, { rank: 2, size: 4, key }, none);
   await first;

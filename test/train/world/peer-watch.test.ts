@@ -153,7 +153,7 @@ test("a rank that sends nothing is lost after the time limit and told so, and he
     isOpen = false;
   });
   const since = performance.now();
-  const message = "IO world: rank 1 of 3 has not answered for 2 s";
+  const message = "IO world: rank 1 of 3 has sent no heartbeat for 2 s";
   for (const { losses } of ranks) await expect.poll(() => losses, { timeout: 10_000 }).toEqual([message]);
   expect(performance.now() - since).toBeGreaterThan(1900);
   await expect.poll(() => heard.split("\n")).toContain("lost 1 silent 2");
@@ -216,7 +216,7 @@ test("a rank tries again while another program listens on the port, and a missin
   await Promise.all([join(first, 2, port), joined]);
   await expect(join(rankOf(0, 3), 3, port, 0.3)).rejects.toMatchObject({
     code: "NOT_FOUND",
-    message: "MASTER_PORT: timed out after 0.3 s, got no request of rank 1, 2 of 3",
+    message: "MASTER_PORT: timed out after 0.3 s, got no request from 2 of 3 ranks: 1, 2",
   });
 });
 

@@ -24,7 +24,7 @@ test("a slow rank is named once", () => {
   expect(steps([1, 1.2, 1.1, 1])).toEqual(new Array(20).fill(undefined));
   const found = steps([1, 1, 2, 1]).filter((message) => message !== undefined);
   expect(found).toEqual([
-    "world: rank 2 of 4 is slow: it computes for 2000 ms a step, and half of the ranks for at most 1000 ms; all of them wait for it",
+    "world: rank 2 of 4 is slow: it computes for 2000 ms per step, and half of the ranks need at most 1000 ms; the other ranks wait for it",
   ]);
   expect(steps([1, 1, 2, 1]).filter((message) => message !== undefined)).toEqual([]);
   expect(new SlowRanks(2).add([0.001, 0.005])).toBeUndefined();

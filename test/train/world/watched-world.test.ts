@@ -122,7 +122,7 @@ describe.concurrent("a watched world", () => {
     await expectEnds(
       [first, third],
       1,
-      /^heddle: rank [02]: world: rank 1 of 3 has not answered for 3 s; all ranks end\n$/,
+      /^heddle: rank [02]: world: rank 1 of 3 has sent no heartbeat for 3 s; all ranks end\n$/,
     );
     second!.process.kill("SIGCONT");
     await expectEnds([second], 1, /^heddle: rank 1: world: rank \d of 3 .*; all ranks end\n$/);
@@ -131,7 +131,11 @@ describe.concurrent("a watched world", () => {
   test("ends when rank 0 is stopped", async () => {
     const [first, ...others] = await start(3, 3);
     first!.process.kill("SIGSTOP");
-    await expectEnds(others, 1, /^heddle: rank [12]: world: rank 0 of 3 has not answered for 3 s; all ranks end\n$/);
+    await expectEnds(
+      others,
+      1,
+      /^heddle: rank [12]: world: rank 0 of 3 has sent no heartbeat for 3 s; all ranks end\n$/,
+    );
     first!.process.kill("SIGKILL");
   });
 
