@@ -9,7 +9,13 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Tests that pass on every device. HEDDLE_DEVICE selects the device. */
 export const deviceTests = {
-  ops: ["test/ops/ops.test.ts", "test/ops/products.test.ts", "test/ops/row-sums.test.ts", "test/ops/empty.test.ts"],
+  ops: [
+    "test/ops/ops.test.ts",
+    "test/ops/products.test.ts",
+    "test/ops/row-sums.test.ts",
+    "test/ops/cached-rows.test.ts",
+    "test/ops/empty.test.ts",
+  ],
   models: [
     "test/graph/profile.test.ts",
     "test/inference/whole-models/golden.test.ts",

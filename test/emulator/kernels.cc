@@ -215,6 +215,18 @@ int run_all(const std::string& beginning, bool first_failure) {
           [] { return packed(DType::bf16, 260, 1, 1, 80, false, 60); }},
       {"sm_90 attention, window, softcap, heads of 72",
           [] { return attention_forward(260, 260, 4, 2, 72, 150, 2, false); }},
+      // Tiles of 128 pairs and of 128 keys. The last tile of a segment has at most 64 pairs in some cases.
+      {"sm_90 prompts", [] { return prompts(DType::bf16, DType::bf16, 4, 2, 64, {}); }},
+      {"sm_90 prompts, ring, heads of 96, a head of its own for each",
+          [] { return prompts(DType::bf16, DType::bf16, 2, 2, 96, {50, 0, 0, true}); }},
+      {"sm_90 prompts, pages, heads of 128, sinks, eight tiles of keys",
+          [] { return prompts(DType::bf16, DType::bf16, 6, 2, 128, {0, 0, 7, false, true, true, false, 800}); }},
+      {"sm_90 prompts, large pages, window, eight heads of a key head",
+          [] { return prompts(DType::bf16, DType::bf16, 8, 1, 64, {70, 0, 150}); }},
+      {"sm_90 prompts, softcap, bidirectional, heads of 72, f32 rounded to bf16",
+          [] { return prompts(DType::f32, DType::bf16, 4, 1, 72, {120, 2, 16, false, true, false, true}); }},
+      {"sm_90 prompts, overlapping segments", [] { return overlapping_prompts(75, 300); }},
+      {"sm_90 prompts, overlapping segments, tiles of 64 pairs", [] { return overlapping_prompts(60, 400); }},
   };
   // Cases for GPUs and the simulator, which are too large for the emulator. Blocks of cached attention process several
   // parts and tiles: the emulator's limits are smaller, and other cases exceed them. Epilogues run on each form of main
@@ -242,6 +254,12 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"long prompts, bf16, heads of 256", [] { return long_prompts(DType::bf16, DType::bf16, 256); }},
       {"long prompts, f32 over bf16", [] { return long_prompts(DType::f32, DType::bf16, 128); }, exact},
       {"long prompts, f32 over f16", [] { return long_prompts(DType::f32, DType::f16, 64); }, exact},
+      {"sm_90 long prompts, pages, sinks, eight heads of a key head",
+          [] { return prompts(DType::bf16, DType::bf16, 16, 2, 128, {0, 0, 7, false, true, true, false, 200}); }},
+      {"sm_90 long prompts, ring, heads of 96",
+          [] { return prompts(DType::bf16, DType::bf16, 8, 8, 96, {50, 0, 0, true}); }},
+      {"sm_90 long prompts, softcap, bidirectional, f32 rounded to bf16, heads of 40",
+          [] { return prompts(DType::f32, DType::bf16, 16, 2, 40, {220, 2, 150, false, false, false, true}); }},
       {"sm_90: rows of a multiple of 8 bytes, half tiles", [] { return linear(DType::bf16, 300, 72, 100, false); }},
       {"sm_90: decoded, half tiles, gradient of the input",
           [] { return decoded(DType::q8_0, DType::f32, 560, 96, 72); }, exact},

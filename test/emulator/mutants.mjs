@@ -26,11 +26,12 @@ import { products } from "./mutants/products.mjs";
 import { prompts } from "./mutants/prompts.mjs";
 import { warpgroupAttention } from "./mutants/warpgroup-attention.mjs";
 import { warpgroupGradients } from "./mutants/warpgroup-gradients.mjs";
+import { warpgroupPrompts } from "./mutants/warpgroup-prompts.mjs";
 import { warpgroups } from "./mutants/warpgroups.mjs";
 
 const mutants = [
   ...[...products, ...decoded, ...attention, ...prompts, ...fp8, ...epilogues, ...launches, ...logits, ...others],
-  ...[...warpgroups, ...clusters, ...warpgroupAttention, ...warpgroupGradients],
+  ...[...warpgroups, ...clusters, ...warpgroupAttention, ...warpgroupPrompts, ...warpgroupGradients],
 ];
 
 // For each source file, the prefix of the cases that run its kernels (kernels.cc).
@@ -55,6 +56,7 @@ const casesOf = {
   "cache.cu": "cached attention",
   "cached_attention_tensor.cu": "cached tensor",
   "cached_attention_prefill.cu": "cached prompts",
+  "cached_attention_sm90.cu": "sm_90 prompts",
   "rows.cu": "rows",
   "add_rows.cu": "summed rows",
   "rope.cu": "rows",
@@ -75,6 +77,7 @@ const casesOf = {
 // For each header, a source file that includes it, and the prefix of the cases to run.
 const headers = {
   "attention_tile.cuh": ["attention_tensor.cu", "attention bf16"],
+  "attention_sm90.cuh": ["attention_sm90.cu", "sm_90 attention"],
   "cache.cuh": ["cache.cu", "cached attention"],
   "cached_attention_tensor.cuh": ["cached_attention_tensor.cu", "cached tensor"],
   "attention_backward_sm90.cuh": ["attention_backward_sm90.cu", "sm_90 gradients"],

@@ -259,14 +259,28 @@ void test_interleaved_heads() {
 void test_attention() {
   const int64_t parts[][2] = {{40, 256}, {8192, 256}, {8193, 512}, {32768, 512}, {131072, 1024}};
   for (const auto& [L, part] : parts) expect("splits of cached attention", cached_part(L) == part && part % 64 == 0);
-  // Query heads, key heads, and the minimum rows of a long segment on an A100, an H100 and a 5090.
-  const int64_t segments[][5] = {{32, 8, 88, 106, 136}, {64, 8, 44, 53, 68}, {16, 8, 176, 212, 272},
-      {32, 32, 88, 106, 136}, {128, 128, 33, 33, 34}};
-  for (const auto& [H, KH, on_a100, on_h100, on_5090] : segments)
-    expect("long segments of cached attention", long_segment(H, KH, a100) == on_a100 &&
-                                                    long_segment(H, KH, h100) == on_h100 &&
-                                                    long_segment(H, KH, rtx5090) == on_5090);
-  expect("drafts are short segments", long_segment(256, 8, a100) == 17);
+  // Query heads, key heads, and the minimum rows of a long segment: by mma.sync on an A100, an H100 and a 5090, and by
+  // wgmma on an H100.
+  const int64_t segments[][6] = {{32, 8, 88, 106, 136, 80}, {64, 8, 44, 53, 68, 40}, {16, 8, 176, 212, 272, 160},
+      {32, 32, 88, 106, 136, 80}, {128, 128, 33, 33, 34, 20}};
+  for (const auto& [H, KH, on_a100, on_h100, on_5090, by_wgmma] : segments)
+    expect("long segments of cached attention",
+        long_segment(H, KH, false, a100) == on_a100 && long_segment(H, KH, false, h100) == on_h100 &&
+            long_segment(H, KH, false, rtx5090) == on_5090 && long_segment(H, KH, true, h100) == by_wgmma);
+  expect(
+      "drafts are short segments", long_segment(256, 8, false, a100) == 17 && long_segment(256, 8, true, h100) == 17);
+  expect("long segments by wgmma", cached_attention_takes_warpgroups(128, DType::bf16, 1, h100) &&
+                                       cached_attention_takes_warpgroups(40, DType::bf16, 1, h100));
+  expect(
+      "long segments that wgmma does not support", !cached_attention_takes_warpgroups(136, DType::bf16, 1, h100) &&
+                                                       !cached_attention_takes_warpgroups(128, DType::f16, 1, h100) &&
+                                                       !cached_attention_takes_warpgroups(128, DType::u8, 1, h100) &&
+                                                       !cached_attention_takes_warpgroups(128, DType::bf16, 3, h100));
+  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
+    expect("long segments elsewhere", !cached_attention_takes_warpgroups(128, DType::bf16, 1, d));
+  expect("pairs per block: 64 if each multiprocessor gets at most one block",
+      warpgroup_pairs(256 * 32, h100) == 64 && warpgroup_pairs(132 * 64, h100) == 64 &&
+          warpgroup_pairs(132 * 64 + 1, h100) == 128 && warpgroup_pairs(256 * 64, h100) == 128);
   expect("8-bit floats, H100", takes_fp8_warpgroups(h100));
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
     expect("8-bit floats, other devices", !takes_fp8_warpgroups(d));

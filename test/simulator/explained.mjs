@@ -28,6 +28,17 @@ export const explained = [
     why: "no register of these products is written after the fence of the products before them",
   },
   {
+    mutant: /tensor_warpgroup_prefill_kernel\w*:31 without wgmma\.fence/,
+    // The same loop, for long segments over the cache.
+    why: "no register of these products is written after the fence of the products before them",
+  },
+  {
+    mutant: /tensor_warpgroup_prefill_kernel\w*:9 without bar\.warp\.sync/,
+    // The __syncwarp between the proxy fence of all lanes and the arrival of lane 0. The simulator runs the lanes of a warp together, so all
+    // copies of the warp are complete when lane 0 arrives. The race build of the emulator detects this mutant.
+    why: "the simulator runs the lanes of a warp together",
+  },
+  {
     mutant: /tensor_cached_prefill_kernel\w*:5 without cp\.async\.wait_group/,
     // The wait after the loop over tiles of keys (for_key_tiles). Each iteration begins with a wait for all copies, and the last one starts no
     // copy.

@@ -46,6 +46,12 @@ export const families = [
   { family: "logits, wgmma", device: "sm_90", cases: "sm_90 logits: wide", kernel: "logits" },
   { family: "attention, wgmma", device: "sm_90", cases: "sm_90 attention, heads of 96", kernel: "attention" },
   {
+    family: "long prompts, wgmma",
+    device: "sm_90",
+    cases: ["long prompts, bf16", "sm_90 long prompts"],
+    kernel: "tensor_warpgroup_prefill",
+  },
+  {
     family: "attention gradient",
     device: "sm_90",
     cases: "sm_90 gradients, bidirectional, heads",

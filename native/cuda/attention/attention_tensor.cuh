@@ -81,19 +81,24 @@ struct RunningRows {
     }
   }
 };
-// The online softmax of queries `row` and row + 8 in attention over whole sequences.
-struct QueryRows : RunningRows {
+// The same with the range of keys that each row sees.
+struct SpannedRows : RunningRows {
   RowSpan span[2];
 
-  // score_of_logit: the factor that converts a logit to the unit of `largest`: log2(e), 1, or 1 / scale.
+  // Starts row h of the lane. A sink is an additional logit without a value vector. Only one of the row's four lanes
+  // counts it. score_of_logit: the factor that converts a logit to the unit of `largest`: log2(e), 1, or 1 / scale.
+  __device__ void start(int h, const RowSpan& seen, const View& sinks, int64_t head, float score_of_logit) {
+    span[h] = seen;
+    largest[h] = sinks.data ? sinks[head] * score_of_logit : -INFINITY;
+    sum[h] = sinks.data && threadIdx.x % 4 == 0 ? 1.0f : 0.0f;
+  }
+};
+// The online softmax of queries `row` and row + 8 in attention over whole sequences.
+struct QueryRows : SpannedRows {
   __device__ QueryRows(const TensorAttention& a, int64_t row, int64_t end, int64_t head, float score_of_logit) {
     HEDDLE_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      span[h] = row + 8 * h < end ? a.spans[row + 8 * h] : RowSpan{0, 0};
-      // A sink is an additional logit without a value vector. Only one of the row's four lanes counts it.
-      largest[h] = a.sinks.data ? a.sinks[head] * score_of_logit : -INFINITY;
-      sum[h] = a.sinks.data && threadIdx.x % 4 == 0 ? 1.0f : 0.0f;
-    }
+    for (int h = 0; h < 2; ++h)
+      start(h, row + 8 * h < end ? a.spans[row + 8 * h] : RowSpan{0, 0}, a.sinks, head, score_of_logit);
   }
   // Normalizes and stores the outputs, and stores the log-sum-exp. pair(j, h) points to the lane's two accumulators in
   // columns [8 j, 8 j + 8) of row h.

@@ -6,11 +6,14 @@
 // Tiles begin at multiples of their size, and keys that a row does not see do not change its result. So a row's bits
 // depend on its position and on its own segment's number of rows only.
 #include "cuda/attention/cached_attention_tensor.cuh"
+#include "cuda/ptx/ptx_sm90.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace cached {
 namespace {
+
+constexpr int long_tile_m = 64;  // pairs of a row and a head in a tile
 
 // The configuration for heads of at most width_ elements. Shared memory has the terms of the queries, (terms, 64,
 // width), then k (keys, width) and v (keys, width) of each stage.
@@ -24,53 +27,44 @@ template <class Type_, int terms_, int width_, int keys_> struct PrefillPlan {
   static_assert(keys == 64 || keys == 32, "each warp copies 16 positions of keys and values, or of one of them");
 };
 
+// Whether a device that runs this code may use the plan. On sm_90a, cached_attention_sm90.cu computes the segments that
+// cached_attention_takes_warpgroups, so these kernels are empty, to keep the addon small.
+template <class P> __device__ constexpr bool is_used() {
+#if !HEDDLE_EMULATED && HEDDLE_SM90A
+  return P::width > 128 || P::terms > 1 || P::Type::small_range;
+#else
+  return true;
+#endif
+}
+
 // Computes a tile of pairs for a key head.
-template <class P> __device__ inline void attend(const CachedArguments& a, const Rows& rows, int64_t kv_head) {
+template <class P> __device__ inline void attend(const CachedArguments& a, const Rows& rows, int32_t kv_head) {
   using Type = typename P::Type;
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   HEDDLE_SHARED(float, query_scale, [P::block_rows]);
-  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, fg = lane / 4, ft = lane % 4,
-            count = rows.count, D = static_cast<int>(a.shape.D);
-  const int32_t group = a.group();
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, D = static_cast<int>(a.shape.D);
+  const Pairs pairs(a, rows, kv_head);
   uint16_t* ring = memory + P::query_elements;
-  // Returns the row of the tile's i-th pair in its segment.
-  const auto row_of = [&](int i) { return (rows.first + i) / group; };
-  // Returns row * H + head of the tile's i-th pair.
-  const auto place_of = [&](int i) {
-    return (rows.segment.first + row_of(i)) * a.H + kv_head * group + (rows.first + i) % group;
-  };
 
   __syncthreads();  // all warps have read the previous tile's queries
   HEDDLE_ROLLED
   for (int i = warp; i < P::block_rows; i += P::warps) {
-    const float scale = store_query<P>(memory, a, i < count ? place_of(i) * D : 0, i, i < count);
+    const float scale = store_query<P>(memory, a, i < rows.count ? pairs.place_of(i) * D : 0, i, i < rows.count);
     if (lane == 0) query_scale[i] = scale;
   }
 
-  // Neither end of a row's range falls when the position grows. So the tile sees its first row's first to its last
-  // row's last position.
-  const int first_seen = static_cast<int>(keys_of(a, rows.segment, row_of(0)).first),
-            last_seen = static_cast<int>(keys_of(a, rows.segment, row_of(count - 1)).last),
-            first_tile = first_seen / P::keys, tiles = ceil_div(last_seen, P::keys) - first_tile;
-  const int own_pair = warp * 16 + fg;  // the lane's rows are this pair and the eighth after it
-  RunningRows running;
-  RowSpan span[2];
-  HEDDLE_UNROLL
-  for (int h = 0; h < 2; ++h) {
-    const int i = own_pair + 8 * h;
-    const Visible keys = keys_of(a, rows.segment, row_of(min(i, count - 1)));
-    span[h] = i < count ? RowSpan{static_cast<int32_t>(keys.first), static_cast<int32_t>(keys.last)} : RowSpan{0, 0};
-    // A sink is an additional logit without a value vector. Only one of the row's four lanes counts it.
-    running.largest[h] = a.sinks.data ? a.sinks[place_of(min(i, count - 1)) % a.H] * log2_e : -INFINITY;
-    running.sum[h] = a.sinks.data && ft == 0 ? 1.0f : 0.0f;
-  }
+  const RowSpan seen = pairs.seen();
+  const int first_tile = seen.first / P::keys, tiles = ceil_div(seen.last, P::keys) - first_tile,
+            own_pair = warp * 16 + lane / 4;  // the lane's rows are this pair and the eighth after it
+  SpannedRows running;
+  pairs.start(running, own_pair, log2_e);
 
   // A warp copies the positions [16 own, 16 own + 16) of each tile, and each lane looks up the row of one position. The
   // page of the next tile's position is loaded during the products of this one.
   constexpr int groups = P::keys / tile_n;
   const int own = warp % groups;
   const auto position_of = [&](int t) { return (first_tile + t) * P::keys + own * tile_n + lane % tile_n; };
-  const auto is_seen = [&](int position) { return position >= first_seen && position < last_seen; };
+  const auto is_seen = [&](int position) { return position >= seen.first && position < seen.last; };
   const auto page_of = [&](int t) {
     return a.shape.page > 0 && is_seen(position_of(t)) ? a.shape.page_of(rows.segment.slot, position_of(t)) : 0;
   };
@@ -93,42 +87,27 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
     const TileScores scores(a.scores, scale_of(own_pair), scale_of(own_pair + 8));
     const uint16_t *stage = ring + t % key_stages * P::stage_elements, *values = stage + P::keys * P::width;
     const int key0 = (first_tile + t) * P::keys;
-    tile.template attend<P::block_rows>(running, span, memory + warp * 16 * P::width, stage, values, key0, scores);
+    tile.template attend<P::block_rows>(
+        running, running.span, memory + warp * 16 * P::width, stage, values, key0, scores);
   });
 
-  HEDDLE_UNROLL
-  for (int h = 0; h < 2; ++h) {
-    const float total = quad_sum(running.sum[h]), inverse = total > 0 ? 1.0f / total : 0.0f;
-    const int i = own_pair + 8 * h;
-    if (i >= count) continue;
-    const int64_t place = place_of(i);
-    if (rows.overlapped && !owns(a, rows.segment, rows.segment.first + row_of(i))) continue;
-    const int64_t first = place * D + 2 * ft;
-    // Calls put(at, low, high) for each pair of adjacent elements, from element `first` + at on.
-    const auto each_pair = [&](auto put) {
-      HEDDLE_UNROLL
-      for (int j = 0; j < P::width / 8; ++j)
-        if (8 * j < D) put(8 * j, tile.acc[j][2 * h] * inverse, tile.acc[j][2 * h + 1] * inverse);
-    };
-    if (a.o.type == DType::bf16) {
-      uint16_t* to = static_cast<uint16_t*>(a.o.data) + first;
-      each_pair(
-          [&](int at, float low, float high) { *reinterpret_cast<uint32_t*>(to + at) = ptx::pack_bf16(low, high); });
-    } else {  // f32
-      float* to = static_cast<float*>(a.o.data) + first;
-      each_pair([&](int at, float low, float high) { to[at] = low, to[at + 1] = high; });
-    }
+  pairs.store<P::width>(running, own_pair, [&](int j, int h) { return &tile.acc[j][2 * h]; });
+}
+
+// Computes the block's tiles.
+template <class P> __device__ inline void attend_tiles(const CachedArguments& a) {
+  for (int64_t number = blockIdx.x;; number += gridDim.x) {
+    const Rows rows = find_rows<true>(a, number, long_tile_m, a.group());
+    if (rows.count == 0) return;  // uniform over the block
+    attend<P>(a, rows, static_cast<int32_t>(blockIdx.y));
+    if (number + gridDim.x >= rows.tiles) return;
   }
 }
 
 // grid (tiles of 64 pairs of row and query head, KH)
 template <class P> __global__ void __launch_bounds__(P::threads) tensor_cached_prefill_kernel(CachedArguments a) {
-  for (int64_t number = blockIdx.x;; number += gridDim.x) {
-    const Rows rows = find_rows<true>(a, number, a.group());
-    if (rows.count == 0) return;  // uniform over the block
-    attend<P>(a, rows, blockIdx.y);
-    if (number + gridDim.x >= rows.tiles) return;
-  }
+  if (!is_used<P>()) return;
+  attend_tiles<P>(a);
 }
 
 template <class Type, int terms> void run(const Context& c, const CachedArguments& a) {

@@ -302,7 +302,7 @@ __global__ void __launch_bounds__(P::threads, P::blocks)
     tensor_cached_attention_kernel(PreviousKernel previous, CachedArguments a) {
   previous.wait();
   for (int64_t number = blockIdx.x;; number += gridDim.x) {
-    const Rows rows = find_rows<false>(a, number, a.group());
+    const Rows rows = find_rows<false>(a, number, tile_m, a.group());
     if (rows.count == 0) return;  // uniform over the block
     attend<P>(a, rows, blockIdx.y, a.part_results ? static_cast<int>(blockIdx.z) : -1);
     if (number + gridDim.x >= rows.tiles) return;
@@ -358,12 +358,16 @@ int prefill_terms(const Node& n) {
   if (n.in[0].dtype == DType::f32) return f16 ? F16::terms_of_f32 : Bf16::terms_of_f32;
   return f16 ? F16::terms_of_bf16 : Bf16::terms_of_bf16;
 }
+// Whether long segments use the kernel of sm_90a.
+bool takes_warpgroups(const Node& n, const Context& c) {
+  return cached_attention_takes_warpgroups(n.in[0].shape[2], n.in[1].dtype, prefill_terms(n), properties_of(c));
+}
 // Returns the minimum number of rows of a long segment. A run with separate blocks for parts has no long segments.
 int64_t long_rows_of(const Node& n, const Context& c) {
   const int64_t H = n.in[0].shape[1];
   if (n.in[1].dtype == DType::u8 || !prefill_supports(n.in[0].shape[2], prefill_terms(n)))
     return std::numeric_limits<int64_t>::max();
-  return std::max(long_segment(H, n.in[1].shape[1], properties_of(c)), most_split_rows / H + 1);
+  return std::max(long_segment(H, n.in[1].shape[1], takes_warpgroups(n, c), properties_of(c)), most_split_rows / H + 1);
 }
 
 void cached_attention(const Node& n, Context& c) {
@@ -374,7 +378,7 @@ void cached_attention(const Node& n, Context& c) {
   const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(),
       out(n.out[0]), G, H, n.attr_int("window"), shape_of(n, q, k, 5), Scores(n), n.attr_flag("causal"), fault_of(c),
       split ? static_cast<float*>(c.scratch) : nullptr, part_of(L), parts, long_rows_of(n, c)};
-  if (rows >= a.long_rows) prefill(c, a, prefill_terms(n));
+  if (rows >= a.long_rows) takes_warpgroups(n, c) ? warpgroup_prefill(c, a) : prefill(c, a, prefill_terms(n));
   // Disjoint segments have at most this many tiles. Overlapping segments may have more, so blocks loop over tiles. At
   // least one block runs, to report invalid segments.
   const int64_t tiles = rows * (H / a.shape.KH) / tile_m + G;

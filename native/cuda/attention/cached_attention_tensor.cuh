@@ -8,9 +8,8 @@ namespace heddle {
 namespace cuda {
 namespace cached {
 
-// Pairs of a row and a head in a tile: those of a short segment, and those of a long one. tile_n: positions that a warp
-// copies at a time.
-constexpr int tile_m = 16, long_tile_m = 64, tile_n = 16, stages = 2;
+// tile_m: pairs of a row and a head in a tile of a short segment. tile_n: positions that a warp copies at a time.
+constexpr int tile_m = 16, tile_n = 16, stages = 2;
 
 // The operand type of a q8 cache. bf16 represents all signed bytes exactly.
 struct Q8 : Bf16 {
@@ -41,9 +40,9 @@ template <class Type_, int width_, int terms_> struct Plan {
       ring_bytes >= output_floats * static_cast<int>(sizeof(float)), "a warp's output must fit into its ring");
 };
 
-// A tile: up to 16 or 64 pairs of a segment's row and a query head that uses the block's key head. With `group` query
-// heads per key head, pair p of the segment is row p / group and the group's head p % group. The tile has pairs [first,
-// first + count).
+// A tile: up to 16, 64 or 128 pairs of a segment's row and a query head that uses the block's key head. With `group`
+// query heads per key head, pair p of the segment is row p / group and the group's head p % group. The tile has pairs
+// [first, first + count).
 struct Rows {
   SegmentRow segment;
   int32_t first, count;  // pairs are places of rows * H, which fit into 32 bits
@@ -52,9 +51,9 @@ struct Rows {
 };
 // Returns tile `number` of the tiles of all long segments, or of all short ones. A segment is long if it has at least
 // a.long_rows rows. So the kernel that computes a row depends on the row's own segment only. count is 0 if there are
-// fewer tiles, or if any segment is invalid.
-template <bool is_long> __device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int32_t group) {
-  constexpr int64_t tile = is_long ? long_tile_m : tile_m;
+// fewer tiles, or if any segment is invalid. tile: maximum number of pairs in a tile.
+template <bool is_long>
+__device__ inline Rows find_rows(const CachedArguments& a, int64_t number, int64_t tile, int32_t group) {
   Rows found{{0, 0, -1, 0}, 0, 0, false, 0};
   HEDDLE_ROLLED
   for (int64_t i = 0; i < a.G; ++i) {
@@ -90,6 +89,64 @@ __device__ inline bool owns(const CachedArguments& a, const SegmentRow& own, int
   }
   return last.first == own.first && last.count == own.count && last.slot == own.slot && last.past == own.past;
 }
+
+// The pairs of a long segment's tile, which share a key head.
+struct Pairs {
+  const CachedArguments& a;
+  const Rows& rows;
+  int32_t kv_head;
+  int32_t group;
+
+  __device__ Pairs(const CachedArguments& arguments, const Rows& tile, int32_t head)
+      : a(arguments), rows(tile), kv_head(head), group(arguments.group()) {}
+  // Returns the row of the i-th pair in its segment.
+  __device__ int32_t row_of(int i) const { return (rows.first + i) / group; }
+  __device__ int32_t head_of(int i) const { return kv_head * group + (rows.first + i) % group; }
+  // Returns row * H + head of the i-th pair.
+  __device__ int64_t place_of(int i) const { return (rows.segment.first + row_of(i)) * a.H + head_of(i); }
+  // Returns the positions that the i-th pair sees. The range is empty if the tile has no such pair.
+  __device__ RowSpan span_of(int i) const {
+    if (i >= rows.count) return {0, 0};
+    const Visible keys = keys_of(a, rows.segment, row_of(i));
+    return {static_cast<int32_t>(keys.first), static_cast<int32_t>(keys.last)};
+  }
+  // Returns the positions that any pair of the tile sees. Neither end of a row's range falls when the position grows.
+  // So these are the first row's first to the last row's last position.
+  __device__ RowSpan seen() const { return {span_of(0).first, span_of(rows.count - 1).last}; }
+  // Starts the softmax of the lane's pairs i and i + 8. score_of_logit: see SpannedRows::start.
+  __device__ void start(SpannedRows& running, int i, float score_of_logit) const {
+    HEDDLE_UNROLL
+    for (int h = 0; h < 2; ++h)
+      running.start(h, span_of(i + 8 * h), a.sinks, head_of(min(i + 8 * h, rows.count - 1)), score_of_logit);
+  }
+  // Normalizes and stores the outputs of the lane's pairs i and i + 8, but not those of rows that a later segment
+  // computes. pair(j, h) points to the lane's two accumulators in columns [8 j, 8 j + 8) of pair i + 8 h.
+  template <int width, class F> __device__ void store(const RunningRows& running, int i0, F pair) const {
+    const int D = static_cast<int>(a.shape.D), ft = threadIdx.x % 4;
+    HEDDLE_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      const float total = quad_sum(running.sum[h]), inverse = total > 0 ? 1.0f / total : 0.0f;
+      const int i = i0 + 8 * h;
+      if (i >= rows.count) continue;
+      if (rows.overlapped && !owns(a, rows.segment, rows.segment.first + row_of(i))) continue;
+      const int64_t first = place_of(i) * D + 2 * ft;
+      // Calls put(at, low, high) for each pair of adjacent elements, from element `first` + at on.
+      const auto each_two = [&](auto put) {
+        HEDDLE_UNROLL
+        for (int j = 0; j < width / 8; ++j)
+          if (8 * j < D) put(8 * j, pair(j, h)[0] * inverse, pair(j, h)[1] * inverse);
+      };
+      if (a.o.type == DType::bf16) {
+        uint16_t* to = static_cast<uint16_t*>(a.o.data) + first;
+        each_two(
+            [&](int at, float low, float high) { *reinterpret_cast<uint32_t*>(to + at) = ptx::pack_bf16(low, high); });
+      } else {  // f32
+        float* to = static_cast<float*>(a.o.data) + first;
+        each_two([&](int at, float low, float high) { *reinterpret_cast<float2*>(to + at) = float2{low, high}; });
+      }
+    }
+  }
+};
 
 // Returns the place of element d within 16 elements of a query, for q8 caches. Along k, lane t of a quad multiplies
 // places 2t, 2t + 1, 2t + 8 and 2t + 9 of both operands. From a q8 row, the lane loads bytes 4t to 4t + 3 as one word.
@@ -167,6 +224,8 @@ __device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t o
 // Computes the long segments (cached_attention_prefill.cu), for caches of bf16 or f16. `terms` is the number of terms
 // of a query.
 void prefill(const Context& c, const CachedArguments& a, int terms);
+// Computes the long segments by wgmma (cached_attention_sm90.cu). Requires that cached_attention_takes_warpgroups.
+void warpgroup_prefill(const Context& c, const CachedArguments& a);
 // Whether `prefill` supports heads of D elements in `terms` terms.
 inline bool prefill_supports(int64_t D, int terms) { return D <= 128 || (D <= largest_head && terms == 1); }
 

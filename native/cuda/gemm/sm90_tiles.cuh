@@ -8,7 +8,10 @@ namespace cuda {
 
 // The 128-byte swizzle permutes the 16-byte pieces of a line. Its pattern repeats after group_bytes.
 constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;
-constexpr int warpgroup = 128;  // threads
+constexpr int line_pieces = line_bytes / 16;  // pieces of 16 bytes
+constexpr int warpgroup = 128;                // threads
+// Returns the offset of piece p of line r in a box with this swizzle.
+__device__ inline int offset_in_box(int r, int p) { return r * line_bytes + (p ^ r % line_pieces) * 16; }
 
 // The first row and column of an output tile. Tiles are numbered strip by strip. A strip is eight rows of tiles,
 // numbered column by column. Tiles that run at the same time then share operands in the L2 cache. Each block of a

@@ -272,17 +272,32 @@ inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& 
 // merge. Only L decides, so that a row's bits do not depend on other rows.
 inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 512 : 1024; }
 
-// Cached attention on tensor cores computes short segments in tiles of 16 pairs of a row and a head, and long ones in
-// tiles of 64. Returns the minimum number of rows of a long segment. Only the row's own segment decides, so that a
-// row's bits do not depend on other sequences. A tile of 64 pairs takes 1.6 to 2 times as long as one of 16, for the
-// same keys (docs/internals/cuda-attention.md). So tiles of 64 are faster for more than 32 pairs, unless they leave too
-// many multiprocessors idle: a tile of 64 replaces four of 16 in 1.6 times the time, so it needs blocks for 2/5 of the
-// multiprocessors. Drafts have at most 16 rows, and must have the bits of single rows.
-inline int64_t long_segment(int64_t H, int64_t KH, const DeviceProperties& device) {
-  constexpr int64_t most_draft_rows = 16, most_short_pairs = 32, tile = 64;
-  const int64_t of_pairs = most_short_pairs / (H / KH) + 1, blocks = ceil_div(2 * device.multiprocessors, 5),
+// Whether the long segments of cached attention, with heads of D elements, use the kernel of sm_90a. It needs a cache
+// of bf16 rows, and queries of one term. For heads over 128, the copying threads would need registers of the others.
+inline bool cached_attention_takes_warpgroups(int64_t D, DType cache, int terms, const DeviceProperties& device) {
+  return device.capability == 90 && device.sm90a && D <= 128 && cache == DType::bf16 && terms == 1;
+}
+
+// Returns the minimum number of rows of a long segment. Cached attention on tensor cores computes short segments in
+// tiles of 16 pairs of a row and a head, and long ones in tiles of 64 or more. Only the row's own segment decides, so
+// that a row's bits do not depend on other sequences. For the same keys, a tile of 64 pairs takes 1.6 to 2 times as
+// long as one of 16 by mma.sync. By wgmma, it takes 1.2 times as long (docs/internals/cuda-attention.md). So tiles of
+// 64 are faster for more than 32 pairs, or 16 with wgmma, unless they leave too many multiprocessors idle. A tile of 64
+// replaces four of 16. In 1.6 times the time it needs blocks for 2/5 of the multiprocessors, and in 1.2 times for 3/10.
+// Drafts have at most 16 rows, and must have the bits of single rows.
+inline int64_t long_segment(int64_t H, int64_t KH, bool warpgroups, const DeviceProperties& device) {
+  constexpr int64_t most_draft_rows = 16, tile = 64;
+  const int64_t most_short_pairs = warpgroups ? 16 : 32, of_pairs = most_short_pairs / (H / KH) + 1,
+                blocks = ceil_div((warpgroups ? 3 : 4) * device.multiprocessors, 10),
                 of_blocks = ceil_div(blocks * tile, H), least = of_pairs > of_blocks ? of_pairs : of_blocks;
   return least > most_draft_rows ? least : most_draft_rows + 1;
+}
+
+// Returns the pairs of a row and a head per block of the kernel of sm_90a for long segments, which have `pairs` pairs
+// in all. A block of 128 pairs takes up to 1.2 times as long as one of 64. So blocks of 64 are faster if each
+// multiprocessor gets at most one of them. A row has the same bits with both.
+inline int warpgroup_pairs(int64_t pairs, const DeviceProperties& device) {
+  return ceil_div(pairs, 64) <= device.multiprocessors ? 64 : 128;
 }
 
 // Whether attention over sequences of T rows, with bf16 heads of D elements, uses the kernel of sm_90a. Shorter

@@ -61,6 +61,66 @@ export function attention(card, partial) {
   return { title, bench, rate, launches: [launch] };
 }
 
+/**
+ * A chunk of a prompt over the KV cache: `rows` new rows that see `positions` positions. `store` is the cache's dtype. On sm_90a, bf16 takes wgmma,
+ * and f16 the kernel of mma.sync that other cards use for bf16 too.
+ */
+export function promptChunk(
+  card,
+  { rows = 256, positions = 8192, heads = 32, keyHeads = 8, width = 128, store = "bf16" } = {},
+) {
+  const isWarpgroups = card.code === "90a" && store === "bf16";
+  const amount = (4 * rows * heads * positions * width) / 1e12;
+  const title = `chunk of ${rows} rows over ${positions} positions, ${heads} heads, ${store} cache`;
+  // Queries and outputs are f32.
+  const dram = 2 * positions * keyHeads * width * 2 + 2 * rows * heads * width * 4;
+  // cached_attention_sm90.cu: 64 or 128 pairs of a row and a head a block, as warpgroup_pairs chooses, and tiles of 128 keys.
+  // cached_attention_prefill.cu: 64 pairs, and tiles of 64 keys.
+  const pairs = isWarpgroups && (rows * heads) / 64 > card.multiprocessors ? 128 : 64;
+  const keys = isWarpgroups ? 128 : 64;
+  const tiles = positions / keys;
+  const tileBytes = keys * width * 2;
+  const blocks = (rows * heads) / pairs;
+  const groups = pairs / 64; // warpgroups that multiply
+  const launch = isWarpgroups
+    ? {
+        source: "attention/cached_attention_sm90",
+        kernel: new RegExp(`prefill_kernel.*TileILi${width}ELi128E`),
+        ...{ blocks, threads: 384, shared: 128 * width * 2 + 4 * tileBytes + 1024 },
+        roles: [
+          {
+            warps: 4 * groups,
+            mark: "HGMMA",
+            path: { HGMMA: (width + keys) / 16, MUFU: 66, CALL: 0 },
+            totals: { HGMMA: ((width + keys) / 16) * tiles },
+            tensor: tiles * 2 * 2 * pairs * keys * width,
+            shared: tiles * groups * (64 * width * 2 + 2 * tileBytes),
+            l2: tiles * 2 * tileBytes,
+          },
+          { warps: 4, path: { "LDGSTS.128": 8 }, totals: { "LDGSTS.128": (tiles * 2 * tileBytes) / 512 / 4 } },
+        ],
+      }
+    : {
+        source: "attention/cached_attention_prefill",
+        kernel: new RegExp(`prefill_kernel.*PrefillPlanINS0_${store === "f16" ? "3F16" : "4Bf16"}ELi1ELi${width}E`),
+        ...{ blocks, threads: 128, shared: (64 + 4 * 64) * width * 2 },
+        roles: [
+          {
+            warps: 4,
+            mark: "HMMA",
+            path: { HMMA: width, MUFU: 34, CALL: 0 },
+            totals: { HMMA: width * tiles, "LDGSTS.128": (tiles * 2 * tileBytes) / 512 / 4 },
+            l2: tiles * 2 * tileBytes,
+          },
+        ],
+      };
+  return {
+    title,
+    rate: { unit: "TFLOP/s", amount },
+    launches: [{ ...launch, dram, l2: blocks * (tiles * 2 * tileBytes + 2 * pairs * width * 4) }],
+  };
+}
+
 /** The gradients of causal attention, for shapes as in `attention`. The small kernels before them are not part of it. */
 export function attentionBackward(card, partial) {
   const shape = shapeOf(partial);

@@ -1,5 +1,7 @@
 // Programs with attention over whole sequences, and over the key/value cache.
 #pragma once
+#include <algorithm>
+
 #include "builder.h"
 
 namespace heddle {
@@ -94,17 +96,32 @@ struct PromptOptions {
   int64_t page = 0;  // positions per page, or 0
   bool ring = false, sinks = false, causal = true;
   bool rounded = false;  // operands may round to bf16
+  int32_t earlier = 0;   // positions before those of the first chunk, without a ring
 };
 // Two chunks of prompts, of 75 and 40 rows, and two decode steps, over the caches of three sequences. Each decode step
 // shares its row with a chunk: the first decode step precedes its chunk, the other one follows it. Pages are not in the
 // order of positions. The table has no pages beyond a sequence's end.
 inline Builder prompts(DType type, DType cache, int64_t H, int64_t KH, int64_t D, PromptOptions o) {
   Builder b;
-  const int64_t rows = 115, L = o.ring ? 130 : o.page > 0 ? (200 + o.page - 1) / o.page * o.page : 200;
-  const int32_t past[4] = {o.ring ? 1000 : 96, o.ring ? 700 : 180, o.ring ? 118 : 3, 20};
+  const int64_t rows = 115, whole = 200 + o.earlier,
+                L = o.ring       ? 130
+                    : o.page > 0 ? (whole + o.page - 1) / o.page * o.page
+                                 : whole;
+  const int32_t past[4] = {o.ring ? 1000 : 96 + o.earlier, o.ring ? 700 : 180, o.ring ? 118 : 3, 20};
   const int64_t entries = o.page > 0 ? L / o.page : 0, pages = 3 * entries + 2;
+  const int64_t lengths[3] = {past[1] + 1, past[2] + 40, past[0] + 75};
+  // Rows of the cache that no sequence has written are NaN. A kernel that uses one gives a wrong result.
   const auto store = [&] {
-    return o.page > 0 ? b.floats(cache, {pages, KH, o.page, D}) : b.floats(cache, {3, KH, L, D});
+    if (o.ring) return b.floats(cache, {3, KH, L, D});
+    const int64_t places = o.page > 0 ? pages : 3, size = o.page > 0 ? o.page : L;
+    const int value = b.floats(cache, {places, KH, size, D});
+    for (int64_t i = 0; i < places; ++i) {
+      // The inverse of the page table below: page i has entry n / 3 of slot n % 3.
+      const int64_t n = pages - 1 - i, slot = o.page > 0 ? n % 3 : i, begin = o.page > 0 ? n / 3 * size : 0,
+                    written = std::min(std::max<int64_t>(lengths[slot] - begin, 0), size);
+      for (int64_t head = 0; head < KH; ++head) b.forget(((i * KH + head) * size + written) * D, (size - written) * D);
+    }
+    return value;
   };
   const int q = b.floats(type, {rows, H, D}), k = store(), v = store(),
             sinks = o.sinks ? b.floats(DType::f32, {H}) : -1;
@@ -112,7 +129,6 @@ inline Builder prompts(DType type, DType cache, int64_t H, int64_t KH, int64_t D
       b.integers({4, 4}, {0, 75, 2, past[0], 75, 1, 0, past[1], 75, 40, 1, past[2], 114, 1, 0, past[3]});
   std::vector<int> inputs = {q, k, v, segments, sinks};
   if (o.page > 0) {
-    const int64_t lengths[3] = {past[1] + 1, past[2] + 40, past[0] + 75};
     std::vector<int32_t> table;
     for (int64_t slot = 0; slot < 3; ++slot)
       for (int64_t i = 0; i < entries; ++i)
@@ -125,14 +141,14 @@ inline Builder prompts(DType type, DType cache, int64_t H, int64_t KH, int64_t D
   return b;
 }
 // Segments over the same rows, one per sequence. They need more tiles than the grid has blocks, because the grid is
-// sized for disjoint segments. The last segment decides the output.
-inline Builder overlapping_prompts(int64_t rows) {
+// sized for disjoint segments. The last segment decides the output. earlier: positions before those of the segments.
+inline Builder overlapping_prompts(int64_t rows, int32_t earlier = 0) {
   Builder b;
-  const int64_t L = rows + 40;
+  const int64_t L = rows + 40 + earlier;
   const int32_t count = static_cast<int32_t>(rows);
   const int q = b.floats(DType::bf16, {rows, 4, 64}), k = b.floats(DType::bf16, {3, 2, L, 64}),
             v = b.floats(DType::bf16, {3, 2, L, 64});
-  const int segments = b.integers({3, 4}, {0, count, 1, 0, 0, count, 2, 9, 0, count, 0, 40});
+  const int segments = b.integers({3, 4}, {0, count, 1, earlier, 0, count, 2, 9 + earlier, 0, count, 0, 40 + earlier});
   b.node("cached_attention", {q, k, v, segments}, {b.value(DType::bf16, {rows, 4, 64})},
       {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
   return b;

@@ -1,5 +1,6 @@
 // Builds programs of a few nodes over random values, for the cases of kernels.cc.
 #pragma once
+#include <limits>
 #include <random>
 #include <utility>
 #include <vector>
@@ -32,6 +33,12 @@ struct Builder {
     for (int64_t i = 0; i < t.shape.size(); ++i) store_float(t, i, draw(random));
     desc.bound.push_back(v);
     return v;
+  }
+  // Sets `count` elements of the last value to NaN, from element `first` on. The value must come from `floats`.
+  void forget(int64_t first, int64_t count) {
+    const ValueDesc& v = desc.values[static_cast<size_t>(desc.bound.back())];
+    const Tensor t{data.back().data(), v.dtype, v.shape};
+    for (int64_t i = first; i < first + count; ++i) store_float(t, i, std::numeric_limits<float>::quiet_NaN());
   }
   // Rows of quantized blocks with values in [-1, 1).
   int blocks(DType type, std::initializer_list<int64_t> dims) {

@@ -85,8 +85,8 @@ export const attention = [
   [
     "tensor attention: every lane adds the sink",
     "attention_tensor.cuh",
-    "a.sinks.data && threadIdx.x % 4 == 0 ? 1.0f",
-    "a.sinks.data ? 1.0f",
+    "sinks.data && threadIdx.x % 4 == 0 ? 1.0f",
+    "sinks.data ? 1.0f",
     "attention_tensor.cu",
   ],
   [

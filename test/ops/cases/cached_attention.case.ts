@@ -282,6 +282,21 @@ const pageFailures = [
       attributes: { causal: 1, window: 0, scale: 1, softcap: 0 },
       outputs: [out("f32", 2, 2, 8)],
     },
+    {
+      ...common,
+      op: "cached_attention",
+      label: `${common.label}, chunk of a prompt in bf16`,
+      inputs: [
+        float("bf16", [60, 4, 8]),
+        float("bf16", [4, 2, 32, 8]),
+        float("bf16", [4, 2, 32, 8]),
+        segments([0, 60, 1, 3]),
+        undefined,
+        pages,
+      ],
+      attributes: { causal: 1, window: 0, scale: 1, softcap: 0 },
+      outputs: [out("bf16", 60, 4, 8)],
+    },
   ];
 });
 
