@@ -267,6 +267,7 @@ const pageFailures = [
   },
 ].flatMap(({ table, ...rest }) => {
   const pages = given("i32", [2, 2], table);
+  const keys = float("bf16", [4, 2, 32, 8]);
   const common = { ...rest, code: "INVALID_ARGUMENT" };
   return [
     {
@@ -286,14 +287,7 @@ const pageFailures = [
       ...common,
       op: "cached_attention",
       label: `${common.label}, chunk of a prompt in bf16`,
-      inputs: [
-        float("bf16", [60, 4, 8]),
-        float("bf16", [4, 2, 32, 8]),
-        float("bf16", [4, 2, 32, 8]),
-        segments([0, 60, 1, 3]),
-        undefined,
-        pages,
-      ],
+      inputs: [float("bf16", [60, 4, 8]), keys, keys, segments([0, 60, 1, 3]), undefined, pages],
       attributes: { causal: 1, window: 0, scale: 1, softcap: 0 },
       outputs: [out("bf16", 60, 4, 8)],
     },
