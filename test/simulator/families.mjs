@@ -42,8 +42,8 @@ export const families = [
     ],
     kernel: "tensor_warpgroup_kernel",
   },
-  { family: "8-bit product", device: "sm_90", cases: "sm_90 fp8", kernel: "fp8" },
-  { family: "logits, wgmma", device: "sm_90", cases: "sm_90 logits: wide", kernel: "logits" },
+  { family: "8-bit product", device: "sm_90", cases: "sm_90 fp8", kernel: "warpgroup_fp8" },
+  { family: "logits, wgmma", device: "sm_90", cases: "sm_90 logits: wide", kernel: "logits.*warpgroup" },
   { family: "attention, wgmma", device: "sm_90", cases: "sm_90 attention, heads of 96", kernel: "attention" },
   {
     family: "long prompts, wgmma",
