@@ -109,7 +109,6 @@ const countsOf = (architecture) => productCounts.filter(({ architectures }) => a
 const spillAllowance = {
   "attention_backward.cu": { 100: 664, 120: 664 },
   "attention_tensor_backward.cu": { 100: 28 },
-  "cached_attention_prefill.cu": { 100: 20, 120: 20 },
   "cache.cu": { 100: 8, 120: 8 },
   "fp8_linear.cu": { 120: 8 },
   "gemm.cu": { 100: 8, 120: 4 },
