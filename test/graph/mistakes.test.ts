@@ -91,7 +91,7 @@ test.each<[string, RegExp, () => unknown]>([
   ],
   [
     "sizes that are not numbers",
-    /^input x: shape: expected whole numbers .* got \(1, Symbol\(n\)\)$/,
+    /^input x: shape: expected whole numbers .* got \(1n, Symbol\(n\)\)$/,
     // biome-ignore lint/suspicious/noExplicitAny: a mistake
     () => ({ y: input("x", "f32", [1n, Symbol("n")] as any) }),
   ],

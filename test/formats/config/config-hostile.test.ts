@@ -336,7 +336,7 @@ describe("invalid config.json", () => {
       await expectError(
         parse({ modelType: "distilbert", ...more }),
         "INVALID_ARGUMENT",
-        /layerNormEpsilon, typeVocabSize: expected 1e-12 and no value/,
+        /layerNormEpsilon and typeVocabSize: expected 1e-12 and no value/,
       );
   });
 
