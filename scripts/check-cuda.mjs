@@ -45,11 +45,13 @@ const warpgroupInstructions = ["mbarrier.wait", "mbarrier.arrive", "setmaxnreg"]
 /** Plain names of kernels for 8-bit floats with mma.sync, which are empty on architectures without this instruction. */
 const e4m3Kernels = /^tensor_e4m3_\w*kernel$/;
 /**
- * Parts of the mangled names of kernels that are empty, by architecture. Devices of 12.0 lack the shared memory for wide tiles (is_used in
- * gemm_multistage.cuh). Those of 9.0 use wgmma for long segments over the cache (is_used in cached_attention_prefill.cu).
+ * Parts of the mangled names of kernels that are empty, by architecture. Devices of 12.0 lack the shared memory for wide tiles, and those of
+ * 9.0 use wgmma instead (is_used in gemm_multistage.cuh). The latter also use wgmma for long segments over the cache (is_used in
+ * cached_attention_prefill.cu).
  */
 const longSegments = [64, 128].map((width) => `11PrefillPlanINS0_4Bf16ELi1ELi${width}E`);
-const unused = { "90a": longSegments, 120: ["4TileILi128ELi256E"] };
+const wideTiles = "4TileILi128ELi256E";
+const unused = { "90a": [...longSegments, wideTiles], 120: [wideTiles] };
 /** The most instructions of an empty kernel. */
 const EMPTY = 48;
 const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");

@@ -39,7 +39,7 @@ export function predictCase(card, { title, bench, rate, launches }, cubinOf) {
       const seconds = { launch: launchSeconds(card, launch.waits), DRAM: launch.dram / (card.dram * card.attainable) };
       return { count, note: launch.note, total: seconds.launch + seconds.DRAM, seconds, dram: launch.dram };
     }
-    return { count, ...predictLaunch(card, launch, cubinOf(launch.source, card.code), notes) };
+    return { count, ...predictLaunch(card, launch, cubinOf(launch.source, launch.code ?? card.code), notes) };
   });
   const total = parts.reduce((sum, p) => sum + p.count * p.total, 0);
   const seconds = {};

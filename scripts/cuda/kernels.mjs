@@ -31,6 +31,7 @@ import { trainStep } from "./kernels/training.mjs";
  * @typedef {object} Launch
  * @property {string} source file in native/cuda without ".cu"
  * @property {RegExp} kernel matches the mangled name of one kernel
+ * @property {string} [code] architecture of the machine code. Default: that of the card
  * @property {number} [count] how many such launches there are. Default 1
  * @property {number} blocks, threads
  * @property {number} [shared] dynamic shared memory in bytes. Default 0

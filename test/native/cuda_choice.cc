@@ -51,7 +51,7 @@ void test_table() {
   expect("64 columns, H100", choose_gemm(product(18432, 64, 4096), h100), {tensor, 64, 64, 3, 1, 4096});
   expect("144 tiles, H100 with the code of another architecture", choose_gemm(product(1536, 1536, 4096), plain_h100),
       {tensor, 128, 256, 3, 1, 4096});
-  expect("small inner dimension, H100", choose_gemm(product(4096, 4096, 56), h100), {tensor, 128, 256, 3, 1, 56});
+  expect("small inner dimension, H100", choose_gemm(product(4096, 4096, 56), h100), {tensor, 128, 128, 3, 1, 56});
   expect("1024, H100", choose_gemm(product(1024, 1024, 4096), h100), {tensor, 128, 128, 3, 2, 2048});
   expect("4096, A100", choose_gemm(product(4096, 4096, 4096), a100), {tensor, 128, 256, 3, 1, 4096});
   expect("4096, RTX 3090", choose_gemm(product(4096, 4096, 4096), rtx3090), {tensor, 128, 128, 3, 1, 4096});

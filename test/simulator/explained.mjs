@@ -52,7 +52,7 @@ export const explained = [
   },
   {
     mutant:
-      /tensor_(warpgroup_)?kernel\w*(Li64ELi64E\w*Lb1ELb0ELb0E\w*:7|Li128ELi128E\w*Lb1ELb0ELb0E\w*:8) without bar\.warp\.sync/,
+      /tensor_(warpgroup_)?kernel\w*(Li64ELi64E\w*Lb1ELb0ELb0E\w*:7|Li128ELi(128|256)E\w*Lb1ELb0ELb0E\w*:8) without bar\.warp\.sync/,
     // The barrier after an epilogue of a weight's gradient that adds to a residual. Only gradients of a vocabulary have one, if the logits do not
     // fit into one strip of 128 million elements. The emulator runs it with smaller strips.
     why: "only gradients of logits in several strips run this epilogue, which are too large for the simulator",

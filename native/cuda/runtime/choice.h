@@ -116,10 +116,12 @@ inline GemmChoice wide_tiles(const GemmShape& g) { return {GemmKernel::tensor, 1
 inline bool takes_large_tiles(const GemmShape& g, const DeviceProperties& device) {
   return g.m > 64 && g.n > 64 && gemm_tiles(g, 128, 128) >= device.multiprocessors;
 }
-// Whether mma.sync can compute a product in wide tiles: for bf16, if the device has shared memory for three stages.
+// Whether mma.sync can compute a product in wide tiles: for bf16, if the device has shared memory for three stages, and
+// does not run code for sm_90a. There, mma.sync computes only products with few elements along k, or few tiles.
 inline bool has_wide_tiles(const GemmShape& g, const DeviceProperties& device) {
   constexpr size_t bytes = 3 * (128 + 256) * gemm_depth * sizeof(uint16_t);
-  return g.a == DType::bf16 && g.n > 128 && device.shared_bytes >= bytes;
+  const bool runs_sm90a = device.capability == 90 && device.sm90a;
+  return g.a == DType::bf16 && g.n > 128 && device.shared_bytes >= bytes && !runs_sm90a;
 }
 // Whether it should use them instead of large tiles. Shared memory limits large tiles, and a wide tile loads less from
 // it for each multiply-add. So wide tiles are better unless they leave clearly more multiprocessors idle.

@@ -124,11 +124,11 @@ export const product = (card, size) => ({
   launches: [productLaunch(card, size, size, size)],
 });
 
-/** The product of mma.sync on a card of sm_90a, whose code is that of gemm_multistage.cuh. */
+/** The product of mma.sync on a card of sm_90a, by the code for sm_80. Code for sm_90a has no wide tiles. */
 export const olderProduct = (card, size) => ({
   title: `bf16 product ${size}³ by mma.sync`,
   rate: { unit: "TFLOP/s", amount: (2 * size ** 3) / 1e12 },
-  launches: [productLaunch({ ...card, code: "80" }, size, size, size)],
+  launches: [{ ...productLaunch({ ...card, code: "80" }, size, size, size), code: "80" }],
 });
 
 /**
