@@ -136,7 +136,10 @@ export function encodeLabeled(
       throw rowError(row, words ? "labels" : "label", `one of ${firstOf([...index.keys()], 20)} (labels)`, label);
     return found;
   });
-  const encoded = words ? wordTokens(tokenizer as Tokenizer, words) : { ids: tokenizer.encode(text!), tokens: [] };
+  // Parse special tokens, as `classify` does.
+  const encoded = words
+    ? wordTokens(tokenizer as Tokenizer, words)
+    : { ids: tokenizer.encode(text!, { allowSpecial: true }), tokens: [] };
   const field = words ? "tokens" : "text";
   if (encoded.ids.length === 0) throw rowError(row, field, "at least one token", text);
   if (encoded.ids.length > maxLength && !truncation)
