@@ -28,7 +28,7 @@ class RankThreadSums::Exchange {
     std::unique_lock<std::mutex> lock(mutex_);
     return wake_.wait_for(lock, time, [&] { return done_; });
   }
-  // Throws the error of a call that has ended.
+  // Throws the error of the MPI thread's call, if it ended with one.
   void check() const {
     if (failed_) std::rethrow_exception(failed_);
   }

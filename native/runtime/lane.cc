@@ -43,7 +43,7 @@ void Lane::stop() {
 }
 
 void Lane::loop() {
-  // Created on this thread, because the pool pins the thread that first uses it.
+  // Only this thread runs loops on the pool, because the pool may pin the thread that does.
   pool_ = std::make_unique<Pool>(threads_);
   for (;;) {
     std::function<void()> job;

@@ -12,10 +12,10 @@ namespace heddle {
 
 class DigestCall {
  public:
-  // Reads crc32c(source, offset, bytes, before). Continues the checksum `before` over `bytes` bytes of a MappedFile or
-  // an array, beginning at `offset`. If the source is an array, appends it to `keep`. Other code must not change it
-  // until the call is done.
+  // Reads crc32c(source, offset, bytes, before). If the source is an array, appends it to `keep`. Other code must not
+  // change it until the call is done.
   DigestCall(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep);
+  // Continues the checksum `before` over `bytes` bytes of the source (a MappedFile or an array), beginning at `offset`.
   // Runs on the lane's thread. Throws IO if a file cannot be read or has become shorter.
   uint32_t run(Lane& lane) const;
 

@@ -17,7 +17,8 @@ struct PackedRows {
 
 // Maximum number of rows that are interleaved in one tile, and share a panel while it is in cache.
 constexpr int packed_max_rows = 12;
-// Rows of x are stored in tiles. Units are padded to whole blocks of every form, and thus to multiples of four.
+// Rows of x are stored in tiles. The number of a row's units is rounded up to whole blocks of every form
+// (int8_packed_forms-inl.h). It is thus a multiple of four.
 inline int64_t packed_row_tiles(int64_t m) { return ceil_div(m, packed_max_rows); }
 inline int64_t packed_units(int64_t k) { return round_up(k / unit, span / unit); }
 // A unit of a row has its integers, a scale, a total and up to two starts.

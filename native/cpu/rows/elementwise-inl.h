@@ -132,8 +132,8 @@ inline void accumulate(const Elementwise& e, Pool& pool) {
   });
 }
 
-// Sums at most elementwise_grain numbers in f32, and adds these sums in double, in order. The pieces depend on `size`
-// alone, so the result does not depend on the number of threads.
+// Sums runs of at most elementwise_grain numbers in f32, and adds the sums of the runs in double, in order. The pieces
+// depend on `size` alone, so the result does not depend on the number of threads.
 template <class T, bool SQUARES> double sum_typed(const void* p, int64_t size, Pool& pool) {
   constexpr int64_t most = 1024;
   int64_t piece = max_of<int64_t>(elementwise_grain, round_up(ceil_div(size, most), W)), pieces = ceil_div(size, piece);

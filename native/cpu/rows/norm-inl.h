@@ -19,7 +19,7 @@ template <class T> HEDDLE_SIMD void write(T* p, int64_t i, int64_t n, F v) {
   if (i + W <= n) store(p + i, v);
   else store_n(p + i, v, static_cast<int>(n - i));
 }
-// Loads up to W elements from element i on of a weight vector of any dtype.
+// Loads up to W elements of a weight vector of any dtype, beginning at element i.
 HEDDLE_SIMD F read_any(const void* p, DType t, int64_t i, int64_t n) {
   if (t == DType::f32) return read(static_cast<const float*>(p), i, n);
   return t == DType::bf16 ? read(static_cast<const bf16*>(p), i, n) : read(static_cast<const f16*>(p), i, n);

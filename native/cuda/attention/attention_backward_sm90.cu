@@ -64,8 +64,9 @@ __global__ void __launch_bounds__(256) stats_kernel(Gradient g) {
 struct BlockPlace {
   int sequence, kv_head, block;
 };
-// Consecutive numbers have a block of each of `interleaved` key heads, then the next block of each, from the last block
-// to the first. Then come the next key heads. The last group may have fewer.
+// Key heads form groups of `interleaved` heads, and the numbers run through one group after another. Within a group,
+// the first numbers stand for the last block of each head, the next numbers for the block before it, and so on. The
+// last group may have fewer heads.
 __device__ inline BlockPlace place_of(const Gradient& g, int number) {
   const int blocks = static_cast<int>(ceil_div(g.a.T, keys)), heads = static_cast<int>(g.a.KH);
   const int group = number / (g.interleaved * blocks), at = number % (g.interleaved * blocks);

@@ -58,7 +58,8 @@ constexpr size_t most_decoded = HEDDLE_EMULATED ? size_t{256} << 10 : size_t{64}
 inline size_t decoded_scratch(int64_t m, int64_t n, int64_t k, DType a, DType c) {
   return decoded_bytes(m, n, k, a, c, most_decoded);
 }
-// Whether a product with coded weights decodes them into g.decoded, and then uses tensor cores. g.b is not read.
+// Whether a product with coded weights decodes them into g.decoded, and then uses tensor cores. The answer does not
+// depend on g.b.
 bool decodes_weights(const Context& context, const Gemm& g);
 // Computes a product that decodes the quantized weights b.
 void gemm_decoded(const Context& context, const char* name, const Gemm& g);

@@ -36,8 +36,8 @@ using LargeTile = Tile<128, 128, 2, 4, 3>;
 using WideTile = Tile<128, 256, 2, 4, 3>;
 
 // Whether a device that runs this code may use tiles of T. Kernels of other tiles are empty, to keep the addon small.
-// Devices of compute capability 12.0 lack the shared memory for wide tiles, and those that run code for sm_90a use wgmma
-// instead (has_wide_tiles in choice.h).
+// Devices of compute capability 12.0 lack the shared memory for wide tiles, and those that run code for sm_90a use
+// wgmma instead (has_wide_tiles in choice.h).
 template <class T> __device__ constexpr bool is_used() {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200)
   return T::n < WideTile::n;

@@ -103,7 +103,7 @@ size_t glu_scratch(const Node& n, int) {
   return rounded_bytes(n) + gemm_workspace(n.in[0].shape[0], 2 * n.out[0].shape[1], n.in[0].shape[1]);
 }
 
-// dy (N, M), w -> dx (N, K). linear_backward_input_add also takes onto (N, K), and returns dx + onto.
+// dy (N, M), w -> dx (N, K). linear_backward_input_add has one more input, `onto` (N, K), and returns dx + onto.
 void linear_backward_input(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &w = n.in[1], &dx = n.out[0];
   Gemm g{view(dy), view(w), {nullptr, DType::f32}, out(dx), dy.shape[0], dx.shape[1], dy.shape[1], dy.shape[1],

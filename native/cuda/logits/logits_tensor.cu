@@ -1,5 +1,6 @@
 // Logits on tensor cores by mma.sync (sm_80 and later), with the main loop of gemm_multistage.cuh. A block computes one
-// tile. The blocks of a strip of eight rows of tiles run one after another, so that they share operands in L2.
+// tile. The blocks of a strip of eight rows of tiles have consecutive numbers. They run at about the same time, and
+// share operands in L2.
 #include "cuda/gemm/gemm_multistage.cuh"
 #include "cuda/gemm/sm90_tiles.cuh"
 #include "cuda/logits/logit_gradient.cuh"

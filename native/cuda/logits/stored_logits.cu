@@ -84,7 +84,8 @@ constexpr size_t alignment = 64;  // of decoded weights
 size_t decoded_bytes(const Tensor& h, const Tensor& w) {
   const int64_t N = h.shape[0], V = w.shape[0];
   if (!is_quantized(w.dtype)) return 0;
-  const size_t bytes = decoded_scratch(N, V, h.shape[1], h.dtype, DType::f32);  // V: with fewer rows, parts are larger
+  // Assumes parts of V entries, because runs with fewer rows have wider parts.
+  const size_t bytes = decoded_scratch(N, V, h.shape[1], h.dtype, DType::f32);
   return bytes ? bytes + alignment : 0;
 }
 // Returns the first aligned address from `end` on, or null if no weights are decoded.
@@ -187,8 +188,8 @@ void stored_gradient(const Node& n, Context& c, bool narrow) {
     // Each thread computes up to eight elements of a row, so that it loads the row's target and lse only once.
     const unsigned most_rows = 65535, rows = N < most_rows ? static_cast<unsigned>(N) : most_rows;
     launch(c, name, {dim3(blocks_for(width, 8 * threads), rows), dim3(threads)}, logprob_gradient_kernel, a);
-    // The bias gradient reads the gradient of the logits from `product`. With a bias, `narrow` is false, so that
-    // gradient is there in f32.
+    // The bias gradient reads the gradient of the logits from `product`. It is there in f32, because `narrow` is false
+    // for a product with a bias.
     if (const size_t of_bias = logprob_bias_gradient(n))
       launch(c, name, {dim3(blocks_for(width, threads)), dim3(threads)}, part_sum_kernel, product,
           n.out[of_bias].as<float>() + begin, N, width);

@@ -191,7 +191,8 @@ SIMULATOR_API cudaError_t cudaLaunchKernel(
   return queue_launch(entry_of(host_function), grid, threads, arguments, shared, stream);
 }
 // A kernel with cudaLaunchAttributeProgrammaticStreamSerialization is checked for its griddepcontrol.wait, even if the
-// attribute's value is 0. The documentation of graphs allows such a dependency between two kernels only.
+// attribute's value is 0. If the value is not 0, the launch must follow a kernel. The documentation of CUDA graphs
+// allows programmatic dependencies between two kernels only.
 SIMULATOR_API cudaError_t cudaLaunchKernelExC(
     const cudaLaunchConfig_t* config, const void* host_function, void** arguments) {
   std::lock_guard<std::recursive_mutex> hold(lock());

@@ -37,7 +37,7 @@ struct TokenizerSpec {
   std::vector<uint32_t> begin_ids, end_ids;
   bool byte_level = true, ignore_merges = false, byte_fallback = false, fuse_unknown = false;
   bool needs_nfc = false, spaces_to_marks = false, strip_first_space = false;
-  bool whole_text_is_word = false;  // no pre-tokenizer; the builder splits text where no merge can cross
+  bool whole_text_is_word = false;  // no pre-tokenizer; the builder adds splits before U+2581 if no merge crosses them
   uint32_t unknown = no_token;
   std::u16string prefix;
   PrefixRule prefix_rule = PrefixRule::never;

@@ -125,7 +125,7 @@ bool PairMatcher::find_tokens(const Vocab& vocab, const uint32_t* byte_ids) {
       early.push_back(way);
       continue;
     }
-    // Merging the token's own bytes must end with this pair. Otherwise the token occurs in no encoding.
+    // Merging the token's own bytes must end with this pair. Otherwise this merge produces the token in no encoding.
     if (!fit(way.left, way.right, way.rank + 1)) continue;
     const size_t length = vocab.bytes(way.id).size();
     total += length;
