@@ -57,7 +57,10 @@ function* jsonString(source: Source): Reading<string> {
  */
 export function* callObject(source: Source, keys: CallKeys, close?: string): Reading<boolean> {
   let name: string | undefined;
-  /** Arguments that came before the name. They are passed on once the name is known. */
+  /**
+   * Arguments that cannot be passed on as they arrive: they came before the name, or they are not written as a JSON object. They are passed on
+   * once they are complete and the name is known.
+   */
   let early: string | undefined;
   let hasBegun = false;
   const begin = (called: string) => {
@@ -100,7 +103,10 @@ export function* callObject(source: Source, keys: CallKeys, close?: string): Rea
   return true;
 }
 
-/** Returns the JSON text of arguments. Some models write it inside a JSON string, which is decoded. Undefined for other values. */
+/**
+ * Returns the JSON text of arguments. Some models write it inside a JSON string, which is decoded. Null stands for no arguments. Undefined for
+ * other values.
+ */
 function argumentsOf(json: string): string | undefined {
   if (json.startsWith("{")) return json;
   if (json === "null") return "{}";

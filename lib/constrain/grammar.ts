@@ -17,7 +17,9 @@ export interface FreeEdge {
 }
 
 type GrammarNode =
-  /** Reads a byte. At most one edge matches it. `character`: the byte is the first of a character of a JSON string, and any character may follow. */
+  /**
+   * Reads a byte. At most one edge matches it. `character`: the byte begins a character of a JSON string in which every character is allowed.
+   */
   | { kind: "bytes"; edges: readonly Edge[]; rule: number; character: boolean }
   /** Chooses among edges that read nothing. Guards refer to the counter of `rule`. */
   | { kind: "free"; edges: readonly FreeEdge[]; rule: number }
@@ -235,7 +237,7 @@ export class GrammarBuilder {
     const called: number[][] = [];
     for (const { start } of rules) called.push(yield* this.firstCalls(start));
     const state = new Uint8Array(rules.length); // of a depth-first search: 1 in progress, 2 done
-    // Maximum number of rules that call each other before a byte is read, starting at each rule.
+    // For each rule, the number of rules in the longest chain of calls that begins with it. No rule in the chain reads a byte before it calls the next.
     const height = new Uint32Array(rules.length);
     for (let root = 0; root < rules.length; root++) {
       const stack = [{ rule: root, next: 0 }];

@@ -58,7 +58,7 @@ export interface DocumentSlice {
  * Cuts a document into slices that are encoded in one call each. A tokenizer with threads takes up to 2^24 characters
  * at once, so most documents stay whole. For other tokenizers, slices are short, so that they do not block the event
  * loop. Slices end after a line break, or else before a space. At these places, the ids of ordinary text do not depend
- * on the text that follows.
+ * on the text that follows. A long text without such a place is cut at the maximum length, and its ids there may differ.
  */
 export function documentSlices(
   text: string,

@@ -80,8 +80,8 @@ export function checkJson(source: Uint8Array | string, where: string, limits: Js
 
 /**
  * Parses a line of a file of rows. A short line is not checked: it has at most as many values as characters, and no recursive code reads it.
- * @throws HeddleError INVALID_FILE for too many values
- * @throws SyntaxError for text that is not JSON
+ * @throws SyntaxError for a short line that is not JSON
+ * @throws HeddleError INVALID_FILE for a long line with too many values, with too deep nesting, or that is not JSON
  */
 export function parseJsonRow(text: string, where: string): unknown {
   return text.length <= MAX_VALUES ? JSON.parse(text) : parseJson(text, where);

@@ -100,7 +100,8 @@ export function nativeOptions(options: EncodeOptions = {}, guarded: () => Guarde
   const forbidden = named("forbidSpecial", forbidSpecial, guarded).filter(
     ([, id]) => !allowed.some((a) => a[1] === id),
   );
-  // Have native code recognize forbidden tokens too, so that checkForbidden finds their ids. If there are none, the ids are those of plain text.
+  // Have native code recognize forbidden tokens too, so that checkForbidden finds their ids. A text without forbidden tokens gets the same ids as
+  // without the option.
   const ids = Uint32Array.from([...allowed, ...forbidden], ([, id]) => id);
   return {
     flags: switchesOf(options),

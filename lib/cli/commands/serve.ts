@@ -79,7 +79,7 @@ export const command = defineCommand({
       kind: "string",
       value: "DIR|NAME=DIR",
       about:
-        "LoRA adapter; may be repeated. With a name, requests name it as a model (with several models: MODEL/NAME=DIR). Without, it always applies",
+        "LoRA adapter; may be repeated. With a name, only requests for the model NAME use it (with several models: MODEL/NAME=DIR). Without, it always applies",
       repeated: true,
     },
     "max-model-memory": {

@@ -118,7 +118,7 @@ function checkZstd(bytes: Uint8Array, length: number): { frames: number; isOneFr
     if (flags & 4) at += 4; // checksum
   }
   if (declared > length || stored > length || (frames > 1 && !allDeclared))
-    throw new Error(`Zstandard data of more than ${length} bytes`);
+    throw new Error(`Zstandard data of more than ${length} bytes, or of unknown size`);
   if (blocks > FEW_BLOCKS + length / MIN_BLOCK_BYTES)
     throw new Error(`too many Zstandard blocks (${blocks} for ${length} bytes)`);
   return { frames, isOneFrame: frames === 1 && skipped === 0 };

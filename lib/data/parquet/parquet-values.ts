@@ -4,7 +4,10 @@
 import type { PageHeader, ParquetType } from "hyparquet";
 import { afterNumber, unsignedNumber } from "./thrift.ts";
 
-/** Maximum repetition and definition level of a column: the number of repeated and of nullable fields on its path in the schema. */
+/**
+ * Maximum repetition and definition level of a column. Both count fields on its path in the schema: the first counts repeated fields, and the
+ * second counts all fields that are not required.
+ */
 export interface Levels {
   repetition: number;
   definition: number;

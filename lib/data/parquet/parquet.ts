@@ -46,7 +46,7 @@ export class ParquetTable {
     this.groups = metadata.row_groups.map(({ num_rows }, i) => {
       const rows = Number(num_rows);
       if (!isWhole(rows, 0, MAX_ROWS))
-        throw invalid(path, `row group ${i}: expected a number of rows, got ${num_rows}`);
+        throw invalid(path, `row group ${i}: expected from 0 to ${MAX_ROWS} rows, got ${num_rows}`);
       const group = { index: i, firstRow, rows };
       firstRow += rows;
       return group;

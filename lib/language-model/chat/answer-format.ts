@@ -122,7 +122,7 @@ export class AnswerForm {
    * Makes the parser of one answer. Undefined if the answer is plain text.
    * @param of.prompt the prompt's ids, which may begin the reasoning. Default: what the template renders for a short conversation
    * @param of.maxCalls maximum number of calls. The answer ends with the last of them
-   * @param of.isCallOrJson whether an answer that does not begin with a call has none. Default false
+   * @param of.isCallOrJson whether only an answer that begins with a call contains calls. Default false
    */
   parser(
     of: {
@@ -140,8 +140,8 @@ export class AnswerForm {
   }
 
   /**
-   * Returns the response format of an answer that must be a call. Undefined if no call is required: for "none", and for "auto" without
-   * `otherwise` or without a tool that the model can call.
+   * Returns the response format of an answer that must be a call, or for "auto" with `otherwise`, either a call or that format. Undefined for
+   * "none", and for "auto" without `otherwise` or without a tool that the model can call.
    * @param of.prompt as for `parser`
    * @param of.otherwise with "auto", the format of an answer without a call. The model then chooses between a call and this format
    * @throws HeddleError INVALID_ARGUMENT without tools, UNSUPPORTED if the template shows no form of tool calls

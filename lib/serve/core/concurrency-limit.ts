@@ -20,7 +20,7 @@ export class ConcurrencyLimit {
 
   /**
    * Takes `count` places at once. If none is taken, any number is granted, so that a request with more answers than the limit can run.
-   * @returns a function that returns the places; further calls of it do nothing
+   * @returns a function that frees the places; further calls of it do nothing
    * @throws Refusal 429
    */
   take(count: number): () => void {

@@ -10,7 +10,7 @@ export const llamaCpp: Dialect = {
     ...openai.parameterNames,
     maxTokens: "n_predict",
     repetitionPenalty: "repeat_penalty",
-    prompt: "input_prefix", // the whole prompt, of which the request's `prompt` is only the end
+    prompt: "input_prefix", // the library's `prompt` is the whole prompt, but the request's `prompt` is only its end
   },
   routes: [{ method: "POST", path: "/infill", endpoint: infill }],
 };

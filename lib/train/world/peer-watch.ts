@@ -107,7 +107,7 @@ export class PeerWatch {
     });
   }
 
-  /** Leaves the world. The others no longer watch this rank. They treat it as lost in an operation that it has not begun. */
+  /** Leaves the world. The others no longer watch this rank. If they run an operation that it has not begun, they treat it as lost. */
   leave(): void {
     if (!this.isOpen) return;
     this.isOpen = false;
