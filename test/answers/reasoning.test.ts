@@ -69,7 +69,7 @@ test("marks around the answer are dropped", () => {
   expect(read({ reasoning: thinkAnswer }, [hunyuan])).toEqual({ text: "Hi.", reasoning: "Hm", calls: [] });
 });
 
-test("an opening mark stays text if it ends after more characters than the reader holds back", () => {
+test("an opening mark stays text if it and the white space before it exceed what the reader holds back", () => {
   const { thinkAnswer } = REASONING_FORMATS;
   for (const room of [0, 3]) {
     const text = `${" ".repeat(MAX_HELD - room)}<answer>Hi.`;

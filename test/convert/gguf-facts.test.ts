@@ -234,7 +234,7 @@ describe("YaRN in llama.cpp's keys", () => {
     expect(ropeScaling).toEqual({ ...yarn, attentionFactor: expect.closeTo(attentionFactor, 6) });
   });
 
-  test("reads the attention factor of config.json, as llama.cpp's converter writes it", async () => {
+  test("reads yarn_attn_factor, where llama.cpp's converter writes the attention factor of config.json", async () => {
     const path = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf({ ropeScaling: yarn }), path);
     const key = "llama.rope.scaling.yarn_attn_factor";

@@ -97,7 +97,7 @@ describe("openCorpus", () => {
     expect(await take(other, 20)).not.toEqual(wanted);
   });
 
-  it("resumes at any batch with exactly the following batches, also when groups are read one at a time", async () => {
+  it("resumes at any batch with exactly the following batches, also if only a part of the corpus is in memory", async () => {
     // 2 kB of 15 kB in memory at once: several groups per epoch, and several epochs.
     for (const shuffleBytes of [undefined, 2000]) {
       for (const files of [textFile, [rowsFile, textFile]]) {

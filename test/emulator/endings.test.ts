@@ -112,7 +112,8 @@ test.each(cases)(
       return error / separate[k]!.error;
     });
     // A fused epilogue does not round intermediate values, which reduces the error. The squared relu saves few roundings, so by chance single
-    // errors may be larger. They depend on the data: the limit is over twice the 2 % of six draws. The mean may not be larger.
+    // errors may be larger. They depend on the data. The largest excess in six draws was 2 %, and the limit is over twice that. The mean may not
+    // be larger.
     expect(Math.max(...ratios), "each output").toBeLessThan(1.05);
     expect(
       ratios.reduce((product, r) => product * r, 1),

@@ -197,7 +197,8 @@ test("ranks synchronize, reduce, and train as one process does", async () => {
       expect(await run({ allReduce: refuse, reduceScatter: refuse })).toEqual(expected);
     }
 
-  // A step's program sums its gradients itself, and adds those of a second micro-batch.
+  // With sharding `gradients`, the program of every micro-batch sums its gradients over the ranks. That of a second micro-batch adds its sums to
+  // those of the first.
   for (const accumulate of [1, 2]) {
     const whole = await losses("cpu", undefined, 2 * accumulate);
     const divided = await Promise.all(

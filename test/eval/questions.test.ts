@@ -339,7 +339,7 @@ describe("evaluations of question files", () => {
     expect(failure.code).toBe("INVALID_FILE");
   });
 
-  test("give a question that nearly fills the context an answer that ends with the context", async () => {
+  test("end an answer when the context is full, if its question nearly fills the context", async () => {
     const tokenizer = await tinyTokenizer();
     await using model = tinyModel({ tokenizer });
     const tokens = (text: string) => tokenizer.encode(text, { allowSpecial: true }).length;

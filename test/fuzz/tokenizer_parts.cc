@@ -96,7 +96,8 @@ std::string letters(Input& in, size_t most) {
   return text;
 }
 
-// Checks the automaton of added tokens against a search for each token, and that text is split into its parts.
+// Compares the automaton of added tokens with a search for each token. Checks that the segments of a split text follow
+// one another and add up to it.
 void added_tokens(Input& in) {
   std::vector<AddedToken> tokens;
   for (int i = in.ConsumeIntegralInRange<int>(1, 6); i > 0; --i) {

@@ -93,7 +93,7 @@ test("a weight is collected for the forward and again for the backward pass, unl
   expect(calls).toBe(LAYERS + LAYERS - 3);
 });
 
-test("the ranks exchange weights in the type that nodes read", async () => {
+test("the ranks exchange weights in the dtype that the matrix products read", async () => {
   expect((await run({ divided: false, bf16: true })).casts).toBe(true);
   const { calls, casts } = await run({ divided: true, bf16: true });
   expect([calls, casts]).toEqual([LAYERS + LAYERS - 3, false]);

@@ -14,7 +14,7 @@ import { failureOf, sentences, tinyTokenizer } from "../inference/helpers.ts";
 const sizes = { hiddenSize: 32, numHiddenLayers: 3, numAttentionHeads: 4, numKeyValueHeads: 2, vocabSize: 320 };
 const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];
 
-/** Logits of a new model, whose weights are initialized by name. */
+/** Returns the logits of a new model. A weight's values depend on the seed and its name, so families with the same names have the same weights. */
 async function logitsOf(modelType: string, more: Partial<ModelConfigInput> = {}) {
   await using model = createModel(
     { modelType, ...sizes, maxPositionEmbeddings: 64, initializerRange: 0.3, ...more },

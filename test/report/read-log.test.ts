@@ -116,7 +116,7 @@ describe("a run's log", () => {
   });
 });
 
-test("of any log, the lines that a later part of it repeats are left out", () => {
+test("in any log, lines that a later part repeats are left out", () => {
   const lines = fc.array(
     fc.record({ kind: fc.constantFrom("step" as const, "evaluation" as const), step: fc.integer({ min: 1, max: 8 }) }),
   );

@@ -54,7 +54,8 @@ inline void test_cluster_barriers() {
 }
 
 // The program of two blocks that copy 128 bytes together, twice. Each block reads 64 bytes of global memory, and writes
-// them to both blocks. Thread 0 copies, and warp 1 reads the bytes. The mbarrier `full` is at s, and `empty` at s + 8.
+// them to both blocks. Thread 0 copies, and warp 1 reads the bytes. The mbarrier `full` is at the start of shared
+// memory (%r1), and `empty` 8 bytes after it (%r12).
 inline std::string multicast_program() {
   const auto wait = [](const std::string& name, const std::string& scope, const std::string& at, int parity) {
     return "{\n.reg .pred done;\n" + name + ":\nmbarrier.try_wait.parity" + scope + ".shared::cta.b64 done, [" + at +

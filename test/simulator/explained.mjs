@@ -53,15 +53,14 @@ export const explained = [
   {
     mutant:
       /tensor_(warpgroup_)?kernel\w*(Li64ELi64E\w*Lb1ELb0ELb0E\w*:7|Li128ELi(128|256)E\w*Lb1ELb0ELb0E\w*:8) without bar\.warp\.sync/,
-    // The barrier after an epilogue of a weight's gradient that adds to a residual. Only gradients of a vocabulary have one, if the logits do not
-    // fit into one strip of 128 million elements. The emulator runs it with smaller strips.
-    why: "only gradients of logits in several strips run this epilogue, which are too large for the simulator",
+    // The barrier after an epilogue of a weight's gradient that adds to a residual. No caller asks a weight's gradient to add to one.
+    why: "no product of this kernel has a residual",
   },
   {
     mutant:
       /tensor_warpgroup_kernel\w*(RingTileILi256ELi4E\w*Lb1ELb0ELb0E\w*:33|RingTileILi128ELi6E\w*Lb1ELb0ELb0E\w*:35) without bar\.warp\.sync/,
     // As above.
-    why: "only gradients of logits in several strips run this epilogue, which are too large for the simulator",
+    why: "no product of this kernel has a residual",
   },
   {
     mutant: /tensor_warpgroup_attention_gradient_kernel\w*:(6|13) without fence\.proxy\.async/,

@@ -1,4 +1,4 @@
-// Checks that the tests of the emulator share.
+// Helpers that the emulator's tests share.
 #pragma once
 #include <cstdint>
 #include <cstdio>

@@ -19,7 +19,7 @@ const cases: OpCase[] = shapes.flatMap(([n, k, m]) =>
     const bias = m % 2 ? float("f32", [m]) : undefined;
     const symbolic = n > 1 ? { symbolic: n } : {};
     return [
-      // With an even activation, the op also returns the activation's input.
+      // If the activation's number is even, the case has a second output: the activation's input.
       ...[0, 1, 2, 3, 4].map((activation) => ({
         op: "linear_activation",
         label: `${label}, activation ${activation}`,

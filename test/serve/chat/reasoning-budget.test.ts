@@ -111,7 +111,7 @@ test("a model of the AI SDK has a budget", async () => {
   expect(content[0]).toEqual({ type: "reasoning", text: beginning(3) });
 });
 
-test("a format of JSON alone is not disturbed by a budget", async () => {
+test("a budget does not disturb an answer that may only be JSON", async () => {
   const more = { max_tokens: 40, reasoning_effort: "low", reasoning: { max_tokens: 1 } };
   const response_format = { type: "json_schema", json_schema: { name: "a", schema: { enum: ["a", "b"] } } };
   const { choices } = await client.chat({ messages, temperature: 0, response_format, ...more });

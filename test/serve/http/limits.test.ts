@@ -100,7 +100,7 @@ describe("limits", () => {
       expect((await client.post(COMPLETIONS, { ...greedily, prompt: "a", n: 6 })).body.choices).toHaveLength(6);
     }));
 
-  test("the server's token limit overrides the request's", () =>
+  test("the smaller of the server's and the request's token limits applies", () =>
     withServer(model, { maxTokens: 5 }, async (client) => {
       for (const more of [{}, { max_tokens: 50 }, { max_completion_tokens: 50 }])
         expect((await client.chat({ messages: user("hi"), ignore_eos: true, ...more })).usage.completion_tokens).toBe(

@@ -15,7 +15,10 @@ const textThatBuildsMatcher = "ab".repeat(40_000);
 
 let serial = 0;
 
-/** A tokenizer with its own matcher. Equal vocabularies share a matcher, so each gets an extra token that no text contains. */
+/**
+ * Returns a tokenizer that shares no matcher with another one. Tokenizers with equal vocabularies share a matcher, so each vocabulary gets an
+ * extra token that no text contains.
+ */
 function fresh(json: string): Tokenizer {
   const file = JSON.parse(json) as { added_tokens: unknown[] };
   const content = `\u{10fffd}${++serial}`;

@@ -183,7 +183,7 @@ describe("training with a custom stage", () => {
     expect(step?.metrics).toEqual({ rows });
   });
 
-  test("passes on the exceptions that these functions throw", async () => {
+  test("passes on the exceptions that the stage's functions throw", async () => {
     const mine = new RangeError("mine");
     const collate = () => {
       throw mine;
