@@ -104,7 +104,7 @@ export function* callObject(source: Source, keys: CallKeys, close?: string): Rea
 }
 
 /**
- * Returns the JSON text of arguments. Some models write it inside a JSON string, which is decoded. Null stands for no arguments. Undefined for
+ * Returns the JSON text of arguments. Some models write it inside a JSON string, which is decoded. Null means no arguments. Undefined for
  * other values.
  */
 function argumentsOf(json: string): string | undefined {

@@ -65,8 +65,8 @@ struct BlockPlace {
   int sequence, kv_head, block;
 };
 // Key heads form groups of `interleaved` heads, and the numbers run through one group after another. Within a group,
-// the first numbers stand for the last block of each head, the next numbers for the block before it, and so on. The
-// last group may have fewer heads.
+// the first numbers are those of the last block of each head. The next are those of the block before it, and so on.
+// The last group may have fewer heads.
 __device__ inline BlockPlace place_of(const Gradient& g, int number) {
   const int blocks = static_cast<int>(ceil_div(g.a.T, keys)), heads = static_cast<int>(g.a.KH);
   const int group = number / (g.interleaved * blocks), at = number % (g.interleaved * blocks);
