@@ -45,20 +45,28 @@ describe("encodeBatch", () => {
       message: 'texts[1]: expected no forbidden special token, got "<|end|>"',
     });
   });
+});
 
+describe.each([
+  ["encodeAsync", (text: string, signal?: AbortSignal) => tokenizer.encodeAsync(text, { signal })],
+  [
+    "encodeBatch",
+    async (text: string, signal?: AbortSignal) => (await tokenizer.encodeBatch(["a", text], { signal }))[1],
+  ],
+] as const)("%s", (_, encoded) => {
   it("rejects or completes, whenever its signal is aborted", async () => {
     const text = long(16 * PART);
     for (const wait of [0, 1, 2, 4, 8, 16, 32]) {
       const controller = new AbortController();
       setTimeout(() => controller.abort(), wait);
-      const outcome = await tokenizer.encodeAsync(text, { signal: controller.signal }).then(
+      const outcome = await encoded(text, controller.signal).then(
         () => "done",
         ({ code }) => code,
       );
       expect(["ABORTED", "done"]).toContain(outcome);
       if (wait === 0) expect(outcome).toBe("ABORTED");
     }
-    expect((await tokenizer.encodeAsync("a cat")).length).toBe(tokenizer.encode("a cat").length);
+    expect(await encoded("a cat", undefined)).toEqual(tokenizer.encode("a cat"));
   });
 });
 
