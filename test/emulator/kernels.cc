@@ -115,7 +115,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"rows: log-probability, bf16", [] { return logprob(20, 40, 140); }},
       // Several strips of rows and of the vocabulary, and tiles that are partial in both dimensions.
       {"logits: small tiles", [] { return logits(21, 200, 605); }},
-      {"logits: large tiles", [] { return logits(300, 264, 397); }},
+      // Four steps along k, so that the last one is in the first stage of the ring of three.
+      {"logits: large tiles", [] { return logits(300, 200, 397); }},
       {"quantized q8_0, few rows", [] { return quantized(DType::q8_0, 3, 96, 20); }},
       {"quantized q8_0, few rows, several runs in flight", [] { return quantized(DType::q8_0, 1, 2080, 9); }},
       {"quantized q4_0, few rows, several runs in flight", [] { return quantized(DType::q4_0, 2, 2112, 9); }},
@@ -125,6 +126,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"quantized q8_0, split k", [] { return quantized(DType::q8_0, 20, 1120, 30); }},
       {"quantized q4_0", [] { return quantized(DType::q4_0, 37, 160, 70); }},
       {"quantized q4_k", [] { return quantized(DType::q4_k, 70, 256, 66); }},
+      // More rows than max_rows_in_int8: the weights are decoded to bf16, in several strips, and x is rounded to bf16.
+      {"quantized q4_0, many rows", [] { return quantized(DType::q4_0, 140, 1120, 300); }},
       {"quantized q5_0", [] { return quantized(DType::q5_0, 5, 96, 20); }},
       {"quantized q6_k", [] { return quantized(DType::q6_k, 3, 512, 9); }},
       // Several strips of columns, lines that are padded along k, and a type without its own kernel.
@@ -232,10 +235,14 @@ int run_all(const std::string& beginning, bool first_failure) {
   // parts and tiles: the emulator's limits are smaller, and other cases exceed them. Epilogues run on each form of main
   // loop, as products without one do above.
   const std::vector<Case> not_emulated = {
-      // Five steps along k, so that the last one is in the ring's first stage.
-      {"linear bf16, large tiles", [] { return linear(DType::bf16, 264, 264, 264, false); }},
-      {"experts bf16, large tiles, five steps", [] { return uneven_experts(260, 5, 264, 264, false); }},
-      {"epilogue bf16, large tiles", [] { return ended(DType::bf16, 264, 264, 264); }},
+      // Four steps along k, so that the last one is in the first stage of the ring of three. With 200 columns of the
+      // result, wide tiles would leave multiprocessors idle.
+      {"linear bf16, large tiles", [] { return linear(DType::bf16, 200, 200, 200, false); }},
+      {"linear bf16, wide tiles, four steps", [] { return linear(DType::bf16, 140, 200, 304, false); }},
+      {"linear bf16, wide tiles, four steps, gradients", [] { return linear(DType::bf16, 200, 304, 200, false); }},
+      {"experts bf16, large tiles, four steps", [] { return uneven_experts(260, 5, 200, 200, false); }},
+      {"epilogue bf16, large tiles", [] { return ended(DType::bf16, 140, 200, 104); }},
+      {"epilogue bf16, wide tiles, four steps", [] { return ended(DType::bf16, 140, 200, 304); }},
       {"cached attention, parts", [] { return cached(1100, 40, 3); }},
       {"cached attention, parts in one block", [] { return cached(950, 40, 130); }},
       {"cached tensor parts, bf16", [] { return overlapping_parts(DType::bf16, DType::bf16, 64); }},
@@ -284,14 +291,14 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"tf32: small tiles", [] { return linear(DType::f32, 40, 72, 56, false); }},
       {"tf32: small tiles, transposed", [] { return linear(DType::f32, 40, 56, 72, true); }},
       {"tf32: large tiles", [] { return linear(DType::f32, 132, 44, 200, false); }},
-      // The last step along k is in the ring's first stage, also in the epilogues below.
-      {"tf32: large tiles, transposed", [] { return linear(DType::f32, 140, 132, 140, true); }},
+      // Seven steps along k, so that the last one is in the first stage of the ring of three.
+      {"tf32: large tiles, transposed", [] { return linear(DType::f32, 196, 196, 196, true); }},
       {"tf32: row sizes that are not whole pieces", [] { return linear(DType::f32, 20, 37, 66, false); }},
       {"tf32: odd columns", [] { return linear(DType::f32, 40, 72, 53, false); }},
       {"tf32: split k", [] { return linear(DType::f32, 24, 1100, 40, false); }},
       {"tf32: split k, gradient of the weight", [] { return linear(DType::f32, 1090, 24, 16, false); }},
       {"tf32 epilogue", [] { return ended(DType::f32, 40, 100, 56); }},
-      {"tf32 epilogue, large tiles", [] { return ended(DType::f32, 132, 132, 140); }},
+      {"tf32 epilogue, large tiles", [] { return ended(DType::f32, 132, 196, 140); }},
       {"tf32 epilogue, split k", [] { return ended(DType::f32, 24, 1100, 40); }},
       {"tf32: decoded q4_0", [] { return quantized(DType::q4_0, 70, 288, 72); }},
       {"tf32: decoded fp8", [] { return fp8(DType::f32, 70, 200, 136); }},

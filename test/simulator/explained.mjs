@@ -51,18 +51,6 @@ export const explained = [
     why: "the simulator's lanes are together after a branch, so it cannot notice that the barrier is missing",
   },
   {
-    mutant:
-      /tensor_(warpgroup_)?kernel\w*(Li64ELi64E\w*Lb1ELb0ELb0E\w*:7|Li128ELi(128|256)E\w*Lb1ELb0ELb0E\w*:8) without bar\.warp\.sync/,
-    // The barrier after an epilogue of a weight's gradient that adds to a residual. No caller asks a weight's gradient to add to one.
-    why: "no product of this kernel has a residual",
-  },
-  {
-    mutant:
-      /tensor_warpgroup_kernel\w*(RingTileILi256ELi4E\w*Lb1ELb0ELb0E\w*:33|RingTileILi128ELi6E\w*Lb1ELb0ELb0E\w*:35) without bar\.warp\.sync/,
-    // As above.
-    why: "no product of this kernel has a residual",
-  },
-  {
     mutant: /tensor_warpgroup_attention_gradient_kernel\w*:(6|13) without fence\.proxy\.async/,
     // The fences around the words in global memory that order the blocks' additions to dq. The simulator's global memory is written in program
     // order, for both proxies, so nothing there needs a fence. A GPU does.

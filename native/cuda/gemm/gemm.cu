@@ -238,11 +238,13 @@ namespace {
 bool aligned(const View& x, int64_t ld) {
   return ld * static_cast<int64_t>(dtype_bytes(x.type)) % 16 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
 }
+// On tensor cores, kernels with a transposed left operand, which compute the gradients of weights, only store the sums.
 GemmShape shape_of(const Gemm& g) {
   GemmShape shape{g.m, g.gated() ? 2 * g.n : g.n, g.k, g.a.type, g.b.type, g.c.type, g.a_transposed, g.b_transposed,
       g.accumulate, g.rowwise};
   shape.gated = g.gated();
-  shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb) && (!g.gated() || aligned(g.epilogue.up, g.ldb));
+  shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb) && (!g.gated() || aligned(g.epilogue.up, g.ldb)) &&
+                  (!g.a_transposed || only_stores<false>(g));
   shape.workspace_bytes = g.workspace_bytes;
   return shape;
 }

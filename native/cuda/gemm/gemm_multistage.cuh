@@ -209,11 +209,12 @@ __device__ inline void stage_sums(float* ring, const float (&sum)[T::rows][T::co
   }
 }
 
-// Applies the epilogue to the block's output tile, which begins at (row0, column0).
-template <class T, bool gated>
+// Applies the epilogue to the block's output tile, which begins at (row0, column0). stores: only_stores(g) is true for
+// every product of the kernel.
+template <class T, bool gated, bool stores = false>
 __device__ inline void epilogue_tile(
     const Gemm& g, float* ring, int64_t row0, int64_t column0, const float (&sum)[T::rows][T::columns][4]) {
-  const bool plain = only_stores<gated>(g);
+  const bool plain = stores || only_stores<gated>(g);
   stage_sums<T>(ring, sum, [&](const float* own, int row, int column) {
     epilogue_fragments<gated>(g, plain, own, row0 + row, column0 + (gated ? column / 2 : column));
   });
@@ -234,7 +235,7 @@ __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(PreviousKernel pr
       blockIdx.z * part, g.k, g.b_terms, whole.term_depth()};
   float sum[T::rows][T::columns][4] = {};
   multiply_stages<Operand, T, a_transposed, b_transposed, gated>(memory, sides, row0, column0, sum, [](int64_t) {});
-  epilogue_tile<T, gated>(g, reinterpret_cast<float*>(memory), row0, column0, sum);
+  epilogue_tile<T, gated, a_transposed>(g, reinterpret_cast<float*>(memory), row0, column0, sum);
 }
 
 template <class Operand, class T>

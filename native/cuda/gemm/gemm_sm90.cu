@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(PreviousKe
       Gemm of_part = g;
       if (a_transposed) of_part.c.data = static_cast<float*>(g.c.data) + product.part(tile) * g.m * g.n;
       float* staged = reinterpret_cast<float*>(own);
-      epilogue_sums<gated>(of_part, staged, row0, gated ? place.column / 2 : place.column, sum);
+      epilogue_sums<gated, a_transposed>(of_part, staged, row0, gated ? place.column / 2 : place.column, sum);
     }
   }
   if constexpr (T::stores_boxes) end_stores();

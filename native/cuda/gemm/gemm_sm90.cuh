@@ -29,10 +29,11 @@ template <class T> struct StoredTile : T {
 #if HEDDLE_SM90A
 // Applies the epilogue to a warp's 16 rows of a tile. The first element is (row0, column0). `sum` holds the lane's
 // accumulators. In a gated product, the first half of the tile's columns belongs to a b, and the second half to a up.
-template <bool gated, int registers>
+// stores: only_stores(g) is true for every product of the kernel.
+template <bool gated, bool stores = false, int registers>
 __device__ inline void epilogue_sums(
     const Gemm& g, float* own, int64_t row0, int64_t column0, const float (&sum)[registers]) {
-  const bool plain = only_stores<gated>(g);
+  const bool plain = stores || only_stores<gated>(g);
   HEDDLE_ROLLED
   for (int c = 0; c < registers / 16; ++c) {
     HEDDLE_UNROLL

@@ -27,7 +27,7 @@ struct GemmShape {
   bool a_transposed = false, b_transposed = false;  // stored as (k, m), (n, k)
   bool accumulate = false;
   bool rowwise = false;        // a row of c must not depend on the number of rows
-  bool aligned = false;        // both operands have 16-byte aligned rows
+  bool aligned = false;        // tensor cores can read both operands and, if a is transposed, store the result
   size_t workspace_bytes = 0;  // for partial sums of split-k
   bool gated = false;
 };
