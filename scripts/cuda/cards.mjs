@@ -18,6 +18,7 @@ const TUNING =
  * @property {number} l2Bytes size
  * @property {number} tensor bf16 operations per clock and multiprocessor, without sparsity
  * @property {number} [mma] those of mma.sync, where newer instructions are faster than it. Default: `tensor`
+ * @property {number} [integer] operations of mma.sync in 8-bit integers for each one in bf16. Default: 2
  * @property {number} lanes results of fp32 multiply-adds per clock and multiprocessor
  * @property {number} registers, sharedBytes, warps, blocks limits of a multiprocessor
  * @property {{ shared: number, l2: number, dram: number }} latency in clocks, without load
@@ -43,6 +44,7 @@ export const cards = {
       "multiprocessors, tensor, dram": datasheet("H100 SXM5 (989 TFLOP/s of dense bf16, 3.35 TB/s)"),
       clock: "the clock at which 132 x 4096 operations give the data sheet's 989 TFLOP/s",
       mma: `0.629 of wgmma's rate (${LUO.replace("tables of latencies", "throughput of mma instructions")})`,
+      integer: "assumed: that of wgmma and of the A100",
       loaded: "assumed: the best published products reach about 0.82 of the data sheet (fast.cu: 808 TFLOP/s)",
       attainable: "a device copy reaches about 3.0 TB/s",
       l2: "not published; assumed to be that of the A100",
@@ -69,7 +71,9 @@ export const cards = {
     ...{ tensor: 2048, lanes: 64, registers: 65536, sharedBytes: 164 << 10, warps: 64, blocks: 32 },
     latency: { shared: 29, l2: 262, dram: 466 },
     sources: {
-      "multiprocessors, clock, tensor, dram": datasheet("A100 80GB SXM (312 TFLOP/s, 2.039 TB/s)"),
+      "multiprocessors, clock, tensor, integer, dram": datasheet(
+        "A100 80GB SXM (312 TFLOP/s of bf16, 624 TOPS of int8, 2.039 TB/s)",
+      ),
       l2: "NVIDIA A100 Tensor Core GPU Architecture: 5120 bytes per clock",
       loaded: "assumed",
       attainable: "assumed to be that of the H100",
@@ -93,11 +97,11 @@ export const cards = {
       l2PerMultiprocessor: 64,
       l2Bytes: 72e6,
     },
-    ...{ tensor: 512, lanes: 128, registers: 65536, sharedBytes: 100 << 10, warps: 48, blocks: 24 },
+    ...{ tensor: 512, integer: 4, lanes: 128, registers: 65536, sharedBytes: 100 << 10, warps: 48, blocks: 24 },
     latency: { shared: 30, l2: 273, dram: 542 },
     sources: {
-      "multiprocessors, clock, tensor, dram":
-        "NVIDIA Ada GPU Architecture (165.2 TFLOP/s of bf16 with f32 sums, 1,008 GB/s)",
+      "multiprocessors, clock, tensor, integer, dram":
+        "NVIDIA Ada GPU Architecture (165.2 TFLOP/s of bf16 with f32 sums, 660.6 TOPS of int8, 1,008 GB/s)",
       loaded: "assumed",
       l2: "not published; about 5 TB/s in published microbenchmarks",
       attainable: "assumed to be that of the H100",
@@ -128,6 +132,7 @@ export const cards = {
       "multiprocessors, l2Bytes": "Chips and Cheese 2025, Nvidia's B200: Keeping the CUDA Juggernaut Rolling",
       clock: "the clock at which 148 x 8192 operations give the data sheet's 2,250 TFLOP/s",
       mma: "assumed to be that of the A100. FlashAttention-2, which uses mma.sync, then has 68 % of this rate (380 TFLOP/s, Dao-AILab/flash-attention issue 1589), and about 72 % of the A100's",
+      integer: "assumed to be that of the A100",
       loaded: "assumed to be that of the A100, because mma.sync uses a quarter of the tensor cores' rate",
       attainable: "assumed to be that of the H100. A published copy reached over 6 TB/s (0.75)",
       l2: "not published; assumed to be twice that of the A100, for two dies",
@@ -152,11 +157,11 @@ export const cards = {
       l2PerMultiprocessor: 64,
       l2Bytes: 96e6,
     },
-    ...{ tensor: 512, lanes: 128, registers: 65536, sharedBytes: 100 << 10, warps: 48, blocks: 24 },
+    ...{ tensor: 512, integer: 4, lanes: 128, registers: 65536, sharedBytes: 100 << 10, warps: 48, blocks: 24 },
     latency: { shared: 30, l2: 273, dram: 542 },
     sources: {
-      "multiprocessors, clock, tensor, dram, l2Bytes":
-        "NVIDIA RTX Blackwell GPU Architecture (209.5 TFLOP/s of bf16 with f32 sums, 1,792 GB/s, 96 MB of L2)",
+      "multiprocessors, clock, tensor, integer, dram, l2Bytes":
+        "NVIDIA RTX Blackwell GPU Architecture (209.5 TFLOP/s of bf16 with f32 sums, 838 TOPS of int8, 1,792 GB/s, 96 MB of L2)",
       loaded: "assumed to be that of the RTX 4090",
       l2: "not published; assumed to be that of the RTX 4090 for each multiprocessor",
       attainable: "assumed to be that of the H100",
@@ -191,6 +196,7 @@ export const assumptions = [
   "Waits of a block for another block are not modeled.",
   "A launch takes 2 µs. From compute capability 9.0 on, it takes 1 µs in a chain of kernels that start before the one before them has ended.",
   "Reads after another kernel's writes come from DRAM.",
+  "Sampling finds 1,024 tokens in each bin that it searches. In the case of heddle bench, these are those of evenly spread logits. Threads do not wait for each other's atomics.",
   "Causal attention has the average number of tiles per block. Blocks of different length are balanced perfectly.",
 ];
 

@@ -39,7 +39,7 @@ export function predictCase(card, { title, bench, rate, launches }, cubinOf) {
       const seconds = { launch: launchSeconds(card, launch.waits), DRAM: launch.dram / (card.dram * card.attainable) };
       return { count, note: launch.note, total: seconds.launch + seconds.DRAM, seconds, dram: launch.dram };
     }
-    return { count, ...predictLaunch(card, launch, cubinOf(launch.source, launch.code ?? card.code), notes) };
+    return { count, ...predictLaunch(card, launch, cubinOf(launch.source), notes) };
   });
   const total = parts.reduce((sum, p) => sum + p.count * p.total, 0);
   const seconds = {};
@@ -60,8 +60,8 @@ export const sourcesOf = (cardName, only = "") =>
 export function forecast(cardName, cubinPath, only = "") {
   const card = cards[cardName];
   const read = new Map();
-  const cubinOf = (source, architecture) => {
-    const path = cubinPath(source, architecture);
+  const cubinOf = (source) => {
+    const path = cubinPath(source, card.code);
     if (!read.has(path)) read.set(path, readCubin(path));
     return read.get(path);
   };
@@ -73,6 +73,12 @@ export function forecast(cardName, cubinPath, only = "") {
 
 /** Factors from the units of lib/bench to those of the forecast. */
 const TO_UNIT = { "GFLOP/s": { "TFLOP/s": 1e-3 }, "GB/s": { "TB/s": 1e-3 }, "tokens/s": { "tokens/s": 1 } };
+
+/** Returns a forecast's value in the unit of lib/bench. */
+export function benchValue({ unit, value }) {
+  const [factors] = Object.values(TO_UNIT).filter((to) => unit in to);
+  return value / factors[unit];
+}
 
 /** Reads the results of `heddle bench --json`, or lines of JSON with results. */
 export function readResults(path) {

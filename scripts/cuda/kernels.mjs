@@ -1,15 +1,17 @@
 // The kernels and shapes of the forecast: which kernel a launch runs, its grid, and the work that the shape needs. These numbers repeat the
 // launch code of native/cuda. Everything else comes from the cubin.
-import { benchedLogits, crossEntropy, logitGradient } from "./kernels/logits.mjs";
+import { benchedDecode, benchedPrompt, benchedSampling, decodeStep, sampling } from "./kernels/generation.mjs";
+import { benchedLogits, cappedGradient, crossEntropy, logitGradient, uncappedGradient } from "./kernels/logits.mjs";
 import {
   decodedProduct,
-  decodeStep,
   expertProduct,
   fp8Product,
   gemv,
   gemvChain,
+  integerProduct,
   olderProduct,
   product,
+  roundedChain,
 } from "./kernels/products.mjs";
 import {
   adamw,
@@ -21,7 +23,6 @@ import {
   gatedGradient,
   normGradient,
   promptChunk,
-  sampling,
   softmax,
   vectors,
 } from "./kernels/rows.mjs";
@@ -31,7 +32,6 @@ import { trainStep } from "./kernels/training.mjs";
  * @typedef {object} Launch
  * @property {string} source file in native/cuda without ".cu"
  * @property {RegExp} kernel matches the mangled name of one kernel
- * @property {string} [code] architecture of the machine code. Default: that of the card
  * @property {number} [count] how many such launches there are. Default 1
  * @property {number} blocks, threads
  * @property {number} [shared] dynamic shared memory in bytes. Default 0
@@ -54,6 +54,8 @@ export const casesFor = (card) => [
   product(card, 8192),
   ...(card.code === "90a" ? [fp8Product(card, 8192), olderProduct(card, 8192)] : []),
   decodedProduct(card),
+  decodedProduct(card, { prompt: true }),
+  integerProduct(),
   expertProduct(),
   ...["bf16", "q8_0", "q4_k"].flatMap((format) =>
     [
@@ -63,7 +65,8 @@ export const casesFor = (card) => [
       [8192, 8192],
     ].map(([n, k]) => gemv(card, format, n, k)),
   ),
-  ...["q8_0", "q4_k"].map((format) => gemvChain(card, format)),
+  ...["bf16", "q8_0", "q4_k"].flatMap((format) => [4096, 14336].map((n) => gemvChain(card, format, n, 4096))),
+  roundedChain(card),
   attention(card, { batch: 8, length: 2048 }),
   attention(card, { batch: 1, length: 16384 }),
   attentionBackward(card, { batch: 1, length: 16384 }),
@@ -77,6 +80,8 @@ export const casesFor = (card) => [
   crossEntropy(card),
   benchedLogits(card),
   logitGradient(card),
+  uncappedGradient(card),
+  cappedGradient(card),
   adamw(),
   vectors("rms_norm"),
   normGradient(),
@@ -88,7 +93,10 @@ export const casesFor = (card) => [
   embeddingGradient(50257, 768, 16384),
   embeddingGradient(131072, 4096, 16384),
   sampling(),
+  benchedSampling(),
   decodeStep(card, "bf16"),
   decodeStep(card, "q4_k"),
+  ...["bf16", "q8_0", "q4_0"].map(benchedDecode),
+  benchedPrompt(card),
   ...(card.code === "90a" ? [trainStep(card)] : []),
 ];

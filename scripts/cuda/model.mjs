@@ -4,7 +4,7 @@ import { unitOf } from "./opcodes.mjs";
 import { clocksOf, countKinds } from "./trace.mjs";
 
 const WARP = 32;
-/** Operations of one warp-wide mma.sync m16n8k16 in bf16. */
+/** Operations of one warp-wide mma.sync m16n8k16, in bf16 or 8-bit integers. */
 const MMA_OPERATIONS = 4096;
 
 /** Returns the blocks that fit into a multiprocessor, and the limit that decides. */
@@ -40,7 +40,8 @@ export function costOf(card, { name, width, isOff }) {
     case "global":
       return /^(UTMA|UBLK)/.test(name) ? {} : { shared: Math.max(1, (width * WARP) / 8 / 128) };
     case "tensor":
-      return name === "HMMA" ? { tensor: MMA_OPERATIONS / (card.mma ?? card.tensor) } : {};
+      if (name === "HMMA") return { tensor: MMA_OPERATIONS / (card.mma ?? card.tensor) };
+      return name === "IMMA" ? { tensor: MMA_OPERATIONS / ((card.integer ?? 2) * (card.mma ?? card.tensor)) } : {};
     default:
       return {};
   }

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { cardOf } from "../cuda/forecast.mjs";
+import { benchValue, cardOf } from "../cuda/forecast.mjs";
 import { root } from "../testing.mjs";
 import { deviceFacts } from "./machine.mjs";
 
@@ -125,10 +125,9 @@ export function forecastStep(out, why) {
   };
 }
 
-/** Returns the predicted results by the names and in the units of `heddle bench`, which have thousandths of the forecast's. */
+/** Returns the predicted results by the names and in the units of `heddle bench`. */
 export function forecastResults(json) {
   return JSON.parse(json)
     .flatMap(({ results }) => results)
-    .filter(({ unit }) => unit !== "ms")
-    .flatMap(({ bench = [], value }) => bench.map((name) => ({ name, value: value * 1e3 })));
+    .flatMap((result) => (result.bench ?? []).map((name) => ({ name, value: benchValue(result) })));
 }

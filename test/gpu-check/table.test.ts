@@ -44,6 +44,7 @@ const FORECAST = JSON.stringify([
     results: [
       { title: "a product", bench: ["gemm bf16 NT"], unit: "TFLOP/s", value: 0.8 },
       { title: "sampling", unit: "ms", value: 1 },
+      { title: "a decode step", bench: ["decode 1"], unit: "tokens/s", value: 2000 },
     ],
   },
 ]);
@@ -186,6 +187,13 @@ test("results name the card, the driver, CUDA and the commit, and the forecast's
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test("the forecast has the names and units of the benchmarks, without cases that no benchmark measures", () => {
+  expect(forecastResults(FORECAST)).toEqual([
+    { name: "gemm bf16 NT", value: 800 },
+    { name: "decode 1", value: 2000 },
+  ]);
 });
 
 test("results of PyTorch are those of its last complete line", () => {

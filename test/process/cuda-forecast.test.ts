@@ -66,7 +66,8 @@ const { occupancyOf, predict } = (await script("cuda/model.mjs")) as {
   predict: (card: Card, launch: object) => Prediction;
 };
 const { cards } = (await script("cuda/cards.mjs")) as { cards: Record<"h100" | "a100" | "rtx4090" | "b200", Card> };
-const { cardOf, compare } = (await script("cuda/forecast.mjs")) as {
+const { benchValue, cardOf, compare } = (await script("cuda/forecast.mjs")) as {
+  benchValue: (result: { unit: string; value: number }) => number;
   cardOf: (gpu: string) => string | undefined;
   compare: (results: object[], measured: object[]) => { title: string; ratio: number }[];
 };
@@ -228,6 +229,17 @@ test("mma.sync takes the number of clocks that follows from the card's rate", ()
   expect(clocks(cards.a100)).toBeCloseTo(8e4 * (4096 / 2048), 0);
 });
 
+test("mma.sync of 8-bit integers takes half the clocks of bf16, or a quarter on cards of the RTX series", () => {
+  const clocks = (card: Card, name: string) => {
+    const segments = segmentsOf(assembled([name, "@BRA 0", "EXIT"]), { totals: { [name]: 1e4 } });
+    const roles = [{ warps: 8, mark: name, segments }];
+    const launch = { blocks: 1, block: { registers: 255, threads: 256, shared: 0 }, roles, dram: 0 };
+    return predict(card, launch).seconds.tensor!;
+  };
+  expect(clocks(cards.a100, "HMMA") / clocks(cards.a100, "IMMA")).toBeCloseTo(2, 9);
+  expect(clocks(cards.rtx4090, "HMMA") / clocks(cards.rtx4090, "IMMA")).toBeCloseTo(4, 9);
+});
+
 test("reads the widths of cp.async in code of compute capability 8.0 and 10.0", () => {
   const widthOf = (high: bigint, capability: number) => {
     const code = Buffer.alloc(16);
@@ -260,6 +272,9 @@ test("compares measured results with the forecast in one unit", () => {
   expect(compare(results, measured)).toEqual([
     { title: "product", name: "gemm bf16 8x8x8 NT", unit: "TFLOP/s", measured: 400, forecast: 500, ratio: 0.8 },
   ]);
+  expect(benchValue({ unit: "TFLOP/s", value: 0.5 })).toBe(500);
+  expect(benchValue({ unit: "TB/s", value: 2 })).toBe(2000);
+  expect(benchValue({ unit: "tokens/s", value: 1915 })).toBe(1915);
   expect(cardOf("NVIDIA H100 80GB HBM3")).toBe("h100");
   expect(cardOf("NVIDIA H100 PCIe")).toBeUndefined();
   expect(["NVIDIA H200", "NVIDIA H200 NVL", "NVIDIA GH200 480GB"].map(cardOf)).toEqual(["h200", undefined, undefined]);

@@ -80,3 +80,75 @@ export function logitGradient(card) {
     launches: logitGradientLaunches(card, OPERANDS, entries),
   };
 }
+
+const GEMMA = { rows: 8192, vocabulary: 256000, width: 2304 };
+const withProducts = ({ rows, vocabulary, width }) => ({
+  unit: "TFLOP/s",
+  amount: (6 * rows * vocabulary * width) / 1e12,
+});
+
+/** A product on CUDA cores with a left operand in f32 and a right one in bf16 (gemm_kernel of gemm.cu). c (m, n) is f32. */
+function multiplyAddLaunch(m, n, k, { accumulates = false } = {}) {
+  const [side, depth, threads] = [64, 32, 256];
+  const tiles = (m / side) * (n / side);
+  // A thread copies eight elements of each operand for a stage. Both loops have the same instructions, and one counts for both.
+  const copies = (2 * side * depth) / threads;
+  return {
+    source: "gemm/gemm",
+    kernel: /[^\d]11gemm_kernelE/,
+    ...{ blocks: tiles, threads },
+    roles: [
+      {
+        warps: 8,
+        path: { FFMA: 32, "STS.32": 2, "LDG.32": 2, "STG.32": 1, CALL: 0 },
+        totals: { FFMA: 16 * k, "STS.32": (copies * k) / depth, "STG.32": 16 },
+        outer: k / depth,
+      },
+    ],
+    dram: 4 * m * k + 2 * k * n + (accumulates ? 8 : 4) * m * n,
+    l2: tiles * side * k * (4 + 2) + 4 * m * n,
+  };
+}
+
+/**
+ * The gradient of a head with a soft cap, and both its products, with the shapes of Gemma 2 2B. The logits of a part of the vocabulary are in memory
+ * in f32 (stored_logits.cu). Tensor cores multiply them. Their gradients are not rounded, so CUDA cores multiply those.
+ */
+export function cappedGradient(card) {
+  const { rows, vocabulary, width } = GEMMA;
+  const entries = Math.floor((16 << 20) / rows / 64) * 64; // part_size of stored_logits.cu
+  const count = vocabulary / entries;
+  return {
+    title: `gradient of capped logits and its products ${titleOf(GEMMA)}`,
+    rate: withProducts(GEMMA),
+    launches: [
+      productLaunch(card, rows, entries, width, { outputBytes: 4 }),
+      {
+        source: "logits/stored_logits",
+        kernel: /23logprob_gradient_kernel/,
+        ...{ blocks: rows, threads: 256 },
+        roles: [{ warps: 8, path: { MUFU: 7, "STG.32": 1, CALL: 0 }, totals: { "STG.32": entries / 256 } }],
+        dram: 8 * rows * entries,
+      },
+      multiplyAddLaunch(rows, width, entries, { accumulates: true }),
+      multiplyAddLaunch(entries, width, rows),
+    ].map((launch) => ({ ...launch, count })),
+  };
+}
+
+/** The same without a cap: the gradients of logits are bf16, and tensor cores compute all products. */
+export function uncappedGradient(card) {
+  const { rows, vocabulary, width } = GEMMA;
+  const entries = Math.floor((128 << 20) / rows / 256) * 256; // strip_entries of token_logprob.cu
+  const count = vocabulary / entries;
+  return {
+    title: `gradient of logits and its products ${titleOf(GEMMA)}`,
+    rate: withProducts(GEMMA),
+    launches: [
+      ...logitGradientLaunches(card, GEMMA, entries),
+      { ...productLaunch(card, rows, width, entries, { layout: "NN", outputBytes: 4 }), count },
+      { note: "sums of the hidden rows' gradient, read", count, dram: 4 * rows * width },
+      { ...productLaunch(card, entries, width, rows, { layout: "TN", outputBytes: 4 }), count },
+    ],
+  };
+}

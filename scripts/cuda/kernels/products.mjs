@@ -1,22 +1,28 @@
-// Matrix products, products with one row, and a decode step. Numbers repeat native/cuda/gemm and native/cuda/quant/gemm_int8.cu.
+// Matrix products, and products with one row. Numbers repeat native/cuda/gemm and native/cuda/quant/gemm_int8.cu.
 
-const DEPTH = 64; // gemm_depth of choice.h
+export const DEPTH = 64; // gemm_depth of choice.h
 
 /** The epilogue of a warp that only stores sums, for `chunks` times 16 rows and 32 columns: stores to the staging area, and to the result. */
-const epilogue = (chunks) => ({ STS: 8 * chunks, STG: 4 * chunks });
+export const epilogue = (chunks) => ({ STS: 8 * chunks, STG: 4 * chunks });
 
 /** The template arguments of a product's kernel: whether its operands are stored transposed, and whether it is gated. */
-const FLAGS = { NT: "Lb0ELb1ELb0E", NN: "Lb0ELb0ELb0E", TN: "Lb1ELb0ELb0E" };
+export const FLAGS = { NT: "Lb0ELb1ELb0E", NN: "Lb0ELb0ELb0E", TN: "Lb1ELb0ELb0E" };
 
 /**
  * The launch of a bf16 product c (m, n). `layout`: NT for x Wᵀ, NN for x W, TN for dyᵀ x. `outputBytes`: 2 for bf16, 4 for f32, 0 for none.
  * `end` describes a kernel with another epilogue. Its `path` is what a warp executes for a tile of sm_90a, or for 16 rows of its tile on other
- * architectures. `parts`: of split-k, whose sums are f32.
+ * architectures. `parts`: of split-k, whose sums are f32. `warpgroups`: whether wgmma computes it.
  */
-export function productLaunch(card, m, n, whole, { layout = "NT", outputBytes = 2, parts = 1, end: other } = {}) {
+export function productLaunch(
+  card,
+  m,
+  n,
+  whole,
+  { layout = "NT", outputBytes = 2, parts = 1, end: other, warpgroups = card.code === "90a" } = {},
+) {
   const k = whole / parts;
   const compulsory = 2 * (m * whole + n * whole) + outputBytes * parts * m * n;
-  if (card.code === "90a") {
+  if (warpgroups) {
     // gemm_sm90.cu: persistent blocks, tiles of 128 x 256, strips of eight rows of tiles. Clusters of two blocks share the columns' tile of b:
     // each block takes half of it from L2. warpgroup_cluster of choice.h decides whether there are clusters.
     const [tileM, tileN] = [128, 256];
@@ -82,10 +88,12 @@ export function productLaunch(card, m, n, whole, { layout = "NT", outputBytes = 
       l2: tiles * fromL2 * k + outputBytes * parts * m * n,
     };
   }
-  // gemm_multistage.cuh: tiles of 128 x 128 or 128 x 256, by eight warps of 64 x 32 or 64 x 64 (takes_wide_tiles in choice.h).
+  // gemm_multistage.cuh: tiles of 128 x 128 or 128 x 256, by eight warps of 64 x 32 or 64 x 64. Code for sm_90a lacks the wide tiles
+  // (has_wide_tiles and takes_wide_tiles in choice.h).
   const tilesOf = (width) => Math.ceil(m / 128) * Math.ceil(n / width) * parts;
   const busyWith = (width) => tilesOf(width) / Math.ceil(tilesOf(width) / card.multiprocessors);
-  const wide = !other && card.sharedBytes >= 144 << 10 && n > 128 && 2 * busyWith(256) >= 0.9 * busyWith(128);
+  const hasWide = card.code !== "90a" && card.sharedBytes >= 144 << 10 && n > 128;
+  const wide = !other && hasWide && 2 * busyWith(256) >= 0.9 * busyWith(128);
   const width = wide ? 256 : 128;
   const tiles = tilesOf(width);
   const steps = k / DEPTH;
@@ -124,11 +132,11 @@ export const product = (card, size) => ({
   launches: [productLaunch(card, size, size, size)],
 });
 
-/** The product of mma.sync on a card of sm_90a, by the code for sm_80. Code for sm_90a has no wide tiles. */
+/** A product by mma.sync on a card of sm_90a. `choose_gemm` takes wgmma for it, so this is a floor. */
 export const olderProduct = (card, size) => ({
   title: `bf16 product ${size}³ by mma.sync`,
   rate: { unit: "TFLOP/s", amount: (2 * size ** 3) / 1e12 },
-  launches: [{ ...productLaunch({ ...card, code: "80" }, size, size, size), code: "80" }],
+  launches: [productLaunch(card, size, size, size, { warpgroups: false })],
 });
 
 /**
@@ -186,23 +194,26 @@ export function fp8Product(card, size) {
   };
 }
 
-const BLOCKS = {
+export const BLOCKS = {
   bf16: { bytes: 2 },
   q8_0: { type: 5, bytes: 34 / 32, path: { IDP: 16, "LDS.128": 4, "LDG.128": 2 } },
+  q4_0: { bytes: 18 / 32 },
   q4_k: { type: 12, bytes: 144 / 256, path: { IDP: 16, "LDS.128": 4, "LDG.128": 4 } },
 };
 
 /**
- * A product of bf16 rows with a weight in q4_k. A kernel first decodes the weight to two bf16 terms (decoded_gemm.cuh), in one strip. The
- * ring loads the rows twice, as for a product with twice the inner dimension.
+ * A product of many rows with a weight in q4_k. A kernel first decodes the weight to bf16 terms (decoded_gemm.cuh), in one strip. Rows of bf16
+ * take two terms. The ring loads them twice, as for a product with twice the inner dimension. A prompt has rows of f32, which another kernel
+ * rounds first, and a weight is rounded to one term.
  */
-export function decodedProduct(card) {
-  const [m, n, k, terms] = [8192, 4096, 4096, 2];
+export function decodedProduct(card, { prompt = false } = {}) {
+  const [m, n, k, terms] = [8192, 4096, 4096, prompt ? 1 : 2];
   const { type, bytes } = BLOCKS.q4_k;
   return {
-    title: `bf16 rows ${m} x q4_k (${n}, ${k})`,
+    title: `${prompt ? "a prompt's" : "bf16"} rows ${m} x q4_k (${n}, ${k})`,
     rate: { unit: "TFLOP/s", amount: (2 * m * n * k) / 1e12 },
     launches: [
+      ...(prompt ? [{ note: "rounding of the rows", dram: m * k * (4 + 2) }] : []),
       {
         source: "quant/gemm_decoded",
         kernel: new RegExp(`decode_kernel.*DTypeE${type}E.*_1EE`),
@@ -211,6 +222,49 @@ export function decodedProduct(card) {
         dram: n * k * (bytes + 2 * terms),
       },
       productLaunch(card, m, n, terms * k),
+    ],
+  };
+}
+
+/**
+ * The same with rows that are rounded to 8 bits, as for fewer rows (max_rows_in_int8). Integer tensor cores multiply tiles of
+ * 64 x 64 (gemm_int8.cu). A stage has four runs of 16 elements along k. For each run, a warp of 32 x 32 elements has 8 mma.sync.
+ */
+export function integerProduct() {
+  const [m, n, k] = [8192, 4096, 4096];
+  const { type, bytes } = BLOCKS.q4_k;
+  const [runs, stages] = [k / 16, k / 64];
+  const rounded = 1 + 4 / 32 + 4 / 16; // bytes of an activation: itself, and its share of a scale and of a sum
+  const tiles = (m / 64) * (n / 64);
+  return {
+    title: `8-bit rows ${m} x q4_k (${n}, ${k})`,
+    rate: { unit: "TFLOP/s", amount: (2 * m * n * k) / 1e12 },
+    launches: [
+      {
+        source: "quant/gemm_int8",
+        kernel: /12round_kernel/,
+        ...{ blocks: (m * k) / 16 / 256, threads: 256 },
+        roles: [{ warps: 8, path: { "LDG.128": 4, "STG.64": 2, "LDG.16": 0, CALL: 0 } }],
+        dram: m * k * (4 + rounded),
+      },
+      {
+        source: "quant/gemm_int8",
+        kernel: new RegExp(`13tensor_kernel.*DTypeE${type}E`),
+        ...{ blocks: tiles, threads: 128 },
+        roles: [
+          {
+            warps: 4,
+            mark: "IMMA",
+            // A thread copies two runs of the rows in an iteration, and decodes one run of the weight. HADD2 converts its two scales.
+            path: { IMMA: 8, "LDG.32": 4, HADD2: 2, CALL: 0 },
+            totals: { IMMA: runs * 8, "LDG.32": stages * 4, HADD2: stages * 4 },
+            outer: stages,
+            l2: 64 * k * (rounded + bytes),
+          },
+        ],
+        dram: m * k * rounded + n * k * bytes + 4 * m * n,
+        l2: tiles * 64 * k * (rounded + bytes) + 4 * m * n,
+      },
     ],
   };
 }
@@ -311,36 +365,28 @@ export const gemv = (card, format, n, k) => ({
   launches: gemvLaunches(card, format, n, k),
 });
 
-/** The chain of products of one row that `heddle bench` times. Each starts while the one before it ends. */
-export const gemvChain = (card, format) => ({
-  title: `one row x (4096, 4096) ${format}, in a chain`,
-  bench: [`gemv ${format} 4096x4096`],
-  rate: { unit: "TB/s", amount: (4096 ** 2 * BLOCKS[format].bytes) / 1e12 },
-  launches: gemvLaunches(card, format, 4096, 4096).map((launch) => ({ ...launch, waits: true })),
+/**
+ * A product of one row in a chain, where each kernel starts while the one before it ends. In bf16, x is stored in bf16, as by the norms of a
+ * decode step.
+ */
+export const gemvChain = (card, format, n, k) => ({
+  title: `one row x (${n}, ${k}) ${format}, in a chain`,
+  // The chain of `heddle bench` feeds sums in f32 to the next product. Quantized products round them on their own.
+  bench: n === k && format !== "bf16" ? [`gemv ${format} ${n}x${k}`] : [],
+  rate: { unit: "TB/s", amount: (n * k * BLOCKS[format].bytes) / 1e12 },
+  launches: gemvLaunches(card, format, n, k).map((launch) => ({ ...launch, waits: true })),
 });
 
-/**
- * A token of a model with the shapes of Llama 3 8B, at position 2048. Kernels of a layer: two norms, q, k, v, rope of q and k, cache write, two
- * of attention, output, gate and up, down. With quantized weights, gate, up and their product are separate.
- */
-export function decodeStep(card, format) {
-  const [width, hidden, vocabulary, layers, position] = [4096, 14336, 128256, 32, 2048];
-  const keys = 8 * 128;
-  const quantized = format !== "bf16";
-  const repeated = (count, n, k, more) => gemvLaunches(card, format, n, k, more).map((one) => ({ ...one, count }));
-  const launches = [
-    ...repeated(2 * layers, width, width),
-    ...repeated(2 * layers, keys, width),
-    ...(quantized ? repeated(2 * layers, hidden, width) : repeated(layers, hidden, width, { factors: 2 })),
-    ...repeated(layers, width, hidden),
-    ...repeated(1, vocabulary, width),
-    { note: "small kernels: norms, rope, cache write", count: (quantized ? 6 : 5) * layers + 1, dram: 0 },
-    { note: "cached attention, its parts and their merge", count: 2 * layers, dram: position * 2 * keys * 2 * 0.5 },
-  ];
-  const bytes = launches.reduce((sum, { count = 1, dram }) => sum + count * dram, 0);
+/** The chain of products in bf16 that `heddle bench` times. A kernel rounds the f32 result of a product for the next one. */
+export function roundedChain(card) {
+  const [n, k] = [4096, 4096];
   return {
-    title: `decode step, 32 layers, 8B, ${format}`,
-    rate: { unit: "TB/s", amount: bytes / 1e12 },
-    launches: launches.map((launch) => ({ ...launch, waits: true })),
+    title: `one row x (${n}, ${k}) bf16, in a chain that rounds f32`,
+    bench: [`gemv bf16 ${n}x${k}`],
+    rate: { unit: "TB/s", amount: (n * k * 2) / 1e12 },
+    launches: [{ note: "x rounded to bf16", dram: 6 * k }, ...gemvLaunches(card, "bf16", n, k)].map((launch) => ({
+      ...launch,
+      waits: true,
+    })),
   };
 }

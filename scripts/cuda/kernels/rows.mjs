@@ -1,4 +1,4 @@
-// Attention, sampling and memory-bound ops. Numbers repeat the launch code in native/cuda/attention and native/cuda/rows.
+// Attention and memory-bound ops. Numbers repeat the launch code in native/cuda/attention and native/cuda/rows.
 
 const causalFlops = ({ batch, length, heads, width }) => 2 * batch * heads * length * length * width;
 const operandBytes = ({ batch, length, heads, width }) => batch * length * heads * width * 2;
@@ -404,35 +404,3 @@ export const embeddingGradient = (vocabulary, width, tokens) => ({
   rate: { unit: "TB/s", amount: (vocabulary * width * 4 + tokens * width * 2) / 1e12 },
   launches: embeddingGradientLaunches({ vocabulary, width, tokens, distinct: tokens / 4 }),
 });
-
-/** A token at temperature 1 with top_p, from one row of 131072 logits. Each of two searches takes four digits. */
-export function sampling() {
-  const vocabulary = 131072;
-  const parts = vocabulary / 4096;
-  const each = 4096 / 256;
-  const pass = (source, kernel, totals, more = {}) => ({
-    source: `rows/${source}`,
-    kernel,
-    ...{ blocks: parts, threads: 256 },
-    roles: [{ warps: 8, totals, path: { CALL: 0, ...more } }],
-    dram: vocabulary * 4,
-  });
-  return {
-    title: `sampling, one row of ${vocabulary}, top_p`,
-    rate: { unit: "ms" },
-    launches: [
-      pass("sample", /17scan_parts_kernel/, { LDG: each }, { LDG: 4 }),
-      { ...pass("sample", /13adjust_kernel/, {}), blocks: 1, dram: 0 },
-      pass("sample", /16sum_parts_kernel/, { LDG: each }, { LDG: 4 }),
-      pass("sample_draw", /12count_kernel/, { ATOMS: 3 * each }, { ATOMS: 4 }),
-      pass("sample_draw", /12group_kernel/, { STG: each }, { STG: 4 }),
-      {
-        source: "rows/sample_draw",
-        kernel: /11draw_kernel/,
-        ...{ blocks: 1, threads: 1024 },
-        roles: [{ warps: 32, path: { BAR: 6, CALL: 0 }, totals: { BAR: 2 * 4 * 6 } }],
-        dram: 0,
-      },
-    ].map((launch, n) => ({ ...launch, waits: n > 0 })),
-  };
-}
