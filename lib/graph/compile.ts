@@ -37,10 +37,11 @@ export class Program<R extends Results = Results> {
   private readonly describeForCuda: () => ProgramDescription;
 
   /** @internal */ constructor(trace: Trace, results: R) {
-    const nodes = gatherDivided(fuse(live(trace, results), Object.values(results)), trace.divided);
-    const ended = fuseActivations(nodes, Object.values(results));
-    const description = describeProgram(trace, results, narrow(ended, Object.values(results)));
-    this.describeForCuda = () => describeProgram(trace, results, fuseEpilogues(nodes, Object.values(results))).native;
+    const values = Object.values(results);
+    const nodes = gatherDivided(fuse(live(trace, results), values), trace.divided);
+    const description = describeProgram(trace, results, narrow(fuseActivations(nodes, values), values));
+    this.describeForCuda = () =>
+      describeProgram(trace, results, narrow(fuseEpilogues(nodes, values), values, true)).native;
     this.tensors = description.tensorSlots;
     this.outputs = Object.entries(results).map(([name, value]) => ({ name, value }));
     this.inputNames = new Set(trace.inputs.keys());

@@ -24,7 +24,7 @@ export interface LoadOptions {
   /**
    * How activations are rounded before products with narrow weights when text is generated. `f32` does not round, which is slower. `int8`
    * (the default) rounds to 8 bits in groups of 32 for quantized weights. For 8-bit floats it rounds to e4m3 in groups of 128, and for bf16
-   * weights to bf16. For long prompts, processors with matrix tiles (AMX) instead round activations and quantized weights to bf16.
+   * weights to bf16. For long prompts, CUDA and processors with matrix tiles (AMX) instead round activations and quantized weights to bf16.
    */
   quantizedActivations?: QuantizedActivations | undefined;
   /** Called after each weight, with the number of loaded weights and the total. */

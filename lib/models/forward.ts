@@ -176,7 +176,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
     },
     experts(x, prefix, experts) {
       const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
-      return expertLinear(x, weight(`${prefix}.weight`), experts, { bias, rowwise });
+      return expertLinear(x, weight(`${prefix}.weight`), experts, { bias, rowwise, activations });
     },
     constant: (name) => {
       const key = `constant.${name}`;

@@ -59,7 +59,8 @@ void check_rows(const Check& c, Operand x, Operand experts) {
   else c.rank(x, 2);
 }
 
-// x (N, K) or (N, k, K), w (E, M, K), experts (N, k) i32, bias? (E, M) -> y (N, k, M)
+// x (N, K) or (N, k, K), w (E, M, K), experts (N, k) i32, bias? (E, M) -> y (N, k, M). If the attribute `bf16` is
+// 1, x is rounded to bf16 first. If it is 2, w is rounded too. With `may_round`, kernels may round both.
 void check_linear(const Node& n) {
   Check c("expert_linear", n, 3, 4, 1, 1);
   const Operand x = c.in(0, "x"), w = c.in(1, "w"), experts = c.in(2, "experts"), y = c.out(0, "y");
@@ -70,6 +71,14 @@ void check_linear(const Node& n) {
     c.rank(bias, 2), c.dtype(bias, float_types), c.same_dim(bias, 0, w, 0), c.same_dim(bias, 1, w, 1);
   }
   c.dtype(y, activation_types), c.shape(y, {experts.shape()[0], experts.shape()[1], w.shape()[1]});
+  if (n.attributes->get("bf16", 0) != 0) c.attr_int("bf16", 1, 2);
+  if (n.attributes->get("may_round", 0) != 0) c.attr_flag("may_round");
+}
+// OpDef::alternative: kernels may round x and w.
+bool rounds_both(Attributes& a) {
+  if (!a.flag("may_round")) return false;
+  a.set("bf16", 2);
+  return true;
 }
 
 ExpertShape shape_of(const Tensor& x, const Tensor& w, const Tensor& experts) {
@@ -84,10 +93,12 @@ void linear(const Node& n) {
   for (int64_t p = 0; p < s.pairs(); ++p) {
     const int64_t e = expert[p];
     load_row(n.in[0], s.x_row(p) * s.inputs, s.inputs, x.data());
+    if (n.attributes->flag("bf16")) round_to_bf16(x);
     if (n.has_input(3)) load_row(n.in[3], e * s.outputs, s.outputs, y.data());
     else y.assign(s.outputs, 0);
     for (int64_t m = 0; m < s.outputs; ++m) {
       load_row(n.in[1], (e * s.outputs + m) * s.inputs, s.inputs, w.data());
+      if (n.attributes->get("bf16", 0) == 2) round_to_bf16(w);
       y[m] += dot(x.data(), w.data(), s.inputs);
     }
     store_row(n.out[0], p * s.outputs, y);
@@ -203,7 +214,8 @@ void combine_backward(const Node& n) {
 
 HEDDLE_OP(route_op, {"route_experts", 1, 1, 2, check_route, route});
 HEDDLE_OP(route_backward_op, {"route_experts_backward", 3, 3, 1, check_route_backward, route_backward});
-HEDDLE_OP(linear_op, {"expert_linear", 3, 4, 1, check_linear, linear});
+HEDDLE_OP(linear_op,
+    {"expert_linear", 3, 4, 1, check_linear, linear, 0, 0, false, false, false, nullptr, false, nullptr, rounds_both});
 HEDDLE_OP(backward_input_op, {"expert_linear_backward_input", 3, 3, 1, check_backward_input, backward_input});
 HEDDLE_OP(backward_weight_op, {"expert_linear_backward_weight", 3, 3, 1, check_backward_weight, backward_weight});
 HEDDLE_OP(bias_sum_op, {"expert_bias_sum", 2, 2, 1, check_bias_sum, bias_sum});

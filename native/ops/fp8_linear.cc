@@ -88,8 +88,11 @@ void linear(const Node& n) {
       for (int64_t k = 0; k < K; ++k) xs[i * K + k] = rounded[k];
     }
   }
+  const bool narrow = n.attributes->flag("bf16");
+  if (narrow) round_to_bf16(xs);
   for (int64_t m = 0; m < M; ++m) {
     load_weights(w, n.in[2], m, row);
+    if (narrow) round_to_bf16(row);
     const double bias = n.has_input(3) ? load_float(n.in[3], m) : 0;
     for (int64_t i = 0; i < N; ++i) sum[i * M + m] = bias + dot(xs.data() + i * K, row.data(), K);
   }
@@ -119,7 +122,15 @@ void backward(const Node& n) {
   store_row(dx, 0, sum);
 }
 
-HEDDLE_OP(fp8_linear_op, {"fp8_linear", 3, 4, 1, check_linear, linear});
+// OpDef::alternative: rounds activations and weights to bf16, which is more exact than activations in e4m3.
+bool bf16_for_e4m3(Attributes& a) {
+  if (!a.flag("fp8") || a.flag("rowwise")) return false;
+  a.set("fp8", 0), a.set("bf16", 1);
+  return true;
+}
+
+HEDDLE_OP(fp8_linear_op,
+    {"fp8_linear", 3, 4, 1, check_linear, linear, 0, 0, false, false, false, nullptr, false, nullptr, bf16_for_e4m3});
 HEDDLE_OP(fp8_linear_backward_input_op, {"fp8_linear_backward_input", 3, 3, 1, check_backward, backward});
 
 }  // namespace

@@ -37,9 +37,6 @@ Row rounded(const Tensor& x) {
   return rows;
 }
 
-void round_to_bf16(Row& row) {
-  for (auto& v : row) v = to_float(to_bf16(static_cast<float>(v)));
-}
 Row rounded_bf16(const Tensor& x) {
   Row rows = load_all(x);
   round_to_bf16(rows);

@@ -39,6 +39,9 @@ inline Row load_row(const Tensor& t, int64_t begin, int64_t n) {
 }
 
 inline Row load_all(const Tensor& t) { return load_row(t, 0, t.shape.size()); }
+inline void round_to_bf16(Row& row) {
+  for (auto& v : row) v = to_float(to_bf16(static_cast<float>(v)));
+}
 
 inline void store_row(const Tensor& t, int64_t begin, int64_t n, const double* from) {
   if (t.dtype == DType::f32) {

@@ -20,7 +20,7 @@ constexpr size_t most_bytes = 1 << 16;  // maximum total size of the operands of
 const char* const attribute_names[] = {"activation", "cap", "causal", "context", "decay", "eps", "factor", "function",
     "high", "int8", "interleaved", "inverse", "length", "low", "normalize", "offset", "original", "p", "rowwise",
     "scale", "sequenceLength", "softcap", "stream", "tanh", "transposed", "window", "interleaved_out", "bf16", "fp8",
-    "piece", "first", "ranks", "add", "end.0", "end.1", "ring", "a_transposed", "b_transposed"};
+    "piece", "first", "ranks", "add", "end.0", "end.1", "ring", "a_transposed", "b_transposed", "may_round"};
 
 // Draws shapes from a small set of dimensions, so that the shapes of operands often match.
 struct Dimensions {

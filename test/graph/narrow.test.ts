@@ -1,10 +1,13 @@
-// CPU programs keep values in bf16 if only products with bf16 weights read them, and fuse gelu into a product. This saves bandwidth
-// without changing a bit, which is checked against programs that also return the intermediate values and thus keep them in f32.
+// Programs keep values in bf16 if only products with bf16 weights read them. CPU programs fuse gelu into a product. Both save bandwidth
+// without changing a bit. On the CPU, this is checked against programs that also return the intermediate values and thus keep them in f32.
 import { describe, expect, test } from "vitest";
 import {
+  add,
   attention,
+  combineExperts,
   compile,
   Dimension,
+  expertLinear,
   gelu,
   input,
   layerNorm,
@@ -13,12 +16,13 @@ import {
   profile,
   reshape,
   rmsNorm,
+  routeExperts,
   swiglu,
   Tensor,
   tensor,
   type Value,
 } from "../../lib/graph/index.ts";
-import { fuseActivations } from "../../lib/graph/passes/fuse-epilogues.ts";
+import { fuseActivations, fuseEpilogues } from "../../lib/graph/passes/fuse-epilogues.ts";
 import { narrow } from "../../lib/graph/passes/keep-bf16.ts";
 import { record } from "../../lib/graph/trace.ts";
 import { generator } from "../ops/harness.ts";
@@ -48,14 +52,14 @@ function block(x: Value) {
   return { norm, q, k, v, seen, again: again.y, before, wide, gated, y: product(gated, weight("down", width, inner)) };
 }
 
-/** Returns the nodes that are left after both passes, with their output types. */
-function narrowed(build: () => Value | Record<string, Value>): string[] {
+/** Returns the nodes that are left after `fuse` and `narrow`, with their output types. */
+function narrowed(build: () => Value | Record<string, Value>, fuse = fuseActivations): string[] {
   const { trace, result } = record(build);
   const results =
     result instanceof Object && !("dtype" in result)
       ? Object.values(result as Record<string, Value>)
       : [result as Value];
-  return narrow(fuseActivations(trace.nodes, results), results).map(
+  return narrow(fuse(trace.nodes, results), results, fuse === fuseEpilogues).map(
     (n) => `${n.op}${n.attributes.bf16 ? " rounds" : ""} → ${n.outputs.map((v) => v.dtype).join(" ")}`,
   );
 }
@@ -76,6 +80,49 @@ describe("intermediate values of a program", () => {
       "glu → bf16",
       "linear → f32",
     ]);
+  });
+  test("are kept in bf16 between fused products of a CUDA program too", () => {
+    const decoder = () => {
+      const x = hidden();
+      const { y: norm } = rmsNorm(x, vector("n"), { eps: 1e-5 });
+      const onto = add(x, product(swiglu(product(norm, weight("a")), product(norm, weight("b"))), weight("c")));
+      return add(onto, product(rmsNorm(onto, vector("n"), { eps: 1e-5 }).y, weight("d")));
+    };
+    expect(narrowed(decoder, fuseEpilogues)).toEqual([
+      "rms_norm → bf16",
+      "linear_glu → bf16",
+      "linear_add → f32",
+      "rms_norm → bf16",
+      "linear_add → f32",
+    ]);
+  });
+  test("are kept in bf16 if only a router and experts with int8 activations read them, with quantized weights on CUDA only", () => {
+    const experts =
+      (activations: "int8" | "f32", type: "bf16" | "q8_0" = "bf16") =>
+      () => {
+        const { y: norm } = rmsNorm(hidden(), vector("n"), { eps: 1e-5 });
+        const { weights, experts: chosen } = routeExperts(product(norm, weight("router", 4)), {
+          k: 2,
+          normalize: true,
+        });
+        const stack = (name: string) => tensor(name, type, [4, width, width]);
+        const project = (v: Value, name: string) => expertLinear(v, stack(name), chosen, { activations });
+        const inner = swiglu(project(norm, "gate"), project(norm, "up"));
+        return combineExperts(project(inner, "down"), weights);
+      };
+    expect(narrowed(experts("int8"))).toEqual([
+      "rms_norm → bf16",
+      "linear → f32",
+      "route_experts → f32 i32",
+      "expert_linear → f32",
+      "expert_linear → f32",
+      "glu → bf16",
+      "expert_linear → f32",
+      "combine_experts → f32",
+    ]);
+    expect(narrowed(experts("f32"))[0]).toBe("rms_norm → f32");
+    expect(narrowed(experts("int8", "q8_0"))[0]).toBe("rms_norm → f32");
+    expect(narrowed(experts("int8", "q8_0"), fuseEpilogues)[0]).toBe("rms_norm → bf16");
   });
   test("stay in f32 if a result, a sum or an f32 product needs them", () => {
     const w = () => weight("w");

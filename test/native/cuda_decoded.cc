@@ -56,6 +56,7 @@ void test_decoded_experts() {
   is("decoded experts: all experts", decoded_experts(4, 64, 64, h, h, most), 4, 64);
   is("decoded experts: strips of one expert", decoded_experts(8, 14336, 4096, h, h, most), 1, 4096);
   is("decoded experts: three terms for f32", decoded_experts(8, 14336, 4096, h, f, most), 1, 2688);
+  is("decoded experts: one term for rounded weights", decoded_experts(8, 14336, 4096, h, f, most, true), 1, 8192);
 }
 
 // Weights are decoded for tensor cores if there are many rows of bf16, or of f32 where tf32 is allowed.
@@ -69,6 +70,10 @@ void test_decoded_weights() {
     expect("decoded weights: more than one tile of rows", !decodes(64, d) && decodes(65, d));
   for (const DeviceProperties& d : {rtx3090, rtx5090})
     expect("decoded weights: more than two tiles of rows", !decodes(128, d) && decodes(129, d));
+  for (const DeviceProperties& d : {a100, h100, b200})
+    expect("8-bit activations: up to two tiles of rows", max_rows_in_int8(d) == 128);
+  for (const DeviceProperties& d : {rtx3090, rtx5090})
+    expect("8-bit activations: up to 16 tiles of rows", max_rows_in_int8(d) == 1024);
   DeviceProperties allowing = a100;
   allowing.tf32 = true;
   expect("decoded weights: f32 needs tf32",
@@ -90,6 +95,8 @@ void test_decoded_weights() {
   constexpr size_t most = size_t{64} << 20;
   is("strips: two terms for bf16", decoded_weights(4096, 4096, DType::bf16, DType::bf16, most), 2, 8192, 4096);
   is("strips: three terms for f32", decoded_weights(4096, 4096, DType::bf16, DType::f32, most), 3, 12288, 2688);
+  is("strips: one term for rounded weights", decoded_weights(4096, 4096, DType::bf16, DType::f32, most, true), 1, 4096,
+      4096);
   is("strips: tf32", decoded_weights(14336, 4096, DType::f32, DType::f32, most), 1, 4096, 4096);
   is("strips: a long k", decoded_weights(4096, 128256, DType::bf16, DType::bf16, most), 2, 256512, 128);
   is("strips: k is padded", decoded_weights(40, 100, DType::bf16, DType::bf16, most), 2, 256, 48);

@@ -1,7 +1,8 @@
 import { isFloat, isQuantized } from "../dtype.ts";
-import { fail, need, needDim, needDType, needFloat, needNames, needNumber, needShape } from "../expect.ts";
+import { fail, need, needDim, needDType, needFloat, needNames, needNumber, needShape, needValue } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { fixed, type Shape, type TensorType, type Value } from "../value.ts";
+import type { QuantizedActivations } from "./linear.ts";
 
 const routeNode = defineOp({
   name: "route_experts",
@@ -85,16 +86,33 @@ const biasSumNode = defineOp({ name: "expert_bias_sum", infer: wantedType });
  * @param x (rows, inputs), or (rows, k, inputs) with an input per expert of the row
  * @param weight (experts, outputs, inputs) @param experts (rows, k) i32 @param options.bias (experts, outputs)
  * @param options.rowwise whether the bits of each row of the result depend on that row alone
+ * @param options.activations with `int8`, x is rounded to bf16 before products with bf16 weights. For many rows, CUDA also rounds x and
+ * quantized weights to bf16. Default: `f32`. Gradients ignore the rounding.
  * @returns (rows, k, outputs) in x's dtype; the weight's gradient is f32
  */
 export function expertLinear(
   x: Value,
   weight: Value,
   experts: Value,
-  options: { bias?: Value | undefined; rowwise?: boolean | undefined } = {},
+  options: {
+    bias?: Value | undefined;
+    rowwise?: boolean | undefined;
+    activations?: QuantizedActivations | undefined;
+  } = {},
 ): Value {
-  needNames("expertLinear: options", options, ["bias", "rowwise"]);
-  return linearNode([x, weight, experts, options.bias], { rowwise: options.rowwise ? 1 : 0 })[0]!;
+  const {
+    bias,
+    rowwise,
+    activations = "f32",
+  } = needNames("expertLinear: options", options, ["bias", "rowwise", "activations"]);
+  needValue("expertLinear: x", x);
+  needValue("expertLinear: weight", weight);
+  const isInt8 = activations === "int8" && x.dtype === "f32";
+  return linearNode([x, weight, experts, bias], {
+    rowwise: rowwise ? 1 : 0,
+    ...(isInt8 && weight.dtype === "bf16" && { bf16: 1 }),
+    ...(isInt8 && isQuantized(weight.dtype) && { may_round: 1 }),
+  })[0]!;
 }
 
 const combineNode = defineOp({

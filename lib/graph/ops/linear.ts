@@ -71,7 +71,7 @@ export function columnSum(dy: Value): Value {
 /**
  * How activations are rounded before matrix products with quantized or bf16 weights. `f32` does not round. `int8` rounds to 8 bits in
  * groups of 32 for quantized weights, and to e4m3 in groups of 128 for 8-bit floats. For bf16 weights it rounds to bf16. With many rows,
- * processors with matrix tiles (AMX) instead round activations and quantized weights to bf16, which is more exact.
+ * CUDA and processors with matrix tiles (AMX) instead round activations and quantized weights to bf16, which is more exact.
  */
 export type QuantizedActivations = "int8" | "f32";
 

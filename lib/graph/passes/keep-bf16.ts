@@ -1,12 +1,13 @@
 import { type Node, Value } from "../value.ts";
 
 /**
- * Stores values in bf16 if all their readers are matrix products that round them to bf16 anyway. CPU kernels can write bf16 directly, which
+ * Stores values in bf16 if all their readers are matrix products that round them to bf16 anyway. Kernels can write bf16 directly, which
  * halves the traffic between nodes and avoids rounded copies. The bits stay the same, except for attention with `activations: "int8"`.
  * That option allows rounding, and this pass makes it certain.
  * @param results the values that the program copies out, which are not changed
+ * @param roundsExperts whether experts with quantized weights round their inputs if they may, as on CUDA
  */
-export function narrow(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
+export function narrow(nodes: readonly Node[], results: readonly Value[] = [], roundsExperts = false): Node[] {
   const readers = new Map<Value, Node[]>();
   const producers = new Map<Value, Node>();
   for (const node of nodes) {
@@ -38,7 +39,7 @@ export function narrow(nodes: readonly Node[], results: readonly Value[] = []): 
   for (const node of nodes) {
     const [first] = node.outputs;
     if (ROUNDING.has(node.op)) {
-      const values = withViews(first!, isRoundedBy);
+      const values = withViews(first!, (reader, value) => isRoundedBy(reader, value, roundsExperts));
       if (values) keepRounded(values);
     }
     if (node.op === "attention" && node.attributes.bf16) {
@@ -64,6 +65,7 @@ export function narrow(nodes: readonly Node[], results: readonly Value[] = []): 
 const ROUNDING: ReadonlySet<string> = new Set([
   "gelu",
   "linear_activation",
+  "linear_glu",
   "glu",
   "rms_norm",
   "layer_norm",
@@ -75,10 +77,15 @@ const ROUNDING: ReadonlySet<string> = new Set([
  * Whether a node rounds a value to bf16 before every use. This holds for a linear with the attribute `bf16`, if the value is its input and no
  * other operand.
  */
-function isRoundedBy(reader: Node, value: Value): boolean {
-  return (
-    (reader.op === "linear" || reader.op === "linear_activation") &&
-    reader.attributes.bf16 === 1 &&
-    reader.inputs.indexOf(value, 1) < 0
-  );
+function isRoundedBy(reader: Node, value: Value, roundsExperts: boolean): boolean {
+  const { bf16, may_round } = reader.attributes;
+  const rounds = LINEAR.has(reader.op) && (bf16 === 1 || (roundsExperts && may_round === 1));
+  return rounds && reader.inputs.indexOf(value, 1) < 0;
 }
+const LINEAR: ReadonlySet<string> = new Set([
+  "linear",
+  "linear_activation",
+  "linear_add",
+  "linear_glu",
+  "expert_linear",
+]);

@@ -94,26 +94,41 @@ size_t product_bytes(int64_t m, int64_t n, int64_t k, int threads) {
 size_t linear_product(const ExpertShape& s, int threads) {
   return product_bytes(s.pairs(), s.outputs, s.inputs, threads);
 }
-size_t linear_scratch(const Node& n, int threads) {
+// Whether expert_linear rounds an f32 x to bf16. The copy is at the end of the scratch.
+bool rounds(const Node& n) { return n.attributes->flag("bf16") && n.in[0].dtype == DType::f32; }
+int64_t x_row_bytes(const Node& n, const ExpertShape& s) { return s.inputs * (rounds(n) ? 2 : size_of(n.in[0])); }
+size_t unrounded_scratch(const Node& n, int threads) {
   const ExpertShape s = shape_of(n.in[0], n.in[1], n.in[2]);
-  return Scratch::bytes(
-      s, s.inputs * size_of(n.in[0]), s.outputs * size_of(n.out[0]), linear_product(s, threads), threads);
+  return Scratch::bytes(s, x_row_bytes(n, s), s.outputs * size_of(n.out[0]), linear_product(s, threads), threads);
+}
+size_t linear_scratch(const Node& n, int threads) {
+  const size_t copy = rounds(n) ? static_cast<size_t>(n.in[0].shape.size()) * 2 : 0;
+  return padded_to_line(unrounded_scratch(n, threads)) + copy;
 }
 void linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   const ExpertShape s = shape_of(x, w, n.in[2]);
   check_indices("expert_linear", "expert", n.in[2], s.experts);
-  const int64_t x_row = s.inputs * size_of(x), y_row = s.outputs * size_of(y);
+  const int64_t x_row = x_row_bytes(n, s), y_row = s.outputs * size_of(y);
   const Scratch m(s, x_row, y_row, linear_product(s, c.pool.threads()), c.scratch);
   const Groups groups(s, n.in[2].as<int32_t>(), m.groups);
+  const char* rows = x.as<char>();
+  DType type = x.dtype;
+  if (rounds(n)) {
+    char* copy = static_cast<char*>(c.scratch) + padded_to_line(unrounded_scratch(n, c.pool.threads()));
+    c.pool.range(x.shape.size(), 16384, [&](int64_t begin, int64_t end, int) {
+      active().convert(x.as<float>() + begin, DType::f32, copy + 2 * begin, DType::bf16, end - begin);
+    });
+    rows = copy, type = DType::bf16;
+  }
   each_expert(s, groups, m, c.pool, false, [&](int64_t e, Pool& pool, char* product) {
     const int64_t start = groups.start[e], count = groups.start[e + 1] - start;
     const int32_t* pair = groups.pair + start;
-    const auto x_at = [&](int64_t i) { return x.as<char>() + s.x_row(pair[i]) * x_row; };
+    const auto x_at = [&](int64_t i) { return rows + s.x_row(pair[i]) * x_row; };
     const auto y_at = [&](int64_t i) { return y.as<char>() + pair[i] * y_row; };
     Gemm g{};
     g.m = count, g.n = s.outputs, g.k = s.inputs;
-    g.a_type = x.dtype, g.lda = s.inputs;
+    g.a_type = type, g.lda = s.inputs;
     g.b = w.as<char>() + e * s.outputs * s.inputs * size_of(w), g.b_type = w.dtype, g.ldb = s.inputs,
     g.b_transposed = true;
     g.c_type = y.dtype, g.ldc = s.outputs;

@@ -98,9 +98,19 @@ __global__ void __launch_bounds__(threads) few_pairs_kernel(PreviousKernel previ
 // quantized blocks. product() returns the lane's share of the dot product of x, from x_at on, with a row of w.
 struct SingleWeights {
   View w;
+  bool vectors;  // rows of x and w consist of whole vectors
   __device__ float product(const View& x, int64_t x_at, int64_t row, int64_t K, int lane) const {
     float sum = 0;
-    for (int64_t k = lane; k < K; k += warp_size) sum += x[x_at + k] * w[row * K + k];
+    if (vectors) {  // uniform over the grid
+      for (int64_t k = lane * vector_elements; k < K; k += warp_size * vector_elements) {
+        float left[vector_elements], right[vector_elements];
+        load_vector(w, row * K + k, right), load_vector(x, x_at + k, left);
+        HEDDLE_UNROLL
+        for (int e = 0; e < vector_elements; ++e) sum += left[e] * right[e];
+      }
+    } else {
+      for (int64_t k = lane; k < K; k += warp_size) sum += x[x_at + k] * w[row * K + k];
+    }
     return sum;
   }
   // Returns the right operand of tile_product: the rows of w from `first` on, each of `width` elements.
@@ -129,8 +139,9 @@ template <class Rows> struct BlockWeights {
     return {w, first, transposed, line0, lines, k_end};
   }
 };
-template <class F> void with_weights(const View& w, int64_t width, F use) {
-  if (!is_quantized(w.type)) use(SingleWeights{w});
+// Calls use() with the weights w, whose rows have `width` elements. `vectors` is that of SingleWeights.
+template <class F> void with_weights(const View& w, int64_t width, bool vectors, F use) {
+  if (!is_quantized(w.type)) use(SingleWeights{w, vectors});
   else with_block_rows(w, width, [&](auto rows) { use(BlockWeights<decltype(rows)>{rows}); });
 }
 
@@ -186,10 +197,11 @@ ExpertChoice choice_of(const Context& c, const Products& a, bool rowwise) {
   return choose_experts(g, properties_of(c));
 }
 
-// Decodes the quantized weights of one strip after another to the scratch, and multiplies by them.
-void grouped_decoded(const Context& c, const char* name, const Products& a, const Groups& groups) {
+// Decodes the quantized weights of one strip after another to the scratch, and multiplies by them. rounded: weights may
+// be rounded to bf16.
+void grouped_decoded(const Context& c, const char* name, const Products& a, const Groups& groups, bool rounded) {
   void* const decoded = static_cast<char*>(c.scratch) + group_bytes(a.pairs, a.E);
-  const auto [weights, experts] = decoded_experts(a.E, a.M, a.K, a.x.type, a.y.type, most_decoded);
+  const auto [weights, experts] = decoded_experts(a.E, a.M, a.K, a.x.type, a.y.type, most_decoded, rounded);
   // A launch has the pairs of its experts only. The choice of tiles does not change the results.
   const ExpertProduct launched{ceil_div(a.pairs * experts, a.E), experts, weights.columns, true, true, true};
   const ExpertChoice choice = choose_experts(launched, properties_of(c));
@@ -209,44 +221,59 @@ void grouped_decoded(const Context& c, const char* name, const Products& a, cons
     }
 }
 // Returns the bytes of the scratch that grouped_decoded() needs beyond the Groups, for at most `pairs` pairs.
-size_t decoded_bytes(int64_t pairs, const Tensor& w, DType x, DType y) {
+size_t decoded_bytes(int64_t pairs, const Tensor& w, DType x, DType y, bool rounded) {
   const int64_t E = w.shape[0];
   const bool decodes = is_quantized(w.dtype) && w.shape.size() > 0 && x == DType::bf16;
   if (!decodes || pairs <= rows_never_decoded / 2 * E) return 0;
-  return decoded_experts(E, w.shape[1], w.shape[2], x, y, most_decoded).bytes();
+  return decoded_experts(E, w.shape[1], w.shape[2], x, y, most_decoded, rounded).bytes();
 }
 
-void grouped(const Context& c, const char* name, const Products& a, const Groups& groups, const ExpertChoice& choice) {
+// rounded: see grouped_decoded.
+void grouped(const Context& c, const char* name, const Products& a, const Groups& groups, const ExpertChoice& choice,
+    bool rounded = false) {
   const bool tensor = choice.kernel == ExpertKernel::tensor;
-  if (tensor && is_quantized(a.w.type)) return grouped_decoded(c, name, a, groups);
+  if (tensor && is_quantized(a.w.type)) return grouped_decoded(c, name, a, groups, rounded);
   if (tensor) return experts_tensor(c, name, a, groups, choice);
   const int64_t width = a.w_transposed ? a.K : a.M;
   const TileGrid tiles(most_group_tiles(a.pairs, a.E, tile_m), blocks_for(a.M, tile_n));
-  with_weights(a.w, width, [&](auto w) {
+  with_weights(a.w, width, false, [&](auto w) {
     launch(
         c, name, {dim3(tiles.blocks), dim3(tiled::threads)}, grouped_kernel<decltype(w)>, a, w, groups, tiles.columns);
   });
+}
+
+// Whether expert_linear rounds x to bf16. If it may, it does so for tensor cores.
+bool rounds(const Node& n) {
+  const bool many = n.in[2].shape.size() > few_pairs && n.attributes->get("rowwise", 0) == 0;
+  return n.in[0].dtype == DType::f32 && (rounds_to_bf16(n) || (many && n.attributes->flag("may_round")));
+}
+// Returns the bytes that the Groups and decoded weights of expert_linear take.
+size_t product_scratch(const Node& n) {
+  const int64_t pairs = n.in[2].shape.size();
+  const DType x = rounds(n) ? DType::bf16 : n.in[0].dtype;
+  return padded_to_line(group_bytes(pairs, n.in[1].shape[0]) +
+                        decoded_bytes(pairs, n.in[1], x, n.out[0].dtype, n.attributes->flag("may_round")));
 }
 
 // x (N, K) or (N, k, K), w (E, M, K), experts (N, k), optional bias (E, M) -> y (N, k, M)
 void expert_linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &experts = n.in[2];
   const char* name = "expert_linear";
-  const Products a{view(x), view(w), optional_view(n, 3), out(n.out[0]), experts.as<int32_t>(), experts.shape.size(),
+  Products a{view(x), view(w), optional_view(n, 3), out(n.out[0]), experts.as<int32_t>(), experts.shape.size(),
       w.shape[0], w.shape[1], w.shape[2], experts.shape[1], w.shape[1], x.shape.rank == 3, true, fault_of(c)};
   if (a.pairs == 0) return;
+  if (rounds(n)) a.x = round_to_bf16(c, name, x, static_cast<char*>(c.scratch) + product_scratch(n));
   const ExpertChoice choice = choice_of(c, a, n.attributes->get("rowwise", 0) != 0);
   if (choice.kernel != ExpertKernel::few_pairs)
-    return grouped(c, name, a, group(c, name, experts, a.E, a.per_slot), choice);
-  with_weights(a.w, a.K, [&](auto weights) {
+    return grouped(c, name, a, group(c, name, experts, a.E, a.per_slot), choice, n.attributes->flag("may_round"));
+  const bool vectors = a.K % vector_elements == 0 && has_vectors(a.x) && has_vectors(a.w);
+  with_weights(a.w, a.K, vectors, [&](auto weights) {
     launch(c, name, {dim3(blocks_for(a.M, warps), static_cast<unsigned>(a.pairs)), dim3(threads)},
         few_pairs_kernel<decltype(weights)>, a, weights);
   });
 }
-size_t linear_scratch(const Node& n, int) {
-  const int64_t pairs = n.in[2].shape.size();
-  return group_bytes(pairs, n.in[1].shape[0]) + decoded_bytes(pairs, n.in[1], n.in[0].dtype, n.out[0].dtype);
-}
+// The rounded x follows the scratch of the product.
+size_t linear_scratch(const Node& n, int) { return product_scratch(n) + (rounds(n) ? bf16_bytes(n.in[0]) : 0); }
 
 // from (N, k, K) -> to (N, K): the sum over the k slots. Blocks with different blockIdx.y take different rows.
 __global__ void __launch_bounds__(threads)

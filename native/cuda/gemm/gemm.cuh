@@ -36,6 +36,7 @@ struct Gemm {
   // Memory for decoded weights, of decoded_scratch() bytes. Without it, CUDA cores compute products with coded weights,
   // which are quantized blocks or 8-bit floats.
   void* decoded = nullptr;
+  bool rounds_decoded = false;  // decoded weights may be rounded to bf16
   // An element of b is the sum of this many elements, its terms. Along k, b has all first terms, then all second terms,
   // and so on. With several terms, each is padded with zeros to a multiple of gemm_depth.
   int b_terms = 1;
@@ -47,6 +48,14 @@ struct Gemm {
   __host__ __device__ int64_t term_depth() const { return round_up(k, gemm_depth); }
 };
 
+// Whether a product with the attribute `bf16` rounds its first input to bf16 before it multiplies.
+inline bool rounds_to_bf16(const Node& n) { return n.attributes->get("bf16", 0) != 0 && n.in[0].dtype == DType::f32; }
+// Rounds x to bf16. Requires bf16_bytes(x) of memory at `to`.
+View round_to_bf16(const Context& context, const char* name, const Tensor& x, void* to);
+inline size_t bf16_bytes(const Tensor& x) { return padded_to_line(static_cast<size_t>(x.shape.size()) * 2); }
+// Returns the memory that a node's rounded input needs, or 0.
+inline size_t rounded_bytes(const Node& n) { return rounds_to_bf16(n) ? bf16_bytes(n.in[0]) : 0; }
+
 // Launches the kernel that choose_gemm selects.
 void gemm(const Context& context, const char* name, const Gemm& g);
 
@@ -55,8 +64,8 @@ void gemm(const Context& context, const char* name, const Gemm& g);
 constexpr size_t most_decoded = HEDDLE_EMULATED ? size_t{256} << 10 : size_t{64} << 20;
 // Returns the bytes of Gemm::decoded that a product with coded weights needs. a, c: the types of activations and
 // result.
-inline size_t decoded_scratch(int64_t m, int64_t n, int64_t k, DType a, DType c) {
-  return decoded_bytes(m, n, k, a, c, most_decoded);
+inline size_t decoded_scratch(int64_t m, int64_t n, int64_t k, DType a, DType c, bool rounded = false) {
+  return decoded_bytes(m, n, k, a, c, most_decoded, rounded);
 }
 // Whether a product with coded weights decodes them into g.decoded, and then uses tensor cores. The answer does not
 // depend on g.b.

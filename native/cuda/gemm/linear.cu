@@ -1,27 +1,20 @@
 // linear, its gradients, and their fusions with the ops after them. Each op is one matrix product with an epilogue.
 #include "cuda/gemm/gemm.cuh"
 #include "cuda/quant/gemm_int8.cuh"
+#include "cuda/rows/elementwise.cuh"
 
 namespace heddle {
 namespace cuda {
+
+View round_to_bf16(const Context& context, const char* name, const Tensor& x, void* to) {
+  elementwise::copy_elements(context, name, view(x), {to, DType::bf16}, x.shape.size());
+  return {to, DType::bf16};
+}
+
 namespace {
 
-constexpr int threads = 256;
-
-// Stores x as y's type.
-__global__ void round_kernel(PreviousKernel previous, View x, Out y, int64_t n) {
-  previous.wait();
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) y.store(i, x[i]);
-}
-
-// Whether x is rounded to bf16 (into the scratch) before the product.
-bool rounds(const Node& n) { return n.attributes->get("bf16", 0) != 0 && n.in[0].dtype == DType::f32; }
 // Whether x is rounded to 8 bits, which only products with a quantized w support.
 bool rounds_to_int8(const Node& n) { return n.attributes->flag("int8") && is_quantized(n.in[1].dtype); }
-size_t rounded_bytes(const Node& n) {
-  return rounds(n) ? padded_to_line(static_cast<size_t>(n.in[0].shape.size()) * 2) : 0;
-}
 // Bytes of the scratch for decoded weights, for a product of a and w.
 size_t decoded_bytes(const Node& n, DType a, int64_t k) {
   const Tensor& result = n.out[0];
@@ -30,32 +23,48 @@ size_t decoded_bytes(const Node& n, DType a, int64_t k) {
 }
 // The same for the product of x, or of x rounded to bf16.
 size_t decoded_bytes(const Node& n) {
-  return decoded_bytes(n, rounds(n) ? DType::bf16 : n.in[0].dtype, n.in[0].shape[1]);
+  return decoded_bytes(n, rounds_to_bf16(n) ? DType::bf16 : n.in[0].dtype, n.in[0].shape[1]);
 }
-// The scratch holds x rounded to bf16, decoded weights, and the workspace of split-k.
-size_t linear_scratch(const Node& n, int) {
-  const Shape& x = n.in[0].shape;
-  if (rounds_to_int8(n)) return int8_scratch(x[0], x[1]);
-  return rounded_bytes(n) + decoded_bytes(n) + gemm_workspace(x[0], n.out[0].shape[1], x[1]);
-}
-
 // Gives a product `bytes` bytes of the scratch for decoded weights. The workspace of split-k follows.
 void place_decoded(Gemm& g, void* scratch, size_t bytes) {
   g.decoded = bytes ? scratch : nullptr;
   g.workspace = static_cast<char*>(scratch) + bytes;
 }
 
+// A product of many rows with quantized weights, and the bytes of its scratch. Both operands are rounded to bf16, which
+// is more exact than 8 bits. The scratch holds x in bf16, unless x has that type, decoded weights, and the workspace of
+// split-k.
+struct RoundedProduct {
+  Gemm g;
+  size_t scratch;
+};
+RoundedProduct rounded_product(const Node& n, void* scratch) {
+  const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
+  const int64_t N = x.shape[0], K = x.shape[1], M = y.shape[1];
+  const size_t copy = x.dtype == DType::bf16 ? 0 : bf16_bytes(x),
+               decoded = n.attributes->flag("rowwise") ? 0 : decoded_scratch(N, M, K, DType::bf16, y.dtype, true),
+               workspace = gemm_workspace(N, M, K);
+  char* const memory = static_cast<char*>(scratch);
+  const View a = copy ? View{memory, DType::bf16} : view(x);
+  Gemm g{a, view(w), optional_view(n, 2), out(y), N, M, K, K, K, M, false, true, false};
+  g.rowwise = n.attributes->flag("rowwise"), g.rounds_decoded = true;
+  place_decoded(g, memory + copy, decoded);
+  g.workspace_bytes = workspace;
+  return {g, decoded ? copy + decoded + workspace : 0};
+}
+
+// The scratch holds x rounded to bf16, decoded weights, and the workspace of split-k.
+size_t linear_scratch(const Node& n, int) {
+  const Shape& x = n.in[0].shape;
+  if (rounds_to_int8(n)) return std::max(int8_scratch(x[0], x[1]), rounded_product(n, nullptr).scratch);
+  return rounded_bytes(n) + decoded_bytes(n) + gemm_workspace(x[0], n.out[0].shape[1], x[1]);
+}
+
 // Returns the product of a node whose first inputs are x and w, and whose first output is y (N, M). If the node has the
-// attribute bf16, launches the rounding of x into the scratch.
+// attribute bf16 and x is f32, launches the rounding of x into the scratch.
 Gemm product(const Node& n, Context& c, const char* name, const View& bias, const Epilogue& epilogue) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
-  View a = view(x);
-  if (rounds(n)) {
-    const unsigned most = 1u << 16, wanted = blocks_for(x.shape.size(), threads);
-    launch(c, name, {dim3(wanted < most ? wanted : most), dim3(threads)}, round_kernel, a, Out{c.scratch, DType::bf16},
-        x.shape.size());
-    a = {c.scratch, DType::bf16};
-  }
+  const View a = rounds_to_bf16(n) ? round_to_bf16(c, name, x, c.scratch) : view(x);
   const int64_t N = x.shape[0], K = x.shape[1], M = y.shape[1];
   Gemm g{a, view(w), bias, out(y), N, M, K, K, w.shape[1], M, false, !n.attr_flag("transposed"), false};
   g.rowwise = n.attributes->flag("rowwise");
@@ -70,6 +79,11 @@ void linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   if (rounds_to_int8(n)) {
     if (y.shape.size() == 0) return;
+    const RoundedProduct product = rounded_product(n, c.scratch);
+    if (x.shape[0] > max_rows_in_int8(properties_of(c)) && decodes_weights(c, product.g)) {
+      if (x.dtype != DType::bf16) round_to_bf16(c, "linear", x, c.scratch);
+      return gemm(c, "linear", product.g);
+    }
     return gemm_int8(c, "linear", {view(x), view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1]},
         n.attributes->flag("rowwise"));
   }

@@ -80,7 +80,7 @@ void decode_blocks(const Context& context, const char* name, const View& w, int6
 // in v. If the row has fewer left, it stores these `left` elements.
 template <class Weights>
 void multiply_decoded(const Context& context, const char* name, const Gemm& g, const Weights& w) {
-  const DecodedWeights d = decoded_weights(g.n, g.k, g.a.type, g.c.type, most_decoded);
+  const DecodedWeights d = decoded_weights(g.n, g.k, g.a.type, g.c.type, most_decoded, g.rounds_decoded);
   const unsigned k = static_cast<unsigned>(g.k), padded = static_cast<unsigned>(d.depth / d.terms);
   for (int64_t column = 0; column < g.n; column += d.columns) {
     Gemm strip = g;

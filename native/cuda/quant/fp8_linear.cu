@@ -1,6 +1,7 @@
 // fp8_linear and the gradient of its input. The kernels of this file convert e4m3 weights to floats, and run on any
 // device. With many rows of bf16, tensor cores multiply the decoded weights. If activations are rounded to e4m3 too,
-// tensor cores may multiply both: see gemm_fp8_sm90.cu, and gemm_fp8_tensor.cu for sm_89 and sm_120.
+// tensor cores may multiply both: see gemm_fp8_sm90.cu, and gemm_fp8_tensor.cu for sm_89 and sm_120. Other devices
+// round the activations of many rows to bf16 instead.
 #include "cuda/quant/decoded_gemm.cuh"
 #include "cuda/quant/fp8.cuh"
 #include "cuda/gemm/gemm_tile.cuh"
@@ -151,13 +152,17 @@ static_assert(decoding::run == run, "a thread decodes as many bytes as one load 
 int64_t rounded_ld(int64_t K) { return round_up(K, run); }
 size_t rounded_bytes(int64_t N, int64_t K) { return padded_to_line(static_cast<size_t>(N * rounded_ld(K))); }
 // Returns the bytes of decoded weights and of the workspace of split-k.
-size_t product_scratch(int64_t m, int64_t n, int64_t k, DType a, DType c) {
-  return decoded_scratch(m, n, k, a, c) + gemm_workspace(m, n, k);
+size_t product_scratch(int64_t m, int64_t n, int64_t k, DType a, DType c, bool rounded = false) {
+  return decoded_scratch(m, n, k, a, c, rounded) + gemm_workspace(m, n, k);
 }
 size_t linear_scratch(const Node& n, int) {
   const Tensor &x = n.in[0], &y = n.out[0];
   const int64_t N = x.shape[0], K = x.shape[1];
-  if (n.attr_flag("fp8")) return rounded_bytes(N, K) + static_cast<size_t>(N * fp8_blocks(K)) * sizeof(float);
+  if (n.attr_flag("fp8")) {
+    const size_t e4m3 = rounded_bytes(N, K) + static_cast<size_t>(N * fp8_blocks(K)) * sizeof(float);
+    return std::max(e4m3,
+        n.attr_flag("rowwise") ? 0 : bf16_bytes(x) + product_scratch(N, y.shape[1], K, DType::bf16, y.dtype, true));
+  }
   return n.attr_flag("rowwise") ? 0 : product_scratch(N, y.shape[1], K, x.dtype, y.dtype);
 }
 size_t backward_scratch(const Node& n, int) {
@@ -168,14 +173,19 @@ size_t backward_scratch(const Node& n, int) {
 Fp8Matrix weight(const Tensor& w, const Tensor& scale) { return weight_of(w.data, scale.as<float>(), w.shape[1]); }
 
 // If w can be decoded for tensor cores, computes the product g with the weight w and returns true. Otherwise returns
-// false. g.b is not read. The scratch is that of product_scratch.
-bool multiplies_decoded(Context& c, const char* name, Gemm g, const Fp8Matrix& w) {
-  const size_t bytes = decoded_scratch(g.m, g.n, g.k, g.a.type, g.c.type);
-  g.decoded = bytes ? c.scratch : nullptr;
-  g.workspace = static_cast<char*>(c.scratch) + bytes, g.workspace_bytes = gemm_workspace(g.m, g.n, g.k);
+// false. g.b is not read. The scratch is that of product_scratch. Calls begin() before it launches the product.
+template <class Begin>
+bool multiplies_decoded(Context& c, const char* name, Gemm g, const Fp8Matrix& w, void* scratch, const Begin& begin) {
+  const size_t bytes = decoded_scratch(g.m, g.n, g.k, g.a.type, g.c.type, g.rounds_decoded);
+  g.decoded = bytes ? scratch : nullptr;
+  g.workspace = static_cast<char*>(scratch) + bytes, g.workspace_bytes = gemm_workspace(g.m, g.n, g.k);
   if (!decodes_weights(c, g)) return false;
+  begin();
   decoding::multiply_decoded(c, name, g, Decoder{w, aligned(w)});
   return true;
+}
+bool multiplies_decoded(Context& c, const char* name, const Gemm& g, const Fp8Matrix& w) {
+  return multiplies_decoded(c, name, g, w, c.scratch, [] {});
 }
 
 // x (N, K), w (M, K), scale, optional bias (M) -> y (N, M)
@@ -184,6 +194,20 @@ void linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &y = n.out[0];
   Fp8Gemm g{view(x), {}, weight(n.in[1], n.in[2]), optional_view(n, 3), out(y), x.shape[0], y.shape[1], x.shape[1]};
   if (g.m == 0 || g.n == 0) return;
+  const View none{nullptr, DType::f32};
+  const DeviceProperties& device = properties_of(c);
+  const bool rowwise = n.attr_flag("rowwise"), e4m3 = device.e4m3 || takes_fp8_warpgroups(device);
+  if (n.attr_flag("fp8") && !(e4m3 && aligned(g.w)) && !rowwise && g.m > most_rows) {
+    // Tensor cores cannot multiply e4m3 here. Operands that are rounded to bf16 are more exact than e4m3.
+    const bool given = x.dtype == DType::bf16;
+    const View a = given ? g.x : View{c.scratch, DType::bf16};
+    Gemm in_bf16{a, none, g.bias, g.c, g.m, g.n, g.k, g.k, g.k, g.n, false, true, false};
+    in_bf16.rounds_decoded = true;
+    const auto round = [&] {
+      if (!given) round_to_bf16(c, name, x, c.scratch);
+    };
+    if (multiplies_decoded(c, name, in_bf16, g.w, static_cast<char*>(c.scratch) + bf16_bytes(x), round)) return;
+  }
   if (n.attr_flag("fp8") && g.k > 0) {
     uint8_t* q = static_cast<uint8_t*>(c.scratch);
     float* scale = reinterpret_cast<float*>(q + rounded_bytes(g.m, g.k));
@@ -192,16 +216,14 @@ void linear(const Node& n, Context& c) {
     launch(c, name, {dim3(blocks_for(blocks, threads / warp_size)), dim3(threads)}, fp8_round_kernel, g.x, q, scale,
         g.m, g.k, g.rounded.ld);
   }
-  const bool rounded = g.rounded.q != nullptr, rowwise = n.attr_flag("rowwise");
+  const bool rounded = g.rounded.q != nullptr;
   if (g.m <= most_rows && !rowwise) {
     const Grid grid{dim3(blocks_for(g.n, threads / warp_size)), dim3(threads)};
     return launch(c, name, grid, rounded ? fp8_few_rows_kernel<true> : fp8_few_rows_kernel<false>, g, aligned(g.w));
   }
-  const View none{nullptr, DType::f32};
   if (!rounded && !rowwise &&
       multiplies_decoded(c, name, {g.x, none, g.bias, g.c, g.m, g.n, g.k, g.k, g.k, g.n, false, true, false}, g.w))
     return;
-  const DeviceProperties& device = properties_of(c);
   const bool tensor_cores = rounded && aligned(g.w);
   if (tensor_cores && takes_fp8_warpgroups(device)) return gemm_fp8_warpgroup(c, name, g);
   in_strips(g.m, [&](int64_t row, int64_t rows) {

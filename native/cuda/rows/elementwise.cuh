@@ -88,6 +88,9 @@ struct Copy : Stateless {
   __device__ void operator()(int64_t, const float (&x)[1], float (&y)[1]) const { y[0] = x[0]; }
 };
 
+// Stores n elements of x as y's type.
+void copy_elements(const Context& c, const char* name, const View& x, const Out& y, int64_t n);
+
 // Leaves the output unchanged if the run has reported a fault.
 struct Assign : Copy {
   Fault fault;

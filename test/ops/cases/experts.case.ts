@@ -78,6 +78,14 @@ const unevenPairs: OpCase[] = (
         outputs: [out(type, n, k, outputs)],
       })),
       {
+        op: "expert_linear",
+        label: `f32 rounded to ${label}`,
+        inputs: [f32(x.shape), weight, experts],
+        attributes: { rowwise: 0, bf16: 1 },
+        outputs: [out("f32", n, k, outputs)],
+        symbolic: n,
+      },
+      {
         op: "expert_linear_backward_input",
         label,
         inputs: [dy, weight, experts],
@@ -121,18 +129,25 @@ const quantized: OpCase[] = (["q8_0", "q4_0", "q4_k", "q6_k", "mxfp4"] as const)
 
 // Enough pairs for each expert that tensor cores multiply by decoded weights. Experts are uneven.
 const decoded: OpCase[] = (["q8_0", "q4_k", "mxfp4"] as const).flatMap((w) =>
-  (["bf16", "f32"] as const).map((type): OpCase => {
+  (
+    [
+      ["bf16", "bf16"],
+      ["bf16", "f32"],
+      ["f32", "f32"],
+    ] as const
+  ).map(([rows, type]): OpCase => {
     const inputs = 3 * BLOCK_TYPES[w].elements;
     return {
       op: "expert_linear",
-      label: `130 rows of bf16, ${w} weight, bias, results in ${type}`,
+      label: `130 rows of ${rows === "f32" ? "f32 that may be rounded" : rows}, ${w} weight, bias, results in ${type}`,
       inputs: [
-        float("bf16", [130, inputs]),
+        float(rows, [130, inputs]),
         { dtype: w, shape: [4, 70, inputs] },
         given("i32", [130, 2], uneven(260, 4)),
         float("bf16", [4, 70]),
       ],
-      attributes: { rowwise: 0 },
+      attributes: { rowwise: 0, ...(rows === "f32" && { may_round: 1 }) },
+      ...(rows === "f32" && { alternative: { rowwise: 0, bf16: 2 } }),
       outputs: [out(type, 130, 2, 70)],
     };
   }),
@@ -203,9 +218,9 @@ export default {
     {
       op: "expert_linear",
       label: "an expert index above the last",
-      inputs: [f32([2, 4]), f32([3, 5, 4]), given("i32", [2, 1], [0, 3])],
+      inputs: [f32([2, 4]), f32([3, 5, 4]), given("i32", [2, 2], [0, 1, 2, 3])],
       attributes: { rowwise: 0 },
-      outputs: [out("f32", 2, 1, 5)],
+      outputs: [out("f32", 2, 2, 5)],
       code: "INVALID_ARGUMENT",
       message: /^expert_linear: expert 3 at row 1 is outside \[0, 3\)$/,
     },

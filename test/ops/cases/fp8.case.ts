@@ -43,6 +43,7 @@ const products: OpCase[] = shapes.flatMap(([n, k, m]) =>
         label: `${x} (${n}, ${k}) to ${m}${fp8 ? ", activations in 8 bits" : ""}${rowwise ? ", rowwise" : ""}`,
         inputs: [float(x, [n, k]), bytes([m, k]), scales(m, k), m % 2 ? f32([m]) : undefined],
         attributes: { fp8, rowwise },
+        ...(fp8 && !rowwise && { alternative: { fp8: 0, rowwise, bf16: 1 } }),
         outputs: [out(x, n, m)],
         ...(n > 1 ? { symbolic: n } : {}),
       })),
