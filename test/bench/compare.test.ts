@@ -8,7 +8,7 @@ const pair = (suite: string, base: object[], here: object[]) => ({
 });
 
 describe("npm run bench -- compare", () => {
-  it("reads the milliseconds of ops, the loop and loading, and inverts the rates of decoding, training and tokenizing", () => {
+  it("reads the milliseconds of ops, the decode loop and loading, and inverts the rates of decoding, training and tokenizing", () => {
     const times = (row: object) => Object.fromEntries(timesOf(row as Record<string, unknown>));
     expect(times({ name: "gemm", ceilingGflops: 500, heddle: { milliseconds: 4, gflops: 450 }, ratio: 1 })).toEqual({
       gemm: 4,

@@ -124,7 +124,7 @@ describe("a folder with shards of earlier runs", () => {
   it("does not reuse older shards if the interrupted run had completed none", async () => {
     const outputDir = join(folder, "ended early");
     await writeTokenShards({ ...options, files: other, outputDir });
-    // The folder still has a shard with the name of this run's first shard, but of another corpus.
+    // The folder now has shards of another corpus, with the names that the shards of the next runs have.
     const abort = new AbortController();
     abort.abort();
     await expect(writeTokenShards({ ...options, outputDir, signal: abort.signal })).rejects.toThrow();

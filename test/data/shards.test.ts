@@ -97,7 +97,7 @@ describe("readShard", () => {
     }
   });
 
-  it("splits a file without separators between characters into parts that join to the file", async () => {
+  it("splits a file without separators into parts that join to the file, and cuts only between characters", async () => {
     const oneLine = "日本語のテキスト".repeat(20000);
     const manyLines = "a line of words, ünicode\n".repeat(30000);
     for (const content of [oneLine, manyLines]) {

@@ -27,7 +27,7 @@ const inferenceObjective = z.strictObject({
 
 const processes = z.union([z.int32().min(1), z.enum(["auto", "cpu", "gpu"])]);
 
-/** The template of a job is checked as a Job of batch/v1. */
+/** schemas.test.ts checks the template of each replicated job as a Job of batch/v1. */
 const trainingRuntime = z.strictObject({
   mlPolicy: z
     .strictObject({

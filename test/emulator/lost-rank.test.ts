@@ -122,22 +122,25 @@ test.each([0, 1])(
   },
 );
 
-rankTest("with mpirun, MPI notices a CUDA rank that hangs, and ends all ranks though NCCL waits", async () => {
-  const file = join(folder, "stopped.json");
-  await writeFile(file, JSON.stringify({ ...config, outputDir: join(folder, "stopped"), maxSteps: 100_000 }));
-  Object.assign(process.env, { HEDDLE_EMULATE_CUDA: "2", HEDDLE_NCCL: library });
-  let since = 0;
-  const onLine = (line: string, pid?: number) => {
-    if (since > 0 || JSON.parse(line).step !== 3) return;
-    since = performance.now();
-    process.kill(processOf(1, pid!), "SIGSTOP");
-  };
-  const args = [cli, "train", "pretrain", "--config", file, "--json", "--device", "cuda"];
-  const { code, stderr } = await mpirun(2, args, onLine, LAUNCHERS.openMpi);
-  expect(code, stderr).not.toBe(0);
-  expect(since).toBeGreaterThan(0);
-  expect(performance.now() - since).toBeLessThan(30_000);
-  expect(stderr.match(/world: rank.*/g), stderr).toEqual([
-    expect.stringMatching(/^world: rank 1 of 2 has sent no heartbeat for 15 s/),
-  ]);
-});
+rankTest(
+  "with mpirun, a heartbeat over MPI detects a CUDA rank that hangs, and all ranks end although NCCL waits",
+  async () => {
+    const file = join(folder, "stopped.json");
+    await writeFile(file, JSON.stringify({ ...config, outputDir: join(folder, "stopped"), maxSteps: 100_000 }));
+    Object.assign(process.env, { HEDDLE_EMULATE_CUDA: "2", HEDDLE_NCCL: library });
+    let since = 0;
+    const onLine = (line: string, pid?: number) => {
+      if (since > 0 || JSON.parse(line).step !== 3) return;
+      since = performance.now();
+      process.kill(processOf(1, pid!), "SIGSTOP");
+    };
+    const args = [cli, "train", "pretrain", "--config", file, "--json", "--device", "cuda"];
+    const { code, stderr } = await mpirun(2, args, onLine, LAUNCHERS.openMpi);
+    expect(code, stderr).not.toBe(0);
+    expect(since).toBeGreaterThan(0);
+    expect(performance.now() - since).toBeLessThan(30_000);
+    expect(stderr.match(/world: rank.*/g), stderr).toEqual([
+      expect.stringMatching(/^world: rank 1 of 2 has sent no heartbeat for 15 s/),
+    ]);
+  },
+);

@@ -110,7 +110,8 @@ void test_waits() {
     words[32 * blockIdx.x + threadIdx.x] = own[threadIdx.x];
   };
   emulator::run_grid("waits", {2}, {32}, 0, body, true);
-  expect(words[0] == 0 && words[63] == 31, "PreviousKernel: shared memory before wait(), global memory after it");
+  expect(words[0] == 0 && words[63] == 31,
+      "PreviousKernel: a kernel may access shared memory before wait() and global memory after it");
   emulator::release_device(words);
 }
 

@@ -1,4 +1,4 @@
-// Invalid models, rows and options are rejected with INVALID_ARGUMENT before any computation. An endless source can be aborted.
+// Invalid models, rows and options are rejected with INVALID_ARGUMENT before any computation. An evaluation can be aborted while its source yields nothing.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   compareClassifiers,

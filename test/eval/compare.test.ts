@@ -121,7 +121,7 @@ test("compareTrainedClassifiers gives both trainings the options that both have,
   await expectError(() => trained({ packing: true }), "INVALID_ARGUMENT", /packing/);
 });
 
-test("compareClassifiers compares generative and discriminative models, and names arguments that do not fit", async () => {
+test("compareClassifiers compares generative and discriminative models, and rejects rows with an unknown label or with tokens", async () => {
   const tokenizer = await Tokenizer.train(
     rows.map((r) => r.text),
     { vocabSize: 300 },

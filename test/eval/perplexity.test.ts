@@ -160,7 +160,7 @@ describe("documentsOf", () => {
     }
   });
 
-  test("rejects an invalid row with its file and line, and a missing file", async () => {
+  test("rejects an invalid row and names its file and line, and rejects a missing file", async () => {
     for (const [content, line] of [
       ['{"text":1}\n', 1],
       ['"x"\n{\n', 2],

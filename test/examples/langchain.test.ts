@@ -1,4 +1,4 @@
-// The example's classes work with the published LangChain.
+// The classes of examples/langchain.mjs work with the published packages of LangChain.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LanguageModel } from "../../lib/language-model/index.ts";
 import { newModel } from "../formats/sentence-transformers/embedding-folders.ts";
@@ -27,7 +27,7 @@ describe.skipIf(modules[0] === undefined)("the LangChain example", () => {
 
   const chat = (model = random, more = {}) => new example.HeddleChat({ model, maxTokens: 12, temperature: 0, ...more });
 
-  test("invokes and streams the same text as the model, with usage", async () => {
+  test("returns the model's text by invoke and by stream, and the usage by invoke", async () => {
     const expected = await random!.respond([{ role: "user", content: "The cat" }], { maxTokens: 12, temperature: 0 });
     const message = await chat().invoke("The cat");
     expect(message.text).toBe(expected.text);

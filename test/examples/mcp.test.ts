@@ -1,4 +1,4 @@
-// The example's bridge calls the tools of an MCP server of the published SDK.
+// examples/mcp.ts calls the tools of an MCP server. The published SDK provides the server and the client.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { respondWithTools, toolsOf } from "../../examples/mcp.ts";
 import type { ChatMessage, LanguageModel } from "../../lib/index.ts";

@@ -72,7 +72,7 @@ describe("fp8 quantization", () => {
     }
   });
 
-  test("keeps zeros, and rejects non-finite values and other shapes", async () => {
+  test("keeps zeros, and rejects non-finite values and sizes that do not match", async () => {
     const { bytes, scales } = await quantizeFp8(device, new Float32Array(6), 2, 3);
     expect([...bytes, ...new Float32Array(scales.buffer)]).toEqual([0, 0, 0, 0, 0, 0, 0]);
     const refused = (numbers: Float32Array, rows: number, columns: number, message: string) =>
@@ -230,7 +230,7 @@ describe("an fp8 model folder", () => {
     }
   });
 
-  test("rejects converting a model without suitable matrices to fp8, and any model to fp8 in GGUF", async () => {
+  test("cannot be made from a model without suitable matrices, and fp8 cannot be written to GGUF", async () => {
     const [plain, out] = [join(temporaryFolder(), "plain"), join(temporaryFolder(), "out")];
     await using model = tinyModel({}, { modelType: "gpt2", numKeyValueHeads: undefined });
     await model.save(plain);
@@ -240,7 +240,7 @@ describe("an fp8 model folder", () => {
     });
   });
 
-  test("rejects gpt_oss, whose fp8 biases are not supported", async () => {
+  test("is rejected if it is a gpt_oss with fp8 biases", async () => {
     const name = "model.layers.0.mlp.experts.gate_up_proj_bias";
     const oss = { modelType: "gpt_oss", numExperts: 4, numExpertsPerTok: 2, slidingWindow: 32 };
     const folder = await folderOf(oss, (tensors) => {
@@ -285,7 +285,7 @@ describe("an fp8 model folder", () => {
     expect([...got]).toEqual(Array.from({ length: 62 * 128 }, (_, i) => numberOf(0x30 + ((i + padding * 128) % 9))));
   });
 
-  test("rejects scales whose products overflow", async () => {
+  test("is rejected if the products of values and scales overflow", async () => {
     const name = "model.layers.0.self_attn.q_proj.weight";
     const folder = await folderOf({}, (tensors) => {
       tensors.get(name)!.bytes.fill(0x7e);

@@ -76,7 +76,7 @@ describe("modulePattern", () => {
     }
   });
 
-  test("limits the size of all expressions together, but not the number of names", () => {
+  test("limits the total size of the expressions, but not the number of keys that are plain names", () => {
     const keys = (count: number, key: (i: number) => string) =>
       Object.fromEntries(Array.from({ length: count }, (_, i) => [key(i), i]));
     expect(() =>

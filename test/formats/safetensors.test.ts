@@ -115,7 +115,7 @@ const bad: [string, Buffer, RegExp][] = [
   ],
   ["gap before the first tensor", safetensors({ a: { ...one, data_offsets: [4, 12] } }, f32(1, 2, 3)), /begin at 0/],
   ["overlap", safetensors({ a: one, b: { ...one, data_offsets: [4, 12] } }, f32(1, 2, 3)), /begin at 8/],
-  ["two tensors with the same bytes", safetensors({ a: one, b: one }, f32(1, 2)), /begin at 8/],
+  ["two tensors at the same offsets", safetensors({ a: one, b: one }, f32(1, 2)), /begin at 8/],
   ["bytes after the last tensor", safetensors({ a: one }, f32(1, 2, 3)), /end with the last tensor/],
   [
     "NaN as a dimension",

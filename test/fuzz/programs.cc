@@ -26,9 +26,9 @@ ProgramDesc program(Input& in, bool wild) {
     desc.symbols.push_back(wild ? in.ConsumeIntegral<int64_t>() : in.ConsumeIntegralInRange<int64_t>(0, 5));
   const int64_t width = in.ConsumeIntegralInRange<int64_t>(1, 4);
   const auto value = [&] {
-    // A value has 7 rows, 6 rows, or as many as the symbol (-1). The symbol's bound is at most 5, and thus
-    // differs from 6 and 7. The checks compare bounds, so they would accept a symbolic dimension in place of an equal
-    // fixed one. Only lib/graph rejects that.
+    // A value has 7 rows, 6 rows, or a number of rows that the symbol gives (-1). The symbol's bound is at most 5, and
+    // thus differs from 6 and 7. The checks compare bounds, so they would accept a symbolic dimension in place of an
+    // equal fixed one. Only lib/graph rejects that.
     ValueDesc v{DType::f32, {2, {in.ConsumeBool() ? 7 : desc.symbols.empty() ? 6 : -1, width}}};
     if (in.ConsumeIntegralInRange<int>(0, 7) == 0) v.shape = {1, {1}};
     if (in.ConsumeIntegralInRange<int>(0, 9) == 0) v.dtype = DType::i32, v.shape = {1, {6 + in.ConsumeBool()}};

@@ -1,4 +1,4 @@
-// A copy of the check's scripts with small sources, and fake tools on PATH: a machine with a card, for tests without one.
+// A fake machine with a card, for tests on machines without one: a copy of the scripts of gpu-check, small sources, and fake tools on PATH.
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,

@@ -192,7 +192,7 @@ test.each([
     "3 findings",
   ],
   [
-    "a hazard without an exit status",
+    "a hazard with exit status 0",
     "echo '========= RACECHECK SUMMARY: 2 hazards displayed (2 errors, 0 warnings)'",
     1,
     "2 findings",
@@ -203,7 +203,7 @@ test.each([
     3,
     "compute-sanitizer does not work here (exit status 1)",
   ],
-])("compute-sanitizer with %s gives its own status and exit code", (_, script, code, why) => {
+])("the summary and the exit code report what compute-sanitizer finds: %s", (_, script, code, why) => {
   const one = machine();
   const { status } = one.check(["correctness", "--only", "memcheck"], { FAKE_SANITIZER: script });
   expect(status).toBe(code);
@@ -235,7 +235,7 @@ test("steps for which the time does not suffice are listed, and the exit code is
   expect(cut.file("summary.txt")).toMatch(/no time +kernels \d+ s: still running after/);
 });
 
-test("a step whose process SIGKILL does not end is given up, and fails", () => {
+test("a step is given up and fails if SIGKILL does not end its process", () => {
   const one = machine();
   expect(one.check(["correctness", "--only", "build"]).status).toBe(0);
   // This `timeout` waits, like the real one, for a process that SIGKILL does not end.
@@ -294,7 +294,7 @@ test.each<[string, Preparation, string | RegExp]>([
     "nvcc of CUDA 12.4 has no code for compute capability 12.0 (NVIDIA GeForce RTX 5090): install CUDA 12.8 or newer",
   ],
   [
-    "a release that lacks functions",
+    "a CUDA release that is too old for the kernels",
     () => ({ FAKE_CUDA: "12.4", FAKE_CAPABILITY: "9.0" }),
     "nvcc is from CUDA 12.4, but the kernels need CUDA 12.5 or newer",
   ],
@@ -344,7 +344,7 @@ test.each<[string, Preparation, string | RegExp]>([
   expect(status).toBe(2);
 });
 
-test("names errors that CUDA 12.5 lacks only for releases that have them", () => {
+test("in errors.cu, a check of the CUDA version guards the errors that CUDA 12.5 lacks", () => {
   const source = readFileSync(new URL("../../native/cuda/runtime/errors.cu", import.meta.url), "utf8");
   const guarded = /^#if CUDART_VERSION >= 12080.*\n((?: .*\n)+)#endif$/m.exec(source)!;
   expect(guarded[1]!.match(/cudaError\w+/g)).toEqual(["cudaErrorContained", "cudaErrorTensorMemoryLeak"]);
@@ -359,7 +359,7 @@ test.each([
     "--only: expected one of build, fragments, kernels, memcheck, racecheck, bench, got ops",
   ],
   ["an option that needs Node", ["--emulator"], "--emulator needs Node and CMake: node is not on PATH"],
-  ["no time", ["--seconds", "none"], "--seconds: expected a positive whole number, got none"],
+  ["a time that is not a number", ["--seconds", "none"], "--seconds: expected a positive whole number, got none"],
 ])("%s gets one sentence and exit code 2", (_, args, sentence) => {
   const { status, stderr } = machine().check(args);
   expect(stderr.trim().split("\n").at(-1)).toBe(`gpu-check: ${sentence}`);

@@ -142,7 +142,7 @@ describe("a multimodal Gemma 3 checkpoint", () => {
     expect(await base.logits(golden.prompt)).toEqual(expected);
   });
 
-  test("loads without the weights of the vision tower", async () => {
+  test("has only the weights of its language model after opening", async () => {
     const folder = await wholeFolder((name) => `language_model.${name}`, "");
     const files = await openModelFiles(folder);
     const names = files.weights.names();

@@ -68,7 +68,7 @@ describe.each(["mixtral", "olmoe", "qwen2_moe", "granitemoe"])("%s", (modelType)
     expect(await apart(back, folder)).toBe(0);
   });
 
-  test("trains fully, in bf16 and with an adapter, and the saved result has the same logits", async () => {
+  test("trains all weights in f32, all weights in bf16, or an adapter, and the saved result has the same logits", async () => {
     const folder = await folderOf({ modelType, initializerRange: 0.1 });
     const data = sentences.map((text) => ({ text }));
     const options = { data, maxSteps: 8, maxSeqLength: 32, learningRate: 1e-2, seed: 1 };
@@ -153,7 +153,7 @@ describe("old Mixtral files with separate experts", () => {
   });
 });
 
-test("uses transformers' defaults for missing keys of config.json", () => {
+test("uses transformers' defaults for missing keys of config.json, and rejects unsupported values", () => {
   const base = { vocab_size: 9, hidden_size: 64, intermediate_size: 16, num_hidden_layers: 2, num_attention_heads: 16 };
   const of = (model_type: string, more: object = {}) => parseModelConfig({ model_type, ...base, ...more });
   expect(of("mixtral").numKeyValueHeads).toBe(8);

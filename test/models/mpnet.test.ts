@@ -101,13 +101,13 @@ test("attention over 512 tokens of the base model needs as much memory for 24 la
       for (let layer = 0; layer < layers; layer++) x = attend(layer, { q: x, k: x, v: x });
       return { x };
     }).arenaBytes;
-  // The bytes of queries, keys, values or outputs, each with 64 + 512 values per head. All layers share this memory and the bias inputs.
+  // The bytes of one operand or output of attention, which has 64 + 512 values per token and head. All layers use the same memory for them.
   const wide = 4 * rows * heads * (headDim + 512);
   expect(bytesOf(12)).toBeLessThan(8 * wide);
   expect(bytesOf(24)).toBe(bytesOf(12));
 });
 
-test("lengths of up to 512 tokens are rounded up to ten program sizes", () => {
+test("each length of up to 512 tokens is rounded up to one of ten program sizes", () => {
   const sizes = new Set<number>();
   for (let length = 1; length <= 512; length++) {
     expect(placesFor(length)).toBeGreaterThanOrEqual(length);
@@ -116,7 +116,7 @@ test("lengths of up to 512 tokens are rounded up to ten program sizes", () => {
   expect(sizes.size).toBe(10);
 });
 
-test("a long text gives the same vector alone and in a batch, and adds as many dimensions to each head as it has tokens", async () => {
+test("texts give the same vectors alone and in a batch, and a text of 512 tokens adds 512 dimensions to each head", async () => {
   const sizes = { hiddenSize: 64, numHiddenLayers: 2, numAttentionHeads: 4, maxPositionEmbeddings: 512 };
   await using model = createModel({ modelType: "mpnet", vocabSize: 64, initializerRange: 0.3, ...sizes }, { seed: 5 });
   const texts = [512, 5, 130, 17].map((length, t) => Array.from({ length }, (_, i) => (i * 7 + t) % 64));
@@ -127,7 +127,7 @@ test("a long text gives the same vector alone and in a batch, and adds as many d
     const [alone] = await of([text]);
     expect(maxError(alone!, [...together[t]!])).toBeLessThan(2e-5 * Math.max(...alone!));
   }
-  // The biases matter: they encode the token order.
+  // The vector depends on the order of the tokens.
   const [forwards, backwards] = await model.embed([texts[2]!, [...texts[2]!].reverse()]);
   expect(maxError(forwards!, [...backwards!])).toBeGreaterThan(1e-3);
   const { profile: taken } = await profile(() => model.embed(texts[0]!));
@@ -136,7 +136,7 @@ test("a long text gives the same vector alone and in a batch, and adds as many d
   await expectError(() => model.embed([...texts[0]!, 1]), "CONTEXT_OVERFLOW", /expected at most 512 tokens/);
 });
 
-test("positions start at 2 for any padding id, and are saved to config.json", async () => {
+test("positions start at 2 for any padding id, so max_position_embeddings in config.json is the maximum number of tokens plus 2", async () => {
   expect(parseModelConfig({ ...config, pad_token_id: 0 }, "config.json")).toMatchObject({
     maxPositionEmbeddings: 48,
     padTokenId: 0,

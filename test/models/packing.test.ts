@@ -30,7 +30,7 @@ const configs = {
   "mistral with a window": { modelType: "mistral", slidingWindow: 5, ...shared },
   gpt2: { modelType: "gpt2", ...shared, numKeyValueHeads: 4 },
 };
-/** Two sequences of 40 rows, padded at the end. */
+/** The lengths of the documents in two sequences of 40 rows. Only the second sequence is padded at its end. */
 const layout = [
   [17, 1, 9, 13],
   [3, 30],
@@ -118,7 +118,8 @@ describe.each(Object.entries(configs))("%s", (_, config) => {
         compare(name, together[name]!, sums);
         continue;
       }
-      // In bf16, attention has larger rounding errors in longer rows, as FlashAttention does. So compare the errors against f32.
+      // In bf16, attention has larger rounding errors in longer sequences. So compare the error of the packed batch with that of the
+      // separate runs, both against f32.
       const truth = exact.get(name)!;
       const off = (x: ArrayLike<number>) => Math.hypot(...Array.from(truth, (e, i) => x[i]! - e));
       expect(off(together[name]!), name).toBeLessThanOrEqual(1.15 * off(sums));

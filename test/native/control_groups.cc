@@ -45,7 +45,7 @@ double megabytes(const std::string& root) { return static_cast<double>(available
 void memory_cases() {
   const char *groups = "/proc/self/cgroup", *system = "/proc/meminfo";
   const File meminfo{system, "MemTotal:  4000000 kB\nMemFree:  90000 kB\nMemAvailable:  3000000 kB\n"};
-  expect("without control groups, the system's memory", {meminfo}, 3072, megabytes);
+  expect("without control groups, the limit is the system's available memory", {meminfo}, 3072, megabytes);
   expect("a container: file pages are reclaimable, shared memory is not",
       {meminfo, {groups, "0::/\n"}, {"/sys/fs/cgroup/memory.max", "1000000000\n"},
           {"/sys/fs/cgroup/memory.current", "700000000\n"},

@@ -137,7 +137,7 @@ void row_cases() {
             {Buffer(t, {N, C})}, {}});
       check({"embedding_backward", label, {{"scale", 1.5}}, {filled(t, {N, C}), indices(N, 50)}, {Buffer(f32, {50, C})},
           {}});
-      check({"embedding_backward", label + " onto", {{"scale", 1.5}},
+      check({"embedding_backward", label + ", added to another gradient", {{"scale", 1.5}},
           {filled(t, {N, C}), indices(N, 50), filled(f32, {50, C})}, {Buffer(f32, {50, C})}, {}});
       check({"gather_rows", label, {}, {filled(t, {40, C}), indices(N, 40)}, {Buffer(t, {N, C})}, {}});
       check({"segment_sum", label, {}, {filled(t, {N, C}), indices(N, 40)}, {Buffer(t, {40, C})}, {}});

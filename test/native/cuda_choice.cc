@@ -39,7 +39,7 @@ void test_table() {
   expect("2048, H100", choose_gemm(product(2048, 2048, 2048), h100), {warpgroup, 128, 256, 4, 1, 2048});
   expect("1536 x 1280, H100", choose_gemm(product(1536, 1280, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
   expect("128 columns, H100", choose_gemm(product(16384, 128, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
-  // With 132 tiles of 128 x 128 or more, every multiprocessor of the H100 has a tile. mma.sync would use tiles of this
+  // With at least 132 tiles of 128 x 128, every multiprocessor of the H100 has a tile. mma.sync would use tiles of this
   // size too, and leave as many multiprocessors idle in the last wave as wgmma does. So wgmma is used.
   expect("132 tiles, H100", choose_gemm(product(1408, 1536, 4096), h100), {warpgroup, 128, 128, 6, 1, 4096});
   expect("133 tiles, H100", choose_gemm(product(896, 2432, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
@@ -73,7 +73,8 @@ void test_table() {
   // f32 and mixed types.
   expect("f32", choose_gemm(product(4096, 4096, 4096, DType::f32), h100), {plain, 64, 64, 1, 1, 4096});
   expect("f32, few tiles", choose_gemm(product(64, 64, 4096, DType::f32), h100), {plain, 64, 64, 1, 8, 512});
-  // tf32 is used only if the caller allows it. It has the tiles of bf16, because a stage has the same number of bytes.
+  // tf32 is used only if the caller allows it. It has the large and small tiles of bf16 by mma.sync, because a stage
+  // has the same number of bytes. It has no tiles of 128 x 256.
   DeviceProperties allowing = a100, allowing_h100 = h100;
   allowing.tf32 = allowing_h100.tf32 = true;
   expect("tf32", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing),
@@ -277,7 +278,7 @@ void test_attention() {
                                                        !cached_attention_takes_warpgroups(128, DType::u8, 1, h100) &&
                                                        !cached_attention_takes_warpgroups(128, DType::bf16, 3, h100));
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200})
-    expect("long segments elsewhere", !cached_attention_takes_warpgroups(128, DType::bf16, 1, d));
+    expect("long segments, other devices", !cached_attention_takes_warpgroups(128, DType::bf16, 1, d));
   expect("pairs per block: 64 if each multiprocessor gets at most one block",
       warpgroup_pairs(256 * 32, h100) == 64 && warpgroup_pairs(132 * 64, h100) == 64 &&
           warpgroup_pairs(132 * 64 + 1, h100) == 128 && warpgroup_pairs(256 * 64, h100) == 128);

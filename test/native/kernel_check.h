@@ -32,7 +32,8 @@ uint64_t next_random() { return state ^= state << 13, state ^= state >> 7, state
 float uniform() { return static_cast<float>(static_cast<double>(next_random() >> 11) / (1ull << 53) * 2 - 1); }
 int64_t below(int64_t n) { return static_cast<int64_t>(next_random() % static_cast<uint64_t>(n)); }
 
-// Whether the kernels of the active instruction set round the operands of products of bf16 tensors to bf16.
+// Whether the kernels of the active instruction set multiply bf16 numbers. In ops of bf16 tensors, they then also round
+// intermediate operands of products, such as probabilities, to bf16.
 inline bool multiplies_bf16() {
   const std::string isa = cpu_isa();
   return isa == "avx512bf16" || isa == "amx" || isa == "neoni8mm";

@@ -33,7 +33,7 @@ test.runIf(testDevice === "cuda").each([0, 70])(
     };
     const alone = await chunk(100, 60, [[0, 60, 1, 430]]);
     expect(new Set(alone).size).toBeGreaterThan(100);
-    // Before and after other segments, and in a run with more rows.
+    // The chunk follows another segment, or lies between the segments of a larger run.
     const after = [
       [0, 1, 0, 500],
       [1, 60, 1, 430],

@@ -219,7 +219,7 @@ test("abort signals are checked every few million elements", async () => {
   expect(turns).toBe(2);
 });
 
-test("invalid sizes are rejected before anything is written", async () => {
+test("invalid arguments are rejected before anything is written", async () => {
   const { f32, q8_0, q3_k, i32 } = DTYPES;
   const source = new Uint8Array(4096);
   const out = new ArrayBuffer(4096);

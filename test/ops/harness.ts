@@ -35,7 +35,7 @@ export interface OpCase {
   mutates?: readonly number[];
   /** For copies and selections: results must be exact. */
   exact?: boolean;
-  /** Absolute tolerance of float outputs for selections, whose results jittered operands (errors.ts) would change. Integers are exact. */
+  /** Absolute tolerance of float outputs for ops whose selection jittered operands (errors.ts) would change. Integers must be exact. */
   within?: number;
   /**
    * Operands that another op computes, with the attributes of this case. Its inputs are the operands `from`. Its output i becomes operand

@@ -3,13 +3,13 @@
 // The rule for an output, in the maximum norm over its elements:
 //   truth     the reference over f32 operands with the same values: sums in double, rounded once
 //   low       the largest error of low-precision references against the truth. One uses the case's element types (rounding of
-//             bf16 results). One has jittered operands (see jitter). One rounds intermediate bf16 operands of products
+//             bf16 results). One has jittered operands (see jitter). One rounds intermediate operands of products to bf16
 //             (OpCase.rounded).
 //   a kernel  may differ from the truth by 2 · low + 2⁻²¹ of the truth's largest value + 2⁻³⁰ (operands are of order 1)
 //
 // Under sanitizers (npm run test:asan) only memory errors are checked, since accuracy is tested without them. The different runs of a kernel
-// (in place, symbolic, on one thread) are compared with each other. The reference runs once, in the run with HEDDLE_CHECK=1. On the portable
-// set the reference does not run.
+// (in place, symbolic, on one thread) are compared with each other. The reference runs once, in the run with HEDDLE_CHECK=1. With the portable
+// instruction set, the reference does not run.
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { binding } from "../../lib/binding/index.ts";

@@ -261,7 +261,7 @@ describe("fp8", () => {
   });
 });
 
-test("fp8 products that overflow f32 are counted, non-finite scales are not", async () => {
+test("fp8 products that overflow f32 are counted as overflows, but products with an infinite scale are not", async () => {
   const data = Uint8Array.of(0x7e, 0x38, 0xfe, 0x7f);
   const found = (scale: number) => {
     const source = { data, offset: 0, bytes: 4, fp8: { scales: Float32Array.of(scale), columns: 4 } };
@@ -304,7 +304,7 @@ test("MXFP4 with separate scales is converted to ggml blocks, also for every sec
   beside.close();
 });
 
-test("out-of-bounds and unsupported views are rejected before any byte is written", async () => {
+test("invalid sources, views and scales are rejected before any byte is written", async () => {
   const source = new Uint8Array(4096);
   const out = new ArrayBuffer(8192);
   const { f32, f16, q8_0, q4_k, mxfp4, bf16 } = DTYPES;

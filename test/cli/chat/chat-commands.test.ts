@@ -121,7 +121,7 @@ describe("chat commands", () => {
       "a\n\nb",
       "x\ny",
     ]);
-    // The last line, which no line continues, is a message without its backslash.
+    // The last line ends with a backslash, but no line follows it. It is a message without the backslash.
     const answers = stdout.trimEnd().split("\n");
     expect(answers).toHaveLength(6);
     const resumed = await chat("last\n", "--json", "--resume", "d.json");

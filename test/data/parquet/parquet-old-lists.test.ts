@@ -51,7 +51,7 @@ describe("lists of old writers", () => {
       "a repeated column in a list",
       { schema: [list, { name: "array", type: 1, repetition: 2 }], path: ["x", "array"], definition: 2 },
     ],
-  ])("are read whole in rows of more entries than a slice: %s", async (_, { schema, path, definition }) => {
+  ])("are read whole even if a row has more entries than a slice: %s", async (_, { schema, path, definition }) => {
     const bytes = parquetTable({ schema, path, type: 1, rows: rows.length, ...page(rows, definition) });
     expect(await rowsOf(bytes)).toEqual(rows);
   });

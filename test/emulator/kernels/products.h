@@ -47,8 +47,9 @@ inline Builder quantized(DType type, int64_t N, int64_t K, int64_t M) {
   Builder b;
   const int x = b.floats(DType::f32, {N, K}), w = b.blocks(type, {M, K}), bias = b.floats(DType::f32, {M}),
             dy = b.floats(DType::f32, {N, M});
-  // The second product may find the results of the first in its output, which would hide elements that it does not
-  // write.
+  // The output of the second product may get the memory of the first's. For a product with int8, HEDDLE_CHECK also
+  // accepts the results of the one without. So the product with int8 is the first. As the second, its check could miss
+  // elements that the kernel does not write.
   for (const double int8 : {1, 0})
     b.node("linear", {x, w, bias}, {b.value(DType::f32, {N, M})}, {{"transposed", 0}, {"int8", int8}});
   b.node("linear_backward_input", {dy, w}, {b.value(DType::f32, {N, K})}, {{"transposed", 0}});
@@ -70,7 +71,7 @@ inline Builder decoded(DType type, DType result, int64_t N, int64_t K, int64_t M
   return b;
 }
 
-// Log-probabilities under a quantized vocabulary of V tokens.
+// Log-probabilities of tokens, with quantized weights (V, C) of a vocabulary of V tokens.
 inline Builder quantized_logprob(DType type, int64_t N, int64_t C, int64_t V) {
   Builder b;
   const int h = b.floats(DType::bf16, {N, C}), w = b.blocks(type, {V, C}), upstream = b.floats(DType::f32, {N});
@@ -106,7 +107,7 @@ inline Builder fp8(DType type, int64_t N, int64_t K, int64_t M, DType result = D
 }
 
 // The three products of training with operands rounded to e4m3. Magnitudes differ between rows, columns and blocks, so
-// that their scales differ. With `stale`, the sums of a product with split-k first fill the scratch, as in `decoded`.
+// that their scales differ. With `stale`, an additional product first fills the scratch (see fill_scratch).
 inline Builder rounded_fp8(DType type, int64_t N, int64_t K, int64_t M, bool transposed = false, bool stale = false) {
   Builder b;
   if (stale) {
@@ -157,8 +158,8 @@ inline Builder experts(int64_t N, int64_t M, bool per_slot) {
   return b;
 }
 
-// Returns the experts of N rows with two slots each. N must be over 100. The first expert has no pair, the second one,
-// the last 70, and up to five experts in between the rest.
+// Returns the experts of N rows with two slots each. N must be over 100. The first expert has no pair, and the second
+// has one pair. The last has 70. Up to five experts between them have the rest.
 inline std::vector<int32_t> uneven_pairs(int64_t N, int64_t E) {
   std::vector<int32_t> of_pairs(static_cast<size_t>(N * 2));
   for (int64_t p = 0; p < N * 2; ++p) of_pairs[p] = static_cast<int32_t>(2 + p * 7 % 5 % (E - 3));
@@ -185,7 +186,7 @@ inline Builder uneven_experts(int64_t N, int64_t E, int64_t K, int64_t M, bool p
 }
 
 // Expert products of bf16 with quantized weights that are decoded for tensor cores, and with the same weights on CUDA
-// cores. There must be more than 32 pairs per expert.
+// cores. They are decoded only if there are more than 32 pairs per expert on average, so 2 * N must be over 32 * E.
 inline Builder decoded_experts(DType type, DType result, int64_t N, int64_t E, int64_t K, int64_t M, bool per_slot) {
   Builder b;
   const int64_t k = 2;
@@ -211,8 +212,9 @@ inline Builder logprob(int64_t N, int64_t C, int64_t V) {
   return b;
 }
 
-// Log-probabilities of tokens whose logits stay in registers: with a bias, a soft cap or neither, and with the gradient
-// of both results. Targets are at the edges of tiles, and every ninth row is ignored.
+// Log-probabilities of tokens whose logits stay in registers. The nodes have a bias, a bias with a soft cap, or
+// neither. The last node also computes the gradient of both results. Targets are at the edges of tiles, and every ninth
+// row is ignored.
 inline Builder logits(int64_t N, int64_t C, int64_t V) {
   Builder b;
   const int h = b.floats(DType::bf16, {N, C}), w = b.floats(DType::bf16, {V, C}), bias = b.floats(DType::f32, {V}),

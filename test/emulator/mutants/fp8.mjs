@@ -156,7 +156,7 @@ export const fp8 = [
     "to.scale[line * blocks_of(s.k) + k_block] =",
   ],
   [
-    "fp8 operands: exchanges the blocks of lines and of k",
+    "fp8 operands: swaps the two indices of a block's scale",
     "fp8_product.cu",
     "to.scale[line / side * blocks_of(s.k) + k_block] =",
     "to.scale[k_block * blocks_of(s.lines) + line / side] =",

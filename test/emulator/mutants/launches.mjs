@@ -1,4 +1,4 @@
-// Mutations of the wait for the kernel before (PreviousKernel in launch.cuh). mutants.mjs describes the fields.
+// Mutations of the wait for the previous kernel (PreviousKernel in launch.cuh). mutants.mjs describes the fields.
 const wait = "  previous.wait();\n";
 const none = "  static_cast<void>(previous);\n";
 

@@ -1,6 +1,6 @@
 // Mutations of norms, experts, sampling and other kernels. mutants.mjs describes the fields.
 export const others = [
-  ["norm: two reductions of a block in turn share their memory", "math.cuh", "    half_ ^= 1;\n", ""],
+  ["norm: successive reductions of a block use the same memory", "math.cuh", "    half_ ^= 1;\n", ""],
   [
     "norm: no barrier before the sums of warps are added",
     "math.cuh",
@@ -15,7 +15,12 @@ export const others = [
   ],
   ["norm: omits the residual's gradient", "norm_backward.cu", "residual + scale * (g - sum", "scale * (g - sum"],
   ["experts: does not count the pairs of earlier warps", "experts.cu", "if (w < warp) place += found[half][w];", ""],
-  ["experts: two iterations in turn share the counts", "experts.cu", "p0 += threads, half ^= 1", "p0 += threads"],
+  [
+    "experts: successive iterations use the same memory for the counts",
+    "experts.cu",
+    "p0 += threads, half ^= 1",
+    "p0 += threads",
+  ],
   [
     "experts: an expert's last tile writes rows of the next expert",
     "experts.cu",
@@ -246,8 +251,12 @@ export const others = [
     ["all sections have the same places", "place[w][own] = at, at += of_section;", "place[w][own] = at;"],
     ["does not advance a place", "place[warp][lowest - base] = at + __popc(same);", "place[warp][lowest - base] = at;"],
     ["all lanes with the same id take the same place", "at + __popc(same & ((1u << lane) - 1))", "at"],
-    ["a part begins at a multiple of 64 rows, whatever its id", "place - (place - first) % part_rows", "place"],
-    ["begins with the part before an id's first one", "ceil_div(begin, part_rows)", "begin / part_rows"],
+    [
+      "counts parts of 64 rows from place 0, not from the first place of an id",
+      "place - (place - first) % part_rows",
+      "place",
+    ],
+    ["begins with the part before the first part of an id", "ceil_div(begin, part_rows)", "begin / part_rows"],
     ["adds the rows of whole parts a second time", "        begin += parts * part_rows;\n", ""],
     ["adds only 32 rows", "i < end; i += warp_size", "i < begin + 1; i += warp_size"],
     ["stores lanes beyond the last column", "  if (column >= a.C) return;\n", ""],

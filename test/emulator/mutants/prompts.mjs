@@ -126,7 +126,7 @@ export const prompts = [
     "cached_attention_prefill.cu",
   ],
   [
-    "prompts: multiplies the first term of a query only",
+    "prompts: repeats the first term of a query",
     "attention_tile.cuh",
     "load_left<width>(left[term], queries + term * block_rows * width, 0, d)",
     "load_left<width>(left[term], queries, 0, d)",

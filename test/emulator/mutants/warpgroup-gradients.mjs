@@ -200,7 +200,7 @@ export const warpgroupGradients = [
     "g.stats + g.tile_of(0, sequence, tile), sizeof",
   ],
   [
-    "warpgroup gradients: copies the statistics of half the queries",
+    "warpgroup gradients: copies only half of a tile's query statistics",
     "attention_backward_sm90.cu",
     "sizeof(QueryStats),",
     "sizeof(QueryStats) / 2,",

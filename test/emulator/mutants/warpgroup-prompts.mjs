@@ -98,7 +98,7 @@ export const warpgroupPrompts = [
     "first_used = 0;",
   ],
   [
-    "warpgroup prompts: does not count the stages of earlier tiles in positions",
+    "warpgroup prompts: does not subtract the stages of earlier tiles from positions",
     kernel,
     "(first - first_used) * T::keys",
     "first * T::keys",
@@ -181,7 +181,7 @@ export const warpgroupPrompts = [
     "pairs.start(running, own_pair, 1.0f)",
   ],
   [
-    "warpgroup prompts: swaps adjacent f32 queries",
+    "warpgroup prompts: swaps adjacent elements of f32 queries",
     kernel,
     "pack_bf16(low[i].x, low[i].y)",
     "pack_bf16(low[i].y, low[i].x)",

@@ -7,7 +7,7 @@
 namespace heddle {
 
 // Options of a pair of blocks that multiply a tile by itself, twice. Each block copies half of the tile to both blocks.
-// false omits a step. `own` replaces an operation on the other block by one on the own block.
+// false omits a step. With `own`, a thread arrives at the barrier of its own block instead of the other block's.
 struct PairSteps {
   bool fence = true, begin = true, wait_empty = true, arrive_own = true, arrive_other = true, end = true;
   bool own = false;

@@ -58,7 +58,7 @@ describe("a model card file", () => {
     return readModelCard(folder);
   };
 
-  test("drops invalid fields with a warning, and the model still loads", async () => {
+  test("is read without its invalid fields, with a warning for each, and the model still loads", async () => {
     const card = {
       stage: "sft",
       name: "small",

@@ -35,7 +35,7 @@ describe("inconsistent configurations", () => {
       "hidden_size: expected a camelCase key, or a config.json with model_type (nearest: hiddenSize), got an unknown one",
     ],
     [{ modelType: undefined }, "modelType: expected a string, got nothing"],
-  ])("the error about %j names the field that was given", (config, message) => {
+  ])("the error about %j names a field, and what it should be", (config, message) => {
     const { modelType, ...rest } = { ...sizes, ...config };
     expect(messageOf(modelType === undefined ? rest : { modelType, ...rest })).toBe(`model configuration: ${message}`);
   });
@@ -51,7 +51,7 @@ describe("inconsistent configurations", () => {
   });
 });
 
-test("accepts the key names of config.json, and derives missing values from the given ones and the tokenizer", async () => {
+test("createModel accepts the key names of config.json, and derives missing values from the given ones and the tokenizer", async () => {
   const tokenizer = await tinyTokenizer();
   const { vocabSize: _, ...camel } = sizes;
   const named = { model_type: "llama", hidden_size: 64, num_hidden_layers: 2, max_position_embeddings: 32 };

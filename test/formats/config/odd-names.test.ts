@@ -1,4 +1,4 @@
-// Names in configurations that are not strings. Messages must not convert them, because that may throw.
+// Names in a configuration may be values other than strings. Error messages must not convert these values to strings, because that may throw.
 import { test } from "vitest";
 import type { HeddleErrorCode } from "../../../lib/core/errors.ts";
 import { parseModelConfig } from "../../../lib/formats/config/config.ts";

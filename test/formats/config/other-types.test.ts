@@ -56,7 +56,7 @@ const PUBLISHED: [type: string, config: object, near: string | undefined, missin
   ["deberta-v2", { type_vocab_size: 0 }, "bert", /disentangled attention/],
   ["albert", { type_vocab_size: 2 }, "bert", /share their weights/],
   ["longformer", { attention_window: [512] }, "roberta", /sparse attention/],
-  // Unknown types, recognized by name, by structure and by keys that the nearest type does not have.
+  // Types that heddle knows nothing about. Their nearest type is found by name or by structure. The message lists keys that the nearest type does not have.
   ["llama_ultra", { hyper_width: 3 }, "llama", /^llama has no hyper_width$/],
   ["qwen3_ultra", {}, "qwen3", /^$/],
   ["lama", {}, "llama", /^$/],
@@ -96,7 +96,7 @@ describe("a model type that heddle does not provide", () => {
     );
   });
 
-  test("has no missing feature by its name once a family is registered for it", () => {
+  test("is its own nearest type once a family is registered for it, and then its name implies no missing feature", () => {
     expect(unsupported.length).toBeGreaterThan(20);
     const unknown = { name: "gpt_neo", value: () => undefined, keys: [] };
     expect(nearestType(unknown)).toBe("gpt2");

@@ -55,7 +55,7 @@ const bad: [string, Buffer, RegExp][] = [
     /array length: expected at most 9007199254740991/,
   ],
   [
-    "array of strings longer than the file",
+    "array of more strings than the file holds",
     gguf({ keys: [key("a", 9, array(8, 9, data))] }),
     /ends at byte 113 of at least 121, within a$/,
   ],
@@ -142,7 +142,7 @@ const bad: [string, Buffer, RegExp][] = [
     /"b": offset: expected 64, .*, got 32$/,
   ],
   [
-    "two tensors with the same bytes",
+    "two tensors at the same offset",
     gguf({ tensors: [tensor("a", [1]), tensor("b", [1])], data }),
     /"b": offset: expected 32, .*, got 0$/,
   ],
@@ -161,7 +161,7 @@ const bad: [string, Buffer, RegExp][] = [
     /duplicate key/,
   ],
   [
-    "a string of an array longer than the file",
+    "an array with a string that is longer than the file",
     gguf({ keys: [key("a", 9, array(8, 2, text("x"), u64(1000), data))] }),
     /ends at byte \d+ of at least \d+, within a$/,
   ],

@@ -116,7 +116,7 @@ describe.each(writing)("writing $dtype", ({ dtype, range, steps }) => {
 });
 
 test.each(["q4_k", "q6_k"] as const)("writing %s keeps blocks of small values instead of writing zeros", (dtype) => {
-  // The blocks store scales as integers in a unit of f16. Here the exact unit would round to zero.
+  // A block stores its scales as integer multiples of a unit, which is an f16 number. Here the exact unit would round to zero.
   const small = normals(256, 7).map((v) => 1e-5 * v);
   expect(roundTrip(dtype, small).error).toBeLessThan(0.2);
 });

@@ -9,7 +9,10 @@ import { json, newModel, read } from "./embedding-folders.ts";
 const FILE = "sentence_bert_config.json";
 const kwargs = (length: unknown) => ({ processing_kwargs: { text: { max_length: length, truncation: true } } });
 
-/** Returns the embedding config that is read from a BERT of 40 positions with these two files. */
+/**
+ * Returns the embedding config of a BERT of 40 positions. `own` is the content of `file`, and `tokenizerLength` is model_max_length in
+ * tokenizer_config.json.
+ */
 async function embeddingConfigOf(own: object | undefined, tokenizerLength: unknown, file = FILE) {
   const folder = temporaryFolder();
   await using model = newModel("bert", {});

@@ -156,7 +156,7 @@ test("rows of a mapped file are reordered within blocks, and a file that has shr
     expect(() => Tensor.mapped(device, "f32", [rows, 5], file, 0, { order: wrong })).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),
     );
-  // Devices other than the CPU copy the rows, which are then in order at once.
+  // Only the CPU can keep the file's order. Other devices copy the rows in order, so they need no call of `ordered`.
   const anywhere = Tensor.mapped(device, "f32", [rows, 5], file, 0, { order, keepOrder: true });
   const settled = anywhere.rowOrder ? anywhere.ordered(device) : anywhere;
   expect(Array.from((await settled.read()) as Float32Array)).toEqual(expected);

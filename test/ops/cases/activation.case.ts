@@ -125,7 +125,7 @@ const extremeCases: OpCase[] = [
   },
   ...["gelu", "gelu_backward"].map((op) => ({
     op,
-    label: "tanh far below 0",
+    label: "the tanh approximation far below 0",
     inputs: [...(op === "gelu" ? [] : [ones]), given("f32", [8], [-4, -4.2, -4.4, -4.6, -4.8, -5, -5.5, -6])],
     attributes: { tanh: 1 },
     outputs: [out("f32", 8)],

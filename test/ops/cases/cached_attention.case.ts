@@ -161,7 +161,7 @@ const rings = [
 ] as const;
 const ringBatches = [
   { name: "decode", rows: 3, segments: segments([0, 1, 0, 200], [1, 1, 1, 63], [2, 1, 2, 3]) },
-  { name: "decode with a truncated context", rows: 2, segments: segments([0, 2, 1, 520]) },
+  { name: "two rows far beyond the ring", rows: 2, segments: segments([0, 2, 1, 520]) },
   { name: "a few rows across the end of the ring", rows: 9, segments: segments([0, 9, 1, 252]) },
   { name: "a prompt across the end of the ring", rows: 35, segments: segments([0, 33, 0, 5000], [33, 2, 2, 127]) },
 ];

@@ -32,7 +32,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   }),
 );
 
-/** Rows that a CUDA block keeps in registers, as one to four vectors of a thread, and longer ones. */
+/** Rows that a CUDA block keeps in registers, with one or two vectors per thread, and longer rows. */
 const wide = activationTypes.flatMap((type) =>
   [
     [5, 64],

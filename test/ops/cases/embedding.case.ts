@@ -83,7 +83,7 @@ export default {
   failures: [7, -1, 2147483647].flatMap((id) => [
     {
       op: "embedding",
-      label: `id ${id} of 7`,
+      label: `id ${id} for a table of 7 rows`,
       inputs: [f32([7, 4]), given("i32", [3], [0, id, 6])],
       attributes: { scale: 1 },
       outputs: [out("f32", 3, 4)],
@@ -92,7 +92,7 @@ export default {
     },
     {
       op: "embedding_backward",
-      label: `id ${id} of 7 after 300 others`,
+      label: `id ${id} for a table of 7 rows, after 300 valid ids`,
       inputs: [f32([301, 8]), given("i32", [301], [...Array(300).fill(6), id])],
       attributes: { scale: 1 },
       outputs: [out("f32", 7, 8)],

@@ -49,12 +49,12 @@ const linears: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
-/** n pairs: expert 0 has none, expert 1 one, the last 40 %, and the others the rest. */
+/** The experts of n pairs. Expert 0 has no pair, expert 1 has one, the last expert has 40 %, and the others share the rest. */
 function uneven(n: number, experts: number): number[] {
   return Array.from({ length: n }, (_, i) => (i === 3 ? 1 : i % 5 < 2 ? experts - 1 : 2 + ((i * 7) % (experts - 3))));
 }
 
-// bf16 operands with rows of whole 16-byte pieces. The inner dimensions are not multiples of 64.
+// bf16 operands with rows of whole 16-byte pieces. The numbers of inputs are not multiples of 64.
 const unevenPairs: OpCase[] = (
   [
     [90, 2, 5, 72, 136],
@@ -127,7 +127,7 @@ const quantized: OpCase[] = (["q8_0", "q4_0", "q4_k", "q6_k", "mxfp4"] as const)
   }),
 );
 
-// Enough pairs for each expert that tensor cores multiply by decoded weights. Experts are uneven.
+// An expert has 65 pairs on average, so tensor cores multiply by decoded weights. The pairs are spread unevenly.
 const decoded: OpCase[] = (["q8_0", "q4_k", "mxfp4"] as const).flatMap((w) =>
   (
     [

@@ -17,7 +17,7 @@ export default {
       [300, 64],
     ].map(([rows, width]) => ({
       op: "segment_sum",
-      label: `${type} (${rows}, ${width}), repeated segments add, others are zero`,
+      label: `${type} (${rows}, ${width}), rows of a segment are added, segments without rows are zero`,
       inputs: [float(type, [rows!, width!]), i32([rows!], 0, 5)],
       outputs: [out(type, 11, width!)],
       symbolic: rows!,

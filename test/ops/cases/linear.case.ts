@@ -2,8 +2,8 @@ import { linear } from "../../../lib/graph/index.ts";
 import { activationTypes, f32, float, type OpCase, type OpFile, out, weightTypes } from "../harness.ts";
 
 /**
- * rows, inputs, outputs: single rows (decode), odd sizes around every vector and tile width, and a tall product. Products with few inputs
- * or outputs (low-rank updates) swap their operands.
+ * rows, inputs, outputs: single rows (decode), odd sizes around every vector and tile width, and tall products. Kernels compute some
+ * products with few inputs or outputs (low-rank updates) transposed.
  */
 const shapes = [
   [1, 1, 1],
@@ -83,7 +83,10 @@ const roundedRows: OpCase[] = [0, 1].flatMap((rowwise) =>
   })),
 );
 
-/** f32 and bf16 rows times a mapped bf16 matrix: row counts for each tile of packed panels, and more rows than these tiles take. */
+/**
+ * f32 and bf16 rows times a bf16 matrix that is mapped from a file, which kernels pack into panels. The numbers of rows use every register
+ * tile for packed panels. Some numbers exceed what these tiles take.
+ */
 const mappedMatrices: OpCase[] = [0, 1].flatMap((rowwise) =>
   (
     [

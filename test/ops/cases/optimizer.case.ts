@@ -53,7 +53,7 @@ export default {
     },
     ...[0, 1].map((add) => ({
       op: "reduce_scatter",
-      label: `on a single rank, ${add ? "added to" : "over"} the target`,
+      label: `on a single rank, ${add ? "added to" : "overwriting"} the target`,
       inputs: [f32([5, 67]), f32([5 * 67])],
       attributes: { first: 0, ranks: 1, "end.0": 5 * 67, add },
       outputs: [],
@@ -88,7 +88,7 @@ export default {
       },
       {
         op: "accumulate",
-        label: `${type}, over a target of NaN`,
+        label: `${type}, overwriting a target of NaN`,
         inputs: [
           given("f32", [3], [Number.NaN, Number.POSITIVE_INFINITY, 7]),
           float(type, [3]),

@@ -92,7 +92,7 @@ export default {
     },
   ],
   gradients: [false, true, "input" as const].map((interleaved) => ({
-    label: `rope${interleaved ? ` interleaved ${interleaved}` : ""}`,
+    label: `rope${interleaved ? `, interleaved: ${interleaved}` : ""}`,
     operands: { x: [4, 2, 8] },
     constants: { positions: i32([4], 0, 50), frequencies: f32([3], 0.01, 1) },
     build: ({ x, positions, frequencies }) => rope(x!, positions!, frequencies!, { interleaved, scale: 1.2 }),
