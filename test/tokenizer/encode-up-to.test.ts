@@ -26,7 +26,7 @@ test.each(Object.entries(tokenizers))(
 test("a text that is far too long for the context is refused without being encoded whole", async () => {
   const model = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 64 });
   const text = "The cat sat. ".repeat(400_000);
-  /** Least processor time of several runs, since other threads and the compiler of JavaScript add to single ones. */
+  /** Least user time of five runs: other threads and the JIT compiler add processor time to some of them. */
   const userTime = async (work: () => Promise<unknown>) => {
     const times: number[] = [];
     for (let run = 0; run < 5; run++) {

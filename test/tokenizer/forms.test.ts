@@ -71,7 +71,7 @@ describe("encodeBatchJoined", () => {
     await expect(tokenizer.encodeBatchJoined([1] as never)).rejects.toThrow("text: expected a string");
   });
 
-  it("does not mix the results of batches that run concurrently, even if some are aborted", async () => {
+  it("encodeBatch does not mix the results of batches that run concurrently, even if some are aborted", async () => {
     const tokenizer = await trained();
     const batches = Array.from({ length: 12 }, (_, b) =>
       Array.from({ length: 40 }, (_, i) => words.repeat(20).slice(b * i)),

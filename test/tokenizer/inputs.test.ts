@@ -36,7 +36,7 @@ const plain = (input: ModelInput): Plain => ({
 });
 
 describe("encodeInputs", () => {
-  it.each(rows.map((row, index) => ({ ...row, index })))("matches the official library: $index", async (row) => {
+  it.each(rows.map((row, index) => ({ ...row, index })))("matches the official library in row $index", async (row) => {
     const { truncation, padding, texts, inputs } = row;
     const tokenizer = load({ truncation, padding });
     // The library's batches take single texts only, so only BatchLongest rows were encoded as batches, and all others text by text.

@@ -140,7 +140,7 @@ function checkSplits(tokenizer: Tokenizer, ids: readonly number[], count: { all:
 
 describe("a decoder that continues after ids", () => {
   for (const [name, decoder] of Object.entries(decoders)) {
-    it(`emits what decode of all ids adds, at every split (${name})`, () => {
+    it(`emits the text that the later ids add, at every split (${name})`, () => {
       const tokenizer = tokenizerOf(decoder);
       const count = { all: 0, exact: 0 };
       fc.assert(
@@ -151,7 +151,7 @@ describe("a decoder that continues after ids", () => {
     });
   }
 
-  it("emits what decode of all ids adds, at every split (a byte-level vocabulary)", () => {
+  it("emits the text that the later ids add, at every split (a byte-level vocabulary)", () => {
     const tokenizer = fromJson(
       byteLevelJson(
         [

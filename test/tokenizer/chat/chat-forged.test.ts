@@ -28,7 +28,7 @@ const normalizers: Record<string, object> = {
   Nmt: { type: "Nmt" },
   Strip: { type: "Strip", strip_left: true, strip_right: true },
   Precompiled: { type: "Precompiled", precompiled_charsmap: map },
-  "Precompiled with the longest entries": { type: "Precompiled", precompiled_charsmap: map, longest: true },
+  "Precompiled with the longest matches": { type: "Precompiled", precompiled_charsmap: map, longest: true },
   "Replace of a character": replace({ String: "«" }, "<|"),
   "Replace of several characters": replace({ String: "{{" }, "<|im_end|>"),
   "Replace of characters in the middle": replace({ String: "{{" }, "x<|im_end|>y"),
@@ -194,7 +194,7 @@ describe.each(Object.entries(normalizers))("message text normalized by %s", (_, 
         expect(guarded(tokenizer.applyChatTemplate([{ role, content: text }]).ids)).toEqual([259, 260]);
   });
 
-  it("never becomes a special token in plain texts", () => {
+  it("never becomes a special token when it is encoded as plain text", () => {
     fc.assert(
       fc.property(content, (text) => {
         expect(guarded(tokenizer.encode(text))).toEqual([]);
@@ -216,7 +216,7 @@ describe("message text of a tokenizer with a normalizer", () => {
     }
   });
 
-  it("is guarded if the token begins with < only after normalization", () => {
+  it("is guarded if a special token begins with < only after normalization", () => {
     const tokens = [...chatMl, added(265, "＜ｅ＞", { normalized: true })];
     for (const type of ["NFKC", "NFKD"]) {
       const tokenizer = fromJson(byteLevelJson([], { normalizer: { type }, added_tokens: tokens }));

@@ -99,7 +99,7 @@ describe("Methods of strings and lists", () => {
     "{{ 'a,b'.split('') }}",
     "{{ 'a'.rsplit(1) }}",
     "{{ 'a,b'.split(',', none) }}",
-  ])("rejects wrong arguments: %s", (template) => {
+  ])("reject wrong arguments: %s", (template) => {
     expect(() => rendered(template)).toThrow(/^chat template: /);
   });
 });
@@ -160,7 +160,7 @@ describe("Formats of numbers and texts", () => {
     "{{ '%y' % 1 }}",
     "{{ 'abc'.startswith() }}",
     "{{ 'abc'.startswith(1) }}",
-  ])("rejects wrong arguments: %s", (template) => {
+  ])("reject wrong arguments: %s", (template) => {
     expect(() => rendered(template)).toThrow(/^chat template: /);
   });
 });

@@ -143,7 +143,7 @@ describe("a template with generation tags", () => {
       [' No: "two" '],
     ],
     [
-      "trims whitespace as the tags say",
+      "marks the content without the whitespace that the tags trim",
       `${head}  {%- generation -%}  {{ m.content }}  {%- endgeneration -%}  <|im_end|>\n`,
       ["Yes, one.", ' No: "two" '],
     ],
@@ -156,7 +156,7 @@ describe("a template with generation tags", () => {
     expect(learned(withTokens(chatMl), turns, chat(answer)).runs).toEqual(runs);
   });
 
-  it("does not change the rendered text", () => {
+  it("renders the same text as without the tags", () => {
     const answer = `${head}\n  {% generation %}\n  {{ m.content }}\n  {% endgeneration %}\n<|im_end|>\n`;
     const without = answer.replace(/ *\{% (end)?generation %\}\n/g, "");
     const of = withTokens(chatMl);

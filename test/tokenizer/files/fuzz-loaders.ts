@@ -1,5 +1,5 @@
 // A coverage-guided fuzzer for the TypeScript loaders, which libFuzzer cannot instrument. Files that reach new code are mutated further.
-// test/fuzz/corpus/loaders has a corpus for each loader, one file a line in base64. HEDDLE_FUZZ_KEEP=1 adds to it.
+// test/fuzz/corpus/loaders has a corpus for each loader, with one base64-encoded file per line. HEDDLE_FUZZ_KEEP=1 adds to it.
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -93,7 +93,7 @@ export function describeFuzzing(seconds: number, seed: number): void {
     for (const [name, loader] of Object.entries(loaders)) {
       it(`survive damage: ${name}`, { timeout: 60_000 + 10_000 * seconds }, async () => {
         const { inputs, found, before, after } = await fuzz(name, loader, coverage, 1000 * seconds, seed);
-        console.log(`${name}: ${inputs} files, ${before} characters of code, then ${after}`);
+        console.log(`${name}: ${inputs} files, ${before} characters of code covered before fuzzing, ${after} after it`);
         expect(before).toBeGreaterThan(1000); // otherwise coverage is not recorded
         if (process.env.HEDDLE_FUZZ_KEEP) keep(name, found);
       });

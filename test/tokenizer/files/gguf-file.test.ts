@@ -26,7 +26,7 @@ beforeAll(async () => {
 
 const sentence = "The cat saw the sea. 日本";
 
-test("Tokenizer.load reads a GGUF file of any name, part or architecture", async () => {
+test("Tokenizer.load reads a GGUF file of any name or architecture, and any part of a split file", async () => {
   const wanted = [...(await tinyTokenizer()).encode(sentence)];
   const unnamed = join(temporaryFolder(), "model");
   copyFileSync(file, unnamed);

@@ -36,7 +36,7 @@ describe("GGUF vocabularies with scores", () => {
   it("merge the pair with the highest score first", () => {
     const tokenizer = Tokenizer.fromGguf(spm(pieces));
     const id = (piece: string) => tokenizer.tokenToId(piece)!;
-    // ▁abc: bc (-1), then (a, bc) → abc (-4) and (▁, a) → ▁a (-3): ▁a first.
+    // In ▁abc, bc (-1) is merged first. Then a could join ▁ (-3) or bc (-4). The higher score wins.
     expect(plain(tokenizer, "abc")).toEqual([id("▁a"), id("bc")]);
     expect(plain(tokenizer, "babc")).toEqual([id("▁"), id("b"), id("abc")]);
     expect([...tokenizer.encode("é", { allowSpecial: true })]).toEqual([1, id("▁"), 3 + 0xc3, 3 + 0xa9]);
@@ -116,7 +116,7 @@ describe("GGUF vocabularies with merges", () => {
     for (const pre of ["gpt-2", "smollm", "llama-bpe"]) expect(idCount(pre), pre).toBe(3);
   });
 
-  it("give the ids of the same vocabulary as tokenizer.json", () => {
+  it("give the same ids as a tokenizer.json with the same vocabulary", () => {
     const pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
     const json = fromJson(
       byteLevelJson(

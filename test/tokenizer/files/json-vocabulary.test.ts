@@ -78,7 +78,7 @@ describe("readJsonVocabulary", () => {
     ["an invalid escape sequence", '{"model":{"vocab":{"\\x":0},"merges":[]}}'],
     ["a trailing comma", '{"model":{"vocab":{"a":0,},"merges":[]}}'],
     ["65 nested arrays and objects", `{"model":{"vocab":{},"merges":[]},"x":${"[".repeat(64)}${"]".repeat(64)}}`],
-    ["more than a million values", `{"model":{"vocab":{},"merges":[]}${',"x":0'.repeat(1 << 19)}}`],
+    ["more than a million keys and values", `{"model":{"vocab":{},"merges":[]}${',"x":0'.repeat(1 << 19)}}`],
   ])("leaves %s to JSON.parse", (_, json) => {
     expect(read(json)).toBeUndefined();
   });

@@ -141,7 +141,7 @@ describe("vocab.json with merges.txt (GPT-2)", () => {
     }
   });
 
-  it("is rejected, like ranks of tiktoken, with an error that names the cause", () => {
+  it("is rejected if invalid, like ranks of tiktoken, with an error that names the cause", () => {
     const ranks = (tiktoken: string) => () => Tokenizer.fromFiles({ tiktoken, tiktokenOptions: { pattern: "gpt2" } });
     expect(ranks("")).toThrowError(/expected at least one line of base64 and a rank, got 0$/u);
     expect(ranks("YQ== 0\nYQ== 1\n")).toThrowError(/line 2.*each token once/u);

@@ -69,8 +69,8 @@ describe("encodeWithOffsets", () => {
     ["characters and merges", null, [["a", "b"]]],
     ["bytes", { type: "ByteLevel", add_prefix_space: false, use_regex: false }, []],
     ["words", { type: "WhitespaceSplit" }, []],
-  ])("leaves out text at the start of a word that has no token: %s", (_, pre_tokenizer, merges) => {
-    // The official library places the first token at the word's start, in bytes. So both tokens of "éab" get the range of "é".
+  ])("leaves out text without a token at the start of a word: %s", (_, pre_tokenizer, merges) => {
+    // The official library counts the tokens' bytes from the start of the word. So both tokens of "éab" get the range of "é".
     const vocab = merges.length > 0 ? { a: 0, b: 1, ab: 2 } : { a: 0, b: 1 };
     const tokenizer = fromJson({ pre_tokenizer, model: { type: "BPE", vocab, merges, unk_token: null } });
     const parts = (...texts: string[]) =>

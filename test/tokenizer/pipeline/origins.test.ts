@@ -27,7 +27,7 @@ const bert = (parts: object) => ({
 });
 const normalizers: Record<string, object> = {
   Precompiled: { type: "Precompiled", precompiled_charsmap: map },
-  "Precompiled with the longest entries": { type: "Precompiled", precompiled_charsmap: map, longest: true },
+  "Precompiled with the longest matches": { type: "Precompiled", precompiled_charsmap: map, longest: true },
   "Precompiled after Precompiled": sequence(
     { type: "Precompiled", precompiled_charsmap: map },
     {
@@ -90,7 +90,7 @@ describe.each(Object.entries(normalizers))("offsets of text normalized by %s", (
           for (let k = i + 1; k < parts.length && images.get(parts[k]!)!.length === 0; k++) most += parts[k]!.length;
           for (const made of offsets.slice(token, token + images.get(part)!.length)) {
             const lies = made[0] >= begin && made[0] <= made[1] && made[0] <= end && made[1] <= most;
-            expect(lies, `${JSON.stringify(parts)}: ${made}, made by ${begin} to ${end}`).toBe(true);
+            expect(lies, `${JSON.stringify(parts)}: offsets ${made} of text made from ${begin} to ${end}`).toBe(true);
           }
           token += images.get(part)!.length;
           begin = end;

@@ -15,20 +15,20 @@ const metaspace = (scheme: string, split = true) => ({
   split,
 });
 
-/** Changes to a trained tokenizer.json. */
+/** Changes to a trained tokenizer.json. NFKC makes native code run the normalizer's steps one by one. */
 const forms: Readonly<Record<string, object>> = {
   "Prepend, as Llama 2": {
     normalizer: { type: "Sequence", normalizers: [{ type: "Prepend", prepend: space }, replace] },
     pre_tokenizer: null,
   },
-  "Prepend on the general path": {
+  "NFKC, Prepend": {
     normalizer: { type: "Sequence", normalizers: [{ type: "NFKC" }, { type: "Prepend", prepend: space }, replace] },
     pre_tokenizer: null,
   },
   "Metaspace always": { normalizer: null, pre_tokenizer: metaspace("always") },
   "Metaspace first, unsplit": { normalizer: null, pre_tokenizer: metaspace("first", false) },
-  "Metaspace on the general path": { normalizer: { type: "NFKC" }, pre_tokenizer: metaspace("always") },
-  "Metaspace first on the general path": { normalizer: { type: "NFKC" }, pre_tokenizer: metaspace("first") },
+  "NFKC, Metaspace always": { normalizer: { type: "NFKC" }, pre_tokenizer: metaspace("always") },
+  "NFKC, Metaspace first": { normalizer: { type: "NFKC" }, pre_tokenizer: metaspace("first") },
 };
 
 /** SentencePiece-style tokenizers by name. BOS `<s>` precedes their texts. */

@@ -81,7 +81,7 @@ describe("trim_offsets", () => {
     expect(stretches(prefixed(false), "hi hi")[0]).toEqual([1, 2]);
   });
 
-  it("treats one leading blank as the prefix and further ones as text", () => {
+  it("treats the first token's only leading blank as the prefix, and several leading blanks as text", () => {
     const json = jsonOf(level(true, true));
     expect(stretches(json, " hi")[0]).toEqual([0, 3]);
     expect(stretches(json, "  hi")).toEqual([

@@ -1,4 +1,4 @@
-// The digest that decides whether tokenizers share tables detects a difference of any length at any position.
+// The digest that decides whether tokenizers share tables detects one changed value at any position, in data of any length.
 import { describe, expect, it } from "vitest";
 import { added, byteLevelJson, byteNames, fromJson, splitBy } from "../samples.ts";
 

@@ -83,7 +83,7 @@ describe.each(algorithms)("Tokenizer.train with %s", (algorithm) => {
   });
 
   it.skipIf(oracleFolder === undefined)(
-    "can be loaded by the official library with the same ids and texts",
+    "gives a file that the official library loads, with the same ids and texts",
     async () => {
       for (const options of [{}, { normalization: "nfkc" as const, byteFallback: false, lowercase: false }]) {
         const tokenizer = await Tokenizer.train(lines, { vocabSize: 550, algorithm, ...options });
@@ -184,7 +184,7 @@ describe("a trained Unigram model", () => {
     for (const word of words) expect(tokenizer.tokenToId(word), word).toBeDefined();
   });
 
-  it("accepts unusual corpora", async () => {
+  it("reproduces the unusual text that it was trained on", async () => {
     const odd = [
       "a",
       "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -213,7 +213,7 @@ it("compressionReport returns the compression of each named list of texts", asyn
   await expect(compressionReport(tokenizer, { text: "text" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 });
 
-it("rejects invalid options, and the error names them", async () => {
+it("Tokenizer.train rejects invalid options, and the error names them", async () => {
   const cases: [object, string][] = [
     [{ algorithm: "bpe" }, "algorithm"],
     [{ algorithm: "unigram", vocabSize: 100 }, "vocabSize"],

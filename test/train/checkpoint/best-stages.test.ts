@@ -18,7 +18,7 @@ const stages: Record<Exclude<StageName, "pretrain">, Start> & Record<string, Sta
   ...others,
 };
 
-test.each(Object.keys(stages))("%s ends with the weights and adapters of its best evaluation", async (name) => {
+test.each(Object.keys(stages))("a stage ends with its best evaluation's weights and adapters: %s", async (name) => {
   await using base = await newModel();
   const seen: Map<string, Float32Array>[] = [];
   const run = stages[name]!(base, {

@@ -204,7 +204,7 @@ describe("loadBestModelAtEnd", () => {
     { sign: 1, size: 2 },
     { sign: -1, size: 2 },
   ])(
-    "non-finite metrics are never the best on any rank, with either greaterIsBetter: $size ranks, scores times $sign",
+    "non-finite metrics are never the best on any rank, with either greaterIsBetter (ranks: $size, sign of the scores: $sign)",
     async ({ sign, size }) => {
       const figures: Record<number, number> = {
         2: Number.NaN,

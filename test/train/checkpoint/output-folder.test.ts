@@ -47,7 +47,7 @@ describe("without overwriteOutputDir", () => {
   });
 
   test.each([
-    ["a checkpoint alone", ["log.jsonl", "config.json", "model.safetensors"], /holds 3 checkpoints \(newest/],
+    ["checkpoints alone", ["log.jsonl", "config.json", "model.safetensors"], /holds 3 checkpoints \(newest/],
     ["a broken checkpoint", ["checkpoint-3/trainer_state.json", "checkpoint-2", "checkpoint-1"], /holds a checkpoint/],
     ["a log alone", ["checkpoint-1", "checkpoint-2", "checkpoint-3", "config.json", "model.safetensors"], /the log/],
     ["a model alone", ["checkpoint-1", "checkpoint-2", "checkpoint-3", "log.jsonl"], /holds a model \(config\.json\)/],
@@ -66,7 +66,7 @@ describe("without overwriteOutputDir", () => {
     expect(await train({ resume: "auto" })).toMatchObject({ steps: 3 });
   });
 
-  test('resume: "auto" does not start over a model without checkpoints', async () => {
+  test('resume: "auto" does not overwrite a model in a folder without checkpoints', async () => {
     await train();
     for (const step of [1, 2, 3]) await rm(join(outputDir, `checkpoint-${step}`), { recursive: true });
     await expect(train({ resume: "auto" })).rejects.toMatchObject(
@@ -74,7 +74,7 @@ describe("without overwriteOutputDir", () => {
     );
   });
 
-  test("rejects a run into a used folder that resumes from another folder", async () => {
+  test("rejects a run that resumes from another folder if outputDir holds a run already", async () => {
     const other = temporaryFolder();
     await train({ outputDir: other });
     await train();

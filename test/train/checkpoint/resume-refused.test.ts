@@ -59,18 +59,18 @@ test.each([
     /^resume: expected the checkpoint's trainable parameters and optimizer, got others/,
   ],
   [
-    "a checkpoint of an adapter without the option lora",
+    "a run without the option lora if the checkpoint has an adapter",
     { lora: { r: 2 } },
     {},
     /^lora: expected options, as in the resumed run .*got none$/,
   ],
   [
-    "a checkpoint of the weights with the option lora",
+    "a run with the option lora if the checkpoint has trained weights",
     {},
     { lora: { r: 2 } },
     /^lora: expected none, as in the resumed run .*got options$/,
   ],
-])("rejects %s", async (name, first, second, message) => {
+])("resuming rejects %s", async (name, first, second, message) => {
   await expect(resumed(name, { first, second })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
     message: expect.stringMatching(message),

@@ -1,4 +1,4 @@
-// Default checkpoints: a run with an outputDir survives a kill without saveSteps.
+// Default checkpoints: a run with an outputDir can be resumed after a kill, even if saveSteps is not set.
 import { mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

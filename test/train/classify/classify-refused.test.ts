@@ -115,7 +115,7 @@ describe("trainClassifier", () => {
       "INVALID_ARGUMENT labelSmoothingFactor: expected 0 with problemType regression, got 0.1",
       { problemType: "regression", labelSmoothingFactor: 0.1 },
     ],
-  ])("rejects data with %s", async (_, lines, message, more = {}) => {
+  ])("rejects data or options with %s", async (_, lines, message, more = {}) => {
     expect(await failing(lines, more)).toContain(message);
   });
 
